@@ -1,0 +1,138 @@
+"""Writes the CustomResourceDefinitions from the models, into crds/ and into the chart.
+
+``python -m immutable_operator.api.crd`` writes; with ``--check`` it compares and shows a diff.
+"""
+
+import argparse
+import difflib
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from immutable_operator.api import names
+from immutable_operator.api.kind import Column, Kind
+from immutable_operator.api.revision import REVISION
+from immutable_operator.api.service import SERVICE
+from immutable_operator.api.structural import structural
+
+__all__ = ["KINDS", "crd", "main", "render"]
+
+KINDS: Final = (SERVICE, REVISION)
+ROOT: Final = Path(__file__).resolve().parents[3]
+FOLDERS: Final = ("crds", "charts/immutable-operator/files/crds")
+_HEADER = "# Generated from operator/immutable_operator/api: python -m immutable_operator.api.crd\n"
+
+
+def crd(kind: Kind) -> dict[str, Any]:
+    """Give the CustomResourceDefinition of a kind."""
+    version: dict[str, Any] = {
+        "name": names.VERSION,
+        "served": True,
+        "storage": True,
+        "additionalPrinterColumns": [_column(column) for column in kind.columns],
+        "schema": {"openAPIV3Schema": _schema(kind)},
+    }
+    if kind.status:
+        version["subresources"] = {"status": {}}
+    if kind.scale:
+        version["subresources"]["scale"] = {
+            "specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{kind.plural}.{names.GROUP}",
+            "annotations": {"helm.sh/resource-policy": "keep"},
+        },
+        "spec": {
+            "group": names.GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind.name,
+                "listKind": f"{kind.name}List",
+                "plural": kind.plural,
+                "singular": kind.name.lower(),
+                "shortNames": [kind.short],
+                "categories": ["immutable"],
+            },
+            "versions": [version],
+        },
+    }
+
+
+def _schema(kind: Kind) -> dict[str, Any]:
+    properties: dict[str, Any] = {
+        "apiVersion": {"type": "string", "description": "Version of the API."},
+        "kind": {"type": "string", "description": "Kind of the object."},
+        "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
+        "spec": structural(kind.spec),
+    }
+    if kind.status:
+        properties["status"] = structural(kind.status)
+        if kind.status_default:
+            properties["status"]["default"] = dict(kind.status_default)
+    schema: dict[str, Any] = {
+        "type": "object",
+        "description": kind.description,
+        "required": ["spec"],
+        "properties": properties,
+    }
+    if kind.rules:
+        schema["x-kubernetes-validations"] = [rule.schema() for rule in kind.rules]
+    return schema
+
+
+def _column(column: Column) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "name": column.name,
+        "type": column.type,
+        "jsonPath": column.path,
+        "description": column.description,
+    }
+    return out | {"priority": 1} if column.wide else out
+
+
+def render() -> dict[str, str]:
+    """Give the text of every generated file by its path from the root of the repository."""
+    texts = {
+        f"{kind.plural}.yaml": _HEADER
+        + yaml.safe_dump(crd(kind), sort_keys=False, width=100, allow_unicode=True)
+        for kind in KINDS
+    }
+    return {f"{folder}/{name}": text for folder in FOLDERS for name, text in texts.items()}
+
+
+def _difference(root: Path, path: str, text: str) -> str:
+    file = root / path
+    old = file.read_text(encoding="utf-8") if file.exists() else ""
+    lines = (old.splitlines(keepends=True), text.splitlines(keepends=True))
+    return "".join(difflib.unified_diff(*lines, fromfile=path, tofile=f"{path} (from the models)"))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the CRDs, or compare them with what is committed."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--check", action="store_true", help="compare only; exit 1 with a diff")
+    parser.add_argument("--root", type=Path, default=ROOT, help="root of the repository")
+    options = parser.parse_args(arguments)
+    differences = 0
+    for path, text in render().items():
+        if options.check:
+            if difference := _difference(options.root, path, text):
+                sys.stdout.write(difference)
+                differences += 1
+        else:
+            (options.root / path).parent.mkdir(parents=True, exist_ok=True)
+            (options.root / path).write_text(text, encoding="utf-8")
+    if differences:
+        print("the CRDs are not what the models say; run: python -m immutable_operator.api.crd")
+    return 1 if differences else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,66 @@
+"""What a kind says about itself beside its fields: names, columns, subresources."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from immutable_operator.api.cel import Rule
+
+__all__ = ["EMBED", "RECORDED", "WANTED", "ApiModel", "Column", "Kind"]
+
+EMBED: Final = "x-immutable-embed"
+"""Marks a field whose schema the CRD generator puts in place: WANTED or RECORDED."""
+WANTED: Final = "pod template, checked"
+RECORDED: Final = "pod template, as it was recorded"
+
+
+def _add_rules(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    rules: tuple[Rule, ...] = getattr(model, "rules", ())
+    if rules:
+        schema["x-kubernetes-validations"] = [rule.schema() for rule in rules]
+
+
+class ApiModel(BaseModel):
+    """Base of all models: camelCase outside, immutable, unknown fields of later versions ignored.
+
+    A class may have `rules: ClassVar[tuple[Rule, ...]]`; the CRD generator reads them.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        json_schema_extra=_add_rules,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of `kubectl get`; `wide` ones are seen with `-o wide` only."""
+
+    name: str
+    type: str
+    path: str
+    description: str
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A custom resource: everything of its CRD that its fields do not say."""
+
+    name: str
+    plural: str
+    short: str
+    description: str
+    spec: type[ApiModel]
+    columns: tuple[Column, ...]
+    status: type[ApiModel] | None = None
+    status_default: dict[str, int] | None = None
+    scale: bool = False
+    rules: tuple[Rule, ...] = ()

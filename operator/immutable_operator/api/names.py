@@ -1,0 +1,33 @@
+"""The names under which the product is visible in a cluster. Changing one breaks every object that
+exists.
+"""
+
+from typing import Final
+
+GROUP: Final = "immutable.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+SERVICE_KIND: Final = "ImmutableService"
+SERVICE_PLURAL: Final = "immutableservices"
+REVISION_KIND: Final = "ImmutableRevision"
+REVISION_PLURAL: Final = "immutablerevisions"
+
+RESERVED_PREFIX: Final = f"{GROUP}/"
+"""Label and annotation keys with this prefix are written by the operator only."""
+
+LABEL_SERVICE: Final = f"{GROUP}/service"
+LABEL_REVISION: Final = f"{GROUP}/revision"
+
+ANNOTATION_SLOT: Final = f"{GROUP}/slot"
+ANNOTATION_INCARNATION: Final = f"{GROUP}/incarnation"
+ANNOTATION_REPLACES: Final = f"{GROUP}/replaces"
+ANNOTATION_BECAUSE: Final = f"{GROUP}/because"
+
+FIELD_MANAGER: Final = "immutable-operator"
+
+POD_NAME_SUFFIX: Final = 17
+"""Characters that a pod's name adds to its service's: -im, 8 of the revision, - and 5."""
+
+MAX_SERVICE_NAME: Final = 45
+"""Characters of a service name: with POD_NAME_SUFFIX it stays within the 63 of a label value."""

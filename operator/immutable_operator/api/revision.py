@@ -1,0 +1,59 @@
+"""ImmutableRevision: the frozen record of one wanted state of an ImmutableService."""
+
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from immutable_operator.api import names
+from immutable_operator.api.cel import Rule
+from immutable_operator.api.kind import EMBED, RECORDED, ApiModel, Column, Kind
+
+__all__ = ["REVISION", "ImmutableRevisionSpec"]
+
+
+class ImmutableRevisionSpec(ApiModel):
+    """What was wanted, by whom and since when; never changed once it is written."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self == oldSelf",
+            "a revision is a record and cannot be changed; "
+            "change spec.template of its ImmutableService, which makes a new revision",
+        ),
+    )
+
+    service: Annotated[str, Field(min_length=1, max_length=names.MAX_SERVICE_NAME)]
+    """Name of the ImmutableService whose revision this is."""
+    number: Annotated[int, Field(strict=True, ge=1, json_schema_extra={"format": "int64"})]
+    """Counts the revisions of the service from 1; never used twice."""
+    revision: Annotated[str, Field(pattern="^[0-9a-f]{8}$", max_length=8)]
+    """The short hash that pods and their names carry."""
+    hash: Annotated[str, Field(pattern="^v1:[0-9a-f]{64}$", max_length=67)]
+    """Version of the hash algorithm and the hash of the template."""
+    reason: Literal["Created", "TemplateChanged"]
+    """Why this revision came to be."""
+    by: Annotated[str, Field(max_length=128)]
+    """Field manager that wrote the template, such as kubectl-client-side-apply."""
+    image: Annotated[str, Field(max_length=512)]
+    """The first container's image for people, such as web@9f2c41d07a1b."""
+    template: Annotated[dict[str, Any], Field(json_schema_extra={EMBED: RECORDED})]
+    """The pod template as it was recorded."""
+
+
+REVISION: Final = Kind(
+    name=names.REVISION_KIND,
+    plural=names.REVISION_PLURAL,
+    short="irev",
+    description="The frozen record of one wanted state of an ImmutableService: its template, "
+    "when it was wanted and who wrote it.",
+    spec=ImmutableRevisionSpec,
+    columns=(
+        Column("Service", "string", ".spec.service", "The ImmutableService"),
+        Column("Number", "integer", ".spec.number", "Counts the revisions of the service"),
+        Column("Revision", "string", ".spec.revision", "The short hash that pods carry"),
+        Column("Reason", "string", ".spec.reason", "Why this revision came to be"),
+        Column("Image", "string", ".spec.image", "The first image"),
+        Column("By", "string", ".spec.by", "Who wrote the template"),
+        Column("Age", "date", ".metadata.creationTimestamp", "Age of the revision"),
+    ),
+)

@@ -1,0 +1,273 @@
+"""ImmutableService: a service whose instances are replaced, never patched."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from immutable_operator.api import names
+from immutable_operator.api.cel import Rule, quote
+from immutable_operator.api.errors import InvalidSpec
+from immutable_operator.api.kind import EMBED, WANTED, ApiModel, Column, Kind
+from immutable_operator.api.scaling import INT32_MAX, IntOrPercent, is_zero
+from immutable_operator.api.template import template_problems
+
+__all__ = [
+    "SERVICE",
+    "Blocker",
+    "Condition",
+    "ImmutableServiceSpec",
+    "ImmutableServiceStatus",
+    "Rollout",
+    "RolloutStatus",
+    "validate_service",
+]
+
+Int32 = Annotated[
+    int, Field(strict=True, ge=0, le=INT32_MAX, json_schema_extra={"format": "int32"})
+]
+Int64 = Annotated[int, Field(strict=True, json_schema_extra={"format": "int64"})]
+Name = Annotated[str, Field(max_length=253)]
+RevisionHash = Annotated[str, Field(pattern="^[0-9a-f]{8}$", max_length=8)]
+
+_BOTH_ZERO = (
+    "maxSurge and maxUnavailable are both 0, so no instance could ever be replaced; "
+    "set one of them to 1 or more"
+)
+_DEADLINE = (
+    "progressDeadlineSeconds is not greater than minReadySeconds, so every rollout would be "
+    "reported as stalled; raise progressDeadlineSeconds"
+)
+_NAME_LENGTH = (
+    f" characters; at most {names.MAX_SERVICE_NAME} are possible, because the names of its pods "
+    f"add {names.POD_NAME_SUFFIX} and end at 63 - choose a shorter name"
+)
+_NONE: Final = "['0', '0%']"
+
+
+class Rollout(ApiModel):
+    """How instances are replaced when the template changes."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"!(string(self.maxSurge) in {_NONE} && string(self.maxUnavailable) in {_NONE})",
+            _BOTH_ZERO,
+        ),
+        Rule("self.progressDeadlineSeconds > self.minReadySeconds", _DEADLINE),
+    )
+
+    strategy: Literal["Rolling"] = "Rolling"
+    """The order of replacement. Rolling: successors first, a few at a time, within maxSurge and
+    maxUnavailable. Default Rolling."""
+
+    max_surge: IntOrPercent = "25%"
+    """Instances above spec.replicas that may exist during a replacement: a number, or a percentage
+    of spec.replicas rounded up. Default 25%."""
+
+    max_unavailable: IntOrPercent = 0
+    """Instances below spec.replicas that may be unavailable during a replacement: a number, or a
+    percentage of spec.replicas rounded down. Default 0."""
+
+    min_ready_seconds: Int32 = 0
+    """Seconds that an instance must have been ready without a break before it counts as
+    available. Default 0."""
+
+    progress_deadline_seconds: Annotated[Int32, Field(ge=1)] = 600
+    """Seconds without any progress after which a rollout is reported as stalled; the instances
+    that work are kept. Must be greater than minReadySeconds. Default 600."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if is_zero(self.max_surge) and is_zero(self.max_unavailable):
+            raise ValueError(_BOTH_ZERO)
+        if self.progress_deadline_seconds <= self.min_ready_seconds:
+            raise ValueError(_DEADLINE)
+        return self
+
+
+class ImmutableServiceSpec(ApiModel):
+    """What is wanted: how many instances of which template, and how they may be replaced."""
+
+    replicas: Int32 | None = None
+    """Number of instances wanted. Unset keeps the current number, and means 1 at birth.
+    kubectl scale and autoscalers write it."""
+
+    template: Annotated[dict[str, Any], Field(json_schema_extra={EMBED: WANTED})]
+    """The pod that each instance is. Every image is pinned by digest
+    (registry/name@sha256:<64 lower-case hex digits>). A change replaces every instance."""
+
+    rollout: Rollout = Rollout()
+    """How instances are replaced when the template changes."""
+
+    history_limit: Annotated[int, Field(strict=True, ge=1, le=100)] = 10
+    """Number of old revisions that are kept, 1 to 100. Default 10."""
+
+    suspend: Annotated[bool, Field(strict=True)] = False
+    """While true nothing is created and nothing is retired; what runs stays. Default false."""
+
+
+class Condition(ApiModel):
+    """One aspect of the state, as in every Kubernetes object."""
+
+    type: Annotated[str, Field(max_length=316)]
+    """Name of the aspect: Ready, Reconciling or Stalled."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    observed_generation: Annotated[Int64, Field(ge=0)] | None = None
+    """The metadata.generation that this was said of."""
+    last_transition_time: datetime
+    """When status last changed."""
+    reason: Annotated[str, Field(min_length=1, max_length=1024)]
+    """One word for machines: why."""
+    message: Annotated[str, Field(max_length=32768)]
+    """A sentence for people: why, and what to do."""
+
+
+class Blocker(ApiModel):
+    """Something that holds the next step back."""
+
+    reason: Annotated[str, Field(max_length=128)]
+    """One word for machines: what blocks."""
+    message: Annotated[str, Field(max_length=4096)]
+    """A sentence for people: what is blocked, by what, and what to do."""
+    object: Annotated[str, Field(max_length=512)] | None = None
+    """The object that blocks, such as poddisruptionbudget/web; absent where there is none."""
+    since: datetime
+    """When it began to block."""
+
+
+class RolloutStatus(ApiModel):
+    """How far the present replacement is."""
+
+    revision: RevisionHash | None = None
+    """The revision that is being rolled out."""
+    desired_replicas: Int32 | None = None
+    """Number of instances wanted when progress was last measured."""
+    most_current: Int32 | None = None
+    """Largest number of available instances of this revision seen so far."""
+    least_stale: Int32 | None = None
+    """Smallest number of stale instances seen so far."""
+    started_at: datetime | None = None
+    """When the rollout began."""
+    progressed_at: datetime | None = None
+    """When mostCurrent last rose or leastStale last fell; the progress deadline counts from it."""
+
+
+class ImmutableServiceStatus(ApiModel):
+    """What was observed. Fields change only when what they describe changes."""
+
+    observed_generation: Int64 = -1
+    """The metadata.generation that this status describes; -1 before the first look."""
+    desired_replicas: Int32 | None = None
+    """Number of instances wanted, also where spec.replicas is unset."""
+    replicas: Int32 | None = None
+    """Number of instances that are not terminating."""
+    ready_replicas: Int32 | None = None
+    """Number of instances that are ready."""
+    available_replicas: Int32 | None = None
+    """Number of instances that have been ready for minReadySeconds."""
+    current_replicas: Int32 | None = None
+    """Number of instances of the current revision."""
+    stale_replicas: Int32 | None = None
+    """Number of instances that wait for their replacement."""
+    selector: Annotated[str, Field(max_length=512)] | None = None
+    """Label selector of the instances, for autoscalers."""
+    current_revision: RevisionHash | None = None
+    """The revision of spec.template: the last 8 digits in the name of an ImmutableRevision."""
+    last_good_revision: RevisionHash | None = None
+    """The newest revision of which every instance was available."""
+    oldest_instance: datetime | None = None
+    """When the oldest instance was created."""
+    blockers: Annotated[list[Blocker], Field(max_length=64)] | None = None
+    """What holds the next step back: which object, why, since when."""
+    rollout: RolloutStatus | None = None
+    """How far the present replacement is."""
+    conditions: (
+        Annotated[
+            list[Condition],
+            Field(
+                max_length=16,
+                json_schema_extra={
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["type"],
+                },
+            ),
+        ]
+        | None
+    ) = None
+    """Ready: all wanted instances are available and current. Reconciling: work is going on.
+    Stalled: work cannot go on by itself."""
+
+
+_READY = '.status.conditions[?(@.type=="Ready")]'
+SERVICE: Final = Kind(
+    name=names.SERVICE_KIND,
+    plural=names.SERVICE_PLURAL,
+    short="isvc",
+    description="A service whose instances are replaced, never patched: a change of the template "
+    "replaces every pod, successor first.",
+    spec=ImmutableServiceSpec,
+    status=ImmutableServiceStatus,
+    status_default={"observedGeneration": -1},
+    scale=True,
+    columns=(
+        Column("Desired", "integer", ".spec.replicas", "Instances wanted"),
+        Column("Current", "integer", ".status.currentReplicas", "Instances of this revision"),
+        Column("Ready", "integer", ".status.readyReplicas", "Instances that are ready"),
+        Column("Stale", "integer", ".status.staleReplicas", "Instances to be replaced"),
+        Column("Revision", "string", ".status.currentRevision", "The current revision"),
+        Column("Oldest", "date", ".status.oldestInstance", "Age of the oldest instance"),
+        Column("Status", "string", f"{_READY}.reason", "Why it is ready or not"),
+        Column("Age", "date", ".metadata.creationTimestamp", "Age of the service"),
+        Column("Message", "string", f"{_READY}.message", "The same as a sentence", wide=True),
+        Column("Selector", "string", ".status.selector", "Labels of its pods", wide=True),
+    ),
+    rules=(
+        Rule(
+            f"size(self.metadata.name) <= {names.MAX_SERVICE_NAME}",
+            f"{quote('name %s has %d' + _NAME_LENGTH)}"
+            ".format([self.metadata.name, size(self.metadata.name)])",
+            computed=True,
+            field=".metadata.name",
+        ),
+    ),
+)
+
+
+def validate_service(name: str, spec: Mapping[str, Any]) -> ImmutableServiceSpec:
+    """Read a spec, refusing again what the CRD refuses at admission.
+
+    Parameters
+    ----------
+    name
+        Name of the ImmutableService.
+    spec
+        Its spec as the API server gives it. The template is not copied.
+
+    Raises
+    ------
+    InvalidSpec
+        With every problem found, each a sentence for the person who wrote the spec.
+    """
+    problems = []
+    if len(name) > names.MAX_SERVICE_NAME:
+        problems.append(f"metadata.name: name {name} has {len(name)}{_NAME_LENGTH}")
+    try:
+        service = ImmutableServiceSpec.model_validate(spec)
+    except ValidationError as error:
+        problems.extend(_sentence(detail) for detail in error.errors(include_url=False))
+        raise InvalidSpec(*problems) from None
+    problems.extend(template_problems(service.template))
+    if problems:
+        raise InvalidSpec(*problems)
+    return service
+
+
+def _sentence(detail: Mapping[str, Any]) -> str:
+    """Turn one of pydantic's findings into `spec.path: what is wrong`."""
+    path = ".".join(str(part) for part in ("spec", *detail["loc"]))
+    if detail["type"] == "missing":
+        return f"{path}: required value"
+    message: str = detail["msg"]
+    return f"{path}: {message.removeprefix('Value error, ')}"

@@ -1,0 +1,72 @@
+"""What a pod template may say in an ImmutableService: once for Python, once as CEL.
+
+The API server checks the rest of a template when the pod is created.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from immutable_operator.api.cel import Rule, quote
+from immutable_operator.api.image import pin_problem, pin_rule
+from immutable_operator.api.names import RESERVED_PREFIX
+
+__all__ = ["TEMPLATE_RULES", "template_problems"]
+
+_RESERVED = (
+    f" is reserved: keys with the prefix {RESERVED_PREFIX} are written by the operator only;"
+    " remove it"
+)
+_RESTART_POLICY = "only Always is possible: instances of a service are kept running; leave it out"
+_NO_CONTAINERS = "at least one container is required"
+
+_reserved_key = f"k.startsWith({quote(RESERVED_PREFIX)})"
+_reserved_rule = Rule(
+    f"self.all(k, !{_reserved_key})",
+    f"'key ' + self.filter(k, {_reserved_key})[0] + {quote(_RESERVED)}",
+    computed=True,
+)
+
+TEMPLATE_RULES: Final[Mapping[str, Rule]] = {
+    "metadata.labels": _reserved_rule,
+    "metadata.annotations": _reserved_rule,
+    "spec": Rule(
+        "!has(self.restartPolicy) || self.restartPolicy == 'Always'",
+        _RESTART_POLICY,
+        field=".restartPolicy",
+    ),
+    "spec.containers[]": pin_rule("container", "image"),
+    "spec.initContainers[]": pin_rule("init container", "image"),
+    "spec.volumes[]": pin_rule("volume", "image.reference"),
+}
+"""Path below the template, `[]` for the items of a list, to the rule that stands there."""
+
+
+def template_problems(template: Mapping[str, Any]) -> Iterator[str]:
+    """Name what makes a template impossible; each with its path, as the API server prints it."""
+    yield from _reserved_keys(template.get("metadata") or {})
+    spec = template.get("spec") or {}
+    if not spec.get("containers"):
+        yield f"spec.template.spec.containers: {_NO_CONTAINERS}"
+    if spec.get("restartPolicy", "Always") != "Always":
+        yield f"spec.template.spec.restartPolicy: {_RESTART_POLICY}"
+    yield from _unpinned_images(spec)
+
+
+def _reserved_keys(metadata: Mapping[str, Any]) -> Iterator[str]:
+    for field in ("labels", "annotations"):
+        for key in sorted(metadata.get(field) or {}):
+            if key.startswith(RESERVED_PREFIX):
+                yield f"spec.template.metadata.{field}: key {key}{_RESERVED}"
+
+
+def _unpinned_images(spec: Mapping[str, Any]) -> Iterator[str]:
+    for field, owner in (("containers", "container"), ("initContainers", "init container")):
+        for index, container in enumerate(spec.get(field) or ()):
+            if problem := pin_problem(container.get("image")):
+                path = f"spec.template.spec.{field}[{index}].image"
+                yield f"{path}: {owner} {container.get('name')}: {problem}"
+    for index, volume in enumerate(spec.get("volumes") or ()):
+        source = volume.get("image")
+        if source is not None and (problem := pin_problem(source.get("reference"))):
+            path = f"spec.template.spec.volumes[{index}].image.reference"
+            yield f"{path}: volume {volume.get('name')}: {problem}"

@@ -1,0 +1,70 @@
+"""An instance as the planner sees it: a pod or a node, slim and frozen.
+
+Drivers in ``instances/`` make these from live objects; the planner decides over them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["Instance", "Trouble", "TroubleKind"]
+
+
+class TroubleKind(StrEnum):
+    """Why an instance does not work, in the words of status and events."""
+
+    IMAGE_PULL = "ImagePull"
+    CONTAINER_CONFIG = "ContainerConfig"
+    CRASH_LOOP = "CrashLoop"
+    UNSCHEDULABLE = "Unschedulable"
+    ENDED = "Ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What keeps an instance from working.
+
+    ``message`` is for people and stays the same while the cause does. ``settled`` says that
+    waiting alone does not help (back-off reached, restarted again and again): a rollout
+    that meets it is stalled at once instead of at its deadline.
+    """
+
+    kind: TroubleKind
+    message: str
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One pod or node of an owner.
+
+    ``born`` and ``ready_since`` are seconds since the epoch; ``ready_since`` is None while
+    not ready. ``ended`` says that it will never run again (pod phase Failed or Succeeded).
+    ``replaces`` names its predecessor, as its birth certificate says.
+    """
+
+    name: str
+    uid: str
+    revision: str
+    slot: int
+    incarnation: int
+    born: float
+    replaces: str | None = None
+    ready_since: float | None = None
+    terminating: bool = False
+    ended: bool = False
+    node: str | None = None
+    deletion_cost: int = 0
+    trouble: Trouble | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether it counts against the budget: neither on its way out nor ended."""
+        return not self.terminating and not self.ended
+
+    def available_at(self, min_ready_seconds: float) -> float | None:
+        """When it is (or was) available: ready for ``min_ready_seconds``; None if not ready."""
+        if self.ready_since is None or not self.active:
+            return None
+        return self.ready_since + min_ready_seconds

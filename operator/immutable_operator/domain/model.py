@@ -1,0 +1,243 @@
+"""What goes into a plan and what comes out of it.
+
+``View`` is everything the planner knows of one ImmutableService; ``Plan`` is everything it
+wants done. Both are frozen and carry no live objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from immutable_operator.domain.instance import Instance
+from immutable_operator.domain.revision import Revision
+
+__all__ = [
+    "Action",
+    "Announcement",
+    "Blocker",
+    "Cause",
+    "Condition",
+    "Create",
+    "CreateRevision",
+    "DeleteRevision",
+    "Move",
+    "Plan",
+    "Policy",
+    "Refusal",
+    "Retire",
+    "Rollout",
+    "Spec",
+    "Status",
+    "View",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator's installation decides, not the user. Durations in seconds."""
+
+    retry_ended_base: float = 1.0
+    retry_ended_most: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What the user wants, checked. ``replicas`` None keeps the current number."""
+
+    template: Mapping[str, Any]
+    replicas: int | None = None
+    max_surge: int | str = "25%"
+    max_unavailable: int | str = 0
+    min_ready_seconds: int = 0
+    progress_deadline_seconds: int = 600
+    history_limit: int = 10
+    suspend: bool = False
+
+
+class Move(StrEnum):
+    """The kind of a write that can be refused."""
+
+    CREATE = "create"
+    RETIRE = "retire"
+    RECORD = "record"
+
+
+class Cause(StrEnum):
+    """Why the API server refused a write, in the words of status and events."""
+
+    DISRUPTION_BUDGET = "PodDisruptionBudget"
+    QUOTA = "QuotaExceeded"
+    TEMPLATE = "TemplateRefused"
+    FORBIDDEN = "Forbidden"
+    NAME_TAKEN = "NameTaken"
+    NAMESPACE_TERMINATING = "NamespaceTerminating"
+    API_SERVER = "ApiServer"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A write that was refused and may be tried again at ``retry_at``.
+
+    ``subject`` is the instance's name; ``revision`` the one it was to be born from.
+    """
+
+    move: Move
+    subject: str
+    cause: Cause
+    message: str
+    since: float
+    retry_at: float
+    attempts: int = 1
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """Something that is waited for: a machine-readable reason and a sentence for people."""
+
+    reason: str
+    message: str
+    since: float
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A kstatus condition; ``since`` is its last transition."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How far the way to the wanted state has come, by its high-water marks.
+
+    Only a new best moves ``progressed_at``: an instance that flaps between ready and unready
+    does not put off the deadline. ``progressed_at`` is None while suspended.
+    """
+
+    revision: str
+    desired: int
+    most_current: int
+    least_stale: int
+    started_at: float
+    progressed_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The status of an ImmutableService; counts are of active instances."""
+
+    observed_generation: int = -1
+    desired: int = 0
+    replicas: int = 0
+    ready: int = 0
+    available: int = 0
+    current: int = 0
+    stale: int = 0
+    selector: str = ""
+    current_revision: str | None = None
+    last_good_revision: str | None = None
+    oldest_instance: float | None = None
+    blockers: tuple[Blocker, ...] = ()
+    rollout: Rollout | None = None
+    conditions: tuple[Condition, ...] = ()
+
+    def condition(self, kind: str) -> Condition | None:
+        return next((c for c in self.conditions if c.type == kind), None)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One ImmutableService as observed, with all that belongs to it.
+
+    ``invalid`` is a sentence when the spec was refused by the operator's own check. ``prior``
+    is the status that the last plan computed, or the stored one after a restart.
+    """
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    spec: Spec | None
+    invalid: str | None = None
+    deleting: bool = False
+    author: str = "unknown"
+    instances: tuple[Instance, ...] = ()
+    revisions: tuple[Revision, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    prior: Status = field(default_factory=Status)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRevision:
+    """Record the wanted state, before anything is born from it."""
+
+    id: str
+    number: int
+    hash: str
+    reason: str
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRevision:
+    """Drop a record beyond the history limit."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Give birth to an instance. ``because`` goes into its birth certificate."""
+
+    name: str
+    revision: str
+    slot: int
+    incarnation: int
+    replaces: str | None
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Evict an instance, this very one (``uid``)."""
+
+    name: str
+    uid: str
+    because: str
+
+
+Action = CreateRevision | DeleteRevision | Create | Retire
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """An event for people. ``key`` says what it is about: the same key is told once."""
+
+    reason: str
+    message: str
+    key: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, what to say, and when to look again (``due``, None: when told).
+
+    ``status`` None leaves the stored one alone. ``notes`` explain the plan to people.
+    """
+
+    actions: tuple[Action, ...] = ()
+    status: Status | None = None
+    due: float | None = None
+    notes: tuple[str, ...] = ()
+    announcements: tuple[Announcement, ...] = ()

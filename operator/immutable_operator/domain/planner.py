@@ -1,0 +1,131 @@
+"""The planner: a pure, total function from what is observed to what is to be done.
+
+It is asked again after every change and whenever a plan's ``due`` time comes; it remembers
+nothing, so that a restart, a new leader and a lost event all end in the same next step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from immutable_operator.domain.ledger import Budget
+from immutable_operator.domain.model import (
+    Action,
+    Announcement,
+    CreateRevision,
+    DeleteRevision,
+    Move,
+    Plan,
+    Policy,
+    Spec,
+    Status,
+    View,
+)
+from immutable_operator.domain.revision import (
+    Revision,
+    find_revision,
+    next_number,
+    revision_hash,
+    revision_id,
+)
+from immutable_operator.domain.status import (
+    INVALID_SPEC,
+    announcements,
+    is_complete,
+    stall_announcements,
+    standing_status,
+    status_of,
+)
+from immutable_operator.domain.strategies import Fleet, Moves, rolling
+
+__all__ = ["plan"]
+
+
+def plan(view: View, now: float, policy: Policy | None = None) -> Plan:
+    """What to do for one service at ``now`` (seconds since the epoch).
+
+    The order of instances, revisions and refusals in the view does not matter. A converged
+    service plans no actions.
+    """
+    if view.deleting:
+        return Plan(notes=("being deleted: ownerReferences clean up",))
+    if view.spec is None:
+        return _invalid(view, view.invalid or "the spec cannot be read", now)
+    wanted = find_revision(view.spec.template, view.revisions)
+    pending = wanted is None
+    if wanted is None:
+        if not view.spec.suspend:
+            return _record(view, view.spec, now)
+        wanted = _current(view)
+        if wanted is None:
+            return Plan(notes=("suspended before its first revision",))
+    return _act(view, view.spec, wanted, now, policy or Policy(), pending)
+
+
+def _act(
+    view: View, spec: Spec, wanted: Revision, now: float, policy: Policy, pending: bool
+) -> Plan:
+    fleet = Fleet.of(view, wanted, now, spec.min_ready_seconds)
+    budget = Budget.of(_desired(view, spec), spec.max_surge, spec.max_unavailable)
+    moves = Moves(notes=["suspended"]) if spec.suspend else rolling(view, fleet, budget, policy)
+    status, deadline = status_of(view, spec, fleet, budget, now, pending=pending)
+    status = replace(status, selector=f"immutable.dev/service={view.name}")
+    actions: list[Action] = [*moves.retires, *moves.creates]
+    if is_complete(fleet, budget) and not spec.suspend:
+        actions += _beyond_history(view, spec, status)
+    due = [t for t in (*moves.due, deadline, fleet.next_available()) if t is not None]
+    return Plan(
+        actions=tuple(actions),
+        status=status,
+        due=min(due, default=None),
+        notes=tuple(moves.notes) or ("nothing to do",),
+        announcements=announcements(view, status, wanted, now),
+    )
+
+
+def _desired(view: View, spec: Spec) -> int:
+    """The wanted number: as the spec says, else as it was, else 1 at birth."""
+    if spec.replicas is not None:
+        return spec.replicas
+    return view.prior.desired if view.prior.current_revision else 1
+
+
+def _record(view: View, spec: Spec, now: float) -> Plan:
+    """Write down the wanted state first; instances are born from the record.
+
+    The status waits for the plan that follows at once, unless the record was refused.
+    """
+    refusals = [r for r in view.refusals if r.move is Move.RECORD]
+    if refusals and (latest := max(refusals, key=lambda r: r.retry_at)).retry_at > now:
+        status = standing_status(view, latest.cause, latest.message, now)
+        note = f"record 0 of 1 revision: {latest.message}"
+        told = stall_announcements(view, status, str(view.generation))
+        return Plan((), status, latest.retry_at, (note,), told)
+    full_hash = revision_hash(spec.template)
+    short = revision_id(full_hash, view.revisions)
+    number = next_number(view.revisions)
+    reason = "TemplateChanged" if view.revisions else "Created"
+    record = CreateRevision(short, number, full_hash, reason, view.author)
+    text = f"revision {number} ({short}) recorded: {reason}, template written by {view.author}"
+    created = Announcement("RevisionCreated", text, f"{short}/{number}")
+    return Plan((record,), None, None, (f"record revision {number} ({short})",), (created,))
+
+
+def _invalid(view: View, message: str, now: float) -> Plan:
+    """Leave everything that runs alone and say what is wrong."""
+    status = standing_status(view, INVALID_SPEC, message, now)
+    told = stall_announcements(view, status, str(view.generation))
+    return Plan(status=status, notes=(f"spec refused: {message}",), announcements=told)
+
+
+def _current(view: View) -> Revision | None:
+    """While suspended, the revision that was worked on when it was suspended."""
+    return next((r for r in view.revisions if r.id == view.prior.current_revision), None)
+
+
+def _beyond_history(view: View, spec: Spec, status: Status) -> list[DeleteRevision]:
+    """Old revisions that no instance and no rollback needs, beyond the history limit."""
+    kept = {status.current_revision, status.last_good_revision}
+    kept |= {i.revision for i in view.instances}
+    old = sorted((r for r in view.revisions if r.id not in kept), key=lambda r: -r.number)
+    return [DeleteRevision(r.name, r.uid) for r in old[spec.history_limit :]]

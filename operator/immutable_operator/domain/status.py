@@ -1,0 +1,256 @@
+"""The status as a contract: kstatus conditions, blockers, progress, and the events told.
+
+``Ready``, ``Reconciling`` and ``Stalled`` are always present; at most one of them is True.
+Nothing here changes by itself: the same observation gives the same status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from immutable_operator.domain.instance import Instance, Trouble, TroubleKind
+from immutable_operator.domain.ledger import Budget
+from immutable_operator.domain.model import (
+    Announcement,
+    Blocker,
+    Cause,
+    Condition,
+    Rollout,
+    Spec,
+    Status,
+    View,
+)
+from immutable_operator.domain.revision import Revision
+from immutable_operator.domain.strategies import Fleet
+
+__all__ = [
+    "INVALID_SPEC",
+    "announcements",
+    "is_complete",
+    "same_but_for_counts",
+    "stall_announcements",
+    "standing_status",
+    "status_of",
+]
+
+INVALID_SPEC = "InvalidSpec"
+# What no waiting mends: the service is stalled as soon as it is seen.
+STALLING: frozenset[str] = frozenset(
+    {INVALID_SPEC, Cause.QUOTA, Cause.TEMPLATE, Cause.FORBIDDEN, Cause.NAMESPACE_TERMINATING}
+)
+
+
+def is_complete(fleet: Fleet, budget: Budget) -> bool:
+    """Whether all that is wanted is there, available, and nothing else is."""
+    return (
+        len(fleet.current) == budget.desired
+        and not fleet.stale
+        and fleet.count_available(fleet.current) == budget.desired
+    )
+
+
+def status_of(
+    view: View, spec: Spec, fleet: Fleet, budget: Budget, now: float, *, pending: bool = False
+) -> tuple[Status, float | None]:
+    """The status for what was observed, and when the progress deadline runs out (or None).
+
+    ``pending`` says that the spec asks for a revision that suspension keeps from being recorded.
+    """
+    prior = view.prior
+    complete = is_complete(fleet, budget) and not pending
+    rollout = None if complete else _rollout(view, spec, fleet, budget, now)
+    blockers, stalling = _blockers(view, fleet, now)
+    deadline = None
+    if rollout and rollout.progressed_at is not None:
+        deadline = rollout.progressed_at + spec.progress_deadline_seconds
+    ready = sum(i.ready_since is not None for i in fleet.active)
+    proven = complete and budget.desired > 0
+    status = Status(
+        observed_generation=max(view.generation, prior.observed_generation),
+        desired=budget.desired,
+        replicas=len(fleet.active),
+        ready=ready,
+        available=fleet.count_available(fleet.active),
+        current=len(fleet.current),
+        stale=len(fleet.stale),
+        selector=prior.selector,
+        current_revision=fleet.wanted.id,
+        last_good_revision=fleet.wanted.id if proven else prior.last_good_revision,
+        oldest_instance=min((i.born for i in fleet.active), default=None),
+        blockers=blockers,
+        rollout=rollout,
+    )
+    overdue = deadline is not None and now >= deadline
+    verdict = _verdict(spec, fleet, budget, complete, stalling, overdue, blockers)
+    status = replace(status, conditions=_conditions(*verdict, prior=prior, now=now))
+    return status, None if overdue else deadline
+
+
+def standing_status(view: View, reason: str, message: str, now: float) -> Status:
+    """The stored status with the news that nothing can be planned, and why.
+
+    Used where the spec is refused or its revision cannot be recorded; what runs goes on.
+    """
+    kind = "Stalled" if reason in STALLING else "Reconciling"
+    conditions = _conditions(kind, reason, message, prior=view.prior, now=now)
+    generation = max(view.generation, view.prior.observed_generation)
+    return replace(view.prior, observed_generation=generation, conditions=conditions)
+
+
+def same_but_for_counts(old: Status, new: Status) -> bool:
+    """Whether only numbers and wording moved: such a write may wait for the next one."""
+
+    def essence(status: Status) -> object:
+        return (
+            status.observed_generation,
+            status.selector,
+            status.desired,
+            status.current_revision,
+            status.last_good_revision,
+            [(b.reason, b.subject) for b in status.blockers],
+            [(c.type, c.status, c.reason) for c in status.conditions],
+            status.rollout is None,
+        )
+
+    return essence(old) == essence(new)
+
+
+def announcements(
+    view: View, status: Status, wanted: Revision, now: float
+) -> tuple[Announcement, ...]:
+    """The events that this change of status is worth."""
+    prior, told = view.prior, []
+    rollout = prior.rollout
+    if rollout and not status.rollout and status.last_good_revision != prior.last_good_revision:
+        before = next((r for r in view.revisions if r.id == prior.last_good_revision), None)
+        if before is not None:
+            seconds = max(0, round(now - rollout.started_at))
+            text = (
+                f"revision {wanted.number} ({wanted.id}) replaced revision {before.number}"
+                f" ({before.id}): {status.current} instances in {seconds} s"
+            )
+            told.append(Announcement("ReplacementFinished", text, f"{wanted.id}/{before.id}"))
+    told += stall_announcements(view, status, wanted.id)
+    stalled = status.condition("Stalled")
+    known = {b.reason for b in prior.blockers}
+    for reason in dict.fromkeys(b.reason for b in status.blockers):
+        if reason in known or (stalled and stalled.reason == reason and stalled.status == "True"):
+            continue
+        message = next(b.message for b in status.blockers if b.reason == reason)
+        told.append(Announcement("Blocked", f"{reason}: {message}", f"{reason}/{wanted.id}", True))
+    for refusal in view.refusals:
+        if refusal.cause is Cause.NAME_TAKEN:
+            told.append(Announcement("NameTaken", refusal.message, refusal.subject, True))
+    return tuple(told)
+
+
+def stall_announcements(view: View, status: Status, about: str) -> tuple[Announcement, ...]:
+    """The warning that work cannot go on, when that (or its reason) is new."""
+    stalled, was = status.condition("Stalled"), view.prior.condition("Stalled")
+    if stalled is None or stalled.status != "True":
+        return ()
+    if was is not None and (was.status, was.reason) == (stalled.status, stalled.reason):
+        return ()
+    text = f"{stalled.reason}: {stalled.message}"
+    return (Announcement("Stalled", text, f"{stalled.reason}/{about}", True),)
+
+
+def _rollout(view: View, spec: Spec, fleet: Fleet, budget: Budget, now: float) -> Rollout:
+    """Carry the high-water marks on; a new revision or size starts them afresh."""
+    good, stale = fleet.count_available(fleet.current), len(fleet.stale)
+    before = view.prior.rollout
+    if not before or (before.revision, before.desired) != (fleet.wanted.id, budget.desired):
+        started = before.started_at if before and before.revision == fleet.wanted.id else now
+        fresh = Rollout(fleet.wanted.id, budget.desired, good, stale, started, now)
+        return replace(fresh, progressed_at=None) if spec.suspend else fresh
+    better = good > before.most_current or stale < before.least_stale
+    resumed = before.progressed_at is None
+    progressed = now if better or resumed else before.progressed_at
+    return replace(
+        before,
+        most_current=max(good, before.most_current),
+        least_stale=min(stale, before.least_stale),
+        progressed_at=None if spec.suspend else progressed,
+    )
+
+
+def _blockers(view: View, fleet: Fleet, now: float) -> tuple[tuple[Blocker, ...], Blocker | None]:
+    """All that is waited for, and the first of it that waiting does not mend.
+
+    One blocker a reason: the instances of a service mostly share their trouble, and the list
+    must not change with every pod that comes and goes.
+    """
+    found: dict[str, Blocker] = {}
+    stalling: set[str] = set()
+    since = {b.reason: b.since for b in view.prior.blockers}
+
+    def add(reason: str, message: str, begun: float, subject: str | None) -> None:
+        if reason not in found:
+            begun = since.get(reason, begun)
+            found[reason] = Blocker(reason, message, begun, subject)
+
+    for refusal in sorted(view.refusals, key=lambda r: (r.since, r.subject)):
+        stale_birth = refusal.revision is not None and refusal.revision != fleet.wanted.id
+        if refusal.cause is Cause.NAME_TAKEN or stale_birth:
+            continue
+        # A birth's name says nothing to people: the pod does not exist.
+        subject = None if refusal.revision else refusal.subject
+        add(refusal.cause, refusal.message, refusal.since, subject)
+        if refusal.cause in STALLING:
+            stalling.add(refusal.cause)
+    for instance, trouble in _troubles(fleet.current + fleet.ended):
+        message = f"{instance.name}: {trouble.message}"
+        add(trouble.kind, message, now, instance.name)
+        if trouble.settled:
+            stalling.add(trouble.kind)
+    first = next((b for b in found.values() if b.reason in stalling), None)
+    return tuple(found.values()), first
+
+
+def _troubles(instances: Iterable[Instance]) -> list[tuple[Instance, Trouble]]:
+    """Troubles, the settled and then the oldest instance's first, so that the pick is stable."""
+    pairs = [(i, i.trouble) for i in instances if i.trouble and not i.terminating]
+    pairs.sort(key=lambda p: (p[1].kind, not p[1].settled, p[0].born, p[0].name))
+    return [(i, t) for i, t in pairs if t.kind is not TroubleKind.ENDED or t.settled]
+
+
+def _verdict(
+    spec: Spec,
+    fleet: Fleet,
+    budget: Budget,
+    complete: bool,
+    stalling: Blocker | None,
+    overdue: bool,
+    blockers: tuple[Blocker, ...],
+) -> tuple[str, str, str]:
+    """Which of the conditions is True (or ``Suspended``), with reason and message."""
+    available = fleet.count_available(fleet.current)
+    have = f"{available} of {budget.desired} are current and available"
+    revision = f"revision {fleet.wanted.number} ({fleet.wanted.id})"
+    if spec.suspend:
+        kind = "Ready" if complete else "Suspended"
+        return kind, "Suspended", f"{revision}: {have}; suspended: nothing is replaced"
+    if complete:
+        return "Ready", "Current", f"{revision}: {have}"
+    if stalling is not None:
+        return "Stalled", stalling.reason, f"{revision}: {have}; {stalling.message}"
+    waits = f"; waits: {blockers[0].reason}: {blockers[0].message}" if blockers else ""
+    if overdue:
+        deadline = f"no progress for {spec.progress_deadline_seconds} s"
+        return "Stalled", "ProgressDeadlineExceeded", f"{revision}: {have}; {deadline}{waits}"
+    leaving = f", {len(fleet.stale)} stale remain" if fleet.stale else ""
+    reason = "Replacing" if fleet.stale else "Progressing"
+    return "Reconciling", reason, f"{revision}: {have}{leaving}{waits}"
+
+
+def _conditions(
+    true: str, reason: str, message: str, *, prior: Status, now: float
+) -> tuple[Condition, ...]:
+    conditions = []
+    for kind in ("Ready", "Reconciling", "Stalled"):
+        value = "True" if kind == true else "False"
+        before = prior.condition(kind)
+        since = before.since if before and before.status == value else now
+        conditions.append(Condition(kind, value, reason, message, since))
+    return tuple(conditions)

@@ -1,0 +1,295 @@
+"""Rollout strategies: which instances to create and which to retire, within the ledger.
+
+Rolling is the only one so far: successor first where a surge allows it, unhealthy stale
+instances before healthy ones, the newest wanted revision alone grows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from immutable_operator.domain.instance import Instance
+from immutable_operator.domain.ledger import Budget, Ledger
+from immutable_operator.domain.model import (
+    Cause,
+    Create,
+    Move,
+    Policy,
+    Refusal,
+    Retire,
+    View,
+)
+from immutable_operator.domain.revision import Revision, instance_name
+from immutable_operator.domain.staleness import Staleness, staleness
+
+__all__ = ["Fleet", "Moves", "rolling"]
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The instances of one service, sorted out: who is current, stale, ended, leaving."""
+
+    wanted: Revision
+    now: float
+    min_ready: float
+    current: tuple[Instance, ...]
+    stale: tuple[Instance, ...]
+    ended: tuple[Instance, ...]
+    terminating: tuple[Instance, ...]
+    why: dict[str, Staleness]
+
+    @classmethod
+    def of(cls, view: View, wanted: Revision, now: float, min_ready: float) -> Fleet:
+        instances = sorted(view.instances, key=lambda i: i.name)
+        why = {
+            i.name: reason
+            for i in instances
+            if (reason := staleness(i, wanted.id, wanted.number)) is not None
+        }
+        return cls(
+            wanted=wanted,
+            now=now,
+            min_ready=min_ready,
+            current=tuple(i for i in instances if i.active and i.name not in why),
+            stale=tuple(i for i in instances if i.active and i.name in why),
+            ended=tuple(i for i in instances if i.ended and not i.terminating),
+            terminating=tuple(i for i in instances if i.terminating),
+            why=why,
+        )
+
+    @property
+    def active(self) -> tuple[Instance, ...]:
+        return self.current + self.stale
+
+    def available(self, instance: Instance) -> bool:
+        at = instance.available_at(self.min_ready)
+        return at is not None and at <= self.now
+
+    def count_available(self, instances: Iterable[Instance]) -> int:
+        return sum(self.available(i) for i in instances)
+
+    def next_available(self) -> float | None:
+        """When the next ready instance becomes available by waiting alone."""
+        times = [i.available_at(self.min_ready) for i in self.active]
+        return min((t for t in times if t is not None and t > self.now), default=None)
+
+
+@dataclass
+class Moves:
+    """What a strategy wants done, why, and when it wants to be asked again."""
+
+    creates: list[Create] = field(default_factory=list)
+    retires: list[Retire] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    due: list[float] = field(default_factory=list)
+
+
+def rolling(view: View, fleet: Fleet, budget: Budget, policy: Policy) -> Moves:
+    """Plan one step of a rolling replacement, of a scale, or of a repair: the same step."""
+    available_current = fleet.count_available(fleet.current)
+    ledger = Ledger(
+        budget,
+        active=len(fleet.active),
+        available=fleet.count_available(fleet.active),
+        current_available=available_current,
+        current_unavailable=len(fleet.current) - available_current,
+    )
+    moves = Moves()
+    _plan_retirements(view, fleet, budget, ledger, moves)
+    _plan_creates(view, fleet, budget, ledger, policy, moves)
+    return moves
+
+
+def _plan_retirements(
+    view: View, fleet: Fleet, budget: Budget, ledger: Ledger, moves: Moves
+) -> None:
+    """Surplus first, then stale instances, unhealthy ones before healthy ones.
+
+    An instance whose retirement was refused keeps its place in the ledger while it waits, and
+    comes after those that were not tried yet: a blocked one neither hides a free one nor
+    lets the number of tries grow.
+    """
+    refused = {r.subject: r for r in view.refusals if r.move is Move.RETIRE}
+
+    def retire(instance: Instance, because: str) -> None:
+        refusal = refused.get(instance.name)
+        if refusal is not None and refusal.retry_at > fleet.now:
+            moves.due.append(refusal.retry_at)
+            return
+        moves.retires.append(Retire(instance.name, instance.uid, because))
+
+    for instance in _ended_to_clear(fleet, budget):
+        retire(instance, str(fleet.why.get(instance.name, "it ended")))
+    surplus = len(fleet.current) - budget.desired
+    for instance in _by_worth(fleet, fleet.current)[: max(0, surplus)]:
+        if not fleet.available(instance):
+            ledger.retire_unavailable_current()
+        elif not ledger.retire_available():
+            break
+        retire(instance, f"Scaled: {budget.desired} wanted, {len(fleet.current)} are current")
+    for instance in _stale_in_order(fleet, refused):
+        allowed = (
+            ledger.retire_available()
+            if fleet.available(instance)
+            else ledger.retire_unavailable_stale()
+        )
+        if allowed:
+            retire(instance, str(fleet.why[instance.name]))
+    chosen = {r.name for r in moves.retires}
+    unproven = [i for i in fleet.current if not fleet.available(i) and i.name not in chosen]
+    for instance in _by_worth(fleet, unproven)[: ledger.over]:
+        retire(instance, f"Scaled: at most {budget.most} may exist")
+    if moves.retires:
+        left = len(fleet.stale) - sum(r.name in fleet.why for r in moves.retires)
+        moves.notes.append(
+            f"retire {len(moves.retires)}: {_tally(r.because for r in moves.retires)};"
+            f" {left} stale remain"
+        )
+
+
+def _plan_creates(
+    view: View, fleet: Fleet, budget: Budget, ledger: Ledger, policy: Policy, moves: Moves
+) -> None:
+    """Fill what is missing of the wanted revision, as far as there is room."""
+    missing = budget.desired - len(fleet.current)
+    if missing <= 0:
+        return
+    count = min(missing, ledger.room(replacing=bool(fleet.stale)))
+    exist = f"{len(fleet.active)} of at most {budget.most} exist"
+    if count == 0:
+        moves.notes.append(f"create 0 of {missing}: {exist} (surge {budget.surge})")
+        return
+    refusals = [r for r in view.refusals if _refuses_birth(r, fleet.wanted.id)]
+    if refusals:
+        latest = max(refusals, key=lambda r: r.retry_at)
+        if latest.retry_at > fleet.now:
+            moves.due.append(latest.retry_at)
+            moves.notes.append(f"create 0 of {missing}: {latest.message}")
+            return
+        count = 1  # one probe tells whether the refusal still stands
+    moves.creates += _births(view, fleet, budget, policy, moves, count)
+    if moves.creates:
+        tally = _tally(c.because for c in moves.creates)
+        moves.notes.append(f"create {len(moves.creates)} of {missing}: {tally}; {exist}")
+
+
+def _refuses_birth(refusal: Refusal, revision: str) -> bool:
+    return (
+        refusal.move is Move.CREATE
+        and refusal.revision == revision
+        and refusal.cause is not Cause.NAME_TAKEN
+    )
+
+
+def _births(
+    view: View, fleet: Fleet, budget: Budget, policy: Policy, moves: Moves, count: int
+) -> list[Create]:
+    """The best ``count`` births: successors of those who leave or should, then empty slots."""
+    names = {i.name for i in view.instances}
+    names |= {r.subject for r in view.refusals if r.cause is Cause.NAME_TAKEN}
+    last: dict[int, int] = {}
+    for i in view.instances:
+        if i.revision == fleet.wanted.id:
+            last[i.slot] = max(last.get(i.slot, -1), i.incarnation)
+    births: list[Create] = []
+
+    def add(slot: int, predecessor: Instance | None, because: str) -> None:
+        incarnation = last.get(slot, -1) + 1
+        revision = fleet.wanted.id
+        # A name that is taken, by a stranger or by chance, is passed over.
+        while (name := instance_name(view.name, view.uid, revision, slot, incarnation)) in names:
+            incarnation += 1
+        replaces = predecessor.name if predecessor else None
+        births.append(Create(name, revision, slot, incarnation, replaces, because))
+
+    used = {i.slot for i in fleet.current}
+    succeeded = {i.replaces for i in fleet.current if i.replaces}
+    for predecessor in (*fleet.terminating, *_latest_ended(fleet), *_stale_in_order(fleet, {})):
+        if len(births) == count:
+            return births
+        if predecessor.slot in used or predecessor.name in succeeded:
+            continue
+        used.add(predecessor.slot)
+        if (at := _earliest_successor(predecessor, policy)) > fleet.now:
+            moves.due.append(at)
+            continue
+        why = fleet.why.get(predecessor.name)
+        add(predecessor.slot, predecessor, str(why) if why else "Missing: it was deleted")
+    first = view.prior.last_good_revision is None
+    slot = 0
+    while len(births) < count and slot < budget.most + len(used):
+        if slot not in used:
+            cause = f"{budget.desired} wanted, slot {slot} was empty"
+            add(slot, None, f"Created: {cause}" if first else f"Missing: {cause}")
+        slot += 1
+    return births
+
+
+def _earliest_successor(predecessor: Instance, policy: Policy) -> float:
+    """When a successor may be born: at once, but ever later after births that ended quickly.
+
+    A node that turns pods away at admission would otherwise be sent one after the other.
+    """
+    if not predecessor.ended or predecessor.incarnation == 0:
+        return 0.0
+    exponent = min(predecessor.incarnation, 16)
+    delay = min(policy.retry_ended_base * 2.0**exponent, policy.retry_ended_most)
+    return predecessor.born + delay
+
+
+def _latest_ended(fleet: Fleet) -> list[Instance]:
+    """The last ended instance of the wanted revision in each slot."""
+    latest: dict[int, Instance] = {}
+    for i in fleet.ended:
+        known = latest.get(i.slot)
+        if i.revision == fleet.wanted.id and (not known or known.incarnation < i.incarnation):
+            latest[i.slot] = i
+    return list(latest.values())
+
+
+def _ended_to_clear(fleet: Fleet, budget: Budget) -> list[Instance]:
+    """Ended instances that have served their purpose.
+
+    The last one in a slot stays until all is well: its incarnation is what paces the births
+    after it, and people look at it to see why it ended.
+    """
+    if fleet.count_available(fleet.current) >= budget.desired:
+        return list(fleet.ended)
+    keep = {i.name for i in _latest_ended(fleet)}
+    return [i for i in fleet.ended if i.name not in keep]
+
+
+def _stale_in_order(fleet: Fleet, refused: Mapping[str, Refusal]) -> list[Instance]:
+    """Stale instances, first to go first: untried, unhealthy, succeeded, oldest."""
+    succeeded = {i.replaces for i in fleet.current if fleet.available(i)}
+
+    def order(i: Instance) -> tuple[int, bool, bool, float, str]:
+        attempts = refused[i.name].attempts if i.name in refused else 0
+        return attempts, fleet.available(i), i.name not in succeeded, i.born, i.name
+
+    return sorted(fleet.stale, key=order)
+
+
+def _by_worth(fleet: Fleet, instances: Sequence[Instance]) -> list[Instance]:
+    """Least worth first, as a ReplicaSet scales down: unready, cheap, crowded, youngest."""
+    crowd = Counter(i.node for i in fleet.active)
+
+    def order(i: Instance) -> tuple[bool, bool, int, int, float, str]:
+        return (
+            fleet.available(i),
+            i.node is not None,
+            i.deletion_cost,
+            -crowd[i.node],
+            -i.born,
+            i.name,
+        )
+
+    return sorted(instances, key=order)
+
+
+def _tally(reasons: Iterable[str]) -> str:
+    """``3 Outdated, 1 Unhealthy`` from full reasons."""
+    counts = Counter(reason.partition(":")[0] for reason in reasons)
+    return ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items()))

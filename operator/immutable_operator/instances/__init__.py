@@ -1,0 +1,1 @@
+"""Drivers that turn planned moves into objects, and live objects into instances."""

@@ -1,0 +1,101 @@
+"""What keeps a pod from working, told from its status in words that do not flicker.
+
+The kubelet alternates between ErrImagePull and ImagePullBackOff, and between running and
+CrashLoopBackOff; people want the cause, and a status that is not rewritten at each turn.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from immutable_operator.domain.instance import Trouble, TroubleKind
+
+__all__ = ["Condition", "ContainerStatus", "PodStatus", "trouble_of"]
+
+IMAGE_PULL = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"}
+IMAGE_PULL |= {"ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
+CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+RESTARTS_UNTIL_SETTLED = 3
+
+
+class Condition(msgspec.Struct, rename="camel", frozen=True):
+    """A pod condition."""
+
+    type: str = ""
+    status: str = ""
+    reason: str | None = None
+    message: str | None = None
+    last_transition_time: str | None = None
+
+
+class _Waiting(msgspec.Struct, frozen=True):
+    reason: str = ""
+    message: str = ""
+
+
+class _Terminated(msgspec.Struct, rename="camel", frozen=True):
+    exit_code: int = 0
+    reason: str = ""
+
+
+class _State(msgspec.Struct, frozen=True):
+    waiting: _Waiting | None = None
+    terminated: _Terminated | None = None
+
+
+class ContainerStatus(msgspec.Struct, rename="camel", frozen=True):
+    """The part of a container's status that tells trouble."""
+
+    name: str = ""
+    image: str = ""
+    ready: bool = False
+    restart_count: int = 0
+    state: _State = _State()
+    last_state: _State = _State()
+
+
+class PodStatus(msgspec.Struct, rename="camel", frozen=True):
+    """The part of a pod's status that the operator reads."""
+
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    conditions: list[Condition] = []
+    container_statuses: list[ContainerStatus] = []
+    init_container_statuses: list[ContainerStatus] = []
+
+
+def trouble_of(status: PodStatus) -> Trouble | None:
+    """The first trouble found, or None while the pod works or is on its way."""
+    if status.phase in ("Failed", "Succeeded"):
+        text = ": ".join(part for part in (status.reason, status.message) if part)
+        return Trouble(TroubleKind.ENDED, text or f"it ended ({status.phase})")
+    for condition in status.conditions:
+        if condition.type == "PodScheduled" and condition.reason == "Unschedulable":
+            return Trouble(TroubleKind.UNSCHEDULABLE, condition.message or "no node fits")
+    for container in (*status.init_container_statuses, *status.container_statuses):
+        if trouble := _container_trouble(container):
+            return trouble
+    return None
+
+
+def _container_trouble(container: ContainerStatus) -> Trouble | None:
+    waiting = container.state.waiting
+    reason = waiting.reason if waiting else ""
+    if waiting and reason in IMAGE_PULL:
+        text = f"container {container.name}: image {container.image} cannot be pulled"
+        # The back-off's message repeats the image and adds nothing until it names the cause.
+        cause = waiting.message.rpartition("ErrImagePull: ")[2]
+        if cause and not cause.startswith("Back-off"):
+            text = f"{text}: {cause}"
+        return Trouble(TroubleKind.IMAGE_PULL, text, settled=reason != "ErrImagePull")
+    if waiting and reason in CONFIG:
+        text = f"container {container.name}: {reason}: {waiting.message}"
+        return Trouble(TroubleKind.CONTAINER_CONFIG, text, settled=True)
+    ended = container.state.terminated or container.last_state.terminated
+    if container.restart_count and not container.ready and (ended or reason == "CrashLoopBackOff"):
+        code = f" with code {ended.exit_code} ({ended.reason})" if ended else ""
+        text = f"container {container.name} keeps exiting{code}"
+        settled = container.restart_count >= RESTARTS_UNTIL_SETTLED
+        return Trouble(TroubleKind.CRASH_LOOP, text, settled=settled)
+    return None

@@ -1,0 +1,131 @@
+"""Pods as instances: reading them, giving birth to them, retiring them.
+
+A pod is born with its certificate (labels and annotations in the create call) and is never
+written again. It is retired through the eviction API with its uid as precondition, so that
+a PodDisruptionBudget is always asked and a namesake is never hit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from immutable_operator.api.names import (
+    ANNOTATION_BECAUSE,
+    ANNOTATION_INCARNATION,
+    ANNOTATION_REPLACES,
+    ANNOTATION_SLOT,
+    LABEL_REVISION,
+    LABEL_SERVICE,
+)
+from immutable_operator.domain.instance import Instance
+from immutable_operator.domain.model import Create, Retire
+from immutable_operator.instances.pod_trouble import (
+    Condition,
+    PodStatus,
+    trouble_of,
+)
+from immutable_operator.kube.client import ApiPath
+from immutable_operator.kube.revisions import ObjectMeta, owner_reference
+from immutable_operator.kube.services import ServiceRecord, moment
+
+__all__ = ["PODS", "PodRecord", "decode_pod", "eviction_body", "pod_body"]
+
+PODS = ApiPath("api/v1", "pods")
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+ENDED = ("Failed", "Succeeded")
+
+
+class _PodSpec(msgspec.Struct, rename="camel", frozen=True):
+    node_name: str | None = None
+
+
+class _Pod(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta
+    spec: _PodSpec = _PodSpec()
+    status: PodStatus = PodStatus()
+
+
+class PodRecord(msgspec.Struct, frozen=True):
+    """A pod that carries our label: its owner's uid, and the instance it is."""
+
+    uid: str
+    owner: str
+    content: Instance
+
+
+def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
+    """Bytes of a pod to its record. Labels and annotations that make no sense read as 0 or ""."""
+    pod = msgspec.json.decode(raw, type=_Pod)
+    meta = pod.metadata
+    instance = Instance(
+        name=meta.name,
+        uid=meta.uid,
+        revision=meta.labels.get(LABEL_REVISION, ""),
+        slot=_number(meta.annotations.get(ANNOTATION_SLOT)),
+        incarnation=_number(meta.annotations.get(ANNOTATION_INCARNATION)),
+        born=moment(meta.creation_timestamp),
+        replaces=meta.annotations.get(ANNOTATION_REPLACES),
+        ready_since=_ready_since(pod.status.conditions),
+        terminating=meta.deletion_timestamp is not None,
+        ended=pod.status.phase in ENDED,
+        node=pod.spec.node_name,
+        deletion_cost=_number(meta.annotations.get(DELETION_COST)),
+        trouble=trouble_of(pod.status),
+    )
+    return PodRecord(meta.uid, meta.controller, instance)
+
+
+def _number(text: str | None) -> int:
+    try:
+        return int(text or 0)
+    except ValueError:
+        return 0
+
+
+def _ready_since(conditions: list[Condition]) -> float | None:
+    for condition in conditions:
+        if condition.type == "Ready" and condition.status == "True":
+            return moment(condition.last_transition_time or "1970-01-01T00:00:00Z")
+    return None
+
+
+def pod_body(service: ServiceRecord, template: Mapping[str, Any], create: Create) -> dict[str, Any]:
+    """The pod to create: the template as written, plus the birth certificate."""
+    meta = template.get("metadata") or {}
+    annotations = {
+        **(meta.get("annotations") or {}),
+        ANNOTATION_SLOT: str(create.slot),
+        ANNOTATION_INCARNATION: str(create.incarnation),
+        ANNOTATION_BECAUSE: create.because,
+    }
+    if create.replaces:
+        annotations[ANNOTATION_REPLACES] = create.replaces
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": create.name,
+            "namespace": service.namespace,
+            "labels": {
+                **(meta.get("labels") or {}),
+                LABEL_SERVICE: service.name,
+                LABEL_REVISION: create.revision,
+            },
+            "annotations": annotations,
+            "ownerReferences": [owner_reference(service)],
+        },
+        "spec": template.get("spec") or {},
+    }
+
+
+def eviction_body(service: ServiceRecord, retire: Retire) -> dict[str, Any]:
+    """The eviction of this very pod; its grace period is the pod's own."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": retire.name, "namespace": service.namespace},
+        "deleteOptions": {"preconditions": {"uid": retire.uid}},
+    }

@@ -1,0 +1,204 @@
+"""The one client: bytes in, bytes out, over the kubernetes package's connection and login.
+
+Every request has a timeout, is counted, and fails with an exception of ``kube.errors``.
+Writes pass the ``fence`` (is this process still the leader?) and one rate limit. Typed models
+stay out of it: they cost a hundred times more than what the operator reads of an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from aiolimiter import AsyncLimiter
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from immutable_operator.kube.errors import ApiError, Unreachable, error_from
+
+__all__ = ["ApiPath", "KubeClient", "load_configuration"]
+
+Fence = Callable[[], None]
+Count = Callable[[str, str, str], None]
+APPLY = "application/apply-patch+yaml"
+
+
+class ApiPath:
+    """URLs of one resource: ``ApiPath("apis/immutable.dev/v1alpha1", "immutableservices")``."""
+
+    def __init__(self, group_version: str, resource: str) -> None:
+        self.group_version = group_version
+        self.resource = resource
+
+    def all(self) -> str:
+        return f"/{self.group_version}/{self.resource}"
+
+    def collection(self, namespace: str) -> str:
+        return f"/{self.group_version}/namespaces/{namespace}/{self.resource}"
+
+    def item(self, namespace: str, name: str, subresource: str = "") -> str:
+        tail = f"/{subresource}" if subresource else ""
+        return f"{self.collection(namespace)}/{name}{tail}"
+
+
+async def load_configuration(kubeconfig: Path | None, context: str | None = None) -> Configuration:
+    """Connection and login: from a kubeconfig file, else from the pod's service account."""
+    configuration = Configuration()
+    if kubeconfig is not None:
+        await config.load_kube_config(
+            config_file=str(kubeconfig), context=context, client_configuration=configuration
+        )
+    else:
+        config.load_incluster_config(client_configuration=configuration)
+    # Reading proxy settings from the environment doubles the CPU per request (measured).
+    configuration.client_session_kwargs = {"trust_env": False}
+    return configuration
+
+
+class KubeClient:
+    """Requests to one API server.
+
+    Parameters
+    ----------
+    configuration
+        From `load_configuration`.
+    writes_per_second
+        One limit for all writes of this process.
+    timeout
+        Seconds for any request but a watch.
+    count
+        Called with verb, resource and status code (or ``error``) after each request.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        writes_per_second: float = 200.0,
+        timeout: float = 15.0,
+        count: Count = lambda verb, resource, code: None,
+    ) -> None:
+        self._api = ApiClient(configuration)
+        self._limit = AsyncLimiter(writes_per_second, 1.0)
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._count = count
+        self.fence: Fence = lambda: None
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def get(self, path: str, *, resource: str, **query: str | int) -> bytes:
+        return await self._request("GET", path, verb="get", resource=resource, query=query)
+
+    async def list(self, path: str, *, resource: str, **query: str | int) -> bytes:
+        return await self._request("GET", path, verb="list", resource=resource, query=query)
+
+    async def create(self, path: str, body: Mapping[str, Any], *, resource: str) -> bytes:
+        return await self._write("POST", path, body, verb="create", resource=resource)
+
+    async def delete(self, path: str, body: Mapping[str, Any], *, resource: str) -> bytes:
+        return await self._write("DELETE", path, body, verb="delete", resource=resource)
+
+    async def apply(
+        self, path: str, body: Mapping[str, Any], *, resource: str, manager: str
+    ) -> bytes:
+        """Server-side apply; what other managers hold of our fields is taken over."""
+        query = {"fieldManager": manager, "force": "true"}
+        return await self._write(
+            "PATCH", path, body, verb="patch", resource=resource, query=query, content=APPLY
+        )
+
+    async def hold(self, method: str, path: str, body: Mapping[str, Any], timeout: float) -> bytes:
+        """A write of the lease: neither fenced nor limited, with a timeout of its own."""
+        verb = {"POST": "create", "PUT": "update"}[method]
+        within = aiohttp.ClientTimeout(total=timeout)
+        return await self._request(
+            method, path, verb=verb, resource="leases", body=body, timeout=within
+        )
+
+    @asynccontextmanager
+    async def watch(
+        self, path: str, *, resource: str, silence: float, **query: str | int
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        """The raw stream of a watch; ``silence`` seconds without a byte end it."""
+        within = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence)
+        query = {"watch": "true", "allowWatchBookmarks": "true", **query}
+        response = await self._send("GET", path, "watch", resource, query, None, "", within)
+        try:
+            yield response.content
+        finally:
+            response.close()
+
+    async def _write(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        verb: str,
+        resource: str,
+        query: Mapping[str, str | int] | None = None,
+        content: str = "application/json",
+    ) -> bytes:
+        await self._limit.acquire()
+        self.fence()
+        return await self._request(
+            method, path, verb=verb, resource=resource, query=query, body=body, content=content
+        )
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        verb: str,
+        resource: str,
+        query: Mapping[str, str | int] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content: str = "application/json",
+        timeout: aiohttp.ClientTimeout | None = None,
+    ) -> bytes:
+        within = timeout or self._timeout
+        response = await self._send(method, path, verb, resource, query, body, content, within)
+        try:
+            return await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(0, "Unreachable", f"answer cut short: {error!r}") from error
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        verb: str,
+        resource: str,
+        query: Mapping[str, str | int] | None,
+        body: Mapping[str, Any] | None,
+        content: str,
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        """Send; returns once the headers are there. Raises `ApiError` for any but a 2xx."""
+        code = "error"
+        headers = {"Accept": "application/json", **({"Content-Type": content} if content else {})}
+        target = f"{path}?{urlencode(query)}" if query else path
+        try:
+            method, url, headers, _, _ = await self._api.param_serialize(
+                method, target, header_params=headers, auth_settings=["BearerToken"]
+            )
+            answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
+            response: aiohttp.ClientResponse = answer.response
+            code = str(response.status)
+            if response.status >= 300:
+                text = await response.read()
+                raise error_from(response.status, text, response.headers.get("Retry-After"))
+            return response
+        except ApiError:
+            raise
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            what = "no answer in time" if isinstance(error, TimeoutError) else repr(error)
+            raise Unreachable(0, "Unreachable", f"{method} {path}: {what}") from error
+        finally:
+            self._count(verb, resource, code)

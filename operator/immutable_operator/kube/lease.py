@@ -1,0 +1,195 @@
+"""The leader's lease: who may write, for how long, and proof of it right before each write.
+
+No clock of another machine is ever compared: a follower measures how long the lease has not
+changed by its own monotonic clock. The leader counts its validity from *before* it sent the
+renewal. Losing the lease ends the process (see runtime/), so nothing of a deposed leader
+lives on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from immutable_operator.kube.client import ApiPath, KubeClient
+from immutable_operator.kube.errors import ApiError, Conflict, NotFound, Unreachable
+
+__all__ = ["LEASES", "Lease", "LeaseTimes", "NotLeader"]
+
+log = structlog.get_logger()
+LEASES = ApiPath("apis/coordination.k8s.io/v1", "leases")
+
+
+class NotLeader(Exception):
+    """A write was stopped because this process does not (safely) hold the lease."""
+
+
+@dataclass(frozen=True)
+class LeaseTimes:
+    """Seconds: validity of the lease, deadline for a renewal, pause between tries."""
+
+    duration: float = 15.0
+    renew: float = 10.0
+    retry: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.retry < self.renew < self.duration:
+            raise ValueError(
+                f"lease times {self.duration}/{self.renew}/{self.retry} s cannot work:"
+                " retry must be shorter than renew, and renew shorter than the lease"
+            )
+
+
+class Lease:
+    """One replica's side of the election.
+
+    Parameters
+    ----------
+    identity
+        This replica's name; unique per process.
+    margin
+        Seconds of validity that a write needs to be allowed: longer than a request lasts.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        namespace: str,
+        name: str,
+        identity: str,
+        times: LeaseTimes,
+    ) -> None:
+        self._client = client
+        self._path = LEASES.item(namespace, name)
+        self._collection = LEASES.collection(namespace)
+        self._name, self._namespace = name, namespace
+        self.identity = identity
+        self.times = times
+        self._valid_until = 0.0
+        self._held: dict[str, Any] | None = None
+        self._seen_version = ""
+        self._seen_at = 0.0
+        self.acquired = asyncio.Event()
+
+    @property
+    def leading(self) -> bool:
+        return time.monotonic() < self._valid_until
+
+    def fence(self) -> None:
+        """Raise `NotLeader` unless the lease holds for as long as a write may be under way."""
+        if time.monotonic() + self.times.retry > self._valid_until:
+            raise NotLeader(f"{self.identity} does not hold the lease {self._name}")
+
+    async def run(self) -> None:
+        """Acquire, then renew until the lease is lost; returning means it is lost."""
+        while not await self.try_acquire():
+            await asyncio.sleep(self.times.retry * random.uniform(0.8, 1.2))  # noqa: S311
+        self.acquired.set()
+        log.info("leading", identity=self.identity)
+        while True:
+            await asyncio.sleep(self.times.retry)
+            await self.try_renew()
+            if time.monotonic() > self._valid_until - (self.times.duration - self.times.renew):
+                log.error("lease lost", identity=self.identity)
+                self._valid_until = 0.0
+                return
+
+    async def try_acquire(self) -> bool:
+        """One attempt: take a lease that is free, or that did not move for its duration."""
+        try:
+            body = await self._client.get(self._path, resource="leases")
+        except NotFound:
+            return await self._hold("POST", self._collection, self._body({}, transitions=0))
+        except ApiError as error:
+            log.warning("lease unreadable", error=str(error))
+            return False
+        lease = msgspec.json.decode(body)
+        spec, version = lease.get("spec") or {}, lease["metadata"]["resourceVersion"]
+        holder = spec.get("holderIdentity") or ""
+        if version != self._seen_version:
+            self._seen_version, self._seen_at = version, time.monotonic()
+        waited = time.monotonic() - self._seen_at
+        period = float(spec.get("leaseDurationSeconds") or self.times.duration)
+        if holder and holder != self.identity and waited < period:
+            return False
+        transitions = int(spec.get("leaseTransitions") or 0) + (holder != self.identity)
+        return await self._hold("PUT", self._path, self._body(lease, transitions=transitions))
+
+    async def try_renew(self) -> bool:
+        """One renewal by the cached version: no read, and no way to overwrite another's."""
+        if self._held is None:
+            return False
+        transitions = int(self._held["spec"].get("leaseTransitions") or 0)
+        body = self._body(self._held, transitions=transitions)
+        body["spec"]["acquireTime"] = self._held["spec"].get("acquireTime")
+        return await self._hold("PUT", self._path, body)
+
+    async def release(self) -> None:
+        """Give the lease back, so that the next leader need not wait for it to run out."""
+        if self._held is None or not self.leading:
+            return
+        body = self._body(self._held, transitions=int(self._held["spec"]["leaseTransitions"]))
+        body["spec"]["holderIdentity"] = ""
+        body["spec"]["leaseDurationSeconds"] = 1
+        self._valid_until = 0.0
+        try:
+            await self._client.hold("PUT", self._path, body, self.times.retry)
+            log.info("lease released", identity=self.identity)
+        except ApiError as error:
+            log.warning("lease not released", error=str(error))
+
+    async def _hold(self, method: str, path: str, body: dict[str, Any]) -> bool:
+        before = time.monotonic()
+        try:
+            answer = await self._client.hold(method, path, body, self.times.retry)
+        except Conflict:
+            # Another replica was faster, or a renewal of ours was committed but its answer
+            # lost: read what is there, and keep it if it is ours.
+            return await self._look()
+        except ApiError as error:
+            level = log.info if isinstance(error, Unreachable) else log.warning
+            level("lease not written", error=str(error))
+            return False
+        self._take(msgspec.json.decode(answer), before)
+        return True
+
+    async def _look(self) -> bool:
+        try:
+            lease = msgspec.json.decode(await self._client.get(self._path, resource="leases"))
+        except ApiError:
+            return False
+        if (lease.get("spec") or {}).get("holderIdentity") != self.identity:
+            self._valid_until = 0.0
+        elif self._held is not None:
+            # The stored renewal may be older than this try, so it does not extend validity.
+            self._held = lease
+        return False
+
+    def _take(self, lease: dict[str, Any], before: float) -> None:
+        self._held = lease
+        self._valid_until = before + self.times.duration
+
+    def _body(self, lease: dict[str, Any], *, transitions: int) -> dict[str, Any]:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        metadata: dict[str, Any] = {"name": self._name, "namespace": self._namespace}
+        if "metadata" in lease:
+            metadata["resourceVersion"] = lease["metadata"]["resourceVersion"]
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": metadata,
+            "spec": {
+                "holderIdentity": self.identity,
+                "leaseDurationSeconds": int(self.times.duration),
+                "acquireTime": now,
+                "renewTime": now,
+                "leaseTransitions": transitions,
+            },
+        }

@@ -1,0 +1,225 @@
+"""ImmutableService on the wire: an object's body to what plans need, a status to its body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from immutable_operator.api import InvalidSpec, validate_service
+from immutable_operator.api.names import API_VERSION, SERVICE_KIND, SERVICE_PLURAL
+from immutable_operator.domain.model import (
+    Blocker,
+    Condition,
+    Rollout,
+    Spec,
+    Status,
+)
+from immutable_operator.kube.client import ApiPath
+
+__all__ = ["SERVICES", "ServiceRecord", "moment", "stamp", "status_body"]
+
+SERVICES = ApiPath(f"apis/{API_VERSION}", SERVICE_PLURAL)
+
+
+@dataclass(frozen=True)
+class ServiceRecord:
+    """An ImmutableService as stored: identity, checked spec, and the status as it was read.
+
+    ``spec`` is None and ``invalid`` says why when the operator's own check refused it.
+    """
+
+    uid: str
+    namespace: str
+    name: str
+    version: int
+    generation: int
+    deleting: bool
+    spec: Spec | None
+    invalid: str | None
+    author: str
+    raw_status: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> ServiceRecord:
+        meta = body["metadata"]
+        spec, invalid = _spec(meta["name"], body.get("spec") or {})
+        return cls(
+            uid=meta["uid"],
+            namespace=meta["namespace"],
+            name=meta["name"],
+            version=int(meta["resourceVersion"]),
+            generation=int(meta.get("generation") or 0),
+            deleting=bool(meta.get("deletionTimestamp")),
+            spec=spec,
+            invalid=invalid,
+            author=_author(meta.get("managedFields") or ()),
+            raw_status=dict(body.get("status") or {}),
+        )
+
+    @property
+    def content(self) -> object:
+        """What a new plan depends on: not the status, which only the operator writes."""
+        return self.generation, self.deleting
+
+    @cached_property
+    def status(self) -> Status:
+        """The stored status; what cannot be read (a stranger's write) counts as absent."""
+        try:
+            return _status(self.raw_status)
+        except (KeyError, TypeError, ValueError):
+            return Status()
+
+
+def _spec(name: str, body: Mapping[str, Any]) -> tuple[Spec | None, str | None]:
+    try:
+        checked = validate_service(name, body)
+    except InvalidSpec as error:
+        return None, str(error)
+    rollout = checked.rollout
+    return (
+        Spec(
+            template=body["template"],
+            replicas=checked.replicas,
+            max_surge=rollout.max_surge,
+            max_unavailable=rollout.max_unavailable,
+            min_ready_seconds=rollout.min_ready_seconds,
+            progress_deadline_seconds=rollout.progress_deadline_seconds,
+            history_limit=checked.history_limit,
+            suspend=checked.suspend,
+        ),
+        None,
+    )
+
+
+def _author(managed_fields: Any) -> str:
+    """The field manager that last wrote the template; the API server shows no user names."""
+    writers = [
+        (entry.get("time") or "", entry.get("manager") or "unknown")
+        for entry in managed_fields
+        if not entry.get("subresource")
+        and "f:template" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+    ]
+    return max(writers)[1] if writers else "unknown"
+
+
+def stamp(seconds: float) -> str:
+    """RFC 3339 in UTC with microseconds, as in MicroTime."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def moment(text: str) -> float:
+    """Seconds since the epoch of an RFC 3339 time."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def _second(seconds: float) -> str:
+    """RFC 3339 to the second, as in metav1.Time."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _status(body: Mapping[str, Any]) -> Status:
+    rollout = body.get("rollout")
+    return Status(
+        observed_generation=int(body.get("observedGeneration", -1)),
+        desired=int(body.get("desiredReplicas", 0)),
+        replicas=int(body.get("replicas", 0)),
+        ready=int(body.get("readyReplicas", 0)),
+        available=int(body.get("availableReplicas", 0)),
+        current=int(body.get("currentReplicas", 0)),
+        stale=int(body.get("staleReplicas", 0)),
+        selector=str(body.get("selector", "")),
+        current_revision=body.get("currentRevision"),
+        last_good_revision=body.get("lastGoodRevision"),
+        oldest_instance=_moment_or_none(body.get("oldestInstance")),
+        blockers=tuple(
+            Blocker(b["reason"], b["message"], moment(b["since"]), b.get("object"))
+            for b in body.get("blockers") or ()
+        ),
+        rollout=_rollout(rollout) if rollout else None,
+        conditions=tuple(
+            Condition(
+                c["type"], c["status"], c["reason"], c["message"], moment(c["lastTransitionTime"])
+            )
+            for c in body.get("conditions") or ()
+        ),
+    )
+
+
+def _rollout(body: Mapping[str, Any]) -> Rollout:
+    return Rollout(
+        revision=body["revision"],
+        desired=int(body["desiredReplicas"]),
+        most_current=int(body["mostCurrent"]),
+        least_stale=int(body["leastStale"]),
+        started_at=moment(body["startedAt"]),
+        progressed_at=_moment_or_none(body.get("progressedAt")),
+    )
+
+
+def _moment_or_none(text: str | None) -> float | None:
+    return moment(text) if text else None
+
+
+def status_body(record: ServiceRecord, status: Status) -> dict[str, Any]:
+    """The body of a server-side apply of the status; the uid makes it refuse a namesake."""
+    body: dict[str, Any] = {
+        "observedGeneration": status.observed_generation,
+        "desiredReplicas": status.desired,
+        "replicas": status.replicas,
+        "readyReplicas": status.ready,
+        "availableReplicas": status.available,
+        "currentReplicas": status.current,
+        "staleReplicas": status.stale,
+        "selector": status.selector,
+        "blockers": [_blocker_body(b) for b in status.blockers],
+        "conditions": [
+            {
+                "type": c.type,
+                "status": c.status,
+                "reason": c.reason,
+                "message": c.message[:4096],
+                "observedGeneration": status.observed_generation,
+                "lastTransitionTime": _second(c.since),
+            }
+            for c in status.conditions
+        ],
+    }
+    if status.current_revision:
+        body["currentRevision"] = status.current_revision
+    if status.last_good_revision:
+        body["lastGoodRevision"] = status.last_good_revision
+    if status.oldest_instance is not None:
+        body["oldestInstance"] = _second(status.oldest_instance)
+    if status.rollout is not None:
+        body["rollout"] = _rollout_body(status.rollout)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": SERVICE_KIND,
+        "metadata": {"name": record.name, "namespace": record.namespace, "uid": record.uid},
+        "status": body,
+    }
+
+
+def _blocker_body(blocker: Blocker) -> dict[str, Any]:
+    body = {
+        "reason": blocker.reason,
+        "message": blocker.message[:4096],
+        "since": _second(blocker.since),
+    }
+    return body | ({"object": blocker.subject} if blocker.subject else {})
+
+
+def _rollout_body(rollout: Rollout) -> dict[str, Any]:
+    body = {
+        "revision": rollout.revision,
+        "desiredReplicas": rollout.desired,
+        "mostCurrent": rollout.most_current,
+        "leastStale": rollout.least_stale,
+        "startedAt": _second(rollout.started_at),
+    }
+    if rollout.progressed_at is not None:
+        body["progressedAt"] = _second(rollout.progressed_at)
+    return body

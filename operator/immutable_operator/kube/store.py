@@ -1,0 +1,151 @@
+"""What the operator knows of the cluster: slim, indexed by owner, fed by reflectors and kopf.
+
+One `Children` index per kind of owned object, one `Services` index of owners. Each tells a
+listener which owner's view changed; heartbeats and other news that no plan depends on are
+not told. Every update carries a resource version, and an older one never wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, Protocol, TypeVar
+
+__all__ = ["Child", "Children", "Owner", "Owners"]
+
+Changed = Callable[[str], None]
+TOMBSTONES = 10_000
+
+
+class Child(Protocol):
+    """An owned object: ``content`` is what plans depend on, compared by value."""
+
+    @property
+    def uid(self) -> str: ...
+    @property
+    def owner(self) -> str: ...
+    @property
+    def content(self) -> object: ...
+
+
+C = TypeVar("C", bound=Child)
+
+
+class Children(Generic[C]):
+    """All objects of one kind, by the uid of their controlling owner."""
+
+    def __init__(self, changed: Changed) -> None:
+        self._changed = changed
+        self._by_uid: dict[str, C] = {}
+        self._by_owner: dict[str, dict[str, C]] = {}
+        self.version = 0
+
+    def __len__(self) -> int:
+        return len(self._by_uid)
+
+    def of(self, owner: str) -> Iterable[C]:
+        """The children of an owner (uid), in no particular order."""
+        return self._by_owner.get(owner, {}).values()
+
+    def get(self, uid: str) -> C | None:
+        return self._by_uid.get(uid)
+
+    def replace(self, items: list[C], version: int) -> None:
+        """Become equal to a fresh list; what is not in it is gone."""
+        fresh = {item.uid for item in items}
+        for gone in [child for uid, child in self._by_uid.items() if uid not in fresh]:
+            self._drop(gone)
+        for item in items:
+            self._put(item)
+        self.advance(version)
+
+    def upsert(self, item: C, version: int) -> None:
+        self._put(item)
+        self.advance(version)
+
+    def remove(self, item: C, version: int) -> None:
+        if item.uid in self._by_uid:
+            self._drop(self._by_uid[item.uid])
+        self.advance(version)
+
+    def advance(self, version: int) -> None:
+        self.version = max(self.version, version)
+
+    def _put(self, item: C) -> None:
+        before = self._by_uid.get(item.uid)
+        if before is not None and before.owner != item.owner:
+            self._drop(before)
+            before = None
+        self._by_uid[item.uid] = item
+        self._by_owner.setdefault(item.owner, {})[item.uid] = item
+        if before is None or before.content != item.content:
+            self._changed(item.owner)
+
+    def _drop(self, item: C) -> None:
+        del self._by_uid[item.uid]
+        siblings = self._by_owner[item.owner]
+        del siblings[item.uid]
+        if not siblings:
+            del self._by_owner[item.owner]
+        self._changed(item.owner)
+
+
+class Owner(Protocol):
+    """A custom resource that owns instances."""
+
+    @property
+    def uid(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def content(self) -> object: ...
+
+
+O = TypeVar("O", bound=Owner)  # noqa: E741
+
+
+class Owners(Generic[O]):
+    """Custom resources by uid, fed by kopf's events and by sweeps.
+
+    kopf tells nothing of objects that vanish while it lists anew, so a sweep (a list of the
+    collection) is the one that forgets them. A sweep that is older than an event does not
+    bring a deleted object back: the uids of the deleted are remembered for a while.
+    """
+
+    def __init__(self, changed: Changed) -> None:
+        self._changed = changed
+        self._by_uid: dict[str, O] = {}
+        self._deleted: dict[str, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_uid)
+
+    def __iter__(self) -> Iterator[O]:
+        return iter(list(self._by_uid.values()))
+
+    def get(self, uid: str) -> O | None:
+        return self._by_uid.get(uid)
+
+    def upsert(self, owner: O) -> None:
+        before = self._by_uid.get(owner.uid)
+        if owner.uid in self._deleted or (before and before.version > owner.version):
+            return
+        self._by_uid[owner.uid] = owner
+        if before is None or before.content != owner.content:
+            self._changed(owner.uid)
+
+    def remove(self, uid: str) -> None:
+        self._deleted[uid] = None
+        while len(self._deleted) > TOMBSTONES:
+            del self._deleted[next(iter(self._deleted))]
+        if self._by_uid.pop(uid, None) is not None:
+            self._changed(uid)
+
+    def sweep(self, owners: Iterable[O], version: int) -> None:
+        """Take in a whole list as of ``version``; what it lacks, and is no newer, is gone."""
+        listed = set()
+        for owner in owners:
+            listed.add(owner.uid)
+            self.upsert(owner)
+        for known in list(self._by_uid.values()):
+            if known.uid not in listed and known.version <= version:
+                self.remove(known.uid)

@@ -1,0 +1,1 @@
+"""The process: kopf host, queue, control loop, actuator, health, metrics, logging, life cycle."""

@@ -1,0 +1,246 @@
+"""Carries out the moves of one plan, and says for each what came of it.
+
+Writes go out a few at a time. Births start slowly (1, 2, 4, …), so that a template or a
+quota that refuses them costs one request, not hundreds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from immutable_operator.domain.model import (
+    Action,
+    Cause,
+    Create,
+    CreateRevision,
+    DeleteRevision,
+    Move,
+    Retire,
+)
+from immutable_operator.instances.pods import (
+    PODS,
+    PodRecord,
+    decode_pod,
+    eviction_body,
+    pod_body,
+)
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.errors import ApiError, Conflict, NotFound
+from immutable_operator.kube.revisions import (
+    REVISIONS,
+    RevisionRecord,
+    decode_revision,
+    revision_body,
+)
+from immutable_operator.kube.services import ServiceRecord
+from immutable_operator.kube.store import Children
+from immutable_operator.runtime.barrier import Barrier
+from immutable_operator.runtime.metrics import Metrics
+from immutable_operator.runtime.refusals import Refusals
+
+__all__ = ["Actuator", "Memory"]
+
+log = structlog.get_logger()
+AT_ONCE = 16
+
+
+class Memory:
+    """What is remembered of one owner between its plans, in memory only."""
+
+    def __init__(self) -> None:
+        self.refusals = Refusals()
+        self.barrier = Barrier()
+
+
+class _Meta(msgspec.Struct):
+    metadata: dict[str, Any]
+
+
+class Actuator:
+    """Writes for one service at a time.
+
+    ``clock`` gives seconds since the epoch, ``tick`` monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        pods: Children[PodRecord],
+        revisions: Children[RevisionRecord],
+        metrics: Metrics,
+        clock: Callable[[], float],
+        tick: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._pods = pods
+        self._revisions = revisions
+        self._metrics = metrics
+        self._clock = clock
+        self._tick = tick
+        self._gate = asyncio.Semaphore(AT_ONCE)
+
+    async def act(self, service: ServiceRecord, actions: Sequence[Action], memory: Memory) -> None:
+        """Carry out a plan's actions; refusals and expectations end up in ``memory``."""
+        creates = [a for a in actions if isinstance(a, Create)]
+        others = [a for a in actions if not isinstance(a, Create)]
+        await asyncio.gather(
+            self._births(service, creates, memory),
+            *(self._one(service, action, memory) for action in others),
+        )
+
+    async def _births(
+        self, service: ServiceRecord, creates: Sequence[Create], memory: Memory
+    ) -> None:
+        start, size = 0, 1
+        while start < len(creates):
+            batch = creates[start : start + size]
+            done = await asyncio.gather(*(self._one(service, c, memory) for c in batch))
+            if not all(done):
+                return
+            start, size = start + size, size * 2
+
+    async def _one(self, service: ServiceRecord, action: Action, memory: Memory) -> bool:
+        """One write; False if it was refused."""
+        move, subject, revision = _identify(action)
+        try:
+            async with self._gate:
+                await self._write(service, action, memory)
+        except ApiError as error:
+            if isinstance(action, DeleteRevision):
+                log.info("old revision not deleted", revision=subject, error=str(error))
+                return True
+            refusal = (
+                memory.refusals.note(
+                    move, subject, revision, Cause.NAME_TAKEN, error, self._clock()
+                )
+                if isinstance(error, _NameTaken)
+                else memory.refusals.refused(move, subject, revision, error, self._clock())
+            )
+            self._metrics.refusals.labels(move, refusal.cause).inc()
+            log.warning(
+                "refused",
+                **_about(service),
+                move=move,
+                subject=subject,
+                cause=refusal.cause,
+                message=error.message,
+                attempts=refusal.attempts,
+            )
+            return False
+        memory.refusals.accepted(move, subject)
+        because = _because(action)
+        self._metrics.actions.labels(type(action).__name__, because.partition(":")[0]).inc()
+        log.info(move, **_about(service), subject=subject, because=because)
+        return True
+
+    async def _write(self, service: ServiceRecord, action: Action, memory: Memory) -> None:
+        match action:
+            case Create():
+                await self._create(service, action, memory)
+            case Retire():
+                await self._retire(service, action, memory)
+            case CreateRevision():
+                await self._record(service, action, memory)
+            case DeleteRevision():
+                path = REVISIONS.item(service.namespace, action.name)
+                body = {"preconditions": {"uid": action.uid}}
+                await self._client.delete(path, body, resource="immutablerevisions")
+
+    async def _create(self, service: ServiceRecord, create: Create, memory: Memory) -> None:
+        template = service.spec.template if service.spec else {}
+        body = pod_body(service, template, create)
+        try:
+            answer = await self._client.create(
+                PODS.collection(service.namespace), body, resource="pods"
+            )
+        except Conflict:
+            answer = await self._client.get(
+                PODS.item(service.namespace, create.name), resource="pods"
+            )
+            found = decode_pod(answer)
+            if found.owner != service.uid or found.content.revision != create.revision:
+                raise _NameTaken(
+                    f"pod {create.name} exists and is not of this service; it is left alone and"
+                    " another name is used: delete or rename it to have this warning end"
+                ) from None
+        self._expect_version(self._pods, answer, memory)
+
+    async def _retire(self, service: ServiceRecord, retire: Retire, memory: Memory) -> None:
+        path = PODS.item(service.namespace, retire.name, "eviction")
+        try:
+            body = eviction_body(service, retire)
+            await self._client.create(path, body, resource="pods/eviction")
+        except NotFound:
+            pass  # gone already; the view will show it
+        except Conflict:
+            # Another pod has the name by now, or this one changed under the eviction.
+            log.info("eviction precondition failed", **_about(service), subject=retire.name)
+            return
+
+        def leaving() -> bool:
+            pod = self._pods.get(retire.uid)
+            return pod is None or pod.content.terminating
+
+        memory.barrier.expect(leaving, self._tick())
+
+    async def _record(self, service: ServiceRecord, record: CreateRevision, memory: Memory) -> None:
+        template: Mapping[str, Any] = service.spec.template if service.spec else {}
+        body = revision_body(service, template, record)
+        try:
+            answer = await self._client.create(
+                REVISIONS.collection(service.namespace), body, resource="immutablerevisions"
+            )
+        except Conflict as error:
+            path = REVISIONS.item(service.namespace, body["metadata"]["name"])
+            answer = await self._client.get(path, resource="immutablerevisions")
+            found = decode_revision(answer)
+            if found.owner != service.uid or found.content.hash != record.hash:
+                # A namesake of a deleted service, until the garbage collector took it.
+                error.message = (
+                    f"revision {body['metadata']['name']} exists and belongs to another"
+                    " owner; waiting for it to be gone"
+                )
+                raise
+        self._expect_version(self._revisions, answer, memory)
+
+    def _expect_version(self, view: Children[Any], answer: bytes, memory: Memory) -> None:
+        version = int(msgspec.json.decode(answer, type=_Meta).metadata.get("resourceVersion") or 0)
+        memory.barrier.expect(lambda: view.version >= version, self._tick())
+
+
+class _NameTaken(ApiError):
+    """A stranger has the name that a birth would get."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(409, "AlreadyExists", message)
+
+
+def _about(service: ServiceRecord) -> dict[str, str]:
+    return {"service": service.name, "namespace": service.namespace}
+
+
+def _identify(action: Action) -> tuple[Move, str, str | None]:
+    match action:
+        case Create():
+            return Move.CREATE, action.name, action.revision
+        case Retire():
+            return Move.RETIRE, action.name, None
+        case CreateRevision():
+            return Move.RECORD, action.id, None
+        case DeleteRevision():
+            return Move.RECORD, action.name, None
+
+
+def _because(action: Action) -> str:
+    match action:
+        case Create() | Retire():
+            return action.because
+        case CreateRevision():
+            return action.reason
+        case DeleteRevision():
+            return "History: beyond the limit"

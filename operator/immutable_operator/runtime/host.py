@@ -1,0 +1,155 @@
+"""The kopf host: watches our custom resources, and writes nothing (the zero-write recipe).
+
+Only ``on.event`` handlers, nothing returned, no patch touched, null storages, no posting, no
+peering: each of these would write to the user's object. kopf tells nothing of objects that
+vanish while it lists anew, so `sweep` lists them from time to time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import kopf
+import msgspec
+from kubernetes.aio.client import Configuration
+
+from immutable_operator.api.names import GROUP, SERVICE_PLURAL, VERSION
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.services import SERVICES, ServiceRecord
+from immutable_operator.kube.store import Owners
+
+__all__ = ["run_kopf", "sweep"]
+
+LOGIN_SECONDS = 600
+PAGE = 500
+
+
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Keeps nothing, so that no ``last-handled-configuration`` is written or copied."""
+
+    def build(
+        self, *, body: kopf.Body, extra_fields: Any = None, ignored_fields: Any = None
+    ) -> Any:
+        return {}
+
+    def fetch(self, *, body: kopf.Body) -> Any:
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: Any) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Keeps nothing: event handlers have no progress."""
+
+    def fetch(self, *, key: Any, body: kopf.Body) -> Any:
+        return None
+
+    def store(self, *, key: Any, record: Any, body: kopf.Body, patch: kopf.Patch) -> None:
+        return None
+
+    def purge(self, *, key: Any, body: kopf.Body, patch: kopf.Patch) -> None:
+        return None
+
+    def touch(self, *, body: kopf.Body, patch: kopf.Patch, value: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+    def flush(self) -> None:
+        return None
+
+
+async def run_kopf(
+    login: Callable[[], Awaitable[Configuration]],
+    services: Owners[ServiceRecord],
+    ready: asyncio.Event,
+    stop: asyncio.Event,
+) -> None:
+    """Feed ``services`` from kopf's watch until ``stop`` is set or a signal ends kopf."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    async def connect(**_: object) -> kopf.ConnectionInfo:
+        return connection(await login())
+
+    @kopf.on.event(GROUP, VERSION, SERVICE_PLURAL, registry=registry)
+    async def observe(body: kopf.Body, type: str | None, **_: object) -> None:  # noqa: A002
+        if type == "DELETED":
+            services.remove(body["metadata"]["uid"])
+        else:
+            services.upsert(ServiceRecord.of(dict(body)))
+
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    await kopf.operator(
+        registry=registry,
+        settings=_settings(),
+        clusterwide=True,
+        standalone=True,
+        ready_flag=ready,
+        stop_flag=stop,
+    )
+
+
+def connection(configuration: Configuration) -> kopf.ConnectionInfo:
+    """The same connection and login as our own client's, for kopf; asked anew in ten minutes."""
+    key: str = configuration.api_key.get("BearerToken", "")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        scheme="Bearer" if key else None,
+        token=key.removeprefix("Bearer ") or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        expiration=datetime.now(UTC) + timedelta(seconds=LOGIN_SECONDS),
+    )
+
+
+def _settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.persistence.finalizer = f"{GROUP}/never-used"
+    settings.persistence.diffbase_storage = _NoDiffBase()
+    settings.persistence.progress_storage = _NoProgress()
+    settings.queueing.idle_timeout = 0.05
+    settings.watching.server_timeout = 290
+    settings.watching.client_timeout = 310
+    settings.watching.connect_timeout = 10
+    settings.watching.chunk_size = PAGE
+    settings.networking.request_timeout = 30
+    # 5xx beyond these end the process (kopf 1.45): outlast a rolling API server.
+    settings.networking.error_backoffs = (1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89)
+    settings.process.ultimate_exiting_timeout = 20
+    return settings
+
+
+async def sweep(
+    client: KubeClient,
+    services: Owners[ServiceRecord],
+    decode: Callable[[bytes], Any] = msgspec.json.decode,
+) -> None:
+    """List all services once and make the store equal to the list."""
+    records: list[ServiceRecord] = []
+    token, version = "", 0
+    while True:
+        query: dict[str, str | int] = {"limit": PAGE, **({"continue": token} if token else {})}
+        page = decode(await client.list(SERVICES.all(), resource=SERVICE_PLURAL, **query))
+        version = version or int(page["metadata"]["resourceVersion"])
+        records += [ServiceRecord.of(item) for item in _items(page)]
+        token = page["metadata"].get("continue") or ""
+        if not token:
+            break
+        await asyncio.sleep(0)
+    services.sweep(records, version)
+
+
+def _items(page: dict[str, Any]) -> Collection[dict[str, Any]]:
+    items: Collection[dict[str, Any]] = page.get("items") or ()
+    return items

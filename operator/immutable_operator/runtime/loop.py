@@ -1,0 +1,209 @@
+"""The control loop: take a key, look, plan, act, tell, write the status, say when to look again.
+
+`step` is one turn for one service and is all there is to it; `run` repeats it. The plan is
+pure; everything that it needs to remember is in the cluster, but for refusals and the last
+status that was planned, which a restart finds out anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from immutable_operator.api.names import FIELD_MANAGER, SERVICE_PLURAL
+from immutable_operator.domain.model import Plan, Policy, Status, View
+from immutable_operator.domain.planner import plan
+from immutable_operator.domain.status import same_but_for_counts
+from immutable_operator.instances.pods import PodRecord
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.errors import ApiError, NotFound
+from immutable_operator.kube.events import announce
+from immutable_operator.kube.lease import NotLeader
+from immutable_operator.kube.revisions import RevisionRecord
+from immutable_operator.kube.services import SERVICES, ServiceRecord, status_body
+from immutable_operator.kube.store import Children, Owners
+from immutable_operator.runtime.actuator import Actuator, Memory
+from immutable_operator.runtime.metrics import Metrics
+from immutable_operator.runtime.queue import KeyQueue
+
+__all__ = ["ControlLoop"]
+
+log = structlog.get_logger()
+WORKERS = 8
+STATUS_PAUSE = 5.0  # seconds between two writes of a status in which only counts moved
+RETRY_BASE, RETRY_MOST = 0.5, 60.0
+
+
+class _Desk(Memory):
+    """What the loop remembers of one service beside what the actuator does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.planned: Status | None = None
+        self.written: Status | None = None
+        self.written_at = float("-inf")
+        self.failures = 0
+
+
+class ControlLoop:
+    """Plans and acts for all services; only the leader runs it.
+
+    Parameters
+    ----------
+    relist
+        Called when an own write stays unseen: the reflectors list again.
+    identity
+        This replica's name, for events.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        services: Owners[ServiceRecord],
+        pods: Children[PodRecord],
+        revisions: Children[RevisionRecord],
+        queue: KeyQueue,
+        metrics: Metrics,
+        *,
+        relist: Callable[[], None],
+        identity: str,
+        policy: Policy | None = None,
+    ) -> None:
+        self._client = client
+        self._services, self._pods, self._revisions = services, pods, revisions
+        self._queue = queue
+        self._metrics = metrics
+        self._relist = relist
+        self._identity = identity
+        self._policy = policy or Policy()
+        self._desks: dict[str, _Desk] = {}
+        self._actuator = Actuator(client, pods, revisions, metrics, time.time, time.monotonic)
+
+    async def run(self) -> None:
+        """Work off the queue for ever, with several hands. Raises `NotLeader` when fenced."""
+        async with asyncio.TaskGroup() as hands:
+            for _ in range(WORKERS):
+                hands.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.get()
+            try:
+                await self.step(key)
+            except NotLeader:
+                raise
+            except Exception as error:
+                self._failed(key, error)
+            finally:
+                self._queue.done(key)
+                self._metrics.queue_depth.set(len(self._queue))
+
+    async def step(self, key: str) -> None:
+        """One turn for the service with this uid."""
+        service = self._services.get(key)
+        if service is None:
+            self._desks.pop(key, None)
+            self._queue.forget(key)
+            return
+        desk = self._desks.setdefault(key, _Desk())
+        if not self._sees_own_writes(key, desk):
+            return
+        began = time.perf_counter()
+        decided = plan(self._view(service, desk), time.time(), self._policy)
+        self._metrics.plan_seconds.observe(time.perf_counter() - began)
+        log.debug("planned", service=service.name, notes=list(decided.notes))
+        if decided.actions:
+            await self._actuator.act(service, decided.actions, desk)
+        await self._tell(service, decided)
+        await self._write_status(service, decided, desk)
+        desk.failures = 0
+        if decided.due is not None:
+            self._queue.add_at(key, time.monotonic() + max(0.0, decided.due - time.time()))
+        if decided.actions:
+            # What was refused changes the plan and shows in no watch.
+            self._queue.add(key)
+
+    def _view(self, service: ServiceRecord, desk: _Desk) -> View:
+        instances = tuple(pod.content for pod in self._pods.of(service.uid))
+        desk.refusals.forget_subjects({i.name for i in instances})
+        return View(
+            name=service.name,
+            namespace=service.namespace,
+            uid=service.uid,
+            generation=service.generation,
+            spec=service.spec,
+            invalid=service.invalid,
+            deleting=service.deleting,
+            author=service.author,
+            instances=instances,
+            revisions=tuple(r.content for r in self._revisions.of(service.uid)),
+            refusals=desk.refusals.all(),
+            prior=desk.planned or service.status,
+        )
+
+    def _sees_own_writes(self, key: str, desk: _Desk) -> bool:
+        """The barrier: False while the view lacks what was written for this service."""
+        if desk.barrier.open():
+            return True
+        now = time.monotonic()
+        if desk.barrier.overdue(now):
+            self._metrics.barrier_timeouts.inc()
+            log.warning("own writes not seen, listing again", key=key)
+            desk.barrier.clear()
+            self._relist()
+            self._queue.add_at(key, now + 1.0)
+            return False
+        # News of the awaited write comes as an event of its own; this is the safety net.
+        self._queue.add_at(key, min(desk.barrier.until, now + 0.5))
+        return False
+
+    async def _tell(self, service: ServiceRecord, decided: Plan) -> None:
+        """Events before the status, so that a crash between them repeats rather than loses."""
+        for told in decided.announcements:
+            try:
+                await announce(self._client, service, told, time.time(), self._identity)
+            except ApiError as error:
+                log.warning("event not written", service=service.name, error=str(error))
+
+    async def _write_status(self, service: ServiceRecord, decided: Plan, desk: _Desk) -> None:
+        """Write the status if it changed; mere counts wait for their turn."""
+        if decided.status is None:
+            return
+        desk.planned = decided.status
+        before = desk.written or service.status
+        if decided.status == before:
+            return
+        now = time.monotonic()
+        turn = desk.written_at + STATUS_PAUSE
+        if same_but_for_counts(before, decided.status) and now < turn:
+            self._queue.add_at(service.uid, turn)
+            return
+        path = SERVICES.item(service.namespace, service.name, "status")
+        body = status_body(service, decided.status)
+        resource = f"{SERVICE_PLURAL}/status"
+        try:
+            await self._client.apply(path, body, resource=resource, manager=FIELD_MANAGER)
+        except NotFound:
+            return  # deleted meanwhile; its event is on the way
+        desk.written, desk.written_at = decided.status, time.monotonic()
+
+    def _failed(self, key: str, error: Exception) -> None:
+        """One service's trouble is retried with back-off and does not hold up the others."""
+        desk = self._desks.setdefault(key, _Desk())
+        desk.failures += 1
+        pause = min(RETRY_MOST, RETRY_BASE * 2.0 ** min(desk.failures, 10))
+        self._metrics.failures.inc()
+        service = self._services.get(key)
+        expected = isinstance(error, ApiError)
+        log.warning(
+            "step failed",
+            service=service.name if service else key,
+            namespace=service.namespace if service else "",
+            error=str(error),
+            retry_in=pause,
+            exc_info=None if expected else error,
+        )
+        self._queue.add_at(key, time.monotonic() + pause)

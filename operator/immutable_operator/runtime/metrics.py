@@ -1,0 +1,67 @@
+"""Every metric of the operator, in one table."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+__all__ = ["Metrics"]
+
+
+class Metrics:
+    """The metrics of one process, on a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "immutable_api_requests",
+            "Requests to the API server",
+            ["verb", "resource", "code"],
+            registry=self.registry,
+        )
+        self.actions = Counter(
+            "immutable_actions",
+            "Moves that the API server accepted, by their reason",
+            ["action", "reason"],
+            registry=self.registry,
+        )
+        self.refusals = Counter(
+            "immutable_refusals",
+            "Moves that the API server refused, by cause",
+            ["move", "cause"],
+            registry=self.registry,
+        )
+        self.plan_seconds = Histogram(
+            "immutable_plan_seconds",
+            "Time to view and plan one service",
+            buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1),
+            registry=self.registry,
+        )
+        self.resumptions = Counter(
+            "immutable_watch_resumptions",
+            "Watches opened again after a stream ended",
+            ["resource"],
+            registry=self.registry,
+        )
+        self.barrier_timeouts = Counter(
+            "immutable_barrier_timeouts",
+            "Own writes that the watch did not show in time",
+            registry=self.registry,
+        )
+        self.objects = Gauge("immutable_objects", "Objects known", ["kind"], registry=self.registry)
+        self.queue_depth = Gauge(
+            "immutable_queue_depth", "Services waiting to be planned", registry=self.registry
+        )
+        self.leading = Gauge(
+            "immutable_leading", "1 while this replica holds the lease", registry=self.registry
+        )
+        self.failures = Counter(
+            "immutable_step_failures",
+            "Steps that ended in an unexpected error and are repeated with back-off",
+            registry=self.registry,
+        )
+
+    def count_request(self, verb: str, resource: str, code: str) -> None:
+        self.requests.labels(verb, resource, code).inc()
+
+    def count_resumption(self, resource: str) -> None:
+        self.resumptions.labels(resource).inc()

@@ -1,0 +1,210 @@
+"""The life of one replica: warm up, stand by, lead, and end as a whole.
+
+Every replica watches and serves; only the holder of the lease plans and writes. The end of
+any part, and the loss of the lease, end the process with an exit code that is not 0, so that
+the kubelet starts it afresh; a signal ends it gracefully and gives the lease back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from immutable_operator.api.names import LABEL_SERVICE
+from immutable_operator.instances.pods import PODS, PodRecord, decode_pod
+from immutable_operator.kube.client import KubeClient, load_configuration
+from immutable_operator.kube.errors import ApiError
+from immutable_operator.kube.lease import Lease, LeaseTimes, NotLeader
+from immutable_operator.kube.reflector import Reflector
+from immutable_operator.kube.revisions import REVISIONS, RevisionRecord, decode_revision
+from immutable_operator.kube.services import ServiceRecord
+from immutable_operator.kube.store import Children, Owners
+from immutable_operator.runtime.health import Health, heartbeat
+from immutable_operator.runtime.host import run_kopf, sweep
+from immutable_operator.runtime.loop import ControlLoop
+from immutable_operator.runtime.metrics import Metrics
+from immutable_operator.runtime.queue import KeyQueue
+
+__all__ = ["Operator", "Options"]
+
+log = structlog.get_logger()
+SWEEP_SECONDS = 600.0
+SECOND_SWEEP_SECONDS = 15.0
+GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run a replica; see ``immutable-operator run --help``."""
+
+    namespace: str
+    identity: str
+    kubeconfig: Path | None = None
+    context: str | None = None
+    lease_name: str = "immutable-operator"
+    lease: LeaseTimes = field(default_factory=LeaseTimes)
+    listen: str = "0.0.0.0:8080"
+    writes_per_second: float = 200.0
+
+
+class Operator:
+    """One replica."""
+
+    def __init__(self, options: Options, client: KubeClient, metrics: Metrics) -> None:
+        self._options = options
+        self._client = client
+        self._metrics = metrics
+        self._health = Health(metrics)
+        self._stop = asyncio.Event()
+        self._kopf_ready = asyncio.Event()
+        self._swept = asyncio.Event()
+        self._queue = KeyQueue(time.monotonic)
+        self._services: Owners[ServiceRecord] = Owners(self._queue.add)
+        self._pods: Children[PodRecord] = Children(self._queue.add)
+        self._revisions: Children[RevisionRecord] = Children(self._queue.add)
+        self._reflectors: tuple[Reflector[Any], ...] = (
+            Reflector(
+                client,
+                PODS.all(),
+                "pods",
+                decode_pod,
+                self._pods,
+                selector=LABEL_SERVICE,
+                resumed=metrics.count_resumption,
+            ),
+            Reflector(
+                client,
+                REVISIONS.all(),
+                REVISIONS.resource,
+                decode_revision,
+                self._revisions,
+                resumed=metrics.count_resumption,
+            ),
+        )
+        self._lease = Lease(
+            client, options.namespace, options.lease_name, options.identity, options.lease
+        )
+        client.fence = self._lease.fence
+        self._health.waits_for = self._waits_for
+
+    async def run(self) -> int:
+        """Run until told to stop; returns the exit code."""
+        await self._health.start(self._options.listen)
+        # kopf cancels at its exit every task that is younger than it: ours come first.
+        parts = [
+            self._part("heartbeat", heartbeat(self._health, self._observe)),
+            *(self._part(f"reflector {r.resource}", r.run()) for r in self._reflectors),
+            self._part("sweeper", self._sweeps()),
+            self._part("leader", self._lead()),
+        ]
+        kopf_host = self._part("kopf", self._host())
+        try:
+            await asyncio.wait([*parts, kopf_host], return_when=asyncio.FIRST_COMPLETED)
+            return self._verdict(parts)
+        finally:
+            self._stop.set()
+            await self._lease.release()
+            for part in parts:
+                part.cancel()
+            await asyncio.wait([*parts, kopf_host], timeout=GRACE_SECONDS)
+            await self._health.stop()
+            await self._client.close()
+
+    def _part(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.create_task(work, name=name)
+
+    def _verdict(self, parts: list[asyncio.Task[None]]) -> int:
+        """0 when kopf ended on a signal; 1 when a part of ours ended, and which."""
+        ended = [part for part in parts if part.done()]
+        for part in ended:
+            error = part.exception()
+            log.error("ended", part=part.get_name(), error=str(error or "it returned"))
+        if not ended:
+            log.info("stopping")
+        return 1 if ended else 0
+
+    async def _host(self) -> None:
+        async def login() -> Any:
+            return await load_configuration(self._options.kubeconfig, self._options.context)
+
+        await run_kopf(login, self._services, self._kopf_ready, self._stop)
+
+    async def _sweeps(self) -> None:
+        """Once kopf watches; again soon, for what vanished in between; then now and then."""
+        await self._kopf_ready.wait()
+        pauses = iter([SECOND_SWEEP_SECONDS])
+        while True:
+            try:
+                await sweep(self._client, self._services)
+                self._swept.set()
+                pause = next(pauses, SWEEP_SECONDS)
+            except ApiError as error:
+                log.warning("services not listed", error=str(error))
+                pause = 1.0
+            await asyncio.sleep(pause)
+
+    async def _lead(self) -> None:
+        """Stand by until the view is whole and the lease ours; then plan until it is lost."""
+        await self._swept.wait()
+        for reflector in self._reflectors:
+            await reflector.synced.wait()
+        gc.collect()
+        gc.freeze()
+        log.info("synced", services=len(self._services), pods=len(self._pods))
+        election = asyncio.create_task(self._lease.run(), name="lease")
+        work = asyncio.create_task(self._work(), name="control loop")
+        try:
+            await asyncio.wait([election, work], return_when=asyncio.FIRST_COMPLETED)
+            for task in (work, election):
+                if task.done() and (error := task.exception()):
+                    raise error
+            raise NotLeader("the lease was lost")
+        finally:
+            work.cancel()
+            election.cancel()
+            await asyncio.wait([election, work], timeout=GRACE_SECONDS)
+
+    async def _work(self) -> None:
+        await self._lease.acquired.wait()
+        # A new leader trusts no plan of an old one: every service is looked at.
+        for service in self._services:
+            self._queue.add(service.uid)
+        loop = ControlLoop(
+            self._client,
+            self._services,
+            self._pods,
+            self._revisions,
+            self._queue,
+            self._metrics,
+            relist=self._relist,
+            identity=self._options.identity,
+        )
+        await loop.run()
+
+    def _relist(self) -> None:
+        for reflector in self._reflectors:
+            reflector.relist()
+
+    def _waits_for(self) -> str | None:
+        if not self._swept.is_set():
+            return "the list of services"
+        late = [r.resource for r in self._reflectors if not r.synced.is_set()]
+        return f"the list of {', '.join(late)}" if late else None
+
+    def _observe(self) -> None:
+        self._metrics.leading.set(self._lease.leading)
+        self._metrics.queue_depth.set(len(self._queue))
+        counts = {
+            "services": len(self._services),
+            "pods": len(self._pods),
+            "revisions": len(self._revisions),
+        }
+        for kind, count in counts.items():
+            self._metrics.objects.labels(kind).set(count)

@@ -1,0 +1,105 @@
+"""The work queue: keys, each once, now or when due; never one key in two hands at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable
+
+__all__ = ["KeyQueue"]
+
+
+class KeyQueue:
+    """Keys of owners that want a new plan.
+
+    A key that is added while it is being worked on comes up again afterwards. ``pace`` seconds
+    lie at least between two times that a key comes up, so that a burst of news about one
+    service is planned once, not once per news.
+    """
+
+    def __init__(self, clock: Callable[[], float], *, pace: float = 0.05) -> None:
+        self._clock = clock
+        self._pace = pace
+        self._ready: deque[str] = deque()
+        self._waiting: set[str] = set()
+        self._busy: set[str] = set()
+        self._again: set[str] = set()
+        self._due: list[tuple[float, str]] = []
+        self._due_at: dict[str, float] = {}
+        self._last: dict[str, float] = {}
+        self._news = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._ready) + len(self._again)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is ready, busy or due."""
+        return not (self._ready or self._busy or self._due_at)
+
+    def add(self, key: str) -> None:
+        """Ask for a plan as soon as its pace allows."""
+        earliest = self._last.get(key, float("-inf")) + self._pace
+        if earliest > self._clock():
+            self.add_at(key, earliest)
+        else:
+            self._enqueue(key)
+
+    def add_at(self, key: str, when: float) -> None:
+        """Ask for a plan at ``when`` (by the queue's clock) at the latest."""
+        if when >= self._due_at.get(key, float("inf")):
+            return
+        self._due_at[key] = when
+        heapq.heappush(self._due, (when, key))
+        self._news.set()
+
+    async def get(self) -> str:
+        """The next key; call `done` when it is worked off."""
+        while True:
+            pause = self._promote()
+            if self._ready:
+                key = self._ready.popleft()
+                self._waiting.discard(key)
+                self._busy.add(key)
+                self._last[key] = self._clock()
+                return key
+            self._news.clear()
+            try:
+                async with asyncio.timeout(pause):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    def done(self, key: str) -> None:
+        self._busy.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+
+    def forget(self, key: str) -> None:
+        """Drop what is remembered of a key whose owner is gone."""
+        self._last.pop(key, None)
+        self._due_at.pop(key, None)
+
+    def _enqueue(self, key: str) -> None:
+        if key in self._busy:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.append(key)
+            self._news.set()
+
+    def _promote(self) -> float | None:
+        """Move what is due to the ready line; seconds until the next, None if there is none."""
+        while self._due:
+            when, key = self._due[0]
+            if self._due_at.get(key) != when:
+                heapq.heappop(self._due)
+                continue
+            if (pause := when - self._clock()) > 0:
+                return pause
+            heapq.heappop(self._due)
+            del self._due_at[key]
+            self._enqueue(key)
+        return None

@@ -1,0 +1,65 @@
+"""Fixtures of all tests that need the cluster: one control plane a run, a namespace a test."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from tests.controlplane import ControlPlane
+from tests.controlplane.api import ApiError
+from tests.controlplane.build import BuildError, binaries
+from tests.controlplane.components import COMPONENTS
+from tests.waiting import wait_for
+
+NODES = 5
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build before the first test: a test's time limit is not for building Kubernetes."""
+    if session.config.option.collectonly:
+        return
+    if any(item.get_closest_marker("cluster") for item in session.items):
+        with _shown(session.config):
+            try:
+                binaries(list(COMPONENTS))
+            except BuildError as error:
+                pytest.exit(f"the test bed cannot be built: {error}", returncode=3)
+
+
+@pytest.fixture(scope="session")
+def control_plane(pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
+    """A control plane with five roomy simulated nodes, for the whole run."""
+    with _shown(pytestconfig):
+        plane = ControlPlane.start(say=lambda text: print(f"\n{text}", end="", flush=True))
+        print()
+    with plane:
+        plane.add_nodes(NODES)
+        yield plane
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """A new namespace, ready for pods; deleted afterwards, without waiting for it."""
+    name = f"test-{secrets.token_hex(4)}"
+    api = control_plane.api()
+    api.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+    wait_for(f"the default service account of {name}", lambda: api.get(account))
+    yield name
+    try:
+        api.request("DELETE", f"/api/v1/namespaces/{name}")
+    except ApiError as error:
+        if error.status not in (404, 409):
+            raise
+
+
+def _shown(config: pytest.Config) -> contextlib.AbstractContextManager[None]:
+    """Let what is printed through: starting and building take long enough to be seen."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if capture is None:
+        return contextlib.nullcontext()
+    shown: contextlib.AbstractContextManager[None] = capture.global_and_fixture_disabled()
+    return shown

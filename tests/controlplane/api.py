@@ -1,0 +1,100 @@
+"""A plain HTTPS client of the API server, for the bed's own needs: readiness, nodes, tokens.
+
+It is small on purpose: tests of the operator drive kubectl, as users do.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+__all__ = ["Api", "ApiError", "Json"]
+
+Json = dict[str, Any]
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+
+
+class ApiError(RuntimeError):
+    """The API server refused a request; ``status`` is the HTTP code."""
+
+    def __init__(self, status: int, request: str, message: str) -> None:
+        super().__init__(f"{request}: {status} {message}")
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Api:
+    """One actor's access to one API server, by client certificate."""
+
+    server: str
+    ca: Path
+    certificate: Path
+    key: Path
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+        timeout: float = 30,
+    ) -> Json:
+        """Send one request and return the decoded answer; raises `ApiError` from 400 on."""
+        text = self.text(method, path, body, content_type, timeout)
+        answer: Json = json.loads(text) if text else {}
+        return answer
+
+    def text(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+        timeout: float = 30,
+    ) -> str:
+        """As `request`, with the answer as it came."""
+        address = urlsplit(self.server)
+        connection = http.client.HTTPSConnection(
+            address.hostname or "", address.port, context=self._context, timeout=timeout
+        )
+        try:
+            headers = {"Content-Type": content_type, "Accept": "application/json"}
+            data = None if body is None else json.dumps(body)
+            connection.request(method, path, data, headers)
+            response = connection.getresponse()
+            text = response.read().decode()
+        finally:
+            connection.close()
+        if response.status >= 400:
+            raise ApiError(response.status, f"{method} {path}", _message(text))
+        return text
+
+    def get(self, path: str) -> Json:
+        return self.request("GET", path)
+
+    def merge_patch(self, path: str, body: Mapping[str, Any]) -> Json:
+        return self.request("PATCH", path, body, MERGE_PATCH)
+
+    def strategic_patch(self, path: str, body: Mapping[str, Any]) -> Json:
+        return self.request("PATCH", path, body, STRATEGIC_PATCH)
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self.ca)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
+def _message(text: str) -> str:
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return text

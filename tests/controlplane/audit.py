@@ -1,0 +1,98 @@
+"""Reading the API server's audit log: who asked for what, as an oracle for tests."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["WRITING_VERBS", "AuditLog", "AuditRecord"]
+
+WRITING_VERBS = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+
+
+@dataclass(frozen=True)
+class AuditRecord:
+    """One answered request.
+
+    ``user`` is the actor after impersonation, ``api_group`` is "" for the core group,
+    ``name`` is "" where the request named no object (list, and create as the log has it),
+    ``code`` is the HTTP status. A watch appears twice: when it starts and when it ends.
+    """
+
+    user: str
+    verb: str
+    resource: str
+    subresource: str
+    namespace: str
+    name: str
+    code: int
+    api_group: str
+    uri: str
+    user_agent: str
+    stage: str
+    received: str
+
+    @property
+    def target(self) -> str:
+        """``resource`` or ``resource/subresource``."""
+        return f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+
+
+@dataclass(frozen=True)
+class AuditLog:
+    """The audit log file of a control plane. The API server writes it before it answers
+    (``--audit-log-mode=blocking``), so what a client has seen answered is in it."""
+
+    path: Path
+
+    def mark(self) -> int:
+        """A position: what is logged from now on comes after it."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def since(self, mark: int = 0) -> Iterator[AuditRecord]:
+        """Records logged after ``mark``, in order; a line being written is left for later."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as lines:
+            lines.seek(mark)
+            for line in lines:
+                if line.endswith(b"\n"):
+                    yield _record(json.loads(line))
+
+    def writes(
+        self, actor_prefix: str = "", mark: int = 0, *, allowed_only: bool = False
+    ) -> Counter[tuple[str, str]]:
+        """How often actors with this prefix wrote, by (verb, ``resource/subresource``).
+
+        Refused requests count too, except with ``allowed_only``.
+        """
+        return Counter(
+            (record.verb, record.target)
+            for record in self.since(mark)
+            if record.verb in WRITING_VERBS
+            and record.user.startswith(actor_prefix)
+            and (record.code < 400 or not allowed_only)
+        )
+
+
+def _record(event: Mapping[str, Any]) -> AuditRecord:
+    target = event.get("objectRef") or {}
+    user = event.get("impersonatedUser") or event.get("user") or {}
+    return AuditRecord(
+        user=user.get("username", ""),
+        verb=event.get("verb", ""),
+        resource=target.get("resource", ""),
+        subresource=target.get("subresource", ""),
+        namespace=target.get("namespace", ""),
+        name=target.get("name", ""),
+        code=(event.get("responseStatus") or {}).get("code", 0),
+        api_group=target.get("apiGroup", ""),
+        uri=event.get("requestURI", ""),
+        user_agent=event.get("userAgent", ""),
+        stage=event.get("stage", ""),
+        received=event.get("requestReceivedTimestamp", ""),
+    )

