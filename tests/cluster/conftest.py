@@ -1,13 +1,19 @@
 """Fixtures of the tests that run the operator against the control plane.
 
-Everything below this folder gets the marker ``cluster``.
+Everything below this folder gets the marker ``cluster``. The chart is installed once a run,
+without its pods; one operator process runs for all tests, under the chart's service account.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.cluster.operator_process import Installation, OperatorProcess, Operators
+from tests.cluster.services import Service
+from tests.controlplane import ControlPlane
 
 HERE = Path(__file__).parent
 
@@ -17,3 +23,52 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.cluster)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows what the operator said last."""
+    report = yield
+    operators = getattr(item, "funcargs", {}).get("operators")
+    if report.failed and isinstance(operators, Operators):
+        report.sections.append(("operator", operators.tails()))
+    return report
+
+
+@pytest.fixture(scope="session")
+def installation(control_plane: ControlPlane) -> Installation:
+    """The chart's objects (CRDs, rights, policies) in immutable-system, without pods."""
+    return Installation.install(control_plane)
+
+
+@pytest.fixture(scope="session")
+def running_operators(installation: Installation) -> Iterator[Operators]:
+    running = Operators(installation)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def operators(running_operators: Operators) -> Iterator[Operators]:
+    """The operator processes, for tests that stop, kill, restart or add some.
+
+    Each test finds one replica that leads, whatever the test before did; a replica that ended
+    although no test asked it to fails the test in which it did.
+    """
+    running_operators.main.until_leading()
+    yield running_operators
+    running_operators.restore()
+
+
+@pytest.fixture
+def operator(operators: Operators) -> OperatorProcess:
+    """The one operator process that leads when a test begins."""
+    return operators.main
+
+
+@pytest.fixture
+def web(control_plane: ControlPlane, operators: Operators, namespace: str) -> Service:
+    """An ImmutableService named web that is not applied yet, with an operator to see to it."""
+    return Service(control_plane, namespace, "web")

@@ -125,6 +125,12 @@ def _api_server(settings: Settings) -> list[str]:
         "--endpoint-reconciler-type=none",
         *_serving(settings, "kube-apiserver"),
         f"--client-ca-file={certificates.ca}",
+        # Without them the controller manager and scheduler fill their logs with complaints.
+        f"--requestheader-client-ca-file={certificates.ca}",
+        "--requestheader-allowed-names=front-proxy-client",
+        "--requestheader-username-headers=X-Remote-User",
+        "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
         f"--service-account-key-file={certificates.service_account_public_key}",
         f"--service-account-signing-key-file={certificates.service_account_key}",
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",

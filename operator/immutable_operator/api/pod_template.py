@@ -129,6 +129,7 @@ def _shorten(description: str) -> str:
     'Image pull policy. One of Always, Never.'
     """
     text = re.sub(r"\s*More info:? \S+", "", " ".join(description.split()))
+    text = text.partition(" Possible enum values:")[0]  # the enum itself says it
     sentences = _SENTENCE_END.split(text)
     while len(sentences) > 1 and len(sentences[0]) < _TOO_SHORT:
         sentences[:2] = [f"{sentences[0]} {sentences[1]}"]

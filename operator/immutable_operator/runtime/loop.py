@@ -34,6 +34,7 @@ __all__ = ["ControlLoop"]
 log = structlog.get_logger()
 WORKERS = 8
 STATUS_PAUSE = 5.0  # seconds between two writes of a status in which only counts moved
+RETELL = 3600.0  # seconds that the API server keeps an event
 RETRY_BASE, RETRY_MOST = 0.5, 60.0
 
 
@@ -45,6 +46,7 @@ class _Desk(Memory):
         self.planned: Status | None = None
         self.written: Status | None = None
         self.written_at = float("-inf")
+        self.told: dict[tuple[str, str], float] = {}
         self.failures = 0
 
 
@@ -117,7 +119,7 @@ class ControlLoop:
         log.debug("planned", service=service.name, notes=list(decided.notes))
         if decided.actions:
             await self._actuator.act(service, decided.actions, desk)
-        await self._tell(service, decided)
+        await self._tell(service, decided, desk)
         await self._write_status(service, decided, desk)
         desk.failures = 0
         if decided.due is not None:
@@ -160,11 +162,15 @@ class ControlLoop:
         self._queue.add_at(key, min(desk.barrier.until, now + 0.5))
         return False
 
-    async def _tell(self, service: ServiceRecord, decided: Plan) -> None:
+    async def _tell(self, service: ServiceRecord, decided: Plan, desk: _Desk) -> None:
         """Events before the status, so that a crash between them repeats rather than loses."""
         for told in decided.announcements:
+            key, now = (told.reason, told.key), time.monotonic()
+            if now - desk.told.get(key, float("-inf")) < RETELL:
+                continue
             try:
                 await announce(self._client, service, told, time.time(), self._identity)
+                desk.told[key] = now
             except ApiError as error:
                 log.warning("event not written", service=service.name, error=str(error))
 

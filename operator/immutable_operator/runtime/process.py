@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
@@ -98,37 +99,49 @@ class Operator:
         """Run until told to stop; returns the exit code."""
         await self._health.start(self._options.listen)
         # kopf cancels at its exit every task that is younger than it: ours come first.
+        leader = self._part("leader", self._lead())
         parts = [
+            leader,
             self._part("heartbeat", heartbeat(self._health, self._observe)),
             *(self._part(f"reflector {r.resource}", r.run()) for r in self._reflectors),
             self._part("sweeper", self._sweeps()),
-            self._part("leader", self._lead()),
         ]
-        kopf_host = self._part("kopf", self._host())
-        try:
-            await asyncio.wait([*parts, kopf_host], return_when=asyncio.FIRST_COMPLETED)
-            return self._verdict(parts)
-        finally:
-            self._stop.set()
-            await self._lease.release()
-            for part in parts:
-                part.cancel()
-            await asyncio.wait([*parts, kopf_host], timeout=GRACE_SECONDS)
-            await self._health.stop()
-            await self._client.close()
+        told = self._part("signal", self._told_to_stop())
+        host = self._part("kopf", self._host())
+        await asyncio.wait([*parts, host, told], return_when=asyncio.FIRST_COMPLETED)
+        code = self._verdict(parts, host)
+        # First nothing is written any more, then the lease is given back, then the rest ends.
+        await _end([leader])
+        await self._lease.release()
+        await _end([*parts, told])
+        self._stop.set()
+        await asyncio.wait([host], timeout=GRACE_SECONDS)
+        await self._health.stop()
+        await self._client.close()
+        return code
 
     def _part(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         return asyncio.create_task(work, name=name)
 
-    def _verdict(self, parts: list[asyncio.Task[None]]) -> int:
-        """0 when kopf ended on a signal; 1 when a part of ours ended, and which."""
-        ended = [part for part in parts if part.done()]
-        for part in ended:
-            error = part.exception()
-            log.error("ended", part=part.get_name(), error=str(error or "it returned"))
-        if not ended:
+    async def _told_to_stop(self) -> None:
+        """Take the signals over from kopf, which would wait for tasks that it does not know."""
+        await self._kopf_ready.wait()
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await stop.wait()
+
+    def _verdict(self, parts: list[asyncio.Task[None]], host: asyncio.Task[None]) -> int:
+        """0 when a signal ends the process; 1 when a part of it ended, and which."""
+        failed = [part for part in parts if part.done()]
+        if host.done() and host.exception():
+            failed.append(host)
+        for part in failed:
+            log.error("ended", part=part.get_name(), error=_cause(part.exception()))
+        if not failed:
             log.info("stopping")
-        return 1 if ended else 0
+        return 1 if failed else 0
 
     async def _host(self) -> None:
         async def login() -> Any:
@@ -208,3 +221,17 @@ class Operator:
         }
         for kind, count in counts.items():
             self._metrics.objects.labels(kind).set(count)
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait until they are gone, but not for ever."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=GRACE_SECONDS)
+
+
+def _cause(error: BaseException | None) -> str:
+    """The innermost error of a group, as a sentence."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error or "it returned")

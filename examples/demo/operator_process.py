@@ -1,0 +1,85 @@
+"""The operator as a background process on this machine, under the chart's service account.
+
+It outlives the demo: its pid is in ``operator.json`` and its log in ``operator.log`` of the
+place's folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from examples.demo.place import SYSTEM, DemoError
+from tests.controlplane.processes import Child, end, free_ports, spawn
+
+__all__ = ["log_file", "start", "stop"]
+
+COMPONENT = "operator"
+STATE = "operator.json"
+READY_SECONDS = 60.0
+POLITE_SECONDS = 10.0
+TAIL_LINES = 15
+
+
+def log_file(folder: Path) -> Path:
+    return folder / f"{COMPONENT}.log"
+
+
+def start(folder: Path, kubeconfig: Path) -> None:
+    """Start it, in place of one from an earlier demo; returns when it leads.
+
+    A leader that ended politely has given its lease back, so the next one need not wait.
+    """
+    stop(folder)
+    with contextlib.suppress(FileNotFoundError):
+        log_file(folder).replace(folder / f"{COMPONENT}.previous.log")
+    (port,) = free_ports(1)
+    command = [
+        *(sys.executable, "-m", "immutable_operator.runtime.main", "run"),
+        f"--kubeconfig={kubeconfig}",
+        f"--namespace={SYSTEM}",
+        f"--listen=127.0.0.1:{port}",
+        "--log-format=console",
+    ]
+    process, child = spawn(COMPONENT, command, folder=folder, ports=(port,), tied=False)
+    (folder / STATE).write_text(json.dumps(child.record()))
+    deadline = time.monotonic() + READY_SECONDS
+    while not _leads(port):
+        code = process.poll()
+        if code is not None:
+            raise DemoError(f"the operator ended with code {code}; {_tail(folder)}")
+        if time.monotonic() > deadline:
+            raise DemoError(f"the operator does not lead after {READY_SECONDS:g} s; {_tail(folder)}")
+        time.sleep(0.1)
+
+
+def stop(folder: Path) -> bool:
+    """End it if it runs; whether it did."""
+    state = folder / STATE
+    try:
+        child = Child.from_record(json.loads(state.read_text()))
+    except (OSError, ValueError, KeyError):
+        return False
+    alive = child.is_alive()
+    end([child], polite_seconds=POLITE_SECONDS)
+    state.unlink(missing_ok=True)
+    return alive
+
+
+def _leads(port: int) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return "\nimmutable_leading 1.0" in answer.read().decode()
+    except OSError:
+        return False
+
+
+def _tail(folder: Path) -> str:
+    path = log_file(folder)
+    lines = path.read_text(errors="replace").splitlines()[-TAIL_LINES:] if path.exists() else []
+    return "\n".join([f"the end of {path}:", *lines])

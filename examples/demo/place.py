@@ -1,0 +1,120 @@
+"""Where the demo plays: one cluster, and the programs that speak to it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.controlplane.audit import AuditLog
+
+__all__ = [
+    "ACCOUNT",
+    "CHART",
+    "DEMO",
+    "RELEASE",
+    "ROOT",
+    "SYSTEM",
+    "DemoError",
+    "Json",
+    "Place",
+    "only_one",
+]
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "immutable-operator"
+SYSTEM = "immutable-system"  # namespace of the operator
+DEMO = "immutable-demo"  # namespace of the service
+RELEASE = ACCOUNT = "immutable-operator"
+PATIENCE_SECONDS = 120.0
+
+Json = dict[str, Any]
+
+
+class DemoError(RuntimeError):
+    """The demo cannot go on; the message says what, why, and the one thing to do."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One cluster.
+
+    ``kubectl`` and ``helm`` are command prefixes; ``typed`` is what a person types for the
+    former. ``folder`` holds what the demo keeps on this machine. ``operator_kubeconfig`` writes
+    a kubeconfig of the chart's service account; None where an operator runs already.
+    """
+
+    name: str
+    kubectl: tuple[str, ...]
+    helm: tuple[str, ...]
+    typed: str
+    environment: Mapping[str, str]
+    folder: Path
+    stop_command: str
+    operator_kubeconfig: Callable[[], Path] | None
+    audit: AuditLog | None = None
+
+    def run(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl; returns what it printed, raises `DemoError` with what went wrong."""
+        return self._run([*self.kubectl, *arguments], stdin)
+
+    def run_helm(self, *arguments: str) -> str:
+        return self._run([*self.helm, *arguments], None)
+
+    def run_shell(self, command: str) -> str:
+        """Run a command line as a person would type it, in the root of the repository."""
+        return self._run(["sh", "-ec", command], None)
+
+    def get(self, *arguments: str) -> Json:
+        """``kubectl get`` as JSON; empty where there is no such object."""
+        text = self.run("get", *arguments, "--ignore-not-found", "--output=json")
+        found: Json = json.loads(text) if text.strip() else {}
+        return found
+
+    def _run(self, command: list[str], stdin: str | None) -> str:
+        try:
+            result = subprocess.run(
+                command,
+                cwd=ROOT,
+                env={**os.environ, **self.environment},
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            raise DemoError(
+                f"{_short(command)} did not answer within {PATIENCE_SECONDS:g} s;"
+                f" end the demo ({self.stop_command}) and start it again"
+            ) from None
+        if result.returncode:
+            text = (result.stderr or result.stdout).strip() or f"exit code {result.returncode}"
+            raise DemoError(f"{_short(command)}: {text}")
+        return result.stdout
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Keep a second demo away from the same cluster."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DemoError(
+                "another `make demo` is at work on this cluster; wait for it, or end it (Ctrl-C)"
+            ) from None
+        yield
+
+
+def _short(command: list[str]) -> str:
+    """The command without its path and the flags that say where."""
+    words = [Path(command[0]).name, *command[1:]]
+    return " ".join(w for w in words if not w.startswith(("--context", "--kube-context", "--cache")))

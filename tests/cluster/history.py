@@ -1,0 +1,160 @@
+"""The history of a namespace's pods, recorded by an independent watcher.
+
+kubectl watches the pods and prints each change as the API server sends it: in the order of
+resource versions, none left out. What holds at every step of it held at every moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from tests.cluster.services import Service, is_active, is_ready
+from tests.controlplane.access import find_kubectl
+from tests.controlplane.api import Json
+from tests.waiting import wait_for
+
+__all__ = ["Change", "History"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One watch event: ADDED, MODIFIED or DELETED, and when it was seen (monotonic)."""
+
+    kind: str
+    pod: Json
+    seen: float
+
+    @property
+    def name(self) -> str:
+        return str(self.pod["metadata"]["name"])
+
+    @property
+    def version(self) -> int:
+        return int(self.pod["metadata"]["resourceVersion"])
+
+    @property
+    def revision(self) -> str:
+        return str(self.pod["metadata"]["labels"].get("immutable.dev/revision"))
+
+
+class History:
+    """Records from `__enter__` on; ends with the block."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._changes: list[Change] = []
+        self._start: dict[str, Json] = {}
+
+    def __enter__(self) -> Self:
+        plane, namespace = self._service.plane, self._service.namespace
+        path = f"/api/v1/namespaces/{namespace}/pods"
+        listed = plane.api().get(path)
+        self._start = {pod["metadata"]["name"]: pod for pod in listed["items"]}
+        version = listed["metadata"]["resourceVersion"]
+        self._process = subprocess.Popen(
+            [
+                *(str(find_kubectl()), f"--kubeconfig={plane.kubeconfig()}"),
+                *("get", "--raw", f"{path}?watch=true&resourceVersion={version}"),
+            ],
+            env={"PATH": os.defpath, "HOME": str(plane.folder), "KUBERC": "off"},
+            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._reader.join(timeout=10)
+        if self._process.stdout:
+            self._process.stdout.close()
+
+    def changes(self) -> list[Change]:
+        """All that happened until now; waits until the watcher has seen it."""
+        path = f"/api/v1/namespaces/{self._service.namespace}/pods"
+        items = self._service.plane.api().get(path)["items"]
+        now = {(p["metadata"]["uid"], int(p["metadata"]["resourceVersion"])) for p in items}
+        began = {
+            (p["metadata"]["uid"], int(p["metadata"]["resourceVersion"]))
+            for p in self._start.values()
+        }
+
+        def caught_up() -> bool:
+            seen = {(c.pod["metadata"]["uid"], c.version) for c in list(self._changes)}
+            return now <= seen | began
+
+        wait_for("the watcher has seen the present", caught_up, 20)
+        return list(self._changes)
+
+    def states(self) -> Iterator[tuple[Change, list[Json]]]:
+        """After each change: the change, and all pods that there were then."""
+        pods = dict(self._start)
+        for change in self.changes():
+            if change.kind == "DELETED":
+                pods.pop(change.name, None)
+            else:
+                pods[change.name] = change.pod
+            yield change, list(pods.values())
+
+    def assert_budget(self, *, most: int, fewest: int) -> None:
+        """Never more than ``most`` active pods and never fewer than ``fewest`` ready ones."""
+        for change, pods in self.states():
+            active, ready = sum(map(is_active, pods)), sum(map(is_ready, pods))
+            told = f"after {change.kind} of {change.name}:\n{self.story()}"
+            assert active <= most, f"{active} active pods, at most {most} allowed, {told}"
+            assert ready >= fewest, f"{ready} ready pods, at least {fewest} needed, {told}"
+
+    def births(self) -> list[Change]:
+        return [c for c in self.changes() if c.kind == "ADDED"]
+
+    def retirements(self) -> list[Change]:
+        """The moment at which each pod was told to end, in order; one a pod."""
+        told: dict[str, Change] = {}
+        for change in self.changes():
+            if change.kind == "DELETED" or "deletionTimestamp" in change.pod["metadata"]:
+                told.setdefault(change.pod["metadata"]["uid"], change)
+        return list(told.values())
+
+    def first_ready(self, name: str) -> Change:
+        return next(c for c in self.changes() if c.name == name and is_ready(c.pod))
+
+    def story(self) -> str:
+        """The history in words, for the message of a failing test."""
+        lines, pods = [], dict(self._start)
+        began = self._changes[0].seen if self._changes else time.monotonic()
+        for change in list(self._changes):
+            pods[change.name] = change.pod
+            if change.kind == "DELETED":
+                del pods[change.name]
+            active = sum(map(is_active, pods.values()))
+            ready = sum(map(is_ready, pods.values()))
+            leaving = "" if is_active(change.pod) else " (leaving)"
+            lines.append(
+                f"{change.seen - began:6.2f} s {change.kind:8} {change.name}{leaving}:"
+                f" {active} active, {ready} ready"
+            )
+        return "\n".join(lines)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with contextlib.suppress(ValueError):  # closed under us at the end
+            for line in self._process.stdout:
+                event = json.loads(line)
+                change = Change(event["type"], event["object"], time.monotonic())
+                self._changes.append(change)

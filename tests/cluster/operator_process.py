@@ -1,0 +1,205 @@
+"""Operator processes: starting, asking, stopping, freezing and killing them.
+
+They run as users' clusters run them, but for the container: under the chart's service account,
+with exactly its rights. Nothing here touches a process that it did not start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.controlplane import ControlPlane
+from tests.controlplane.api import Json
+from tests.controlplane.processes import spawn
+from tests.waiting import wait_for
+
+__all__ = ["CHART", "NAMESPACE", "USER", "Installation", "OperatorProcess", "Operators"]
+
+CHART = Path(__file__).parents[2] / "charts" / "immutable-operator"
+NAMESPACE = "immutable-system"
+ACCOUNT = "immutable-operator"
+USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
+# Short enough that a test can wait for a lease to run out, long enough for a busy machine.
+LEASE_SECONDS = 6
+LEASE_FLAGS = (f"--lease-seconds={LEASE_SECONDS}", "--renew-seconds=4", "--retry-seconds=1")
+TAIL_LINES = 40
+
+
+@dataclass(frozen=True)
+class Installation:
+    """The chart, installed without its pods, and the way in as its service account."""
+
+    plane: ControlPlane
+    kubeconfig: Path
+
+    @classmethod
+    def install(cls, plane: ControlPlane) -> Installation:
+        plane.helm(
+            *("install", ACCOUNT, str(CHART), "--create-namespace", "--set", "replicas=0"),
+            namespace=NAMESPACE,
+        )
+        return cls(plane, plane.service_account_kubeconfig(NAMESPACE, ACCOUNT))
+
+
+class OperatorProcess:
+    """One replica, as a process. Its log is a file in the run directory of the control plane."""
+
+    def __init__(self, installation: Installation, name: str, flags: tuple[str, ...] = ()) -> None:
+        folder = installation.plane.folder
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self._start = self.log.stat().st_size if self.log.exists() else 0
+        self._asked_to_end = False
+        command = [
+            *(sys.executable, "-m", "immutable_operator.runtime.main", "run"),
+            f"--kubeconfig={installation.kubeconfig}",
+            f"--namespace={NAMESPACE}",
+            f"--identity={name}",
+            *("--listen=127.0.0.1:0", "--log-format=json"),
+            *(flags or LEASE_FLAGS),
+        ]
+        self._process, _ = spawn(name, command, folder=folder, ports=(), tied=True)
+
+    def records(self, event: str | None = None) -> list[Json]:
+        """Its log since it started, as records; only those of one event where asked."""
+        found = [json.loads(line) for line in self.text().splitlines()]
+        return [r for r in found if event is None or r.get("event") == event]
+
+    def text(self) -> str:
+        with self.log.open("rb") as log:
+            log.seek(self._start)
+            text = log.read().decode()
+        return text[: text.rfind("\n") + 1]
+
+    def tail(self) -> str:
+        lines = self.text().splitlines()[-TAIL_LINES:]
+        return "\n".join([f"the end of {self.log} (exit code {self.exit_code}):", *lines])
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; the negative number of the signal that killed it."""
+        return self._process.poll()
+
+    @property
+    def died(self) -> bool:
+        """Whether it ended although nobody asked it to."""
+        return self.exit_code is not None and not self._asked_to_end
+
+    @property
+    def identity(self) -> str:
+        """The name under which it holds the lease and reports events."""
+        return str(self.records("leading")[0]["identity"])
+
+    @property
+    def leading(self) -> bool:
+        return self.exit_code is None and bool(self.records("leading"))
+
+    def until_synced(self) -> OperatorProcess:
+        """Until it knows the cluster: ready to lead, or leading."""
+        wait_for(f"{self.name} is synced", lambda: self.records("synced"), 60, self.tail)
+        return self
+
+    def until_leading(self, timeout: float = 60) -> OperatorProcess:
+        wait_for(f"{self.name} leads", lambda: self.leading, timeout, self.tail)
+        return self
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask its own HTTP port: status code and text."""
+        port = self.records("listening")[0]["port"]
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+                return int(answer.status), answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def terminate(self) -> None:
+        """SIGTERM, as a kubelet ends a pod; does not wait."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL; returns when it is gone."""
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def freeze(self) -> None:
+        """SIGSTOP: it does nothing, and does not know that it does nothing."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._asked_to_end = True  # a leader that slept through its lease must end
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    def wait(self, timeout: float = 30) -> int:
+        """Its exit code, once it has ended."""
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} did not end\n{self.tail()}") from None
+
+    def stop(self) -> int:
+        """End it politely and give its exit code."""
+        if self.exit_code is None:
+            self.terminate()
+            os.kill(self._process.pid, signal.SIGCONT)
+        return self.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        self._asked_to_end = True
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+
+
+class Operators:
+    """The replicas of one run: the one that all tests share, and those that a test adds."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._added: list[OperatorProcess] = []
+        self._count = 0
+        self.main = self._launch("operator", ())
+
+    def start(self, name: str = "replica", *flags: str) -> OperatorProcess:
+        """A further replica, until the end of the test."""
+        self._count += 1
+        process = self._launch(f"{name}-{self._count}", flags)
+        self._added.append(process)
+        return process
+
+    def restart(self) -> OperatorProcess:
+        """The shared replica again, after a test has ended it."""
+        self.main.stop()
+        self.main = self._launch("operator", ())
+        return self.main
+
+    def all(self) -> list[OperatorProcess]:
+        return [self.main, *self._added]
+
+    def restore(self) -> None:
+        """As every test finds it: one replica, leading. AssertionError if one died unasked."""
+        died = [process.tail() for process in self.all() if process.died]
+        for process in self._added:
+            process.stop()
+        self._added.clear()
+        if self.main.exit_code is not None:
+            self.restart()
+        self.main.until_leading()
+        assert not died, "an operator died unasked\n" + "\n".join(died)
+
+    def tails(self) -> str:
+        return "\n\n".join(process.tail() for process in self.all())
+
+    def stop(self) -> None:
+        for process in self.all():
+            process.stop()
+
+    def _launch(self, name: str, flags: tuple[str, ...]) -> OperatorProcess:
+        return OperatorProcess(self._installation, name, flags)

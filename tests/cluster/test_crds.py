@@ -1,0 +1,392 @@
+"""The custom resources as users meet them: what is refused and how, what kubectl shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from immutable_operator.api import pod_template
+from tests.cluster.operator_process import Installation
+from tests.controlplane import ControlPlane
+from tests.unit.test_api_image import PINNED, PROBLEMS
+from tests.unit.test_api_service import PIN, REFUSED, Refused, spec, template
+from tests.waiting import wait_for
+
+CRDS = Path(__file__).parents[2] / "crds"
+OTHER_PIN = PIN.replace("9f2c", "0a1b")
+Json = dict[str, Any]
+Apply = Callable[..., CompletedProcess[str]]
+
+
+def service(given: Json, name: str = "web") -> Json:
+    """Give the manifest of an ImmutableService."""
+    return {
+        "apiVersion": "immutable.dev/v1alpha1",
+        "kind": "ImmutableService",
+        "metadata": {"name": name},
+        "spec": given,
+    }
+
+
+def revision(recorded: Json) -> Json:
+    """Give the manifest of an ImmutableRevision."""
+    return {
+        "apiVersion": "immutable.dev/v1alpha1",
+        "kind": "ImmutableRevision",
+        "metadata": {"name": "web-im9f2c41d0"},
+        "spec": {
+            "service": "web",
+            "number": 3,
+            "revision": "9f2c41d0",
+            "hash": "v1:" + "9f2c41d0" * 8,
+            "reason": "TemplateChanged",
+            "by": "kubectl-client-side-apply",
+            "image": "web@9f2c41d07a1b",
+            "template": recorded,
+        },
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def served(installation: Installation) -> None:
+    """A new kind is served a moment after its definition is established."""
+    plane = installation.plane
+    kinds = "/apis/immutable.dev/v1alpha1"
+    for kind in ("immutableservices", "immutablerevisions"):
+        wait_for(f"{kind} are served", lambda kind=kind: plane.api().get(f"{kinds}/{kind}"))
+
+
+@pytest.fixture
+def apply(control_plane: ControlPlane, namespace: str) -> Apply:
+    """`kubectl apply` of one object; what it prints is the user's view."""
+
+    def run(manifest: Json, *options: str, check: bool = True) -> CompletedProcess[str]:
+        return control_plane.kubectl(
+            "apply", "-f", "-", *options,
+            namespace=namespace, stdin=json.dumps(manifest), check=check,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def get(control_plane: ControlPlane, namespace: str) -> Callable[[str], Json]:
+    """One object, such as `isvc/web`."""
+
+    def run(what: str) -> Json:
+        text = control_plane.kubectl("get", what, "-o", "json", namespace=namespace).stdout
+        found: Json = json.loads(text)
+        return found
+
+    return run
+
+
+def told(case: Refused) -> str:
+    """Give the sentence as the API server prints it: the operator's, or its schema's own."""
+    path, _, sentence = case.says.partition(": ")
+    return case.server or f"{path}: Invalid value: {sentence}"
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.why)
+def test_a_bad_spec_is_refused_at_apply(case: Refused, apply: Apply) -> None:
+    result = apply(service(case.spec, case.name), check=False)
+    assert result.returncode == 1
+    first, *more = result.stderr.strip().replace("is invalid: \n* ", "is invalid: ").split("\n* ")
+    assert first == f'The ImmutableService "{case.name}" is invalid: {told(case)}'
+    # The rest is the API server's own: what its scale subresource says, and that it stopped there.
+    assert all(line.startswith((".spec.replicas: ", "<nil>: ")) for line in more)
+
+
+def test_every_kind_of_bad_image_is_told_in_the_words_of_the_operator(apply: Apply) -> None:
+    # A message with a line break is not printed by the API server; the image is refused anyway.
+    problems = {image: problem for image, problem in PROBLEMS.items() if "\n" not in image}
+    containers = [{"name": f"c{i}", "image": image} for i, image in enumerate(problems)]
+    result = apply(service(template(containers=containers)), check=False)
+    for index, problem in enumerate(problems.values()):
+        path = f"spec.template.spec.containers[{index}].image"
+        assert f"* {path}: Invalid value: container c{index}: {problem}\n" in result.stderr + "\n"
+
+
+def test_every_kind_of_pinned_image_is_accepted(apply: Apply) -> None:
+    containers = [{"name": f"c{i}", "image": image} for i, image in enumerate(PINNED)]
+    apply(service(template(containers=containers)), "--dry-run=server")
+
+
+TYPOS = {
+    "a field of the service": (spec(replica=3), "spec.replica"),
+    "a field of rollout": (spec({"maxsurge": 1}), "spec.rollout.maxsurge"),
+    "a field of a container": (
+        template(containers=[{"name": "web", "image": PIN, "imgePullPolicy": "Always"}]),
+        "spec.template.spec.containers[0].imgePullPolicy",
+    ),
+    "a field of a probe": (
+        template(
+            containers=[
+                {"name": "web", "image": PIN, "livenessProbe": {"htpGet": {"path": "/", "port": 1}}}
+            ]
+        ),
+        "spec.template.spec.containers[0].livenessProbe.htpGet",
+    ),
+    "containers that no template may have": (
+        template(ephemeralContainers=[{"name": "debug"}]),
+        "spec.template.spec.ephemeralContainers",
+    ),
+    "metadata that no template may have": (
+        {"template": spec()["template"] | {"metadata": {"finalizers": ["x"]}}},
+        "spec.template.metadata.finalizers",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "path"), TYPOS.values(), ids=TYPOS)
+def test_a_typo_is_refused_and_named(given: Json, path: str, apply: Apply) -> None:
+    refused = apply(service(given), check=False)
+    assert refused.returncode == 1
+    assert f'strict decoding error: unknown field "{path}"' in refused.stderr
+    warned = apply(service(given), "--validate=warn", "--dry-run=server")
+    assert warned.stderr == f'Warning: unknown field "{path}"\n'
+
+
+def test_explain_tells_what_a_field_means_and_its_default(control_plane: ControlPlane) -> None:
+    def explain(path: str) -> str:
+        return " ".join(control_plane.kubectl("explain", path).stdout.split())
+
+    assert "FIELD: containers <[]Object>" in explain("isvc.spec.template.spec.containers")
+    assert (
+        "livenessProbe <Object> Periodic probe of container liveness."
+        in explain("isvc.spec.template.spec.containers")
+    )
+    assert (
+        "image <string> Image pinned by digest: registry/name@sha256:<64 lower-case hex digits>."
+        in explain("isvc.spec.template.spec.containers")
+    )
+    assert (
+        "periodSeconds <integer> How often (in seconds) to perform the probe. Default to 10 seconds"
+        in explain("isvc.spec.template.spec.containers.livenessProbe")
+    )
+    assert "Default 600." in explain("isvc.spec.rollout.progressDeadlineSeconds")
+    assert "Number of instances wanted. Unset keeps the current number" in explain("isvc.spec")
+
+
+def test_two_managers_share_one_template_by_container_name(
+    apply: Apply, get: Callable[[str], Json]
+) -> None:
+    def containers(*given: Json, manager: str) -> None:
+        apply(
+            service({"template": {"spec": {"containers": list(given)}}}),
+            "--server-side",
+            f"--field-manager={manager}",
+        )
+
+    containers({"name": "web", "image": PIN}, manager="team")
+    containers(
+        {"name": "proxy", "image": OTHER_PIN},
+        {"name": "web", "env": [{"name": "PROXY", "value": "on"}]},
+        manager="mesh",
+    )
+    containers({"name": "web", "image": PIN, "env": [{"name": "A", "value": "1"}]}, manager="team")
+
+    found = {c["name"]: c for c in get("isvc/web")["spec"]["template"]["spec"]["containers"]}
+    assert found["proxy"] == {"name": "proxy", "image": OTHER_PIN}
+    assert found["web"]["image"] == PIN
+    assert {e["name"]: e["value"] for e in found["web"]["env"]} == {"A": "1", "PROXY": "on"}
+
+
+def test_the_template_is_stored_as_it_was_written(
+    apply: Apply, get: Callable[[str], Json]
+) -> None:
+    pod = {
+        "containers": [
+            {
+                "name": "web",
+                "image": PIN,
+                "ports": [{"containerPort": 80, "protocol": "TCP"}],
+                "resources": {"limits": {"cpu": 1, "memory": "1Gi"}},
+                "readinessProbe": {"httpGet": {"path": "/", "port": "http"}},
+            }
+        ],
+        "volumes": [{"name": "tmp", "emptyDir": {}}],
+        "nodeSelector": {"disk": "ssd"},
+    }
+    apply(service({"template": {"metadata": {"labels": {"app": "web"}}, "spec": pod}}))
+    assert get("isvc/web")["spec"]["template"] == {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": pod,
+    }
+
+
+def test_a_service_that_nobody_has_looked_at_is_not_finished(
+    control_plane: ControlPlane, apply: Apply, get: Callable[[str], Json], namespace: str
+) -> None:
+    apply(service(spec()))
+    assert get("isvc/web")["status"] == {"observedGeneration": -1}
+    kind = f"/apis/immutable.dev/v1alpha1/namespaces/{namespace}/immutableservices"
+    event = control_plane.api().text(
+        "GET", f"{kind}?watch=1&timeoutSeconds=1&resourceVersion=0", timeout=30
+    )
+    assert json.loads(event.splitlines()[0])["object"]["status"] == {"observedGeneration": -1}
+
+
+STATUS = {
+    "observedGeneration": 1,
+    "desiredReplicas": 4,
+    "replicas": 5,
+    "readyReplicas": 4,
+    "availableReplicas": 4,
+    "currentReplicas": 3,
+    "staleReplicas": 2,
+    "selector": "immutable.dev/service=web",
+    "currentRevision": "9f2c41d0",
+    "oldestInstance": "2020-01-01T00:00:00Z",
+    "blockers": [
+        {"reason": "Pdb", "message": "web", "object": "pdb/web", "since": "2020-01-01T00:00:00Z"}
+    ],
+    "conditions": [
+        {
+            "type": "Ready",
+            "status": "False",
+            "reason": "Replacing",
+            "message": "2 of 4 wait",
+            "lastTransitionTime": "2020-01-01T00:00:00Z",
+        }
+    ],
+}
+
+
+def table(text: str) -> list[list[str]]:
+    """Split what kubectl prints at two blanks or more."""
+    return [
+        [cell.strip() for cell in line.split("  ") if cell.strip()]
+        for line in text.strip().splitlines()
+    ]
+
+
+def test_get_shows_how_far_a_service_is(
+    control_plane: ControlPlane, apply: Apply, namespace: str
+) -> None:
+    def kubectl(*words: str) -> str:
+        return control_plane.kubectl(*words, namespace=namespace).stdout
+
+    apply(service(spec(replicas=4)))
+    kubectl("patch", "isvc", "web", "--subresource=status", "--type=merge",
+            "-p", json.dumps({"status": STATUS}))  # fmt: skip
+    titles, row = table(kubectl("get", "isvc"))
+    assert titles == (
+        ["NAME", "DESIRED", "CURRENT", "READY", "STALE", "REVISION", "OLDEST", "STATUS", "AGE"]
+    )
+    assert row[:6] == ["web", "4", "3", "4", "2", "9f2c41d0"]
+    assert row[6].endswith(("y", "d"))
+    assert row[7] == "Replacing"
+    titles, row = table(kubectl("get", "isvc", "-o", "wide"))
+    assert titles[-2:] == ["MESSAGE", "SELECTOR"]
+    assert row[-2:] == ["2 of 4 wait", "immutable.dev/service=web"]
+    assert "web" in kubectl("get", "immutable")
+
+
+def test_get_shows_revisions(control_plane: ControlPlane, apply: Apply, namespace: str) -> None:
+    apply(revision(spec()["template"]))
+    titles, row = table(control_plane.kubectl("get", "irev", namespace=namespace).stdout)
+    assert titles == ["NAME", "SERVICE", "NUMBER", "REVISION", "REASON", "IMAGE", "BY", "AGE"]
+    assert row[:-1] == (
+        ["web-im9f2c41d0", "web", "3", "9f2c41d0", "TemplateChanged", "web@9f2c41d07a1b"]
+        + ["kubectl-client-side-apply"]
+    )
+
+
+def test_scale_is_read_and_written_as_with_a_deployment(
+    control_plane: ControlPlane, apply: Apply, get: Callable[[str], Json], namespace: str
+) -> None:
+    apply(service(spec(replicas=4)))
+    control_plane.kubectl("patch", "isvc", "web", "--subresource=status", "--type=merge",
+                          "-p", json.dumps({"status": STATUS}), namespace=namespace)  # fmt: skip
+    control_plane.kubectl("scale", "isvc", "web", "--replicas=7", namespace=namespace)
+    assert get("isvc/web")["spec"]["replicas"] == 7
+    path = f"/apis/immutable.dev/v1alpha1/namespaces/{namespace}/immutableservices/web/scale"
+    scale = control_plane.api().get(path)
+    assert scale["spec"] == {"replicas": 7}
+    assert scale["status"] == {"replicas": 5, "selector": "immutable.dev/service=web"}
+
+
+RECORDED: Json = {
+    "spec": {
+        "containers": [
+            {"name": "web", "image": PIN, "command": ["x"], "resources": {"limits": {"cpu": 1}}}
+        ]
+    }
+}
+FORGERIES: dict[str, Json] = {
+    "another number": {"number": 4},
+    "another image": {"template": {"spec": {"containers": [{"name": "web", "image": OTHER_PIN}]}}},
+    "one more field": {"template": {"spec": {"hostNetwork": True}}},
+    "a field for another at the top": {"template": {"spec": None, "metadata": {"labels": {}}}},
+    "a field for another in the pod": {"template": {"spec": {"containers": None, "volumes": []}}},
+    "a field for another in a container": {
+        "template": {
+            "spec": {
+                "containers": [
+                    {"name": "web", "image": PIN, "args": ["x"], "resources": {"limits": {"cpu": 1}}}
+                ]
+            }
+        }
+    },
+    "a key for another in a map": {
+        "template": {
+            "spec": {
+                "containers": [
+                    {
+                        "name": "web",
+                        "image": PIN,
+                        "command": ["x"],
+                        "resources": {"limits": {"memory": 1}},
+                    }
+                ]
+            }
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("change", FORGERIES.values(), ids=FORGERIES)
+def test_a_revision_is_frozen(
+    change: Json,
+    control_plane: ControlPlane,
+    apply: Apply,
+    get: Callable[[str], Json],
+    namespace: str,
+) -> None:
+    """The API server's `self == oldSelf` overlooks swapped keys where it knows no schema."""
+    apply(revision(RECORDED))
+    patch = json.dumps({"spec": change})
+    result = control_plane.kubectl("patch", "irev", "web-im9f2c41d0", "--type=merge", "-p", patch,
+                                   namespace=namespace, check=False)  # fmt: skip
+    assert result.stderr == (
+        'The ImmutableRevision "web-im9f2c41d0" is invalid: spec: Invalid value: a revision is a '
+        "record and cannot be changed; change spec.template of its ImmutableService, which makes "
+        "a new revision\n"
+    )
+    assert get("irev/web-im9f2c41d0")["spec"]["template"] == RECORDED
+
+
+def test_a_frozen_revision_can_be_labelled_and_deleted(
+    control_plane: ControlPlane, apply: Apply, namespace: str
+) -> None:
+    apply(revision(RECORDED))
+    control_plane.kubectl("label", "irev", "web-im9f2c41d0", "a=b", namespace=namespace)
+    control_plane.kubectl("delete", "irev", "web-im9f2c41d0", namespace=namespace)
+
+
+def test_plain_client_side_apply_can_install_the_definitions(control_plane: ControlPlane) -> None:
+    result = control_plane.kubectl("apply", "-f", str(CRDS), "--dry-run=server")
+    assert result.stdout.count("customresourcedefinition.apiextensions.k8s.io/") == 2
+
+
+def test_the_pod_template_is_that_of_this_api_server(control_plane: ControlPlane) -> None:
+    served = wait_for(
+        "the API server's OpenAPI", lambda: control_plane.api().get("/openapi/v3/api/v1")
+    )
+    assert pod_template.extract(served) == pod_template.load()

@@ -1,0 +1,305 @@
+"""The generated CRDs: structural, complete, equal to the models and to what is committed.
+
+That the API server accepts them, costs of CEL included, is tested in tests/cluster/test_crds.py.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from immutable_operator.api import pod_template
+from immutable_operator.api.crd import FOLDERS, KINDS, ROOT, crd, main
+from immutable_operator.api.kind import Kind
+from immutable_operator.api.service import SERVICE, ImmutableServiceSpec, ImmutableServiceStatus
+
+Schema = dict[str, Any]
+
+CLIENT_SIDE_APPLY = 256 * 1024  # of annotations, of which kubectl writes the whole object into one
+ALLOWED = {
+    *("type", "format", "description", "default", "enum", "pattern", "minimum", "maximum"),
+    *("minLength", "maxLength", "minItems", "maxItems", "maxProperties", "required"),
+    *("properties", "items", "additionalProperties", "x-kubernetes-validations"),
+    *("x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type"),
+    "x-kubernetes-int-or-string",
+}
+both_kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.short)
+
+
+def schema_of(kind: Kind) -> Schema:
+    """Give the schema of a kind as the API server gets it."""
+    schema: Schema = crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def nodes(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
+    """Walk a schema with the path of each node."""
+    yield path, schema
+    for name, below in schema.get("properties", {}).items():
+        yield from nodes(below, f"{path}.{name}")
+    if "items" in schema:
+        yield from nodes(schema["items"], f"{path}[]")
+    if "additionalProperties" in schema:
+        yield from nodes(schema["additionalProperties"], f"{path}{{}}")
+
+
+def faults(schema: Schema) -> Iterator[str]:
+    """Name what keeps a schema from being structural, or from server-side apply."""
+    for path, node in nodes(schema):
+        for keyword in sorted(set(node) - ALLOWED):
+            yield f"{path}: {keyword} is not for structural schemas"
+        if ("type" in node) == node.get("x-kubernetes-int-or-string", False):
+            yield f"{path}: either a type or x-kubernetes-int-or-string"
+        if node.get("default", ...) is None:
+            yield f"{path}: a default of null is pruned"
+        if "properties" in node and "additionalProperties" in node:
+            yield f"{path}: properties exclude additionalProperties"
+        if node.get("type") == "array":
+            yield from _list_faults(path, node)
+        for name in node.get("required", ()):
+            if name not in node.get("properties", {}):
+                yield f"{path}: requires {name}, which it does not have"
+
+
+def _list_faults(path: str, node: Schema) -> Iterator[str]:
+    if "items" not in node:
+        yield f"{path}: a list without items"
+    keys = node.get("x-kubernetes-list-map-keys", [])
+    kind = node.get("x-kubernetes-list-type")
+    if kind not in ("atomic", "set", "map") or (kind == "map") != bool(keys):
+        yield f"{path}: list type {kind} with keys {keys}"
+    items = node.get("items", {})
+    for key in keys:
+        has_default = "default" in items["properties"][key]
+        if not has_default and key not in items.get("required", ()):
+            yield f"{path}: key {key} is neither required nor defaulted"
+
+
+@both_kinds
+def test_the_schema_is_structural(kind: Kind) -> None:
+    assert list(faults(schema_of(kind))) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fault"),
+    [
+        (lambda s: s.update(anyOf=[{}]), ": anyOf is not for structural schemas"),
+        (lambda s: s.update(nullable=True), ": nullable is not for structural schemas"),
+        (lambda s: s.pop("type"), ": either a type or x-kubernetes-int-or-string"),
+        (lambda s: s.update(default=None), ": a default of null is pruned"),
+        (lambda s: s.update(additionalProperties={"type": "string"}), "exclude"),
+        (lambda s: s["properties"]["conditions"].pop("x-kubernetes-list-type"), "list type None"),
+        (lambda s: s["properties"]["conditions"]["items"].pop("required"), "neither required"),
+        (lambda s: s.update(required=["nothing"]), "requires nothing"),
+    ],
+)
+def test_the_checker_finds_what_it_is_for(spoil: Callable[[Schema], object], fault: str) -> None:
+    schema = copy.deepcopy(schema_of(SERVICE)["properties"]["status"])
+    spoil(schema)
+    assert any(fault in found for found in faults(schema)), list(faults(schema))
+
+
+def test_what_is_committed_is_what_the_models_say(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--check"]) == 0, capsys.readouterr().out
+
+
+def test_a_difference_is_shown_and_fails_the_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--root", str(tmp_path)]) == 0
+    assert main(["--root", str(tmp_path), "--check"]) == 0
+    file = tmp_path / "crds" / "immutableservices.yaml"
+    file.write_text(file.read_text().replace("- isvc", "- service"))
+    assert main(["--root", str(tmp_path), "--check"]) == 1
+    out = capsys.readouterr().out
+    assert "-    - service\n+    - isvc\n" in out
+    assert out.endswith("run: python -m immutable_operator.api.crd\n")
+
+
+def test_the_chart_has_the_same_files() -> None:
+    plain, chart = (sorted((ROOT / folder).iterdir()) for folder in FOLDERS)
+    assert [file.name for file in plain] == [file.name for file in chart]
+    assert [file.read_bytes() for file in plain] == [file.read_bytes() for file in chart]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "crds").iterdir()), ids=lambda file: file.stem)
+def test_client_side_apply_can_carry_it(file: Path) -> None:
+    body = json.dumps(yaml.safe_load(file.read_text()), separators=(",", ":"))
+    assert len(body) < CLIENT_SIDE_APPLY * 0.9
+
+
+@both_kinds
+def test_helm_keeps_the_definition_and_with_it_all_objects_of_users(kind: Kind) -> None:
+    assert crd(kind)["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def defaults(schema: Schema) -> Schema:
+    """Give what the API server adds to an empty object, as far as the parents' defaults reach."""
+    return {
+        name: node["default"]
+        for name, node in schema.get("properties", {}).items()
+        if "default" in node
+    }
+
+
+@pytest.mark.parametrize(
+    ("part", "model"),
+    [
+        ("spec", ImmutableServiceSpec.model_validate({"template": {}})),
+        ("status", ImmutableServiceStatus()),
+    ],
+)
+def test_defaults_of_the_definition_are_those_of_the_models(part: str, model: BaseModel) -> None:
+    by_model = model.model_dump(by_alias=True, exclude_none=True, exclude={"template"})
+    assert defaults(schema_of(SERVICE)["properties"][part]) == by_model
+
+
+def test_defaults_of_rollout_are_the_same_inside_and_outside() -> None:
+    rollout = schema_of(SERVICE)["properties"]["spec"]["properties"]["rollout"]
+    assert rollout["default"] == defaults(rollout)
+
+
+def test_only_a_key_of_a_list_has_a_default_in_the_template() -> None:
+    template = schema_of(SERVICE)["properties"]["spec"]["properties"]["template"]
+    found = {path.split(".")[-1] for path, node in nodes(template) if "default" in node}
+    assert found == {"protocol"}
+
+
+def test_a_new_object_has_not_been_observed_yet() -> None:
+    """Kstatus: without this an object that no operator has seen counts as finished."""
+    assert schema_of(SERVICE)["properties"]["status"]["default"] == {"observedGeneration": -1}
+
+
+@both_kinds
+def test_every_field_is_described(kind: Kind) -> None:
+    for part in ("spec", "status"):
+        for path, node in nodes(schema_of(kind)["properties"].get(part, {"description": "none"})):
+            if not path.startswith(".template.") and not path.endswith(("[]", "{}")):
+                assert node.get("description"), f"{part}{path}"
+
+
+def columns(kind: Kind, *, wide: bool) -> list[tuple[str, str]]:
+    """Give the titles, as kubectl prints them, and paths of the columns."""
+    listed = crd(kind)["spec"]["versions"][0]["additionalPrinterColumns"]
+    return [(c["name"].upper(), c["jsonPath"]) for c in listed if bool(c.get("priority")) == wide]
+
+
+def test_columns_of_services() -> None:
+    ready = '.status.conditions[?(@.type=="Ready")]'
+    assert columns(SERVICE, wide=False) == [
+        ("DESIRED", ".spec.replicas"),
+        ("CURRENT", ".status.currentReplicas"),
+        ("READY", ".status.readyReplicas"),
+        ("STALE", ".status.staleReplicas"),
+        ("REVISION", ".status.currentRevision"),
+        ("OLDEST", ".status.oldestInstance"),
+        ("STATUS", f"{ready}.reason"),
+        ("AGE", ".metadata.creationTimestamp"),
+    ]
+    assert columns(SERVICE, wide=True) == [
+        ("MESSAGE", f"{ready}.message"),
+        ("SELECTOR", ".status.selector"),
+    ]
+
+
+def test_a_service_can_be_scaled() -> None:
+    assert crd(SERVICE)["spec"]["versions"][0]["subresources"]["scale"] == {
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    }
+    replicas = schema_of(SERVICE)["properties"]["spec"]["properties"]["replicas"]
+    assert "default" not in replicas
+
+
+OPENAPI = {
+    "components": {
+        "schemas": {
+            pod_template.ROOT: {
+                "type": "object",
+                "properties": {
+                    "metadata": {"allOf": [{"$ref": "#/components/schemas/Meta"}], "default": {}},
+                    "spec": {"$ref": "#/components/schemas/io.k8s.api.core.v1.PodSpec"},
+                },
+            },
+            "Meta": {
+                "type": "object",
+                "properties": {
+                    "labels": {
+                        "type": "object",
+                        "additionalProperties": {"type": "string", "default": ""},
+                    },
+                    "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
+                    "uid": {"type": "string"},
+                },
+            },
+            "io.k8s.api.core.v1.PodSpec": {
+                "type": "object",
+                "properties": {
+                    "ephemeralContainers": {"type": "array", "items": {"type": "string"}},
+                    "ports": {
+                        "type": "array",
+                        "description": "Ports, e.g. of HTTP.  Defaults to none. Be careful. "
+                        "More info: elsewhere",
+                        "items": {"allOf": [{"$ref": "#/components/schemas/Port"}], "default": {}},
+                        "x-kubernetes-list-type": "map",
+                        "x-kubernetes-list-map-keys": ["number", "protocol"],
+                        "x-kubernetes-patch-merge-key": "number",
+                    },
+                },
+            },
+            "Port": {
+                "type": "object",
+                "properties": {
+                    "number": {
+                        "$ref": "#/components/schemas/"
+                        "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
+                    },
+                    "protocol": {"type": "string", "default": "TCP"},
+                    "name": {"type": "string", "default": "x"},
+                },
+            },
+        }
+    }
+}
+
+
+def test_a_template_is_extracted_without_references_and_with_certain_keys() -> None:
+    assert pod_template.extract(OPENAPI) == {
+        "type": "object",
+        "properties": {
+            "metadata": {
+                "type": "object",
+                "description": "Labels and annotations of the pod.",
+                "properties": {
+                    "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+                    "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
+                },
+            },
+            "spec": {
+                "type": "object",
+                "properties": {
+                    "ports": {
+                        "type": "array",
+                        "description": "Ports, e.g. of HTTP. Defaults to none.",
+                        "x-kubernetes-list-type": "map",
+                        "x-kubernetes-list-map-keys": ["number", "protocol"],
+                        "items": {
+                            "type": "object",
+                            "required": ["number"],
+                            "properties": {
+                                "number": {"x-kubernetes-int-or-string": True},
+                                "protocol": {"type": "string", "default": "TCP"},
+                                "name": {"type": "string"},
+                            },
+                        },
+                    }
+                },
+            },
+        },
+    }
