@@ -53,7 +53,9 @@ def start(folder: Path, kubeconfig: Path) -> None:
         if code is not None:
             raise DemoError(f"the operator ended with code {code}; {_tail(folder)}")
         if time.monotonic() > deadline:
-            raise DemoError(f"the operator does not lead after {READY_SECONDS:g} s; {_tail(folder)}")
+            raise DemoError(
+                f"the operator does not lead after {READY_SECONDS:g} s; {_tail(folder)}"
+            )
         time.sleep(0.1)
 
 

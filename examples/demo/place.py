@@ -67,9 +67,17 @@ class Place:
     def run_helm(self, *arguments: str) -> str:
         return self._run([*self.helm, *arguments], None)
 
-    def run_shell(self, command: str) -> str:
-        """Run a command line as a person would type it, in the root of the repository."""
-        return self._run(["sh", "-ec", command], None)
+    def start_shell(self, command: str) -> subprocess.Popen[str]:
+        """Start a command line as a person would type it, in the root of the repository."""
+        return subprocess.Popen(
+            ["sh", "-ec", command],
+            cwd=ROOT,
+            env={**os.environ, **self.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def get(self, *arguments: str) -> Json:
         """``kubectl get`` as JSON; empty where there is no such object."""
@@ -117,4 +125,6 @@ def only_one(folder: Path) -> Iterator[None]:
 def _short(command: list[str]) -> str:
     """The command without its path and the flags that say where."""
     words = [Path(command[0]).name, *command[1:]]
-    return " ".join(w for w in words if not w.startswith(("--context", "--kube-context", "--cache")))
+    return " ".join(
+        w for w in words if not w.startswith(("--context", "--kube-context", "--cache"))
+    )

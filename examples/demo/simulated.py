@@ -21,6 +21,7 @@ __all__ = ["folder", "prepare", "remove"]
 
 NAME = "demo"
 NODES = 3
+CONFLICT = 409
 STOP = "make demo-stop"
 
 
@@ -39,6 +40,7 @@ def prepare(say: Callable[[str], None]) -> Place:
     if missing > 0:
         say(f"adding {missing} simulated nodes")
         plane.add_nodes(missing)
+    _make_namespace(plane)
     return _place(plane, helm)
 
 
@@ -82,6 +84,14 @@ def _answers(plane: ControlPlane) -> bool:
         return plane.api().text("GET", "/readyz", timeout=10) == "ok"
     except (ApiError, OSError):
         return False
+
+
+def _make_namespace(plane: ControlPlane) -> None:
+    try:
+        plane.api().request("POST", "/api/v1/namespaces", {"metadata": {"name": DEMO}})
+    except ApiError as error:
+        if error.status != CONFLICT:
+            raise
 
 
 def _place(plane: ControlPlane, helm: Path) -> Place:

@@ -162,6 +162,7 @@ class Operators:
     """The replicas of one run: the one that all tests share, and those that a test adds."""
 
     def __init__(self, installation: Installation) -> None:
+        self.plane = installation.plane
         self._installation = installation
         self._added: list[OperatorProcess] = []
         self._count = 0

@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +49,8 @@ class Pods:
         return self.plane.api().get(f"{self.path}/{name}")
 
     def condition(self, name: str = "web-0", kind: str = "Ready") -> str:
-        found = (c for c in self.get(name)["status"].get("conditions", ()) if c["type"] == kind)
-        return str(next(found, {}).get("status", ""))
+        conditions = self.get(name)["status"].get("conditions", ())
+        return next((str(c["status"]) for c in conditions if c["type"] == kind), "")
 
     def container(self, name: str = "web-0") -> Json:
         statuses: list[Json] = self.get(name)["status"]["containerStatuses"]
@@ -85,10 +84,8 @@ def pods(control_plane: ControlPlane, namespace: str) -> Pods:
     return Pods(control_plane, namespace)
 
 
-@contextmanager
-def never(what: str, check: Callable[[], object], seconds: float = 1.5) -> Iterator[None]:
+def never(what: str, check: Callable[[], object], seconds: float = 1.5) -> None:
     """``check`` must stay false for a while."""
-    yield
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert not check(), what
@@ -134,8 +131,7 @@ def test_readiness_is_delayed_as_asked_and_a_change_does_not_restart_the_delay(p
 def test_never_ready(pods: Pods) -> None:
     pods.create(fault="never-ready")
     pods.until("it runs", lambda: pods.get()["status"]["phase"] == "Running")
-    with never("it got ready", lambda: pods.condition() == "True"):
-        pass
+    never("it got ready", lambda: pods.condition() == "True")
 
 
 def test_crash_loop_counts_restarts(pods: Pods) -> None:
@@ -172,8 +168,7 @@ def test_config_error(pods: Pods) -> None:
     pods.create(fault="config-error")
     pods.until("it waits", lambda: pods.waiting() == "CreateContainerConfigError")
     assert pods.get()["status"]["phase"] == "Pending"
-    with never("it recovered", lambda: pods.waiting() != "CreateContainerConfigError"):
-        pass
+    never("it recovered", lambda: pods.waiting() != "CreateContainerConfigError")
 
 
 def test_crash_after_ready(pods: Pods) -> None:
@@ -226,6 +221,25 @@ def test_a_deleted_pod_is_gone_at_once_unless_asked_otherwise(pods: Pods) -> Non
     pods.until("stuck is released", lambda: not pods.names())
 
 
+def test_a_stage_that_was_planned_before_its_node_was_lost_does_not_act(pods: Pods) -> None:
+    pods.create("starting", ready_delay="2s")
+    pods.create("ending", terminate_delay="2s")
+    pods.until_ready("ending")
+    pods.until("it runs", lambda: pods.get("starting")["status"]["phase"] == "Running")
+    pods.delete("ending")
+    nodes = {node_of(pods, name) for name in ("starting", "ending")}
+    for node in nodes:
+        pods.plane.lose_node(node)
+    try:
+        acted = lambda: pods.condition("starting") == "True" or "ending" not in pods.names()  # noqa: E731
+        never("a lost node acted", acted, 3)
+    finally:
+        for node in nodes:
+            pods.plane.restore_node(node)
+    pods.until_ready("starting")
+    pods.until("it has ended", lambda: "ending" not in pods.names())
+
+
 def node_of(pods: Pods, name: str = "web-0") -> str:
     return str(pods.get(name)["spec"]["nodeName"])
 
@@ -236,14 +250,12 @@ def test_a_node_is_not_ready_and_back(control_plane: ControlPlane) -> None:
     try:
         wait_for("node-0 is NotReady", lambda: plane.node_ready("node-0") == "False")
         wait_for("it is tainted", lambda: "not-ready" in taints(plane, "node-0"))
-        with never("it flipped back", lambda: plane.node_ready("node-0") != "False", 2):
-            pass
+        never("it flipped back", lambda: plane.node_ready("node-0") != "False", 2)
     finally:
         plane.kubectl("label", "node", "node-0", "sim/node-")
     wait_for("node-0 is Ready", lambda: plane.node_ready("node-0") == "True")
     wait_for("the taint is gone", lambda: not taints(plane, "node-0"))
-    with never("it flipped back", lambda: plane.node_ready("node-0") != "True", 2):
-        pass
+    never("it flipped back", lambda: plane.node_ready("node-0") != "True", 2)
 
 
 def taints(plane: ControlPlane, node: str) -> str:
@@ -260,8 +272,7 @@ def test_on_a_lost_node_nothing_ends_and_nothing_changes(pods: Pods) -> None:
         pods.until_unready("web-0")
         pods.until("it is tainted", lambda: "unreachable" in taints(pods.plane, node))
         pods.delete("web-0")
-        with never("a lost node acted", lambda: pods.condition("web-0") != "False", 2):
-            pass
+        never("a lost node acted", lambda: pods.condition("web-0") != "False", 2)
         assert pods.names() == ["web-0"]
     finally:
         pods.plane.restore_node(node)
@@ -335,7 +346,7 @@ def test_an_owner_reference_that_blocks_needs_the_right_to_set_finalizers(
         *("create", "rolebinding", "maker", "--role=maker", "--user=bob"), namespace=namespace
     )
     owner = plane.api().get(f"/api/v1/namespaces/{namespace}/serviceaccounts/default")
-    reference = {"apiVersion": "v1", "kind": "ServiceAccount", "name": "default"}
+    reference: Json = {"apiVersion": "v1", "kind": "ServiceAccount", "name": "default"}
     reference |= {"uid": owner["metadata"]["uid"], "blockOwnerDeletion": True}
     document = {
         "apiVersion": "v1",
@@ -356,6 +367,14 @@ OWN_PLANE = """
 import json, sys, time
 from tests.controlplane import ControlPlane
 plane = ControlPlane.start()
+if sys.argv[1] == "stop":
+    before = plane.pid_of("kube-apiserver")
+    plane.kill("kube-apiserver")
+    assert not plane.is_running("kube-apiserver")
+    assert "refused" in plane.kubectl("get", "namespaces", check=False).stderr
+    plane.revive("kube-apiserver")
+    assert plane.pid_of("kube-apiserver") != before
+    assert "kube-system" in plane.kubectl("get", "namespaces").stdout
 pids = {c.component: c.pid for c in plane._run.children}
 print(json.dumps({"pids": pids, "ports": plane.ports, "folder": str(plane.folder)}), flush=True)
 if sys.argv[1] == "stop":
@@ -367,7 +386,8 @@ else:
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_nothing_is_left_of_a_control_plane(end: str) -> None:
-    """Neither after a stop nor after SIGKILL of the process that started it."""
+    """Neither after a stop (with a component killed and revived before) nor after SIGKILL of
+    the process that started it."""
     owner = subprocess.Popen(
         [sys.executable, "-c", OWN_PLANE, end], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
@@ -383,10 +403,12 @@ def test_nothing_is_left_of_a_control_plane(end: str) -> None:
     owner.wait(timeout=60)
     owner.stdout.close()
     seconds = 10 if end == "kill" else 0
-    running = lambda: [n for n, pid in pids.items() if start_time(pid)]  # noqa: E731
-    wait_for(f"no process is left (of {pids})", lambda: not running(), seconds, running)
-    taken = lambda: [n for n, p in ports.items() if not port_is_free(p)]  # noqa: E731
-    wait_for(f"no port is taken (of {ports})", lambda: not taken(), seconds, taken)
+
+    def left() -> list[str]:
+        running = [f"process {name}" for name, pid in pids.items() if start_time(pid)]
+        return running + [f"port {name}" for name, p in ports.items() if not port_is_free(p)]
+
+    wait_for(f"no process or port is left of {said}", lambda: not left(), seconds, left)
     if end == "kill":
         # The directory goes with the next start or stop of anyone.
         subprocess.run(

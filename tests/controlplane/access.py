@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.controlplane.api import Api
+from tests.controlplane.api import Api, ApiError
 from tests.controlplane.audit import AuditLog
 from tests.controlplane.build import binaries
 from tests.controlplane.certificates import ACTOR_USERS, Certificates
@@ -99,7 +99,7 @@ class Access:
         return self._run_client([*command, *args], actor, stdin, check, timeout)
 
     def grant(self, actor: str, namespace: str, cluster_role: str = "admin") -> None:
-        """Bind a cluster role to the actor within one namespace."""
+        """Bind a cluster role to the actor within one namespace; once is enough."""
         binding = {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "RoleBinding",
@@ -118,7 +118,11 @@ class Access:
             ],
         }
         path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings"
-        self.api().request("POST", path, binding)
+        try:
+            self.api().request("POST", path, binding)
+        except ApiError as error:
+            if error.status != 409:
+                raise
 
     def describe(self, namespace: str, *kinds: str) -> str:
         """The objects and events of a namespace, for the message of a test that fails."""

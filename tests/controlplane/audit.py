@@ -68,12 +68,14 @@ class AuditLog:
     ) -> Counter[tuple[str, str]]:
         """How often actors with this prefix wrote, by (verb, ``resource/subresource``).
 
-        Refused requests count too, except with ``allowed_only``.
+        Refused requests count too, except with ``allowed_only``. What runs for long (exec,
+        attach) counts when it has ended.
         """
         return Counter(
             (record.verb, record.target)
             for record in self.since(mark)
             if record.verb in WRITING_VERBS
+            and record.stage != "ResponseStarted"
             and record.user.startswith(actor_prefix)
             and (record.code < 400 or not allowed_only)
         )

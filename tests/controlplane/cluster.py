@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -38,7 +39,7 @@ class ControlPlane(Nodes):
     def __init__(self, run: Run, processes: dict[str, subprocess.Popen[bytes]]) -> None:
         super().__init__(run)
         self._processes = processes
-        self.started_seconds: dict[str, float] = {}
+        self._stopped = False
 
     @classmethod
     def start(
@@ -81,14 +82,22 @@ class ControlPlane(Nodes):
     def stop(self) -> None:
         """End the processes in the reverse order of their start, free the ports, tidy up.
 
-        Returns when the processes have ended and nobody listens on their ports.
+        Returns when the processes have ended and nobody listens on their ports. A second
+        stop does nothing.
         """
+        if self._stopped:
+            return
+        self._stopped = True
         for child in reversed(self._run.children):
             end([child], polite_seconds=POLITE_SECONDS)
             process = self._processes.pop(child.component, None)
             if process is not None:
                 process.wait()
-        taken = [p for p in self._run.ports.values() if not port_is_free(p)]
+        deadline = time.monotonic() + POLITE_SECONDS
+        while taken := [p for p in self._run.ports.values() if not port_is_free(p)]:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(POLL_SECONDS)
         self._run.remove()
         if taken:
             raise RuntimeError(f"stopped {self.name}, but others listen on its ports {taken}")
@@ -124,6 +133,21 @@ class ControlPlane(Nodes):
     def is_running(self, component: str) -> bool:
         return self._child(component).is_alive()
 
+    def kill(self, component: str) -> None:
+        """SIGKILL a component, as a machine that fails does; `revive` starts it again."""
+        end([self._child(component)], polite_seconds=0, force=True)
+        process = self._processes.pop(component, None)
+        if process is not None:
+            process.wait()
+
+    def revive(self, component: str) -> None:
+        """Start a killed component with its command line, ports and data of before."""
+        limits: ClientLimits = "shipped" if self._run.client_limits == "shipped" else "lifted"
+        programs = binaries(list(COMPONENTS))
+        settings = Settings(self.folder, programs, self._run.ports, limits)
+        self._spawn(component, components.commands(settings)[component])
+        self._await(component, partial(components.answers, component, settings))
+
     def log_tail(self, component: str, lines: int = LOG_TAIL_LINES) -> str:
         return _tail(self.folder / f"{component}.log", lines)
 
@@ -140,7 +164,8 @@ class ControlPlane(Nodes):
         say: Callable[[str], None],
     ) -> Self:
         names = components.PORT_NAMES
-        run = Run.create(name, detached, dict(zip(names, free_ports(len(names)), strict=True)))
+        ports = dict(zip(names, free_ports(len(names)), strict=True))
+        run = Run.create(name, detached, ports, client_limits)
         plane = cls(run, {})
         try:
             settings = Settings(run.folder, programs, run.ports, client_limits)
@@ -164,9 +189,8 @@ class ControlPlane(Nodes):
             for component in group:
                 self._spawn(component, command_lines[component])
             for component in group:
-                self._await(component, lambda c=component: components.answers(c, settings))
-                self.started_seconds[component] = time.monotonic() - began
-                say(f"{component} is ready ({self.started_seconds[component]:.1f} s)")
+                self._await(component, partial(components.answers, component, settings))
+                say(f"{component} is ready ({time.monotonic() - began:.1f} s)")
         self._await("kube-controller-manager", self._has_default_account)
 
     def _spawn(self, component: str, command: list[str]) -> None:
@@ -184,8 +208,7 @@ class ControlPlane(Nodes):
             if code is not None or time.monotonic() > deadline:
                 what = f"ended with {code}" if code is not None else "did not get ready"
                 raise StartError(
-                    f"{component} {what}; the end of {component}.log:\n"
-                    f"{self.log_tail(component)}"
+                    f"{component} {what}; the end of {component}.log:\n{self.log_tail(component)}"
                 )
             time.sleep(POLL_SECONDS)
 

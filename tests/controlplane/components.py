@@ -203,8 +203,9 @@ def _kwok(settings: Settings) -> list[str]:
         # API server evaluates, that a node is not its own any more.
         "--manage-nodes-with-label-selector=type=kwok,sim/node!=lost",
         "--node-lease-duration-seconds=40",
-        # Any other address makes the API server dial out on exec, logs and nodes/proxy.
-        "--node-ip=127.0.0.1",
+        # Not an address of any node: stages know by it that a node is lost (fragments.yaml).
+        # The nodes' own is 127.0.0.1: any other makes the API server dial out on exec.
+        "--node-ip=127.0.0.254",
         f"--node-port={port}",
         f"--server-address=127.0.0.1:{port}",
         f"--tls-cert-file={certificate}",

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 from tests.controlplane.access import Access
 from tests.controlplane.api import STRATEGIC_PATCH, ApiError, Json
@@ -21,6 +20,7 @@ __all__ = ["Nodes"]
 
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
+SETTLE_SECONDS = 0.2
 # kwok writes as the kubelets do, so that policies and the audit log see it so.
 KUBELET = "kwok"
 
@@ -38,8 +38,7 @@ class Nodes(Access):
         for name in names:
             capacity = {"cpu": cpu, "memory": memory, "pods": str(pods)}
             self.api().request("POST", "/api/v1/nodes", _node(name, capacity))
-        for name in names:
-            self._wait_until(f"node {name} is Ready", lambda n=name: self._schedulable(n))
+        self._wait_until(f"{', '.join(names)} are Ready", lambda: all(map(self._is_well, names)))
         return names
 
     def set_node(self, name: str, word: str | None) -> None:
@@ -49,7 +48,7 @@ class Nodes(Access):
 
     def node_ready(self, name: str) -> str:
         """Status of the node's Ready condition: True, False, Unknown, or "" for none."""
-        return _condition(self.api().get(f"/api/v1/nodes/{name}"), "Ready").get("status", "")
+        return _condition(self.api().get(f"/api/v1/nodes/{name}"), "Ready")
 
     def lose_node(self, name: str) -> None:
         """Make the node's kubelet silent, and what the cluster concludes from it, at once.
@@ -67,15 +66,17 @@ class Nodes(Access):
             "lastTransitionTime": now,
         }
         self._status_patch(f"/api/v1/nodes/{name}", {"conditions": [unknown]})
-        for pod in self.pods_on(name):
-            if _condition(pod, "Ready").get("status") == "True":
+        # Again until it lasts: kwok may hear of the pods before it hears of the node.
+        while ready := [p for p in self.pods_on(name) if _condition(p, "Ready") == "True"]:
+            for pod in ready:
                 not_ready = {"type": "Ready", "status": "False", "lastTransitionTime": now}
                 self._status_patch(_path(pod), {"conditions": [not_ready]})
+            time.sleep(SETTLE_SECONDS)
 
     def restore_node(self, name: str) -> None:
         """End ``not-ready`` or ``lost``; wait until the node is Ready again."""
         self.set_node(name, None)
-        self._wait_until(f"node {name} is Ready again", lambda: self._schedulable(name))
+        self._wait_until(f"node {name} is Ready again", lambda: self._is_well(name))
 
     def reboot_node(self, name: str) -> str:
         """Reboot: NotReady, a new bootID, every container restarted, Ready; the new bootID."""
@@ -122,12 +123,12 @@ class Nodes(Access):
             if error.status != 404:
                 raise
 
-    def _schedulable(self, name: str) -> bool:
+    def _is_well(self, name: str) -> bool:
         """Ready, and the taint that every node is born with is gone."""
         node = self.api().get(f"/api/v1/nodes/{name}")
         taints = {taint["key"] for taint in node["spec"].get("taints", ())}
         unwell = {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}
-        return _condition(node, "Ready").get("status") == "True" and not taints & unwell
+        return _condition(node, "Ready") == "True" and not taints & unwell
 
     def _wait_until(self, what: str, check: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_SECONDS
@@ -173,9 +174,10 @@ def _node(name: str, capacity: dict[str, str]) -> Json:
     }
 
 
-def _condition(item: Json, kind: str) -> dict[str, Any]:
+def _condition(item: Json, kind: str) -> str:
+    """Status of a condition, "" where there is none."""
     conditions = item.get("status", {}).get("conditions") or []
-    return next((c for c in conditions if c["type"] == kind), {})
+    return next((str(c["status"]) for c in conditions if c["type"] == kind), "")
 
 
 def _path(pod: Json) -> str:

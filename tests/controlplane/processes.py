@@ -25,6 +25,7 @@ __all__ = ["Child", "end", "free_ports", "is_alive", "port_is_free", "spawn", "s
 # Below the range from which the kernel takes ports for outgoing connections.
 PORTS = range(10_000, 32_000)
 POLL_SECONDS = 0.02
+KILL_SECONDS = 10.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -103,13 +104,14 @@ def is_alive(pid: int, started: str) -> bool:
     return bool(started) and start_time(pid) == started
 
 
-def end(children: Iterable[Child], *, polite_seconds: float) -> None:
+def end(children: Iterable[Child], *, polite_seconds: float, force: bool = False) -> None:
     """Terminate these together, kill what is left after ``polite_seconds``, wait for the end.
 
-    Raises RuntimeError where even a kill does not end a process.
+    ``force`` kills at once. Raises RuntimeError where even a kill does not end a process.
     """
     left = [child for child in children if child.is_alive()]
-    for sign, seconds in ((signal.SIGTERM, polite_seconds), (signal.SIGKILL, 10.0)):
+    steps = [(signal.SIGTERM, polite_seconds), (signal.SIGKILL, KILL_SECONDS)]
+    for sign, seconds in steps[1:] if force else steps:
         for child in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, sign)

@@ -38,9 +38,16 @@ class Run:
     ports: dict[str, int]
     children: tuple[Child, ...] = ()
     ready: bool = False
+    client_limits: str = "lifted"
 
     @classmethod
-    def create(cls, name: str | None, detached: bool, ports: dict[str, int]) -> Run:
+    def create(
+        cls,
+        name: str | None,
+        detached: bool,
+        ports: dict[str, int],
+        client_limits: str = "lifted",
+    ) -> Run:
         """Make the directory of a new run, with its state in it from the first moment."""
         root = _root()
         root.mkdir(parents=True, exist_ok=True)
@@ -48,7 +55,7 @@ class Run:
         staging = root / f".{secrets.token_hex(8)}"
         staging.mkdir(mode=0o700)
         owner = (os.getpid(), start_time(os.getpid()) or "")
-        run = cls(folder, detached, owner, ports)
+        run = cls(folder, detached, owner, ports, client_limits=client_limits)
         run._write(staging)
         try:
             staging.rename(folder)
@@ -75,6 +82,8 @@ class Run:
             ports=state["ports"],
             children=tuple(Child.from_record(child) for child in state["children"]),
             ready=state["ready"],
+            # A run that an older checkout started knows no limits.
+            client_limits=state.get("client_limits", "lifted"),
         )
 
     @property
@@ -82,7 +91,9 @@ class Run:
         return self.folder.name
 
     def with_child(self, child: Child) -> Run:
-        return replace(self, children=(*self.children, child))._saved()
+        """With the child, in the place of one of the same component."""
+        known = {c.component: c for c in self.children} | {child.component: child}
+        return replace(self, children=tuple(known.values()))._saved()
 
     def made_ready(self) -> Run:
         return replace(self, ready=True)._saved()
@@ -110,6 +121,7 @@ class Run:
             "ports": self.ports,
             "children": [child.record() for child in self.children],
             "ready": self.ready,
+            "client_limits": self.client_limits,
         }
         part = folder / f"{STATE}.part"
         part.write_text(json.dumps(state, indent=2))

@@ -27,7 +27,7 @@ OPTIONS = {
         "nodeLeaseParallelism": 4,
         "podsOnNodeSyncParallelism": 1,
         "enablePodsOnNodeSyncListPager": True,
-        "enableDebuggingHandlers": True, "enableProfilingHandler": True,
+        "enableDebuggingHandlers": True,
     },
 }
 
@@ -49,7 +49,5 @@ def _expand(value: Any, fragments: dict[str, str]) -> Any:
     if isinstance(value, list):
         return [_expand(item, fragments) for item in value]
     if isinstance(value, str):
-        return re.sub(
-            r"@([a-z-]+)@", lambda found: _expand(fragments[found[1]], fragments), value
-        )
+        return re.sub(r"@([a-z-]+)@", lambda found: _expand(fragments[found[1]], fragments), value)
     return value

@@ -158,6 +158,8 @@ class Status:
 class View:
     """One ImmutableService as observed, with all that belongs to it.
 
+    ``departed`` are instances that vanished since they were last seen and whose successors are
+    not born yet; after a restart they are unknown, which costs a line of lineage, no more.
     ``invalid`` is a sentence when the spec was refused by the operator's own check. ``prior``
     is the status that the last plan computed, or the stored one after a restart.
     """
@@ -171,6 +173,7 @@ class View:
     deleting: bool = False
     author: str = "unknown"
     instances: tuple[Instance, ...] = ()
+    departed: tuple[Instance, ...] = ()
     revisions: tuple[Revision, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     prior: Status = field(default_factory=Status)

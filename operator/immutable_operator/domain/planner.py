@@ -30,6 +30,7 @@ from immutable_operator.domain.revision import (
 )
 from immutable_operator.domain.status import (
     INVALID_SPEC,
+    SUSPENDED,
     announcements,
     is_complete,
     stall_announcements,
@@ -58,7 +59,7 @@ def plan(view: View, now: float, policy: Policy | None = None) -> Plan:
             return _record(view, view.spec, now)
         wanted = _current(view)
         if wanted is None:
-            return Plan(notes=("suspended before its first revision",))
+            return _suspended_at_birth(view, now)
     return _act(view, view.spec, wanted, now, policy or Policy(), pending)
 
 
@@ -95,14 +96,14 @@ def _record(view: View, spec: Spec, now: float) -> Plan:
 
     The status waits for the plan that follows at once, unless the record was refused.
     """
-    refusals = [r for r in view.refusals if r.move is Move.RECORD]
-    if refusals and (latest := max(refusals, key=lambda r: r.retry_at)).retry_at > now:
-        status = standing_status(view, latest.cause, latest.message, now)
-        note = f"record 0 of 1 revision: {latest.message}"
-        told = stall_announcements(view, status, str(view.generation))
-        return Plan((), status, latest.retry_at, (note,), told)
     full_hash = revision_hash(spec.template)
     short = revision_id(full_hash, view.revisions)
+    refused = next((r for r in view.refusals if (r.move, r.subject) == (Move.RECORD, short)), None)
+    if refused is not None and refused.retry_at > now:
+        status = standing_status(view, refused.cause, refused.message, now)
+        note = f"record 0 of 1 revision: {refused.message}"
+        told = stall_announcements(view, status, str(view.generation))
+        return Plan((), status, refused.retry_at, (note,), told)
     number = next_number(view.revisions)
     reason = "TemplateChanged" if view.revisions else "Created"
     record = CreateRevision(short, number, full_hash, reason, view.author)
@@ -116,6 +117,14 @@ def _invalid(view: View, message: str, now: float) -> Plan:
     status = standing_status(view, INVALID_SPEC, message, now)
     told = stall_announcements(view, status, str(view.generation))
     return Plan(status=status, notes=(f"spec refused: {message}",), announcements=told)
+
+
+def _suspended_at_birth(view: View, now: float) -> Plan:
+    """Nothing is recorded yet, so there is nothing to compare with: only say so."""
+    note = "suspended before its first revision"
+    return Plan(
+        status=standing_status(view, SUSPENDED, f"{note}: nothing is created", now), notes=(note,)
+    )
 
 
 def _current(view: View) -> Revision | None:

@@ -40,15 +40,16 @@ class Revision:
 
 
 def _canonical_v1(value: Any) -> Any:
-    """Drop what says nothing: nulls, and ``protocol: TCP``, which the CRD fills in itself.
+    """Drop what says nothing: nulls, and a port's ``protocol: TCP``, which the CRD fills in itself.
 
     An empty map stays (``emptyDir: {}`` means something), and so does the order of lists.
     """
     if isinstance(value, Mapping):
+        port = "containerPort" in value
         return {
             str(key): _canonical_v1(item)
             for key, item in value.items()
-            if item is not None and not (key == "protocol" and item == "TCP")
+            if item is not None and not (port and key == "protocol" and item == "TCP")
         }
     if isinstance(value, list | tuple):
         return [_canonical_v1(item) for item in value]

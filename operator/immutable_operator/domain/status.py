@@ -16,6 +16,8 @@ from immutable_operator.domain.model import (
     Blocker,
     Cause,
     Condition,
+    Move,
+    Refusal,
     Rollout,
     Spec,
     Status,
@@ -26,6 +28,7 @@ from immutable_operator.domain.strategies import Fleet
 
 __all__ = [
     "INVALID_SPEC",
+    "SUSPENDED",
     "announcements",
     "is_complete",
     "same_but_for_counts",
@@ -35,6 +38,7 @@ __all__ = [
 ]
 
 INVALID_SPEC = "InvalidSpec"
+SUSPENDED = "Suspended"
 # What no waiting mends: the service is stalled as soon as it is seen.
 STALLING: frozenset[str] = frozenset(
     {INVALID_SPEC, Cause.QUOTA, Cause.TEMPLATE, Cause.FORBIDDEN, Cause.NAMESPACE_TERMINATING}
@@ -60,7 +64,7 @@ def status_of(
     prior = view.prior
     complete = is_complete(fleet, budget) and not pending
     rollout = None if complete else _rollout(view, spec, fleet, budget, now)
-    blockers, stalling = _blockers(view, fleet, now)
+    blockers, stalling = ((), None) if complete else _blockers(view, fleet, budget, now)
     deadline = None
     if rollout and rollout.progressed_at is not None:
         deadline = rollout.progressed_at + spec.progress_deadline_seconds
@@ -90,12 +94,19 @@ def status_of(
 def standing_status(view: View, reason: str, message: str, now: float) -> Status:
     """The stored status with the news that nothing can be planned, and why.
 
-    Used where the spec is refused or its revision cannot be recorded; what runs goes on.
+    Used where the spec is refused or its revision cannot be recorded; what runs goes on, and
+    the progress deadline stands still.
     """
+    prior = view.prior
     kind = "Stalled" if reason in STALLING else "Reconciling"
-    conditions = _conditions(kind, reason, message, prior=view.prior, now=now)
-    generation = max(view.generation, view.prior.observed_generation)
-    return replace(view.prior, observed_generation=generation, conditions=conditions)
+    if reason == SUSPENDED:
+        kind = SUSPENDED
+    return replace(
+        prior,
+        observed_generation=max(view.generation, prior.observed_generation),
+        rollout=replace(prior.rollout, progressed_at=None) if prior.rollout else None,
+        conditions=_conditions(kind, reason, message, prior=prior, now=now),
+    )
 
 
 def same_but_for_counts(old: Status, new: Status) -> bool:
@@ -130,7 +141,7 @@ def announcements(
                 f"revision {wanted.number} ({wanted.id}) replaced revision {before.number}"
                 f" ({before.id}): {status.current} instances in {seconds} s"
             )
-            told.append(Announcement("ReplacementFinished", text, f"{wanted.id}/{before.id}"))
+            told.append(Announcement("ReplacementFinished", text, f"{wanted.id}/{_since(rollout)}"))
     told += stall_announcements(view, status, wanted.id)
     stalled = status.condition("Stalled")
     known = {b.reason for b in prior.blockers}
@@ -138,8 +149,15 @@ def announcements(
         if reason in known or (stalled and stalled.reason == reason and stalled.status == "True"):
             continue
         message = next(b.message for b in status.blockers if b.reason == reason)
-        told.append(Announcement("Blocked", f"{reason}: {message}", f"{reason}/{wanted.id}", True))
-    for refusal in view.refusals:
+        told.append(
+            Announcement(
+                "Blocked",
+                f"{reason}: {message}",
+                f"{reason}/{wanted.id}/{_since(status.rollout)}",
+                True,
+            )
+        )
+    for refusal in sorted(view.refusals, key=lambda r: r.subject):
         if refusal.cause is Cause.NAME_TAKEN:
             told.append(Announcement("NameTaken", refusal.message, refusal.subject, True))
     return tuple(told)
@@ -153,7 +171,13 @@ def stall_announcements(view: View, status: Status, about: str) -> tuple[Announc
     if was is not None and (was.status, was.reason) == (stalled.status, stalled.reason):
         return ()
     text = f"{stalled.reason}: {stalled.message}"
-    return (Announcement("Stalled", text, f"{stalled.reason}/{about}", True),)
+    key = f"{stalled.reason}/{about}/{_since(status.rollout)}"
+    return (Announcement("Stalled", text, key, True),)
+
+
+def _since(rollout: Rollout | None) -> int:
+    """What tells one replacement from a later one with the same revisions."""
+    return int(rollout.started_at) if rollout else 0
 
 
 def _rollout(view: View, spec: Spec, fleet: Fleet, budget: Budget, now: float) -> Rollout:
@@ -175,7 +199,9 @@ def _rollout(view: View, spec: Spec, fleet: Fleet, budget: Budget, now: float) -
     )
 
 
-def _blockers(view: View, fleet: Fleet, now: float) -> tuple[tuple[Blocker, ...], Blocker | None]:
+def _blockers(
+    view: View, fleet: Fleet, budget: Budget, now: float
+) -> tuple[tuple[Blocker, ...], Blocker | None]:
     """All that is waited for, and the first of it that waiting does not mend.
 
     One blocker a reason: the instances of a service mostly share their trouble, and the list
@@ -191,8 +217,7 @@ def _blockers(view: View, fleet: Fleet, now: float) -> tuple[tuple[Blocker, ...]
             found[reason] = Blocker(reason, message, begun, subject)
 
     for refusal in sorted(view.refusals, key=lambda r: (r.since, r.subject)):
-        stale_birth = refusal.revision is not None and refusal.revision != fleet.wanted.id
-        if refusal.cause is Cause.NAME_TAKEN or stale_birth:
+        if not _holds_back(refusal, fleet, budget):
             continue
         # A birth's name says nothing to people: the pod does not exist.
         subject = None if refusal.revision else refusal.subject
@@ -206,6 +231,19 @@ def _blockers(view: View, fleet: Fleet, now: float) -> tuple[tuple[Blocker, ...]
             stalling.add(trouble.kind)
     first = next((b for b in found.values() if b.reason in stalling), None)
     return tuple(found.values()), first
+
+
+def _holds_back(refusal: Refusal, fleet: Fleet, budget: Budget) -> bool:
+    """Whether what was refused is still wanted: the spec may have changed its mind since."""
+    missing = budget.desired - len(fleet.current)
+    match refusal.move:
+        case Move.CREATE:
+            taken = refusal.cause is Cause.NAME_TAKEN
+            return missing > 0 and refusal.revision == fleet.wanted.id and not taken
+        case Move.RETIRE:
+            return refusal.subject in fleet.why or missing < 0
+        case Move.RECORD:
+            return False
 
 
 def _troubles(instances: Iterable[Instance]) -> list[tuple[Instance, Trouble]]:
@@ -229,8 +267,8 @@ def _verdict(
     have = f"{available} of {budget.desired} are current and available"
     revision = f"revision {fleet.wanted.number} ({fleet.wanted.id})"
     if spec.suspend:
-        kind = "Ready" if complete else "Suspended"
-        return kind, "Suspended", f"{revision}: {have}; suspended: nothing is replaced"
+        kind = "Ready" if complete else SUSPENDED
+        return kind, SUSPENDED, f"{revision}: {have}; suspended: nothing is replaced"
     if complete:
         return "Ready", "Current", f"{revision}: {have}"
     if stalling is not None:

@@ -32,6 +32,7 @@ class Fleet:
     """The instances of one service, sorted out: who is current, stale, ended, leaving."""
 
     wanted: Revision
+    last_good: str | None
     now: float
     min_ready: float
     current: tuple[Instance, ...]
@@ -50,6 +51,7 @@ class Fleet:
         }
         return cls(
             wanted=wanted,
+            last_good=view.prior.last_good_revision,
             now=now,
             min_ready=min_ready,
             current=tuple(i for i in instances if i.active and i.name not in why),
@@ -108,17 +110,25 @@ def _plan_retirements(
     """Surplus first, then stale instances, unhealthy ones before healthy ones.
 
     An instance whose retirement was refused keeps its place in the ledger while it waits, and
-    comes after those that were not tried yet: a blocked one neither hides a free one nor
-    lets the number of tries grow.
+    comes after those that were tried less often: a blocked one does not hide a free one.
     """
     refused = {r.subject: r for r in view.refusals if r.move is Move.RETIRE}
+    held = [r.retry_at for r in refused.values() if r.cause is Cause.DISRUPTION_BUDGET]
+    probed = False
 
     def retire(instance: Instance, because: str) -> None:
+        nonlocal probed
         refusal = refused.get(instance.name)
-        if refusal is not None and refusal.retry_at > fleet.now:
-            moves.due.append(refusal.retry_at)
-            return
-        moves.retires.append(Retire(instance.name, instance.uid, because))
+        waits = [refusal.retry_at] if refusal else []
+        if held and not instance.ended:
+            # Instances of a service mostly share a PodDisruptionBudget: one probe at a time
+            # tells whether it still forbids.
+            waits.append(max(held))
+        if waits and max(waits) > fleet.now:
+            moves.due.append(max(waits))
+        elif not (held and probed):
+            probed = True
+            moves.retires.append(Retire(instance.name, instance.uid, because))
 
     for instance in _ended_to_clear(fleet, budget):
         retire(instance, str(fleet.why.get(instance.name, "it ended")))
@@ -163,7 +173,7 @@ def _plan_creates(
         return
     refusals = [r for r in view.refusals if _refuses_birth(r, fleet.wanted.id)]
     if refusals:
-        latest = max(refusals, key=lambda r: r.retry_at)
+        latest = max(refusals, key=lambda r: (r.retry_at, r.subject))
         if latest.retry_at > fleet.now:
             moves.due.append(latest.retry_at)
             moves.notes.append(f"create 0 of {missing}: {latest.message}")
@@ -187,10 +197,11 @@ def _births(
     view: View, fleet: Fleet, budget: Budget, policy: Policy, moves: Moves, count: int
 ) -> list[Create]:
     """The best ``count`` births: successors of those who leave or should, then empty slots."""
-    names = {i.name for i in view.instances}
+    known = (*view.instances, *view.departed)
+    names = {i.name for i in known}
     names |= {r.subject for r in view.refusals if r.cause is Cause.NAME_TAKEN}
     last: dict[int, int] = {}
-    for i in view.instances:
+    for i in known:
         if i.revision == fleet.wanted.id:
             last[i.slot] = max(last.get(i.slot, -1), i.incarnation)
     births: list[Create] = []
@@ -201,12 +212,14 @@ def _births(
         # A name that is taken, by a stranger or by chance, is passed over.
         while (name := instance_name(view.name, view.uid, revision, slot, incarnation)) in names:
             incarnation += 1
+        names.add(name)
         replaces = predecessor.name if predecessor else None
         births.append(Create(name, revision, slot, incarnation, replaces, because))
 
     used = {i.slot for i in fleet.current}
     succeeded = {i.replaces for i in fleet.current if i.replaces}
-    for predecessor in (*fleet.terminating, *_latest_ended(fleet), *_stale_in_order(fleet, {})):
+    leaving = (*fleet.terminating, *sorted(view.departed, key=lambda i: i.name))
+    for predecessor in (*leaving, *_latest_ended(fleet), *_stale_in_order(fleet, {})):
         if len(births) == count:
             return births
         if predecessor.slot in used or predecessor.name in succeeded:
@@ -214,8 +227,9 @@ def _births(
         used.add(predecessor.slot)
         if (at := _earliest_successor(predecessor, policy)) > fleet.now:
             moves.due.append(at)
+            count -= 1  # its place is taken: no other slot is a way round the pause
             continue
-        why = fleet.why.get(predecessor.name)
+        why = staleness(predecessor, fleet.wanted.id, fleet.wanted.number)
         add(predecessor.slot, predecessor, str(why) if why else "Missing: it was deleted")
     first = view.prior.last_good_revision is None
     slot = 0
@@ -262,12 +276,19 @@ def _ended_to_clear(fleet: Fleet, budget: Budget) -> list[Instance]:
 
 
 def _stale_in_order(fleet: Fleet, refused: Mapping[str, Refusal]) -> list[Instance]:
-    """Stale instances, first to go first: untried, unhealthy, succeeded, oldest."""
-    succeeded = {i.replaces for i in fleet.current if fleet.available(i)}
+    """Stale instances, first to go first: untried, unhealthy, succeeded, oldest.
 
-    def order(i: Instance) -> tuple[int, bool, bool, float, str]:
+    Until the wanted revision has proved itself, healthy ones of the last good revision come
+    after all others, also those of revisions that were wanted in between.
+    """
+    succeeded = {i.replaces for i in fleet.current if fleet.available(i)}
+    fallback = None if fleet.count_available(fleet.current) else fleet.last_good
+
+    def order(i: Instance) -> tuple[bool, int, bool, bool, float, str]:
+        available = fleet.available(i)
         attempts = refused[i.name].attempts if i.name in refused else 0
-        return attempts, fleet.available(i), i.name not in succeeded, i.born, i.name
+        kept = available and i.revision == fallback
+        return kept, attempts, available, i.name not in succeeded, i.born, i.name
 
     return sorted(fleet.stale, key=order)
 
@@ -276,9 +297,10 @@ def _by_worth(fleet: Fleet, instances: Sequence[Instance]) -> list[Instance]:
     """Least worth first, as a ReplicaSet scales down: unready, cheap, crowded, youngest."""
     crowd = Counter(i.node for i in fleet.active)
 
-    def order(i: Instance) -> tuple[bool, bool, int, int, float, str]:
+    def order(i: Instance) -> tuple[bool, bool, bool, int, int, float, str]:
         return (
             fleet.available(i),
+            i.ready_since is not None,
             i.node is not None,
             i.deletion_cost,
             -crowd[i.node],

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import structlog
 
 from immutable_operator.api.names import FIELD_MANAGER, SERVICE_PLURAL
+from immutable_operator.domain.instance import Instance
 from immutable_operator.domain.model import Plan, Policy, Status, View
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.status import same_but_for_counts
@@ -33,7 +34,9 @@ __all__ = ["ControlLoop"]
 
 log = structlog.get_logger()
 WORKERS = 8
-STATUS_PAUSE = 5.0  # seconds between two writes of a status in which only counts moved
+# Seconds between two writes of a status in which only counts moved; doubled each time, so that
+# a long rollout does not write more than a short one.
+STATUS_PAUSE, STATUS_PAUSE_MOST = 5.0, 40.0
 RETELL = 3600.0  # seconds that the API server keeps an event
 RETRY_BASE, RETRY_MOST = 0.5, 60.0
 
@@ -46,8 +49,22 @@ class _Desk(Memory):
         self.planned: Status | None = None
         self.written: Status | None = None
         self.written_at = float("-inf")
+        self.pause = STATUS_PAUSE
         self.told: dict[tuple[str, str], float] = {}
         self.failures = 0
+        self._last: dict[str, Instance] = {}
+        self._departed: dict[str, Instance] = {}
+
+    def departed(self, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
+        """Those seen before that are gone, until a successor of theirs is seen or all is well."""
+        here = {i.name: i for i in instances}
+        if self.planned and self.planned.rollout is None:
+            self._departed.clear()
+        self._departed |= {name: i for name, i in self._last.items() if name not in here}
+        for instance in instances:
+            self._departed.pop(instance.replaces or "", None)
+        self._last = here
+        return tuple(self._departed.values())
 
 
 class ControlLoop:
@@ -141,6 +158,7 @@ class ControlLoop:
             deleting=service.deleting,
             author=service.author,
             instances=instances,
+            departed=desk.departed(instances),
             revisions=tuple(r.content for r in self._revisions.of(service.uid)),
             refusals=desk.refusals.all(),
             prior=desk.planned or service.status,
@@ -182,9 +200,9 @@ class ControlLoop:
         before = desk.written or service.status
         if decided.status == before:
             return
-        now = time.monotonic()
-        turn = desk.written_at + STATUS_PAUSE
-        if same_but_for_counts(before, decided.status) and now < turn:
+        counts_only = same_but_for_counts(before, decided.status)
+        turn = desk.written_at + desk.pause
+        if counts_only and time.monotonic() < turn:
             self._queue.add_at(service.uid, turn)
             return
         path = SERVICES.item(service.namespace, service.name, "status")
@@ -195,6 +213,7 @@ class ControlLoop:
         except NotFound:
             return  # deleted meanwhile; its event is on the way
         desk.written, desk.written_at = decided.status, time.monotonic()
+        desk.pause = min(STATUS_PAUSE_MOST, desk.pause * 2) if counts_only else STATUS_PAUSE
 
     def _failed(self, key: str, error: Exception) -> None:
         """One service's trouble is retried with back-off and does not hold up the others."""

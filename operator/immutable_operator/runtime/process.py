@@ -25,7 +25,7 @@ from immutable_operator.kube.errors import ApiError
 from immutable_operator.kube.lease import Lease, LeaseTimes, NotLeader
 from immutable_operator.kube.reflector import Reflector
 from immutable_operator.kube.revisions import REVISIONS, RevisionRecord, decode_revision
-from immutable_operator.kube.services import ServiceRecord
+from immutable_operator.kube.services import SERVICES, ServiceRecord
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.runtime.health import Health, heartbeat
 from immutable_operator.runtime.host import run_kopf, sweep
@@ -144,10 +144,22 @@ class Operator:
         return 1 if failed else 0
 
     async def _host(self) -> None:
+        """Run kopf once the API serves our resources: it looks for them only at its start."""
+
         async def login() -> Any:
             return await load_configuration(self._options.kubeconfig, self._options.context)
 
+        while not await self._served():
+            await asyncio.sleep(1)
         await run_kopf(login, self._services, self._kopf_ready, self._stop)
+
+    async def _served(self) -> bool:
+        try:
+            await self._client.list(SERVICES.all(), resource=SERVICES.resource, limit=1)
+        except ApiError as error:
+            log.warning("services cannot be listed yet", error=str(error))
+            return False
+        return True
 
     async def _sweeps(self) -> None:
         """Once kopf watches; again soon, for what vanished in between; then now and then."""

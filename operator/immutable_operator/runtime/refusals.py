@@ -106,14 +106,16 @@ class Refusals:
     def _before(
         self, move: Move, subject: str, revision: str | None, cause: Cause
     ) -> Refusal | None:
-        if move is not Move.CREATE or cause is Cause.NAME_TAKEN:
-            return self._by_subject.get((move, subject))
-        # Births of one revision share their fate: whichever name was tried counts.
-        known = [
-            r
-            for r in self._by_subject.values()
-            if r.move is move and r.revision == revision and r.cause is cause
-        ]
+        """The refusal that this one repeats, whose attempts and ``since`` it carries on.
+
+        Births of one revision share their fate, and so do retirements that a budget forbids:
+        whichever instance was tried counts.
+        """
+        known = [r for r in self._by_subject.values() if r.move is move and r.cause is cause]
+        if move is Move.CREATE and cause is not Cause.NAME_TAKEN:
+            known = [r for r in known if r.revision == revision]
+        elif cause is not Cause.DISRUPTION_BUDGET:
+            known = [r for r in known if r.subject == subject]
         return max(known, key=lambda r: r.attempts, default=None)
 
     def _drop_births(self, move: Move, cause: Cause | None) -> None:

@@ -1,0 +1,143 @@
+# The two commands to know: `make demo` and `make test`. `make` prints the others.
+#
+# Nothing is installed but into .venv (Python packages, kubectl) and into
+# ~/.cache/immutable-operator (the control plane's programs, built from Go modules once).
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# The Python to make .venv with; by default the first of these that is 3.11 or newer.
+PYTHON ?=
+PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
+# A context of your kubeconfig: the demo then plays on your own cluster.
+CONTEXT ?=
+
+BIN := .venv/bin
+PY := $(BIN)/python
+CODE := $(wildcard operator tests benchmarks examples)
+CHART := charts/immutable-operator
+# All that decides what belongs into .venv, as one number; the tree's place is in its scripts.
+PINS = { pwd -P; cat requirements-dev.txt pyproject.toml; } | cksum | cut -d' ' -f1
+UV := uv==0.13.9
+DEMO = $(PY) -m examples.demo $(if $(CONTEXT),--context '$(subst ','\'',$(CONTEXT))')
+
+define HELP
+make demo                  see a pinned service being replaced, on a simulated cluster
+make demo CONTEXT=<name>   the same on your own cluster (kind, minikube, any)
+make demo-stop             end it and delete all that it made (CONTEXT=<name> as above)
+make cluster               a real control plane with simulated nodes, to play with
+make cluster-stop          end that
+make test                  all checks and all tests
+make check                 format, lint, types, layers, generated files, chart
+make unit                  the tests that need no cluster
+make crds                  generate the CRDs from the models
+make lock                  pin the newest dependencies that pyproject.toml allows
+
+PYTHON=<program> chooses the Python (3.11 or newer) that .venv is made with.
+endef
+export HELP
+
+.PHONY: help
+help:
+	@echo "$$HELP"
+
+.PHONY: demo
+demo: venv
+	@$(DEMO)
+
+.PHONY: demo-stop
+demo-stop: venv
+	@$(DEMO) --stop
+
+.PHONY: cluster
+cluster: venv
+	@$(PY) -m tests.controlplane start
+
+.PHONY: cluster-stop
+cluster-stop: venv
+	@$(PY) -m tests.controlplane stop
+
+# One run of pytest in the order of its arguments: what is fast and needs nothing comes first.
+# The programs are built before it, because building shows its progress better than a test does.
+.PHONY: test
+test: code
+	@echo "== the control plane's programs (built once, about 15 minutes on two cores)"
+	@$(PY) -m tests.controlplane build
+	@$(MAKE) chart
+	@echo "== tests"
+	@$(BIN)/pytest $(wildcard tests/unit tests/simulation) tests/cluster $(wildcard tests/faults)
+
+.PHONY: unit
+unit: venv
+	@$(BIN)/pytest $(wildcard tests/unit tests/simulation)
+
+.PHONY: check
+check: code chart
+
+.PHONY: code
+code: venv
+	@echo "== checks"
+	$(BIN)/ruff format --check --quiet $(CODE)
+	$(BIN)/ruff check --quiet $(CODE)
+	$(BIN)/mypy --strict --no-error-summary $(CODE)
+	@echo "$(BIN)/lint-imports"; said=$$($(BIN)/lint-imports 2>&1) || { echo "$$said"; exit 1; }
+	$(PY) -m immutable_operator.api.crd --check
+
+# helm is one of the control plane's programs; before the first demo or test it is not there.
+.PHONY: chart
+chart: CACHE = $${IMMUTABLE_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/immutable-operator}
+chart:
+	@helm=$$(ls -t "$(CACHE)"/bin/helm-*/helm 2> /dev/null | head -1); \
+	helm=$${helm:-$$(command -v helm)}; \
+	if [ -z "$$helm" ]; then echo "helm lint: skipped, helm is not built yet"; exit 0; fi; \
+	for values in $(CHART)/ci/*.yaml; do \
+	  echo "helm lint --strict $(CHART) --values $$values"; \
+	  "$$helm" lint --strict --quiet $(CHART) --values "$$values" || exit 1; \
+	done
+
+.PHONY: crds
+crds: venv
+	@$(PY) -m immutable_operator.api.crd
+
+.PHONY: lock
+lock: venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check $(UV)
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --no-header \
+	  --output-file requirements.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --no-header \
+	  --output-file requirements-dev.txt --group dev pyproject.toml
+
+# Made once, renewed only when the pins change; a tree that was moved gets a new one.
+.PHONY: venv
+venv:
+	@pins=$$($(PINS)); \
+	if [ -e ".venv/ready-$$pins" ] && $(PY) -c '' 2> /dev/null; then exit 0; fi; \
+	for candidate in $(PYTHONS); do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then \
+	    python=$$candidate; break; \
+	  fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "error: none of $(PYTHONS) is a Python 3.11 or newer; install one" \
+	    "(Debian, Ubuntu: apt install python3 python3-venv) or say which: make PYTHON=<program>" >&2; \
+	  exit 1; \
+	fi; \
+	if ! "$$python" -c 'import ensurepip, venv' 2> /dev/null; then \
+	  echo "error: $$python has no venv module; install it" \
+	    "(Debian, Ubuntu: apt install python3-venv)" >&2; \
+	  exit 1; \
+	fi; \
+	echo "== .venv with $$("$$python" -V): installing $$(grep -c '==' requirements-dev.txt) packages" \
+	  "(about 1 minute, only when they change)"; \
+	began=$$(date +%s); \
+	if ! grep -qsF "$$(pwd -P)/.venv/" .venv/bin/pip || ! $(PY) -c '' 2> /dev/null; then \
+	  "$$python" -m venv --clear .venv || exit 1; \
+	fi; \
+	rm -f .venv/ready-*; \
+	pip="$(PY) -m pip --disable-pip-version-check install --quiet --progress-bar off"; \
+	$$pip --require-hashes -r requirements-dev.txt || exit 1; \
+	$$pip --no-deps --no-build-isolation -e . || exit 1; \
+	touch ".venv/ready-$$pins"; \
+	echo "   done in $$(($$(date +%s) - began)) s"

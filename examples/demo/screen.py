@@ -1,0 +1,144 @@
+"""What a person sees: steps with their times, and the replacement as it happens.
+
+On a terminal the replacement is one table that changes; elsewhere each change is a line.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from examples.demo.fleet import GONE, LEAVING, READY, Fleet, Pod
+from examples.demo.place import Json
+
+__all__ = ["Scene", "Screen"]
+
+STYLES = {READY: "green", LEAVING: "yellow", GONE: "dim", "starting": "cyan", "born": "cyan"}
+EVENTS_SHOWN = 5
+NAME_WIDTH, STATE_WIDTH = 20, 8  # so that the table keeps its place
+
+
+class Screen:
+    """Prints; every text is shown as it is."""
+
+    def __init__(self, steps: int) -> None:
+        self._console = Console(highlight=False, markup=False, emoji=False)
+        self.live = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._steps, self._step = steps, 0
+
+    def print(self, text: str = "", style: str | None = None) -> None:
+        """Print text for reading: wrapped to the terminal's width, if it is one."""
+        self._console.print(text, style=style, soft_wrap=not self.live)
+
+    def command(self, text: str) -> None:
+        """Print a command line that a person can copy: never wrapped."""
+        self._console.print(text, style="bold", soft_wrap=True)
+
+    @contextmanager
+    def step(self, what: str, usual: str) -> Iterator[Screen]:
+        """Announce a step and how long it usually takes; say how long it took."""
+        self._step += 1
+        began = time.monotonic()
+        self.print(f"[{self._step}/{self._steps}] {what} (usually {usual})")
+        yield self
+        self.print(f"      done in {time.monotonic() - began:.1f} s", style="dim")
+
+    def detail(self, text: str) -> None:
+        """Progress within a step."""
+        self.print(f"      {text}", style="dim")
+
+    @contextmanager
+    def scene(self, fleet: Fleet, since: str) -> Iterator[Scene]:
+        """Show ``fleet`` while the block runs; ``since`` is the revision to be replaced."""
+        if not self.live:
+            yield Scene(self, fleet, since)
+            return
+        scene = Scene(self, fleet, since)
+        with Live(
+            console=self._console,
+            get_renderable=scene.picture,
+            refresh_per_second=8,
+            vertical_overflow="visible",
+        ):
+            yield scene
+
+
+class Scene:
+    """One act on the screen: a table of who replaces whom, with what is said about it."""
+
+    def __init__(self, screen: Screen, fleet: Fleet, since: str) -> None:
+        self._screen, self._fleet, self._since = screen, fleet, since
+        self._began: float | None = None
+        self._ended: float | None = None
+        self._events: list[str] = []
+
+    @property
+    def seconds(self) -> float:
+        now = self._ended or time.monotonic()
+        return now - (self._began or now)
+
+    def begin(self) -> None:
+        """Start the clock, if it does not run."""
+        self._began = self._began or time.monotonic()
+
+    def end(self) -> None:
+        """Stop the clock."""
+        self._ended = time.monotonic()
+
+    def pod_changed(self, before: Pod | None, pod: Pod) -> None:
+        if self._screen.live or (before and pod.state in (before.state, "starting")):
+            return
+        if before is None and pod.replaces:
+            news = f"is born to replace {pod.replaces} ({pod.because.partition(':')[0]})"
+        elif pod.state == LEAVING:
+            news = "leaves"
+        else:
+            news = f"is {pod.state if before else 'born'}"
+        self._say(f"slot {pod.slot}  {pod.name} {news}; {self._fleet.available} available")
+
+    def told(self, event: Json) -> None:
+        """An event of the service."""
+        text = f"{event['reason']}: {event['message']}"
+        self._events.append(f"{self.seconds:5.1f} s  {text}")
+        if not self._screen.live:
+            self._say(f"event   {text}")
+
+    def _say(self, text: str) -> None:
+        self._screen.print(f"    {self.seconds:5.1f} s  {text}")
+
+    def picture(self) -> RenderableType:
+        """The table as it is now, with what has been told below it."""
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("  SLOT", no_wrap=True)
+        for title in ("PREDECESSOR", "SUCCESSOR") if self._since else ("POD",):
+            table.add_column(title, no_wrap=True, min_width=NAME_WIDTH)
+            table.add_column(no_wrap=True, min_width=STATE_WIDTH)
+        table.add_column("WHY", no_wrap=True)
+        for pair in self._fleet.pairs(self._since):
+            newest = pair.successor or pair.predecessor
+            replaces = newest is not None and newest is pair.successor
+            because = newest.because.partition(":")[0] if newest and replaces else ""
+            old = _cells(pair.predecessor) if self._since else ()
+            table.add_row(f"  {pair.slot}", *old, *_cells(pair.successor), because)
+        events = [Text(f"    {event}", style="dim") for event in self._events[-EVENTS_SHOWN:]]
+        return Group(Text(), table, Text(), self._tally(), *events)
+
+    def _tally(self) -> Text:
+        fleet, service = self._fleet, self._fleet.service
+        wanted = service.wanted if service else 0
+        text = f"    {self.seconds:5.1f} s  {fleet.available} of {wanted} available"
+        if self._since:
+            text += f" (fewest so far {fleet.fewest}), {fleet.active} pods (most {fleet.most})"
+        return Text(text, style="bold")
+
+
+def _cells(pod: Pod | None) -> tuple[Text, Text]:
+    if pod is None:
+        return Text("—", style="dim"), Text()
+    return Text(pod.name), Text(pod.state, style=STYLES.get(pod.state, "red"))

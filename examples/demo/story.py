@@ -1,0 +1,143 @@
+"""What happens in the demo, in order: cluster, chart, operator, service, change, replacement."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Callable
+
+from examples.demo import operator_process
+from examples.demo.act import Act
+from examples.demo.feed import Feed
+from examples.demo.fleet import Fleet
+from examples.demo.own import CRDS
+from examples.demo.place import ACCOUNT, CHART, RELEASE, SYSTEM, DemoError, Place
+from examples.demo.screen import Screen
+from tests.controlplane.access import find_kubectl
+from tests.controlplane.audit import AuditLog
+
+__all__ = ["STEPS", "play"]
+
+STEPS = 4
+SERVICE = "web"
+MANIFEST = "examples/web.yaml"
+AFTER = "2.53@sha256:99c6b4bb4a1e1df3f0b3752168c89358794d02258ebebc26bf21c29399011a85"
+OPERATOR = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
+INSTALL = (
+    *("upgrade", "--install", RELEASE, str(CHART), f"--namespace={SYSTEM}"),
+    *("--create-namespace", "--set=replicas=0"),
+)
+
+
+def play(screen: Screen, what: str, prepare: Callable[[], Place]) -> None:
+    """The whole demo; ends with everything still running."""
+    with screen.step(what, "10 s; about 15 minutes the first time" if "plane" in what else "5 s"):
+        place = prepare()
+    with screen.step("the operator's chart: objects and rights, by helm", "5 s"):
+        _install(place, screen)
+    with screen.step("the operator: a process under the chart's service account", "5 s"):
+        _start_operator(place, screen)
+    fleet, began = Fleet(), 0
+    change = f"sed 's|2.52@.*|{AFTER}|' {MANIFEST} | {place.typed} apply -f -"
+    with screen.step("a service of four pods, and then another image for it", "15 s"):
+        _begin_afresh(place, screen)
+        with Feed(place, SERVICE) as feed:
+            Act(place, screen, feed, fleet).run(f"{place.typed} apply -f {MANIFEST}")
+            began = place.audit.mark() if place.audit else 0
+            old = fleet.service.revision if fleet.service else ""
+            seconds = Act(place, screen, feed, fleet).run(change)
+    _sum_up(place, screen, fleet, old, seconds, began)
+    _how_to_go_on(place, screen, change)
+
+
+def _begin_afresh(place: Place, screen: Screen) -> None:
+    """Delete the service of an earlier demo, with its pods and revisions."""
+    if place.get("immutableservice", SERVICE):
+        screen.detail("deleting the service of an earlier demo")
+        place.run("delete", "immutableservice", SERVICE, "--cascade=foreground", "--timeout=100s")
+
+
+def _install(place: Place, screen: Screen) -> None:
+    if place.operator_kubeconfig is None:
+        screen.detail("it is installed already: left as it is")
+        return
+    try:
+        place.run_helm(*INSTALL)
+    except DemoError as error:
+        # An install that was interrupted blocks the next one; uninstalling keeps services.
+        if "another operation" not in str(error):
+            raise
+        screen.detail("an earlier install was interrupted: installing anew")
+        place.run_helm("uninstall", RELEASE, f"--namespace={SYSTEM}")
+        place.run_helm(*INSTALL)
+    names = (f"customresourcedefinition/{name}" for name in CRDS)
+    place.run("wait", "--for=condition=Established", "--timeout=60s", *names)
+
+
+def _start_operator(place: Place, screen: Screen) -> None:
+    if place.operator_kubeconfig is None:
+        screen.detail("it runs already: left as it is")
+        return
+    operator_process.start(place.folder, place.operator_kubeconfig())
+    screen.detail(f"its log: {operator_process.log_file(place.folder)}")
+
+
+def _sum_up(
+    place: Place, screen: Screen, fleet: Fleet, old: str, seconds: float, began: int
+) -> None:
+    service = fleet.service
+    if service is None:
+        return
+    screen.print()
+    screen.print(
+        f"Revision {service.revision} has replaced revision {old} in {seconds:.1f} s:", style="bold"
+    )
+    pairs = [p for p in fleet.pairs(old) if p.predecessor and p.successor]
+    for pair in pairs:
+        if pair.predecessor and pair.successor:
+            screen.print(f"  slot {pair.slot}  {pair.predecessor.name} -> {pair.successor.name}")
+    for because in sorted({p.successor.because for p in pairs if p.successor}):
+        screen.print(f"  why: {because}")
+    early = ", ".join(fleet.left_too_early)
+    screen.print(
+        f"Never fewer than {fleet.fewest} of {service.wanted} were available, never more than"
+        f" {fleet.most} existed; "
+        + (f"left too early: {early}." if early else "each left after its successor was ready.")
+    )
+    if place.audit:
+        screen.print(f"The API server's audit log of the operator: {_writes(place.audit, began)}.")
+
+
+def _writes(audit: AuditLog, began: int) -> str:
+    """What the operator wrote of pods since ``began``."""
+    written = audit.writes(OPERATOR, began, allowed_only=True)
+    created, evicted = written["create", "pods"], written["create", "pods/eviction"]
+    pods = sum(n for (_, target), n in written.items() if target.partition("/")[0] == "pods")
+    changed = pods - created - evicted
+    return f"{created} pods created, {evicted} evicted, {changed} changed"
+
+
+def _how_to_go_on(place: Place, screen: Screen, change: str) -> None:
+    kubectl = place.typed
+    screen.print()
+    screen.print("Everything goes on running. To try it by hand, in this folder:", style="bold")
+    if kubeconfig := place.environment.get("KUBECONFIG"):
+        screen.command(f"  export KUBECONFIG={shlex.quote(kubeconfig)}")
+    if shutil.which("kubectl") is None:
+        screen.command(f"  alias kubectl={shlex.quote(str(find_kubectl()))}")
+    first_pod = f"$({kubectl} get pods -o name | head -1)"
+    tags = f"sed 's|@sha256.*||' {MANIFEST} | {kubectl} apply -f -"
+    for what, command in (
+        ("how it is, and every change", f"{kubectl} get isvc -w"),
+        ("scale it, as anything else", f"{kubectl} scale isvc {SERVICE} --replicas=6"),
+        ("delete a pod: it is made anew", f'{kubectl} delete --wait=false "{first_pod}"'),
+        ("the first image again: all replaced", f"{kubectl} apply -f {MANIFEST}"),
+        ("the second image again", change),
+        ("an image without a digest: refused", tags),
+        ("every state that was ever wanted", f"{kubectl} get irev"),
+        ("every field, explained", f"{kubectl} explain isvc.spec"),
+    ):
+        screen.print(f"  # {what}", style="dim")
+        screen.command(f"  {command}")
+    screen.print()
+    screen.print(f"Stop it, and delete all that it made:  {place.stop_command}", style="bold")

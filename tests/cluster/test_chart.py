@@ -1,0 +1,432 @@
+"""The chart as administrators meet it, on a control plane of its own: it is installed, upgraded
+and removed here. No operator runs, so objects can be looked at before anybody has touched them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.controlplane import ControlPlane
+from tests.unit.test_api_service import PIN, spec
+from tests.waiting import wait_for
+
+CHART = Path(__file__).parents[2] / "charts" / "immutable-operator"
+CI_VALUES = sorted((CHART / "ci").iterdir())
+LEAST = CHART / "ci" / "default-values.yaml"
+NAME = "immutable-operator"
+NAMESPACE = "immutable-system"
+RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+DEFINITIONS = ["immutablerevisions.immutable.dev", "immutableservices.immutable.dev"]
+NEW_COLUMN = "Stale"
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    """A control plane with nothing of ours on it."""
+    with ControlPlane.start() as started:
+        started.add_nodes(2)
+        yield started
+
+
+@pytest.fixture(scope="module")
+def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The chart as an earlier version might have been: one column is not there yet."""
+    copy = tmp_path_factory.mktemp("older") / NAME
+    shutil.copytree(CHART, copy)
+    definition = copy / "files" / "crds" / "immutableservices.yaml"
+    body = yaml.safe_load(definition.read_text())
+    columns = body["spec"]["versions"][0]["additionalPrinterColumns"]
+    columns[:] = [column for column in columns if column["name"] != NEW_COLUMN]
+    definition.write_text(yaml.safe_dump(body))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def installed(plane: ControlPlane, older: Path) -> ControlPlane:
+    """The older chart, installed for real into a restricted namespace; with one service."""
+    plane.kubectl("create", "namespace", NAMESPACE)
+    plane.kubectl("label", "namespace", NAMESPACE, RESTRICTED)
+    plane.helm(
+        *("install", NAME, str(older), f"--values={LEAST}", "--wait", "--timeout=2m"),
+        namespace=NAMESPACE,
+    )
+    plane.kubectl("create", "namespace", "shop")
+    wait_for("new kinds are admitted", lambda: apply(plane, service("settled")))
+    return plane
+
+
+def service(name: str, replicas: int | None = None, label: str = "1") -> Json:
+    """Give the manifest of a service; the label is for changes that matter to nobody."""
+    given = spec() if replicas is None else spec(replicas=replicas)
+    given["template"] = given["template"] | {"metadata": {"labels": {"change": label}}}
+    return {
+        "apiVersion": "immutable.dev/v1alpha1",
+        "kind": "ImmutableService",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": given,
+    }
+
+
+def apply(plane: ControlPlane, manifest: Json, *options: str) -> str:
+    """Apply one object as a user does."""
+    return plane.kubectl("apply", "-f", "-", *options, stdin=json.dumps(manifest)).stdout
+
+
+def get(plane: ControlPlane, *what: str, namespace: str = "shop") -> Json:
+    """Read one object, or a list of them."""
+    found: Json = json.loads(plane.kubectl("get", *what, "-o", "json", namespace=namespace).stdout)
+    return found
+
+
+def rendered(plane: ControlPlane, *options: str) -> list[Json]:
+    """Give what the chart would create."""
+    text = plane.helm("template", NAME, str(CHART), *options, namespace=NAMESPACE).stdout
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def kinds(documents: list[Json]) -> set[str]:
+    """Name the kinds of objects."""
+    return {document["kind"] for document in documents}
+
+
+# What is rendered, and what is refused.
+
+
+@pytest.mark.parametrize("values", [None, *CI_VALUES], ids=lambda file: file and file.stem)
+def test_the_strict_linter_has_nothing_to_say(plane: ControlPlane, values: Path | None) -> None:
+    options = [f"--values={values}"] if values else []
+    result = plane.helm("lint", "--strict", str(CHART), *options)
+    assert "WARNING" not in result.stdout + result.stderr
+
+
+REFUSED = {
+    "a tag": ("image.tag=v1", "at '/image': additional properties 'tag' not allowed"),
+    "a tag in the name": ("image.repository=registry.example/x:v1", "at '/image/repository': "),
+    "a tag for a digest": ("image.digest=latest", "at '/image/digest': 'latest' does not match"),
+    "a short digest": ("image.digest=sha256:9f2c", "at '/image/digest': 'sha256:9f2c' does not"),
+    "less than none": ("replicas=-1", "at '/replicas': minimum: got -1, want 0"),
+    "another format": ("logFormat=xml", "at '/logFormat': value must be one of 'json', 'console'"),
+    "a typo": ("replica=2", "at '': additional properties 'replica' not allowed"),
+    "no image": (
+        "replicas=1",
+        "image.repository is not set: say where the operator's image is, without tag and digest",
+    ),
+    "no digest": (
+        "image.repository=registry.example/x",
+        "image.digest is not set: the operator's own image is pinned like every other; set it with"
+        "\n  --set image.digest=sha256:<64 lower-case hex digits>\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("value", "message"), REFUSED.values(), ids=REFUSED)
+def test_a_bad_value_is_refused_by_name(plane: ControlPlane, value: str, message: str) -> None:
+    result = plane.helm("template", NAME, str(CHART), "--set", value, check=False)
+    assert result.returncode == 1
+    assert message in result.stderr
+
+
+def test_a_kubernetes_that_is_too_old_is_refused(plane: ControlPlane) -> None:
+    result = plane.helm("template", NAME, str(CHART), "--kube-version=1.32.9", check=False)
+    assert "chart requires kubeVersion: >=1.33.0-0" in result.stderr
+
+
+def test_without_replicas_everything_but_the_process_is_installed(plane: ControlPlane) -> None:
+    assert kinds(rendered(plane, "--set=replicas=0")) == {
+        "CustomResourceDefinition",
+        "ServiceAccount",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Role",
+        "RoleBinding",
+    }
+
+
+def test_one_replica_has_no_budget_that_would_block_every_drain(plane: ControlPlane) -> None:
+    one = kinds(rendered(plane, f"--values={LEAST}", "--set=replicas=1"))
+    assert "Deployment" in one
+    assert "PodDisruptionBudget" not in one
+
+
+POLICY_API = "--api-versions=admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
+
+
+def test_the_policy_is_only_for_a_kubernetes_that_has_it(plane: ControlPlane) -> None:
+    assert "MutatingAdmissionPolicy" not in kinds(rendered(plane, "--set=replicas=0"))
+    assert "MutatingAdmissionPolicy" in kinds(rendered(plane, "--set=replicas=0", POLICY_API))
+    switched_off = rendered(plane, "--set=replicas=0,keepReplicas=false", POLICY_API)
+    assert "MutatingAdmissionPolicy" not in kinds(switched_off)
+
+
+def test_rights_are_what_the_operator_uses_and_no_more(plane: ControlPlane) -> None:
+    roles = {
+        (document["kind"], document["metadata"]["name"]): [
+            (tuple(rule["resources"]), tuple(rule["verbs"]), tuple(rule.get("resourceNames", ())))
+            for rule in document["rules"]
+        ]
+        for document in rendered(plane, "--set=replicas=0")
+        if document["kind"] in ("ClusterRole", "Role")
+    }
+    assert roles["ClusterRole", NAME] == [
+        (("immutableservices",), ("list", "watch"), ()),
+        (("immutableservices/status",), ("patch",), ()),
+        (("immutableservices/finalizers",), ("update",), ()),
+        (("immutablerevisions",), ("create", "get", "list", "watch", "delete"), ()),
+        (("pods",), ("create", "get", "list", "watch"), ()),
+        (("pods/eviction",), ("create",), ()),
+        (("events",), ("create",), ()),
+    ]
+    assert roles["Role", NAME] == [
+        (("leases",), ("create",), ()),
+        (("leases",), ("get", "update"), (NAME,)),
+    ]
+
+
+@pytest.mark.parametrize("values", CI_VALUES, ids=lambda file: file.stem)
+def test_the_api_server_accepts_every_combination(installed: ControlPlane, values: Path) -> None:
+    text = installed.helm(
+        "template", "other", str(CHART), f"--values={values}", "--set=crds.install=false",
+        POLICY_API, namespace=NAMESPACE,
+    ).stdout  # fmt: skip
+    result = installed.kubectl("apply", "-f", "-", "--dry-run=server", stdin=text)
+    assert result.stderr == ""
+
+
+def test_what_the_chart_says_of_itself_is_true(installed: ControlPlane) -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    project = tomllib.loads((CHART.parents[1] / "pyproject.toml").read_text())["project"]
+    assert chart["appVersion"] == project["version"]
+    listed = yaml.safe_load(chart["annotations"]["artifacthub.io/crds"])
+    assert sorted(crd["name"] for crd in listed) == DEFINITIONS
+    for example in yaml.safe_load(chart["annotations"]["artifacthub.io/crdsExamples"]):
+        apply(installed, example, "--dry-run=server")
+
+
+# What is installed.
+
+
+def test_operator_pods_run_in_a_restricted_namespace(installed: ControlPlane) -> None:
+    pods = get(installed, "pods", namespace=NAMESPACE)["items"]
+    assert len(pods) == 2
+    for pod in pods:
+        (container,) = pod["spec"]["containers"]
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["image"].partition("@")[2].startswith("sha256:")
+        assert container["args"] == ["run", "--log-format", "json"]
+        assert container["livenessProbe"]["httpGet"] == probe("/livez")
+        assert container["readinessProbe"]["httpGet"] == probe("/readyz")
+    assert len({pod["spec"]["nodeName"] for pod in pods}) == 2
+    budget = get(installed, "pdb", NAME, namespace=NAMESPACE)
+    wait_for(
+        "the budget counts the pods",
+        lambda: get(installed, "pdb", NAME, namespace=NAMESPACE)["status"]["currentHealthy"] == 2,
+    )
+    assert budget["spec"]["minAvailable"] == 1
+
+
+def probe(path: str) -> Json:
+    """Give the part of a probe that matters."""
+    return {"path": path, "port": "http", "scheme": "HTTP"}
+
+
+def test_users_of_a_namespace_get_rights_with_their_usual_roles(installed: ControlPlane) -> None:
+    def may(verb: str, resource: str, namespace: str = "shop") -> str:
+        resource, _, subresource = resource.partition("/")
+        return installed.kubectl(
+            *("auth", "can-i", verb, resource, f"--subresource={subresource}"),
+            actor="alice", namespace=namespace, check=False,
+        ).stdout.strip()  # fmt: skip
+
+    installed.grant("alice", "shop", "edit")
+    wait_for("the roles are aggregated", lambda: may("create", "immutableservices") == "yes")
+    assert may("update", "immutableservices/scale") == "yes"
+    assert may("list", "immutablerevisions") == "yes"
+    assert may("create", "immutablerevisions") == "no"
+    assert may("patch", "immutableservices/status") == "no"
+    assert may("list", "immutableservices", "default") == "no"
+
+
+def replicas(plane: ControlPlane, name: str) -> int | None:
+    """Read the number that scale and autoscalers see."""
+    wanted: int | None = get(plane, f"isvc/{name}")["spec"].get("replicas")
+    return wanted
+
+
+APPLIES = {"client-side": [], "server-side": ["--server-side"]}
+
+
+@pytest.mark.parametrize("how", APPLIES.values(), ids=APPLIES)
+def test_a_manifest_without_replicas_keeps_what_was_scaled(
+    installed: ControlPlane, how: list[str]
+) -> None:
+    name = f"keeps-{len(how)}"
+    apply(installed, service(name), *how)
+    assert replicas(installed, name) == 1
+    installed.kubectl("scale", "isvc", name, "--replicas=6", namespace="shop")
+    apply(installed, service(name, label="2"), *how)
+    assert get(installed, f"isvc/{name}")["spec"]["template"]["metadata"]["labels"]["change"] == "2"
+    assert replicas(installed, name) == 6
+
+
+@pytest.mark.parametrize("how", APPLIES.values(), ids=APPLIES)
+def test_taking_replicas_out_of_a_manifest_keeps_the_number(
+    installed: ControlPlane, how: list[str]
+) -> None:
+    name = f"takes-{len(how)}"
+    apply(installed, service(name, 4), *how)
+    apply(installed, service(name, label="2"), *how)
+    assert replicas(installed, name) == 4
+    apply(installed, service(name, 2), *how)
+    assert replicas(installed, name) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "patch"),
+    [
+        ("merge", {"spec": {"replicas": None}}),
+        ("json", [{"op": "remove", "path": "/spec/replicas"}]),
+    ],
+    ids=["merge", "json"],
+)
+def test_a_patch_that_removes_replicas_keeps_the_number(
+    installed: ControlPlane, kind: str, patch: object
+) -> None:
+    name = f"patched-{kind}"
+    apply(installed, service(name, 3))
+    installed.kubectl(
+        "patch", "isvc", name, f"--type={kind}", "-p", json.dumps(patch), namespace="shop"
+    )
+    assert replicas(installed, name) == 3
+
+
+def test_zero_is_a_number(installed: ControlPlane) -> None:
+    apply(installed, service("zero", 0))
+    apply(installed, service("zero", label="2"))
+    assert replicas(installed, "zero") == 0
+
+
+# What is seen of a service before an operator has looked at it.
+
+
+def test_a_new_service_is_not_finished(installed: ControlPlane) -> None:
+    """Kstatus: Helm, Argo CD and Flux wait, because what was observed is not this generation."""
+    apply(installed, service("new"))
+    assert get(installed, "isvc/new")["status"] == {"observedGeneration": -1}
+    path = "/apis/immutable.dev/v1alpha1/namespaces/shop/immutableservices"
+    query = "watch=1&timeoutSeconds=1&resourceVersion=0&fieldSelector=metadata.name%3Dnew"
+    event = json.loads(installed.api().text("GET", f"{path}?{query}").splitlines()[0])
+    assert event["object"]["status"] == {"observedGeneration": -1}
+
+
+STATUS = {
+    "observedGeneration": 1,
+    "desiredReplicas": 4,
+    "replicas": 5,
+    "readyReplicas": 4,
+    "availableReplicas": 4,
+    "currentReplicas": 3,
+    "staleReplicas": 2,
+    "selector": "immutable.dev/service=seen",
+    "currentRevision": "9f2c41d0",
+    "oldestInstance": "2020-01-01T00:00:00Z",
+    "blockers": [
+        {"reason": "Pdb", "message": "web", "object": "pdb/web", "since": "2020-01-01T00:00:00Z"}
+    ],
+    "conditions": [
+        {
+            "type": "Ready",
+            "status": "False",
+            "reason": "Replacing",
+            "message": "2 of 4 wait",
+            "lastTransitionTime": "2020-01-01T00:00:00Z",
+        }
+    ],
+}
+
+
+def with_status(plane: ControlPlane, name: str, number: int) -> None:
+    """Make a service that looks as if an operator had reported on it."""
+    apply(plane, service(name, number))
+    body = json.dumps({"status": STATUS})
+    plane.kubectl(
+        "patch", "isvc", name, "--subresource=status", "--type=merge", "-p", body, namespace="shop"
+    )
+
+
+def test_scale_is_read_and_written_as_with_a_deployment(installed: ControlPlane) -> None:
+    with_status(installed, "scaled", 4)
+    installed.kubectl("scale", "isvc", "scaled", "--replicas=7", namespace="shop")
+    path = "/apis/immutable.dev/v1alpha1/namespaces/shop/immutableservices/scaled/scale"
+    scale = installed.api().get(path)
+    assert scale["spec"] == {"replicas": 7}
+    assert scale["status"] == {"replicas": 5, "selector": "immutable.dev/service=seen"}
+
+
+# Upgrade and removal. These change what is installed, in this order, and come last.
+
+
+def table(plane: ControlPlane, *what: str) -> list[list[str]]:
+    """Read what `kubectl get` prints, split at two blanks or more."""
+    text = plane.kubectl("get", *what, namespace="shop").stdout
+    lines = text.strip().splitlines()
+    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines]
+
+
+def test_an_upgrade_renews_the_definitions_and_touches_no_service(
+    installed: ControlPlane,
+) -> None:
+    with_status(installed, "seen", 4)
+    before = get(installed, "isvc")["items"]
+    assert NEW_COLUMN.upper() not in table(installed, "isvc", "seen")[0]
+
+    installed.helm(
+        *("upgrade", NAME, str(CHART), f"--values={LEAST}", "--wait", "--timeout=2m"),
+        namespace=NAMESPACE,
+    )
+
+    titles, row = wait_for("the new column", lambda: _with_new_column(installed))
+    assert titles == (
+        ["NAME", "DESIRED", "CURRENT", "READY", "STALE", "REVISION", "OLDEST", "STATUS", "AGE"]
+    )
+    assert row[:6] == ["seen", "4", "3", "4", "2", "9f2c41d0"]
+    assert row[6].endswith(("y", "d"))
+    assert row[7] == "Replacing"
+    titles, row = table(installed, "isvc", "seen", "-o", "wide")
+    assert titles[-2:] == ["MESSAGE", "SELECTOR"]
+    assert row[-2:] == ["2 of 4 wait", "immutable.dev/service=seen"]
+    assert get(installed, "isvc")["items"] == before
+
+
+def _with_new_column(plane: ControlPlane) -> list[list[str]]:
+    shown = table(plane, "isvc", "seen")
+    return shown if NEW_COLUMN.upper() in shown[0] else []
+
+
+def test_removal_keeps_definitions_and_objects_of_users(installed: ControlPlane) -> None:
+    apply(installed, service("kept", 3))
+    before = get(installed, "isvc/kept")
+
+    said = installed.helm("uninstall", NAME, "--wait", namespace=NAMESPACE).stdout
+    assert all(f"[CustomResourceDefinition] {definition}" in said for definition in DEFINITIONS)
+
+    assert get(installed, "isvc/kept") == before
+    left = installed.kubectl(
+        "get", "deploy,pdb,svc,sa,role,rolebinding", "-o", "name", namespace=NAMESPACE
+    ).stdout.split()
+    assert left == ["serviceaccount/default"]
+    cluster_wide = "clusterrole,clusterrolebinding,mutatingadmissionpolicy"
+    assert NAME not in installed.kubectl("get", cluster_wide, "-o", "name").stdout
+
+    installed.helm("install", NAME, str(CHART), "--set=replicas=0", namespace=NAMESPACE)
+    assert get(installed, "isvc/kept") == before
+    assert PIN in json.dumps(before)

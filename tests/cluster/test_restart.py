@@ -1,0 +1,96 @@
+"""Crash safety: nothing that matters is only in the operator's memory."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.cluster.audit import OperatorRequests
+from tests.cluster.history import History
+from tests.cluster.operator_process import NAMESPACE, Operators
+from tests.cluster.services import Service, annotation, pin
+
+LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/immutable-operator"
+
+
+@pytest.mark.parametrize("reached", [1, 3], ids=["early", "halfway"])
+def test_killed_in_the_middle_of_a_rollout_it_finishes_with_no_extra_pod(
+    web: Service, operators: Operators, reached: int
+) -> None:
+    times = {"ready-delay": "500ms", "terminate-delay": "500ms"}
+    web.apply(image="a", replicas=6, sim=times)
+    web.until_ready()
+    before = {pod["metadata"]["name"] for pod in web.pods()}
+    asked = OperatorRequests.from_now(web.plane, web.namespace)
+    with History(web) as history:
+        web.apply(image="b")
+        web.until("b grows", lambda: web.images().count(pin("b")) >= reached)
+        operators.main.kill()
+        assert web.images().count(pin("b")) < 6, "the kill came too late to show anything"
+        operators.restart()
+        web.until_ready(60)
+        web.until("the old ones are gone", lambda: len(web.pods()) == 6)
+        history.assert_budget(most=8, fewest=6)
+    assert asked.codes("create pods")[201] == 6
+    assert asked.codes("create pods/eviction")[201] == 6
+    assert {annotation(pod, "replaces") for pod in web.pods()} == before
+    assert len(web.revisions()) == 2
+
+
+def test_killed_again_and_again(web: Service, operators: Operators) -> None:
+    """Wherever it was killed: the same end, the same number of creates and evictions."""
+    web.apply(image="a", replicas=4, sim={"ready-delay": "300ms"})
+    web.until_ready()
+    asked = OperatorRequests.from_now(web.plane, web.namespace)
+    web.apply(image="b")
+    for done in (1, 2, 3):
+        web.until(f"{done} of b", lambda n=done: web.images().count(pin("b")) >= n)
+        operators.main.kill()
+        operators.restart()
+    web.until_ready(60)
+    assert asked.codes("create pods")[201] == 4
+    assert asked.codes("create pods/eviction")[201] == 4
+    assert len(web.events("RevisionCreated")) == 2
+    assert len(web.events("ReplacementFinished")) == 1
+
+
+def test_a_polite_end_releases_the_lease_and_exits_with_0(operators: Operators) -> None:
+    plane = operators.plane
+    assert plane.api().get(LEASE)["spec"]["holderIdentity"] == operators.main.identity
+    began = time.monotonic()
+    operators.main.terminate()
+    assert operators.main.wait(10) == 0
+    assert time.monotonic() - began < 5
+    assert plane.api().get(LEASE)["spec"]["holderIdentity"] == ""
+    began = time.monotonic()
+    operators.restart().until_leading()
+    assert time.monotonic() - began < 6, "nobody waits for a lease that was given back"
+
+
+def test_a_restart_writes_nothing_but_the_lease(web: Service, operators: Operators) -> None:
+    """As an upgrade of the operator does: services that are as wanted are left alone."""
+    web.apply(image="a", replicas=3)
+    web.until_ready()
+    stalled = Service(web.plane, web.namespace, "stalled")
+    stalled.apply(image="a", replicas=1, sim={"fault": "image-pull"})
+    stalled.until_stalled("ImagePull")
+    waiting = Service(web.plane, web.namespace, "waiting")
+    waiting.apply(image="a", replicas=1, pod={"nodeSelector": {"disk": "nowhere"}})
+    waiting.until("it is blocked", lambda: waiting.blocker("Unschedulable"))
+    time.sleep(6)  # longer than a status in which only counts moved may be put off
+    before = {s.name: s.get() for s in (web, stalled, waiting)}
+    operators.main.stop()
+    asked = OperatorRequests.from_now(web.plane, web.namespace)
+    operators.restart().until_leading()
+    # It looked at all of them when it has seen to a fourth one that came after.
+    last = Service(web.plane, web.namespace, "last")
+    last.apply(image="a", replicas=1)
+    last.until_ready()
+    own = [r for r in asked.writes() if r.name != "last"]
+    assert [(r.verb, r.target) for r in own] == [
+        ("create", "immutablerevisions"),
+        ("create", "pods"),
+        ("create", "events"),
+    ], "what the new service needs, and nothing for the others"
+    assert {s.name: s.get() for s in (web, stalled, waiting)} == before

@@ -1,0 +1,222 @@
+"""The status as a contract: what people, kubectl, Flux and Argo CD read from it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from tests.cluster import kstatus
+from tests.cluster.operator_process import Operators
+from tests.cluster.services import Service, condition, is_ready, pin
+from tests.controlplane.api import Json
+
+KINDS = ("Ready", "Reconciling", "Stalled")
+
+
+def conditions(body: Json) -> dict[str, str]:
+    return {kind: condition(body, kind).get("status", "") for kind in KINDS}
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def test_in_progress_right_after_apply_before_any_operator_saw_it(
+    web: Service, operators: Operators
+) -> None:
+    """Nobody may take a fresh or a changed object for done because nobody looked yet."""
+    operators.main.stop()
+    web.apply(image="a", replicas=1)
+    assert web.get()["status"] == {"observedGeneration": -1}
+    assert kstatus.compute(web.get()) == "InProgress"
+    operators.restart()
+    web.until_ready()
+    assert kstatus.compute(web.get()) == "Current"
+    operators.main.stop()
+    web.apply(image="b")
+    assert condition(web.get(), "Ready")["status"] == "True"
+    assert kstatus.compute(web.get()) == "InProgress"
+
+
+def test_kstatus_through_a_rollout(web: Service) -> None:
+    web.apply(image="a", replicas=2, sim={"ready-delay": "1s"})
+    web.until("the operator saw it", lambda: conditions(web.get())["Reconciling"] == "True")
+    body = web.get()
+    assert conditions(body) == {"Ready": "False", "Reconciling": "True", "Stalled": "False"}
+    assert condition(body, "Ready")["reason"] == "Progressing"
+    assert kstatus.compute(body) == "InProgress"
+    web.until_ready()
+    body = web.get()
+    assert conditions(body) == {"Ready": "True", "Reconciling": "False", "Stalled": "False"}
+    assert kstatus.compute(body) == "Current"
+    web.apply(image="b")
+    web.until("it replaces", lambda: condition(web.get(), "Ready")["reason"] == "Replacing")
+    body = web.get()
+    assert conditions(body) == {"Ready": "False", "Reconciling": "True", "Stalled": "False"}
+    assert kstatus.compute(body) == "InProgress"
+    assert "stale remain" in condition(body, "Ready")["message"]
+    web.until_ready()
+    for kind in KINDS:
+        assert condition(web.get(), kind)["observedGeneration"] == 2
+    web.apply(image="c", sim={"fault": "image-pull"})
+    web.until_stalled("ImagePull")
+    body = web.get()
+    assert conditions(body) == {"Ready": "False", "Reconciling": "False", "Stalled": "True"}
+    assert kstatus.compute(body) == "Failed"
+    web.kubectl("delete", "isvc", "web", "--cascade=foreground", "--wait=false")
+    body = web.get()
+    assert kstatus.compute(body) == "Terminating"
+
+
+def test_kubectl_wait(web: Service) -> None:
+    web.apply(image="a", replicas=2, sim={"ready-delay": "1s"})
+    told = web.kubectl("wait", "isvc/web", "--for=condition=Ready", "--timeout=30s")
+    assert "immutableservice.immutable.dev/web condition met" in told
+    assert sum(map(is_ready, web.pods())) == 2
+    web.apply(image="b", sim={"fault": "config-error"})
+    told = web.kubectl("wait", "isvc/web", "--for=condition=Stalled", "--timeout=30s")
+    assert "condition met" in told
+
+
+def test_counts_and_revisions_in_the_status(web: Service) -> None:
+    web.apply(image="a", replicas=3)
+    web.until_ready()
+    first, status = web.revision(), web.status()
+    counts = {key: status[f"{key}Replicas"] for key in ("desired", "ready", "available")}
+    assert counts == {"desired": 3, "ready": 3, "available": 3}
+    assert (status["replicas"], status["currentReplicas"], status["staleReplicas"]) == (3, 3, 0)
+    assert status["selector"] == "immutable.dev/service=web"
+    assert status["currentRevision"] == status["lastGoodRevision"] == first
+    assert status["blockers"] == []
+    assert "rollout" not in status
+    born = min(moment(pod["metadata"]["creationTimestamp"]) for pod in web.pods())
+    assert moment(status["oldestInstance"]) == born
+    web.apply(image="b", sim={"fault": "never-ready"})
+    web.until("the counts follow", lambda: web.status()["replicas"] == 4)
+    status = web.status()
+    assert (status["currentReplicas"], status["staleReplicas"]) == (1, 3)
+    assert (status["readyReplicas"], status["availableReplicas"]) == (3, 3)
+    assert status["lastGoodRevision"] == first != status["currentRevision"]
+    rollout = status["rollout"]
+    assert rollout["revision"] == status["currentRevision"]
+    assert (rollout["desiredReplicas"], rollout["mostCurrent"], rollout["leastStale"]) == (3, 0, 3)
+    assert moment(rollout["startedAt"]) <= moment(rollout["progressedAt"]) <= datetime.now(UTC)
+
+
+def test_printer_columns(web: Service) -> None:
+    web.apply(image="a", replicas=2)
+    web.until_ready()
+    heads, row = (line.split() for line in web.kubectl("get", "isvc").splitlines())
+    assert heads == [
+        *("NAME", "DESIRED", "CURRENT", "READY", "STALE", "REVISION", "OLDEST", "STATUS", "AGE"),
+    ]
+    assert row[:6] == ["web", "2", "2", "2", "0", web.revision()]
+    assert row[7] == "Current"
+    assert row[6].endswith("s")
+    assert row[8].endswith("s")
+    wide = web.kubectl("get", "isvc", "-o", "wide")
+    assert wide.splitlines()[0].split()[-2:] == ["MESSAGE", "SELECTOR"]
+    assert f"revision 1 ({web.revision()}): 2 of 2 are current and available" in wide
+    assert wide.split()[-1] == "immutable.dev/service=web"
+    heads, row = (line.split() for line in web.kubectl("get", "irev").splitlines())
+    assert heads == ["NAME", "SERVICE", "NUMBER", "REVISION", "REASON", "IMAGE", "BY", "AGE"]
+    short = pin("a").partition("sha256:")[2][:12]
+    assert row[1:6] == ["web", "1", web.revision(), "Created", f"web@{short}"]
+
+
+def test_events_are_told_once(web: Service, operators: Operators) -> None:
+    """Not again by the next plan, nor by an operator that starts anew."""
+    web.apply(image="a", replicas=2)
+    web.until_ready()
+    web.apply(image="b")
+    web.until_ready()
+    web.apply(image="c", sim={"fault": "image-pull"})
+    web.until_stalled("ImagePull")
+    operators.restart().until_leading()
+    web.until("it looked", lambda: web.status()["rollout"]["mostCurrent"] == 0)
+    web.always("it is told once", lambda: len(web.events("Stalled")) == 1, 3)
+    told = [(e["reason"], e["type"], e["count"]) for e in web.events()]
+    assert sorted(told) == [
+        *[("Blocked", "Warning", 1)] * 1,
+        *[("ReplacementFinished", "Normal", 1)] * 1,
+        *[("RevisionCreated", "Normal", 1)] * 3,
+        *[("Stalled", "Warning", 1)] * 1,
+    ]
+    [finished] = web.events("ReplacementFinished")
+    first, second, _ = (r["spec"]["revision"] for r in web.revisions())
+    assert finished["message"].startswith(
+        f"revision 2 ({second}) replaced revision 1 ({first}): 2 instances in "
+    )
+    described = web.kubectl("describe", "isvc", "web")
+    assert "ReplacementFinished" in described
+    assert finished["reportingComponent"] == "immutable-operator"
+
+
+def test_every_replacement_is_told_also_there_and_back_again(web: Service) -> None:
+    for image in ("a", "b", "a", "b"):
+        web.apply(image=image, replicas=1)
+        web.until_ready()
+    web.until("three are told", lambda: len(web.events("ReplacementFinished")) == 3, 5)
+    assert len(web.events("RevisionCreated")) == 2
+
+
+def test_a_blocker_says_since_when_and_keeps_saying_so(web: Service) -> None:
+    began = datetime.now(UTC).replace(microsecond=0)
+    web.apply(image="a", replicas=1, pod={"nodeSelector": {"disk": "nowhere"}})
+    web.until("it is blocked", lambda: web.blocker("Unschedulable"))
+    blocker = web.blocker("Unschedulable")
+    assert blocker
+    assert began <= moment(blocker["since"]) <= datetime.now(UTC)
+    assert blocker["object"] == web.pods()[0]["metadata"]["name"]
+    web.until("one event", lambda: len(web.events("Blocked")) == 1)
+    web.kubectl("delete", "pod", blocker["object"])
+    web.until("another pod waits", lambda: web.active() and web.blocker("Unschedulable"))
+    time.sleep(1)
+    web.until(
+        "since the same moment",
+        lambda: (b := web.blocker("Unschedulable")) and b["since"] == blocker["since"],
+    )
+
+
+def test_the_progress_deadline_stalls_and_work_goes_on(web: Service) -> None:
+    web.apply(image="a", replicas=2)
+    web.until_ready()
+    web.apply(image="b", sim={"fault": "never-ready"}, rollout={"progressDeadlineSeconds": 3})
+    stalled = web.until_stalled("ProgressDeadlineExceeded", 15)
+    assert "no progress for 3 s" in stalled["message"]
+    status = web.status()
+    late = moment(stalled["lastTransitionTime"]) - moment(status["rollout"]["progressedAt"])
+    assert 3 <= late.total_seconds() <= 6
+    assert kstatus.compute(web.get()) == "Failed"
+    assert status["availableReplicas"] == 2, "the last good ones serve"
+    [event] = web.events("Stalled")
+    assert "ProgressDeadlineExceeded" in event["message"]
+    # A stalled rollout goes on by itself when its pods do get ready after all.
+    for pod in web.active():
+        web.mark_pod(pod["metadata"]["name"], fault=None)
+    web.until("progress", lambda: conditions(web.get())["Stalled"] == "False")
+
+
+def test_flapping_readiness_does_not_put_off_the_deadline(web: Service) -> None:
+    """Progress counts by its high-water mark: ready, unready, ready again is none."""
+    web.apply(image="a", replicas=3)
+    web.until_ready()
+    rollout = {"progressDeadlineSeconds": 5, "minReadySeconds": 4}
+    web.apply(image="b", sim={"fault": "flapping"}, rollout=rollout)
+    web.until_stalled("ProgressDeadlineExceeded", 20)
+    assert web.status()["rollout"]["mostCurrent"] == 0
+    assert web.status()["availableReplicas"] >= 3
+    assert web.images().count(pin("a")) == 3
+
+
+def test_readiness_lost_after_the_rollout_is_seen(web: Service) -> None:
+    web.apply(image="a", replicas=2)
+    web.until_ready()
+    sick = web.pods()[0]["metadata"]["name"]
+    web.mark_pod(sick, fault="not-ready")
+    web.until("it is not Ready", lambda: conditions(web.get())["Ready"] == "False")
+    assert condition(web.get(), "Ready")["reason"] == "Progressing"
+    assert "1 of 2 are current and available" in condition(web.get(), "Ready")["message"]
+    web.mark_pod(sick, fault=None)
+    web.until_ready()
+    assert sick in {pod["metadata"]["name"] for pod in web.active()}, "it was not replaced"

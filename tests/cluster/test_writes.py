@@ -1,0 +1,113 @@
+"""What the operator costs the API server, by the audit log of the API server itself.
+
+The lease is not counted: it is renewed by the clock (every two seconds, by one replica),
+whatever the operator does. Everything else is: events and status, refused requests too.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from tests.cluster.audit import OperatorRequests
+from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.services import Service, Wish, condition, pin
+from tests.controlplane import ControlPlane
+from tests.controlplane.api import Json
+from tests.waiting import wait_for
+
+QUIET_SECONDS = 6.0  # longer than the operator puts off a status in which only counts moved
+IDLE_SECONDS = 60.0
+FLEET = 50
+
+
+def until_quiet(asked: OperatorRequests) -> None:
+    """Until the operator has written nothing for a while."""
+    last, since = -1, time.monotonic()
+
+    def quiet() -> bool:
+        nonlocal last, since
+        count = len(asked.writes())
+        if count != last:
+            last, since = count, time.monotonic()
+        return time.monotonic() - since > QUIET_SECONDS
+
+    wait_for("the operator is quiet", quiet, 60, asked.tally)
+
+
+@pytest.mark.parametrize(
+    "sim",
+    [
+        pytest.param({}, id="ready at once"),
+        pytest.param({"ready-delay": "1s", "terminate-delay": "1s"}, id="as pods do"),
+    ],
+)
+def test_a_rollout_of_20_pods_costs_20_creates_20_evictions_and_8_others(
+    web: Service, sim: Json
+) -> None:
+    web.apply(image="a", replicas=20, sim=sim)
+    web.until_ready()
+    until_quiet(OperatorRequests.from_now(web.plane, web.namespace))
+    asked = OperatorRequests.from_now(web.plane, web.namespace)
+    web.apply(image="b")
+    web.until_ready(120)
+    web.until("the old ones are gone", lambda: len(web.pods()) == 20)
+    until_quiet(asked)
+    tally = asked.tally()
+    print(dict(tally))
+    assert web.images() == [pin("b")] * 20
+    assert tally.pop("create pods") <= 20
+    assert tally.pop("create pods/eviction") <= 20
+    assert tally.total() <= 8, tally
+    assert tally["create immutablerevisions"] == 1
+    assert tally["create events"] == 2, "RevisionCreated and ReplacementFinished"
+
+
+def test_a_birth_of_20_pods_costs_20_creates_and_few_others(web: Service) -> None:
+    asked = OperatorRequests.from_now(web.plane, web.namespace)
+    web.apply(image="a", replicas=20)
+    web.until_ready()
+    until_quiet(asked)
+    tally = asked.tally()
+    assert tally.pop("create pods") == 20
+    assert tally.total() <= 6, tally
+
+
+def test_an_idle_minute_with_50_services_costs_nothing(
+    control_plane: ControlPlane, operator: OperatorProcess, namespace: str
+) -> None:
+    services = [Service(control_plane, namespace, f"web-{i}") for i in range(FLEET)]
+    documents = [
+        Wish(replicas=1 + i % 2).manifest(service.name, namespace)
+        for i, service in enumerate(services)
+    ]
+    document = {"apiVersion": "v1", "kind": "List", "items": documents}
+    control_plane.kubectl("apply", "-f", "-", stdin=json.dumps(document))
+    path = f"/apis/immutable.dev/v1alpha1/namespaces/{namespace}/immutableservices"
+
+    def ready() -> int:
+        items = control_plane.api().get(path)["items"]
+        return sum(condition(item, "Ready").get("status") == "True" for item in items)
+
+    wait_for("all are Ready", lambda: ready() == FLEET, 120, ready)
+    until_no_namespace_ends(control_plane)
+    until_quiet(OperatorRequests.from_now(control_plane))
+    asked = OperatorRequests.from_now(control_plane)
+    time.sleep(IDLE_SECONDS)  # the minute itself is what is measured
+    assert asked.tally() == {}
+    leases = [e for e in asked.events() if e["objectRef"]["resource"] == "leases"]
+    assert leases, "the operator was alive and led"
+    others = {e["verb"] for e in asked.events() if e["objectRef"]["resource"] != "leases"}
+    assert others <= {"watch"}, "it reads by its watches alone"
+
+
+def until_no_namespace_ends(plane: ControlPlane) -> None:
+    """Namespaces of earlier tests are deleted without waiting: their ends cause writes."""
+
+    def ending() -> list[str]:
+        items = plane.api().get("/api/v1/namespaces")["items"]
+        return [i["metadata"]["name"] for i in items if "deletionTimestamp" in i["metadata"]]
+
+    wait_for("no namespace is ending", lambda: not ending(), 60, ending)

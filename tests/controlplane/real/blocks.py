@@ -1,0 +1,55 @@
+"""Addresses: each bed takes a block of its own from the range that is meant for test beds.
+
+Of the range 198.18.0.0/15 (RFC 2544: never routed) a block is a /20. Its first /24 joins
+this machine (.1), the bed's router (.254) and the nodes (.10 …); each of the other /24
+belongs to the pods of one node.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+__all__ = ["API_ADDRESS", "BLOCKS", "NODES_IN_BLOCK", "Block"]
+
+RANGE = ipaddress.IPv4Network("198.18.0.0/15")
+BLOCKS = 32
+NODES_IN_BLOCK = 15
+FIRST_NODE = 10
+# ClusterIP of the service `kubernetes`, which every pod finds in its environment.
+API_ADDRESS = "10.96.0.1"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One bed's addresses; ``number`` is from 0 to 31."""
+
+    number: int
+
+    @property
+    def interface(self) -> str:
+        """Name of the interface on this machine, and of the firewall table that goes with it."""
+        return f"immutable-{self.number}"
+
+    @property
+    def network(self) -> ipaddress.IPv4Network:
+        return list(RANGE.subnets(new_prefix=20))[self.number]
+
+    @property
+    def host(self) -> str:
+        """This machine, as the nodes and pods reach it."""
+        return str(self._parts[0][1])
+
+    @property
+    def router(self) -> str:
+        return str(self._parts[0][254])
+
+    def node(self, index: int) -> str:
+        return str(self._parts[0][FIRST_NODE + index])
+
+    def pods(self, index: int) -> ipaddress.IPv4Network:
+        return self._parts[1 + index]
+
+    @property
+    def _parts(self) -> list[ipaddress.IPv4Network]:
+        return list(self.network.subnets(new_prefix=24))

@@ -1,0 +1,59 @@
+"""The control group of a real node: made before its kubelet, removed after its last process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+__all__ = ["create", "remove"]
+
+ROOT = Path("/sys/fs/cgroup")
+CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
+REMOVE_SECONDS = 10.0
+POLL_SECONDS = 0.05
+
+
+def create(name: str) -> None:
+    """Make the group in every hierarchy, with the controllers that a kubelet wants."""
+    if _is_unified():
+        (ROOT / name).mkdir(exist_ok=True)
+        for folder in (ROOT, ROOT / name):
+            for controller in (folder / "cgroup.controllers").read_text().split():
+                if controller in CONTROLLERS:
+                    (folder / "cgroup.subtree_control").write_text(f"+{controller}")
+        return
+    for hierarchy in _hierarchies():
+        group = hierarchy / name
+        group.mkdir(exist_ok=True)
+        # A group without processors or memory takes no process.
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            if (group / file).exists():
+                (group / file).write_text((hierarchy / file).read_text())
+
+
+def remove(name: str) -> None:
+    """Remove the group and the groups in it, as soon as the processes in them have ended."""
+    deadline = time.monotonic() + REMOVE_SECONDS
+    for hierarchy in [ROOT] if _is_unified() else _hierarchies():
+        while (hierarchy / name).exists():
+            for folder, _, _ in os.walk(hierarchy / name, topdown=False):
+                with contextlib.suppress(OSError):
+                    Path(folder).rmdir()
+            if time.monotonic() > deadline:
+                raise RuntimeError(
+                    f"{hierarchy / name} cannot be removed; see which processes are in it:"
+                    f" find {hierarchy / name} -name cgroup.procs -exec cat {{}} +"
+                )
+            time.sleep(POLL_SECONDS if (hierarchy / name).exists() else 0)
+
+
+def _is_unified() -> bool:
+    return (ROOT / "cgroup.controllers").exists()
+
+
+def _hierarchies() -> list[Path]:
+    """The mounts of cgroup version 1."""
+    lines = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
+    return [Path(fields[1]) for fields in lines if fields[2] == "cgroup"]

@@ -1,0 +1,171 @@
+"""Hypothesis strategies: any view that a planner may be given, however odd.
+
+A fleet is drawn as in `tests.unit.given`, by one text for each revision, and then made odd in a
+few places: few draws make for fast tests, and a failing example shrinks to a short drawing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import strategies as st
+
+from immutable_operator.domain.instance import Instance, Trouble, TroubleKind
+from immutable_operator.domain.model import (
+    Blocker,
+    Cause,
+    Condition,
+    Move,
+    Refusal,
+    Rollout,
+    Spec,
+    Status,
+    View,
+)
+from tests.unit.given import NOW, REVISIONS, SERVICE, UID, fleet, name_of, template
+
+__all__ = ["any_view"]
+
+LETTERS = "ABCD"
+IDS = [REVISIONS[letter].id for letter in LETTERS]
+MOMENTS = [NOW - 2000, NOW - 100, NOW - 10, NOW - 9.5, NOW - 1, NOW, NOW + 2]
+LIMITS: list[int | str] = [0, 0, 1, 1, 2, 5, "0%", "10%", "25%", "50%", "100%", "150%"]
+STUCK = Trouble(TroubleKind.CRASH_LOOP, "container web keeps exiting", settled=True)
+PULLING = Trouble(TroubleKind.IMAGE_PULL, "image cannot be pulled")
+ODDITIES: list[dict[str, Any]] = [
+    {"slot": 0},
+    {"slot": 7},
+    {"incarnation": 1},
+    {"incarnation": 20, "born": NOW - 1},
+    {"node": None, "deletion_cost": -1},
+    {"node": "n2", "deletion_cost": 1},
+    {"born": NOW - 9000},
+    {"born": NOW + 2, "ready_since": NOW + 2},
+    {"trouble": STUCK},
+    {"trouble": PULLING},
+    {"terminating": True},
+    {"ended": True},
+    {"revision": "ffffffff"},
+    {"revision": ""},
+    {"replaces": "gone"},
+    {"replaces": name_of("A0")},
+    {"replaces": name_of("A1")},
+    {"replaces": name_of("B0")},
+]
+
+moments = st.sampled_from(MOMENTS)
+some_specs = st.builds(
+    Spec,
+    template=st.sampled_from([template(letter) for letter in "BBCAD"]),
+    replicas=st.sampled_from([3, 2, 1, 4, 5, 0, 8, None]),
+    max_surge=st.sampled_from(LIMITS),
+    max_unavailable=st.sampled_from(LIMITS),
+    min_ready_seconds=st.sampled_from([10, 0]),
+    progress_deadline_seconds=st.sampled_from([600, 30]),
+    history_limit=st.integers(1, 3),
+    suspend=st.sampled_from([False] * 14 + [True]),
+)
+drawings = st.tuples(*[st.text("#+.x-", max_size=5)] * 3)
+oddities = st.lists(st.tuples(st.integers(0, 15), st.sampled_from(ODDITIES)), max_size=4)
+
+
+def _fleet(texts: tuple[str, ...], odd: list[tuple[int, dict[str, Any]]]) -> list[Instance]:
+    drawn = " ".join(f"{letter} {marks}" for letter, marks in zip("ABC", texts, strict=True) if marks)
+    instances = list(fleet(drawn))
+    for index, change in odd:
+        if instances:
+            index %= len(instances)
+            instances[index] = replace(instances[index], **change)
+    return instances
+
+
+BIRTHS = [name_of(f"{letter}{slot}") for letter in "BCA" for slot in range(3)]
+some_refusals = st.lists(
+    st.tuples(
+        st.sampled_from([Move.RETIRE, Move.RETIRE, Move.CREATE, Move.RECORD]),
+        st.integers(0, 15),
+        st.sampled_from(list(Cause)),
+        st.sampled_from(["exceeded quota", "no"]),
+        moments,
+        st.sampled_from([NOW + 3, NOW + 3, NOW + 40, NOW, NOW - 5]),
+        st.integers(1, 3),
+        st.sampled_from(["B", "C", "A"]),
+    ),
+    max_size=3,
+)
+
+
+def _refusals(drawn: list[tuple[Any, ...]], instances: list[Instance]) -> tuple[Refusal, ...]:
+    """At most one a move and subject, as `runtime.refusals` keeps them."""
+    made = {}
+    for move, pick, cause, message, since, retry_at, attempts, letter in drawn:
+        subjects = {
+            Move.RETIRE: [*(i.name for i in instances), "gone"],
+            Move.CREATE: BIRTHS,
+            Move.RECORD: IDS,
+        }[move]
+        subject = subjects[pick % len(subjects)]
+        of = REVISIONS[letter].id if move is Move.CREATE else None
+        made[move, subject] = Refusal(move, subject, cause, message, since, retry_at, attempts, of)
+    return tuple(made.values())
+
+
+small = st.integers(0, 5)
+maybe_ids = st.sampled_from([*IDS, None, "ffffffff"])
+some_rollouts = st.builds(
+    Rollout,
+    revision=st.sampled_from(IDS),
+    desired=small,
+    most_current=small,
+    least_stale=small,
+    started_at=moments,
+    progressed_at=st.sampled_from([*MOMENTS, None]),
+)
+KNOWN = [(), (), (Cause.QUOTA,), (Cause.DISRUPTION_BUDGET, TroubleKind.CRASH_LOOP)]
+
+
+@st.composite
+def _prior(draw: st.DrawFn) -> Status:
+    true = draw(st.sampled_from(["Ready", "Reconciling", "Stalled", "none", "new"]))
+    if true == "new":
+        return Status()
+    reason = draw(st.sampled_from(["Current", "QuotaExceeded", "CrashLoop", "Suspended"]))
+    since = draw(moments)
+    return Status(
+        observed_generation=draw(st.integers(-1, 9)),
+        desired=draw(small),
+        current_revision=draw(maybe_ids),
+        last_good_revision=draw(maybe_ids),
+        blockers=tuple(Blocker(r, "waits", since) for r in draw(st.sampled_from(KNOWN))),
+        rollout=draw(st.none() | some_rollouts),
+        conditions=tuple(
+            Condition(kind, str(kind == true), reason, "as it was", since)
+            for kind in ("Ready", "Reconciling", "Stalled")
+        ),
+    )
+
+
+some_priors = _prior()
+some_records = st.sampled_from(["ABC", "ABCD", "ABCD", "AB", "A", "BD"])
+fates = st.sampled_from(["lives"] * 18 + ["invalid", "deleting"])
+
+
+@st.composite
+def any_view(draw: st.DrawFn) -> View:
+    """Any service in any state: what the planner must be total over."""
+    instances = _fleet(draw(drawings), draw(oddities))
+    fate = draw(fates)
+    return View(
+        name=SERVICE,
+        namespace="shop",
+        uid=UID,
+        generation=draw(st.integers(1, 9)),
+        spec=None if fate == "invalid" else draw(some_specs),
+        invalid="spec.replicas: no" if fate == "invalid" else None,
+        deleting=fate == "deleting",
+        instances=tuple(instances),
+        revisions=tuple(REVISIONS[letter] for letter in draw(some_records)),
+        refusals=_refusals(draw(some_refusals), instances),
+        prior=draw(some_priors),
+    )

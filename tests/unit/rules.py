@@ -1,0 +1,283 @@
+"""The rules of safety, as checks of one plan. The numbers are those of the design.
+
+What the rules speak of is counted here again, from the view alone, and not taken from the
+planner. They are checked for any view (test_domain_properties.py) and at every step of the
+simulation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from immutable_operator.domain.instance import Instance
+from immutable_operator.domain.ledger import Budget
+from immutable_operator.domain.model import (
+    Cause,
+    Create,
+    CreateRevision,
+    DeleteRevision,
+    Move,
+    Plan,
+    Retire,
+    Spec,
+    View,
+)
+from immutable_operator.domain.planner import plan
+from immutable_operator.domain.revision import Revision, find_revision
+
+__all__ = ["Case", "check", "is_converged"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One plan, and what was there when it was made."""
+
+    view: View
+    plan: Plan
+    now: float
+
+    @cached_property
+    def wanted(self) -> Revision | None:
+        return find_revision(self.view.spec.template, self.view.revisions) if self.view.spec else None
+
+    @property
+    def acting(self) -> bool:
+        """Whether instances may be moved at all."""
+        spec = self.view.spec
+        free = spec is not None and not spec.suspend and not self.view.deleting
+        return free and self.wanted is not None
+
+    @property
+    def spec(self) -> Spec:
+        assert self.view.spec is not None
+        return self.view.spec
+
+    @cached_property
+    def budget(self) -> Budget:
+        prior = self.view.prior
+        unset = prior.desired if prior.current_revision else 1
+        desired = self.spec.replicas if self.spec.replicas is not None else unset
+        return Budget.of(desired, self.spec.max_surge, self.spec.max_unavailable)
+
+    @cached_property
+    def creates(self) -> list[Create]:
+        return [a for a in self.plan.actions if isinstance(a, Create)]
+
+    @cached_property
+    def retired(self) -> set[str]:
+        return {a.name for a in self.plan.actions if isinstance(a, Retire)}
+
+    @cached_property
+    def active(self) -> list[Instance]:
+        return [i for i in self.view.instances if not i.terminating and not i.ended]
+
+    @cached_property
+    def current(self) -> list[Instance]:
+        assert self.wanted is not None
+        return [i for i in self.active if i.revision == self.wanted.id]
+
+    @cached_property
+    def stale(self) -> list[Instance]:
+        assert self.wanted is not None
+        return [i for i in self.active if i.revision != self.wanted.id]
+
+    @property
+    def covered(self) -> bool:
+        """Whether the user allows everything to be unavailable at once."""
+        return self.budget.unavailable >= self.budget.desired
+
+    def available(self, instances: Iterable[Instance]) -> int:
+        least = self.spec.min_ready_seconds
+        return sum(
+            i.ready_since is not None and i.ready_since + least <= self.now for i in instances
+        )
+
+    def staying(self, instances: Iterable[Instance]) -> list[Instance]:
+        return [i for i in instances if i.name not in self.retired]
+
+
+def _1_no_more_than_desired_and_surge(case: Case) -> None:
+    if case.acting:
+        most = case.budget.desired + (case.budget.surge if case.stale else 0)
+        assert len(case.active) + len(case.creates) <= max(most, len(case.active))
+
+
+def _2_enough_stay_available(case: Case) -> None:
+    if case.acting:
+        before = case.available(case.active)
+        floor = max(0, case.budget.desired - case.budget.unavailable)
+        assert case.available(case.staying(case.active)) >= min(before, floor)
+
+
+def _2_an_unproven_revision_costs_no_available_instance(case: Case) -> None:
+    if case.acting and not case.available(case.current):
+        if case.budget.surge and not case.covered:
+            before = case.available(case.active)
+            assert case.available(case.staying(case.active)) >= min(before, case.budget.desired)
+
+
+def _3_the_last_good_revision_stays_until_another_is_proven(case: Case) -> None:
+    """Its healthy instances go only when they alone are more than must stay available."""
+    if case.acting and not case.available(case.current) and not case.covered:
+        good = [i for i in case.stale if i.revision == case.view.prior.last_good_revision]
+        floor = case.budget.desired
+        if case.budget.surge == 0:  # nothing can be proved beside them: maxUnavailable is spent
+            floor -= case.budget.unavailable
+        assert case.available(case.staying(good)) >= min(case.available(good), floor)
+
+
+def _4_needed_revisions_are_kept(case: Case) -> None:
+    dropped = {a.uid for a in case.plan.actions if isinstance(a, DeleteRevision)}
+    if dropped:
+        status = case.plan.status
+        assert status is not None
+        assert [c.type for c in status.conditions if c.status == "True"] == ["Ready"]
+        needed = {status.current_revision, status.last_good_revision}
+        needed |= {i.revision for i in case.view.instances}
+        assert not needed & {r.id for r in case.view.revisions if r.uid in dropped}
+        kept = [r for r in case.view.revisions if r.uid not in dropped]
+        assert max(r.number for r in kept) == max(r.number for r in case.view.revisions)
+        assert len(kept) > case.spec.history_limit
+
+
+def _5_only_the_wanted_revision_grows(case: Case) -> None:
+    if case.acting:
+        assert case.wanted is not None
+        assert {c.revision for c in case.creates} <= {case.wanted.id}
+        count, desired = len(case.current), case.budget.desired
+        assert count + len(case.creates) <= max(desired, count)
+        if len(case.staying(case.current)) < min(count, desired):
+            assert len(case.active) > case.budget.most
+
+
+def _6_a_record_is_new(case: Case) -> None:
+    records = [a for a in case.plan.actions if isinstance(a, CreateRevision)]
+    if records:
+        assert len(case.plan.actions) == 1
+        assert all(records[0].number > r.number for r in case.view.revisions)
+        assert records[0].id not in {r.id for r in case.view.revisions}
+
+
+def _9_names_are_free(case: Case) -> None:
+    births = [c.name for c in case.creates]
+    taken = {r.subject for r in case.view.refusals if r.cause is Cause.NAME_TAKEN}
+    assert len(set(births)) == len(births)
+    assert not set(births) & (taken | {i.name for i in case.view.instances})
+
+
+def _10_nothing_is_retired_twice(case: Case) -> None:
+    uids = Counter(a.uid for a in case.plan.actions if isinstance(a, Retire))
+    assert all(times == 1 for times in uids.values())
+    assert not uids.keys() & {i.uid for i in case.view.instances if i.terminating}
+    assert uids.keys() <= {i.uid for i in case.view.instances}
+
+
+def _each_birth_has_its_own_slot_and_predecessor(case: Case) -> None:
+    slots = [c.slot for c in case.creates]
+    assert len(set(slots)) == len(slots)
+    assert not slots or not set(slots) & {i.slot for i in case.current}
+    replaced = [c.replaces for c in case.creates if c.replaces]
+    assert len(set(replaced)) == len(replaced)
+
+
+def _refused_moves_wait_for_their_time(case: Case) -> None:
+    for refusal in case.view.refusals:
+        if refusal.retry_at <= case.now:
+            continue
+        if refusal.move is Move.RETIRE:
+            assert refusal.subject not in case.retired
+        elif refusal.move is Move.CREATE and refusal.cause is not Cause.NAME_TAKEN:
+            assert refusal.revision not in {c.revision for c in case.creates}
+        elif refusal.move is Move.RECORD:
+            records = {a.id for a in case.plan.actions if isinstance(a, CreateRevision)}
+            assert refusal.subject not in records
+
+
+def _12_conditions_tell_the_truth(case: Case) -> None:
+    status = case.plan.status
+    if status is None:
+        return
+    assert [c.type for c in status.conditions] == ["Ready", "Reconciling", "Stalled"]
+    true = [c.type for c in status.conditions if c.status == "True"]
+    assert len(true) <= 1
+    assert status.observed_generation >= case.view.prior.observed_generation
+    assert status.observed_generation >= case.view.generation
+    if true == ["Ready"]:
+        assert case.wanted is not None
+        assert status.current_revision == case.wanted.id
+        assert status.current == status.available == status.replicas == status.desired
+        assert status.desired == case.budget.desired
+        assert status.stale == 0
+        assert status.rollout is None
+        assert not status.blockers
+        assert not status.desired or status.last_good_revision == case.wanted.id
+
+
+def _13_what_is_suspended_or_refused_or_deleted_is_left_alone(case: Case) -> None:
+    if case.view.deleting or case.view.spec is None or case.view.spec.suspend:
+        assert not case.plan.actions
+    if case.view.deleting:
+        assert case.plan.status is None
+
+
+def _16_converged_means_nothing_to_do(case: Case) -> None:
+    if is_converged(case):
+        assert not [a for a in case.plan.actions if not isinstance(a, DeleteRevision)]
+        assert case.plan.status is not None
+        ready = case.plan.status.condition("Ready")
+        assert ready is not None
+        assert ready.status == "True"
+        assert case.plan.due is None
+
+
+def _16_a_second_look_changes_nothing(case: Case) -> None:
+    if case.plan.status is None:
+        return
+    again = plan(replace(case.view, prior=case.plan.status), case.now)
+    assert again.status == case.plan.status
+    assert again.actions == case.plan.actions
+    # What a key makes unique may be said by each plan: it is told once.
+    assert not [a for a in again.announcements if a.reason != "NameTaken"]
+
+
+def _a_plan_explains_itself_and_is_not_due_at_once(case: Case) -> None:
+    assert case.plan.notes
+    assert case.plan.due is None or case.plan.due > case.now
+
+
+RULES: tuple[Callable[[Case], None], ...] = (
+    _1_no_more_than_desired_and_surge,
+    _2_enough_stay_available,
+    _2_an_unproven_revision_costs_no_available_instance,
+    _3_the_last_good_revision_stays_until_another_is_proven,
+    _4_needed_revisions_are_kept,
+    _5_only_the_wanted_revision_grows,
+    _6_a_record_is_new,
+    _9_names_are_free,
+    _10_nothing_is_retired_twice,
+    _each_birth_has_its_own_slot_and_predecessor,
+    _refused_moves_wait_for_their_time,
+    _12_conditions_tell_the_truth,
+    _13_what_is_suspended_or_refused_or_deleted_is_left_alone,
+    _16_converged_means_nothing_to_do,
+    _16_a_second_look_changes_nothing,
+    _a_plan_explains_itself_and_is_not_due_at_once,
+)
+
+
+def is_converged(case: Case) -> bool:
+    """Whether all that is wanted is there, available, and nothing else is."""
+    if not case.acting:
+        return False
+    wanted = len(case.current) == case.available(case.current) == case.budget.desired
+    ended = any(i.ended and not i.terminating for i in case.view.instances)
+    return wanted and not case.stale and not ended
+
+
+def check(case: Case) -> None:
+    """Check all rules; the rule that was broken is the one that raises."""
+    for rule in RULES:
+        rule(case)

@@ -1,0 +1,71 @@
+"""The rules of safety hold for any view whatsoever: random ones, and all small ones.
+
+``HYPOTHESIS_EXAMPLES=10000`` searches longer.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from immutable_operator.domain.model import View
+from immutable_operator.domain.planner import plan
+from tests.unit.any_view import any_view
+from tests.unit.given import NOW, view
+from tests.unit.rules import Case, check
+
+EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "150"))
+any_time = settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+@any_time
+@given(any_view())
+def test_the_rules_hold_for_any_view(given_view: View) -> None:
+    check(Case(given_view, plan(given_view, NOW), NOW))
+
+
+@any_time
+@given(any_view(), st.randoms(use_true_random=False))
+def test_16_the_order_of_the_input_does_not_matter(
+    given_view: View, shuffler: random.Random
+) -> None:
+    shuffled = {}
+    for field in ("instances", "revisions", "refusals"):
+        items = list(getattr(given_view, field))
+        shuffler.shuffle(items)
+        shuffled[field] = tuple(items)
+    assert plan(replace(given_view, **shuffled), NOW) == plan(given_view, NOW)
+
+
+FLEETS = ["".join(f) for n in range(4) for f in itertools.combinations_with_replacement("#.x", n)]
+BUDGETS = [(1, 0), (0, 1), (1, 1), (2, 0), (0, 2)]
+
+
+@pytest.mark.parametrize("replicas", [0, 1, 2, 3])
+def test_the_rules_hold_for_every_small_fleet_of_three_revisions(replicas: int) -> None:
+    """A is the last good revision, B was wanted before it could be proved, C is wanted."""
+    for surge, unavailable in BUDGETS:
+        for marks in itertools.product(FLEETS, FLEETS, FLEETS):
+            drawn = " ".join(f"{r} {m}" for r, m in zip("ABC", marks, strict=True) if m)
+            if len(drawn) > 12:
+                continue
+            given_view = view(
+                drawn,
+                wanted="C",
+                replicas=replicas,
+                max_surge=surge,
+                max_unavailable=unavailable,
+            )
+            try:
+                check(Case(given_view, plan(given_view, NOW), NOW))
+            except AssertionError as error:
+                case = f"{drawn!r}, {replicas} wanted, surge {surge}, unavailable {unavailable}"
+                raise AssertionError(case) from error
