@@ -129,15 +129,21 @@ venv:
 	    "(Debian, Ubuntu: apt install python3-venv)" >&2; \
 	  exit 1; \
 	fi; \
-	echo "== .venv with $$("$$python" -V): installing $$(grep -c '==' requirements-dev.txt) packages" \
-	  "(about 1 minute, only when they change)"; \
-	began=$$(date +%s); \
+	count=$$(grep -c '==' requirements-dev.txt); began=$$(date +%s); \
+	echo "== .venv with $$("$$python" -V): $$count packages (about 1 minute, once)"; \
 	if ! grep -qsF "$$(pwd -P)/.venv/" .venv/bin/pip || ! $(PY) -c '' 2> /dev/null; then \
 	  "$$python" -m venv --clear .venv || exit 1; \
 	fi; \
 	rm -f .venv/ready-*; \
-	pip="$(PY) -m pip --disable-pip-version-check install --quiet --progress-bar off"; \
-	$$pip --require-hashes -r requirements-dev.txt || exit 1; \
-	$$pip --no-deps --no-build-isolation -e . || exit 1; \
+	pip="$(PY) -m pip --disable-pip-version-check install --no-deps --progress-bar off"; \
+	{ $$pip --no-compile --require-hashes -r requirements-dev.txt || echo failed; } | { \
+	  n=0; while read -r word rest; do case $$word in \
+	    Collecting) n=$$((n + 1)); [ $$((n % 10)) -ne 0 ] || echo "   $$n of $$count fetched" ;; \
+	    Installing) echo "   unpacking them" ;; \
+	    failed) exit 1 ;; \
+	  esac; done; } || { echo "error: installing failed, see above; with a network to the packages" \
+	    "it goes on when you run the same again" >&2; exit 1; }; \
+	echo "   compiling them"; $(PY) -m compileall -q -j 0 .venv/lib > /dev/null || true; \
+	$$pip --quiet --no-build-isolation -e . || exit 1; \
 	touch ".venv/ready-$$pins"; \
 	echo "   done in $$(($$(date +%s) - began)) s"

@@ -12,7 +12,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,10 +53,12 @@ def prepare(context: str, say: Say) -> Place:
             " install helm 3 or 4, or run `make demo` without CONTEXT, which builds its own"
         )
     running = _running_operator(place)
+    _check_rights(place, NEEDED_RIGHTS[:1] if running else NEEDED_RIGHTS)
+    _check_namespace(place, DEMO)
     if running:
         say(f"an operator runs there already ({running}): it is used as it is")
     else:
-        _check_rights(place)
+        _check_namespace(place, SYSTEM)
         _make_namespace(place, SYSTEM, {MADE_CRDS: str(not _has_crds(place)).lower()})
         place = replace(place, operator_kubeconfig=lambda: _write_kubeconfig(place))
     _make_namespace(place, DEMO, {})
@@ -123,17 +125,17 @@ def _running_operator(place: Place) -> str | None:
     return None
 
 
-def _check_rights(place: Place) -> None:
+def _check_rights(place: Place, needed: Sequence[tuple[str, ...]]) -> None:
     missing = []
-    for resource, *where in NEEDED_RIGHTS:
+    for resource, *where in needed:
         try:
             place.run("auth", "can-i", "--quiet", "create", resource, *where)
         except DemoError:
             missing.append("/".join([resource, *(w[14:] for w in where if "subresource" in w)]))
     if missing:
         raise DemoError(
-            f"you may not create {', '.join(missing)} on {place.name}, which installing the"
-            " operator needs; use a login with the role cluster-admin, or run `make demo` without"
+            f"you may not create {', '.join(missing)} on {place.name}, which the demo needs;"
+            " use a login with the role cluster-admin, or run `make demo` without"
             " CONTEXT"
         )
 
@@ -154,17 +156,20 @@ def _has_crds(place: Place) -> bool:
     return True
 
 
-def _make_namespace(place: Place, name: str, notes: dict[str, str]) -> None:
+def _check_namespace(place: Place, name: str) -> None:
+    """Refuse a namespace that somebody else has made, or that is on its way out."""
     found = place.get("namespace", name)
-    if found:
-        if not _is_ours(found):
-            raise DemoError(
-                f"namespace {name} is there already on {place.name} and is not the demo's;"
-                " the demo touches nothing of yours: rename or delete it, or run `make demo`"
-                " without CONTEXT"
-            )
-        if "deletionTimestamp" in found["metadata"]:
-            raise DemoError(f"namespace {name} is still being deleted; run this again in a minute")
+    if found and not _is_ours(found):
+        raise DemoError(
+            f"namespace {name} is there already on {place.name} and is not the demo's, which"
+            " touches nothing of yours; rename or delete it, or run `make demo` without CONTEXT"
+        )
+    if found and "deletionTimestamp" in found["metadata"]:
+        raise DemoError(f"namespace {name} is still being deleted; run this again in a minute")
+
+
+def _make_namespace(place: Place, name: str, notes: dict[str, str]) -> None:
+    if place.get("namespace", name):
         return
     metadata = {"name": name, "labels": {OURS: OURS_VALUE}, "annotations": notes}
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
@@ -208,6 +213,8 @@ def _uninstall(place: Place) -> None:
 
 def _remove_crds(place: Place, say: Say) -> None:
     """The CRDs that the demo installed, unless somebody has begun to use them."""
+    if not place.get("customresourcedefinition", CRDS[0]):
+        return
     left = place.get("immutableservices", "--all-namespaces").get("items", [])
     if left:
         names = ", ".join(f"{i['metadata']['namespace']}/{i['metadata']['name']}" for i in left)

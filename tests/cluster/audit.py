@@ -8,37 +8,92 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.cluster.operator_process import USER
-from tests.controlplane import AuditRecord, ControlPlane
+from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 from tests.controlplane.audit import WRITING_VERBS
 
-__all__ = ["OperatorRequests"]
+__all__ = ["OperatorRequests", "Request"]
+
+CREDENTIAL = "authentication.kubernetes.io/credential-id"
+DECISION = "authorization.k8s.io/decision"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of an operator process.
+
+    ``credential`` tells which process it was, ``allowed`` is the verdict of RBAC (an admission
+    plugin may refuse later, with the same code 403), ``code`` is the HTTP status.
+    """
+
+    verb: str
+    api_group: str
+    resource: str
+    subresource: str
+    namespace: str
+    name: str
+    code: int
+    allowed: bool
+    credential: str
+
+    @classmethod
+    def of(cls, event: Json) -> Request:
+        target = event.get("objectRef") or {}
+        return cls(
+            verb=event["verb"],
+            api_group=target.get("apiGroup", ""),
+            resource=target.get("resource", ""),
+            subresource=target.get("subresource", ""),
+            namespace=target.get("namespace", ""),
+            name=target.get("name", ""),
+            code=event.get("responseStatus", {}).get("code", 0),
+            allowed=event.get("annotations", {}).get(DECISION) != "forbid",
+            credential="".join(event["user"].get("extra", {}).get(CREDENTIAL, ())),
+        )
+
+    @property
+    def target(self) -> str:
+        """``resource`` or ``resource/subresource``."""
+        return f"{self.resource}/{self.subresource}" if self.subresource else self.resource
 
 
 @dataclass(frozen=True)
 class OperatorRequests:
     """The operator's requests after ``mark``; in one namespace only, where one is given.
 
-    The lease is left out of every count of writes: it is renewed by the clock, whatever
-    the operator does or leaves undone.
+    The lease is left out of every count of writes, unless asked for: it is renewed by the
+    clock, whatever the operator does or leaves undone.
     """
 
     plane: ControlPlane
-    mark: int
+    mark: int = 0
     namespace: str | None = None
 
     @classmethod
     def from_now(cls, plane: ControlPlane, namespace: str | None = None) -> OperatorRequests:
         return cls(plane, plane.audit().mark(), namespace)
 
-    def writes(self) -> list[AuditRecord]:
+    def __iter__(self) -> Iterator[Request]:
+        """All requests, reads too, in order."""
+        with self.plane.audit().path.open("rb") as lines:
+            lines.seek(self.mark)
+            for line in lines:
+                if not line.endswith(b"\n") or USER.encode() not in line:
+                    continue
+                event = json.loads(line)
+                if event["user"]["username"] == USER:
+                    request = Request.of(event)
+                    if self.namespace in (None, request.namespace):
+                        yield request
+
+    def writes(self, credential: str | None = None, lease: bool = False) -> list[Request]:
+        """The writes, refused ones too; only those of one process, by its credential."""
         return [
             r
-            for r in self.plane.audit().since(self.mark)
-            if r.user == USER
-            and r.verb in WRITING_VERBS
-            and r.resource != "leases"
-            and self.namespace in (None, r.namespace)
+            for r in self
+            if r.verb in WRITING_VERBS
+            and (lease or r.resource != "leases")
+            and credential in (None, r.credential)
         ]
 
     def tally(self) -> Counter[str]:
@@ -51,13 +106,3 @@ class OperatorRequests:
     def codes(self, what: str) -> Counter[int]:
         """The answers to ``create pods`` and the like."""
         return Counter(r.code for r in self.writes() if f"{r.verb} {r.target}" == what)
-
-    def events(self) -> Iterator[Json]:
-        """All requests as the log has them, reads too: for what `AuditRecord` leaves out."""
-        with self.plane.audit().path.open("rb") as lines:
-            lines.seek(self.mark)
-            for line in lines:
-                if line.endswith(b"\n") and USER.encode() in line:
-                    event = json.loads(line)
-                    if event["user"]["username"] == USER:
-                        yield event

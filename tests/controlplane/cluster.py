@@ -18,6 +18,7 @@ from tests.controlplane.certificates import ACTOR_USERS
 from tests.controlplane.components import COMPONENTS, ClientLimits, Settings
 from tests.controlplane.nodes import Nodes
 from tests.controlplane.processes import Child, end, free_ports, port_is_free, spawn
+from tests.controlplane.real.remains import remove_remains
 from tests.controlplane.runs import Run, sweep
 from tests.controlplane.stages import write_stages
 
@@ -88,6 +89,7 @@ class ControlPlane(Nodes):
         if self._stopped:
             return
         self._stopped = True
+        remove_remains(self.folder)
         for child in reversed(self._run.children):
             end([child], polite_seconds=POLITE_SECONDS)
             process = self._processes.pop(child.component, None)
@@ -121,6 +123,11 @@ class ControlPlane(Nodes):
     def folder(self) -> Path:
         """The run directory: logs (``<component>.log``), certificates, kubeconfigs."""
         return self._run.folder
+
+    @property
+    def detached(self) -> bool:
+        """Whether it stays when the process that started it ends."""
+        return self._run.detached
 
     @property
     def ports(self) -> dict[str, int]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.controlplane.build import cache_root
 from tests.controlplane.processes import Child, end, is_alive, start_time
+from tests.controlplane.real.remains import remove_remains
 
 __all__ = ["Run", "runs", "sweep"]
 
@@ -106,6 +107,7 @@ class Run:
 
     def remove(self, polite_seconds: float = POLITE_SECONDS) -> None:
         """End what still runs of it, last started first, and delete the directory."""
+        remove_remains(self.folder)
         for child in reversed(self.children):
             end([child], polite_seconds=polite_seconds)
         shutil.rmtree(self.folder, ignore_errors=True)

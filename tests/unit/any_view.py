@@ -71,7 +71,9 @@ oddities = st.lists(st.tuples(st.integers(0, 15), st.sampled_from(ODDITIES)), ma
 
 
 def _fleet(texts: tuple[str, ...], odd: list[tuple[int, dict[str, Any]]]) -> list[Instance]:
-    drawn = " ".join(f"{letter} {marks}" for letter, marks in zip("ABC", texts, strict=True) if marks)
+    drawn = " ".join(
+        f"{letter} {marks}" for letter, marks in zip("ABC", texts, strict=True) if marks
+    )
     instances = list(fleet(drawn))
     for index, change in odd:
         if instances:
@@ -156,6 +158,9 @@ def any_view(draw: st.DrawFn) -> View:
     """Any service in any state: what the planner must be total over."""
     instances = _fleet(draw(drawings), draw(oddities))
     fate = draw(fates)
+    gone = draw(st.sets(st.integers(0, 15), max_size=2))
+    departed = tuple(i for index, i in enumerate(instances) if index in gone)
+    instances = [i for i in instances if i not in departed]
     return View(
         name=SERVICE,
         namespace="shop",
@@ -165,6 +170,7 @@ def any_view(draw: st.DrawFn) -> View:
         invalid="spec.replicas: no" if fate == "invalid" else None,
         deleting=fate == "deleting",
         instances=tuple(instances),
+        departed=departed,
         revisions=tuple(REVISIONS[letter] for letter in draw(some_records)),
         refusals=_refusals(draw(some_refusals), instances),
         prior=draw(some_priors),

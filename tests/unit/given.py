@@ -210,6 +210,4 @@ def seen(given: View, now: float, **changes: Any) -> View:
     status = plan(given, now).status
     spec = changes.pop("spec", {})
     assert given.spec is not None
-    return replace(
-        given, prior=status or given.prior, spec=replace(given.spec, **spec), **changes
-    )
+    return replace(given, prior=status or given.prior, spec=replace(given.spec, **spec), **changes)

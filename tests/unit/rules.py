@@ -41,7 +41,9 @@ class Case:
 
     @cached_property
     def wanted(self) -> Revision | None:
-        return find_revision(self.view.spec.template, self.view.revisions) if self.view.spec else None
+        return (
+            find_revision(self.view.spec.template, self.view.revisions) if self.view.spec else None
+        )
 
     @property
     def acting(self) -> bool:

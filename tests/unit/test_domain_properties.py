@@ -20,7 +20,7 @@ from tests.unit.any_view import any_view
 from tests.unit.given import NOW, view
 from tests.unit.rules import Case, check
 
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "300"))
 any_time = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -38,25 +38,23 @@ def test_16_the_order_of_the_input_does_not_matter(
     given_view: View, shuffler: random.Random
 ) -> None:
     shuffled = {}
-    for field in ("instances", "revisions", "refusals"):
+    for field in ("instances", "departed", "revisions", "refusals"):
         items = list(getattr(given_view, field))
         shuffler.shuffle(items)
         shuffled[field] = tuple(items)
     assert plan(replace(given_view, **shuffled), NOW) == plan(given_view, NOW)
 
 
-FLEETS = ["".join(f) for n in range(4) for f in itertools.combinations_with_replacement("#.x", n)]
-BUDGETS = [(1, 0), (0, 1), (1, 1), (2, 0), (0, 2)]
+FLEETS = ["".join(f) for n in range(4) for f in itertools.combinations_with_replacement("#.", n)]
+BUDGETS = [(1, 0), (0, 1), (1, 1)]
 
 
-@pytest.mark.parametrize("replicas", [0, 1, 2, 3])
+@pytest.mark.parametrize("replicas", [1, 2, 3])
 def test_the_rules_hold_for_every_small_fleet_of_three_revisions(replicas: int) -> None:
     """A is the last good revision, B was wanted before it could be proved, C is wanted."""
     for surge, unavailable in BUDGETS:
         for marks in itertools.product(FLEETS, FLEETS, FLEETS):
             drawn = " ".join(f"{r} {m}" for r, m in zip("ABC", marks, strict=True) if m)
-            if len(drawn) > 12:
-                continue
             given_view = view(
                 drawn,
                 wanted="C",

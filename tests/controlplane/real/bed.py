@@ -40,9 +40,7 @@ class Bed:
 
     def spawn(self, component: str, command: Sequence[str], ports: Sequence[int] = ()) -> None:
         """Start a process on this machine, beside the nodes."""
-        self.keep(
-            *spawn(component, command, folder=self.folder, ports=ports, tied=self.tied)
-        )
+        self.keep(*spawn(component, command, folder=self.folder, ports=ports, tied=self.tied))
 
     def keep(self, process: subprocess.Popen[bytes], child: Child) -> None:
         """Record a process that was started."""

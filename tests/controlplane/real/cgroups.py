@@ -24,7 +24,7 @@ def create(name: str) -> None:
                 if controller in CONTROLLERS:
                     (folder / "cgroup.subtree_control").write_text(f"+{controller}")
         return
-    for hierarchy in _hierarchies():
+    for hierarchy in _mounts("cgroup"):
         group = hierarchy / name
         group.mkdir(exist_ok=True)
         # A group without processors or memory takes no process.
@@ -36,7 +36,8 @@ def create(name: str) -> None:
 def remove(name: str) -> None:
     """Remove the group and the groups in it, as soon as the processes in them have ended."""
     deadline = time.monotonic() + REMOVE_SECONDS
-    for hierarchy in [ROOT] if _is_unified() else _hierarchies():
+    # Where version 1 does the work, runc makes groups in an idle version 2 beside it too.
+    for hierarchy in _mounts("cgroup", "cgroup2"):
         while (hierarchy / name).exists():
             for folder, _, _ in os.walk(hierarchy / name, topdown=False):
                 with contextlib.suppress(OSError):
@@ -53,7 +54,7 @@ def _is_unified() -> bool:
     return (ROOT / "cgroup.controllers").exists()
 
 
-def _hierarchies() -> list[Path]:
-    """The mounts of cgroup version 1."""
+def _mounts(*kinds: str) -> list[Path]:
+    """Where hierarchies are mounted: ``cgroup`` is version 1, ``cgroup2`` is version 2."""
     lines = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
-    return [Path(fields[1]) for fields in lines if fields[2] == "cgroup"]
+    return [Path(fields[1]) for fields in lines if fields[2] in kinds]

@@ -36,9 +36,13 @@ OCI = "application/vnd.oci.image"
 
 @dataclass(frozen=True)
 class Image:
-    """One image in every architecture: an index, and per architecture a manifest and blobs."""
+    """One image in every architecture: an index, and per architecture a manifest and blobs.
+
+    ``foreign_index`` has only the architectures that this machine is not.
+    """
 
     index: Content
+    foreign_index: Content
     manifests: Mapping[str, Content]
     blobs: Mapping[str, tuple[Content, ...]]
 
@@ -54,17 +58,29 @@ class Images:
     @classmethod
     def build(cls, programs: Mapping[str, Path], registry: Registry, private: Registry) -> Images:
         """Put all images together, without pushing them."""
-        binaries = {name: programs[f"web-{name}"].read_bytes() for name in ARCHITECTURES}
-        made = {key: _image(command, key[1], binaries) for key, command in COMMANDS.items()}
+        # The program is a layer of its own, which all images share.
+        layers = {
+            name: _layer("web", programs[f"web-{name}"].read_bytes(), 0o755)
+            for name in ARCHITECTURES
+        }
+        made = {key: _image(command, key[1], layers) for key, command in COMMANDS.items()}
         return cls(made, registry, private)
 
     def push(self) -> None:
-        """Push all to the open registry, and ``web`` to the one with a password."""
+        """Push all to the open registry, and ``web`` to the one with a password.
+
+        ``web`` goes in every architecture with an index, the others in this machine's only.
+        """
         for (name, tag), image in self.images.items():
-            for registry in (self.registry, self.private) if name == "web" else (self.registry,):
+            if name != "web":
+                here = this_architecture()
+                self.registry.push(name, tag, image.manifests[here], *image.blobs[here])
+                continue
+            for registry in (self.registry, self.private):
                 for architecture, manifest in image.manifests.items():
                     blobs = image.blobs[architecture]
                     registry.push(name, f"{tag}-{architecture}", manifest, *blobs)
+                registry.push(name, f"{tag}-foreign", image.foreign_index)
                 registry.push(name, tag, image.index)
 
     def digest(self, name: str, tag: str = "v1", *, private: bool = False) -> str:
@@ -72,15 +88,18 @@ class Images:
         manifest = self.images[name, tag].manifests[this_architecture()]
         return self._named(name, manifest, private)
 
-    def index(self, name: str, tag: str = "v1", *, private: bool = False) -> str:
-        """The same image by the digest of its index of architectures."""
-        return self._named(name, self.images[name, tag].index, private)
+    def index(self, tag: str = "v1", *, private: bool = False) -> str:
+        """The image ``web`` by the digest of its index of architectures."""
+        return self._named("web", self.images["web", tag].index, private)
 
-    def foreign(self, name: str, tag: str = "v1") -> str:
-        """The same image by the digest of a manifest that this machine cannot run."""
-        manifests = self.images[name, tag].manifests
+    def foreign(self, tag: str = "v1") -> str:
+        """The image ``web`` by a manifest of another architecture: pulled, it cannot run."""
         other = next(name for name in ARCHITECTURES if name != this_architecture())
-        return self._named(name, manifests[other], private=False)
+        return self._named("web", self.images["web", tag].manifests[other], private=False)
+
+    def foreign_index(self, tag: str = "v1") -> str:
+        """The image ``web`` by an index without this architecture: it cannot be pulled."""
+        return self._named("web", self.images["web", tag].foreign_index, private=False)
 
     def tag(self, name: str, tag: str = "v1") -> str:
         """The image by its tag, as one should not name it."""
@@ -101,12 +120,11 @@ def this_architecture() -> str:
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
-def _image(command: tuple[str, ...], version: str, binaries: Mapping[str, bytes]) -> Image:
+def _image(command: tuple[str, ...], version: str, programs: Mapping[str, Content]) -> Image:
     manifests: dict[str, Content] = {}
     blobs: dict[str, tuple[Content, ...]] = {}
-    for architecture, binary in binaries.items():
-        # The program is a layer of its own, which all images share.
-        layers = (_layer("web", binary, 0o755), _layer("version", version.encode(), 0o644))
+    for architecture, program in programs.items():
+        layers = (program, _layer("version", version.encode(), 0o644))
         configuration = _json(
             f"{OCI}.config.v1+json",
             {
@@ -130,12 +148,18 @@ def _image(command: tuple[str, ...], version: str, binaries: Mapping[str, bytes]
             },
         )
         blobs[architecture] = (configuration, *layers)
+    foreign = {name: entry for name, entry in manifests.items() if name != this_architecture()}
+    return Image(_index(manifests), _index(foreign), manifests, blobs)
+
+
+def _index(manifests: Mapping[str, Content]) -> Content:
+    media_type = f"{OCI}.index.v1+json"
     entries = [
         manifest.reference(platform={"os": "linux", "architecture": architecture})
         for architecture, manifest in manifests.items()
     ]
-    index = {"schemaVersion": 2, "mediaType": f"{OCI}.index.v1+json", "manifests": entries}
-    return Image(_json(f"{OCI}.index.v1+json", index), manifests, blobs)
+    document = {"schemaVersion": 2, "mediaType": media_type, "manifests": entries}
+    return _json(media_type, document)
 
 
 def _layer(name: str, data: bytes, mode: int) -> Content:

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.controlplane.api import ApiError, Json
+from tests.controlplane.api import Api, ApiError, Json
 from tests.controlplane.certificates import Certificates
 from tests.controlplane.real import cgroups, containerd, kubelet, network
 from tests.controlplane.real.bed import Bed
@@ -182,9 +182,8 @@ class RealNode:
         api = self._bed.plane.api()
         for pod in self._bed.plane.pods_on(self.name):
             meta = pod["metadata"]
-            path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
-            _delete(lambda p=path: api.request("DELETE", p, {"gracePeriodSeconds": 0}))
-        _delete(lambda: api.request("DELETE", f"/api/v1/nodes/{self.name}"))
+            _delete(api, f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}")
+        _delete(api, f"/api/v1/nodes/{self.name}")
 
     def _machine(self, path: str, text: str) -> None:
         """What the node finds under ``/<path>`` instead of this machine's."""
@@ -225,9 +224,9 @@ class RealNode:
             time.sleep(POLL_SECONDS)
 
 
-def _delete(request: Callable[[], object]) -> None:
+def _delete(api: Api, path: str) -> None:
     try:
-        request()
+        api.request("DELETE", path, {"gracePeriodSeconds": 0})
     except ApiError as error:
         if error.status != 404:
             raise

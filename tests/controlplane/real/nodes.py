@@ -153,9 +153,7 @@ def _lay(plane: ControlPlane, remains: Remains, programs: dict[str, Path]) -> Be
     remains.ports = dict(zip((REGISTRY, PRIVATE), free_ports(2), strict=True))
     remains.folder.mkdir()
     remains.save()
-    process, child, router = hold_network(
-        ROUTER, folder=remains.folder, tied=not plane.detached
-    )
+    process, child, router = hold_network(ROUTER, folder=remains.folder, tied=not plane.detached)
     remains.add_child(child)
     # The link ends with the router; from here on there is more to remove, and it is recorded.
     remains.block = network.take_block(router)

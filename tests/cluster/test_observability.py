@@ -1,0 +1,129 @@
+"""What the operator tells those who run it: probes, metrics, logs."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from tests.cluster.operator_process import OperatorProcess, Operators
+from tests.cluster.services import Service
+from tests.waiting import wait_for
+
+# Names that dashboards and alerts build on: a rename is a break.
+METRICS = {
+    "immutable_api_requests": "counter",
+    "immutable_actions": "counter",
+    "immutable_refusals": "counter",
+    "immutable_plan_seconds": "histogram",
+    "immutable_watch_resumptions": "counter",
+    "immutable_barrier_timeouts": "counter",
+    "immutable_objects": "gauge",
+    "immutable_queue_depth": "gauge",
+    "immutable_leading": "gauge",
+    "immutable_step_failures": "counter",
+}
+SECRET = "s3cr3t-value-of-a-user"  # noqa: S105
+
+
+def sample(text: str, series: str) -> float:
+    """The value of one series; 0 where it is not there (yet)."""
+    found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def metrics(operator: OperatorProcess) -> str:
+    status, text = operator.get("/metrics")
+    assert status == 200
+    return text
+
+
+def test_probes(operator: OperatorProcess) -> None:
+    assert operator.get("/livez") == (200, "ok\n")
+    assert operator.get("/readyz") == (200, "ok\n")
+    assert operator.get("/anything")[0] == 404
+
+
+def test_every_metric_is_there_under_its_name_and_says_what_it_is(
+    operator: OperatorProcess,
+) -> None:
+    text = metrics(operator)
+    kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+    helps = dict(re.findall(r"^# HELP (\S+) (.+)$", text, re.MULTILINE))
+    found = {
+        name.removesuffix("_total"): kind
+        for name, kind in kinds.items()
+        if not name.endswith("_created")
+    }
+    assert found == METRICS
+    assert all(len(helps[name]) > 10 for name in kinds)
+
+
+def test_metrics_count_what_is_done(web: Service, operator: OperatorProcess) -> None:
+    web.until("it leads", lambda: sample(metrics(operator), "immutable_leading") == 1, 5)
+    before = metrics(operator)
+    web.apply(image="a", replicas=3)
+    web.until_ready()
+    web.apply(image="b")
+    web.until_ready()
+    web.until("it is idle", lambda: sample(metrics(operator), "immutable_queue_depth") == 0)
+    after = metrics(operator)
+
+    def rise(series: str) -> float:
+        return sample(after, series) - sample(before, series)
+
+    assert rise('immutable_actions_total{action="Create",reason="Created"}') == 3
+    assert rise('immutable_actions_total{action="Create",reason="Outdated"}') == 3
+    assert rise('immutable_actions_total{action="Retire",reason="Outdated"}') == 3
+    posted = 'immutable_api_requests_total{code="201",resource="pods",verb="create"}'
+    assert rise(posted) == 6
+    assert rise("immutable_plan_seconds_count") >= 6
+    assert rise("immutable_barrier_timeouts_total") == 0
+    assert rise("immutable_step_failures_total") == 0
+    assert sample(after, 'immutable_objects{kind="services"}') >= 1
+    assert sample(after, 'immutable_objects{kind="pods"}') >= 3
+    assert sample(after, 'immutable_objects{kind="revisions"}') >= 2
+
+
+def test_a_standby_is_ready_and_does_not_lead(operators: Operators) -> None:
+    standby = operators.start("standby").until_synced()
+    assert standby.get("/livez") == (200, "ok\n")
+    assert standby.get("/readyz") == (200, "ok\n")
+    assert sample(metrics(standby), "immutable_leading") == 0
+
+
+def test_logs_are_json_lines_that_say_who_and_why(web: Service, operator: OperatorProcess) -> None:
+    """And nothing that a user wrote into a pod, and no trace of a program error."""
+    secret = {"env": [{"name": "PASSWORD", "value": SECRET}]}
+    web.apply(image="a", replicas=1, container=secret)
+    web.until_ready()
+    web.apply(image="b")
+    web.until_ready()
+    refused = {**secret, "volumeMounts": [{"name": "none", "mountPath": "/x"}]}
+    web.apply(image="b", container=refused)
+    web.until_stalled("TemplateRefused")
+    records = operator.records()
+    assert all({"event", "level", "timestamp", "logger"} <= set(record) for record in records)
+    own = [r for r in records if r.get("namespace") == web.namespace]
+    done = [(r["event"], r["because"].partition(":")[0]) for r in own if "because" in r]
+    assert done == [
+        *[("record", "Created"), ("create", "Created")],
+        *[("record", "TemplateChanged"), ("create", "Outdated"), ("retire", "Outdated")],
+        ("record", "TemplateChanged"),
+    ]
+    assert {r["service"] for r in own} == {"web"}
+    [refusal] = [r for r in own if r["event"] == "refused"][:1]
+    assert refusal["cause"] == "TemplateRefused"
+    assert 'Not found: "none"' in refusal["message"]
+    text = operator.text()
+    assert "Traceback" not in text
+    assert not [r for r in records if r["level"] in ("error", "critical")]
+    assert SECRET not in text
+    told = json.dumps([web.status(), web.events()]) + metrics(operator)
+    assert SECRET not in told
+
+
+def test_the_console_format_is_for_people(operators: Operators) -> None:
+    reader = operators.start("console", "--log-format=console", "--log-level=INFO")
+    wait_for("it says what it does", lambda: "synced" in reader.text(), 30, reader.text)
+    line = next(line for line in reader.text().splitlines() if "synced" in line)
+    assert re.match(r"\S+Z \[info +\] synced .*pods=\d+ services=\d+", line), line

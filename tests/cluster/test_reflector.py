@@ -1,0 +1,281 @@
+"""The reflector against the real API server, with the way to it spoiled in every manner.
+
+Whatever happens to its stream, its store ends equal to what a list says, vanished objects are
+told as removed, and it does not ask in a hot loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from immutable_operator.api.names import LABEL_SERVICE
+from immutable_operator.instances.pods import PODS, PodRecord, decode_pod
+from immutable_operator.kube import reflector as reflector_module
+from immutable_operator.kube.client import KubeClient, load_configuration
+from immutable_operator.kube.reflector import Reflector
+from immutable_operator.kube.store import Children
+from tests.cluster.fault_proxy import (
+    Fault,
+    FaultProxy,
+    close_at_once,
+    cut_in_the_middle,
+    error,
+    html,
+    old,
+    silence,
+)
+from tests.cluster.services import pin
+from tests.controlplane import ControlPlane
+
+OWNER = "11111111-2222-3333-4444-555555555555"
+DIRECT = 5_000.0  # writes per second of the test itself
+
+
+@dataclass
+class Bed:
+    """One reflector behind a proxy, and a client that goes past it."""
+
+    plane: ControlPlane
+    namespace: str
+    direct: KubeClient
+    proxy: FaultProxy
+    store: Children[PodRecord]
+    told: list[str]
+    resumed: list[str]
+
+    async def create(self, names: Iterable[str]) -> None:
+        """Pods that no scheduler and no node touches."""
+        await self._together(self._create, names)
+
+    async def delete(self, names: Iterable[str]) -> None:
+        await self._together(self._delete, names)
+
+    async def delete_all(self) -> None:
+        path = PODS.collection(self.namespace)
+        await self.direct.delete(path, {}, resource="pods")
+
+    def known(self) -> set[str]:
+        return {pod.content.name for pod in self.store.of(OWNER)}
+
+    async def until_known(self, names: Iterable[str], timeout: float = 60) -> None:
+        wanted = set(names)
+        deadline = time.monotonic() + timeout
+        while self.known() != wanted:
+            more, less = len(self.known() - wanted), len(wanted - self.known())
+            told = f"{more} too many and {less} missing after {timeout} s"
+            assert time.monotonic() < deadline, told
+            await asyncio.sleep(0.02)
+
+    async def _create(self, name: str) -> None:
+        owner = {"apiVersion": "v1", "kind": "Node", "name": "x", "uid": OWNER, "controller": True}
+        body = {
+            "metadata": {
+                **{"name": name, "labels": {LABEL_SERVICE: "web"}, "ownerReferences": [owner]},
+                "finalizers": [],
+            },
+            "spec": {
+                "schedulingGates": [{"name": "test.example/never"}],
+                "containers": [{"name": "web", "image": pin("a")}],
+            },
+        }
+        await self.direct.create(PODS.collection(self.namespace), body, resource="pods")
+
+    async def _delete(self, name: str) -> None:
+        await self.direct.delete(PODS.item(self.namespace, name), {}, resource="pods")
+
+    async def _together(self, one: Callable[[str], Awaitable[None]], names: Iterable[str]) -> None:
+        gate = asyncio.Semaphore(16)
+
+        async def paced(name: str) -> None:
+            async with gate:
+                await one(name)
+
+        await asyncio.gather(*(paced(name) for name in names))
+
+
+@asynccontextmanager
+async def bed(plane: ControlPlane, namespace: str) -> AsyncIterator[Bed]:
+    """A reflector of the namespace's pods that runs until the end of the block."""
+    configuration = await load_configuration(plane.kubeconfig())
+    direct = KubeClient(configuration, writes_per_second=DIRECT)
+    async with FaultProxy(plane) as proxy:
+        through = KubeClient(proxy.configuration())
+        told: list[str] = []
+        resumed: list[str] = []
+        store: Children[PodRecord] = Children(told.append)
+        mirror = Reflector(
+            through,
+            PODS.collection(namespace),
+            "pods",
+            decode_pod,
+            store,
+            selector=LABEL_SERVICE,
+            resumed=resumed.append,
+        )
+        running = asyncio.create_task(mirror.run())
+        try:
+            async with asyncio.timeout(30):
+                await mirror.synced.wait()
+                while not proxy.watches:
+                    await asyncio.sleep(0.01)
+            yield Bed(plane, namespace, direct, proxy, store, told, resumed)
+            assert not running.done(), "the reflector ended"
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+            await through.close()
+            await direct.close()
+
+
+def pods(prefix: str, count: int) -> list[str]:
+    return [f"{prefix}-{i}" for i in range(count)]
+
+
+def test_a_burst_of_2000_events_over_a_stream_that_is_cut_again_and_again(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    async def run() -> None:
+        async with bed(control_plane, namespace) as it:
+            names = pods("pod", 1000)
+
+            async def cutter() -> None:
+                while True:
+                    await asyncio.sleep(0.3)
+                    it.proxy.cut()
+
+            cutting = asyncio.create_task(cutter())
+            await it.create(names)
+            await it.until_known(names)
+            await it.delete_all()
+            cutting.cancel()
+            await it.until_known([])
+            assert it.resumed, "no stream was ever cut: this showed nothing"
+            assert it.proxy.lists == 1, "a cut stream is resumed, not listed again"
+
+    asyncio.run(run())
+
+
+def test_a_forgotten_version_is_listed_anew_and_what_vanished_is_told(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    """410 from the API server itself, after a time in which nothing was heard."""
+
+    async def run() -> None:
+        async with bed(control_plane, namespace) as it:
+            first = pods("first", 600)  # more than a page
+            await it.create(first)
+            await it.until_known(first)
+            it.proxy.faults.extend([silence, old])
+            it.proxy.cut()
+            await _until(lambda: len(it.proxy.faults) == 1)
+            await it.delete(first[100:])
+            later = pods("later", 20)
+            await it.create(later)
+            assert it.known() == set(first), "nothing was heard"
+            it.told.clear()
+            lists = it.proxy.lists
+            it.proxy.cut()
+            await it.until_known([*first[:100], *later])
+            assert it.proxy.lists > lists
+            assert len(it.told) == 500 + 20, "each change is told, and nothing else"
+
+    asyncio.run(run())
+
+
+def test_a_list_whose_next_page_is_gone_begins_again(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    async def run() -> None:
+        async with bed(control_plane, namespace) as it:
+            names = pods("pod", 600)
+            await it.create(names)
+            await it.until_known(names)
+            it.proxy.refuse_pages = 2
+            it.proxy.faults.append(old)
+            it.proxy.cut()
+            await _until(lambda: it.proxy.refuse_pages == 0 and it.proxy.lists >= 7)
+            await it.delete(names[:1])
+            await it.until_known(names[1:])
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(error(410), id="ERROR 410"),
+        pytest.param(error(500), id="ERROR 500"),
+        pytest.param(error(429), id="ERROR 429"),
+        pytest.param(html, id="HTML"),
+        pytest.param(cut_in_the_middle(3), id="cut in the middle of a line"),
+        pytest.param(close_at_once, id="closed at once"),
+    ],
+)
+def test_after_a_spoiled_stream_nothing_is_missing(
+    control_plane: ControlPlane, namespace: str, fault: Fault
+) -> None:
+    async def run() -> None:
+        async with bed(control_plane, namespace) as it:
+            await it.create(pods("before", 5))
+            await it.until_known(pods("before", 5))
+            it.proxy.faults.extend([fault] * 3)
+            it.proxy.cut()
+            await it.create(pods("after", 10))
+            await it.delete(["before-0"])
+            wanted = {*pods("before", 5), *pods("after", 10)} - {"before-0"}
+            await it.until_known(wanted)
+            await _until(lambda: len(it.proxy.watches) >= 5)
+            assert it.known() == wanted
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("fault", [close_at_once, html, error(500)])
+def test_streams_that_end_at_once_are_not_asked_for_in_a_hot_loop(
+    control_plane: ControlPlane, namespace: str, fault: Fault
+) -> None:
+    async def run() -> None:
+        async with bed(control_plane, namespace) as it:
+            it.proxy.always = fault
+            it.proxy.cut()
+            before = len(it.proxy.watches)
+            await asyncio.sleep(5)
+            tries = len(it.proxy.watches) - before
+            assert 1 <= tries <= 25, f"{tries} watches in 5 s"
+            it.proxy.always = None
+            await it.create(["late"])
+            await it.until_known(["late"])
+
+    asyncio.run(run())
+
+
+def test_a_half_open_stream_is_noticed(
+    control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After 70 s in a cluster, where a bookmark comes every minute; here after one."""
+    assert reflector_module.SILENCE_SECONDS <= 70
+    monkeypatch.setattr(reflector_module, "SILENCE_SECONDS", 1.0)
+
+    async def run() -> None:
+        async with bed(control_plane, namespace) as it:
+            it.proxy.faults.append(silence)
+            it.proxy.cut()
+            await _until(lambda: not it.proxy.faults)
+            await it.create(["unheard"])
+            await it.until_known(["unheard"], 10)
+
+    asyncio.run(run())
+
+
+async def _until(check: Callable[[], Any], timeout: float = 30) -> None:
+    deadline = time.monotonic() + timeout
+    while not check():
+        assert time.monotonic() < deadline, "not in time"
+        await asyncio.sleep(0.02)

@@ -1,0 +1,125 @@
+"""Rights granted are rights used, over everything that this run of the tests did.
+
+The file's name lets it run last. Alone it still holds: it first makes the operator do, once,
+each thing that needs a right of its own.
+"""
+
+from __future__ import annotations
+
+import json
+
+from immutable_operator.domain.revision import instance_name, revision_hash, revision_id
+from tests.cluster.audit import OperatorRequests
+from tests.cluster.operator_process import ACCOUNT, NAMESPACE
+from tests.cluster.services import Service, condition, pin
+from tests.controlplane import ControlPlane
+
+# Checked by the admission plugin OwnerReferencesPermissionEnforcement when an owner reference
+# with blockOwnerDeletion is written; it is never a request of its own.
+BY_ADMISSION = ("immutable.dev", "immutableservices/finalizers", "update")
+
+Right = tuple[str, str, str]
+
+
+def granted(plane: ControlPlane) -> set[Right]:
+    """All that the service account may do: group, resource, verb."""
+    rights = set()
+    for kind, namespace in (("clusterrole", None), ("role", NAMESPACE)):
+        told = plane.kubectl("get", kind, ACCOUNT, "-o", "json", namespace=namespace).stdout
+        for rule in json.loads(told)["rules"]:
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    rights |= {(group, resource, verb) for verb in rule["verbs"]}
+    return rights
+
+
+def used(requests: OperatorRequests) -> set[Right]:
+    return {(r.api_group, r.target, r.verb) for r in requests if r.resource}
+
+
+def exercise(web: Service) -> None:
+    """Meet a stranger's pod and a stranger's revision, roll out, go beyond the history limit."""
+    web.apply(image="a", replicas=1, spec={"historyLimit": 1})
+    web.until_ready()
+    template = web.wish.manifest("web", web.namespace)["spec"]["template"]
+    template["spec"]["containers"][0]["image"] = pin("b")
+    full = revision_hash(template)
+    short = revision_id(full, ())
+    taken = instance_name("web", web.get()["metadata"]["uid"], short, 0, 0)
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": taken, "namespace": web.namespace},
+        "spec": {"containers": [{"name": "other", "image": pin("other")}]},
+    }
+    record = {
+        "apiVersion": "immutable.dev/v1alpha1",
+        "kind": "ImmutableRevision",
+        "metadata": {"name": f"web-im{short}", "namespace": web.namespace},
+        "spec": {
+            **{"service": "web", "number": 1, "revision": short, "hash": full},
+            **{"reason": "Created", "by": "a-stranger", "image": "web", "template": template},
+        },
+    }
+    items = {"apiVersion": "v1", "kind": "List", "items": [pod, record]}
+    web.plane.kubectl("apply", "-f", "-", stdin=json.dumps(items))
+    web.apply(image="b")
+    web.until("it waits", lambda: "another owner" in condition(web.get(), "Ready")["message"])
+    web.kubectl("delete", "irev", f"web-im{short}")
+    web.until_ready(60)
+    for image in ("c", "d"):
+        web.apply(image=image)
+        web.until_ready()
+    web.until("the oldest record is dropped", lambda: len(web.revisions()) == 2)
+
+
+def test_every_right_granted_is_used_and_none_is_missing(web: Service) -> None:
+    exercise(web)
+    requests = OperatorRequests(web.plane)
+    rights = granted(web.plane)
+    assert BY_ADMISSION in rights
+    seen = used(requests)
+    assert seen - rights == set(), "asked for without a right"
+    assert rights - seen == {BY_ADMISSION}, "granted without use"
+    assert not any("*" in right for right in rights)
+
+
+def test_nothing_was_ever_refused_for_want_of_a_right(web: Service) -> None:
+    """403 may come from quota, from a namespace that ends, from a template: not from RBAC."""
+    refused = [r for r in OperatorRequests(web.plane) if not r.allowed]
+    assert refused == []
+
+
+def test_the_operator_never_writes_a_pod_and_never_reads_a_secret(web: Service) -> None:
+    requests = list(OperatorRequests(web.plane))
+    touched = {(r.target, r.verb) for r in requests if r.resource == "pods"}
+    assert touched <= {
+        *[("pods", verb) for verb in ("create", "get", "list", "watch")],
+        ("pods/eviction", "create"),
+    }
+    written = {r.resource for r in requests if r.verb not in ("get", "list", "watch")}
+    assert written <= {"pods", "events", "leases", "immutablerevisions", "immutableservices"}
+    assert {(r.target, r.verb) for r in requests if r.resource == "immutableservices"} == {
+        *[("immutableservices", verb) for verb in ("list", "watch")],
+        ("immutableservices/status", "patch"),
+    }
+    assert not [r for r in requests if r.resource in ("secrets", "configmaps")]
+
+
+def test_blocking_owner_references_need_the_right_to_set_finalizers(web: Service) -> None:
+    """Why the one rule is there that no request uses."""
+    told = web.plane.kubectl("get", "clusterrole", ACCOUNT, "-o", "json").stdout
+    rules = json.loads(told)["rules"]
+    number = next(i for i, r in enumerate(rules) if r["resources"] == [BY_ADMISSION[1]])
+    path = f"/rules/{number}"
+    take = [{"op": "remove", "path": path}]
+    give = [{"op": "add", "path": path, "value": rules[number]}]
+    patch = ("patch", "clusterrole", ACCOUNT, "--type=json")
+    web.plane.kubectl(*patch, "-p", json.dumps(take))
+    try:
+        web.apply(image="a", replicas=1)
+        web.until("it is told", lambda: "finalizers" in str(condition(web.get(), "Ready")))
+        assert "cannot set blockOwnerDeletion" in condition(web.get(), "Ready")["message"]
+    finally:
+        web.plane.kubectl(*patch, "-p", json.dumps(give))
+    web.until_ready(90)

@@ -1,0 +1,87 @@
+"""The shape of the package: which way imports go, that the domain is pure, that files say why.
+
+The layers are those of `[tool.importlinter]` in pyproject.toml. import-linter reads imports of
+whole packages; what the domain takes of the standard library is listed here, so that a new
+import is a decision.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "operator" / "immutable_operator"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+DOMAIN = sorted((PACKAGE / "domain").rglob("*.py"))
+PURE = {
+    "__future__",
+    "base64",
+    "collections",
+    "dataclasses",
+    "enum",
+    "hashlib",
+    "immutable_operator",
+    "json",
+    "typing",
+}
+
+
+def test_imports_go_one_way() -> None:
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run(
+        [lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    """Full names of the modules that a module imports, also inside its functions."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("path", DOMAIN, ids=lambda p: p.stem)
+def test_the_domain_imports_nothing_impure(path: Path) -> None:
+    imported = _imported(ast.parse(path.read_text(encoding="utf-8")))
+    assert {name.partition(".")[0] for name in imported} <= PURE
+    own = {name for name in imported if name.startswith("immutable_operator")}
+    assert all(name.startswith("immutable_operator.domain.") for name in own), own
+
+
+@pytest.mark.parametrize("path", DOMAIN, ids=lambda p: p.stem)
+def test_the_domain_neither_prints_nor_opens_nor_runs_anything(path: Path) -> None:
+    forbidden = {"print", "open", "input", "exec", "eval", "__import__"}
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert not used & forbidden
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_every_module_says_what_lives_there(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert docstring, f"{path.relative_to(ROOT)} has no docstring: say what lives there"
+    assert docstring.splitlines()[0].rstrip().endswith((".", ":", "?")) or len(docstring) > 79
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_module_is_a_drawer_for_odds_and_ends(path: Path) -> None:
+    assert not {*path.relative_to(PACKAGE).with_suffix("").parts} & {
+        "utils",
+        "util",
+        "helpers",
+        "common",
+        "manager",
+        "misc",
+    }

@@ -1,0 +1,169 @@
+"""What a revision is, and the names that follow from it.
+
+The golden vectors (golden/revision_hashes.json) are a promise to every user: **a vector that
+changes means that an upgrade of the operator replaces every pod of every service.** A change of
+the algorithm therefore gets a new version beside the old one, and new vectors beside the old.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from immutable_operator.domain import revision as module
+from immutable_operator.domain.revision import (
+    Revision,
+    find_revision,
+    instance_name,
+    next_number,
+    revision_hash,
+    revision_id,
+    revision_name,
+)
+
+GOLDEN = Path(__file__).parent / "golden" / "revision_hashes.json"
+VECTORS: list[dict[str, Any]] = json.loads(GOLDEN.read_text(encoding="utf-8"))["vectors"]
+IMAGE = "registry.example/web@sha256:" + "9f" * 32
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda v: str(v["name"]))
+def test_the_hash_is_what_it_was_in_every_release(vector: dict[str, Any]) -> None:
+    found = revision_hash(vector["template"], vector["hash"].partition(":")[0])
+    told = f"{vector['name']}: an upgrade would replace every pod of every user"
+    assert found == vector["hash"], told
+    assert revision_id(found, ()) == vector["id"], told
+
+
+def test_the_golden_vectors_are_all_different_and_the_newest_algorithm_has_some() -> None:
+    hashes = [vector["hash"] for vector in VECTORS]
+    assert len(set(hashes)) == len(hashes)
+    assert any(h.startswith(revision_hash({}).partition(":")[0] + ":") for h in hashes)
+
+
+def pod(**spec: Any) -> dict[str, Any]:
+    return {"spec": {"containers": [{"name": "web", "image": IMAGE, **spec}]}}
+
+
+SAME = [
+    ("order of keys", {"a": {"x": 1, "y": 2}, "b": 3}, {"b": 3, "a": {"y": 2, "x": 1}}),
+    ("null is absent", pod(env=None), pod()),
+    (
+        "null deep down",
+        {"metadata": {"creationTimestamp": None}, **pod()},
+        {"metadata": {}, **pod()},
+    ),
+    (
+        "TCP is what the CRD fills in",
+        pod(ports=[{"containerPort": 80, "protocol": "TCP"}]),
+        pod(ports=[{"containerPort": 80}]),
+    ),
+]
+
+
+@pytest.mark.parametrize(("why", "one", "other"), SAME, ids=[s[0] for s in SAME])
+def test_what_says_nothing_makes_no_new_revision(why: str, one: Any, other: Any) -> None:
+    assert revision_hash(one) == revision_hash(other), why
+
+
+DIFFERENT = [
+    ("order of lists", pod(args=["a", "b"]), pod(args=["b", "a"])),
+    ("another protocol", pod(ports=[{"containerPort": 80, "protocol": "UDP"}]), pod(ports=[{"containerPort": 80}])),
+    ("an empty map means something", {"volumes": [{"name": "x", "emptyDir": {}}]}, {"volumes": [{"name": "x"}]}),
+    ("an empty list", pod(args=[]), pod()),
+    ("an empty text", pod(workingDir=""), pod()),
+    ("0 and false", pod(stdin=False), pod(stdin=0)),
+    ("a number and its text", pod(port=80), pod(port="80")),
+    ("letters that look alike", pod(args=["é"]), pod(args=["e\u0301"])),
+    # Only a port's protocol is filled in: these are the user's own words.
+    ("a label named protocol", {"metadata": {"labels": {"protocol": "TCP"}}}, {"metadata": {"labels": {}}}),
+    ("an annotation of that name", {"metadata": {"annotations": {"protocol": "TCP"}}}, {"metadata": {"annotations": {}}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "one", "other"), DIFFERENT, ids=[d[0] for d in DIFFERENT])
+def test_what_the_user_changed_makes_a_new_revision(why: str, one: Any, other: Any) -> None:
+    assert revision_hash(one) != revision_hash(other), why
+
+
+def test_hashing_leaves_the_template_as_it_was() -> None:
+    template = pod(env=None, ports=[{"containerPort": 80, "protocol": "TCP"}])
+    before = copy.deepcopy(template)
+    revision_hash(template)
+    assert template == before
+
+
+def recorded(template: Any, number: int, version: str = "v1") -> Revision:
+    full = revision_hash(template, version)
+    short = revision_id(full, ())
+    return Revision(short, number, full, revision_name("web", short), f"uid-{number}")
+
+
+def test_a_template_is_found_whatever_its_place_and_number() -> None:
+    known = [recorded(pod(args=[str(n)]), n) for n in range(1, 5)]
+    for order in itertools.permutations(known):
+        assert find_revision(pod(args=["2"]), order) == known[1]
+    assert find_revision(pod(args=["5"]), known) is None
+    assert find_revision(pod(), ()) is None
+
+
+def test_a_revision_recorded_by_an_older_algorithm_is_found_by_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def old(template: Any) -> str:
+        return "0" * 56 + f"{len(json.dumps(template)):08x}"
+
+    monkeypatch.setattr(module, "_ALGORITHMS", {"v0": old, **module._ALGORITHMS})
+    first, second = recorded(pod(), 1, "v0"), recorded(pod(args=["new"]), 2)
+    assert first.hash.startswith("v0:")
+    assert find_revision(pod(), (first, second)) == first
+    assert find_revision(pod(args=["new"]), (first, second)) == second
+
+
+def test_a_revision_of_an_algorithm_that_is_not_known_yet_matches_nothing() -> None:
+    later = Revision("12345678", 7, "v9:" + "0" * 64, "web-im12345678", "uid")
+    assert find_revision(pod(), (later,)) is None
+    assert next_number((later,)) == 8
+
+
+def test_an_id_that_is_taken_by_another_hash_is_passed_over() -> None:
+    full = revision_hash(pod())
+    natural = revision_id(full, ())
+    assert re.fullmatch("[0-9a-f]{8}", natural)
+    stranger = Revision(natural, 1, "v1:" + "0" * 64, "web-im" + natural, "uid")
+    other = revision_id(full, (stranger,))
+    assert re.fullmatch("[0-9a-f]{8}", other)
+    assert other != natural
+    assert revision_id(full, (stranger,)) == other
+    itself = Revision(natural, 1, full, "web-im" + natural, "uid")
+    assert revision_id(full, (itself,)) == natural
+
+
+def test_numbers_rise_and_are_not_given_twice() -> None:
+    assert next_number(()) == 1
+    assert next_number((recorded(pod(), 3), recorded(pod(args=["b"]), 1))) == 4
+
+
+def test_an_instance_name_has_the_reserved_shape_and_fits_a_label() -> None:
+    longest = "w" * 45
+    name = instance_name(longest, "uid", "0a1b2c3d", 12, 3)
+    assert re.fullmatch(rf"{longest}-im[0-9a-f]{{8}}-[a-z0-9]{{5}}", name)
+    assert len(name) <= 63
+
+
+def test_an_instance_name_says_which_birth_it_is() -> None:
+    births = [
+        (uid, revision, slot, incarnation)
+        for uid in ("uid-1", "uid-2")
+        for revision in ("0a1b2c3d", "ffffffff")
+        for slot in range(20)
+        for incarnation in range(5)
+    ]
+    names = {birth: instance_name("web", *birth) for birth in births}
+    assert len(set(names.values())) == len(births)
+    assert names == {birth: instance_name("web", *birth) for birth in births}

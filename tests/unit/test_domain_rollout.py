@@ -1,0 +1,321 @@
+"""How instances are replaced: one step each, as a drawing and the moves that it calls for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from immutable_operator.domain.model import Cause, Create, Move, Retire, Status
+from immutable_operator.domain.planner import plan
+from immutable_operator.domain.revision import instance_name
+from tests.unit.given import (
+    NOW,
+    REVISIONS,
+    SERVICE,
+    condition,
+    fleet,
+    moves,
+    name_of,
+    refusal,
+    view,
+)
+
+# 3 wanted, surge 1, unavailable 0 unless said otherwise; B replaces A.
+STEPS: list[tuple[str, str, dict[str, Any], str]] = [
+    # rule, given, spec, then
+    ("successor first", "A ###", {}, "create B0"),
+    ("nothing while the successor is not ready", "A ### B .", {}, ""),
+    ("nor while it is not yet for minReadySeconds", "A ### B +", {}, ""),
+    ("then the predecessor goes", "A ### B #", {}, "retire A0"),
+    ("the surge counts those that leave as gone", "A -## B #", {}, "create B1"),
+    ("a slot with a successor is left for the next", "A .## B #", {}, "retire A0"),
+    ("one that was lost is replaced by the wanted revision", "A ## B #", {}, "create B1"),
+    ("done", "B ###", {}, ""),
+    # Budgets.
+    ("a larger surge", "A ######", {"replicas": 6, "max_surge": 2}, "create B0 B1"),
+    (
+        "25% of 5, rounded up",
+        "A #####",
+        {"replicas": 5, "max_surge": "25%"},
+        "create B0 B1",
+    ),
+    (
+        "150%: all successors at once",
+        "A ##",
+        {"replicas": 2, "max_surge": "150%"},
+        "create B0 B1",
+    ),
+    ("no surge: room first", "A ###", {"max_surge": 0, "max_unavailable": 1}, "retire A0"),
+    ("no surge: then the successor", "A -##", {"max_surge": 0, "max_unavailable": 1}, "create B0"),
+    ("no surge: then wait", "A ## B .", {"max_surge": 0, "max_unavailable": 1}, ""),
+    ("no surge: and on", "A ## B #", {"max_surge": 0, "max_unavailable": 1}, "retire A0"),
+    (
+        "25% of 3 unavailable is 0: one anyway",
+        "A ###",
+        {"max_surge": 0, "max_unavailable": "25%"},
+        "retire A0",
+    ),
+    (
+        "surge and unavailable: the surge proves the revision first",
+        "A ####",
+        {"replicas": 4, "max_unavailable": 1},
+        "create B0",
+    ),
+    (
+        "surge and unavailable: nothing healthy is spent on an unproven one",
+        "A #### B .",
+        {"replicas": 4, "max_unavailable": 1},
+        "",
+    ),
+    (
+        "surge and unavailable: both are used for a proven one",
+        "A #### B #",
+        {"replicas": 4, "max_unavailable": 1},
+        "retire A0 A1",
+    ),
+    (
+        "all may be unavailable: all at once, as the user said",
+        "A ###",
+        {"max_surge": 0, "max_unavailable": "100%"},
+        "retire A0 A1 A2",
+    ),
+    # One.
+    ("the only one: successor first", "A #", {"replicas": 1}, "create B0"),
+    ("the only one stays until then", "A # B .", {"replicas": 1}, ""),
+    ("the only one goes", "A # B #", {"replicas": 1}, "retire A0"),
+    (
+        "the only one, no surge",
+        "A #",
+        {"replicas": 1, "max_surge": 0, "max_unavailable": 1},
+        "retire A0",
+    ),
+    # Unhealthy ones first.
+    ("an unhealthy one goes before its successor is proven", "A #.##", {}, "retire A1"),
+    ("the unhealthy one goes first", "A ##. B #", {}, "retire A2"),
+    ("not those that may come up, when too few are left", "A ... B .", {}, ""),
+    ("all unhealthy: one by one, successor first", "A ...", {}, "create B0"),
+    ("all unhealthy: the proven successor frees one", "A ... B #", {}, "retire A0"),
+    (
+        "one that is ready but not yet available counts as unhealthy",
+        "A ##+ B #",
+        {},
+        "retire A2",
+    ),
+    # None wanted.
+    ("none wanted: all go", "A ### B .", {"replicas": 0}, "retire B0 A0 A1 A2"),
+    ("none wanted: nothing to do", "", {"replicas": 0}, ""),
+    ("none wanted, nothing but a leaving one", "A -", {"replicas": 0}, ""),
+    # Scale meanwhile.
+    ("scaled up: only the wanted revision grows", "A ### B .", {"replicas": 5}, "create B1 B2"),
+    ("scaled down: the old ones go", "A ##### B .", {"replicas": 2}, "retire A0 A1 A2"),
+    (
+        "scaled down below the successors: the unready ones go",
+        "A ## B #....",
+        {"replicas": 2},
+        "retire B4 B3 B2 A0",
+    ),
+    (
+        "scaled down, and all is broken: no more than the most",
+        "A ... B ....",
+        {"replicas": 1},
+        "retire B3 B2 B1 A0 A1",
+    ),
+    ("scaled up: no surge where nothing is replaced", "B ##", {}, "create B2"),
+]
+
+
+@pytest.mark.parametrize(("rule", "drawn", "spec", "then"), STEPS, ids=[s[0] for s in STEPS])
+def test_one_step_of_a_replacement(rule: str, drawn: str, spec: dict[str, Any], then: str) -> None:
+    assert moves(plan(view(drawn, wanted="B", **spec), NOW)) == then, rule
+
+
+SUCCESSION: list[tuple[str, str, str, dict[str, Any], str]] = [
+    # rule, given, wanted, spec, then; A is the last good revision
+    ("the newest wins: C grows, B no more", "A ###", "C", {}, "create C0"),
+    ("the broken one makes room, the good ones stay", "A ### B .", "C", {}, "retire B0"),
+    ("a healthy one of B goes before the last good", "A ### B #", "C", {}, "retire B0"),
+    ("and also when more of B are healthy", "A # B ###", "C", {}, "retire B0"),
+    (
+        "and with maxUnavailable alone",
+        "A ## B #",
+        "C",
+        {"max_surge": 0, "max_unavailable": 1},
+        "retire B0",
+    ),
+    ("once C is proven, the oldest goes first", "A ## B # C #", "C", {}, "retire A0"),
+    ("back to A: B goes, A stays", "A ### B .", "A", {}, "retire B0"),
+    ("back to A: what A lost is born again", "A ## B #", "A", {}, "create A2"),
+    (
+        "back to A: a proven A takes over",
+        "A #### B #",
+        "A",
+        {"replicas": 4, "max_unavailable": 1},
+        "retire B0",
+    ),
+    ("three revisions at once: still one budget", "A # B . C .", "C", {}, "create C1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "drawn", "wanted", "spec", "then"), SUCCESSION, ids=[s[0] for s in SUCCESSION]
+)
+def test_the_newest_wins(
+    rule: str, drawn: str, wanted: str, spec: dict[str, Any], then: str
+) -> None:
+    assert moves(plan(view(drawn, wanted=wanted, **spec), NOW)) == then, rule
+
+
+def test_the_last_good_revision_stays_also_when_the_others_cannot_be_evicted() -> None:
+    """Rule 3: a refused eviction must not be made up for with a healthy one that is needed."""
+    refused = refusal(Move.RETIRE, "B0", Cause.DISRUPTION_BUDGET, attempts=3)
+    given = view("A ### B #", wanted="C", refusals=[refused])
+    assert moves(plan(given, NOW)) == ""
+    assert moves(plan(given, NOW + 6)) == "retire B0"
+
+
+def test_a_scale_down_ends_the_least_worthy_first() -> None:
+    """Unready, on no node, cheap, crowded, youngest: as a ReplicaSet does."""
+    drawn = "B #######"
+    changes = {
+        "B0": {"deletion_cost": -5},
+        "B1": {"node": "n2", "deletion_cost": 7},
+        "B2": {"node": "n2"},
+        "B4": {"ready_since": NOW - 2},
+        "B5": {"ready_since": None},
+        "B6": {"ready_since": None, "node": None},
+    }
+    instances = fleet(drawn, **changes)
+    order = "B6 B5 B4 B0 B3 B2 B1".split()
+    for wanted in range(7):
+        decided = plan(view(instances=instances, wanted="B", replicas=wanted, good="B"), NOW)
+        assert set(moves(decided).split()) == {"retire", *order[: 7 - wanted]}, wanted
+
+
+def test_of_equals_the_youngest_is_scaled_down() -> None:
+    assert moves(plan(view("B #####", wanted="B", good="B"), NOW)) == "retire B4 B3"
+
+
+def test_a_scale_down_within_the_budget_waits_for_nobody() -> None:
+    given = view("B ##...", wanted="B", good="B", replicas=2)
+    assert moves(plan(given, NOW)) == "retire B4 B3 B2"
+
+
+REPLICAS: list[tuple[str, int | None, Status, str, int]] = [
+    # rule, spec.replicas, prior, then, desired
+    ("one at birth", None, Status(), "create A0", 1),
+    (
+        "unset keeps the number",
+        None,
+        Status(desired=3, current_revision=REVISIONS["A"].id),
+        "create A0 A1 A2",
+        3,
+    ),
+    (
+        "unset keeps none, too",
+        None,
+        Status(desired=0, current_revision=REVISIONS["A"].id),
+        "",
+        0,
+    ),
+    ("none", 0, Status(), "", 0),
+    ("as many as said", 2, Status(desired=5, current_revision="ffffffff"), "create A0 A1", 2),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "replicas", "prior", "then", "desired"), REPLICAS, ids=[r[0] for r in REPLICAS]
+)
+def test_how_many_are_wanted(
+    rule: str, replicas: int | None, prior: Status, then: str, desired: int
+) -> None:
+    decided = plan(view("", replicas=replicas, prior=prior), NOW)
+    assert moves(decided) == then, rule
+    assert decided.status is not None
+    assert decided.status.desired == desired
+
+
+def test_a_template_changed_at_zero_is_current_without_any_instance() -> None:
+    decided = plan(view("", wanted="B", replicas=0), NOW)
+    assert condition(decided.status) == "Ready Current"
+    assert decided.status is not None
+    assert decided.status.current_revision == REVISIONS["B"].id
+    # Nothing was ever available: what was good before is what there is to fall back on.
+    assert decided.status.last_good_revision == REVISIONS["A"].id
+
+
+def test_a_birth_certificate_says_whom_it_replaces_and_why() -> None:
+    births = [a for a in plan(view("A ##", wanted="B"), NOW).actions if isinstance(a, Create)]
+    a, b = REVISIONS["A"], REVISIONS["B"]
+    assert [(c.name, c.slot, c.replaces) for c in births] == [
+        (name_of("B0"), 0, name_of("A0")),
+        (name_of("B1"), 1, name_of("A1")),
+    ]
+    assert births[0].because == f"Outdated: revision 2 ({b.id}) is wanted, this was {a.id}"
+
+
+BECAUSE = [
+    ("the first ones", "", None, ["Created: 2 wanted, slot 0 was empty"] * 1),
+    ("one that vanished", "A #", "A", ["Missing: 2 wanted, slot 1 was empty"]),
+    ("one that is deleted", "A #-", "A", ["Missing: it was deleted"]),
+    ("one that ended", "A #x", "A", ["Unhealthy: it ended (Failed)"]),
+]
+
+
+@pytest.mark.parametrize(("rule", "drawn", "good", "because"), BECAUSE, ids=[b[0] for b in BECAUSE])
+def test_a_birth_says_what_it_is_for(
+    rule: str, drawn: str, good: str | None, because: list[str]
+) -> None:
+    decided = plan(view(drawn, replicas=2, good=good), NOW)
+    births = [a.because for a in decided.actions if isinstance(a, Create)]
+    assert births[:1] == because, rule
+
+
+def test_a_retirement_is_of_this_very_instance_and_says_why() -> None:
+    decided = plan(view("A ### B #", wanted="B"), NOW)
+    a, b = REVISIONS["A"], REVISIONS["B"]
+    why = f"Outdated: revision 2 ({b.id}) is wanted, this was {a.id}"
+    assert decided.actions == (Retire(name_of("A0"), "uid-A0", why),)
+    assert decided.notes == (
+        "retire 1: 1 Outdated; 2 stale remain",
+        "create 0 of 2: 4 of at most 4 exist (surge 1)",
+    )
+
+
+def test_a_plan_is_due_when_the_next_one_becomes_available_by_waiting() -> None:
+    given = view("A ### B +", wanted="B")
+    assert plan(given, NOW + 3).due == NOW + 10
+    assert moves(plan(given, NOW + 10)) == "retire A0"
+
+
+def test_instances_that_leave_are_never_retired_again_nor_counted() -> None:
+    given = view("A --- B ##", wanted="B")
+    decided = plan(given, NOW)
+    assert moves(decided) == "create B2"
+    assert decided.status is not None
+    assert (decided.status.replicas, decided.status.stale) == (2, 0)
+
+
+def test_one_whose_revision_nobody_knows_is_stale() -> None:
+    stranger = replace(fleet("A #")[0], name="web-im00000000-aaaaa", revision="00000000")
+    given = view(instances=[stranger, *fleet("B ###")], wanted="B", good="B")
+    assert [a.name for a in plan(given, NOW).actions if isinstance(a, Retire)] == [stranger.name]
+
+
+def test_the_name_of_a_stranger_is_passed_over_and_the_stranger_told_of() -> None:
+    taken = refusal(Move.CREATE, "A0", Cause.NAME_TAKEN, revision="A", message="pod x exists")
+    decided = plan(view("", good=None, replicas=1, refusals=[taken]), NOW)
+    assert moves(decided) == "create A0'"
+    told = [(a.reason, a.message, a.key, a.warning) for a in decided.announcements]
+    assert told == [("NameTaken", "pod x exists", name_of("A0"), True)]
+
+
+def test_two_births_of_one_plan_never_get_one_name() -> None:
+    """Rule 9: five letters are few, and for this uid slots 7 and 15 share them."""
+    uid, revision = "uid-1049", REVISIONS["A"].id
+    shared = {instance_name(SERVICE, uid, revision, slot, 0) for slot in (7, 15)}
+    assert len(shared) == 1
+    given = replace(view("", good=None, replicas=30), uid=uid)
+    births = [a.name for a in plan(given, NOW).actions if isinstance(a, Create)]
+    assert len(births) == len(set(births)) == 30

@@ -1,0 +1,64 @@
+"""When an instance is stale, and when it counts as available."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from immutable_operator.domain.instance import Instance, Trouble, TroubleKind
+from immutable_operator.domain.staleness import staleness
+
+GOOD = Instance(
+    name="web-im0a1b2c3d-abcde",
+    uid="uid",
+    revision="0a1b2c3d",
+    slot=0,
+    incarnation=0,
+    born=100.0,
+    ready_since=200.0,
+)
+OVER = Trouble(TroubleKind.ENDED, "Evicted: the node was low on memory")
+
+STALE: list[tuple[dict[str, Any], str | None]] = [
+    ({}, None),
+    ({"ready_since": None}, None),
+    ({"trouble": Trouble(TroubleKind.CRASH_LOOP, "keeps exiting", settled=True)}, None),
+    ({"terminating": True}, None),
+    (
+        {"revision": "ffffffff"},
+        "Outdated: revision 7 (0a1b2c3d) is wanted, this was ffffffff",
+    ),
+    ({"ended": True}, "Unhealthy: it ended"),
+    ({"ended": True, "trouble": OVER}, f"Unhealthy: {OVER.message}"),
+    (
+        {"ended": True, "revision": "ffffffff"},
+        "Outdated: revision 7 (0a1b2c3d) is wanted, this was ffffffff",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "why"), STALE)
+def test_why_an_instance_is_stale(changes: dict[str, Any], why: str | None) -> None:
+    found = staleness(replace(GOOD, **changes), "0a1b2c3d", 7)
+    assert (str(found) if found else None) == why
+
+
+AVAILABLE: list[tuple[dict[str, Any], float | None]] = [
+    ({}, 210.0),
+    ({"ready_since": None}, None),
+    ({"terminating": True}, None),
+    ({"ended": True}, None),
+]
+
+
+@pytest.mark.parametrize(("changes", "at"), AVAILABLE)
+def test_when_an_instance_becomes_available(changes: dict[str, Any], at: float | None) -> None:
+    assert replace(GOOD, **changes).available_at(10) == at
+
+
+def test_only_what_is_neither_leaving_nor_ended_counts() -> None:
+    assert GOOD.active
+    assert not replace(GOOD, terminating=True).active
+    assert not replace(GOOD, ended=True).active

@@ -1,0 +1,460 @@
+"""The status as a contract: conditions, blockers, deadlines, and what is told when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from immutable_operator.domain.instance import Trouble, TroubleKind
+from immutable_operator.domain.model import Cause, Move, Plan, Refusal, Status, View
+from immutable_operator.domain.planner import plan
+from immutable_operator.kube.services import ServiceRecord, status_body
+from tests.cluster.kstatus import compute
+from tests.unit.given import (
+    NOW,
+    REVISIONS,
+    condition,
+    fleet,
+    moves,
+    name_of,
+    refusal,
+    seen,
+    view,
+)
+
+STUCK = Trouble(TroubleKind.CRASH_LOOP, "container web keeps exiting with code 1", settled=True)
+PULLING = Trouble(TroubleKind.IMAGE_PULL, "image x cannot be pulled")
+UNPULLABLE = replace(PULLING, settled=True)
+
+
+def kstatus(given: View, status: Status) -> str:
+    """What Flux, Argo CD and helm --wait make of this status, as it goes over the wire."""
+    meta = {
+        "name": given.name,
+        "namespace": given.namespace,
+        "uid": given.uid,
+        "generation": given.generation,
+        "resourceVersion": "1",
+    }
+    body = status_body(ServiceRecord.of({"metadata": meta}), status)
+    return compute({"metadata": meta, "status": body["status"]})
+
+
+STATES: list[tuple[str, str, dict[str, Any], str, str]] = [
+    # rule, given (3 of B wanted), more, the condition that is True with its reason, kstatus
+    ("all is there", "B ###", {}, "Ready Current", "Current"),
+    ("none is wanted and none is there", "", {"replicas": 0}, "Ready Current", "Current"),
+    ("being born", "B ..", {}, "Reconciling Progressing", "InProgress"),
+    ("ready, but not long enough", "B ##+", {}, "Reconciling Progressing", "InProgress"),
+    ("being replaced", "A ## B #", {}, "Reconciling Replacing", "InProgress"),
+    ("one stale remains", "A # B ###", {}, "Reconciling Replacing", "InProgress"),
+    ("one too many", "B ####", {}, "Reconciling Progressing", "InProgress"),
+    ("one is leaving: all is there", "A - B ###", {}, "Ready Current", "Current"),
+    ("one ended, but all are there", "B ###x", {}, "Ready Current", "Current"),
+    ("suspended and all is there", "B ###", {"suspend": True}, "Ready Suspended", "Current"),
+    (
+        "suspended and one is missing",
+        "B ##",
+        {"suspend": True},
+        "- Suspended",
+        "InProgress",
+    ),
+    (
+        "suspended and a change waits",
+        "A ###",
+        {"suspend": True, "recorded": "A"},
+        "- Suspended",
+        "InProgress",
+    ),
+    (
+        "suspended before the first revision",
+        "",
+        {"suspend": True, "recorded": "", "good": None},
+        "- Suspended",
+        "InProgress",
+    ),
+    (
+        "a quota does not mend itself",
+        "A ###",
+        {"refusals": [refusal(Move.CREATE, "B0", Cause.QUOTA, revision="B")]},
+        "Stalled QuotaExceeded",
+        "Failed",
+    ),
+    (
+        "nor does a template",
+        "A ###",
+        {"refusals": [refusal(Move.CREATE, "B0", Cause.TEMPLATE, revision="B")]},
+        "Stalled TemplateRefused",
+        "Failed",
+    ),
+    (
+        "nor do missing rights",
+        "A ### B #",
+        {"refusals": [refusal(Move.RETIRE, "A0", Cause.FORBIDDEN)]},
+        "Stalled Forbidden",
+        "Failed",
+    ),
+    (
+        "an API server in trouble does",
+        "A ###",
+        {"refusals": [refusal(Move.CREATE, "B0", Cause.API_SERVER, revision="B")]},
+        "Reconciling Replacing",
+        "InProgress",
+    ),
+    (
+        "a PodDisruptionBudget may give way",
+        "A ### B #",
+        {"refusals": [refusal(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET)]},
+        "Reconciling Replacing",
+        "InProgress",
+    ),
+    (
+        "an instance that restarts again and again stalls at once",
+        "A ### B .",
+        {"changes": {"B0": {"trouble": STUCK}}},
+        "Stalled CrashLoop",
+        "Failed",
+    ),
+    (
+        "one that fails for the first time does not",
+        "A ### B .",
+        {"changes": {"B0": {"trouble": PULLING}}},
+        "Reconciling Replacing",
+        "InProgress",
+    ),
+    (
+        "trouble of stale instances is on its way out",
+        "A ##. B .",
+        {"changes": {"A2": {"trouble": STUCK}}},
+        "Reconciling Replacing",
+        "InProgress",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "drawn", "more", "true", "read"), STATES, ids=[s[0] for s in STATES]
+)
+def test_a_status_says_one_thing_and_kstatus_reads_it(
+    rule: str, drawn: str, more: dict[str, Any], true: str, read: str
+) -> None:
+    more = dict(more)
+    given = view(wanted="B", instances=fleet(drawn, **more.pop("changes", {})), **more)
+    status = plan(given, NOW).status
+    assert status is not None
+    assert condition(status) == true, rule
+    assert kstatus(given, status) == read, rule
+
+
+def test_a_spec_that_was_refused_leaves_everything_alone_and_says_so() -> None:
+    before = plan(view("A ##."), NOW - 60).status
+    assert before is not None
+    given = replace(view("A #", prior=before, generation=2), spec=None, invalid="spec.x: no")
+    decided = plan(given, NOW)
+    assert decided.actions == ()
+    assert condition(decided.status) == "Stalled InvalidSpec"
+    assert decided.status is not None
+    assert kstatus(given, decided.status) == "Failed"
+    assert decided.status.conditions[2].message == "spec.x: no"
+    assert decided.status.observed_generation == 2
+    kept = ("desired", "replicas", "selector", "current_revision", "last_good_revision")
+    assert [getattr(decided.status, f) for f in kept] == [getattr(before, f) for f in kept]
+
+
+def test_deleting_plans_nothing_and_leaves_the_status_alone() -> None:
+    decided = plan(replace(view("A #"), deleting=True), NOW)
+    assert decided == Plan(notes=("being deleted: ownerReferences clean up",))
+
+
+def test_suspended_means_no_move_whatever_is_missing() -> None:
+    for drawn in ("", "A ###", "A #.x", "A #####", "B #", "A ### B #"):
+        decided = plan(view(drawn, wanted="B", suspend=True), NOW)
+        assert decided.actions == (), drawn
+        assert decided.notes == ("suspended",)
+    unrecorded = plan(view("A ###", wanted="B", recorded="A", suspend=True), NOW)
+    assert unrecorded.actions == ()
+    assert unrecorded.status is not None
+    assert unrecorded.status.current_revision == REVISIONS["A"].id
+
+
+def test_counts_are_of_what_is_not_on_its_way_out() -> None:
+    status = plan(view("A #.-x B #+.-", wanted="B", replicas=5), NOW).status
+    assert status is not None
+    assert (status.desired, status.replicas) == (5, 5)
+    assert (status.ready, status.available) == (3, 2)
+    assert (status.current, status.stale) == (3, 2)
+    assert status.selector == "immutable.dev/service=web"
+    assert status.oldest_instance == fleet("A #")[0].born
+    assert (status.current_revision, status.last_good_revision) == (
+        REVISIONS["B"].id,
+        REVISIONS["A"].id,
+    )
+
+
+def test_a_message_says_how_many_of_which_revision_and_what_is_waited_for() -> None:
+    forbids = refusal(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET, message="budget web needs 3")
+    status = plan(view("A ### B #", wanted="B", refusals=[forbids]), NOW).status
+    assert status is not None
+    assert status.conditions[0].message == (
+        f"revision 2 ({REVISIONS['B'].id}): 1 of 3 are current and available, 3 stale remain;"
+        " waits: PodDisruptionBudget: budget web needs 3"
+    )
+
+
+def test_a_transition_has_its_time_and_a_mere_change_of_words_has_not() -> None:
+    first = view("A ### B .", wanted="B")
+    later = replace(seen(first, NOW), instances=fleet("A ### B #"))
+    status = plan(later, NOW + 20).status
+    assert status is not None
+    assert {c.since for c in status.conditions} == {NOW}
+    done = replace(seen(later, NOW + 20), instances=fleet("B ###"))
+    status = plan(done, NOW + 60).status
+    assert status is not None
+    assert [c.since for c in status.conditions] == [NOW + 60, NOW + 60, NOW]
+
+
+def test_the_observed_generation_never_falls() -> None:
+    given = view("A ###", prior=Status(observed_generation=7), generation=3)
+    status = plan(given, NOW).status
+    assert status is not None
+    assert status.observed_generation == 7
+
+
+# Progress deadlines. Each line is a look at the service: seconds, fleet, changes of the spec,
+# and what the conditions say then. B replaces A, 3 wanted, 600 seconds without progress.
+Look = tuple[float, str, dict[str, Any], str]
+GOES, STALLS = "Reconciling Replacing", "Stalled ProgressDeadlineExceeded"
+DEADLINES: list[tuple[str, list[Look]]] = [
+    (
+        "the deadline counts from the start",
+        [(0, "A ### B .", {}, GOES), (599, "A ### B .", {}, GOES), (600, "A ### B .", {}, STALLS)],
+    ),
+    (
+        "progress puts it off",
+        [
+            (0, "A ### B .", {}, GOES),
+            (500, "A ### B #", {}, GOES),
+            (1099, "A ## B #.", {}, GOES),
+            (1100, "A ## B #.", {}, GOES),  # one stale less at 1099
+            (1698, "A ## B #.", {}, GOES),
+            (1699, "A ## B #.", {}, STALLS),
+        ],
+    ),
+    (
+        "flapping does not",
+        [
+            (0, "A ### B .", {}, GOES),
+            (100, "A ### B #", {}, GOES),
+            (200, "A ### B .", {}, GOES),
+            (300, "A ### B #", {}, GOES),
+            (500, "A ### B .", {}, GOES),
+            (699, "A ### B #", {}, GOES),
+            (700, "A ### B #", {}, STALLS),
+        ],
+    ),
+    (
+        "a stall ends with progress",
+        [
+            (0, "A ### B .", {}, GOES),
+            (600, "A ### B .", {}, STALLS),
+            (700, "A ### B #", {}, GOES),
+            (1299, "A ### B .", {}, GOES),
+            (1300, "A ### B .", {}, STALLS),
+        ],
+    ),
+    (
+        "another number wanted starts it afresh",
+        [
+            (0, "A ### B .", {}, GOES),
+            (590, "A ### B .", {"replicas": 4}, GOES),
+            (1189, "A ### B .", {"replicas": 4}, GOES),
+            (1190, "A ### B .", {"replicas": 4}, STALLS),
+        ],
+    ),
+    (
+        "suspension does not count",
+        [
+            (0, "A ### B .", {}, GOES),
+            (500, "A ### B .", {"suspend": True}, "- Suspended"),
+            (5000, "A ### B .", {"suspend": True}, "- Suspended"),
+            (6000, "A ### B .", {}, GOES),
+            (6599, "A ### B .", {}, GOES),
+            (6600, "A ### B .", {}, STALLS),
+        ],
+    ),
+    (
+        "a repair has a deadline, too",
+        [
+            (0, "B ###", {}, "Ready Current"),
+            (9000, "B ##.", {}, "Reconciling Progressing"),
+            (9599, "B ##.", {}, "Reconciling Progressing"),
+            (9600, "B ##.", {}, STALLS),
+            (9700, "B ###", {}, "Ready Current"),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "looks"), DEADLINES, ids=[d[0] for d in DEADLINES])
+def test_a_rollout_without_progress_is_stalled_at_its_deadline(rule: str, looks: list[Look]) -> None:
+    status = None
+    for seconds, drawn, spec, then in looks:
+        given = view(drawn, wanted="B", prior=status or Status(), **spec)
+        decided = plan(given, NOW + seconds)
+        status = decided.status
+        assert condition(status) == then, f"{rule}: after {seconds} s"
+        assert decided.due is None or decided.due > NOW + seconds
+
+
+def test_a_new_revision_starts_the_deadline_afresh() -> None:
+    first = view("A ### B .", wanted="B")
+    assert plan(first, NOW).due == NOW + 600
+    other = replace(view("A ### B .", wanted="C"), prior=plan(first, NOW).status or Status())
+    decided = plan(other, NOW + 599)
+    assert decided.due == NOW + 599 + 600
+    assert condition(decided.status) == GOES
+
+
+def test_the_time_of_a_refused_spec_does_not_count_either() -> None:
+    """Else the mended spec would be called stalled before its first step."""
+    first = view("A ### B .", wanted="B")
+    broken = replace(seen(first, NOW), spec=None, invalid="spec.x: no")
+    mended = replace(first, prior=plan(broken, NOW + 100).status or Status())
+    decided = plan(mended, NOW + 5000)
+    assert condition(decided.status) == GOES
+    assert decided.due == NOW + 5600
+
+
+def test_a_plan_past_the_deadline_does_not_wait_for_it_any_more() -> None:
+    late = seen(view("A ### B .", wanted="B"), NOW)
+    assert plan(late, NOW + 700).due is None
+
+
+def blocked(given: View, now: float = NOW) -> list[tuple[str, str, float, str | None]]:
+    status = plan(given, now).status
+    assert status is not None
+    return [(b.reason, b.message, b.since, b.subject) for b in status.blockers]
+
+
+def test_a_blocker_says_what_is_waited_for_and_since_when() -> None:
+    forbids = refusal(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET, since=NOW - 30)
+    assert blocked(view("A ### B #", wanted="B", refusals=[forbids])) == [
+        ("PodDisruptionBudget", "no", NOW - 30, name_of("A0"))
+    ]
+    # A birth that was refused has no object: its name would say nothing to people.
+    quota = refusal(Move.CREATE, "B0", Cause.QUOTA, revision="B", since=NOW - 20)
+    assert blocked(view("A ###", wanted="B", refusals=[quota])) == [
+        ("QuotaExceeded", "no", NOW - 20, None)
+    ]
+    stuck = fleet("A ### B .", B0={"trouble": STUCK})
+    assert blocked(view(instances=stuck, wanted="B")) == [
+        ("CrashLoop", f"{name_of('B0')}: {STUCK.message}", NOW, name_of("B0"))
+    ]
+
+
+def test_a_blocker_keeps_its_time_while_its_message_and_object_change() -> None:
+    quota = refusal(Move.CREATE, "B0", Cause.QUOTA, revision="B", since=NOW - 20)
+    first = view("A ###", wanted="B", refusals=[quota])
+    other = replace(quota, subject=name_of("B1"), message="used 11", since=NOW + 50)
+    later = replace(seen(first, NOW), refusals=(other,))
+    assert blocked(later, NOW + 60) == [("QuotaExceeded", "used 11", NOW - 20, None)]
+
+
+def test_one_blocker_a_reason_the_settled_and_oldest_first() -> None:
+    instances = fleet(
+        "A ### B ...",
+        B0={"trouble": PULLING},
+        B1={"trouble": UNPULLABLE},
+        B2={"trouble": UNPULLABLE},
+    )
+    assert [b[3] for b in blocked(view(instances=instances, wanted="B"))] == [name_of("B1")]
+
+
+MOOT: list[tuple[str, str, dict[str, Any], Refusal]] = [
+    # The spec changed its mind: what was refused then is not waited for any more.
+    ("back to A, and A0 stays", "A ##.", {}, refusal(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET)),
+    (
+        "scaled down, and none is missing",
+        "A ##.",
+        {},
+        refusal(Move.CREATE, "A3", Cause.QUOTA, revision="A"),
+    ),
+    (
+        "a birth of another revision",
+        "A ##",
+        {},
+        refusal(Move.CREATE, "B0", Cause.TEMPLATE, revision="B"),
+    ),
+    ("a taken name", "A ##", {}, refusal(Move.CREATE, "A2", Cause.NAME_TAKEN, revision="A")),
+    ("a record", "A ##", {}, refusal(Move.RECORD, "12345678", Cause.FORBIDDEN)),
+    ("all is well", "A ###", {}, refusal(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET)),
+]
+
+
+@pytest.mark.parametrize(("rule", "drawn", "spec", "refused"), MOOT, ids=[m[0] for m in MOOT])
+def test_what_is_not_wanted_any_more_blocks_nothing(
+    rule: str, drawn: str, spec: dict[str, Any], refused: Refusal
+) -> None:
+    given = view(drawn, refusals=[refused], **spec)
+    assert blocked(given) == [], rule
+    assert condition(plan(given, NOW).status) in ("Ready Current", "Reconciling Progressing")
+
+
+def told(given: View, now: float) -> list[str]:
+    return [a.reason for a in plan(given, now).announcements]
+
+
+def test_a_replacement_is_told_when_it_is_finished_and_once() -> None:
+    going = seen(view("A # B ##", wanted="B"), NOW)
+    done = replace(going, instances=fleet("B ###"))
+    (finished,) = plan(done, NOW + 42).announcements
+    a, b = REVISIONS["A"], REVISIONS["B"]
+    assert finished.message == f"revision 2 ({b.id}) replaced revision 1 ({a.id}): 3 instances in 42 s"
+    assert (finished.reason, finished.warning) == ("ReplacementFinished", False)
+    assert told(seen(done, NOW + 42), NOW + 43) == []
+
+
+def test_a_repair_or_a_first_rollout_is_not_a_replacement() -> None:
+    repaired = replace(seen(view("A ##."), NOW), instances=fleet("A ###"))
+    assert told(repaired, NOW + 1) == []
+    born = replace(seen(view("A ...", good=None), NOW), instances=fleet("A ###"))
+    assert told(born, NOW + 1) == []
+
+
+def test_a_stall_is_told_on_its_transition() -> None:
+    first = view("A ### B .", wanted="B")
+    assert told(first, NOW) == []
+    late = seen(first, NOW)
+    assert told(late, NOW + 600) == ["Stalled"]
+    stalled = seen(late, NOW + 600)
+    assert told(stalled, NOW + 900) == []
+    other = replace(stalled, instances=fleet("A ### B .", B0={"trouble": STUCK}))
+    assert told(other, NOW + 901) == ["Stalled"]
+
+
+def test_a_blocker_is_told_when_it_is_new_and_not_beside_its_own_stall() -> None:
+    forbids = refusal(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET)
+    first = view("A ### B #", wanted="B", refusals=[forbids])
+    (blocked_told,) = plan(first, NOW).announcements
+    assert (blocked_told.reason, blocked_told.warning) == ("Blocked", True)
+    assert blocked_told.message == "PodDisruptionBudget: no"
+    assert told(seen(first, NOW), NOW + 1) == []
+    quota = refusal(Move.CREATE, "B0", Cause.QUOTA, revision="B")
+    assert told(view("A ###", wanted="B", refusals=[quota]), NOW) == ["Stalled"]
+
+
+def test_a_refused_spec_is_told_once_for_each_generation() -> None:
+    broken = replace(view("A ###"), spec=None, invalid="spec.x: no")
+    (stalled,) = plan(broken, NOW).announcements
+    assert (stalled.reason, stalled.message) == ("Stalled", "InvalidSpec: spec.x: no")
+    known = replace(broken, prior=plan(broken, NOW).status or Status())
+    assert told(known, NOW + 1) == []
+
+
+def test_what_is_resumed_goes_on_where_it_was() -> None:
+    paused = seen(view("A ### B #", wanted="B", suspend=True), NOW)
+    assert moves(plan(paused, NOW)) == ""
+    resumed = seen(paused, NOW + 50, spec={"suspend": False})
+    assert moves(plan(resumed, NOW + 50)) == "retire A0"

@@ -1,0 +1,293 @@
+"""When instances end and when the API server refuses: what is tried, when, and how often."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from immutable_operator.domain.instance import Trouble, TroubleKind
+from immutable_operator.domain.model import Cause, CreateRevision, Move, Policy, Refusal
+from immutable_operator.domain.planner import plan
+from immutable_operator.domain.revision import revision_hash, revision_id
+from tests.unit.given import (
+    NOW,
+    REVISIONS,
+    condition,
+    fleet,
+    moves,
+    refusal,
+    template,
+    view,
+)
+
+ENDED: list[tuple[str, str, dict[str, Any], str]] = [
+    # rule, given (3 of A wanted), changes, then
+    ("the first that ends gets a successor at once", "A ##x", {}, "create A2'"),
+    ("it stays until all is well: people look at it", "A ##x B .", {}, "create A2'"),
+    ("once all is well it is cleared", "A ###x", {}, "retire A3"),
+    ("not while its successor is not available", "A ##x.", {}, ""),
+    ("one of another revision is cleared at once", "A ### B x", {}, "retire B0"),
+    ("one that leaves already is left", "A ###-", {"A3": {"ended": True}}, ""),
+    (
+        "only the last one in a slot is kept",
+        "A ##xx",
+        {"A3": {"slot": 2, "incarnation": 1, "born": NOW - 60}},
+        "retire A2; create A2''",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "drawn", "changes", "then"), ENDED, ids=[e[0] for e in ENDED])
+def test_what_ended_is_replaced(rule: str, drawn: str, changes: dict[str, Any], then: str) -> None:
+    assert moves(plan(view(instances=fleet(drawn, **changes)), NOW)) == then, rule
+
+
+PACES = [
+    # incarnation that ended, seconds after its birth until the next one may be born
+    (0, 0),
+    (1, 2),
+    (2, 4),
+    (5, 32),
+    (9, 300),
+    (1000, 300),
+]
+
+
+@pytest.mark.parametrize(("incarnation", "pause"), PACES)
+def test_births_after_births_that_end_are_ever_further_apart(incarnation: int, pause: int) -> None:
+    """A node that turns pods away at admission is not sent one after the other."""
+    born = NOW - 1
+    ended = fleet("A ##x", A2={"incarnation": incarnation, "born": born})
+    given = view(instances=ended)
+    at = born + pause
+    if pause > 1:
+        assert moves(plan(given, NOW)) == ""
+        assert plan(given, NOW).due == at
+        assert moves(plan(given, at - 0.01)) == ""
+    after = moves(plan(given, max(at, NOW)))
+    assert after == "create A2" + "'" * (incarnation + 1)
+
+
+def test_a_paced_birth_is_not_moved_to_another_slot() -> None:
+    """Else a node that turns pods away would be sent one after the other in ever new slots."""
+    ended = fleet("A xx", A0={"incarnation": 6, "born": NOW}, A1={"incarnation": 1, "born": NOW})
+    given = view(instances=ended, replicas=2)
+    assert moves(plan(given, NOW)) == ""
+    assert plan(given, NOW).due == NOW + 2
+    assert moves(plan(given, NOW + 2)) == "create A1''"
+
+
+def test_a_paced_birth_does_not_hold_up_the_others() -> None:
+    given = view(instances=fleet("A #x", A1={"incarnation": 6, "born": NOW}), replicas=4)
+    assert moves(plan(given, NOW)) == "create A2 A3"
+    assert plan(given, NOW).due == NOW + 64
+
+
+def test_the_pace_is_the_installations() -> None:
+    given = view(instances=fleet("A ##x", A2={"incarnation": 3, "born": NOW}))
+    assert plan(given, NOW, Policy(retry_ended_base=0.5, retry_ended_most=3)).due == NOW + 3
+
+
+QUOTA = {"cause": Cause.QUOTA, "message": "exceeded quota: pods", "revision": "B"}
+REFUSED: list[tuple[str, str, list[Refusal], str, float]] = [
+    # rule, given (3 of B wanted, surge 2), refusals, then, due in (600: the progress deadline)
+    (
+        "births wait for their time",
+        "A ###",
+        [refusal(Move.CREATE, "B0", wait=5, **QUOTA)],
+        "",
+        5,
+    ),
+    (
+        "then one probe, not all of them",
+        "A ###",
+        [refusal(Move.CREATE, "B0", wait=0, **QUOTA)],
+        "create B0",
+        600,
+    ),
+    (
+        "a template that is refused waits the same",
+        "A ###",
+        [refusal(Move.CREATE, "B0", Cause.TEMPLATE, wait=30, revision="B")],
+        "",
+        30,
+    ),
+    (
+        "what was refused of another revision does not matter",
+        "A ###",
+        [refusal(Move.CREATE, "A0", Cause.TEMPLATE, wait=30, revision="A")],
+        "create B0 B1",
+        600,
+    ),
+    (
+        "retirements go on while births are refused",
+        "A ### B #",
+        [refusal(Move.CREATE, "B1", wait=5, **QUOTA)],
+        "retire A0",
+        5,
+    ),
+    (
+        "a taken name is passed over",
+        "A ###",
+        [refusal(Move.CREATE, "B0", Cause.NAME_TAKEN, wait=60, revision="B")],
+        "create B0' B1",
+        600,
+    ),
+    (
+        "also after its time: the stranger may still be there",
+        "A ###",
+        [refusal(Move.CREATE, "B0", Cause.NAME_TAKEN, wait=-60, revision="B")],
+        "create B0' B1",
+        600,
+    ),
+    (
+        "a retirement waits for its time",
+        "B ####",
+        [refusal(Move.RETIRE, "B3", Cause.API_SERVER, wait=5)],
+        "",
+        5,
+    ),
+    (
+        "and is tried again then",
+        "B ####",
+        [refusal(Move.RETIRE, "B3", Cause.API_SERVER, wait=0)],
+        "retire B3",
+        600,
+    ),
+    (
+        "a refused retirement does not hide others",
+        "A ### B ##",
+        [refusal(Move.RETIRE, "A0", Cause.API_SERVER, wait=5)],
+        "retire A1 A2",
+        600,
+    ),
+    (
+        "a PodDisruptionBudget that forbids one is not asked for others meanwhile",
+        "A ### B ##",
+        [refusal(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET, wait=5)],
+        "",
+        5,
+    ),
+    (
+        "then it is probed with one that was tried least",
+        "A ### B ##",
+        [refusal(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET, wait=0)],
+        "retire A1",
+        600,
+    ),
+    (
+        "fewest attempts first",
+        "A ### B #",
+        [
+            refusal(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET, wait=-1, attempts=3),
+            refusal(Move.RETIRE, "A1", Cause.DISRUPTION_BUDGET, wait=-1, attempts=2),
+            refusal(Move.RETIRE, "A2", Cause.DISRUPTION_BUDGET, wait=-1, attempts=1),
+        ],
+        "retire A2; create B1",
+        600,
+    ),
+    (
+        "births go on while a PodDisruptionBudget forbids retirements",
+        "A ### B .",
+        [refusal(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET, wait=5)],
+        "create B1",
+        600,
+    ),
+    (
+        "a budget does not protect what ended",
+        "A ##x B ###",
+        [refusal(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET, wait=5)],
+        "retire A2",
+        5,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "drawn", "refusals", "then", "due"), REFUSED, ids=[r[0] for r in REFUSED]
+)
+def test_what_was_refused_is_tried_again_in_time(
+    rule: str, drawn: str, refusals: list[Refusal], then: str, due: float
+) -> None:
+    given = view(drawn, wanted="B", max_surge=2, refusals=refusals, good="A")
+    decided = plan(given, NOW)
+    assert moves(decided) == then, rule
+    assert decided.due == NOW + due, rule
+
+
+def record_refusal(letter: str, cause: Cause, wait: float) -> Refusal:
+    short = revision_id(revision_hash(template(letter)), ())
+    return Refusal(Move.RECORD, short, cause, "no record", NOW - 9, NOW + wait)
+
+
+def test_a_new_template_is_recorded_before_anything_is_born_from_it() -> None:
+    decided = plan(view("A ###", wanted="B", recorded="A"), NOW)
+    b = REVISIONS["B"]
+    record = CreateRevision(b.id, 2, b.hash, "TemplateChanged", "kubectl")
+    assert decided.actions == (record,)
+    assert decided.status is None
+    text = f"revision 2 ({b.id}) recorded: TemplateChanged, template written by kubectl"
+    assert [(a.reason, a.message) for a in decided.announcements] == [("RevisionCreated", text)]
+
+
+def test_the_first_record_says_that_it_is() -> None:
+    (record,) = plan(view("", recorded="", good=None), NOW).actions
+    assert isinstance(record, CreateRevision)
+    assert (record.number, record.reason) == (1, "Created")
+
+
+def test_a_record_that_is_refused_waits_and_burns_no_number() -> None:
+    given = view("A ###", wanted="B", recorded="A", refusals=[record_refusal("B", Cause.QUOTA, 4)])
+    waiting = plan(given, NOW)
+    assert (waiting.actions, waiting.due) == ((), NOW + 4)
+    assert condition(waiting.status) == "Stalled QuotaExceeded"
+    (record,) = plan(given, NOW + 4).actions
+    assert isinstance(record, CreateRevision)
+    assert record.number == 2
+
+
+def test_a_refused_record_of_another_template_does_not_matter() -> None:
+    """Whoever mends a template that was refused is not made to wait for the old one's time."""
+    refused = record_refusal("B", Cause.TEMPLATE, 300)
+    given = view("A ###", wanted="C", recorded="A", refusals=[refused])
+    assert moves(plan(given, NOW)) == "record C"
+    back = plan(view("A ##", wanted="A", recorded="A", refusals=[refused]), NOW)
+    assert condition(back.status) == "Reconciling Progressing"
+    assert back.status is not None
+    assert back.status.blockers == ()
+
+
+HISTORY: list[tuple[str, str, dict[str, Any], str]] = [
+    ("nothing within the limit", "C ###", {"history_limit": 2}, ""),
+    ("the oldest beyond it", "C ###", {"history_limit": 1}, "forget A"),
+    ("those with instances stay", "C ### A -", {"history_limit": 1}, ""),
+    ("none before all is well", "C ##.", {"history_limit": 1}, ""),
+    ("none while suspended", "C ###", {"history_limit": 1, "suspend": True}, ""),
+]
+
+
+@pytest.mark.parametrize(("rule", "drawn", "spec", "then"), HISTORY, ids=[h[0] for h in HISTORY])
+def test_old_revisions_are_forgotten_beyond_the_limit(
+    rule: str, drawn: str, spec: dict[str, Any], then: str
+) -> None:
+    given = view(drawn, wanted="C", good="C", **spec)
+    assert moves(plan(given, NOW)) == then, rule
+
+
+def test_the_last_good_revision_is_kept_however_old() -> None:
+    """Scaled to none, C is complete without having been available: A is what was good."""
+    given = view("", wanted="C", replicas=0, good="A", history_limit=1)
+    assert moves(plan(given, NOW)) == ""
+    given = view("", wanted="F", recorded="ABCDEF", replicas=0, good="A", history_limit=1)
+    assert moves(plan(given, NOW)) == "forget D C B"
+
+
+def test_the_highest_number_is_never_forgotten_so_that_it_is_never_given_again() -> None:
+    given = view("A ###", wanted="A", recorded="ABCDEF", history_limit=1)
+    assert moves(plan(given, NOW)) == "forget E D C B"
+
+
+def test_trouble_of_an_instance_does_not_make_it_stale() -> None:
+    stuck = {"trouble": Trouble(TroubleKind.CRASH_LOOP, "keeps exiting", settled=True)}
+    assert moves(plan(view(instances=fleet("A ##.", A2=stuck)), NOW)) == ""

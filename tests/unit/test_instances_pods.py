@@ -1,0 +1,131 @@
+"""Pods on the wire: what is read of them, and the certificate they are born with."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from immutable_operator.domain.instance import TroubleKind
+from immutable_operator.domain.model import Create
+from immutable_operator.instances.pods import decode_pod, pod_body
+from immutable_operator.kube.services import ServiceRecord
+
+IMAGE = "registry.example/web@sha256:" + "a" * 64
+
+
+def pod(status: dict[str, Any], **meta: Any) -> Any:
+    body = {
+        "metadata": {
+            "name": "web-imdeadbeef-abcde",
+            "namespace": "shop",
+            "uid": "u1",
+            "resourceVersion": "7",
+            "creationTimestamp": "2026-11-22T01:00:00Z",
+            "labels": {"immutable.dev/service": "web", "immutable.dev/revision": "deadbeef"},
+            "annotations": {"immutable.dev/slot": "2", "immutable.dev/incarnation": "1"},
+            "ownerReferences": [
+                {"uid": "other", "kind": "X", "controller": False},
+                {"uid": "owner", "kind": "ImmutableService", "controller": True},
+            ],
+            **meta,
+        },
+        "spec": {"nodeName": "n1", "containers": []},
+        "status": status,
+    }
+    return decode_pod(json.dumps(body).encode())
+
+
+def container(**fields: Any) -> dict[str, Any]:
+    return {"containerStatuses": [{"name": "web", "image": IMAGE, "ready": False, **fields}]}
+
+
+def waiting(reason: str, message: str = "", restarts: int = 0) -> dict[str, Any]:
+    state = {"waiting": {"reason": reason, "message": message}}
+    return container(state=state, restartCount=restarts)
+
+
+def test_a_pod_reads_as_the_instance_it_is() -> None:
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-22T01:00:05Z"}
+    record = pod({"phase": "Running", "conditions": [ready]})
+    instance = record.content
+    assert record.owner == "owner"
+    assert (instance.revision, instance.slot, instance.incarnation) == ("deadbeef", 2, 1)
+    assert instance.ready_since == instance.born + 5
+    assert instance.active
+
+
+@pytest.mark.parametrize("nonsense", ["", "x", "1e3", "９９x", "-"])
+def test_certificates_that_make_no_sense_do_not_stop_the_reader(nonsense: str) -> None:
+    annotations = {"immutable.dev/slot": nonsense, "immutable.dev/incarnation": nonsense}
+    assert pod({}, annotations=annotations).content.slot == 0
+
+
+TROUBLES = [
+    (waiting("ErrImagePull", "not found"), TroubleKind.IMAGE_PULL, False),
+    (waiting("ImagePullBackOff", f'Back-off pulling "{IMAGE}"'), TroubleKind.IMAGE_PULL, True),
+    (waiting("InvalidImageName"), TroubleKind.IMAGE_PULL, True),
+    (
+        waiting("CreateContainerConfigError", 'secret "s" not found'),
+        TroubleKind.CONTAINER_CONFIG,
+        1,
+    ),
+    (waiting("CrashLoopBackOff", restarts=1), TroubleKind.CRASH_LOOP, False),
+    (waiting("CrashLoopBackOff", restarts=3), TroubleKind.CRASH_LOOP, True),
+    (
+        container(restartCount=4, lastState={"terminated": {"exitCode": 3, "reason": "Error"}}),
+        TroubleKind.CRASH_LOOP,
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize(("status", "kind", "settled"), TROUBLES)
+def test_trouble_is_told_from_the_status(
+    status: dict[str, Any], kind: TroubleKind, settled: bool
+) -> None:
+    trouble = pod({"phase": "Pending", **status}).content.trouble
+    assert trouble is not None
+    assert (trouble.kind, trouble.settled) == (kind, bool(settled))
+
+
+def test_a_container_that_starts_is_no_trouble() -> None:
+    assert pod({"phase": "Pending", **waiting("ContainerCreating")}).content.trouble is None
+    once = container(ready=True, restartCount=2, lastState={"terminated": {"exitCode": 1}})
+    assert pod({"phase": "Running", **once}).content.trouble is None
+
+
+def test_the_cause_of_a_pull_error_is_in_the_message_and_does_not_flicker() -> None:
+    cause = "failed to resolve reference: not found"
+    first = pod(waiting("ErrImagePull", cause)).content.trouble
+    later = f'Back-off pulling image "{IMAGE}": ErrImagePull: {cause}'
+    second = pod(waiting("ImagePullBackOff", later)).content.trouble
+    assert first is not None
+    assert second is not None
+    assert first.message == second.message
+    assert IMAGE in first.message
+    assert cause in first.message
+
+
+def test_the_birth_certificate_wins_over_the_template() -> None:
+    service = ServiceRecord.of(
+        {
+            "metadata": {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "1"},
+            "spec": {},
+        }
+    )
+    template = {
+        "metadata": {"labels": {"app": "web", "immutable.dev/service": "forged"}},
+        "spec": {"containers": [{"name": "web", "image": IMAGE}]},
+    }
+    create = Create("web-imdeadbeef-abcde", "deadbeef", 2, 1, "web-im00000000-aaaaa", "Outdated: x")
+    body = pod_body(service, template, create)
+    assert body["metadata"]["labels"] == {
+        "app": "web",
+        "immutable.dev/service": "web",
+        "immutable.dev/revision": "deadbeef",
+    }
+    assert body["metadata"]["annotations"]["immutable.dev/replaces"] == "web-im00000000-aaaaa"
+    assert body["metadata"]["ownerReferences"][0]["controller"] is True
+    assert body["spec"] == template["spec"]

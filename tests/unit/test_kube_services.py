@@ -1,0 +1,65 @@
+"""The status on the wire: what is written is what is read after a restart."""
+
+from __future__ import annotations
+
+from immutable_operator.domain.model import Blocker, Condition, Rollout, Status
+from immutable_operator.kube.services import ServiceRecord, status_body
+
+META = {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "5", "generation": 3}
+STATUS = Status(
+    observed_generation=3,
+    desired=3,
+    replicas=4,
+    ready=3,
+    available=3,
+    current=1,
+    stale=3,
+    selector="immutable.dev/service=web",
+    current_revision="deadbeef",
+    last_good_revision="cafebabe",
+    oldest_instance=1000.0,
+    blockers=(Blocker("QuotaExceeded", "quota q is full", 1001.0, "web-x"),),
+    rollout=Rollout("deadbeef", 3, 1, 3, 1000.0, 1002.0),
+    conditions=(Condition("Ready", "False", "Replacing", "1 of 3", 1000.0),),
+)
+
+
+def record(status: dict[str, object] | None = None) -> ServiceRecord:
+    return ServiceRecord.of({"metadata": META, "spec": {}, "status": status})
+
+
+def test_a_restart_reads_the_status_that_was_written() -> None:
+    assert record(status_body(record(), STATUS)["status"]).status == STATUS
+
+
+def test_the_apply_names_the_very_object() -> None:
+    assert status_body(record(), STATUS)["metadata"]["uid"] == "u"
+
+
+def test_a_status_by_a_stranger_counts_as_absent() -> None:
+    assert record({"rollout": {"revision": 5}}).status == Status()
+    assert record({"blockers": ["x"]}).status == Status()
+    assert record({"observedGeneration": -1}).status == Status()
+
+
+def test_the_author_is_the_last_writer_of_the_template() -> None:
+    fields = [
+        {
+            "manager": "helm",
+            "time": "2026-01-01T00:00:00Z",
+            "fieldsV1": {"f:spec": {"f:template": {}}},
+        },
+        {
+            "manager": "hpa",
+            "time": "2026-01-03T00:00:00Z",
+            "fieldsV1": {"f:spec": {"f:replicas": {}}},
+        },
+        {
+            "manager": "argocd",
+            "time": "2026-01-02T00:00:00Z",
+            "fieldsV1": {"f:spec": {"f:template": {}}},
+        },
+        {"manager": "x", "time": "2026-01-04T00:00:00Z", "subresource": "status", "fieldsV1": {}},
+    ]
+    body = {"metadata": {**META, "managedFields": fields}, "spec": {}}
+    assert ServiceRecord.of(body).author == "argocd"

@@ -1,0 +1,107 @@
+"""The work queue: a key is never in two hands, never lost, and never planned once per news."""
+
+from __future__ import annotations
+
+import asyncio
+
+from immutable_operator.runtime.queue import KeyQueue
+
+
+class Clock:
+    """A clock that only the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def taken(queue: KeyQueue) -> str | None:
+    """The next key if one is ready now."""
+    try:
+        async with asyncio.timeout(0.02):
+            return await queue.get()
+    except TimeoutError:
+        return None
+
+
+def test_many_news_are_one_key() -> None:
+    async def story() -> None:
+        queue = KeyQueue(Clock())
+        for _ in range(100):
+            queue.add("web")
+        assert await taken(queue) == "web"
+        assert await taken(queue) is None
+
+    asyncio.run(story())
+
+
+def test_news_during_work_bring_the_key_up_again_afterwards_and_not_before() -> None:
+    async def story() -> None:
+        clock = Clock()
+        queue = KeyQueue(clock, pace=1.0)
+        queue.add("web")
+        assert await taken(queue) == "web"
+        clock.now += 5
+        queue.add("web")
+        assert await taken(queue) is None, "one key was in two hands"
+        queue.done("web")
+        assert await taken(queue) == "web", "news that came during the work were lost"
+
+    asyncio.run(story())
+
+
+def test_a_burst_of_news_is_paced() -> None:
+    async def story() -> None:
+        clock = Clock()
+        queue = KeyQueue(clock, pace=1.0)
+        queue.add("web")
+        assert await taken(queue) == "web"
+        queue.done("web")
+        queue.add("web")
+        assert await taken(queue) is None
+        clock.now += 1.0
+        assert await taken(queue) == "web"
+
+    asyncio.run(story())
+
+
+def test_the_earliest_due_time_counts() -> None:
+    async def story() -> None:
+        clock = Clock()
+        queue = KeyQueue(clock)
+        queue.add_at("web", 120.0)
+        queue.add_at("web", 110.0)
+        queue.add_at("web", 130.0)
+        assert await taken(queue) is None
+        clock.now = 110.0
+        assert await taken(queue) == "web"
+        queue.done("web")
+        clock.now = 200.0
+        assert await taken(queue) is None, "a due time that was overtaken came up all the same"
+
+    asyncio.run(story())
+
+
+def test_one_busy_service_does_not_hold_up_another() -> None:
+    async def story() -> None:
+        queue = KeyQueue(Clock())
+        queue.add("slow")
+        assert await taken(queue) == "slow"
+        queue.add("quick")
+        assert await taken(queue) == "quick"
+
+    asyncio.run(story())
+
+
+def test_all_hands_get_work() -> None:
+    async def story() -> None:
+        queue = KeyQueue(Clock())
+        hands = [asyncio.create_task(queue.get()) for _ in range(3)]
+        await asyncio.sleep(0)
+        for key in ("a", "b", "c"):
+            queue.add(key)
+        assert sorted(await asyncio.wait_for(asyncio.gather(*hands), 1)) == ["a", "b", "c"]
+
+    asyncio.run(story())
