@@ -60,6 +60,9 @@ cluster-stop: venv
 	@$(PY) -m tests.controlplane stop
 
 # One run of pytest in the order of its arguments: what is fast and needs nothing comes first.
+FAST := $(wildcard tests/unit tests/simulation)
+REST := $(filter-out $(FAST),$(sort $(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py)))))
+
 # The programs are built before it, because building shows its progress better than a test does.
 .PHONY: test
 test: code
@@ -67,11 +70,11 @@ test: code
 	@$(PY) -m tests.controlplane build
 	@$(MAKE) chart
 	@echo "== tests"
-	@$(BIN)/pytest $(wildcard tests/unit tests/simulation) tests/cluster $(wildcard tests/faults)
+	@$(BIN)/pytest $(FAST) $(REST)
 
 .PHONY: unit
 unit: venv
-	@$(BIN)/pytest $(wildcard tests/unit tests/simulation)
+	@$(BIN)/pytest $(FAST)
 
 .PHONY: check
 check: code chart

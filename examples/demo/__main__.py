@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--context", help="a context of your kubeconfig, instead of an own cluster")
     parser.add_argument("--stop", action="store_true", help="end the demo and delete what it made")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     screen = Screen(STEPS)
     stop_command = "make demo-stop" + (f" CONTEXT={options.context}" if options.context else "")
     try:

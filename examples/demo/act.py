@@ -14,6 +14,7 @@ from examples.demo.screen import Scene, Screen
 __all__ = ["Act"]
 
 PATIENCE_SECONDS = 300.0
+STALLED_SECONDS = 60.0  # the operator goes on trying, and some causes end by themselves
 POLL_SECONDS = 0.1
 
 
@@ -27,6 +28,7 @@ class Act:
         self._since = before.revision if before else ""
         self._generation = before.generation + 1 if before else 1
         self._early: list[Json] = []
+        self._stalled_since: float | None = None
 
     def run(self, command: str) -> float:
         """Returns the seconds from the change of the service until all of it was ready."""
@@ -77,11 +79,12 @@ class Act:
         """Raise when the command has failed, or when waiting is of no use."""
         if process.poll():
             raise DemoError(f"that command failed: {process.communicate()[1].strip()}")
-        service = self._fleet.service
+        service, now = self._fleet.service, time.monotonic()
         stalled = service.stalled_at(self._generation) if service else None
-        if stalled:
+        self._stalled_since = (self._stalled_since or now) if stalled else None
+        if self._stalled_since and now - self._stalled_since > STALLED_SECONDS:
             why = f"is stalled: {stalled}"
-        elif time.monotonic() < deadline:
+        elif now < deadline:
             return
         else:
             _, reason, message = (service.conditions if service else {}).get(

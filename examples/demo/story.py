@@ -127,10 +127,17 @@ def _how_to_go_on(place: Place, screen: Screen, change: str) -> None:
         screen.command(f"  alias kubectl={shlex.quote(str(find_kubectl()))}")
     first_pod = f"$({kubectl} get pods -o name | head -1)"
     tags = f"sed 's|@sha256.*||' {MANIFEST} | {kubectl} apply -f -"
+    broken = f"sed 's|@sha256.*|@sha256:{'0' * 64}|' {MANIFEST} | {kubectl} apply -f -"
+    if place.audit:  # simulated nodes pull nothing: they fail when they are asked to
+        broken = (
+            f"sed 's|sim/ready-delay.*|sim/fault: image-pull|' {MANIFEST} | {kubectl} apply -f -"
+        )
     for what, command in (
         ("how it is, and every change", f"{kubectl} get isvc -w"),
         ("scale it, as anything else", f"{kubectl} scale isvc {SERVICE} --replicas=6"),
         ("delete a pod: it is made anew", f'{kubectl} delete --wait=false "{first_pod}"'),
+        ("an image that cannot be pulled: stalled, the others go on", broken),
+        ("what it waits for, in words", f"{kubectl} get isvc {SERVICE} -o wide"),
         ("the first image again: all replaced", f"{kubectl} apply -f {MANIFEST}"),
         ("the second image again", change),
         ("an image without a digest: refused", tags),

@@ -31,11 +31,9 @@ __all__ = [
     "cut_in_the_middle",
     "error",
     "html",
-    "old",
+    "refused",
     "silence",
 ]
-
-SKIPPED = {"host", "content-length", "transfer-encoding", "content-encoding", "accept-encoding"}
 
 
 class Watch:
@@ -44,13 +42,15 @@ class Watch:
     def __init__(self, request: web.Request, proxy: FaultProxy) -> None:
         self.request = request
         self.proxy = proxy
-        self.response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        self.response: web.StreamResponse = web.StreamResponse(
+            headers={"Content-Type": "application/json"}
+        )
         self.opened = time.monotonic()
 
-    async def follow(self, **query: str) -> None:
+    async def follow(self) -> None:
         """Pass on what the API server says, until either side ends."""
         await self.response.prepare(self.request)
-        async with self.proxy.ask(self.request, **query) as answer:
+        async with self.proxy.ask(self.request) as answer:
             async for chunk in answer.content.iter_any():
                 await self.response.write(chunk)
 
@@ -73,7 +73,6 @@ class FaultProxy:
 
     def __init__(self, plane: ControlPlane) -> None:
         self._server = plane.server
-        self._kubeconfig = plane.kubeconfig()
         self._context = ssl.create_default_context(cafile=plane.ca_file)
         api = plane.api()
         self._context.load_cert_chain(api.certificate, api.key)
@@ -118,10 +117,10 @@ class FaultProxy:
             watch.abort()
 
     def ask(
-        self, request: web.Request, **query: str
+        self, request: web.Request
     ) -> contextlib.AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """The client's request to the API server, with some query parameters replaced."""
-        url = URL(self._server + request.path).with_query({**request.query, **query})
+        """The client's request, to the API server."""
+        url = URL(self._server + request.path).with_query(request.query)
         timeout = aiohttp.ClientTimeout(total=None)
         return self._session.get(url, timeout=timeout, headers={"Accept": "application/json"})
 
@@ -149,9 +148,13 @@ def status(reason: str, code: int) -> Json:
     return {"kind": "Status", "status": "Failure", "reason": reason, "code": code, "message": "-"}
 
 
-async def old(watch: Watch) -> None:
-    """A resource version that the API server has forgotten: its own 410."""
-    await watch.follow(resourceVersion="1")
+def refused(code: int) -> Fault:
+    """An answer with an HTTP status, before any stream begins."""
+
+    async def fault(watch: Watch) -> None:
+        watch.response = web.json_response(status("Expired", code), status=code)
+
+    return fault
 
 
 def error(code: int) -> Fault:

@@ -42,8 +42,8 @@ def budget(web: Service, **spec: object) -> Iterator[str]:
         # For 30 s after a CRD is made its controller does not find the kind, and it asks
         # again ever more rarely: a change of the budget has it ask now.
         note = {"metadata": {"annotations": {"note": str(time.monotonic())}}}
-        seen = web.plane.api().merge_patch(path, note)["status"]
-        return seen["expectedPods"] > 0 and seen["currentHealthy"] == seen["expectedPods"]
+        seen: dict[str, int] = web.plane.api().merge_patch(path, note)["status"]
+        return 0 < seen["expectedPods"] == seen["currentHealthy"]
 
     web.until("the budget is counted", is_counted, 60)
     yield "keep-web"

@@ -45,7 +45,7 @@ def test_killed_again_and_again(web: Service, operators: Operators) -> None:
     asked = OperatorRequests.from_now(web.plane, web.namespace)
     web.apply(image="b")
     for done in (1, 2, 3):
-        web.until(f"{done} of b", lambda n=done: web.images().count(pin("b")) >= n)
+        wait_for_count(web, done)
         operators.main.kill()
         operators.restart()
     web.until_ready(60)
@@ -53,6 +53,10 @@ def test_killed_again_and_again(web: Service, operators: Operators) -> None:
     assert asked.codes("create pods/eviction")[201] == 4
     assert len(web.events("RevisionCreated")) == 2
     assert len(web.events("ReplacementFinished")) == 1
+
+
+def wait_for_count(web: Service, count: int) -> None:
+    web.until(f"{count} of b", lambda: web.images().count(pin("b")) >= count)
 
 
 def test_a_polite_end_releases_the_lease_and_exits_with_0(operators: Operators) -> None:

@@ -1,6 +1,6 @@
 """Fixtures of the tests that need real nodes: kubelet, containerd, registry; root and Linux.
 
-Everything below this folder gets the marker ``real``. Where the machine cannot run real nodes
+Every test below this folder that needs the control plane gets the marker ``real``. Where the machine cannot run real nodes
 the tests are skipped with the reason; with REQUIRE_REAL_NODES=1 they fail with it.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,10 +19,13 @@ from tests.controlplane.components import COMPONENTS
 from tests.controlplane.real.nodes import PROGRAMS, RealNodes
 from tests.controlplane.real.requirements import missing
 from tests.real.pods import Pods
+from tests.real.release import Release
+from tests.real.web import WebService
 
 HERE = Path(__file__).parent
 REQUIRED = "REQUIRE_REAL_NODES"
 REASON = pytest.StashKey[str | None]()
+FIGURES = "figures"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    ours = [item for item in items if HERE in item.path.parents]
+    ours = [item for item in items if HERE in item.path.parents and _needs_nodes(item)]
     if not ours:
         return
     config.stash[REASON] = reason = missing()
@@ -51,6 +54,26 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             binaries([*COMPONENTS, *PROGRAMS])
         except BuildError as error:
             pytest.exit(f"the test bed cannot be built: {error}", returncode=3)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows what the operator said last."""
+    report = yield
+    release = getattr(item, "funcargs", {}).get("release")
+    if report.failed and isinstance(release, Release):
+        report.sections.append(("operator", release.describe()))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures of the tests that passed: requests, failures, latencies, seconds."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == FIGURES:
+                terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {value}")
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +102,63 @@ def real(control_plane: ControlPlane, pytestconfig: pytest.Config) -> Iterator[R
 def pods(control_plane: ControlPlane, real: RealNodes, namespace: str) -> Pods:
     """Pods of a new namespace."""
     return Pods(control_plane, namespace)
+
+
+@pytest.fixture
+def show(record_property: Callable[[str, object], None]) -> Callable[[object], None]:
+    """Puts a figure into the summary at the end of the run."""
+    return lambda figure: record_property(FIGURES, str(figure))
+
+
+@pytest.fixture(scope="session")
+def builds(real: RealNodes) -> tuple[str, str]:
+    """Two builds of the operator's image in the bed's registry, by digest."""
+    import subprocess  # DEV
+
+    found = []
+    for n in ("1", "2"):
+        where = f"{real.registry.host}/immutable-operator"
+        done = subprocess.run(
+            [
+                "skopeo",
+                "copy",
+                "-q",
+                "--preserve-digests",
+                "--dest-tls-verify=false",
+                f"oci:/tmp/e2e-oci-{n}",
+                f"docker://{where}:{n}",
+                "--digestfile=/tmp/e2e-digest",
+            ],
+            check=True,
+        )
+        found.append(f"{where}@{Path('/tmp/e2e-digest').read_text().strip()}")
+    return found[0], found[1]
+
+
+@pytest.fixture(scope="session")
+def installed(control_plane: ControlPlane, builds: tuple[str, str]) -> Release:
+    """The operator in two pods, from its own image."""
+    release = Release(control_plane)
+    release.prepare()
+    release.install(builds[0])
+    return release
+
+
+@pytest.fixture
+def release(installed: Release) -> Release:
+    """The operator, well, whatever the test before did to it."""
+    installed.until_well()
+    return installed
+
+
+@pytest.fixture
+def web(control_plane: ControlPlane, release: Release, namespace: str) -> WebService:
+    """An ImmutableService named web that is not applied yet, with the operator to see to it."""
+    return WebService(control_plane, namespace)
+
+
+def _needs_nodes(item: pytest.Item) -> bool:
+    return "control_plane" in getattr(item, "fixturenames", ())
 
 
 def _say(text: str) -> None:

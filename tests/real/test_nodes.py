@@ -210,7 +210,9 @@ def test_containers_outlive_kubelet_and_containerd(pods: Pods, real: RealNodes) 
     node.start_containerd()
     node.start_kubelet()
     node.wait_ready()
-    assert pods.exec("web", "/web", "get", "http://127.0.0.1:8080/") == "v1\n"
+    # A kubelet that has just started does not know its pods yet.
+    ask = ("web", "/web", "get", "http://127.0.0.1:8080/")
+    pods.until("the kubelet knows the pod", lambda: pods.exec(*ask) == "v1\n")
     assert pods.container("web")["restartCount"] == 0
 
 

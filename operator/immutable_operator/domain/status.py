@@ -6,10 +6,9 @@ Nothing here changes by itself: the same observation gives the same status.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
-from immutable_operator.domain.instance import Instance, Trouble, TroubleKind
+from immutable_operator.domain.instance import Instance, Trouble
 from immutable_operator.domain.ledger import Budget
 from immutable_operator.domain.model import (
     Announcement,
@@ -224,7 +223,7 @@ def _blockers(
         add(refusal.cause, refusal.message, refusal.since, subject)
         if refusal.cause in STALLING:
             stalling.add(refusal.cause)
-    for instance, trouble in _troubles(fleet.current + fleet.ended):
+    for instance, trouble in _troubles(fleet):
         message = f"{instance.name}: {trouble.message}"
         add(trouble.kind, message, now, instance.name)
         if trouble.settled:
@@ -246,11 +245,15 @@ def _holds_back(refusal: Refusal, fleet: Fleet, budget: Budget) -> bool:
             return False
 
 
-def _troubles(instances: Iterable[Instance]) -> list[tuple[Instance, Trouble]]:
-    """Troubles, the settled and then the oldest instance's first, so that the pick is stable."""
-    pairs = [(i, i.trouble) for i in instances if i.trouble and not i.terminating]
+def _troubles(fleet: Fleet) -> list[tuple[Instance, Trouble]]:
+    """Troubles, the settled and then the oldest instance's first, so that the pick is stable.
+
+    That an instance ended is no trouble: it has a successor. That this one ended, too, is.
+    """
+    ended = (i for i in fleet.ended if i.revision == fleet.wanted.id and i.incarnation > 0)
+    pairs = [(i, i.trouble) for i in (*fleet.current, *ended) if i.trouble]
     pairs.sort(key=lambda p: (p[1].kind, not p[1].settled, p[0].born, p[0].name))
-    return [(i, t) for i, t in pairs if t.kind is not TroubleKind.ENDED or t.settled]
+    return pairs
 
 
 def _verdict(

@@ -152,7 +152,8 @@ def _plan_retirements(
     for instance in _by_worth(fleet, unproven)[: ledger.over]:
         retire(instance, f"Scaled: at most {budget.most} may exist")
     if moves.retires:
-        left = len(fleet.stale) - sum(r.name in fleet.why for r in moves.retires)
+        leave = {r.name for r in moves.retires}
+        left = sum(i.name not in leave for i in fleet.stale)
         moves.notes.append(
             f"retire {len(moves.retires)}: {_tally(r.because for r in moves.retires)};"
             f" {left} stale remain"
@@ -201,9 +202,11 @@ def _births(
     names = {i.name for i in known}
     names |= {r.subject for r in view.refusals if r.cause is Cause.NAME_TAKEN}
     last: dict[int, int] = {}
+    paces: dict[int, float] = {}
     for i in known:
         if i.revision == fleet.wanted.id:
             last[i.slot] = max(last.get(i.slot, -1), i.incarnation)
+            paces[i.slot] = max(paces.get(i.slot, 0.0), _earliest_successor(i, policy))
     births: list[Create] = []
 
     def add(slot: int, predecessor: Instance | None, because: str) -> None:
@@ -225,7 +228,7 @@ def _births(
         if predecessor.slot in used or predecessor.name in succeeded:
             continue
         used.add(predecessor.slot)
-        if (at := _earliest_successor(predecessor, policy)) > fleet.now:
+        if (at := paces.get(predecessor.slot, 0.0)) > fleet.now:
             moves.due.append(at)
             count -= 1  # its place is taken: no other slot is a way round the pause
             continue

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
@@ -30,6 +31,7 @@ SLICE = 100  # events parsed before other tasks get their turn
 BUFFER_LIMIT = 64 * 2**20
 SERVER_SECONDS = 290
 SILENCE_SECONDS = 70.0  # bookmarks come every minute; less than that is a dead stream
+GOOD_SECONDS = 5.0  # a stream that lived that long was no failure, news or none
 BACKOFF_BASE, BACKOFF_MOST = 0.2, 30.0
 
 
@@ -96,6 +98,7 @@ class Reflector(Generic[T]):
         self._resumed = resumed
         self._version = 0
         self._failures = 0
+        self._told = 0
         self._relist = True
         self.synced = asyncio.Event()
 
@@ -104,26 +107,28 @@ class Reflector(Generic[T]):
         self._relist = True
 
     async def run(self) -> None:
-        """Mirror for ever. API trouble is retried with full jitter, never raised."""
-        first = True
+        """Mirror for ever. API trouble is retried with full jitter, never raised.
+
+        Whether a stream was a failure depends on what it gave, not on how it ended: one that
+        brought news or lasted is resumed at once, one that ended at once is backed off from.
+        """
         while True:
+            began, told = time.monotonic(), self._told
             try:
-                if not first:
-                    self._resumed(self.resource)
-                first = False
                 await self.step()
-                self._failures = 0
             except Gone:
                 log.info("watch too old, listing again", resource=self.resource)
                 self._relist = True
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
-                self._failures += 1
                 log.warning("watch interrupted", resource=self.resource, error=str(error))
             except msgspec.DecodeError as error:
                 # A line cut in the middle or HTML from a proxy: what was read so far holds.
-                self._failures += 1
                 log.warning("watch unreadable", resource=self.resource, error=str(error))
+            lasted = time.monotonic() - began > GOOD_SECONDS
+            good = lasted or self._told > told
+            self._failures = 0 if good else self._failures + 1
             await asyncio.sleep(self._pause())
+            self._resumed(self.resource)
 
     async def step(self) -> None:
         """List if need be, then watch until the stream ends."""
@@ -214,6 +219,7 @@ class Reflector(Generic[T]):
         else:
             self._sink.upsert(self._decode(event.object), version)
         self._version = version
+        self._told += 1
 
     def _error(self, raw: msgspec.Raw) -> ApiError:
         body = bytes(raw)

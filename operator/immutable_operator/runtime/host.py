@@ -25,6 +25,7 @@ from immutable_operator.kube.store import Owners
 __all__ = ["run_kopf", "sweep"]
 
 LOGIN_SECONDS = 600
+IDENTITY: Any = "immutable-operator"  # never shown: peering is off
 PAGE = 500
 
 
@@ -91,6 +92,8 @@ async def run_kopf(
         settings=_settings(),
         clusterwide=True,
         standalone=True,
+        # Else kopf asks for the user's name, and an arbitrary uid in a container has none.
+        identity=IDENTITY,
         ready_flag=ready,
         stop_flag=stop,
     )

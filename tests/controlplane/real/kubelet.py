@@ -15,10 +15,8 @@ from tests.controlplane.kubeconfig import certificate_user, write_kubeconfig
 from tests.controlplane.real.blocks import API_ADDRESS
 from tests.controlplane.real.containerd import SOCKET
 
-__all__ = ["HEALTH_URL", "KERNEL_SETTINGS", "command", "write_configuration"]
+__all__ = ["KERNEL_SETTINGS", "command", "write_configuration"]
 
-HEALTH_PORT = 10248
-HEALTH_URL = f"http://127.0.0.1:{HEALTH_PORT}/healthz"
 # Nobody listens there and there is no route to it: a lookup fails at once, where a pod
 # without any server would give a warning event each.
 DNS_ADDRESS = "10.96.0.10"
@@ -72,7 +70,6 @@ def _configuration(cgroup: str, ca: Path) -> dict[str, Any]:
         },
         "authorization": {"mode": "Webhook"},
         "containerRuntimeEndpoint": f"unix://{SOCKET}",
-        "healthzPort": HEALTH_PORT,
         "clusterDNS": [DNS_ADDRESS],
         "clusterDomain": "cluster.local",
         "resolvConf": "",

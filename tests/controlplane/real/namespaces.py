@@ -6,9 +6,10 @@ ends with it, with every mount, network interface and process inside.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +64,8 @@ class Namespaces:
         process, outer = spawn(
             component, self.command(*command), folder=folder, ports=(), tied=tied
         )
-        return process, _only_child(process, outer, component)
+        with _killed_on_error(process):
+            return process, _only_child(process, outer, component)
 
 
 def hold_network(
@@ -74,7 +76,8 @@ def hold_network(
         component, ["unshare", "--net", "sleep", "infinity"], folder=folder, ports=(), tied=tied
     )
     ours = Path("/proc/self/ns/net").readlink()
-    _await(component, process, lambda: Path(f"/proc/{child.pid}/ns/net").readlink() != ours)
+    with _killed_on_error(process):
+        _await(component, process, lambda: Path(f"/proc/{child.pid}/ns/net").readlink() != ours)
     return process, child, Namespaces(child.pid, ROUTER_KINDS)
 
 
@@ -89,8 +92,9 @@ def hold_node(
     process, outer = spawn(
         component, [*command, str(INIT), str(node_folder), name], folder=folder, ports=(), tied=tied
     )
-    child = _only_child(process, outer, component)
-    _await(component, process, booted.exists)
+    with _killed_on_error(process):
+        child = _only_child(process, outer, component)
+        _await(component, process, booted.exists)
     return process, child, Namespaces(child.pid, NODE_KINDS)
 
 
@@ -102,13 +106,23 @@ def _only_child(process: subprocess.Popen[bytes], outer: Child, component: str) 
     return Child(component, pid, start_time(pid) or "", ())
 
 
+@contextlib.contextmanager
+def _killed_on_error(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Nobody knows of the process yet who could end it later."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
 def _await(what: str, process: subprocess.Popen[bytes], check: Callable[[], bool]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None:
         if check():
             return
         if time.monotonic() > deadline:
-            process.kill()
             raise NamespaceError(f"{what} did not start within {START_SECONDS:g} s; see its log")
         time.sleep(POLL_SECONDS)
     raise NamespaceError(f"{what} ended with {process.returncode}; see {what}.log")

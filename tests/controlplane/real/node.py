@@ -94,8 +94,8 @@ class RealNode:
         return self._boot_id()
 
     def wait_ready(self) -> None:
-        """Wait until the node is Ready and takes pods."""
-        self._await("kubelet", self.is_ready)
+        """Wait until the node is Ready, takes pods, and answers: Ready alone may be old news."""
+        self._await("kubelet", lambda: self.is_ready() and self._answers())
 
     def is_ready(self) -> bool:
         """Whether the API server has it Ready, without the taints of a node that is not."""
@@ -184,6 +184,13 @@ class RealNode:
             meta = pod["metadata"]
             _delete(api, f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}")
         _delete(api, f"/api/v1/nodes/{self.name}")
+
+    def _answers(self) -> bool:
+        path = f"/api/v1/nodes/{self.name}/proxy/healthz"
+        try:
+            return self._bed.plane.api().text("GET", path) == "ok"
+        except ApiError:
+            return False
 
     def _machine(self, path: str, text: str) -> None:
         """What the node finds under ``/<path>`` instead of this machine's."""

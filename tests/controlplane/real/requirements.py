@@ -42,7 +42,7 @@ def missing() -> str | None:
     tools = [name for name in TOOLS if shutil.which(name) is None]
     tools += [f"{CNI_PLUGINS / name}" for name in PLUGINS if not (CNI_PLUGINS / name).exists()]
     if tools:
-        return f"real nodes need {', '.join(tools)}; run {PACKAGES}"
+        return f"not in PATH, and real nodes need it: {', '.join(tools)}; run {PACKAGES}"
     return _probe()
 
 

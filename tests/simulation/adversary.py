@@ -1,0 +1,148 @@
+"""Everything that may go wrong, at random, from one seed: what a run under attack is made of.
+
+Each seed picks a few kinds of trouble (a run with all kinds at once is in trouble all the time
+and shows little), plays them for a while, and then stops: from there on the service has to
+come to rest by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from immutable_operator.domain.model import Spec
+from immutable_operator.domain.revision import instance_name
+from tests.simulation.simulation import Simulation
+from tests.unit.given import REVISIONS, SERVICE, UID
+
+__all__ = ["Adversary", "begun"]
+
+GOOD = "AB"
+LIMITS: list[tuple[int | str, int | str]] = [
+    (1, 0),
+    (0, 1),
+    (1, 1),
+    ("25%", 0),
+    ("25%", "25%"),
+    (2, 0),
+    (0, "50%"),
+    ("100%", "100%"),
+    (3, 2),
+]
+
+
+class Adversary:
+    """Attacks one simulation with the troubles that its seed picked."""
+
+    def __init__(self, run: Simulation) -> None:
+        self.run, self.rng = run, run.rng
+        self.cluster = run.cluster
+        kinds: list[Callable[[], None]] = [
+            self.change_image,
+            self.break_image,
+            self.scale,
+            self.change_budget,
+            self.suspend,
+            self.refuse,
+            self.delete,
+            self.lose,
+            self.end,
+            self.unready,
+            self.quota,
+            self.disruption_budget,
+            self.stranger,
+            self.restart,
+        ]
+        self.kinds = self.rng.sample(kinds, self.rng.randint(2, 6))
+        run.crash_chance = self.rng.choice([0.0, 0.0, 0.1])
+
+    def attack(self, times: int) -> None:
+        """Trouble after trouble, close together or far apart."""
+        for _ in range(times):
+            self.rng.choice(self.kinds)()
+            self.run.run(self.rng.choice([0.0, 0.3, 1.0, 4.0, 15.0, 90.0]))
+
+    def stop(self) -> None:
+        """No more trouble: a spec that works, room for it, and an operator that lives."""
+        self.run.crash_chance = 0.0
+        self.cluster.quota = self.cluster.min_available = None
+        self.run.apply(self.rng.choice(GOOD), suspend=False)
+
+    # What the user does.
+
+    def change_image(self) -> None:
+        self.run.apply(self.rng.choice(GOOD))
+
+    def break_image(self) -> None:
+        self.run.apply(self.rng.choice("CDEF"))
+
+    def scale(self) -> None:
+        self.run.apply(replicas=self.rng.choice([0, 1, 2, 3, 5, 8, None]))
+
+    def change_budget(self) -> None:
+        surge, unavailable = self.rng.choice(LIMITS)
+        self.run.apply(max_surge=surge, max_unavailable=unavailable)
+
+    def suspend(self) -> None:
+        spec = self.cluster.spec
+        self.run.apply(suspend=not (spec and spec.suspend))
+
+    def refuse(self) -> None:
+        kept = self.cluster.spec
+        self.run.refuse()
+        self.run.run(self.rng.choice([0.0, 5.0]))
+        self.cluster.spec = kept
+        self.run.apply()
+
+    # What befalls pods.
+
+    def delete(self) -> None:
+        self._any_pod(self.cluster.delete)
+
+    def lose(self) -> None:
+        self._any_pod(self.cluster.lose)
+
+    def end(self) -> None:
+        self._any_pod(self.cluster.end)
+
+    def unready(self) -> None:
+        seconds = self.rng.choice([1.0, 20.0])
+        self._any_pod(lambda name: self.cluster.unready(name, seconds))
+
+    # What the cluster forbids.
+
+    def quota(self) -> None:
+        self.cluster.quota = self.rng.choice([0, 2, 4, None])
+
+    def disruption_budget(self) -> None:
+        self.cluster.min_available = self.rng.choice([1, 2, 3, 9, None])
+
+    def stranger(self) -> None:
+        revision = REVISIONS[self.rng.choice(GOOD)].id
+        slot = self.rng.randint(0, 4)
+        name = instance_name(SERVICE, UID, revision, slot, self.rng.randint(0, 1))
+        if name not in self.cluster.pods:
+            self.cluster.strangers.add(name)
+
+    def restart(self) -> None:
+        self.run.operator.restart()
+
+    def _any_pod(self, what: Callable[[str], None]) -> None:
+        if self.cluster.pods:
+            what(self.rng.choice(sorted(self.cluster.pods)))
+
+
+def begun(seed: int) -> Simulation:
+    """A run with a service of some size and budget, at work on its first revision."""
+    run = Simulation(seed, wild=True)
+    surge, unavailable = run.rng.choice(LIMITS)
+    run.cluster.spec = Spec(
+        {},
+        replicas=run.rng.choice([1, 2, 3, 4, 6]),
+        max_surge=surge,
+        max_unavailable=unavailable,
+        min_ready_seconds=run.rng.choice([0, 0, 7]),
+        progress_deadline_seconds=60,
+        history_limit=run.rng.choice([1, 10]),
+    )
+    run.apply("A")
+    return run

@@ -1,0 +1,284 @@
+"""Golden sequences: what a user would see, from the apply to the end. See story.py.
+
+Regenerate with ``UPDATE_GOLDEN=1 pytest tests/simulation/test_stories.py`` and read the diff.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from immutable_operator.domain.revision import instance_name
+from tests.simulation.story import GOLDEN, Story
+from tests.simulation.toy_cluster import BEHAVIOURS
+from tests.unit.given import REVISIONS, SERVICE, UID
+
+WORKS = BEHAVIOURS["A"]
+HANGS = replace(WORKS, about="never becomes ready", ready_after=None)
+
+
+def _begun(title: str, said: str = "3 wanted, maxSurge 1", **fields: object) -> Story:
+    """A story that begins with the service ``web`` of revision 1, all well after a minute."""
+    story = Story(title)
+    defaults: dict[str, object] = {"replicas": 3, "max_surge": 1, "max_unavailable": 0}
+    story.user(f"applies web: {said}", "A", **(defaults | fields))
+    story.run(60)
+    return story
+
+
+def rolling_3_surge_1() -> Story:
+    story = _begun("Rolling, 3 surge 1")
+    story.user("changes the image", "B")
+    story.run()
+    # Records, births of both revisions, retirements: and no write more.
+    assert story.cluster.writes == 2 + 3 + 3 + 3
+    return story
+
+
+def min_ready_seconds() -> Story:
+    story = _begun(
+        "minReadySeconds", "2 wanted, minReadySeconds 10", replicas=2, min_ready_seconds=10
+    )
+    story.user("changes the image", "B")
+    story.run()
+    return story
+
+
+def rolling_20() -> Story:
+    said = "20 wanted, maxSurge 25%"
+    story = _begun("Rolling, surge 25% of 20", said, replicas=20, max_surge="25%")
+    story.user("changes the image", "B")
+    story.run()
+    assert story.cluster.writes == 2 + 20 + 20 + 20
+    return story
+
+
+def unavailable_first() -> Story:
+    said = "3 wanted, maxSurge 0, maxUnavailable 1"
+    story = _begun("Unavailable first", said, max_surge=0, max_unavailable=1)
+    story.user("changes the image", "B")
+    story.run()
+    return story
+
+
+def surge_and_unavailable() -> Story:
+    said = "6 wanted, maxSurge 2, maxUnavailable 2"
+    story = _begun("Surge and unavailable", said, replicas=6, max_surge=2, max_unavailable=2)
+    story.user("changes the image", "B")
+    story.run()
+    return story
+
+
+def broken_revision_then_fixed() -> Story:
+    story = _begun("Broken revision, then fixed")
+    story.user("changes the image to one that cannot be pulled", "D")
+    story.run(60)
+    story.user("mends the image", "B")
+    story.run()
+    return story
+
+
+def crash_loop_stalls() -> Story:
+    story = _begun("Crash loop stalls")
+    story.user("changes the image to one that crashes", "C")
+    story.run()
+    return story
+
+
+def hanging_revision_stalls_at_its_deadline() -> Story:
+    said = "3 wanted, maxSurge 1, progressDeadlineSeconds 60"
+    title = "Hanging revision stalls at its deadline"
+    story = _begun(title, said, progress_deadline_seconds=60)
+    story.cluster.behaviours["B"] = HANGS
+    story.user("changes the image to one that never becomes ready", "B")
+    story.run(100)
+    story.user("rolls back", "A")
+    story.run()
+    return story
+
+
+def scale_mid_rollout() -> Story:
+    story = _begun("Scale mid-rollout", "4 wanted, maxSurge 1", replicas=4)
+    story.user("changes the image", "B")
+    story.run(8)
+    story.user("scales to 6", replicas=6)
+    story.run(8)
+    story.user("scales to 2", replicas=2)
+    story.run()
+    return story
+
+
+def quick_succession() -> Story:
+    story = _begun("Quick succession")
+    story.cluster.behaviours["C"] = WORKS
+    story.user("changes the image", "B")
+    story.run(3)
+    story.user("changes it again before that is ready", "C")
+    story.run()
+    return story
+
+
+def there_and_back_again() -> Story:
+    story = _begun("There and back again")
+    story.user("changes the image", "B")
+    story.run(8)
+    story.user("changes it back", "A")
+    story.run()
+    return story
+
+
+def quota_then_release() -> Story:
+    story = _begun("Quota, then release")
+    story.say("user", "sets a quota of 3 pods")
+    story.cluster.quota = 3
+    story.user("changes the image", "B")
+    story.run(60)
+    story.say("user", "raises the quota to 10 pods")
+    story.cluster.quota = 10
+    story.run()
+    return story
+
+
+def pdb_blocks_then_releases() -> Story:
+    story = _begun("PDB blocks, then releases")
+    story.say("user", "creates a PodDisruptionBudget: minAvailable 4")
+    story.cluster.min_available = 4
+    story.user("changes the image", "B")
+    story.run(45)
+    story.say("user", "lowers it: minAvailable 3")
+    story.cluster.min_available = 3
+    story.run()
+    return story
+
+
+def suspend_and_resume() -> Story:
+    story = _begun("Suspend and resume")
+    story.user("changes the image", "B")
+    story.run(7)
+    story.user("suspends", suspend=True)
+    story.run(20)
+    story.cluster.lose(instance_name(SERVICE, UID, REVISIONS["A"].id, 2, 0))
+    story.run(10)
+    story.user("changes the image back, still suspended", "A")
+    story.run(10)
+    story.user("resumes", suspend=False)
+    story.run()
+    return story
+
+
+def refused_template_then_mended() -> Story:
+    story = _begun("Refused template, then mended")
+    story.user("changes the image to one that a policy forbids", "F")
+    story.run(30)
+    story.user("mends it", "B")
+    story.run()
+    return story
+
+
+def refused_spec() -> Story:
+    story = _begun("Refused spec")
+    story.user("changes the image", "B")
+    story.run(7)
+    story.say("user", "applies a spec that the operator refuses")
+    wanted = story.cluster.spec
+    story.refuse()
+    story.run(1000)
+    story.cluster.spec = wanted
+    story.user("mends the spec")
+    story.run()
+    return story
+
+
+def lost_deleted_and_ended_pods() -> Story:
+    story = _begun("Lost, deleted and ended pods")
+    names = sorted(story.cluster.pods, key=lambda n: story.cluster.pods[n].slot)
+    story.cluster.lose(names[0])
+    story.run(20)
+    story.cluster.delete(names[1])
+    story.run(20)
+    story.cluster.end(names[2])
+    story.run()
+    return story
+
+
+def node_that_turns_pods_away() -> Story:
+    said = "2 wanted, progressDeadlineSeconds 60"
+    title = "Node that turns pods away"
+    story = _begun(title, said, replicas=2, progress_deadline_seconds=60)
+    story.cluster.behaviours["A"] = BEHAVIOURS["E"]
+    (name,) = (n for n, pod in story.cluster.pods.items() if pod.slot == 1)
+    story.cluster.end(name)
+    story.run(100)
+    story.say("cluster", "the node lets pods in again")
+    story.cluster.behaviours["A"] = WORKS
+    story.run()
+    return story
+
+
+def name_of_a_stranger() -> Story:
+    story = Story("Name of a stranger")
+    story.say("user", "has a pod of his own under a name that the operator would give")
+    story.cluster.strangers.add(instance_name(SERVICE, UID, REVISIONS["A"].id, 1, 0))
+    story.user("applies web: 3 wanted", "A", replicas=3)
+    story.run()
+    story.user("changes the image", "B")
+    story.run()
+    return story
+
+
+def scaled_to_zero_and_back() -> Story:
+    story = _begun("Scaled to zero and back", "2 wanted", replicas=2)
+    story.user("scales to 0", replicas=0)
+    story.run(30)
+    story.user("changes the image", "B")
+    story.run(30)
+    story.user("scales to 2", replicas=2)
+    story.run()
+    return story
+
+
+def operator_restarts_mid_rollout() -> Story:
+    story = _begun("Operator restarts mid-rollout")
+    story.user("changes the image", "B")
+    story.run(7)
+    story.say("operator", "restarts, and remembers nothing")
+    story.operator.restart()
+    story.run()
+    assert story.cluster.writes == 2 + 3 + 3 + 3
+    return story
+
+
+STORIES: list[Callable[[], Story]] = [
+    rolling_3_surge_1,
+    min_ready_seconds,
+    rolling_20,
+    unavailable_first,
+    surge_and_unavailable,
+    broken_revision_then_fixed,
+    crash_loop_stalls,
+    hanging_revision_stalls_at_its_deadline,
+    scale_mid_rollout,
+    quick_succession,
+    there_and_back_again,
+    quota_then_release,
+    pdb_blocks_then_releases,
+    suspend_and_resume,
+    refused_template_then_mended,
+    refused_spec,
+    lost_deleted_and_ended_pods,
+    node_that_turns_pods_away,
+    name_of_a_stranger,
+    scaled_to_zero_and_back,
+    operator_restarts_mid_rollout,
+]
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda s: s.__name__)
+def test_the_story_is_as_it_was_told(story: Callable[[], Story]) -> None:
+    story().end()
+
+
+def test_every_golden_file_belongs_to_a_story() -> None:
+    assert len(list(GOLDEN.glob("*"))) == len(STORIES)

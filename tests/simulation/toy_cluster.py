@@ -1,0 +1,276 @@
+"""A toy cluster: one service, its pods and what befalls them, on a clock that is set by hand.
+
+It knows what the planner has to live with: pods that take time to become ready, that crash,
+that cannot pull, that end; evictions that take time and that a PodDisruptionBudget forbids; a
+quota; names that a stranger has. What the operator sees may lag behind what is.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from immutable_operator.domain.instance import Instance, Trouble, TroubleKind
+from immutable_operator.domain.model import Create, CreateRevision, DeleteRevision, Retire, Spec
+from immutable_operator.domain.revision import Revision, revision_name
+from immutable_operator.kube.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    TooManyRequests,
+)
+from tests.unit.given import NOW, REVISIONS, SERVICE
+
+__all__ = ["BEHAVIOURS", "START", "Behaviour", "ToyCluster"]
+
+START = NOW
+GRACE = 2.0
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What becomes of the pods of one template; times are seconds after birth."""
+
+    about: str
+    ready_after: float | None = 5.0
+    trouble: Trouble | None = None
+    trouble_after: float = 2.0
+    settled_after: float = 30.0
+    ends_after: float | None = None
+    refused: str = ""
+
+
+CRASHES = Trouble(TroubleKind.CRASH_LOOP, "container web keeps exiting with code 1 (Error)")
+UNPULLABLE = Trouble(TroubleKind.IMAGE_PULL, "container web: image web cannot be pulled")
+BEHAVIOURS = {
+    "A": Behaviour("works"),
+    "B": Behaviour("works"),
+    "C": Behaviour("crashes", ready_after=None, trouble=CRASHES),
+    "D": Behaviour("cannot be pulled", ready_after=None, trouble=UNPULLABLE, settled_after=12),
+    "E": Behaviour("ends at once", ready_after=None, ends_after=1),
+    "F": Behaviour("is refused", refused="spec.containers[0].image: a policy forbids it"),
+}
+
+
+class ToyCluster:
+    """What is (``pods``) and what a watcher has seen of it (``seen``).
+
+    ``tell`` is called with a verb and a pod's name for what happens without the operator;
+    ``lag`` gives the seconds until the watcher sees such a thing.
+    """
+
+    def __init__(
+        self,
+        rng: random.Random,
+        tell: Callable[[str, str], None],
+        lag: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self.now = START
+        self.rng, self.tell, self.lag = rng, tell, lag
+        self.spec: Spec | None = None
+        self.generation = 0
+        self.pods: dict[str, Instance] = {}
+        self.seen: dict[str, Instance] = {}
+        self.revisions: dict[str, Revision] = {}
+        self.strangers: set[str] = set()
+        self.quota: int | None = None
+        self.min_available: int | None = None
+        self.behaviours = dict(BEHAVIOURS)
+        self.writes = 0
+        self._versions: dict[str, int] = {}
+        self._seen_versions: dict[str, int] = {}
+        self._count = itertools.count(1)
+        self._events: list[tuple[float, float, int, Callable[[], None]]] = []
+
+    # Time: what is to happen, and making it happen.
+
+    def after(self, seconds: float, what: Callable[[], None]) -> None:
+        """Let ``what`` happen; things of one moment happen in an order of the seed's choice."""
+        entry = (self.now + seconds, self.rng.random(), next(self._count), what)
+        heapq.heappush(self._events, entry)
+
+    @property
+    def next_event(self) -> float | None:
+        return self._events[0][0] if self._events else None
+
+    def happen(self, most: int = 1000) -> None:
+        """Let at most ``most`` of the things happen whose time has come."""
+        while self._events and self._events[0][0] <= self.now and most > 0:
+            heapq.heappop(self._events)[3]()
+            most -= 1
+
+    # The API as the operator uses it. What it writes, it has seen.
+
+    def create(self, birth: Create) -> None:
+        self.writes += 1
+        behaviour = self._behaviour(birth.revision)
+        if behaviour.refused:
+            raise Invalid(422, "Invalid", f'Pod "{birth.name}" is invalid: {behaviour.refused}')
+        if birth.name in self.strangers or birth.name in self.pods:
+            raise Conflict(409, "AlreadyExists", f'pods "{birth.name}" already exists')
+        counted = sum(not pod.ended for pod in self.pods.values())
+        if self.quota is not None and counted >= self.quota:
+            text = f"exceeded quota: pods, requested: pods=1, used: pods={counted},"
+            text = f'pods "{birth.name}" is forbidden: {text} limited: pods={self.quota}'
+            raise Forbidden(403, "Forbidden", text)
+        pod = Instance(
+            name=birth.name,
+            uid=f"uid-{next(self._count)}",
+            revision=birth.revision,
+            slot=birth.slot,
+            incarnation=birth.incarnation,
+            born=self.now,
+            replaces=birth.replaces,
+            node=f"n{birth.slot % 3}",
+        )
+        self._put(pod, at_once=True)
+        self._live(pod, behaviour)
+
+    def evict(self, retirement: Retire) -> None:
+        self.writes += 1
+        pod = self.pods.get(retirement.name)
+        if pod is None:
+            raise NotFound(404, "NotFound", f'pods "{retirement.name}" not found')
+        if pod.uid != retirement.uid:
+            raise Conflict(409, "Conflict", "the uid in the precondition is not that of the pod")
+        healthy = sum(p.ready_since is not None and p.active for p in self.pods.values())
+        ready = pod.ready_since is not None
+        if self.min_available is not None and not pod.ended:
+            if healthy - ready < self.min_available:
+                needs = f"needs {self.min_available} healthy pods and has {healthy} currently"
+                text = f"The disruption budget {SERVICE} {needs}"
+                raise TooManyRequests(429, "TooManyRequests", text)
+        self._leave(pod, at_once=True)
+
+    def record(self, record: CreateRevision) -> None:
+        self.writes += 1
+        assert record.id not in self.revisions
+        known = [revision.number for revision in self.revisions.values()]
+        assert record.number > max(known, default=0)
+        name = revision_name(SERVICE, record.id)
+        made = Revision(record.id, record.number, record.hash, name, f"uid-{record.number}")
+        self.revisions[record.id] = made
+
+    def forget(self, record: DeleteRevision) -> None:
+        self.writes += 1
+        gone = [r.id for r in self.revisions.values() if r.uid == record.uid]
+        for id_ in gone:
+            del self.revisions[id_]
+
+    # What befalls pods without the operator.
+
+    def delete(self, name: str) -> None:
+        """Somebody deletes a pod."""
+        if name in self.pods and not self.pods[name].terminating:
+            self.tell("deleted by hand", name)
+            self._leave(self.pods[name])
+
+    def lose(self, name: str) -> None:
+        """A pod is gone at once, as when its node is."""
+        if name in self.pods:
+            self.tell("lost", name)
+            self._put(None, name=name)
+
+    def end(self, name: str) -> None:
+        """A pod ends for good: evicted by its node, or turned away by it."""
+        pod = self.pods.get(name)
+        if pod is not None and not pod.ended:
+            self.tell("ended", name)
+            over = Trouble(TroubleKind.ENDED, "it ended (Failed)")
+            self._put(replace(pod, ended=True, ready_since=None, trouble=over))
+
+    def unready(self, name: str, seconds: float | None) -> None:
+        """A pod is not ready for a while, or for ever."""
+        pod = self.pods.get(name)
+        if pod is not None and pod.ready_since is not None and pod.active:
+            self.tell("not ready any more", name)
+            self._put(replace(pod, ready_since=None))
+            if seconds is not None:
+                self.after(seconds, lambda: self._become_ready(pod.uid, name))
+
+    def live(self, pods: list[Instance]) -> None:
+        """Begin with these pods instead of none, each with the life of its template."""
+        for pod in pods:
+            self._put(pod, at_once=True)
+            if pod.terminating:
+                self.after(GRACE, lambda pod=pod: self._go(pod.uid, pod.name))  # type: ignore[misc]
+            elif not pod.ended:
+                self._live(pod, self._behaviour(pod.revision))
+
+    # Inside.
+
+    def _behaviour(self, revision: str) -> Behaviour:
+        letters = [letter for letter, known in REVISIONS.items() if known.id == revision]
+        return self.behaviours[letters[0]] if letters else Behaviour("unknown", ready_after=None)
+
+    def _live(self, pod: Instance, behaviour: Behaviour) -> None:
+        uid, name = pod.uid, pod.name
+        if behaviour.ready_after is not None and pod.ready_since is None:
+            self.after(behaviour.ready_after, lambda: self._become_ready(uid, name))
+        if behaviour.trouble is not None:
+            settled = replace(behaviour.trouble, settled=True)
+            self.after(
+                behaviour.trouble_after, lambda: self._get_into(uid, name, behaviour.trouble)
+            )
+            self.after(behaviour.settled_after, lambda: self._get_into(uid, name, settled))
+        if behaviour.ends_after is not None:
+            self.after(behaviour.ends_after, lambda: self._end_if(uid, name))
+
+    def _same(self, uid: str, name: str) -> Instance | None:
+        pod = self.pods.get(name)
+        return pod if pod is not None and pod.uid == uid and pod.active else None
+
+    def _become_ready(self, uid: str, name: str) -> None:
+        if pod := self._same(uid, name):
+            self.tell("ready", name)
+            self._put(replace(pod, ready_since=self.now, trouble=None))
+
+    def _get_into(self, uid: str, name: str, trouble: Trouble | None) -> None:
+        if pod := self._same(uid, name):
+            again = " again and again" if trouble and trouble.settled else ""
+            self.tell(f"in trouble{again}: {trouble.kind if trouble else ''}", name)
+            self._put(replace(pod, trouble=trouble))
+
+    def _end_if(self, uid: str, name: str) -> None:
+        if self._same(uid, name):
+            self.end(name)
+
+    def _leave(self, pod: Instance, *, at_once: bool = False) -> None:
+        self._put(replace(pod, terminating=True), at_once=at_once)
+        self.after(GRACE, lambda: self._go(pod.uid, pod.name))
+
+    def _go(self, uid: str, name: str) -> None:
+        pod = self.pods.get(name)
+        if pod is not None and pod.uid == uid:
+            self.tell("gone", name)
+            self._put(None, name=name)
+
+    def _put(self, pod: Instance | None, *, name: str = "", at_once: bool = False) -> None:
+        """Change what is, and let the watcher see it, in order, but perhaps later."""
+        name = pod.name if pod else name
+        if pod:
+            self.pods[name] = pod
+        else:
+            del self.pods[name]
+        version = self._versions[name] = next(self._count)
+
+        def deliver() -> None:
+            if version < self._seen_versions.get(name, 0):
+                return
+            self._seen_versions[name] = version
+            if pod:
+                self.seen[name] = pod
+            else:
+                self.seen.pop(name, None)
+
+        lag = 0.0 if at_once else self.lag()
+        if lag:
+            self.after(lag, deliver)
+        else:
+            deliver()
+
+

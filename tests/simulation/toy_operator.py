@@ -1,0 +1,192 @@
+"""The control loop in small: the real planner and the real memory around it, on the toy cluster.
+
+Every plan is held against the rules of safety (`tests.unit.rules`) before it is carried out,
+and what is in the cluster is counted again after it was.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from immutable_operator.domain.model import (
+    Action,
+    Announcement,
+    Cause,
+    Create,
+    CreateRevision,
+    DeleteRevision,
+    Move,
+    Plan,
+    Retire,
+    Status,
+    View,
+)
+from immutable_operator.domain.planner import plan
+from immutable_operator.domain.status import same_but_for_counts
+from immutable_operator.kube.errors import ApiError, Conflict, NotFound
+from immutable_operator.kube.services import ServiceRecord, status_body
+from immutable_operator.runtime.loop import _Desk as Desk
+from tests.simulation.toy_cluster import ToyCluster
+from tests.unit.given import SERVICE, UID
+from tests.unit.rules import Case, check
+
+__all__ = ["Crash", "ToyOperator"]
+
+
+class Crash(Exception):
+    """The operator dies here."""
+
+
+class ToyOperator:
+    """One replica that leads.
+
+    ``crash`` is asked before and after each write and may raise `Crash`; ``order`` gives the
+    order in which a plan's retirements and births are written.
+    """
+
+    def __init__(
+        self,
+        cluster: ToyCluster,
+        *,
+        crash: Callable[[], None] = lambda: None,
+        order: random.Random | None = None,
+    ) -> None:
+        self.cluster = cluster
+        self.crash, self.order = crash, order
+        self.stored: Mapping[str, Any] = {}
+        self.desk = Desk()
+        self.due: float | None = None
+        self.told: list[Announcement] = []
+        self._keys: set[tuple[str, str]] = set()
+        self._leaving: set[str] = set()
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew with nothing but what is in the cluster."""
+        self.desk = Desk()
+        self._leaving.clear()
+        self.due = self.cluster.now
+
+    @property
+    def waits(self) -> bool:
+        """Whether the view does not show yet that a pod is gone which the operator knows of."""
+        self._leaving = {
+            uid
+            for uid in self._leaving
+            if any(pod.uid == uid and not pod.terminating for pod in self.cluster.seen.values())
+        }
+        return bool(self._leaving)
+
+    @property
+    def status(self) -> Status:
+        """What was planned last, or what is stored."""
+        return self.desk.planned or self._record().status
+
+    def turn(self) -> Plan:
+        """Look, plan, act, tell, write the status."""
+        given = self.view()
+        decided = plan(given, self.cluster.now)
+        check(Case(given, decided, self.cluster.now))
+        self._act(given, decided)
+        self._tell(decided)
+        self._store(decided)
+        self.due = decided.due
+        return decided
+
+    def view(self) -> View:
+        """The service as this replica sees it."""
+        cluster, desk = self.cluster, self.desk
+        instances = tuple(cluster.seen.values())
+        desk.refusals.forget_subjects({i.name for i in instances})
+        return View(
+            name=SERVICE,
+            namespace="shop",
+            uid=UID,
+            generation=cluster.generation,
+            spec=cluster.spec,
+            invalid=None if cluster.spec else "spec.replicas: no",
+            author="kubectl",
+            instances=instances,
+            departed=desk.departed(instances),
+            revisions=tuple(cluster.revisions.values()),
+            refusals=desk.refusals.all(),
+            prior=self.status,
+        )
+
+    def _act(self, given: View, decided: Plan) -> None:
+        """Births one after the other until one is refused, the other moves beside them."""
+        actions = list(decided.actions)
+        if self.order:
+            self.order.shuffle(actions)
+        active = self._active()
+        refused = False
+        for action in actions:
+            if isinstance(action, Create) and refused:
+                continue
+            self.crash()
+            done = self._write(action)
+            self.crash()
+            refused = refused or (isinstance(action, Create) and not done)
+        if any(isinstance(action, Create) for action in actions):
+            most = Case(given, decided, self.cluster.now).budget.most
+            assert self._active() <= max(most, active)
+
+    def _active(self) -> int:
+        return sum(pod.active for pod in self.cluster.pods.values())
+
+    def _write(self, action: Action) -> bool:
+        cluster, refusals = self.cluster, self.desk.refusals
+        match action:
+            case Create():
+                move, subject, revision = Move.CREATE, action.name, action.revision
+                write: Callable[[], None] = lambda: cluster.create(action)  # noqa: E731
+            case Retire():
+                move, subject, revision = Move.RETIRE, action.name, ""
+                write = lambda: cluster.evict(action)  # noqa: E731
+            case CreateRevision():
+                move, subject, revision = Move.RECORD, action.id, ""
+                write = lambda: cluster.record(action)  # noqa: E731
+            case DeleteRevision():
+                cluster.forget(action)
+                return True
+        try:
+            write()
+        except NotFound:
+            self._leaving |= {action.uid} if isinstance(action, Retire) else set()
+            return True
+        except Conflict as error:
+            if move is Move.RETIRE:
+                return True
+            refusals.note(move, subject, revision, Cause.NAME_TAKEN, error, cluster.now)
+            return False
+        except ApiError as error:
+            refusals.refused(move, subject, revision or None, error, cluster.now)
+            return False
+        refusals.accepted(move, subject)
+        return True
+
+    def _tell(self, decided: Plan) -> None:
+        for announcement in decided.announcements:
+            key = (announcement.reason, announcement.key)
+            if key not in self._keys:
+                self._keys.add(key)
+                self.told.append(announcement)
+
+    def _store(self, decided: Plan) -> None:
+        """Write the status as it goes over the wire; mere counts may wait."""
+        if decided.status is None:
+            return
+        before = self.status
+        assert decided.status.observed_generation >= before.observed_generation
+        self.desk.planned = decided.status
+        if self.order and same_but_for_counts(before, decided.status) and self.order.random() < 0.5:
+            return
+        self.stored = status_body(self._record(), decided.status)["status"]
+
+    def _record(self) -> ServiceRecord:
+        meta = {"name": SERVICE, "namespace": "shop", "uid": UID, "resourceVersion": "1"}
+        return ServiceRecord.of({"metadata": meta, "status": dict(self.stored)})
+
+
