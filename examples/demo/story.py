@@ -125,6 +125,7 @@ def _how_to_go_on(place: Place, screen: Screen, change: str) -> None:
         screen.command(f"  export KUBECONFIG={shlex.quote(kubeconfig)}")
     if shutil.which("kubectl") is None:
         screen.command(f"  alias kubectl={shlex.quote(str(find_kubectl()))}")
+    message = "jsonpath='{.status.conditions[0].message}{\"\\n\"}'"
     first_pod = f"$({kubectl} get pods -o name | head -1)"
     tags = f"sed 's|@sha256.*||' {MANIFEST} | {kubectl} apply -f -"
     broken = f"sed 's|@sha256.*|@sha256:{'0' * 64}|' {MANIFEST} | {kubectl} apply -f -"
@@ -133,11 +134,11 @@ def _how_to_go_on(place: Place, screen: Screen, change: str) -> None:
             f"sed 's|sim/ready-delay.*|sim/fault: image-pull|' {MANIFEST} | {kubectl} apply -f -"
         )
     for what, command in (
-        ("how it is, and every change", f"{kubectl} get isvc -w"),
+        ("how it is, and every change (Ctrl-C ends it)", f"{kubectl} get isvc -w"),
         ("scale it, as anything else", f"{kubectl} scale isvc {SERVICE} --replicas=6"),
         ("delete a pod: it is made anew", f'{kubectl} delete --wait=false "{first_pod}"'),
         ("an image that cannot be pulled: stalled, the others go on", broken),
-        ("what it waits for, in words", f"{kubectl} get isvc {SERVICE} -o wide"),
+        ("what it waits for, in words", f"{kubectl} get isvc {SERVICE} -o {message}"),
         ("the first image again: all replaced", f"{kubectl} apply -f {MANIFEST}"),
         ("the second image again", change),
         ("an image without a digest: refused", tags),

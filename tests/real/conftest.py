@@ -1,7 +1,7 @@
 """Fixtures of the tests that need real nodes: kubelet, containerd, registry; root and Linux.
 
-Every test below this folder that needs the control plane gets the marker ``real``. Where the machine cannot run real nodes
-the tests are skipped with the reason; with REQUIRE_REAL_NODES=1 they fail with it.
+What needs the control plane below this folder gets the marker ``real``. Where the machine
+cannot run real nodes it is skipped with the reason; with REQUIRE_REAL_NODES=1 it fails with it.
 """
 
 from __future__ import annotations

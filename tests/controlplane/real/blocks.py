@@ -47,6 +47,10 @@ class Block:
     def node(self, index: int) -> str:
         return str(self._parts[0][FIRST_NODE + index])
 
+    def mac(self, index: int) -> str:
+        """The hardware address of a node, which it keeps when it boots again."""
+        return f"02:00:00:00:00:{FIRST_NODE + index:02x}"
+
     def pods(self, index: int) -> ipaddress.IPv4Network:
         return self._parts[1 + index]
 

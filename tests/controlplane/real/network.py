@@ -18,6 +18,10 @@ from tests.controlplane.real.namespaces import NamespaceError, Namespaces
 
 __all__ = ["NoBlockFreeError", "connect_node", "link_node", "open_api", "take_block", "unplug_node"]
 
+# A bridge without an address of its own takes that of a port, and another when ports change;
+# a node that boots with another address is not found: for half a minute the others send to
+# the one that they remember.
+ROUTER_MAC = "02:00:00:00:00:fe"
 HOST_TABLE = """
 table ip {name} {{
   chain prerouting {{
@@ -84,7 +88,7 @@ def connect_node(block: Block, router: Namespaces, node: Namespaces, index: int,
     router.run(
         *("ip", "-batch", "-"),
         stdin=f"""
-        link add {link} type veth peer name eth0 netns {node.pid}
+        link add {link} type veth peer name eth0 address {block.mac(index)} netns {node.pid}
         link set {link} master nodes up
         route replace {block.pods(index)} via {block.node(index)}
         """,
@@ -93,6 +97,7 @@ def connect_node(block: Block, router: Namespaces, node: Namespaces, index: int,
         *("ip", "-batch", "-"),
         stdin=f"""
         link set lo up
+        link add pods address {block.mac(index)} type bridge
         addr add {block.node(index)}/24 dev eth0
         link set eth0 up
         route add {block.network} via {block.router}
@@ -124,7 +129,7 @@ def _join(block: Block, router: Namespaces) -> None:
         *("ip", "-batch", "-"),
         stdin=f"""
         link set lo up
-        link add nodes type bridge
+        link add nodes address {ROUTER_MAC} type bridge
         addr add {block.router}/24 dev nodes
         link set nodes up
         link set host master nodes up
