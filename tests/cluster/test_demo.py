@@ -13,7 +13,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,7 +173,8 @@ def test_a_further_run_works_whatever_was_left_and_shows_a_table_on_a_terminal(
 ) -> None:
     # Given a run that was interrupted, a service that is suspended, an operator that was killed.
     process = demo.start()
-    time.sleep(4)
+    assert process.stdout is not None
+    next(line for line in process.stdout if line.startswith("[3/4]"))
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 130, text

@@ -95,11 +95,10 @@ def test_the_web_image_answers_while_it_drains(pods: Pods, real: RealNodes) -> N
     pods.until_ready("web")
     address = pods.address("web")
     with ThreadPoolExecutor() as background:
-        under_way = background.submit(fetch, address, "/wait/5s", 20)
+        under_way = background.submit(fetch, address, "/wait/8s", 20)
         wait_for("the request has arrived", lambda: fetch(address)[0] == 200)
         pods.delete("web")
-        pods.until("web is not Ready", lambda: not pods.is_ready("web"))
-        assert fetch(address, "/readyz")[0] == 503
+        pods.until("web drains", lambda: fetch(address, "/readyz")[0] == 503)
         assert fetch(address) == (200, "v1\n")
         assert under_way.result() == (200, "v1\n")
     pods.until("web is gone", lambda: pods.is_gone("web"))

@@ -298,7 +298,9 @@ DEADLINES: list[tuple[str, list[Look]]] = [
 
 
 @pytest.mark.parametrize(("rule", "looks"), DEADLINES, ids=[d[0] for d in DEADLINES])
-def test_a_rollout_without_progress_is_stalled_at_its_deadline(rule: str, looks: list[Look]) -> None:
+def test_a_rollout_without_progress_is_stalled_at_its_deadline(
+    rule: str, looks: list[Look]
+) -> None:
     status = None
     for seconds, drawn, spec, then in looks:
         given = view(drawn, wanted="B", prior=status or Status(), **spec)
@@ -411,7 +413,9 @@ def test_a_replacement_is_told_when_it_is_finished_and_once() -> None:
     done = replace(going, instances=fleet("B ###"))
     (finished,) = plan(done, NOW + 42).announcements
     a, b = REVISIONS["A"], REVISIONS["B"]
-    assert finished.message == f"revision 2 ({b.id}) replaced revision 1 ({a.id}): 3 instances in 42 s"
+    assert (
+        finished.message == f"revision 2 ({b.id}) replaced revision 1 ({a.id}): 3 instances in 42 s"
+    )
     assert (finished.reason, finished.warning) == ("ReplacementFinished", False)
     assert told(seen(done, NOW + 42), NOW + 43) == []
 

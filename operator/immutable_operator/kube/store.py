@@ -140,12 +140,22 @@ class Owners(Generic[O]):
         if self._by_uid.pop(uid, None) is not None:
             self._changed(uid)
 
-    def sweep(self, owners: Iterable[O], version: int) -> None:
-        """Take in a whole list as of ``version``; what it lacks, and is no newer, is gone."""
-        listed = set()
+    def sweep(self, owners: Iterable[O], version: int) -> int:
+        """Take in a whole list as of ``version``; what it lacks, and is no newer, is gone.
+
+        Returns how many were unknown, out of date or gone: what the watch had not told (yet).
+        """
+        listed, corrected = set(), 0
         for owner in owners:
             listed.add(owner.uid)
+            known = self._by_uid.get(owner.uid)
+            fresh = known is None or (
+                known.version < owner.version and owner.content != known.content
+            )
+            corrected += fresh and owner.uid not in self._deleted
             self.upsert(owner)
         for known in list(self._by_uid.values()):
             if known.uid not in listed and known.version <= version:
                 self.remove(known.uid)
+                corrected += 1
+        return corrected

@@ -101,13 +101,15 @@ async def run_kopf(
 
 def connection(configuration: Configuration) -> kopf.ConnectionInfo:
     """The same connection and login as our own client's, for kopf; asked anew in ten minutes."""
+    # In a pod the loader writes "bearer <token>", from a kubeconfig "Bearer <token>".
     key: str = configuration.api_key.get("BearerToken", "")
+    token = key.rpartition(" ")[2].strip()
     return kopf.ConnectionInfo(
         server=configuration.host,
         ca_path=configuration.ssl_ca_cert,
         insecure=not configuration.verify_ssl,
-        scheme="Bearer" if key else None,
-        token=key.removeprefix("Bearer ") or None,
+        scheme="Bearer" if token else None,
+        token=token or None,
         certificate_path=configuration.cert_file,
         private_key_path=configuration.key_file,
         expiration=datetime.now(UTC) + timedelta(seconds=LOGIN_SECONDS),
@@ -137,8 +139,8 @@ async def sweep(
     client: KubeClient,
     services: Owners[ServiceRecord],
     decode: Callable[[bytes], Any] = msgspec.json.decode,
-) -> None:
-    """List all services once and make the store equal to the list."""
+) -> int:
+    """List all services once and make the store equal to the list; how many it lacked."""
     records: list[ServiceRecord] = []
     token, version = "", 0
     while True:
@@ -150,7 +152,7 @@ async def sweep(
         if not token:
             break
         await asyncio.sleep(0)
-    services.sweep(records, version)
+    return services.sweep(records, version)
 
 
 def _items(page: dict[str, Any]) -> Collection[dict[str, Any]]:

@@ -42,6 +42,11 @@ class Metrics:
             ["resource"],
             registry=self.registry,
         )
+        self.corrections = Counter(
+            "immutable_sweep_corrections",
+            "Services that a sweep found and the watch had not told of",
+            registry=self.registry,
+        )
         self.barrier_timeouts = Counter(
             "immutable_barrier_timeouts",
             "Own writes that the watch did not show in time",

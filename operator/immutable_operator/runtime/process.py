@@ -167,7 +167,10 @@ class Operator:
         pauses = iter([SECOND_SWEEP_SECONDS])
         while True:
             try:
-                await sweep(self._client, self._services)
+                corrected = await sweep(self._client, self._services)
+                if corrected and self._swept.is_set():
+                    self._metrics.corrections.inc(corrected)
+                    log.warning("kopf's watch had not told of all services", services=corrected)
                 self._swept.set()
                 pause = next(pauses, SWEEP_SECONDS)
             except ApiError as error:

@@ -23,8 +23,8 @@ __all__ = ["ARCHITECTURES", "Images", "this_architecture"]
 ARCHITECTURES = ("amd64", "arm64")
 # By repository and tag: how the program is started. Port 8080; / answers the version.
 COMMANDS: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("web", "v1"): ("/web", "serve", "-version=v1"),
-    ("web", "v2"): ("/web", "serve", "-version=v2"),
+    ("web", "v1"): ("/web", "serve", "-version=v1", "-drain=5s"),
+    ("web", "v2"): ("/web", "serve", "-version=v2", "-drain=5s"),
     ("broken", "v1"): ("/web", "exit", "1"),
     ("never-ready", "v1"): ("/web", "serve", "-version=v1", "-ready=never"),
     ("slow-stop", "v1"): ("/web", "serve", "-version=v1", "-drain=20s"),

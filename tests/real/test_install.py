@@ -1,0 +1,266 @@
+"""The operator in its own pods, from `helm install` to `helm uninstall`, as a user has it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.cluster.audit import CREDENTIAL
+from tests.cluster.history import History
+from tests.cluster.operator_process import NAMESPACE, USER
+from tests.cluster.services import is_ready
+from tests.controlplane import ControlPlane
+from tests.controlplane.api import Json
+from tests.controlplane.real.nodes import RealNodes
+from tests.real.release import REPLICAS, Release
+from tests.real.web import WebService, image_ids
+from tests.waiting import wait_for
+
+NODES = {"real-0", "real-1"}
+# A lease that is given back is taken at the next look (every 2 s), one that is not runs 15 s.
+GIVEN_BACK_SECONDS = 6.0
+
+
+@pytest.fixture
+def running(web: WebService, real: RealNodes) -> WebService:
+    """A service of four instances, for what must not touch them."""
+    web.apply_image(real.images.digest("web"), replicas=4)
+    web.until_ready()
+    return web
+
+
+@pytest.fixture
+def roads(control_plane: ControlPlane) -> Iterator[ControlPlane]:
+    """The cluster, for tests that cordon and drain; every node takes pods again afterwards."""
+    yield control_plane
+    control_plane.kubectl("uncordon", *sorted(NODES))
+
+
+def test_two_replicas_run_on_two_nodes_from_the_pinned_image(
+    release: Release, builds: tuple[str, str]
+) -> None:
+    pods = release.pods()
+    assert [image_ids(pod) for pod in pods] == [[builds[0]]] * REPLICAS
+    assert {pod["spec"]["nodeName"] for pod in pods} == NODES
+    for pod in pods:
+        status = pod["status"]["containerStatuses"][0]
+        assert status["restartCount"] == 0
+        assert status["user"]["linux"]["uid"] == 65532
+
+
+def test_its_namespace_is_restricted_and_its_pods_cannot_write(release: Release) -> None:
+    pod = release.pods()[0]["metadata"]["name"]
+    script = "import os; print(os.getuid(), os.environ.get('HOME')); open('/written', 'w')"
+    tried = release.plane.kubectl(
+        *("exec", pod, "--", "python3", "-c", script), namespace=NAMESPACE, check=False
+    )
+    assert tried.stdout.startswith("65532 ")
+    assert "Read-only file system" in tried.stderr
+    refused = release.plane.kubectl(
+        *("run", "root", "--image=registry.example/root", "--dry-run=server"),
+        namespace=NAMESPACE,
+        check=False,
+    )
+    assert 'violates PodSecurity "restricted:latest"' in refused.stderr
+
+
+def test_one_of_them_leads_by_the_lease_and_the_other_stands_by(release: Release) -> None:
+    lease = release.lease()
+    assert release.holder().startswith(f"{release.leader()['metadata']['name']}-")
+    assert lease["leaseDurationSeconds"] == 15
+    leading = [release.leads(pod) for pod in release.pods()]
+    assert sorted(leading) == [False, True]
+    assert [release.says(pod, "/readyz") for pod in release.pods()] == [(200, "ok\n")] * 2
+
+
+def test_it_asks_the_api_server_with_the_tokens_of_its_pods(
+    release: Release, running: WebService
+) -> None:
+    """Tokens that kubelets fetch, each good for one pod only; nobody else uses the account."""
+    pods = {pod["metadata"]["uid"]: pod for pod in release.pods()}
+    seen: dict[str, set[str]] = {}
+    for user in _users(release.plane):
+        extra = user["extra"]
+        pod = pods.get(extra["authentication.kubernetes.io/pod-uid"][0])
+        assert extra[CREDENTIAL]
+        if pod is not None:
+            assert extra["authentication.kubernetes.io/node-name"] == [pod["spec"]["nodeName"]]
+            seen.setdefault(pod["metadata"]["name"], set()).update(extra[CREDENTIAL])
+    assert set(seen) == {pod["metadata"]["name"] for pod in pods.values()}
+
+
+def test_kubelets_probe_it(release: Release) -> None:
+    for pod in release.pods():
+        node, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
+        for kind in ("Readiness", "Liveness"):
+            wait_for(
+                f"{kind} probes of {name} succeed",
+                lambda: _probes(release.plane, node, name, kind, "successful") > 0,
+            )
+
+
+def test_a_frozen_leader_is_found_out_by_its_probes_and_succeeded(
+    release: Release, real: RealNodes, show: Callable[[object], None]
+) -> None:
+    leader = release.leader()
+    name, node = leader["metadata"]["name"], leader["spec"]["nodeName"]
+    began = time.monotonic()
+    _signal(real, leader, "SIGSTOP")
+    try:
+        release.until("another leads", lambda: release.leader()["metadata"]["name"] != name, 40)
+        show(f"a frozen leader is succeeded after {time.monotonic() - began:.1f} s")
+        release.until("it is not Ready", lambda: not is_ready(release.pod(name)), 40)
+        wait_for(
+            "its liveness probe fails",
+            lambda: _probes(release.plane, node, name, "Liveness", "failed") > 0,
+        )
+    finally:
+        _signal(real, leader, "SIGCONT")
+    # It finds its lease taken, ends, and is started afresh, as a standby.
+    release.until("it was started afresh", lambda: _restarts(release.pod(name)) == 1)
+    release.until_well()
+    assert release.leader()["metadata"]["name"] != name
+    ended = release.pod(name)["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    assert ended["exitCode"] == 1
+    assert any(r["event"] == "lease lost" for r in release.records(name, "--previous"))
+
+
+def test_a_leader_that_is_deleted_gives_its_lease_back(
+    release: Release, show: Callable[[object], None]
+) -> None:
+    leader, standby = release.leader(), release.standby()
+    with release.history() as history:
+        began = time.monotonic()
+        release.plane.kubectl("delete", "pod", leader["metadata"]["name"], namespace=NAMESPACE)
+        gone = time.monotonic() - began
+        release.until("the standby leads", lambda: release.leads(standby), GIVEN_BACK_SECONDS)
+        led = time.monotonic() - began
+    show(f"the pod was gone after {gone:.1f} s; the standby led within {led:.1f} s")
+    release.until_well()
+    assert _exit_code(history, leader) == 0
+    assert release.leader()["metadata"]["name"] == standby["metadata"]["name"]
+
+
+def test_a_drain_takes_one_replica_and_its_budget_keeps_the_last(
+    release: Release, roads: ControlPlane, show: Callable[[object], None]
+) -> None:
+    leader = release.leader()
+    first = leader["spec"]["nodeName"]
+    [second] = NODES - {first}
+    with release.history() as history:
+        began = time.monotonic()
+        _drain(roads, first, 60)
+        show(f"a node with the leader was drained in {time.monotonic() - began:.1f} s")
+        release.until("the other node has both", lambda: _nodes(release) == [second] * REPLICAS)
+        release.until_well()
+        assert _exit_code(history, leader) == 0
+        # Nowhere to go: the last one must stay.
+        said = _drain(roads, second, 8, check=False)
+        assert "would violate the pod's disruption budget" in said
+        assert any(is_ready(pod) for pod in release.pods())
+        roads.kubectl("uncordon", first)
+        _drain(roads, second, 60)
+        release.until_well()
+    history.assert_budget(most=REPLICAS, fewest=1)
+
+
+def test_an_upgrade_rolls_the_operator_and_replaces_no_instance(
+    release: Release,
+    builds: tuple[str, str],
+    running: WebService,
+    real: RealNodes,
+    show: Callable[[object], None],
+) -> None:
+    before = {pod["metadata"]["uid"] for pod in release.pods()}
+    with running.history() as instances, release.history() as replicas:
+        began = time.monotonic()
+        release.upgrade(builds[1])
+        release.until_well()
+        show(f"helm upgrade rolled the operator in {time.monotonic() - began:.1f} s")
+        assert instances.changes() == []
+    assert [image_ids(pod) for pod in release.pods()] == [[builds[1]]] * REPLICAS
+    assert not before & {pod["metadata"]["uid"] for pod in release.pods()}
+    replicas.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
+    # The new build goes on where the old one was: as many instances, one record, no event.
+    running.until_ready()
+    assert len(running.revisions()) == 1
+    running.apply_image(real.images.digest("web", "v2"))
+    running.until_ready()
+    running.assert_runs(real.images.digest("web", "v2"))
+
+
+def test_uninstall_leaves_services_and_definitions(
+    release: Release, builds: tuple[str, str], running: WebService
+) -> None:
+    with running.history() as instances:
+        release.uninstall()
+        assert release.pods() == []
+        kinds = running.kubectl("get", "crd", "-o", "name")
+        assert "immutableservices.immutable.dev" in kinds
+        assert "immutablerevisions.immutable.dev" in kinds
+        assert "web" in running.kubectl("get", "isvc")
+        # With nobody there it is only recorded; the next installation goes on from it.
+        running.apply(replicas=3)
+        running.always("nobody touches the instances", lambda: len(running.active()) == 4, 3)
+        assert instances.changes() == []
+        release.install(builds[0])
+        release.until_well()
+        running.until_ready()
+    assert instances.births() == []
+    assert len(instances.retirements()) == 1
+
+
+def _drain(plane: ControlPlane, node: str, seconds: int, check: bool = True) -> str:
+    """Drain a node of what is ours; pods of tests before this one may still be ending there."""
+    done = plane.kubectl(
+        *("drain", node, "--ignore-daemonsets", f"--timeout={seconds}s"),
+        *("--pod-selector", "app.kubernetes.io/name=immutable-operator"),
+        check=check,
+    )
+    return done.stdout + done.stderr
+
+
+def _nodes(release: Release) -> list[str]:
+    return [pod["spec"].get("nodeName", "") for pod in release.pods()]
+
+
+def _restarts(pod: Json) -> int:
+    return int(pod["status"]["containerStatuses"][0]["restartCount"])
+
+
+def _exit_code(history: History, pod: Json) -> int:
+    """With what the operator in a pod that is gone has ended."""
+    for change in reversed(history.changes()):
+        if change.pod["metadata"]["uid"] == pod["metadata"]["uid"]:
+            state = change.pod["status"]["containerStatuses"][0]["state"]
+            if "terminated" in state:
+                return int(state["terminated"]["exitCode"])
+    raise AssertionError(f"nobody saw how {pod['metadata']['name']} ended:\n{history.story()}")
+
+
+def _signal(real: RealNodes, pod: Json, name: str) -> None:
+    """Send a signal to the operator in a pod, from its node."""
+    container = pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
+    real.node(pod["spec"]["nodeName"]).ctr("tasks", "kill", "--signal", name, container)
+
+
+def _probes(plane: ControlPlane, node: str, pod: str, kind: str, result: str) -> float:
+    """How many probes of a pod had this result, by the count of its kubelet."""
+    text = plane.api().text("GET", f"/api/v1/nodes/{node}/proxy/metrics/probes")
+    wanted = (f'pod="{pod}"', f'probe_type="{kind}"', f'result="{result}"')
+    lines = (line for line in text.splitlines() if line.startswith("prober_probe_total{"))
+    return sum(float(re.split(r"\s", line)[-1]) for line in lines if all(w in line for w in wanted))
+
+
+def _users(plane: ControlPlane) -> Iterator[Json]:
+    """As whom the account's requests were made, one for each request."""
+    with plane.audit().path.open() as lines:
+        for line in lines:
+            if USER in line and line.endswith("\n"):
+                user: Json = json.loads(line)["user"]
+                if user["username"] == USER:
+                    yield user
