@@ -30,7 +30,7 @@ RUN python3 -m venv /tools && python3 -m venv --without-pip /opt/operator \
  && /tools/bin/pip install --require-hashes --only-binary=:all: -r /tools/requirements.txt
 COPY requirements.txt ./
 # Bytecode is never checked against its source: nothing is written at run time. The Kubernetes
-# client's typed calls and models (nine tenths of all code) get none: the operator loads none.
+# client's typed calls and models, most of all code, get none: the operator loads but a few.
 RUN /tools/bin/pip --python /opt/operator/bin/python install \
       --require-hashes --only-binary=:all: --no-deps --no-compile -r requirements.txt \
  && /opt/operator/bin/python -m compileall -q --invalidation-mode unchecked-hash \
@@ -57,7 +57,9 @@ LABEL org.opencontainers.image.title="immutable-operator" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="${BASE}"
+# HOME, because user 65532 has no entry in /etc/passwd, and the Kubernetes client asks for it.
 ENV PATH=/opt/operator/bin:/usr/local/bin:/usr/bin:/bin \
+    HOME=/ \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 WORKDIR /

@@ -21,12 +21,16 @@ CHART := charts/immutable-operator
 # All that decides what belongs into .venv, as one number; the tree's place is in its scripts.
 PINS = { pwd -P; cat requirements-dev.txt pyproject.toml; } | cksum | cut -d' ' -f1
 UV := uv==0.13.9
-DEMO = $(PY) -m examples.demo $(if $(CONTEXT),--context '$(subst ','\'',$(CONTEXT))')
+# REAL=1: the demo's own cluster has real nodes instead of simulated ones.
+REAL ?=
+DEMO = $(PY) -m examples.demo $(if $(REAL),--real) \
+  $(if $(CONTEXT),--context '$(subst ','\'',$(CONTEXT))')
 
 define HELP
 make demo                  see a pinned service being replaced, on a simulated cluster
 make demo CONTEXT=<name>   the same on your own cluster (kind, minikube, any)
-make demo-stop             end it and delete all that it made (CONTEXT=<name> as above)
+make demo REAL=1           the same on real nodes: kubelet and containerd (Linux, root)
+make demo-stop             end it and delete all that it made (CONTEXT, REAL as above)
 make cluster               a real control plane with simulated nodes, to play with
 make cluster-stop          end that
 make test                  all checks and all tests

@@ -1,4 +1,4 @@
-"""The command line: ``python -m examples.demo [--context NAME]``, ``… --stop``."""
+"""The command line: ``python -m examples.demo [--context NAME | --real]``, ``… --stop``."""
 
 from __future__ import annotations
 
@@ -20,17 +20,24 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
     parser.add_argument("--context", help="a context of your kubeconfig, instead of an own cluster")
+    parser.add_argument(
+        "--real", action="store_true", help="real nodes: kubelet and containerd (Linux, root)"
+    )
     parser.add_argument("--stop", action="store_true", help="end the demo and delete what it made")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     screen = Screen(STEPS)
-    stop_command = "make demo-stop" + (f" CONTEXT={options.context}" if options.context else "")
+    if options.context and options.real:
+        parser.error("CONTEXT is your own cluster and REAL the demo's own: give one of them")
+    which = f" CONTEXT={options.context}" if options.context else " REAL=1" if options.real else ""
+    stop_command = f"make demo-stop{which}"
     try:
-        with only_one(own.folder(options.context) if options.context else simulated.folder()):
+        context, real = options.context, options.real
+        with only_one(own.folder(context) if context else simulated.folder(real)):
             if options.stop:
-                _stop(screen, options.context)
+                _stop(screen, context, real)
             else:
-                _play(screen, options.context)
+                play(screen, *_kind(screen, context, real))
     except (DemoError, BuildError, StartError, RuntimeError, TimeoutError) as error:
         sys.stdout.flush()
         print(f"\nerror: {error}", file=sys.stderr)
@@ -45,19 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _play(screen: Screen, context: str | None) -> None:
-    what, prepare = _kind(screen, context)
-    play(screen, what, prepare)
-
-
-def _kind(screen: Screen, context: str | None) -> tuple[str, Callable[[], Place]]:
+def _kind(screen: Screen, context: str | None, real: bool) -> tuple[str, Callable[[], Place]]:
     if context:
         return f"your cluster, context {context}", lambda: own.prepare(context, screen.detail)
-    return "a Kubernetes control plane", lambda: simulated.prepare(screen.detail)
+    nodes = "two real nodes" if real else "simulated nodes"
+    what = f"a Kubernetes control plane with {nodes}"
+    return what, lambda: simulated.prepare(real, screen.detail)
 
 
-def _stop(screen: Screen, context: str | None) -> None:
-    found = own.remove(context, screen.detail) if context else simulated.remove(screen.detail)
+def _stop(screen: Screen, context: str | None, real: bool) -> None:
+    found = own.remove(context, screen.detail) if context else simulated.remove(real, screen.detail)
     screen.print("the demo is stopped; nothing of it is left" if found else "no demo is running")
 
 

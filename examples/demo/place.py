@@ -32,6 +32,7 @@ CHART = ROOT / "charts" / "immutable-operator"
 SYSTEM = "immutable-system"  # namespace of the operator
 DEMO = "immutable-demo"  # namespace of the service
 RELEASE = ACCOUNT = "immutable-operator"
+AFTER = "2.53@sha256:99c6b4bb4a1e1df3f0b3752168c89358794d02258ebebc26bf21c29399011a85"
 PATIENCE_SECONDS = 120.0
 
 Json = dict[str, Any]
@@ -48,6 +49,7 @@ class Place:
     ``kubectl`` and ``helm`` are command prefixes; ``typed`` is what a person types for the
     former. ``folder`` holds what the demo keeps on this machine. ``operator_kubeconfig`` writes
     a kubeconfig of the chart's service account; None where an operator runs already.
+    ``manifest`` is the service to apply, ``edit`` the sed command that gives it another image.
     """
 
     name: str
@@ -59,6 +61,9 @@ class Place:
     stop_command: str
     operator_kubeconfig: Callable[[], Path] | None
     audit: AuditLog | None = None
+    simulated: bool = False
+    manifest: str = "examples/web.yaml"
+    edit: str = f"s|2.52@.*|{AFTER}|"
 
     def run(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl; returns what it printed, raises `DemoError` with what went wrong."""

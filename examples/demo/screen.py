@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
+from rich.control import Control
 from rich.live import Live
+from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +22,7 @@ from examples.demo.place import Json
 __all__ = ["Scene", "Screen"]
 
 STYLES = {READY: "green", LEAVING: "yellow", GONE: "dim", "starting": "cyan", "born": "cyan"}
+COUNTING = ": compiled "  # in the builder's progress, every 5 s
 EVENTS_SHOWN = 5
 NAME_WIDTH, STATE_WIDTH = 20, 8  # so that the table keeps its place
 
@@ -50,8 +53,14 @@ class Screen:
         self.print(f"      done in {time.monotonic() - began:.1f} s", style="dim")
 
     def detail(self, text: str) -> None:
-        """Progress within a step."""
-        self.print(f"      {text}", style="dim")
+        """Progress within a step; on a terminal a count of compiled packages is one line."""
+        if not self.live:
+            self.print(f"      {text}")
+            return
+        erase = Control((ControlType.ERASE_IN_LINE, 2), ControlType.CARRIAGE_RETURN)
+        passing = COUNTING in text
+        line = Text(f"      {text}", style="dim", no_wrap=passing, overflow="ellipsis")
+        self._console.print(erase, line, sep="", end="" if passing else "\n")
 
     @contextmanager
     def scene(self, fleet: Fleet, since: str) -> Iterator[Scene]:

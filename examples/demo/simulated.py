@@ -1,80 +1,91 @@
-"""The demo's own cluster: a real control plane with three simulated nodes, named ``demo``."""
+"""The demo's own cluster: a real control plane named ``demo``, with three simulated nodes.
+
+Or with two real ones (kubelet and containerd in network namespaces), named ``demo-real``.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from examples.demo import operator_process
-from examples.demo.place import ACCOUNT, DEMO, SYSTEM, DemoError, Place
+from examples.demo.place import ACCOUNT, DEMO, ROOT, SYSTEM, DemoError, Place
 from tests.controlplane import ControlPlane
 from tests.controlplane.access import find_kubectl
 from tests.controlplane.api import ApiError
 from tests.controlplane.build import binaries, cache_root
 from tests.controlplane.components import COMPONENTS
+from tests.controlplane.real.nodes import RealNodes
 from tests.controlplane.runs import Run, sweep
 
 __all__ = ["folder", "prepare", "remove"]
 
-NAME = "demo"
 NODES = 3
+REAL_NODES = 2
 CONFLICT = 409
-STOP = "make demo-stop"
 
 
-def folder() -> Path:
+def folder(real: bool) -> Path:
     """What the demo keeps: the operator's log, a kubeconfig."""
-    return cache_root() / NAME
+    return cache_root() / _name(real)
 
 
-def prepare(say: Callable[[str], None]) -> Place:
+def _name(real: bool) -> str:
+    return "demo-real" if real else "demo"
+
+
+def prepare(real: bool, say: Callable[[str], None]) -> Place:
     """Build what is missing, start the control plane or find it running."""
     helm = binaries(["helm"], say)["helm"]
-    plane = _running(say)
+    plane = _running(real, say)
     if plane is None:
-        plane = ControlPlane.start(NAME, detached=True, say=say)
-    missing = NODES - len(plane.api().get("/api/v1/nodes")["items"])
-    if missing > 0:
+        plane = ControlPlane.start(_name(real), detached=True, say=say)
+    missing = (REAL_NODES if real else NODES) - len(plane.api().get("/api/v1/nodes")["items"])
+    if missing > 0 and real:
+        RealNodes.start(plane, REAL_NODES, say)
+    elif missing > 0:
         say(f"adding {missing} simulated nodes")
         plane.add_nodes(missing)
     _make_namespace(plane)
-    return _place(plane, helm)
+    return _place(plane, helm, real)
 
 
-def remove(say: Callable[[str], None]) -> bool:
+def remove(real: bool, say: Callable[[str], None]) -> bool:
     """Stop the operator and the control plane, delete all that they kept; whether any ran."""
-    found = operator_process.stop(folder())
+    found = operator_process.stop(folder(real))
     sweep(lambda text: None)
-    if Run.load(NAME) is not None:
+    if Run.load(_name(real)) is not None:
         say("stopping the control plane (about 5 s)")
-        ControlPlane.attach(NAME).stop()
+        ControlPlane.attach(_name(real)).stop()
         found = True
-    shutil.rmtree(folder(), ignore_errors=True)
+    shutil.rmtree(folder(real), ignore_errors=True)
     return found
 
 
-def _running(say: Callable[[str], None]) -> ControlPlane | None:
+def _running(real: bool, say: Callable[[str], None]) -> ControlPlane | None:
     """The cluster of an earlier demo, if all of it works; what is left of a broken one goes."""
     sweep(say)
-    run = Run.load(NAME)
+    run = Run.load(_name(real))
     if run is None:
-        operator_process.stop(folder())
+        operator_process.stop(folder(real))
         return None
     if not run.ready:
         raise DemoError(
-            f"process {run.owner[0]} is just starting a control plane named {NAME};"
+            f"process {run.owner[0]} is just starting a control plane named {_name(real)};"
             " wait for it and run this again"
         )
-    plane = ControlPlane.attach(NAME)
+    plane = ControlPlane.attach(_name(real))
     dead = [component for component in COMPONENTS if not plane.is_running(component)]
     if not dead and _answers(plane):
         say("it runs already")
         return plane
     say(f"the earlier one is broken ({', '.join(dead) or 'it does not answer'}): starting afresh")
-    operator_process.stop(folder())
+    operator_process.stop(folder(real))
     plane.stop()
     return None
 
@@ -94,10 +105,10 @@ def _make_namespace(plane: ControlPlane) -> None:
             raise
 
 
-def _place(plane: ControlPlane, helm: Path) -> Place:
-    kept, kubectl = folder(), find_kubectl()
-    return Place(
-        name="the simulated cluster",
+def _place(plane: ControlPlane, helm: Path, real: bool) -> Place:
+    kept, kubectl = folder(real), find_kubectl()
+    place = Place(
+        name="the cluster with real nodes" if real else "the simulated cluster",
         kubectl=(str(kubectl), f"--cache-dir={kept / 'kubectl-cache'}"),
         helm=(str(helm),),
         typed="kubectl",
@@ -111,10 +122,25 @@ def _place(plane: ControlPlane, helm: Path) -> Place:
             "HELM_DATA_HOME": str(kept / "helm"),
         },
         folder=kept,
-        stop_command=STOP,
+        stop_command="make demo-stop" + (" REAL=1" if real else ""),
         operator_kubeconfig=lambda: plane.service_account_kubeconfig(SYSTEM, ACCOUNT),
         audit=plane.audit(),
+        simulated=not real,
     )
+    return _with_real_images(place, plane) if real else place
+
+
+def _with_real_images(place: Place, plane: ControlPlane) -> Place:
+    """The example with images of the registry beside the nodes, which reach no other."""
+    images = RealNodes.attach(plane).images
+    before, after = images.digest("web", "v1"), images.digest("web", "v2")
+    text = (ROOT / place.manifest).read_text()
+    text = re.sub(r"image: .*", f"image: {before}", text)
+    text = re.sub(r" *args: .*\n", "", text).replace("path: /healthz", "path: /readyz")
+    manifest = place.folder / "web.yaml"
+    manifest.write_text(text)
+    edit = f"s|@sha256.*|@{after.rpartition('@')[2]}|"
+    return replace(place, manifest=str(manifest), edit=edit)
 
 
 def _kubeconfig(plane: ControlPlane, path: Path) -> Path:

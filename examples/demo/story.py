@@ -20,8 +20,6 @@ __all__ = ["STEPS", "play"]
 
 STEPS = 4
 SERVICE = "web"
-MANIFEST = "examples/web.yaml"
-AFTER = "2.53@sha256:99c6b4bb4a1e1df3f0b3752168c89358794d02258ebebc26bf21c29399011a85"
 OPERATOR = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
 INSTALL = (
     *("upgrade", "--install", RELEASE, str(CHART), f"--namespace={SYSTEM}"),
@@ -38,11 +36,11 @@ def play(screen: Screen, what: str, prepare: Callable[[], Place]) -> None:
     with screen.step("the operator: a process under the chart's service account", "5 s"):
         _start_operator(place, screen)
     fleet, began = Fleet(), 0
-    change = f"sed 's|2.52@.*|{AFTER}|' {MANIFEST} | {place.typed} apply -f -"
+    change = f"sed '{place.edit}' {place.manifest} | {place.typed} apply -f -"
     with screen.step("a service of four pods, and then another image for it", "15 s"):
         _begin_afresh(place, screen)
         with Feed(place, SERVICE) as feed:
-            Act(place, screen, feed, fleet).run(f"{place.typed} apply -f {MANIFEST}")
+            Act(place, screen, feed, fleet).run(f"{place.typed} apply -f {place.manifest}")
             began = place.audit.mark() if place.audit else 0
             old = fleet.service.revision if fleet.service else ""
             seconds = Act(place, screen, feed, fleet).run(change)
@@ -127,19 +125,18 @@ def _how_to_go_on(place: Place, screen: Screen, change: str) -> None:
         screen.command(f"  alias kubectl={shlex.quote(str(find_kubectl()))}")
     message = "jsonpath='{.status.conditions[0].message}{\"\\n\"}'"
     first_pod = f"$({kubectl} get pods -o name | head -1)"
-    tags = f"sed 's|@sha256.*||' {MANIFEST} | {kubectl} apply -f -"
-    broken = f"sed 's|@sha256.*|@sha256:{'0' * 64}|' {MANIFEST} | {kubectl} apply -f -"
-    if place.audit:  # simulated nodes pull nothing: they fail when they are asked to
-        broken = (
-            f"sed 's|sim/ready-delay.*|sim/fault: image-pull|' {MANIFEST} | {kubectl} apply -f -"
-        )
+    tags = f"sed 's|@sha256.*||' {place.manifest} | {kubectl} apply -f -"
+    broken = f"sed 's|@sha256.*|@sha256:{'0' * 64}|' {place.manifest} | {kubectl} apply -f -"
+    if place.simulated:  # its nodes pull nothing: they fail when they are asked to
+        fault = "s|sim/ready-delay.*|sim/fault: image-pull|"
+        broken = f"sed '{fault}' {place.manifest} | {kubectl} apply -f -"
     for what, command in (
         ("how it is, and every change (Ctrl-C ends it)", f"{kubectl} get isvc -w"),
         ("scale it, as anything else", f"{kubectl} scale isvc {SERVICE} --replicas=6"),
         ("delete a pod: it is made anew", f'{kubectl} delete --wait=false "{first_pod}"'),
         ("an image that cannot be pulled: stalled, the others go on", broken),
         ("what it waits for, in words", f"{kubectl} get isvc {SERVICE} -o {message}"),
-        ("the first image again: all replaced", f"{kubectl} apply -f {MANIFEST}"),
+        ("the first image again: all replaced", f"{kubectl} apply -f {place.manifest}"),
         ("the second image again", change),
         ("an image without a digest: refused", tags),
         ("every state that was ever wanted", f"{kubectl} get irev"),

@@ -11,7 +11,7 @@ import pytest
 
 from immutable_operator.domain.revision import instance_name, revision_hash, revision_id
 from tests.cluster.audit import OperatorRequests
-from tests.cluster.services import Service, condition, is_ready, pin
+from tests.cluster.services import Service, Wish, condition, is_ready, pin
 
 SECONDS = 10.0  # what an impatient person waits for an answer
 
@@ -222,3 +222,17 @@ def test_a_pod_that_fits_no_node_is_a_blocker(web: Service) -> None:
     assert web.status()["availableReplicas"] == 2
     web.apply(image="b", pod={})
     web.until_ready()
+
+
+def test_services_in_trouble_do_not_delay_the_others(web: Service) -> None:
+    mount = [{"name": "none", "mountPath": "/x"}]
+    bad = [
+        Wish(replicas=5, container={"volumeMounts": mount}).manifest(f"bad-{i}", web.namespace)
+        for i in range(30)
+    ]
+    document = {"apiVersion": "v1", "kind": "List", "items": bad}
+    web.plane.kubectl("apply", "-f", "-", stdin=json.dumps(document))
+    web.apply(image="a", replicas=5)
+    web.until_ready(SECONDS)
+    web.apply(image="b")
+    web.until_ready(SECONDS)

@@ -197,6 +197,28 @@ def test_unhealthy_pods_are_replaced_first(web: Service) -> None:
         history.assert_budget(most=4, fewest=2)
 
 
+@pytest.mark.parametrize(
+    ("rollout", "left"),
+    [
+        pytest.param({"maxSurge": 1, "maxUnavailable": 2}, 4, id="a surge can prove it"),
+        pytest.param({"maxSurge": 0, "maxUnavailable": 1}, 3, id="one must make room"),
+    ],
+)
+def test_a_broken_revision_costs_no_healthy_pod_that_need_not_go(
+    web: Service, rollout: Json, left: int
+) -> None:
+    """Until one pod of the new revision was available, the last good ones stay."""
+    web.apply(image="a", replicas=4, rollout=rollout)
+    web.until_ready()
+    web.apply(image="b", sim={"fault": "never-ready"})
+    web.until("b was tried", lambda: pin("b") in web.images())
+    web.always("the rest stays", lambda: web.images().count(pin("a")) >= left, 4)
+    assert web.images().count(pin("a")) == left
+    web.apply(image="a", sim={})
+    web.until_ready()
+    assert len(web.revisions()) == 2
+
+
 def test_none_wanted_and_an_update_at_none(web: Service) -> None:
     web.apply(image="a", replicas=0)
     web.until_ready()

@@ -15,6 +15,7 @@ from tests.cluster.operator_process import CHART, NAMESPACE
 from tests.cluster.services import Service, is_ready
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
+from tests.controlplane.real.nodes import RealNodes
 from tests.real.pods import fetch
 from tests.waiting import wait_for
 
@@ -89,6 +90,11 @@ class Release:
         """The log of a pod's operator, as records."""
         said = self.plane.kubectl("logs", pod, *options, namespace=NAMESPACE).stdout
         return [json.loads(line) for line in said.splitlines()]
+
+    def signal(self, real: RealNodes, pod: Json, name: str) -> None:
+        """Send a signal to the operator in a pod, from its node."""
+        container = pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
+        real.node(pod["spec"]["nodeName"]).ctr("tasks", "kill", "--signal", name, container)
 
     def history(self) -> History:
         """A watch of its pods."""

@@ -31,16 +31,16 @@ def test_a_client_loses_no_request_while_all_instances_are_replaced(
         web.apply_image(v2)
         web.until_ready(90)
         web.until_alone()
+        history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
+        assert len(history.births()) == REPLICAS
+        _assert_successors_came_first(history, v2)
     report = traffic.report()
     show(report)
     assert not report.failures, report.explain()
     assert report.versions == {"v1", "v2"}
     assert len(report.addresses) == 2 * REPLICAS
     web.assert_runs(v2)
-    history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
-    assert len(history.births()) == REPLICAS
     assert {annotation(pod, "replaces") for pod in web.active()} == before
-    _assert_successors_came_first(history, v2)
 
 
 def test_an_image_that_does_not_drain_is_helped_by_pre_stop(

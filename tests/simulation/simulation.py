@@ -21,7 +21,7 @@ class Simulation:
     """A service, its user, its cluster, its operator."""
 
     def __init__(self, seed: int = 0, *, wild: bool = False) -> None:
-        """``wild``: things of one moment are seen one by one, views lag, writes come in any order."""
+        """``wild``: what happens is seen one by one, and late, and writes come in any order."""
         self.rng = random.Random(seed)
         lags = [0.0, 0.0, 0.0, 0.2, 3.0]
         lag: Callable[[], float] = (lambda: self.rng.choice(lags)) if wild else (lambda: 0.0)
@@ -51,7 +51,7 @@ class Simulation:
         known = {f: getattr(spec, f) for f in Spec.__slots__} if spec else {}
         if letter is not None:
             known["template"] = template(letter)
-        self.cluster.spec = Spec(**{**known, **fields})  # type: ignore[arg-type]
+        self.cluster.spec = Spec(**{**known, **fields})
         self.cluster.generation += 1
         self.operator.due = self.cluster.now
 

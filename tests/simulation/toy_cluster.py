@@ -139,11 +139,12 @@ class ToyCluster:
             raise Conflict(409, "Conflict", "the uid in the precondition is not that of the pod")
         healthy = sum(p.ready_since is not None and p.active for p in self.pods.values())
         ready = pod.ready_since is not None
-        if self.min_available is not None and not pod.ended:
-            if healthy - ready < self.min_available:
-                needs = f"needs {self.min_available} healthy pods and has {healthy} currently"
-                text = f"The disruption budget {SERVICE} {needs}"
-                raise TooManyRequests(429, "TooManyRequests", text)
+        protected = self.min_available is not None and not pod.ended
+        if protected and healthy - ready < (self.min_available or 0):
+            needs = f"needs {self.min_available} healthy pods and has {healthy} currently"
+            raise TooManyRequests(
+                429, "TooManyRequests", f"The disruption budget {SERVICE} {needs}"
+            )
         self._leave(pod, at_once=True)
 
     def record(self, record: CreateRevision) -> None:
@@ -272,5 +273,3 @@ class ToyCluster:
             self.after(lag, deliver)
         else:
             deliver()
-
-

@@ -188,5 +188,3 @@ class ToyOperator:
     def _record(self) -> ServiceRecord:
         meta = {"name": SERVICE, "namespace": "shop", "uid": UID, "resourceVersion": "1"}
         return ServiceRecord.of({"metadata": meta, "status": dict(self.stored)})
-
-

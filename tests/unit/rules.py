@@ -93,9 +93,8 @@ class Case:
 
     def available(self, instances: Iterable[Instance]) -> int:
         least = self.spec.min_ready_seconds
-        return sum(
-            i.ready_since is not None and i.ready_since + least <= self.now for i in instances
-        )
+        ready = [i.ready_since for i in instances if i.ready_since is not None]
+        return sum(since + least <= self.now or not least for since in ready)
 
     def staying(self, instances: Iterable[Instance]) -> list[Instance]:
         return [i for i in instances if i.name not in self.retired]
@@ -115,10 +114,10 @@ def _2_enough_stay_available(case: Case) -> None:
 
 
 def _2_an_unproven_revision_costs_no_available_instance(case: Case) -> None:
-    if case.acting and not case.available(case.current):
-        if case.budget.surge and not case.covered:
-            before = case.available(case.active)
-            assert case.available(case.staying(case.active)) >= min(before, case.budget.desired)
+    unproven = case.acting and not case.available(case.current)
+    if unproven and case.budget.surge and not case.covered:
+        before = case.available(case.active)
+        assert case.available(case.staying(case.active)) >= min(before, case.budget.desired)
 
 
 def _3_the_last_good_revision_stays_until_another_is_proven(case: Case) -> None:

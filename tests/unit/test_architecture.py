@@ -72,7 +72,6 @@ def test_the_domain_neither_prints_nor_opens_nor_runs_anything(path: Path) -> No
 def test_every_module_says_what_lives_there(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     assert docstring, f"{path.relative_to(ROOT)} has no docstring: say what lives there"
-    assert docstring.splitlines()[0].rstrip().endswith((".", ":", "?")) or len(docstring) > 79
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -50,6 +50,14 @@ def pod(**spec: Any) -> dict[str, Any]:
     return {"spec": {"containers": [{"name": "web", "image": IMAGE, **spec}]}}
 
 
+def port(**fields: Any) -> dict[str, Any]:
+    return pod(ports=[{"containerPort": 80, **fields}])
+
+
+def meta(**fields: Any) -> dict[str, Any]:
+    return {"metadata": fields, **pod()}
+
+
 SAME = [
     ("order of keys", {"a": {"x": 1, "y": 2}, "b": 3}, {"b": 3, "a": {"y": 2, "x": 1}}),
     ("null is absent", pod(env=None), pod()),
@@ -60,8 +68,8 @@ SAME = [
     ),
     (
         "TCP is what the CRD fills in",
-        pod(ports=[{"containerPort": 80, "protocol": "TCP"}]),
-        pod(ports=[{"containerPort": 80}]),
+        port(protocol="TCP"),
+        port(),
     ),
 ]
 
@@ -73,17 +81,17 @@ def test_what_says_nothing_makes_no_new_revision(why: str, one: Any, other: Any)
 
 DIFFERENT = [
     ("order of lists", pod(args=["a", "b"]), pod(args=["b", "a"])),
-    ("another protocol", pod(ports=[{"containerPort": 80, "protocol": "UDP"}]), pod(ports=[{"containerPort": 80}])),
-    ("an empty map means something", {"volumes": [{"name": "x", "emptyDir": {}}]}, {"volumes": [{"name": "x"}]}),
+    ("another protocol", port(protocol="UDP"), port()),
+    ("an empty map means something", {"emptyDir": {}}, {}),
     ("an empty list", pod(args=[]), pod()),
     ("an empty text", pod(workingDir=""), pod()),
     ("0 and false", pod(stdin=False), pod(stdin=0)),
-    ("a number and its text", pod(port=80), pod(port="80")),
-    ("letters that look alike", pod(args=["é"]), pod(args=["e\u0301"])),
+    ("a number and its text", port(containerPort=80), port(containerPort="80")),
+    ("letters that look alike", pod(args=["\u00e9"]), pod(args=["e\u0301"])),
     # Only a port's protocol is filled in: these are the user's own words.
-    ("a label named protocol", {"metadata": {"labels": {"protocol": "TCP"}}}, {"metadata": {"labels": {}}}),
-    ("an annotation of that name", {"metadata": {"annotations": {"protocol": "TCP"}}}, {"metadata": {"annotations": {}}}),
-]  # fmt: skip
+    ("a label named protocol", meta(labels={"protocol": "TCP"}), meta(labels={})),
+    ("an annotation of that name", meta(annotations={"protocol": "TCP"}), meta(annotations={})),
+]
 
 
 @pytest.mark.parametrize(("why", "one", "other"), DIFFERENT, ids=[d[0] for d in DIFFERENT])

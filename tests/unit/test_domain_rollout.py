@@ -94,6 +94,7 @@ STEPS: list[tuple[str, str, dict[str, Any], str]] = [
     # Unhealthy ones first.
     ("an unhealthy one goes before its successor is proven", "A #.##", {}, "retire A1"),
     ("the unhealthy one goes first", "A ##. B #", {}, "retire A2"),
+    ("the first successor is that of the unhealthy one", "A ##.", {}, "create B2"),
     ("not those that may come up, when too few are left", "A ... B .", {}, ""),
     ("all unhealthy: one by one, successor first", "A ...", {}, "create B0"),
     ("all unhealthy: the proven successor frees one", "A ... B #", {}, "retire A0"),
@@ -178,7 +179,7 @@ def test_the_last_good_revision_stays_also_when_the_others_cannot_be_evicted() -
 def test_a_scale_down_ends_the_least_worthy_first() -> None:
     """Unready, on no node, cheap, crowded, youngest: as a ReplicaSet does."""
     drawn = "B #######"
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "B0": {"deletion_cost": -5},
         "B1": {"node": "n2", "deletion_cost": 7},
         "B2": {"node": "n2"},
@@ -187,7 +188,7 @@ def test_a_scale_down_ends_the_least_worthy_first() -> None:
         "B6": {"ready_since": None, "node": None},
     }
     instances = fleet(drawn, **changes)
-    order = "B6 B5 B4 B0 B3 B2 B1".split()
+    order = ["B6", "B5", "B4", "B0", "B3", "B2", "B1"]
     for wanted in range(7):
         decided = plan(view(instances=instances, wanted="B", replicas=wanted, good="B"), NOW)
         assert set(moves(decided).split()) == {"retire", *order[: 7 - wanted]}, wanted
@@ -270,6 +271,14 @@ def test_a_birth_says_what_it_is_for(
     decided = plan(view(drawn, replicas=2, good=good), NOW)
     births = [a.because for a in decided.actions if isinstance(a, Create)]
     assert births[:1] == because, rule
+
+
+def test_one_that_vanished_is_replaced_by_name_while_it_is_remembered() -> None:
+    gone = fleet("A ##")[1]
+    given = replace(view("A #", replicas=2), departed=(gone,))
+    (birth,) = (a for a in plan(given, NOW).actions if isinstance(a, Create))
+    assert (birth.name, birth.replaces) == (name_of("A1'"), name_of("A1"))
+    assert birth.because == "Missing: it was deleted"
 
 
 def test_a_retirement_is_of_this_very_instance_and_says_why() -> None:

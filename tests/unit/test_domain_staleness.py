@@ -58,6 +58,12 @@ def test_when_an_instance_becomes_available(changes: dict[str, Any], at: float |
     assert replace(GOOD, **changes).available_at(10) == at
 
 
+def test_without_min_ready_seconds_a_ready_instance_is_available_whatever_the_clocks_say() -> None:
+    """Else healthy instances would be retired as unhealthy while the cluster's clock is ahead."""
+    assert GOOD.available_at(0) == 0.0
+    assert replace(GOOD, ready_since=None).available_at(0) is None
+
+
 def test_only_what_is_neither_leaving_nor_ended_counts() -> None:
     assert GOOD.active
     assert not replace(GOOD, terminating=True).active

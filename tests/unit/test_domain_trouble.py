@@ -89,7 +89,7 @@ def test_the_pace_is_the_installations() -> None:
     assert plan(given, NOW, Policy(retry_ended_base=0.5, retry_ended_most=3)).due == NOW + 3
 
 
-QUOTA = {"cause": Cause.QUOTA, "message": "exceeded quota: pods", "revision": "B"}
+QUOTA: dict[str, Any] = {"cause": Cause.QUOTA, "message": "exceeded quota: pods", "revision": "B"}
 REFUSED: list[tuple[str, str, list[Refusal], str, float]] = [
     # rule, given (3 of B wanted, surge 2), refusals, then, due in (600: the progress deadline)
     (

@@ -64,7 +64,10 @@ class Instance:
         return not self.terminating and not self.ended
 
     def available_at(self, min_ready_seconds: float) -> float | None:
-        """When it is (or was) available: ready for ``min_ready_seconds``; None if not ready."""
+        """When it is (or was) available: ready for ``min_ready_seconds``; None if not ready.
+
+        With 0 seconds that is at once, also where the cluster's clock is ahead of ours.
+        """
         if self.ready_since is None or not self.active:
             return None
-        return self.ready_since + min_ready_seconds
+        return self.ready_since + min_ready_seconds if min_ready_seconds else 0.0

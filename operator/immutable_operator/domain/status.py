@@ -215,7 +215,7 @@ def _blockers(
             begun = since.get(reason, begun)
             found[reason] = Blocker(reason, message, begun, subject)
 
-    for refusal in sorted(view.refusals, key=lambda r: (r.since, r.subject)):
+    for refusal in sorted(view.refusals, key=lambda r: (r.since, r.subject, r.move)):
         if not _holds_back(refusal, fleet, budget):
             continue
         # A birth's name says nothing to people: the pod does not exist.

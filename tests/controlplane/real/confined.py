@@ -18,9 +18,9 @@ SAY_SECONDS = 5.0
 TAIL_LINES = 30
 # setpriv: the kernel kills it when the thread that called this ends; unshare passes that on.
 PREFIX = (
-    *("setpriv", "--pdeathsig", "KILL", "nice", "-n", "19"),
-    *("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"),
-    "--mount-proc",
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--mount", "--propagation", "private"),
+    *("--pid", "--fork", "--kill-child", "--mount-proc"),
 )
 
 

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fcntl import LOCK_EX, flock
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
 from tests.controlplane.build import cache_root
@@ -146,7 +146,11 @@ def _alone(say: Callable[[str], None]) -> Iterator[BaseImages]:
     folder = cache_root() / "image"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as handle:
-        flock(handle, LOCK_EX)
+        try:
+            flock(handle, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            say("operator image: another process builds images; waiting for it")
+            flock(handle, LOCK_EX)
         try:
             yield base_images(say)
         except ConfinedError as error:

@@ -4,6 +4,8 @@
 set -eu
 
 PACKAGES="runc containernetworking-plugins docker-registry nftables iproute2 util-linux"
+# The operator's image is built with these.
+PACKAGES="$PACKAGES buildah debootstrap"
 POLICY=/usr/sbin/policy-rc.d
 
 fail() {

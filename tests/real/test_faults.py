@@ -1,0 +1,185 @@
+"""What befalls a cluster in the middle of a rollout, on real nodes.
+
+The operator loses its leader, a node is drained or loses its cable, the registry goes away:
+the service keeps its budget where the cluster allows it, ends where it was wanted, with as
+many instances as it was wanted, and says meanwhile what it waits for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.cluster.operator_process import NAMESPACE
+from tests.cluster.services import annotation, condition
+from tests.controlplane import ControlPlane
+from tests.controlplane.real.nodes import RealNodes
+from tests.real.release import Release
+from tests.real.web import WebService
+from tests.waiting import wait_for
+
+REPLICAS = 4
+Show = Callable[[object], None]
+# Instances go from a lost node after 2 s instead of 300 s.
+SHORT_PATIENCE = [
+    {
+        "key": f"node.kubernetes.io/{what}",
+        "operator": "Exists",
+        "effect": "NoExecute",
+        "tolerationSeconds": 2,
+    }
+    for what in ("unreachable", "not-ready")
+]
+
+
+@pytest.fixture
+def running(web: WebService, real: RealNodes) -> WebService:
+    """Four instances of v1, reachable; a rollout of them takes long enough to fall into it."""
+    web.apply_image(real.images.digest("web"), replicas=REPLICAS, rollout={"minReadySeconds": 2})
+    web.expose()
+    web.until_ready()
+    return web
+
+
+@pytest.mark.parametrize("how", ["its pod is deleted by force", "its process is killed"])
+def test_a_leader_that_dies_in_a_rollout_is_succeeded(
+    running: WebService, release: Release, real: RealNodes, show: Show, how: str
+) -> None:
+    leader = release.leader()
+    v2 = real.images.digest("web", "v2")
+    with running.history() as history, running.traffic() as traffic:
+        running.apply_image(v2)
+        running.until("the rollout is under way", lambda: running.status()["currentReplicas"] == 2)
+        holder, began = release.holder(), time.monotonic()
+        if how == "its process is killed":
+            release.signal(real, leader, "SIGKILL")
+        else:
+            release.plane.kubectl(
+                *("delete", "pod", leader["metadata"]["name"], "--grace-period=0", "--force"),
+                namespace=NAMESPACE,
+            )
+        release.until("another leads", lambda: release.holder() not in ("", holder), 40)
+        show(f"{how}: succeeded after {time.monotonic() - began:.1f} s")
+        running.until_ready(90)
+        running.until_alone()
+        history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
+        assert len(history.births()) == REPLICAS, history.story()
+    running.assert_runs(v2)
+    report = traffic.report()
+    show(f"{how}: {report}")
+    assert not report.failures, report.explain()
+    release.until_well()
+
+
+def test_a_drained_node_gives_its_instances_away_under_their_budget(
+    running: WebService, release: Release, control_plane: ControlPlane, show: Show
+) -> None:
+    running.protect()
+    node = "real-1"
+    there = running.nodes().count(node)
+    assert there > 0
+    with running.history() as history, running.traffic() as traffic:
+        began = time.monotonic()
+        try:
+            control_plane.kubectl(
+                *("drain", node, "--ignore-daemonsets", "--timeout=100s"),
+                *("--pod-selector", "app=web"),
+            )
+            show(f"{there} instances were drained in {time.monotonic() - began:.1f} s")
+            running.until_ready()
+            assert running.nodes() == ["real-0"] * REPLICAS
+            running.until_alone()
+        finally:
+            control_plane.kubectl("uncordon", node)
+        history.assert_budget(most=REPLICAS, fewest=REPLICAS - 1)
+        assert len(history.births()) == there, history.story()
+    report = traffic.report()
+    show(report)
+    assert not report.failures, report.explain()
+    # They are of the same revision as before: a drain is no change of what is wanted.
+    assert len(running.revisions()) == 1
+
+
+def test_a_node_that_is_cut_off_loses_its_instances_and_its_leader(
+    web: WebService, release: Release, real: RealNodes, show: Show
+) -> None:
+    web.apply_image(
+        real.images.digest("web"), replicas=REPLICAS, pod={"tolerations": SHORT_PATIENCE}
+    )
+    web.until_ready()
+    holder = release.holder()
+    node = real.node(release.leader()["spec"]["nodeName"])
+    lost = {p["metadata"]["name"] for p in web.active() if p["spec"]["nodeName"] == node.name}
+    assert lost
+    told: set[str] = set()
+
+    def note() -> bool:
+        told.add(condition(web.get(), "Ready")["message"])
+        return True
+
+    with web.history() as history:
+        began = time.monotonic()
+        node.link_down()
+        try:
+            release.until("another leads", lambda: release.holder() not in ("", holder), 60)
+            show(f"a leader that was cut off is succeeded after {time.monotonic() - began:.1f} s")
+            # The controller manager waits 50 s for a sign of life.
+            web.until("the node is given up", lambda: note() and not node.is_ready(), 120)
+            web.until(
+                "all instances are elsewhere",
+                lambda: note() and lost.isdisjoint(p["metadata"]["name"] for p in web.active()),
+            )
+            web.until_ready()
+            show(f"its instances were elsewhere after {time.monotonic() - began:.1f} s")
+            assert node.name not in web.nodes()
+            # Nobody knows whether those on the lost node still run: they are not forced away.
+            assert {p["metadata"]["name"] for p in web.pods()} > lost
+        finally:
+            node.link_up()
+        web.until("the lost ones are gone", lambda: len(web.pods()) == REPLICAS, 120)
+        web.until("the node is back", node.is_ready, 120)
+        release.until_well()
+        # Nothing flaps: those that were born meanwhile are the ones that stay.
+        web.always("it is Ready", lambda: condition(web.get(), "Ready")["status"] == "True", 5)
+        assert len(history.births()) == len(lost), history.story()
+        history.assert_budget(most=REPLICAS, fewest=REPLICAS - len(lost))
+    assert {annotation(p, "replaces") for p in web.active()} >= lost
+    assert any(f"{REPLICAS - len(lost)} of {REPLICAS} are current" in text for text in told), told
+
+
+@pytest.fixture
+def registry_down(real: RealNodes) -> Iterator[Callable[[], None]]:
+    """Stops the registry, which is there again after the test."""
+    image = real.images.index("v2")
+    for name in real.names:
+        real.node(name).ctr("images", "remove", "--sync", image)
+    yield real.registry.stop
+    if not real.registry.bed.is_running(real.registry.name):
+        real.registry.start()
+
+
+def test_a_rollout_without_its_registry_waits_by_name_and_goes_on_by_itself(
+    running: WebService, real: RealNodes, registry_down: Callable[[], None], show: Show
+) -> None:
+    image = real.images.index("v2")
+    with running.history() as history, running.traffic() as traffic:
+        registry_down()
+        running.apply_image(image)
+        stalled = running.until_stalled("ImagePull", 60)
+        assert image in stalled["message"]
+        assert "connection refused" in stalled["message"]
+        assert "connection refused" in (running.blocker("ImagePull") or {})["message"]
+        real.registry.start()
+        began = time.monotonic()
+        running.until_ready(150)
+        show(f"Ready {time.monotonic() - began:.1f} s after the registry was back")
+        running.until_alone()
+        history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
+        assert len(history.births()) == REPLICAS, history.story()
+    running.assert_runs(image)
+    report = traffic.report()
+    show(report)
+    assert not report.failures, report.explain()
+    wait_for("the stall was told", lambda: running.events("Stalled"))
