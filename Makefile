@@ -63,9 +63,8 @@ cluster: venv
 cluster-stop: venv
 	@$(PY) -m tests.controlplane stop
 
-# One run of pytest in the order of its arguments: what is fast and needs nothing comes first.
+# What is fast and needs nothing comes first.
 FAST := $(wildcard tests/unit tests/simulation)
-REST := $(filter-out $(FAST),$(sort $(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py)))))
 
 # The programs are built before it, because building shows its progress better than a test does.
 .PHONY: test
@@ -74,7 +73,9 @@ test: code
 	@$(PY) -m tests.controlplane build
 	@$(MAKE) chart
 	@echo "== tests"
-	@$(BIN)/pytest $(FAST) $(REST)
+	@$(BIN)/pytest $(FAST) tests/cluster $(wildcard tests/faults)
+	@echo "== tests on real nodes (skipped, with the reason, where they cannot run)"
+	@$(BIN)/pytest tests/real
 
 .PHONY: unit
 unit: venv

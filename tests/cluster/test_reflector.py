@@ -100,7 +100,7 @@ class Bed:
 async def bed(plane: ControlPlane, namespace: str) -> AsyncIterator[Bed]:
     """A reflector of the namespace's pods that runs until the end of the block."""
     configuration = await load_configuration(plane.kubeconfig())
-    direct = KubeClient(configuration, writes_per_second=DIRECT)
+    direct = KubeClient(configuration, writes_per_second=DIRECT, timeout=120)
     async with FaultProxy(plane) as proxy:
         through = KubeClient(proxy.configuration())
         told: list[str] = []

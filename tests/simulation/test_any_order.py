@@ -26,7 +26,7 @@ REST = 900.0
 
 
 def _seeds() -> list[int]:
-    first, _, last = os.environ.get("SEEDS", "0-59").partition("-")
+    first, _, last = os.environ.get("SEEDS", "0-39").partition("-")
     return [*ONCE_FAILED, *range(int(first), int(last or first) + 1)]
 
 
@@ -60,7 +60,7 @@ EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
 
 
 @settings(
-    max_examples=int(EXAMPLES or 60),
+    max_examples=int(EXAMPLES or 40),
     derandomize=EXAMPLES is None,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -24,7 +24,7 @@ from tests.unit.rules import Case, check
 # The same examples in every run of the suite; others in every longer search.
 EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
 any_time = settings(
-    max_examples=int(EXAMPLES or 300),
+    max_examples=int(EXAMPLES or 200),
     derandomize=EXAMPLES is None,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
