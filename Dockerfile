@@ -20,7 +20,8 @@ RUN for image in "${BASE}" "${BUILDER}"; do case "${image}" in \
       *sha256:*) ;; \
       *) echo "${image} is not pinned: give BASE and BUILDER as <image>@sha256:<digest>" >&2; exit 1 ;; \
     esac; done
-# The same files make the same bytes: no order of a set and no time gets into them.
+# The same files make the same bytes: no order of a set and no time gets into them. The times of
+# the files themselves are the builder's: buildah --timestamp, buildx rewrite-timestamp=true.
 ENV PYTHONHASHSEED=0 SOURCE_DATE_EPOCH=315532800 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src

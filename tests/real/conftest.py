@@ -16,16 +16,20 @@ import pytest
 from tests.controlplane import ControlPlane
 from tests.controlplane.build import BuildError, binaries
 from tests.controlplane.components import COMPONENTS
+from tests.controlplane.real import operator_image
 from tests.controlplane.real.nodes import PROGRAMS, RealNodes
+from tests.controlplane.real.operator_image import ImageError, OperatorImage
 from tests.controlplane.real.requirements import missing
 from tests.real.pods import Pods
 from tests.real.release import Release
-from tests.real.web import WebService
+from tests.real.web import WebService, forget
 
 HERE = Path(__file__).parent
 REQUIRED = "REQUIRE_REAL_NODES"
 REASON = pytest.StashKey[str | None]()
 FIGURES = "figures"
+# Labels of the builds; the first is the one that everybody else builds.
+BUILDS = ("unknown", "second")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,8 +44,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[REASON] = reason = missing()
     for item in ours:
         item.add_marker(pytest.mark.real)
-        if reason is not None and os.environ.get(REQUIRED) != "1":
-            item.add_marker(pytest.mark.skip(reason=reason))
+        lacking = reason or (operator_image.missing() if _needs_image(item) else None)
+        if lacking is not None and os.environ.get(REQUIRED) != "1":
+            item.add_marker(pytest.mark.skip(reason=lacking))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -52,7 +57,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     with _shown(session.config):
         try:
             binaries([*COMPONENTS, *PROGRAMS])
-        except BuildError as error:
+            if any(map(_needs_image, session.items)):
+                for revision in BUILDS:
+                    _built(revision)
+        except (BuildError, ImageError) as error:
             pytest.exit(f"the test bed cannot be built: {error}", returncode=3)
 
 
@@ -111,28 +119,13 @@ def show(record_property: Callable[[str, object], None]) -> Callable[[object], N
 
 
 @pytest.fixture(scope="session")
-def builds(real: RealNodes) -> tuple[str, str]:
+def builds(real: RealNodes, pytestconfig: pytest.Config) -> tuple[str, str]:
     """Two builds of the operator's image in the bed's registry, by digest."""
-    import subprocess  # DEV
-
-    found = []
-    for n in ("1", "2"):
-        where = f"{real.registry.host}/immutable-operator"
-        done = subprocess.run(
-            [
-                "skopeo",
-                "copy",
-                "-q",
-                "--preserve-digests",
-                "--dest-tls-verify=false",
-                f"oci:/tmp/e2e-oci-{n}",
-                f"docker://{where}:{n}",
-                "--digestfile=/tmp/e2e-digest",
-            ],
-            check=True,
-        )
-        found.append(f"{where}@{Path('/tmp/e2e-digest').read_text().strip()}")
-    return found[0], found[1]
+    with _shown(pytestconfig):
+        found = [_built(revision) for revision in BUILDS]
+    first, second = (f"{image.push(real.registry)}@{image.digest}" for image in found)
+    assert first != second
+    return first, second
 
 
 @pytest.fixture(scope="session")
@@ -152,13 +145,29 @@ def release(installed: Release) -> Release:
 
 
 @pytest.fixture
-def web(control_plane: ControlPlane, release: Release, namespace: str) -> WebService:
-    """An ImmutableService named web that is not applied yet, with the operator to see to it."""
+def web(
+    control_plane: ControlPlane, release: Release, real: RealNodes, namespace: str
+) -> WebService:
+    """An ImmutableService named web that is not applied yet, with the operator to see to it.
+
+    A node that knows an image by several digests reports the alphabetically first of them for
+    all its containers: what tests before this one have pulled by index is forgotten.
+    """
+    forget(real, *(real.images.index(version) for version in ("v1", "v2")))
     return WebService(control_plane, namespace)
 
 
 def _needs_nodes(item: pytest.Item) -> bool:
     return "control_plane" in getattr(item, "fixturenames", ())
+
+
+def _needs_image(item: pytest.Item) -> bool:
+    """Whether a test needs the operator in a pod."""
+    return "builds" in getattr(item, "fixturenames", ())
+
+
+def _built(revision: str) -> OperatorImage:
+    return operator_image.build(_say, revision=revision)
 
 
 def _say(text: str) -> None:

@@ -17,7 +17,7 @@ from tests.cluster.services import annotation, condition
 from tests.controlplane import ControlPlane
 from tests.controlplane.real.nodes import RealNodes
 from tests.real.release import Release
-from tests.real.web import WebService
+from tests.real.web import WebService, forget
 from tests.waiting import wait_for
 
 REPLICAS = 4
@@ -93,6 +93,8 @@ def test_a_drained_node_gives_its_instances_away_under_their_budget(
             running.until_alone()
         finally:
             control_plane.kubectl("uncordon", node)
+        reasons = [annotation(change.pod, "because") for change in history.births()]
+        assert all("EvictionByEvictionAPI" in (reason or "") for reason in reasons), reasons
         history.assert_budget(most=REPLICAS, fewest=REPLICAS - 1)
         assert len(history.births()) == there, history.story()
     report = traffic.report()
@@ -145,16 +147,17 @@ def test_a_node_that_is_cut_off_loses_its_instances_and_its_leader(
         web.always("it is Ready", lambda: condition(web.get(), "Ready")["status"] == "True", 5)
         assert len(history.births()) == len(lost), history.story()
         history.assert_budget(most=REPLICAS, fewest=REPLICAS - len(lost))
-    assert {annotation(p, "replaces") for p in web.active()} >= lost
-    assert any(f"{REPLICAS - len(lost)} of {REPLICAS} are current" in text for text in told), told
+    assert any("are current and available" in text for text in told), told
+    for pod in web.active():
+        if annotation(pod, "replaces") in lost:
+            assert "DeletionByTaintManager" in (annotation(pod, "because") or "")
+    assert {annotation(pod, "replaces") for pod in web.active()} >= lost
 
 
 @pytest.fixture
 def registry_down(real: RealNodes) -> Iterator[Callable[[], None]]:
     """Stops the registry, which is there again after the test."""
-    image = real.images.index("v2")
-    for name in real.names:
-        real.node(name).ctr("images", "remove", "--sync", image)
+    forget(real, real.images.index("v2"))
     yield real.registry.stop
     if not real.registry.bed.is_running(real.registry.name):
         real.registry.start()

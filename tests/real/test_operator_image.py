@@ -171,7 +171,7 @@ def test_hardly_anything_is_compiled_at_a_start(root: ImageRoot) -> None:
     result = root.run("python", "-c", UNCOMPILED)
     assert result.stderr == ""
     paths = json.loads(result.stdout)
-    # The metadata of objects, which the client's own __init__ loads.
+    # The models of an object's metadata, which kopf looks for.
     assert len(paths) <= 5, paths
     assert [path for path in paths if "/kubernetes/client/models/" not in path] == []
 

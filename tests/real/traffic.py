@@ -83,11 +83,12 @@ def receivers(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
 class Answer:
     """What became of one request; ``error`` is empty where it was answered as it should be.
 
-    ``seconds`` count from the moment when the request was due, not from when it was sent;
-    ``kept`` says that its connection was one of those that are kept.
+    ``late`` is how long this client was late to send it, ``seconds`` how long it waited then
+    (for a connection too); ``kept`` says that its connection was one of those that are kept.
     """
 
     due: float
+    late: float
     seconds: float
     address: str
     kept: bool
@@ -121,9 +122,11 @@ class Report:
     def __str__(self) -> str:
         lasted = self.answers[-1].due - self.answers[0].due if self.answers else 0.0
         p50, p99, most = (self.percentile(percent) * 1000 for percent in (50, 99, 100))
+        late = max((a.late for a in self.answers), default=0.0) * 1000
         return (
             f"{len(self.answers)} requests in {lasted:.0f} s to {len(self.addresses)} instances:"
             f" {len(self.failures)} failed, p50 {p50:.1f} ms, p99 {p99:.1f} ms, most {most:.0f} ms"
+            f" (sent up to {late:.0f} ms late)"
         )
 
     def explain(self) -> str:
@@ -229,14 +232,17 @@ class Traffic:
 
     async def _request(self, client: _Client, due: float) -> None:
         version, error = "", ""
+        sent = time.monotonic()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 version = await client.ask()
         except (OSError, EOFError, ValueError, TimeoutError) as problem:
             client.close()
             error = f"{type(problem).__name__}: {problem}"
-        seconds = time.monotonic() - due
-        self._answers.append(Answer(due, seconds, client.address, client.kept, version, error))
+        seconds = time.monotonic() - sent
+        self._answers.append(
+            Answer(due, sent - due, seconds, client.address, client.kept, version, error)
+        )
 
     def pick(self) -> Endpoint:
         """Where the next connection goes; raises OSError where nobody would take it."""

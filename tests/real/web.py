@@ -21,10 +21,11 @@ from tests.cluster.history import History
 from tests.cluster.services import Service
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
+from tests.controlplane.real.nodes import RealNodes
 from tests.real.pods import PORT, SECURITY
 from tests.real.traffic import Traffic
 
-__all__ = ["WebService", "at_once", "image_ids", "sleeping_before_stop"]
+__all__ = ["WebService", "at_once", "forget", "image_ids", "sleeping_before_stop"]
 
 DRAINING = 3
 
@@ -79,10 +80,17 @@ class WebService(Service):
         wanted = self.wish.replicas
         self.until("only the wanted instances are left", lambda: len(self.pods()) == wanted)
 
-    def assert_runs(self, image: str) -> None:
+    def assert_runs(self, *images: str) -> None:
         """Every instance runs what is pinned, by the word of its container runtime."""
         for pod in self.active():
-            assert image_ids(pod) == [image], pod["metadata"]["name"]
+            [reported] = image_ids(pod)
+            assert reported in images, f"{pod['metadata']['name']} runs {reported}"
+
+
+def forget(real: RealNodes, *images: str) -> None:
+    """Make all nodes forget these names of images; containers go on."""
+    for name in real.names:
+        real.node(name).ctr("images", "remove", "--sync", *images)
 
 
 def image_ids(pod: Json) -> list[str]:

@@ -41,7 +41,8 @@ class Instance:
 
     ``born`` and ``ready_since`` are seconds since the epoch; ``ready_since`` is None while
     not ready. ``ended`` says that it will never run again (pod phase Failed or Succeeded).
-    ``replaces`` names its predecessor, as its birth certificate says.
+    ``replaces`` names its predecessor, as its birth certificate says. ``leaving`` says who takes
+    it away and why, where the cluster tells (taint, drain, preemption, garbage collection).
     """
 
     name: str
@@ -56,6 +57,7 @@ class Instance:
     ended: bool = False
     node: str | None = None
     deletion_cost: int = 0
+    leaving: str | None = None
     trouble: Trouble | None = None
 
     @property

@@ -6,6 +6,7 @@ Nothing here changes by itself: the same observation gives the same status.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from immutable_operator.domain.instance import Instance, Trouble
@@ -280,9 +281,21 @@ def _verdict(
     if overdue:
         deadline = f"no progress for {spec.progress_deadline_seconds} s"
         return "Stalled", "ProgressDeadlineExceeded", f"{revision}: {have}; {deadline}{waits}"
-    leaving = f", {len(fleet.stale)} stale remain" if fleet.stale else ""
+    left = f", {len(fleet.stale)} stale remain" if fleet.stale else ""
+    taken = _taken_away(fleet.terminating, fleet.wanted)
+    lost = f"; taken away: {taken}" if taken else ""
     reason = "Replacing" if fleet.stale else "Progressing"
-    return "Reconciling", reason, f"{revision}: {have}{leaving}{waits}"
+    return "Reconciling", reason, f"{revision}: {have}{left}{lost}{waits}"
+
+
+def _taken_away(instances: Iterable[Instance], wanted: Revision) -> str | None:
+    """Whom the cluster takes away though wanted, and why: a lost node, a drain, preemption."""
+    lost = [i for i in instances if i.terminating and i.leaving and i.revision == wanted.id]
+    if not lost:
+        return None
+    first = min(lost, key=lambda i: i.name)
+    others = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+    return f"{first.name}{others} from node {first.node} ({first.leaving})"
 
 
 def _conditions(

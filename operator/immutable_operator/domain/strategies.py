@@ -233,7 +233,11 @@ def _births(
             count -= 1  # its place is taken: no other slot is a way round the pause
             continue
         why = staleness(predecessor, fleet.wanted.id, fleet.wanted.number)
-        add(predecessor.slot, predecessor, str(why) if why else "Missing: it was deleted")
+        add(
+            predecessor.slot,
+            predecessor,
+            str(why) if why else f"Missing: {predecessor.leaving or 'it was deleted'}",
+        )
     first = view.prior.last_good_revision is None
     slot = 0
     while len(births) < count and slot < budget.most + len(used):

@@ -36,6 +36,7 @@ class _Waiting(msgspec.Struct, frozen=True):
 class _Terminated(msgspec.Struct, rename="camel", frozen=True):
     exit_code: int = 0
     reason: str = ""
+    message: str = ""
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -95,7 +96,15 @@ def _container_trouble(container: ContainerStatus) -> Trouble | None:
     ended = container.state.terminated or container.last_state.terminated
     if container.restart_count and not container.ready and (ended or reason == "CrashLoopBackOff"):
         code = f" with code {ended.exit_code} ({ended.reason})" if ended else ""
-        text = f"container {container.name} keeps exiting{code}"
+        cause = _known_cause(ended.message) if ended else ""
+        text = f"container {container.name} keeps exiting{code}, image {container.image}{cause}"
         settled = container.restart_count >= RESTARTS_UNTIL_SETTLED
         return Trouble(TroubleKind.CRASH_LOOP, text, settled=settled)
     return None
+
+
+def _known_cause(message: str) -> str:
+    """What a container left as its last words is not repeated: it may be anything, a secret too."""
+    if "exec format error" in message:
+        return ": exec format error, the image is of another architecture than its node"
+    return ""

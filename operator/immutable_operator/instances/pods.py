@@ -73,6 +73,7 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
         ended=pod.status.phase in ENDED,
         node=pod.spec.node_name,
         deletion_cost=_number(meta.annotations.get(DELETION_COST)),
+        leaving=_leaving(pod.status.conditions),
         trouble=trouble_of(pod.status),
     )
     return PodRecord(meta.uid, meta.controller, instance)
@@ -89,6 +90,13 @@ def _ready_since(conditions: list[Condition]) -> float | None:
     for condition in conditions:
         if condition.type == "Ready" and condition.status == "True":
             return moment(condition.last_transition_time or "1970-01-01T00:00:00Z")
+    return None
+
+
+def _leaving(conditions: list[Condition]) -> str | None:
+    for condition in conditions:
+        if condition.type == "DisruptionTarget" and condition.status == "True":
+            return f"{condition.reason}: {condition.message}"
     return None
 
 
