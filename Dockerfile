@@ -50,14 +50,6 @@ RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
 FROM ${BASE}
 COPY --from=dependencies /opt/operator /opt/operator
 COPY --from=build /staged/opt/operator /opt/operator
-ARG BASE
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="immutable-operator" \
-      org.opencontainers.image.description="Replaces instances instead of patching them" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.base.name="${BASE}"
 # HOME, because user 65532 has no entry in /etc/passwd, and the Kubernetes client asks for it.
 ENV PATH=/opt/operator/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/ \
@@ -68,3 +60,12 @@ USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["immutable-operator"]
 CMD ["run"]
+# Last, because some builders keep a step although the value of an argument in it has changed.
+ARG BASE
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="immutable-operator" \
+      org.opencontainers.image.description="Replaces instances instead of patching them" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE}"

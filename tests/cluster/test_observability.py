@@ -21,6 +21,7 @@ METRICS = {
     "immutable_queue_depth": "gauge",
     "immutable_leading": "gauge",
     "immutable_step_failures": "counter",
+    "immutable_sweep_corrections": "counter",
 }
 SECRET = "s3cr3t-value-of-a-user"  # noqa: S105
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 
 from tests.cluster import kstatus
@@ -169,13 +168,13 @@ def test_a_blocker_says_since_when_and_keeps_saying_so(web: Service) -> None:
     assert began <= moment(blocker["since"]) <= datetime.now(UTC)
     assert blocker["object"] == web.pods()[0]["metadata"]["name"]
     web.until("one event", lambda: len(web.events("Blocked")) == 1)
-    web.kubectl("delete", "pod", blocker["object"])
-    web.until("another pod waits", lambda: web.active() and web.blocker("Unschedulable"))
-    time.sleep(1)
-    web.until(
-        "since the same moment",
-        lambda: (b := web.blocker("Unschedulable")) and b["since"] == blocker["since"],
-    )
+    web.apply(replicas=2)
+    web.until("the next one waits, too", lambda: web.status()["desiredReplicas"] == 2)
+    web.until("it is counted", lambda: web.status()["replicas"] == 2)
+    later = web.blocker("Unschedulable")
+    assert later
+    assert later["since"] == blocker["since"]
+    assert len(web.events("Blocked")) == 1
 
 
 def test_the_progress_deadline_stalls_and_work_goes_on(web: Service) -> None:

@@ -44,35 +44,29 @@ def until_quiet(asked: OperatorRequests) -> None:
         pytest.param({"ready-delay": "1s", "terminate-delay": "1s"}, id="as pods do"),
     ],
 )
-def test_a_rollout_of_20_pods_costs_20_creates_20_evictions_and_8_others(
+def test_20_pods_cost_20_creates_and_their_replacement_20_evictions_more(
     web: Service, sim: Json
 ) -> None:
+    asked = OperatorRequests.from_now(web.plane, web.namespace)
     web.apply(image="a", replicas=20, sim=sim)
     web.until_ready()
-    until_quiet(OperatorRequests.from_now(web.plane, web.namespace))
+    until_quiet(asked)
+    birth = asked.tally()
     asked = OperatorRequests.from_now(web.plane, web.namespace)
     web.apply(image="b")
     web.until_ready(120)
     web.until("the old ones are gone", lambda: len(web.pods()) == 20)
     until_quiet(asked)
-    tally = asked.tally()
-    print(dict(tally))
+    rollout = asked.tally()
+    print(f"birth: {dict(birth)}\nrollout: {dict(rollout)}")
     assert web.images() == [pin("b")] * 20
-    assert tally.pop("create pods") <= 20
-    assert tally.pop("create pods/eviction") <= 20
-    assert tally.total() <= 8, tally
-    assert tally["create immutablerevisions"] == 1
-    assert tally["create events"] == 2, "RevisionCreated and ReplacementFinished"
-
-
-def test_a_birth_of_20_pods_costs_20_creates_and_few_others(web: Service) -> None:
-    asked = OperatorRequests.from_now(web.plane, web.namespace)
-    web.apply(image="a", replicas=20)
-    web.until_ready()
-    until_quiet(asked)
-    tally = asked.tally()
-    assert tally.pop("create pods") == 20
-    assert tally.total() <= 6, tally
+    assert birth.pop("create pods") == 20
+    assert birth.total() <= 6, birth
+    assert rollout.pop("create pods") <= 20
+    assert rollout.pop("create pods/eviction") <= 20
+    assert rollout.total() <= 8, rollout
+    assert rollout["create immutablerevisions"] == 1
+    assert rollout["create events"] == 2, "RevisionCreated and ReplacementFinished"
 
 
 def test_an_idle_minute_with_50_services_costs_nothing(

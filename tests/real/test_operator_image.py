@@ -120,6 +120,14 @@ def test_an_unchanged_tree_is_not_built_again(image: OperatorImage) -> None:
     assert time.monotonic() - began < 5
 
 
+def test_another_revision_is_another_image_of_the_same_layers(image: OperatorImage) -> None:
+    other = operator_image.build(revision="second")
+    labels = other.layout.configuration["config"]["Labels"]
+    assert labels["org.opencontainers.image.revision"] == "second"
+    assert other.digest != image.digest
+    assert other.layout.manifest["layers"] == image.layout.manifest["layers"]
+
+
 def test_two_builds_make_one_digest(context: Path, tmp_path: Path) -> None:
     """Also from files with other times and rights, and nothing taken from a cache."""
     first = try_build(context, tmp_path / "first")

@@ -123,6 +123,8 @@ STEPS: list[tuple[str, str, dict[str, Any], str]] = [
         {"replicas": 1},
         "retire B3 B2 B1 A0 A1",
     ),
+    ("a smaller surge: the unready ones beyond it go", "A ... B ...", {}, "retire B2 B1"),
+    ("a smaller surge: those that are available stay", "A ### B ###", {}, "retire A0 A1 A2"),
     ("scaled up: no surge where nothing is replaced", "B ##", {}, "create B2"),
 ]
 
@@ -328,3 +330,16 @@ def test_two_births_of_one_plan_never_get_one_name() -> None:
     given = replace(view("", good=None, replicas=30), uid=uid)
     births = [a.name for a in plan(given, NOW).actions if isinstance(a, Create)]
     assert len(births) == len(set(births)) == 30
+
+
+def test_a_birth_never_gets_the_name_of_another_instance() -> None:
+    """As above, but slot 7 was born before."""
+    uid, revision = "uid-1049", REVISIONS["A"].id
+    known = [
+        replace(i, slot=slot, name=instance_name(SERVICE, uid, revision, slot, 0))
+        for slot, i in zip([s for s in range(16) if s != 15], fleet("A " + "#" * 15), strict=True)
+    ]
+    given = replace(view(instances=known, replicas=16), uid=uid)
+    (birth,) = (a for a in plan(given, NOW).actions if isinstance(a, Create))
+    assert (birth.slot, birth.incarnation) == (15, 1)
+    assert birth.name not in {i.name for i in known}

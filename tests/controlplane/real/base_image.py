@@ -18,7 +18,7 @@ from tests.controlplane.build import cache_root
 from tests.controlplane.real.confined import Task, run
 from tests.controlplane.real.oci import Layout
 
-__all__ = ["BaseImages", "base_images"]
+__all__ = ["BaseImages", "find_base_images", "make_base_images"]
 
 USUAL_SECONDS = 60
 ENVIRONMENT = {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}
@@ -50,18 +50,33 @@ class BaseImages:
     builder: Layout
 
 
-def base_images(say: Callable[[str], None]) -> BaseImages:
-    """Both images from the cache, made first where they are not there.
+def find_base_images() -> BaseImages | None:
+    """Both images from the cache; None where they are not there yet."""
+    _, folder = _place()
+    if not folder.exists():
+        return None
+    return BaseImages(Layout(folder / "python"), Layout(folder / "python-builder"))
+
+
+def make_base_images(say: Callable[[str], None]) -> BaseImages:
+    """Both images, made first where they are not there.
 
     The caller sees to it that only one process does this at a time.
     """
+    found = find_base_images()
+    if found is None:
+        _make(*_place(), say)
+        found = find_base_images()
+    assert found is not None
+    return found
+
+
+def _place() -> tuple[str, Path]:
+    """The release of this machine's Debian, and the folder of the images made from it."""
     release = platform.freedesktop_os_release()["VERSION_CODENAME"]
     recipe = (release, platform.machine(), ENVIRONMENT, INSTALLERS, PURGE, LEFT_OUT, LATEST)
     name = f"{release}-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]}"
-    folder = cache_root() / "image" / "base" / name
-    if not folder.exists():
-        _make(release, folder, say)
-    return BaseImages(Layout(folder / "python"), Layout(folder / "python-builder"))
+    return release, cache_root() / "image" / "base" / name
 
 
 def _make(release: str, folder: Path, say: Callable[[str], None]) -> None:

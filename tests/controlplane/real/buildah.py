@@ -24,6 +24,8 @@ __all__ = ["Buildah"]
 
 # Zip files know no time before 1980.
 TIMESTAMP = "315532800"
+# The Dockerfile's last step writes it.
+LABEL = "org.opencontainers.image.title"
 # Every source change adds some; looking for a cached step reads all.
 MOST_IMAGES = 200
 # It keeps a note of what it has pushed where; and nothing else reads it.
@@ -42,10 +44,17 @@ class Buildah:
     say: Callable[[str], None] = lambda text: None
 
     def prepare(self) -> None:
-        """Forget what a killed build has left, and all when it has become much."""
+        """Forget what a killed build has left, what was built, and all when that is much.
+
+        Steps are compared before arguments are filled in: an image that was built would lend
+        its labels to the next one, whatever that one's are.
+        """
         if not self.folder.exists():
             return
         self._run("buildah", 1, "rm", "--all")
+        built = self._run("buildah", 1, "images", "--all", "--quiet", "--filter", f"label={LABEL}")
+        if built:
+            self._run("buildah", 1, "rmi", *built)
         if len(self._run("buildah", 1, "images", "--all", "--quiet")) > MOST_IMAGES:
             shutil.rmtree(self.folder)
 

@@ -18,7 +18,7 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
 from tests.controlplane.build import cache_root
-from tests.controlplane.real.base_image import BaseImages, base_images
+from tests.controlplane.real.base_image import BaseImages, find_base_images, make_base_images
 from tests.controlplane.real.buildah import Buildah
 from tests.controlplane.real.confined import ConfinedError
 from tests.controlplane.real.oci import Layout
@@ -79,20 +79,18 @@ def build(say: Callable[[str], None] = print, *, revision: str = "unknown") -> O
     About 2 minutes the first time, 15 seconds when only the operator has changed, at once when
     nothing has. Raises `ImageError` when it cannot be built.
     """
-    with _alone(say) as bases, tempfile.TemporaryDirectory() as copy:
+    with tempfile.TemporaryDirectory() as copy:
         # What is hashed is what is built, whoever edits the work tree meanwhile.
         context = Path(copy)
         copy_sources(context)
-        folder = cache_root() / "image" / "operator" / _key(context, bases, revision)
-        if not folder.exists():
-            say("operator image: building it (about 1:00, less when only the operator changed)")
-            _forget_old(folder.parent)
-            staging = folder.with_name(f"{folder.name}.part")
-            shutil.rmtree(staging, ignore_errors=True)
-            _build(context, staging, bases, {"REVISION": revision}, say)
-            staging.rename(folder)
-        os.utime(folder)
-        return OperatorImage(Layout(folder), bases.base)
+        image = _find(context, revision)
+        if image is None:
+            with _alone(say) as bases:
+                # Another process may have built it while this one waited.
+                image = _find(context, revision)
+                image = image or _build_once(context, bases, revision, say)
+        os.utime(image.layout.folder)
+        return image
 
 
 def try_build(
@@ -118,6 +116,28 @@ def copy_sources(folder: Path) -> None:
         shutil.copy(PROJECT / name, folder)
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PROJECT / PACKAGE, folder / PACKAGE, ignore=ignore)
+
+
+def _find(context: Path, revision: str) -> OperatorImage | None:
+    bases = find_base_images()
+    if bases is None:
+        return None
+    layout = Layout(_folder(context, bases, revision))
+    return OperatorImage(layout, bases.base) if layout.folder.exists() else None
+
+
+def _build_once(
+    context: Path, bases: BaseImages, revision: str, say: Callable[[str], None]
+) -> OperatorImage:
+    """Build it beside its folder and move it there whole, so a crash leaves no half."""
+    say("operator image: building it (about 1:00, less when only the operator changed)")
+    folder = _folder(context, bases, revision)
+    _forget_old(folder.parent)
+    staging = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(staging, ignore_errors=True)
+    _build(context, staging, bases, {"REVISION": revision}, say)
+    staging.rename(folder)
+    return OperatorImage(Layout(folder), bases.base)
 
 
 def _build(
@@ -152,16 +172,17 @@ def _alone(say: Callable[[str], None]) -> Iterator[BaseImages]:
             say("operator image: another process builds images; waiting for it")
             flock(handle, LOCK_EX)
         try:
-            yield base_images(say)
+            yield make_base_images(say)
         except ConfinedError as error:
             raise ImageError(str(error)) from error
 
 
-def _key(context: Path, bases: BaseImages, revision: str) -> str:
+def _folder(context: Path, bases: BaseImages, revision: str) -> Path:
+    """Where the image of these sources lies, or will."""
     digest = hashlib.sha256(f"{bases.base.digest}{bases.builder.digest}{revision}".encode())
     for path in sorted(path for path in context.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(context)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
+    return cache_root() / "image" / "operator" / digest.hexdigest()[:12]
 
 
 def _forget_old(folder: Path) -> None:
