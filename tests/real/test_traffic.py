@@ -47,7 +47,7 @@ def test_an_image_that_does_not_drain_is_helped_by_pre_stop(
     web: WebService, real: RealNodes, show: Callable[[object], None]
 ) -> None:
     v1 = real.images.digest("web")
-    web.apply_image(v1, sleeping_before_stop("v1"), replicas=REPLICAS)
+    web.apply_image(v1, sleeping_before_stop("v1"), replicas=2)
     web.expose()
     web.until_ready()
     with web.traffic() as traffic:

@@ -77,7 +77,7 @@ class WebService(Service):
 
     def until_alone(self) -> None:
         """Until those that were replaced are gone, to the last process."""
-        wanted = self.wish.replicas
+        wanted = self.get()["spec"]["replicas"]
         self.until("only the wanted instances are left", lambda: len(self.pods()) == wanted)
 
     def assert_runs(self, *images: str) -> None:

@@ -27,7 +27,7 @@ from immutable_operator.domain.planner import plan
 from immutable_operator.domain.status import same_but_for_counts
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
 from immutable_operator.kube.services import ServiceRecord, status_body
-from immutable_operator.runtime.loop import _Desk as Desk
+from immutable_operator.runtime.loop import Desk
 from tests.simulation.toy_cluster import ToyCluster
 from tests.unit.given import SERVICE, UID
 from tests.unit.rules import Case, check

@@ -185,12 +185,12 @@ def test_a_scale_down_ends_the_least_worthy_first() -> None:
         "B0": {"deletion_cost": -5},
         "B1": {"node": "n2", "deletion_cost": 7},
         "B2": {"node": "n2"},
-        "B4": {"ready_since": NOW - 2},
-        "B5": {"ready_since": None},
+        "B4": {"ready_since": None},
+        "B5": {"ready_since": NOW - 2},
         "B6": {"ready_since": None, "node": None},
     }
     instances = fleet(drawn, **changes)
-    order = ["B6", "B5", "B4", "B0", "B3", "B2", "B1"]
+    order = ["B6", "B4", "B5", "B0", "B3", "B2", "B1"]
     for wanted in range(7):
         decided = plan(view(instances=instances, wanted="B", replicas=wanted, good="B"), NOW)
         assert set(moves(decided).split()) == {"retire", *order[: 7 - wanted]}, wanted
@@ -273,6 +273,25 @@ def test_a_birth_says_what_it_is_for(
     decided = plan(view(drawn, replicas=2, good=good), NOW)
     births = [a.because for a in decided.actions if isinstance(a, Create)]
     assert births[:1] == because, rule
+
+
+def test_one_that_has_a_successor_in_another_slot_gets_no_second_one() -> None:
+    instances = fleet("A ## B .", B0={"slot": 5, "replaces": name_of("A0")})
+    assert moves(plan(view(instances=instances, wanted="B"), NOW)) == "create B1"
+
+
+def test_one_that_the_cluster_takes_away_is_replaced_and_both_say_why() -> None:
+    taken = fleet("A ##-", A2={"leaving": "EvictionByEvictionAPI: a drain"})
+    decided = plan(view(instances=taken), NOW)
+    (birth,) = (a for a in decided.actions if isinstance(a, Create))
+    assert (birth.replaces, birth.because) == (
+        name_of("A2"),
+        "Missing: EvictionByEvictionAPI: a drain",
+    )
+    assert decided.status is not None
+    assert decided.status.conditions[0].message.endswith(
+        f"; taken away: {name_of('A2')} from node n1 (EvictionByEvictionAPI: a drain)"
+    )
 
 
 def test_one_that_vanished_is_replaced_by_name_while_it_is_remembered() -> None:

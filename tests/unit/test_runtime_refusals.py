@@ -121,3 +121,12 @@ def test_refusals_to_retire_end_with_the_instance() -> None:
     refusals.refused(Move.RETIRE, "web-a", None, CASES[-1][1], 0.0)
     refusals.forget_subjects({"web-b"})
     assert refusals.all() == ()
+
+
+def test_a_budget_that_gives_way_for_one_is_asked_for_all_again() -> None:
+    refusals = Refusals()
+    budgeted = next(error for _, error, cause in CASES if cause is Cause.DISRUPTION_BUDGET)
+    refusals.refused(Move.RETIRE, "web-a", None, budgeted, 0.0)
+    refusals.refused(Move.RETIRE, "web-b", None, budgeted, 1.0)
+    refusals.accepted(Move.RETIRE, "web-a")
+    assert refusals.all() == ()

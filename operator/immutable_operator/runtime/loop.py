@@ -15,7 +15,7 @@ import structlog
 
 from immutable_operator.api.names import FIELD_MANAGER, SERVICE_PLURAL
 from immutable_operator.domain.instance import Instance
-from immutable_operator.domain.model import Plan, Policy, Status, View
+from immutable_operator.domain.model import CreateRevision, Move, Plan, Policy, Status, View
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.status import same_but_for_counts
 from immutable_operator.instances.pods import PodRecord
@@ -30,7 +30,7 @@ from immutable_operator.runtime.actuator import Actuator, Memory
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
 
-__all__ = ["ControlLoop"]
+__all__ = ["ControlLoop", "Desk"]
 
 log = structlog.get_logger()
 WORKERS = 8
@@ -41,7 +41,7 @@ RETELL = 3600.0  # seconds that the API server keeps an event
 RETRY_BASE, RETRY_MOST = 0.5, 60.0
 
 
-class _Desk(Memory):
+class Desk(Memory):
     """What the loop remembers of one service beside what the actuator does."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class ControlLoop:
         self._relist = relist
         self._identity = identity
         self._policy = policy or Policy()
-        self._desks: dict[str, _Desk] = {}
+        self._desks: dict[str, Desk] = {}
         self._actuator = Actuator(client, pods, revisions, metrics, time.time, time.monotonic)
 
     async def run(self) -> None:
@@ -127,7 +127,7 @@ class ControlLoop:
             self._desks.pop(key, None)
             self._queue.forget(key)
             return
-        desk = self._desks.setdefault(key, _Desk())
+        desk = self._desks.setdefault(key, Desk())
         if not self._sees_own_writes(key, desk):
             return
         began = time.perf_counter()
@@ -136,7 +136,9 @@ class ControlLoop:
         log.debug("planned", service=service.name, notes=list(decided.notes))
         if decided.actions:
             await self._actuator.act(service, decided.actions, desk)
-        await self._tell(service, decided, desk)
+        records = any(isinstance(a, CreateRevision) for a in decided.actions)
+        if not (records and any(r.move is Move.RECORD for r in desk.refusals.all())):
+            await self._tell(service, decided, desk)  # a refused record is not told as made
         await self._write_status(service, decided, desk)
         desk.failures = 0
         if decided.due is not None:
@@ -145,7 +147,7 @@ class ControlLoop:
             # What was refused changes the plan and shows in no watch.
             self._queue.add(key)
 
-    def _view(self, service: ServiceRecord, desk: _Desk) -> View:
+    def _view(self, service: ServiceRecord, desk: Desk) -> View:
         instances = tuple(pod.content for pod in self._pods.of(service.uid))
         desk.refusals.forget_subjects({i.name for i in instances})
         return View(
@@ -164,7 +166,7 @@ class ControlLoop:
             prior=desk.planned or service.status,
         )
 
-    def _sees_own_writes(self, key: str, desk: _Desk) -> bool:
+    def _sees_own_writes(self, key: str, desk: Desk) -> bool:
         """The barrier: False while the view lacks what was written for this service."""
         if desk.barrier.open():
             return True
@@ -180,7 +182,7 @@ class ControlLoop:
         self._queue.add_at(key, min(desk.barrier.until, now + 0.5))
         return False
 
-    async def _tell(self, service: ServiceRecord, decided: Plan, desk: _Desk) -> None:
+    async def _tell(self, service: ServiceRecord, decided: Plan, desk: Desk) -> None:
         """Events before the status, so that a crash between them repeats rather than loses."""
         for told in decided.announcements:
             key, now = (told.reason, told.key), time.monotonic()
@@ -192,7 +194,7 @@ class ControlLoop:
             except ApiError as error:
                 log.warning("event not written", service=service.name, error=str(error))
 
-    async def _write_status(self, service: ServiceRecord, decided: Plan, desk: _Desk) -> None:
+    async def _write_status(self, service: ServiceRecord, decided: Plan, desk: Desk) -> None:
         """Write the status if it changed; mere counts wait for their turn."""
         if decided.status is None:
             return
@@ -217,7 +219,7 @@ class ControlLoop:
 
     def _failed(self, key: str, error: Exception) -> None:
         """One service's trouble is retried with back-off and does not hold up the others."""
-        desk = self._desks.setdefault(key, _Desk())
+        desk = self._desks.setdefault(key, Desk())
         desk.failures += 1
         pause = min(RETRY_MOST, RETRY_BASE * 2.0 ** min(desk.failures, 10))
         self._metrics.failures.inc()

@@ -96,6 +96,11 @@ class Refusals:
         self._by_subject.pop((move, subject), None)
         if move is Move.CREATE:
             self._drop_births(move, None)
+        if move is Move.RETIRE:
+            # The budget gave way for one, so the others may be tried as well.
+            for key, refusal in list(self._by_subject.items()):
+                if refusal.cause is Cause.DISRUPTION_BUDGET:
+                    del self._by_subject[key]
 
     def forget_subjects(self, living: set[str]) -> None:
         """Drop refusals to retire what no longer exists."""

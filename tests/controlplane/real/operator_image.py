@@ -41,7 +41,7 @@ REPOSITORY = "immutable-operator"
 # All that the Dockerfile copies, and itself.
 SOURCES = ("Dockerfile", ".dockerignore", "requirements.txt", "pyproject.toml", "README.md")
 PACKAGE = Path("operator") / "immutable_operator"
-KEPT = 4
+KEPT = 8
 
 
 class ImageError(RuntimeError):
