@@ -12,6 +12,7 @@ __all__ = ["GONE", "LEAVING", "READY", "Fleet", "Pair", "Pod", "Service"]
 REVISION = "immutable.dev/revision"
 SLOT, REPLACES, BECAUSE = (f"immutable.dev/{word}" for word in ("slot", "replaces", "because"))
 READY, LEAVING, GONE = "ready", "leaving", "gone"
+ON_THE_WAY = {"ContainerCreating", "PodInitializing"}
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,8 @@ def _state(item: Json) -> str:
     if status.get("phase") in ("Failed", "Succeeded"):
         return "ended"
     for container in status.get("containerStatuses", ()):
-        if reason := container.get("state", {}).get("waiting", {}).get("reason"):
+        reason = container.get("state", {}).get("waiting", {}).get("reason")
+        if reason and reason not in ON_THE_WAY:
             return str(reason)
     if any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ())):
         return READY

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -140,7 +141,7 @@ def _with_real_images(place: Place, plane: ControlPlane) -> Place:
     manifest = place.folder / "web.yaml"
     manifest.write_text(text)
     edit = f"s|@sha256.*|@{after.rpartition('@')[2]}|"
-    return replace(place, manifest=str(manifest), edit=edit)
+    return replace(place, manifest=shlex.quote(str(manifest)), edit=edit)
 
 
 def _kubeconfig(plane: ControlPlane, path: Path) -> Path:

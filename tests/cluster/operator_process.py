@@ -22,15 +22,24 @@ from tests.controlplane.api import Json
 from tests.controlplane.processes import spawn
 from tests.waiting import wait_for
 
-__all__ = ["CHART", "NAMESPACE", "USER", "Installation", "OperatorProcess", "Operators"]
+__all__ = [
+    "CHART",
+    "NAMESPACE",
+    "SHORT_LEASE",
+    "USER",
+    "Installation",
+    "OperatorProcess",
+    "Operators",
+]
 
 CHART = Path(__file__).parents[2] / "charts" / "immutable-operator"
 NAMESPACE = "immutable-system"
 ACCOUNT = "immutable-operator"
 USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
-# Short enough that a test can wait for a lease to run out, long enough for a busy machine.
+# For tests that wait for a lease to run out. Others take the default: on a machine that is busy
+# with something else a short lease is lost by itself, and a leader that lost it ends.
 LEASE_SECONDS = 6
-LEASE_FLAGS = (f"--lease-seconds={LEASE_SECONDS}", "--renew-seconds=4", "--retry-seconds=1")
+SHORT_LEASE = (f"--lease-seconds={LEASE_SECONDS}", "--renew-seconds=4", "--retry-seconds=1")
 TAIL_LINES = 40
 
 
@@ -61,9 +70,10 @@ class Installation:
 class OperatorProcess:
     """One replica, as a process. Its log is a file in the run directory of the control plane."""
 
-    def __init__(self, installation: Installation, name: str, flags: tuple[str, ...] = ()) -> None:
+    def __init__(self, installation: Installation, name: str, flags: tuple[str, ...]) -> None:
         folder = installation.plane.folder
         self.name = name
+        self.flags = flags
         self.log = folder / f"{name}.log"
         self._start = self.log.stat().st_size if self.log.exists() else 0
         self._asked_to_end = False
@@ -74,7 +84,7 @@ class OperatorProcess:
             f"--namespace={NAMESPACE}",
             f"--identity={name}",
             *("--listen=127.0.0.1:0", "--log-format=json"),
-            *(flags or LEASE_FLAGS),
+            *flags,
         ]
         self._process, _ = spawn(name, command, folder=folder, ports=(), tied=True)
 
@@ -185,10 +195,10 @@ class Operators:
         self._added.append(process)
         return process
 
-    def restart(self) -> OperatorProcess:
-        """The shared replica again, after a test has ended it."""
+    def restart(self, *flags: str) -> OperatorProcess:
+        """The shared replica anew; with flags of a test's own, until the end of that test."""
         self.main.stop()
-        self.main = self._launch("operator", ())
+        self.main = self._launch("operator", flags)
         return self.main
 
     def all(self) -> list[OperatorProcess]:
@@ -200,7 +210,7 @@ class Operators:
         for process in self._added:
             process.stop()
         self._added.clear()
-        if self.main.exit_code is not None:
+        if self.main.exit_code is not None or self.main.flags:
             self.restart()
         self.main.until_leading()
         assert not died, "an operator died unasked\n" + "\n".join(died)

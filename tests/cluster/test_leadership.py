@@ -8,11 +8,27 @@ import pytest
 
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.history import History
-from tests.cluster.operator_process import LEASE_SECONDS, NAMESPACE, Operators
+from tests.cluster.operator_process import (
+    LEASE_SECONDS,
+    NAMESPACE,
+    SHORT_LEASE,
+    OperatorProcess,
+    Operators,
+)
 from tests.cluster.services import Service, annotation, pin
 
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/immutable-operator"
 TIMES = {"ready-delay": "1s", "terminate-delay": "500ms"}
+
+
+@pytest.fixture(autouse=True)
+def short_lease(operators: Operators) -> None:
+    """Every replica of these tests has a lease that a test can wait for."""
+    operators.restart(*SHORT_LEASE).until_leading()
+
+
+def standby_of(operators: Operators) -> OperatorProcess:
+    return operators.start("standby", *SHORT_LEASE).until_synced()
 
 
 def holder(operators: Operators) -> str:
@@ -40,7 +56,7 @@ def assert_one_each(web: Service, asked: OperatorRequests) -> None:
 
 
 def test_exactly_one_of_two_replicas_writes(web: Service, operators: Operators) -> None:
-    standby = operators.start("standby").until_synced()
+    standby = standby_of(operators)
     asked = rollout_until_b_grows(web)
     web.until_ready()
     assert_one_each(web, asked)
@@ -54,7 +70,7 @@ def test_exactly_one_of_two_replicas_writes(web: Service, operators: Operators) 
 def test_a_killed_leader_is_followed_within_the_lease_time(
     web: Service, operators: Operators
 ) -> None:
-    standby = operators.start("standby").until_synced()
+    standby = standby_of(operators)
     with History(web) as history:
         asked = rollout_until_b_grows(web)
         killed = time.monotonic()
@@ -72,7 +88,7 @@ def test_a_killed_leader_is_followed_within_the_lease_time(
 def test_a_leader_that_ends_politely_is_followed_at_once(
     web: Service, operators: Operators
 ) -> None:
-    standby = operators.start("standby").until_synced()
+    standby = standby_of(operators)
     asked = rollout_until_b_grows(web)
     ended = time.monotonic()
     operators.main.terminate()
@@ -102,7 +118,7 @@ def test_a_leader_that_slept_through_its_lease_writes_nothing_and_ends(
     web: Service, operators: Operators
 ) -> None:
     """SIGSTOP takes its time away, not its plans: on waking it believes that it leads."""
-    standby = operators.start("standby").until_synced()
+    standby = standby_of(operators)
     sleeper = operators.main
     asked = rollout_until_b_grows(web)
     sleeper.freeze()

@@ -6,7 +6,7 @@ import time
 
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.history import History
-from tests.cluster.operator_process import NAMESPACE, Operators
+from tests.cluster.operator_process import NAMESPACE, SHORT_LEASE, Operators
 from tests.cluster.services import Service, annotation, pin
 
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/immutable-operator"
@@ -15,6 +15,7 @@ LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/immutable-o
 def test_killed_in_the_middle_of_a_rollout_it_finishes_with_no_extra_pod(
     web: Service, operators: Operators
 ) -> None:
+    operators.restart(*SHORT_LEASE).until_leading()
     times = {"ready-delay": "500ms", "terminate-delay": "500ms"}
     web.apply(image="a", replicas=6, sim=times)
     web.until_ready()
@@ -37,6 +38,7 @@ def test_killed_in_the_middle_of_a_rollout_it_finishes_with_no_extra_pod(
 
 def test_killed_again_and_again(web: Service, operators: Operators) -> None:
     """Wherever it was killed: the same end, the same number of creates and evictions."""
+    operators.restart(*SHORT_LEASE).until_leading()
     web.apply(image="a", replicas=4, sim={"ready-delay": "300ms"})
     web.until_ready()
     asked = OperatorRequests.from_now(web.plane, web.namespace)
@@ -44,7 +46,7 @@ def test_killed_again_and_again(web: Service, operators: Operators) -> None:
     for done in (1, 3):
         wait_for_count(web, done)
         operators.main.kill()
-        operators.restart()
+        operators.restart(*SHORT_LEASE)
     web.until_ready(60)
     assert asked.codes("create pods")[201] == 4
     assert asked.codes("create pods/eviction")[201] == 4

@@ -17,7 +17,7 @@ from tests.cluster.services import annotation, condition
 from tests.controlplane import ControlPlane
 from tests.controlplane.real.nodes import RealNodes
 from tests.real.release import Release
-from tests.real.web import WebService, forget
+from tests.real.web import SPREAD, WebService, forget
 from tests.waiting import wait_for
 
 REPLICAS = 4
@@ -109,7 +109,7 @@ def test_a_node_that_is_cut_off_loses_its_instances_and_its_leader(
     web: WebService, release: Release, real: RealNodes, show: Show
 ) -> None:
     web.apply_image(
-        real.images.digest("web"), replicas=REPLICAS, pod={"tolerations": SHORT_PATIENCE}
+        real.images.digest("web"), replicas=REPLICAS, pod={**SPREAD, "tolerations": SHORT_PATIENCE}
     )
     web.until_ready()
     holder = release.holder()

@@ -13,7 +13,7 @@ from tests.cluster.services import annotation, is_ready
 from tests.controlplane.api import Json
 from tests.controlplane.real.nodes import RealNodes
 from tests.real.traffic import endpoints_of, receivers
-from tests.real.web import WebService, at_once, image_ids, sleeping_before_stop
+from tests.real.web import SPREAD, WebService, at_once, image_ids, sleeping_before_stop
 
 REPLICAS = 4
 
@@ -22,10 +22,10 @@ def test_a_client_loses_no_request_while_all_instances_are_replaced(
     web: WebService, real: RealNodes, show: Callable[[object], None]
 ) -> None:
     v1, v2 = (real.images.digest("web", version) for version in ("v1", "v2"))
-    web.apply_image(v1, replicas=REPLICAS, rollout={"minReadySeconds": 2})
+    web.apply_image(v1, replicas=REPLICAS, rollout={"minReadySeconds": 2}, pod=SPREAD)
     web.expose()
     web.until_ready()
-    web.assert_runs(v1)
+    assert [image_ids(pod) for pod in web.active()] == [[v1]] * REPLICAS
     before = {pod["metadata"]["name"] for pod in web.active()}
     with web.history() as history, web.traffic() as traffic:
         web.apply_image(v2)
@@ -39,7 +39,7 @@ def test_a_client_loses_no_request_while_all_instances_are_replaced(
     assert not report.failures, report.explain()
     assert report.versions == {"v1", "v2"}
     assert len(report.addresses) == 2 * REPLICAS
-    web.assert_runs(v2)
+    assert [image_ids(pod) for pod in web.active()] == [[v2]] * REPLICAS
     assert {annotation(pod, "replaces") for pod in web.active()} == before
 
 

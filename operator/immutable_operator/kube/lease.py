@@ -148,7 +148,8 @@ class Lease:
     async def _hold(self, method: str, path: str, body: dict[str, Any]) -> bool:
         before = time.monotonic()
         try:
-            answer = await self._client.hold(method, path, body, self.times.retry)
+            # Long enough for a slow API server, short enough for a second try in time.
+            answer = await self._client.hold(method, path, body, self.times.renew / 2)
         except Conflict:
             # Another replica was faster, or a renewal of ours was committed but its answer
             # lost: read what is there, and keep it if it is ours.
