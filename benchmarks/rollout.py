@@ -78,7 +78,7 @@ def main() -> None:
                 results.append(result)
     if options.raw:
         Path(options.raw).write_text(json.dumps([asdict(r) for r in results], indent=1))
-    Console().print(table(results, options.limits))
+    Console(width=150).print(table(results, options.limits))
 
 
 def _options() -> argparse.Namespace:

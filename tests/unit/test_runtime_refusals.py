@@ -52,6 +52,11 @@ CASES = [
     ),
     (Move.CREATE, answer(404, 'namespaces "n" not found'), Cause.NAMESPACE_TERMINATING),
     (Move.CREATE, answer(500, "failed calling webhook"), Cause.API_SERVER),
+    (
+        Move.CREATE,
+        answer(403, 'pods "w" is forbidden: cannot find RESTMapping for APIVersion', "Forbidden"),
+        Cause.API_SERVER,
+    ),
     (Move.CREATE, answer(429, "too many requests"), Cause.API_SERVER),
     (
         Move.RETIRE,

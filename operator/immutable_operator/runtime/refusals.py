@@ -41,6 +41,9 @@ def cause_of(move: Move, error: ApiError) -> Cause:
         return Cause.DISRUPTION_BUDGET
     if move is Move.RETIRE and "more than one PodDisruptionBudget" in text:
         return Cause.DISRUPTION_BUDGET
+    if "cannot find RESTMapping" in text:
+        # The API server does not know our definitions yet, seconds after they were installed.
+        return Cause.API_SERVER
     if isinstance(error, Forbidden):
         by_rbac = " cannot " in text and "in API group" in text
         return Cause.FORBIDDEN if by_rbac or move is not Move.CREATE else Cause.TEMPLATE
