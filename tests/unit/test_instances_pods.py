@@ -31,7 +31,7 @@ def pod(status: dict[str, Any], **meta: Any) -> Any:
             ],
             **meta,
         },
-        "spec": {"nodeName": "n1", "containers": []},
+        "spec": {"nodeName": "n1", "containers": [{"name": "web", "image": IMAGE}]},
         "status": status,
     }
     return decode_pod(json.dumps(body).encode())
@@ -129,3 +129,20 @@ def test_the_birth_certificate_wins_over_the_template() -> None:
     assert body["metadata"]["annotations"]["immutable.dev/replaces"] == "web-im00000000-aaaaa"
     assert body["metadata"]["ownerReferences"][0]["controller"] is True
     assert body["spec"] == template["spec"]
+
+
+def test_another_architecture_is_told_by_image_and_cause_and_nothing_else_of_the_last_words() -> (
+    None
+):
+    """containerd reports the config's id as the image; last words may hold a secret."""
+    words = {"exitCode": 1, "reason": "Error", "message": "exec /web: exec format error"}
+    crash = container(restartCount=3, lastState={"terminated": words})
+    crash["containerStatuses"][0]["image"] = "sha256:" + "c" * 64
+    trouble = pod({"phase": "Running", **crash}).content.trouble
+    assert trouble is not None
+    assert IMAGE in trouble.message
+    assert "exec format error" in trouble.message
+    words["message"] = "password=hunter2"
+    trouble = pod({"phase": "Running", **crash}).content.trouble
+    assert trouble is not None
+    assert "hunter2" not in trouble.message

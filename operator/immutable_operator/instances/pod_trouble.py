@@ -6,6 +6,8 @@ CrashLoopBackOff; people want the cause, and a status that is not rewritten at e
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from immutable_operator.domain.instance import Trouble, TroubleKind
@@ -66,8 +68,11 @@ class PodStatus(msgspec.Struct, rename="camel", frozen=True):
     init_container_statuses: list[ContainerStatus] = []
 
 
-def trouble_of(status: PodStatus) -> Trouble | None:
-    """The first trouble found, or None while the pod works or is on its way."""
+def trouble_of(status: PodStatus, images: Mapping[str, str]) -> Trouble | None:
+    """The first trouble found, or None while the pod works or is on its way.
+
+    ``images`` are those of the pod's spec by container: the status may name another one.
+    """
     if status.phase in ("Failed", "Succeeded"):
         text = ": ".join(part for part in (status.reason, status.message) if part)
         return Trouble(TroubleKind.ENDED, text or f"it ended ({status.phase})")
@@ -75,16 +80,17 @@ def trouble_of(status: PodStatus) -> Trouble | None:
         if condition.type == "PodScheduled" and condition.reason == "Unschedulable":
             return Trouble(TroubleKind.UNSCHEDULABLE, condition.message or "no node fits")
     for container in (*status.init_container_statuses, *status.container_statuses):
-        if trouble := _container_trouble(container):
+        image = images.get(container.name, container.image)
+        if trouble := _container_trouble(container, image):
             return trouble
     return None
 
 
-def _container_trouble(container: ContainerStatus) -> Trouble | None:
+def _container_trouble(container: ContainerStatus, image: str) -> Trouble | None:
     waiting = container.state.waiting
     reason = waiting.reason if waiting else ""
     if waiting and reason in IMAGE_PULL:
-        text = f"container {container.name}: image {container.image} cannot be pulled"
+        text = f"container {container.name}: image {image} cannot be pulled"
         # The back-off's message repeats the image and adds nothing until it names the cause.
         cause = waiting.message.rpartition("ErrImagePull: ")[2]
         if cause and not cause.startswith("Back-off"):
@@ -97,7 +103,7 @@ def _container_trouble(container: ContainerStatus) -> Trouble | None:
     if container.restart_count and not container.ready and (ended or reason == "CrashLoopBackOff"):
         code = f" with code {ended.exit_code} ({ended.reason})" if ended else ""
         cause = _known_cause(ended.message) if ended else ""
-        text = f"container {container.name} keeps exiting{code}, image {container.image}{cause}"
+        text = f"container {container.name} keeps exiting{code}, image {image}{cause}"
         settled = container.restart_count >= RESTARTS_UNTIL_SETTLED
         return Trouble(TroubleKind.CRASH_LOOP, text, settled=settled)
     return None

@@ -38,8 +38,18 @@ DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 ENDED = ("Failed", "Succeeded")
 
 
+class _Container(msgspec.Struct, frozen=True):
+    name: str = ""
+    image: str = ""
+
+
 class _PodSpec(msgspec.Struct, rename="camel", frozen=True):
     node_name: str | None = None
+    containers: list[_Container] = []
+    init_containers: list[_Container] = []
+
+    def images(self) -> dict[str, str]:
+        return {c.name: c.image for c in (*self.init_containers, *self.containers)}
 
 
 class _Pod(msgspec.Struct, frozen=True):
@@ -74,7 +84,7 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
         node=pod.spec.node_name,
         deletion_cost=_number(meta.annotations.get(DELETION_COST)),
         leaving=_leaving(pod.status.conditions),
-        trouble=trouble_of(pod.status),
+        trouble=trouble_of(pod.status, pod.spec.images()),
     )
     return PodRecord(meta.uid, meta.controller, instance)
 
