@@ -133,17 +133,25 @@ class Lease:
 
     async def release(self) -> None:
         """Give the lease back, so that the next leader need not wait for it to run out."""
-        if self._held is None or not self.leading:
-            return
-        body = self._body(self._held, transitions=int(self._held["spec"]["leaseTransitions"]))
-        body["spec"]["holderIdentity"] = ""
-        body["spec"]["leaseDurationSeconds"] = 1
-        self._valid_until = 0.0
-        try:
-            await self._client.hold("PUT", self._path, body, self.times.retry)
-            log.info("lease released", identity=self.identity)
-        except ApiError as error:
-            log.warning("lease not released", error=str(error))
+        for _ in range(2):
+            if self._held is None or not self.leading:
+                return
+            transitions = int(self._held["spec"].get("leaseTransitions") or 0)
+            body = self._body(self._held, transitions=transitions)
+            body["spec"]["holderIdentity"] = ""
+            body["spec"]["leaseDurationSeconds"] = 1
+            try:
+                await self._client.hold("PUT", self._path, body, self.times.retry)
+            except Conflict:
+                # A renewal that was cut off has been committed: take its version.
+                await self._look()
+            except ApiError as error:
+                log.warning("lease not released", error=str(error))
+                return
+            else:
+                self._valid_until = 0.0
+                log.info("lease released", identity=self.identity)
+                return
 
     async def _hold(self, method: str, path: str, body: dict[str, Any]) -> bool:
         before = time.monotonic()
