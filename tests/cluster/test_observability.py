@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 
 from tests.cluster.operator_process import OperatorProcess, Operators
 from tests.cluster.services import Service
@@ -72,16 +73,23 @@ def test_metrics_count_what_is_done(web: Service, operator: OperatorProcess) -> 
     def rise(series: str) -> float:
         return sample(after, series) - sample(before, series)
 
-    # At least: services of earlier tests, whose namespaces are just being deleted, count too.
-    assert rise('immutable_actions_total{action="Create",reason="Created"}') >= 3
-    assert rise('immutable_actions_total{action="Create",reason="Outdated"}') >= 3
-    assert rise('immutable_actions_total{action="Retire",reason="Outdated"}') >= 3
+    assert rise('immutable_actions_total{action="Create",reason="Created"}') == 3
+    assert rise('immutable_actions_total{action="Create",reason="Outdated"}') == 3
+    assert rise('immutable_actions_total{action="Retire",reason="Outdated"}') == 3
     posted = 'immutable_api_requests_total{code="201",resource="pods",verb="create"}'
-    assert rise(posted) >= 6
+    assert rise(posted) == 6
     assert rise("immutable_plan_seconds_count") >= 6
-    assert sample(after, 'immutable_objects{kind="services"}') >= 1
-    assert sample(after, 'immutable_objects{kind="pods"}') >= 3
-    assert sample(after, 'immutable_objects{kind="revisions"}') >= 2
+    assert rise("immutable_barrier_timeouts_total") == 0
+    assert rise("immutable_step_failures_total") == 0
+    # Gauges are refreshed once a second.
+    for kind, least in (("services", 1), ("pods", 3), ("revisions", 2)):
+        series = f'immutable_objects{{kind="{kind}"}}'
+        at_least = partial(counted, operator, series, least)
+        web.until(f"{series} is at least {least}", at_least)
+
+
+def counted(operator: OperatorProcess, series: str, least: int) -> bool:
+    return sample(metrics(operator), series) >= least
 
 
 def test_a_standby_is_ready_and_does_not_lead(operators: Operators) -> None:
