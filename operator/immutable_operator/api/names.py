@@ -24,6 +24,19 @@ ANNOTATION_INCARNATION: Final = f"{GROUP}/incarnation"
 ANNOTATION_REPLACES: Final = f"{GROUP}/replaces"
 ANNOTATION_BECAUSE: Final = f"{GROUP}/because"
 
+ANNOTATION_TAINTED: Final = f"{GROUP}/tainted"
+"""On an instance that somebody reached into, as JSON: {"what": "exec", "by": "jane", "at":
+"2026-11-22T04:30:00Z"}. Written once, never changed, never removed."""
+
+LABEL_GUARD: Final = f"{GROUP}/guard"
+"""On each admission policy, binding and webhook configuration of ours: which one it is."""
+
+BREAK_GLASS_GROUP: Final = "immutable:break-glass"
+"""Whoever acts as a member may reach into an instance, which is then tainted and replaced."""
+
+INSTANCE_NAME: Final = "-im[0-9a-f]{8}-[a-z0-9]{5}$"
+"""How the names of instances end. Reserved, because admission of exec sees nothing but a name."""
+
 FIELD_MANAGER: Final = "immutable-operator"
 
 POD_NAME_SUFFIX: Final = 17
