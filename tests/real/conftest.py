@@ -134,6 +134,9 @@ def installed(control_plane: ControlPlane, builds: tuple[str, str]) -> Release:
     release = Release(control_plane)
     release.prepare()
     release.install(builds[0])
+    release.until_well()
+    restarts = [s["restartCount"] for p in release.pods() for s in p["status"]["containerStatuses"]]
+    assert not any(restarts), "it starts at the first attempt"
     return release
 
 

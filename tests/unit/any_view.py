@@ -17,6 +17,7 @@ from immutable_operator.domain.model import (
     Cause,
     Condition,
     Move,
+    OnTaint,
     Refusal,
     Rollout,
     Spec,
@@ -52,6 +53,16 @@ ODDITIES: list[dict[str, Any]] = [
     {"replaces": name_of("A0")},
     {"replaces": name_of("A1")},
     {"replaces": name_of("B0")},
+    {"taint": "exec by jane"},
+    {"taint": "exec by jane", "heals": 1, "born": NOW - 20},
+    {"taint": "exec by jane", "heals": 2, "born": NOW - 600},
+    {"taint": "exec by jane", "heals": 9, "born": NOW - 9000},
+    {"generation": 3, "editor": "kubectl-edit"},
+    {"generation": 2},
+    {"images": (("web", "registry.example/other@sha256:" + "e" * 64),)},
+    {"restarted": "web"},
+    {"taint": "exec by jane", "quarantined": NOW - 10},
+    {"taint": "exec by jane", "quarantined": NOW - 9000},
 ]
 
 moments = st.sampled_from(MOMENTS)
@@ -65,6 +76,8 @@ some_specs = st.builds(
     progress_deadline_seconds=st.sampled_from([600, 30]),
     history_limit=st.integers(1, 3),
     suspend=st.sampled_from([False] * 14 + [True]),
+    on_taint=st.sampled_from([OnTaint.REPLACE, OnTaint.QUARANTINE, OnTaint.REPORT]),
+    replace_restarted=st.sampled_from([False, True]),
 )
 drawings = st.tuples(*[st.text("#+.x-", max_size=5)] * 3)
 oddities = st.lists(st.tuples(st.integers(0, 15), st.sampled_from(ODDITIES)), max_size=4)

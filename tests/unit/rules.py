@@ -20,13 +20,17 @@ from immutable_operator.domain.model import (
     CreateRevision,
     DeleteRevision,
     Move,
+    OnTaint,
     Plan,
+    Policy,
+    Quarantine,
     Retire,
     Spec,
     View,
 )
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.revision import Revision, find_revision
+from immutable_operator.domain.staleness import deviation
 
 __all__ = ["Case", "check", "is_converged"]
 
@@ -74,17 +78,38 @@ class Case:
 
     @cached_property
     def active(self) -> list[Instance]:
-        return [i for i in self.view.instances if not i.terminating and not i.ended]
+        """All that count against the budget, without those that this plan takes out of traffic."""
+        out = {a.name for a in self.plan.actions if isinstance(a, Quarantine)}
+        ended = (
+            i.terminating or i.ended or i.quarantined is not None or i.name in out
+            for i in self.view.instances
+        )
+        return [i for i, gone in zip(self.view.instances, ended, strict=True) if not gone]
 
     @cached_property
-    def current(self) -> list[Instance]:
+    def of_wanted(self) -> list[Instance]:
         assert self.wanted is not None
         return [i for i in self.active if i.revision == self.wanted.id]
 
     @cached_property
+    def current(self) -> list[Instance]:
+        return [i for i in self.of_wanted if not self.to_heal(i)]
+
+    @cached_property
     def stale(self) -> list[Instance]:
+        sound = {i.name for i in self.current}
+        return [i for i in self.active if i.name not in sound]
+
+    def deviates(self, instance: Instance) -> bool:
+        """Whether it is no longer what was born."""
         assert self.wanted is not None
-        return [i for i in self.active if i.revision != self.wanted.id]
+        template = self.spec.template if instance.revision == self.wanted.id else None
+        return deviation(instance, template, self.view.evidence) is not None
+
+    def to_heal(self, instance: Instance) -> bool:
+        """Whether it is to be replaced for that, now or later."""
+        restarted = self.spec.replace_restarted and instance.restarted is not None
+        return restarted or (self.deviates(instance) and self.spec.on_taint is not OnTaint.REPORT)
 
     @property
     def covered(self) -> bool:
@@ -114,7 +139,7 @@ def _2_enough_stay_available(case: Case) -> None:
 
 
 def _2_an_unproven_revision_costs_no_available_instance(case: Case) -> None:
-    unproven = case.acting and not case.available(case.current)
+    unproven = case.acting and not case.available(case.of_wanted)
     if unproven and case.budget.surge and not case.covered:
         before = case.available(case.active)
         assert case.available(case.staying(case.active)) >= min(before, case.budget.desired)
@@ -122,8 +147,12 @@ def _2_an_unproven_revision_costs_no_available_instance(case: Case) -> None:
 
 def _3_the_last_good_revision_stays_until_another_is_proven(case: Case) -> None:
     """Its healthy instances go only when they alone are more than must stay available."""
-    if case.acting and not case.available(case.current) and not case.covered:
-        good = [i for i in case.stale if i.revision == case.view.prior.last_good_revision]
+    if case.acting and not case.available(case.of_wanted) and not case.covered:
+        good = [
+            i
+            for i in case.stale
+            if i.revision == case.view.prior.last_good_revision and not case.to_heal(i)
+        ]
         floor = case.budget.desired
         if case.budget.surge == 0:  # nothing can be proved beside them: maxUnavailable is spent
             floor -= case.budget.unavailable
@@ -182,6 +211,41 @@ def _each_birth_has_its_own_slot_and_predecessor(case: Case) -> None:
     assert not slots or not set(slots) & {i.slot for i in case.current}
     replaced = [c.replaces for c in case.creates if c.replaces]
     assert len(set(replaced)) == len(replaced)
+
+
+def _what_taints_again_is_tried_one_at_a_time(case: Case) -> None:
+    """Once a successor was tainted like its predecessor, at most one more is replaced for it."""
+    if not case.acting:
+        return
+    relapsed = [
+        i
+        for i in case.view.instances
+        if i.active and i.heals and case.now - i.born < Policy().heal_memory and case.to_heal(i)
+    ]
+    healed = [c for c in case.creates if c.because.startswith(("Tainted", "Drifted"))]
+    if relapsed and all(i.revision == case.wanted.id for i in case.view.instances if case.wanted):
+        left = [i for i in case.view.instances if not i.active or i.terminating]
+        assert len(healed) <= 1 + len(left) + len(case.view.departed)
+        assert all(c.heals > max(i.heals for i in relapsed) for c in healed)
+
+
+def _only_quarantine_quarantines(case: Case) -> None:
+    kept = {i.name for i in case.view.instances if i.quarantined is not None}
+    orders = {a.name for a in case.plan.actions if isinstance(a, Quarantine)}
+    if orders:
+        assert case.spec.on_taint is OnTaint.QUARANTINE
+        assert not orders & (kept | case.retired)
+    for i in case.view.instances:
+        if i.quarantined is not None and i.name in case.retired:
+            assert i.quarantined + case.spec.quarantine_seconds <= case.now
+
+
+def _reported_is_left_alone(case: Case) -> None:
+    """What is only reported goes for another reason, or as the first of a surplus."""
+    if case.acting and case.spec.on_taint is OnTaint.REPORT:
+        alone = [i for i in case.of_wanted if case.deviates(i) and not case.to_heal(i)]
+        if len(case.current) <= case.budget.desired and len(case.active) <= case.budget.most:
+            assert not case.retired & {i.name for i in alone}
 
 
 def _refused_moves_wait_for_their_time(case: Case) -> None:
@@ -260,6 +324,9 @@ RULES: tuple[Callable[[Case], None], ...] = (
     _9_names_are_free,
     _10_nothing_is_retired_twice,
     _each_birth_has_its_own_slot_and_predecessor,
+    _what_taints_again_is_tried_one_at_a_time,
+    _only_quarantine_quarantines,
+    _reported_is_left_alone,
     _refused_moves_wait_for_their_time,
     _12_conditions_tell_the_truth,
     _13_what_is_suspended_or_refused_or_deleted_is_left_alone,

@@ -28,6 +28,17 @@ ANNOTATION_TAINTED: Final = f"{GROUP}/tainted"
 """On an instance that somebody reached into, as JSON: {"what": "exec", "by": "jane", "at":
 "2026-11-22T04:30:00Z"}. Written once, never changed, never removed."""
 
+ANNOTATION_HEALS: Final = f"{GROUP}/heals"
+"""How many replacements in a row led to this instance because its predecessors were tainted."""
+
+ANNOTATION_QUARANTINED: Final = f"{GROUP}/quarantined"
+"""On an instance in quarantine, as JSON: {"since": "2026-11-22T04:30:00Z", "because": "Tainted:
+…", "labels": {…}}, the labels being those that were taken from it."""
+
+QUARANTINED_SUFFIX: Final = "_quarantined"
+"""Added to the service's name in LABEL_SERVICE of an instance in quarantine: nothing that selects
+instances by it selects that one, and the operator still sees it."""
+
 LABEL_GUARD: Final = f"{GROUP}/guard"
 """On each admission policy, binding and webhook configuration of ours: which one it is."""
 

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from immutable_operator.api import names
 from immutable_operator.api.cel import Rule, quote
+from immutable_operator.api.duration import Duration
 from immutable_operator.api.errors import InvalidSpec
 from immutable_operator.api.kind import EMBED, WANTED, ApiModel, Column, Kind
 from immutable_operator.api.scaling import INT32_MAX, IntOrPercent, is_zero
@@ -17,6 +18,7 @@ __all__ = [
     "SERVICE",
     "Blocker",
     "Condition",
+    "Immutability",
     "ImmutableServiceSpec",
     "ImmutableServiceStatus",
     "Rollout",
@@ -86,6 +88,23 @@ class Rollout(ApiModel):
         return self
 
 
+class Immutability(ApiModel):
+    """What happens to an instance that is no longer what was born."""
+
+    on_taint: Literal["Replace", "Quarantine", "Report"] = "Replace"
+    """What becomes of an instance that somebody reached into (exec, debug, an edit of the pod) or
+    that runs another image than the pinned one. Replace: a successor first, then it is retired.
+    Quarantine: out of all traffic at once, kept for quarantineFor, then retired. Report: only said
+    in status and events. Default Replace."""
+
+    quarantine_for: Duration = "1h"
+    """How long an instance is kept in quarantine, such as 30m, 24h or 7d. Default 1h."""
+
+    restarts: Literal["Allow", "Replace"] = "Allow"
+    """Whether a container may be restarted in place (after a crash, or by its liveness probe),
+    which keeps its emptyDir volumes. Replace: such an instance is replaced. Default Allow."""
+
+
 class ImmutableServiceSpec(ApiModel):
     """What is wanted: how many instances of which template, and how they may be replaced."""
 
@@ -100,6 +119,9 @@ class ImmutableServiceSpec(ApiModel):
     rollout: Rollout = Rollout()
     """How instances are replaced when the template changes."""
 
+    immutability: Immutability = Immutability()
+    """What happens to an instance that is no longer what was born."""
+
     history_limit: Annotated[int, Field(strict=True, ge=1, le=100)] = 10
     """Number of old revisions that are kept, 1 to 100. Default 10."""
 
@@ -111,7 +133,7 @@ class Condition(ApiModel):
     """One aspect of the state, as in every Kubernetes object."""
 
     type: Annotated[str, Field(max_length=316)]
-    """Name of the aspect: Ready, Reconciling or Stalled."""
+    """Name of the aspect: Ready, Reconciling, Stalled or Guarded."""
     status: Literal["True", "False", "Unknown"]
     """Whether it holds."""
     observed_generation: Annotated[Int64, Field(ge=0)] | None = None
@@ -154,6 +176,17 @@ class RolloutStatus(ApiModel):
     """When mostCurrent last rose or leastStale last fell; the progress deadline counts from it."""
 
 
+class Deviant(ApiModel):
+    """An instance that is no longer what was born."""
+
+    instance: Name
+    """Name of the pod."""
+    reason: Annotated[str, Field(max_length=64)]
+    """Tainted: somebody reached into it. Drifted: what runs is not what was pinned."""
+    message: Annotated[str, Field(max_length=1024)]
+    """A sentence for people: what was done, by whom where that is known."""
+
+
 class ImmutableServiceStatus(ApiModel):
     """What was observed. Fields change only when what they describe changes."""
 
@@ -171,6 +204,8 @@ class ImmutableServiceStatus(ApiModel):
     """Number of instances of the current revision."""
     stale_replicas: Int32 | None = None
     """Number of instances that wait for their replacement."""
+    quarantined_replicas: Int32 | None = None
+    """Number of instances that are kept out of traffic for people to look at; not in replicas."""
     selector: Annotated[str, Field(max_length=512)] | None = None
     """Label selector of the instances, for autoscalers."""
     current_revision: RevisionHash | None = None
@@ -183,6 +218,8 @@ class ImmutableServiceStatus(ApiModel):
     """What holds the next step back: which object, why, since when."""
     rollout: RolloutStatus | None = None
     """How far the present replacement is."""
+    deviants: Annotated[list[Deviant], Field(max_length=16)] | None = None
+    """Instances that are no longer what was born, and are not gone yet; the first 16 by name."""
     conditions: (
         Annotated[
             list[Condition],
@@ -197,7 +234,7 @@ class ImmutableServiceStatus(ApiModel):
         | None
     ) = None
     """Ready: all wanted instances are available and current. Reconciling: work is going on.
-    Stalled: work cannot go on by itself."""
+    Stalled: work cannot go on by itself. Guarded: the cluster refuses changes in place."""
 
 
 _READY = '.status.conditions[?(@.type=="Ready")]'

@@ -43,6 +43,14 @@ class Instance:
     not ready. ``ended`` says that it will never run again (pod phase Failed or Succeeded).
     ``replaces`` names its predecessor, as its birth certificate says. ``leaving`` says who takes
     it away and why, where the cluster tells (taint, drain, preemption, garbage collection).
+
+    What tells whether it is still as it was born: ``taint`` is a sentence when the object itself
+    shows that somebody reached into it; ``generation`` is the API server's own count of changes
+    of its spec, ``editor`` who made the last one; ``images`` and ``reported`` are by container
+    what its spec says, and what its node says where that is another digest; ``restarted`` is the
+    first container that was restarted in place. ``heals`` counts the replacements in a row that
+    led to this one because its predecessors were reached into. ``quarantined`` is since when it
+    is kept out of traffic.
     """
 
     name: str
@@ -59,11 +67,19 @@ class Instance:
     deletion_cost: int = 0
     leaving: str | None = None
     trouble: Trouble | None = None
+    taint: str | None = None
+    generation: int = 0
+    editor: str | None = None
+    images: tuple[tuple[str, str], ...] = ()
+    reported: tuple[tuple[str, str], ...] = ()
+    restarted: str | None = None
+    heals: int = 0
+    quarantined: float | None = None
 
     @property
     def active(self) -> bool:
-        """Whether it counts against the budget: neither on its way out nor ended."""
-        return not self.terminating and not self.ended
+        """Whether it counts against the budget: not on its way out, ended or quarantined."""
+        return not self.terminating and not self.ended and self.quarantined is None
 
     def available_at(self, min_ready_seconds: float) -> float | None:
         """When it is (or was) available: ready for ``min_ready_seconds``; None if not ready.

@@ -102,6 +102,11 @@ class Ledger:
         self._active -= 1
         return True
 
+    def take(self, *, available: bool) -> None:
+        """Count an instance out that goes whatever the budget says (it is quarantined)."""
+        self._available -= available
+        self._active -= 1
+
     def retire_unavailable_stale(self) -> bool:
         """Spend the retirement of a stale instance that is not available.
 

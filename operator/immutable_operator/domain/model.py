@@ -13,6 +13,7 @@ from typing import Any
 
 from immutable_operator.domain.instance import Instance
 from immutable_operator.domain.revision import Revision
+from immutable_operator.domain.staleness import Evidence
 
 __all__ = [
     "Action",
@@ -23,9 +24,13 @@ __all__ = [
     "Create",
     "CreateRevision",
     "DeleteRevision",
+    "Deviant",
+    "Guard",
     "Move",
+    "OnTaint",
     "Plan",
     "Policy",
+    "Quarantine",
     "Refusal",
     "Retire",
     "Rollout",
@@ -37,10 +42,25 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the operator's installation decides, not the user. Durations in seconds."""
+    """What the operator's installation decides, not the user. Durations in seconds.
+
+    ``heal_*`` pace the replacement of instances whose predecessors were reached into as well;
+    an instance that was left alone for ``heal_memory`` starts afresh.
+    """
 
     retry_ended_base: float = 1.0
     retry_ended_most: float = 300.0
+    heal_base: float = 60.0
+    heal_most: float = 3600.0
+    heal_memory: float = 3600.0
+
+
+class OnTaint(StrEnum):
+    """What becomes of an instance that somebody reached into."""
+
+    REPLACE = "Replace"
+    QUARANTINE = "Quarantine"
+    REPORT = "Report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +75,9 @@ class Spec:
     progress_deadline_seconds: int = 600
     history_limit: int = 10
     suspend: bool = False
+    on_taint: OnTaint = OnTaint.REPLACE
+    quarantine_seconds: float = 3600.0
+    replace_restarted: bool = False
 
 
 class Move(StrEnum):
@@ -63,6 +86,7 @@ class Move(StrEnum):
     CREATE = "create"
     RETIRE = "retire"
     RECORD = "record"
+    QUARANTINE = "quarantine"
 
 
 class Cause(StrEnum):
@@ -132,6 +156,24 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class Deviant:
+    """An instance that is no longer what was born: its name, Tainted or Drifted, and how."""
+
+    name: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Whether the cluster enforces what this operator relies on, and what is wrong if not."""
+
+    holds: bool
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The status of an ImmutableService; counts are of active instances."""
 
@@ -142,12 +184,14 @@ class Status:
     available: int = 0
     current: int = 0
     stale: int = 0
+    quarantined: int = 0
     selector: str = ""
     current_revision: str | None = None
     last_good_revision: str | None = None
     oldest_instance: float | None = None
     blockers: tuple[Blocker, ...] = ()
     rollout: Rollout | None = None
+    deviants: tuple[Deviant, ...] = ()
     conditions: tuple[Condition, ...] = ()
 
     def condition(self, kind: str) -> Condition | None:
@@ -176,6 +220,8 @@ class View:
     departed: tuple[Instance, ...] = ()
     revisions: tuple[Revision, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    evidence: Evidence = field(default_factory=Evidence)
+    guard: Guard | None = None
     prior: Status = field(default_factory=Status)
 
 
@@ -200,7 +246,7 @@ class DeleteRevision:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Give birth to an instance. ``because`` goes into its birth certificate."""
+    """Give birth to an instance. ``because`` and ``heals`` go into its birth certificate."""
 
     name: str
     revision: str
@@ -208,6 +254,7 @@ class Create:
     incarnation: int
     replaces: str | None
     because: str
+    heals: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +266,16 @@ class Retire:
     because: str
 
 
-Action = CreateRevision | DeleteRevision | Create | Retire
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Take an instance, this very one, out of all traffic and keep it for people to look at."""
+
+    name: str
+    uid: str
+    because: str
+
+
+Action = CreateRevision | DeleteRevision | Create | Retire | Quarantine
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,12 +66,14 @@ def plan(view: View, now: float, policy: Policy | None = None) -> Plan:
 def _act(
     view: View, spec: Spec, wanted: Revision, now: float, policy: Policy, pending: bool
 ) -> Plan:
-    fleet = Fleet.of(view, wanted, now, spec.min_ready_seconds)
+    fleet = Fleet.of(view, spec, wanted, now, policy, pending=pending)
     budget = Budget.of(_desired(view, spec), spec.max_surge, spec.max_unavailable)
-    moves = Moves(notes=["suspended"]) if spec.suspend else rolling(view, fleet, budget, policy)
+    moves = (
+        Moves(notes=["suspended"]) if spec.suspend else rolling(view, spec, fleet, budget, policy)
+    )
     status, deadline = status_of(view, spec, fleet, budget, now, pending=pending)
     status = replace(status, selector=f"immutable.dev/service={view.name}")
-    actions: list[Action] = [*moves.retires, *moves.creates]
+    actions: list[Action] = [*moves.quarantines, *moves.retires, *moves.creates]
     if is_complete(fleet, budget) and not spec.suspend:
         actions += _beyond_history(view, spec, status)
     due = [t for t in (*moves.due, deadline, fleet.next_available()) if t is not None]

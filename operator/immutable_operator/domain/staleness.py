@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from immutable_operator.domain.instance import Instance
 
-__all__ = ["StaleReason", "Staleness", "staleness"]
+__all__ = ["Evidence", "StaleReason", "Staleness", "deviation", "staleness"]
 
 
 class StaleReason(StrEnum):
     """The reasons built so far; the names are those of birth certificates and metrics."""
 
+    TAINTED = "Tainted"
+    DRIFTED = "Drifted"
     OUTDATED = "Outdated"
     UNHEALTHY = "Unhealthy"
 
@@ -27,9 +31,41 @@ class Staleness:
     def __str__(self) -> str:
         return f"{self.reason}: {self.cause}"
 
+    @property
+    def deviates(self) -> bool:
+        """Whether the instance is no longer what was born."""
+        return self.reason in (StaleReason.TAINTED, StaleReason.DRIFTED)
 
-def staleness(instance: Instance, wanted: str, wanted_number: int) -> Staleness | None:
-    """Why ``instance`` is stale when revision ``wanted`` is wanted; None while it is current."""
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a service's instances from elsewhere than from themselves.
+
+    ``baselines`` is by uid the generation at which an instance that was born with scheduling
+    gates got its node; ``different`` holds pairs (pinned image, reported image id) that a registry
+    proved to be different images; ``replaced`` is by uid a sentence about configuration that was
+    deleted and made anew under an instance.
+    """
+
+    baselines: Mapping[str, int] = field(default_factory=dict)
+    different: frozenset[tuple[str, str]] = frozenset()
+    replaced: Mapping[str, str] = field(default_factory=dict)
+
+
+def staleness(
+    instance: Instance,
+    wanted: str,
+    wanted_number: int,
+    template: Mapping[str, Any] | None = None,
+    evidence: Evidence | None = None,
+) -> Staleness | None:
+    """Why ``instance`` is stale when revision ``wanted`` is wanted; None while it is current.
+
+    ``template`` is the wanted revision's.
+    """
+    known = template if instance.revision == wanted else None
+    if found := deviation(instance, known, evidence or Evidence()):
+        return found
     if instance.revision != wanted:
         cause = f"revision {wanted_number} ({wanted}) is wanted, this was {instance.revision}"
         return Staleness(StaleReason.OUTDATED, cause)
@@ -37,3 +73,61 @@ def staleness(instance: Instance, wanted: str, wanted_number: int) -> Staleness 
         cause = instance.trouble.message if instance.trouble else "it ended"
         return Staleness(StaleReason.UNHEALTHY, cause)
     return None
+
+
+def deviation(
+    instance: Instance, template: Mapping[str, Any] | None, evidence: Evidence
+) -> Staleness | None:
+    """How ``instance`` differs from what was born; None while nothing is known against it.
+
+    Without the template that it was born from, only what the instance itself shows is judged.
+    """
+    if instance.taint:
+        return Staleness(StaleReason.TAINTED, instance.taint)
+    if template is not None:
+        spec = template.get("spec") or {}
+        if cause := _other_image(instance, spec, evidence):
+            return Staleness(StaleReason.DRIFTED, cause)
+        if cause := _edited(instance, spec, evidence):
+            return Staleness(StaleReason.TAINTED, cause)
+    if cause := evidence.replaced.get(instance.uid):
+        return Staleness(StaleReason.DRIFTED, cause)
+    return None
+
+
+def _other_image(instance: Instance, spec: Mapping[str, Any], evidence: Evidence) -> str | None:
+    """An image that is not the pinned one: in its spec, or proven of what runs.
+
+    A mutating webhook may rewrite the registry (a mirror), but not the digest.
+    """
+    containers = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
+    pinned = {str(c.get("name")): str(c.get("image")) for c in containers}
+    reported = dict(instance.reported)
+    for name, image in instance.images:
+        if name not in pinned:
+            continue
+        if image.rpartition("@")[2] != pinned[name].rpartition("@")[2]:
+            return f"container {name} has image {image}, pinned is {pinned[name]}{_by(instance)}"
+        if (image, reported.get(name, "")) in evidence.different:
+            return f"container {name} runs {reported[name]}, which is not {image}"
+    return None
+
+
+def _edited(instance: Instance, spec: Mapping[str, Any], evidence: Evidence) -> str | None:
+    """A spec that was changed after it got its node, by the API server's own count.
+
+    It starts at 1, and the binding to a node makes it 2; deletion is the only other rightful
+    step. While scheduling gates hold it back, others may still shape it.
+    """
+    if not instance.node or instance.terminating or not instance.generation:
+        return None
+    rightful: int | None = 1 if spec.get("nodeName") else 2
+    if spec.get("schedulingGates"):
+        rightful = evidence.baselines.get(instance.uid)
+    if rightful is None or instance.generation <= rightful:
+        return None
+    return f"its spec was changed while it ran{_by(instance)}"
+
+
+def _by(instance: Instance) -> str:
+    return f" (by {instance.editor})" if instance.editor else ""

@@ -16,6 +16,8 @@ from immutable_operator.domain.model import (
     Blocker,
     Cause,
     Condition,
+    Deviant,
+    Guard,
     Move,
     Refusal,
     Rollout,
@@ -38,10 +40,21 @@ __all__ = [
 ]
 
 INVALID_SPEC = "InvalidSpec"
+TAINT_RETURNS = "TaintReturns"
 SUSPENDED = "Suspended"
+DEVIANTS_SHOWN = 16
+GUARDED = "Guarded"
+TAKEN_AWAY = "TakenAway"
 # What no waiting mends: the service is stalled as soon as it is seen.
 STALLING: frozenset[str] = frozenset(
-    {INVALID_SPEC, Cause.QUOTA, Cause.TEMPLATE, Cause.FORBIDDEN, Cause.NAMESPACE_TERMINATING}
+    {
+        INVALID_SPEC,
+        TAINT_RETURNS,
+        Cause.QUOTA,
+        Cause.TEMPLATE,
+        Cause.FORBIDDEN,
+        Cause.NAMESPACE_TERMINATING,
+    }
 )
 
 
@@ -50,6 +63,7 @@ def is_complete(fleet: Fleet, budget: Budget) -> bool:
     return (
         len(fleet.current) == budget.desired
         and not fleet.stale
+        and not fleet.healing.held
         and fleet.count_available(fleet.current) == budget.desired
     )
 
@@ -77,17 +91,20 @@ def status_of(
         ready=ready,
         available=fleet.count_available(fleet.active),
         current=len(fleet.current),
-        stale=len(fleet.stale),
+        stale=len(fleet.stale) + len(fleet.healing.held),
+        quarantined=len(fleet.quarantined),
         selector=prior.selector,
         current_revision=fleet.wanted.id,
         last_good_revision=fleet.wanted.id if proven else prior.last_good_revision,
         oldest_instance=min((i.born for i in fleet.active), default=None),
         blockers=blockers,
         rollout=rollout,
+        deviants=_deviants(view, fleet),
     )
     overdue = deadline is not None and now >= deadline
     verdict = _verdict(spec, fleet, budget, complete, stalling, overdue, blockers)
-    status = replace(status, conditions=_conditions(*verdict, prior=prior, now=now))
+    conditions = _conditions(*verdict, prior=prior, now=now, guard=view.guard)
+    status = replace(status, conditions=conditions)
     return status, None if overdue else deadline
 
 
@@ -105,7 +122,7 @@ def standing_status(view: View, reason: str, message: str, now: float) -> Status
         prior,
         observed_generation=max(view.generation, prior.observed_generation),
         rollout=replace(prior.rollout, progressed_at=None) if prior.rollout else None,
-        conditions=_conditions(kind, reason, message, prior=prior, now=now),
+        conditions=_conditions(kind, reason, message, prior=prior, now=now, guard=view.guard),
     )
 
 
@@ -121,6 +138,7 @@ def same_but_for_counts(old: Status, new: Status) -> bool:
             status.last_good_revision,
             [(b.reason, b.subject) for b in status.blockers],
             [(c.type, c.status, c.reason) for c in status.conditions],
+            status.deviants,
             status.rollout is None,
         )
 
@@ -143,6 +161,12 @@ def announcements(
             )
             told.append(Announcement("ReplacementFinished", text, f"{wanted.id}/{_since(rollout)}"))
     told += stall_announcements(view, status, wanted.id)
+    told += _deviant_announcements(view, status)
+    taken = _taken_away(view.instances, wanted)
+    now_taken, was = status.condition("Reconciling"), prior.condition("Reconciling")
+    if taken and now_taken and now_taken.reason == TAKEN_AWAY != (was.reason if was else None):
+        key = f"{wanted.id}/{_since(status.rollout)}"
+        told.append(Announcement(TAKEN_AWAY, taken, key, True))
     stalled = status.condition("Stalled")
     known = {b.reason for b in prior.blockers}
     for reason in dict.fromkeys(b.reason for b in status.blockers):
@@ -173,6 +197,29 @@ def stall_announcements(view: View, status: Status, about: str) -> tuple[Announc
     text = f"{stalled.reason}: {stalled.message}"
     key = f"{stalled.reason}/{about}/{_since(status.rollout)}"
     return (Announcement("Stalled", text, key, True),)
+
+
+def _deviants(view: View, fleet: Fleet) -> tuple[Deviant, ...]:
+    """Those that are no longer what was born and not gone yet, by name; the list is bounded."""
+    found = [
+        Deviant(i.name, why.reason, why.cause)
+        for i in sorted(view.instances, key=lambda i: i.name)
+        if not i.terminating and (why := fleet.deviants.get(i.name))
+    ]
+    return tuple(found[:DEVIANTS_SHOWN])
+
+
+def _deviant_announcements(view: View, status: Status) -> list[Announcement]:
+    """One warning a reason for those that are new, the first by name."""
+    known = {d.name for d in view.prior.deviants}
+    told = []
+    for reason in dict.fromkeys(d.reason for d in status.deviants):
+        new = [d for d in status.deviants if d.reason == reason and d.name not in known]
+        if new:
+            others = f" (and {len(new) - 1} more)" if len(new) > 1 else ""
+            text = f"{new[0].name}: {new[0].message}{others}"
+            told.append(Announcement(reason, text, "/".join(d.name for d in new), True))
+    return told
 
 
 def _since(rollout: Rollout | None) -> int:
@@ -224,6 +271,9 @@ def _blockers(
         add(refusal.cause, refusal.message, refusal.since, subject)
         if refusal.cause in STALLING:
             stalling.add(refusal.cause)
+    if fleet.healing.held:
+        add(TAINT_RETURNS, _taint_returns(fleet), now, None)
+        stalling.add(TAINT_RETURNS)
     for instance, trouble in _troubles(fleet):
         message = f"{instance.name}: {trouble.message}"
         add(trouble.kind, message, now, instance.name)
@@ -233,6 +283,19 @@ def _blockers(
     return tuple(found.values()), first
 
 
+def _taint_returns(fleet: Fleet) -> str:
+    """Why healing is held back, and what a person can do. It says the same until the next try."""
+    first = min(fleet.healing.held)
+    row = fleet.healing.relapses
+    times = "once" if row == 1 else f"{row} times in a row"
+    return (
+        f"{first}: {fleet.deviants[first].cause}; replacing was tried {times} and each successor"
+        " was changed, too: find out who changes every new pod (a webhook, a controller, an"
+        " autoscaler) and exempt this service from it, or set immutability.onTaint: Report; it is"
+        " tried again ever later, at last once an hour"
+    )
+
+
 def _holds_back(refusal: Refusal, fleet: Fleet, budget: Budget) -> bool:
     """Whether what was refused is still wanted: the spec may have changed its mind since."""
     missing = budget.desired - len(fleet.current)
@@ -240,7 +303,7 @@ def _holds_back(refusal: Refusal, fleet: Fleet, budget: Budget) -> bool:
         case Move.CREATE:
             taken = refusal.cause is Cause.NAME_TAKEN
             return missing > 0 and refusal.revision == fleet.wanted.id and not taken
-        case Move.RETIRE:
+        case Move.RETIRE | Move.QUARANTINE:
             return refusal.subject in fleet.why or missing < 0
         case Move.RECORD:
             return False
@@ -274,7 +337,10 @@ def _verdict(
         kind = "Ready" if complete else SUSPENDED
         return kind, SUSPENDED, f"{revision}: {have}; suspended: nothing is replaced"
     if complete:
-        return "Ready", "Current", f"{revision}: {have}"
+        seen = len(fleet.deviants.keys() & {i.name for i in fleet.active})
+        reported = f"; {seen} no longer as born, reported only" if seen else ""
+        apart = f"; {len(fleet.quarantined)} in quarantine" if fleet.quarantined else ""
+        return "Ready", "Current", f"{revision}: {have}{reported}{apart}"
     if stalling is not None:
         return "Stalled", stalling.reason, f"{revision}: {have}; {stalling.message}"
     waits = f"; waits: {blockers[0].reason}: {blockers[0].message}" if blockers else ""
@@ -284,7 +350,7 @@ def _verdict(
     left = f", {len(fleet.stale)} stale remain" if fleet.stale else ""
     taken = _taken_away(fleet.terminating, fleet.wanted)
     lost = f"; taken away: {taken}" if taken else ""
-    reason = "Replacing" if fleet.stale else "Progressing"
+    reason = "Replacing" if fleet.stale else TAKEN_AWAY if taken else "Progressing"
     return "Reconciling", reason, f"{revision}: {have}{left}{lost}{waits}"
 
 
@@ -299,7 +365,7 @@ def _taken_away(instances: Iterable[Instance], wanted: Revision) -> str | None:
 
 
 def _conditions(
-    true: str, reason: str, message: str, *, prior: Status, now: float
+    true: str, reason: str, message: str, *, prior: Status, now: float, guard: Guard | None
 ) -> tuple[Condition, ...]:
     conditions = []
     for kind in ("Ready", "Reconciling", "Stalled"):
@@ -307,4 +373,9 @@ def _conditions(
         before = prior.condition(kind)
         since = before.since if before and before.status == value else now
         conditions.append(Condition(kind, value, reason, message, since))
+    if guard is not None:
+        value = "True" if guard.holds else "False"
+        before = prior.condition(GUARDED)
+        since = before.since if before and before.status == value else now
+        conditions.append(Condition(GUARDED, value, guard.reason, guard.message, since))
     return tuple(conditions)

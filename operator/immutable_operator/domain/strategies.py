@@ -8,28 +8,38 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+from immutable_operator.domain.healing import Healing, healing
 from immutable_operator.domain.instance import Instance
 from immutable_operator.domain.ledger import Budget, Ledger
 from immutable_operator.domain.model import (
     Cause,
     Create,
     Move,
+    OnTaint,
     Policy,
+    Quarantine,
     Refusal,
     Retire,
+    Spec,
     View,
 )
 from immutable_operator.domain.revision import Revision, instance_name
-from immutable_operator.domain.staleness import Staleness, staleness
+from immutable_operator.domain.staleness import Staleness, StaleReason, staleness
 
 __all__ = ["Fleet", "Moves", "rolling"]
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """The instances of one service, sorted out: who is current, stale, ended, leaving."""
+    """The instances of one service, sorted out: who is current, stale, ended, leaving.
+
+    ``deviants`` says of every instance that is no longer what was born, how; ``why`` says it of
+    those only that are to be replaced for it now. The others (reported only, or held back by
+    their ``healing``) count as current: nothing is to be done about them.
+    """
 
     wanted: Revision
     last_good: str | None
@@ -39,26 +49,49 @@ class Fleet:
     stale: tuple[Instance, ...]
     ended: tuple[Instance, ...]
     terminating: tuple[Instance, ...]
+    quarantined: tuple[Instance, ...]
     why: dict[str, Staleness]
+    deviants: dict[str, Staleness]
+    healing: Healing
 
     @classmethod
-    def of(cls, view: View, wanted: Revision, now: float, min_ready: float) -> Fleet:
+    def of(
+        cls,
+        view: View,
+        spec: Spec,
+        wanted: Revision,
+        now: float,
+        policy: Policy,
+        *,
+        pending: bool = False,
+    ) -> Fleet:
+        """``pending`` says that the spec's template is not the wanted revision's yet."""
+        template = None if pending else spec.template
+        known = (*view.instances, *view.departed)
+        found = {i.name: _judge(i, view, spec, wanted, template) for i in known}
+        deviants = {name: why for name, (why, _) in found.items() if why and why.deviates}
+        why = {name: why for name, (_, why) in found.items() if why}
         instances = sorted(view.instances, key=lambda i: i.name)
-        why = {
-            i.name: reason
-            for i in instances
-            if (reason := staleness(i, wanted.id, wanted.number)) is not None
-        }
+        pace = healing(instances, why, wanted.id, now, policy)
+        for name in pace.held:
+            del why[name]
         return cls(
             wanted=wanted,
             last_good=view.prior.last_good_revision,
             now=now,
-            min_ready=min_ready,
+            min_ready=spec.min_ready_seconds,
             current=tuple(i for i in instances if i.active and i.name not in why),
             stale=tuple(i for i in instances if i.active and i.name in why),
-            ended=tuple(i for i in instances if i.ended and not i.terminating),
+            ended=tuple(
+                i for i in instances if i.ended and not i.terminating and i.quarantined is None
+            ),
             terminating=tuple(i for i in instances if i.terminating),
+            quarantined=tuple(
+                i for i in instances if i.quarantined is not None and not i.terminating
+            ),
             why=why,
+            deviants=deviants,
+            healing=pace,
         )
 
     @property
@@ -78,17 +111,38 @@ class Fleet:
         return min((t for t in times if t is not None and t > self.now), default=None)
 
 
+def _judge(
+    instance: Instance,
+    view: View,
+    spec: Spec,
+    wanted: Revision,
+    template: Mapping[str, Any] | None,
+) -> tuple[Staleness | None, Staleness | None]:
+    """How it deviates or is stale, and why it is to be replaced, which may be None the same."""
+    found = staleness(instance, wanted.id, wanted.number, template, view.evidence)
+    reported = found is not None and found.deviates and spec.on_taint is OnTaint.REPORT
+    if instance.restarted and spec.replace_restarted and (found is None or reported):
+        cause = f"container {instance.restarted} was restarted in place"
+        found = Staleness(StaleReason.TAINTED, cause)
+    elif reported:
+        # What else would make it stale still does.
+        without = replace(instance, taint=None, generation=0, images=())
+        return found, staleness(without, wanted.id, wanted.number)
+    return found, found
+
+
 @dataclass
 class Moves:
     """What a strategy wants done, why, and when it wants to be asked again."""
 
     creates: list[Create] = field(default_factory=list)
     retires: list[Retire] = field(default_factory=list)
+    quarantines: list[Quarantine] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     due: list[float] = field(default_factory=list)
 
 
-def rolling(view: View, fleet: Fleet, budget: Budget, policy: Policy) -> Moves:
+def rolling(view: View, spec: Spec, fleet: Fleet, budget: Budget, policy: Policy) -> Moves:
     """Plan one step of a rolling replacement, of a scale, or of a repair: the same step."""
     available_current = fleet.count_available(fleet.current)
     ledger = Ledger(
@@ -99,13 +153,35 @@ def rolling(view: View, fleet: Fleet, budget: Budget, policy: Policy) -> Moves:
         current_unavailable=len(fleet.current) - available_current,
     )
     moves = Moves()
-    _plan_retirements(view, fleet, budget, ledger, moves)
+    if fleet.healing.until is not None:
+        moves.due.append(fleet.healing.until)
+        moves.notes.append(f"heal 0 of {len(fleet.healing.held)}: successors were tainted, too")
+    if spec.on_taint is OnTaint.QUARANTINE:
+        _plan_quarantine(view, fleet, ledger, moves)
+    _plan_retirements(view, spec, fleet, budget, ledger, moves)
     _plan_creates(view, fleet, budget, ledger, policy, moves)
     return moves
 
 
+def _plan_quarantine(view: View, fleet: Fleet, ledger: Ledger, moves: Moves) -> None:
+    """Out of traffic at once, whatever the budget: whoever asks for it puts containment first."""
+    refused = {r.subject: r for r in view.refusals if r.move is Move.QUARANTINE}
+    for instance in fleet.stale:
+        if instance.name not in fleet.deviants:
+            continue
+        ledger.take(available=fleet.available(instance))
+        refusal = refused.get(instance.name)
+        if refusal and refusal.retry_at > fleet.now:
+            moves.due.append(refusal.retry_at)
+            continue
+        because = str(fleet.why[instance.name])
+        moves.quarantines.append(Quarantine(instance.name, instance.uid, because))
+    if moves.quarantines:
+        moves.notes.append(f"quarantine {len(moves.quarantines)}")
+
+
 def _plan_retirements(
-    view: View, fleet: Fleet, budget: Budget, ledger: Ledger, moves: Moves
+    view: View, spec: Spec, fleet: Fleet, budget: Budget, ledger: Ledger, moves: Moves
 ) -> None:
     """Surplus first, then stale instances, unhealthy ones before healthy ones.
 
@@ -132,6 +208,13 @@ def _plan_retirements(
 
     for instance in _ended_to_clear(fleet, budget):
         retire(instance, str(fleet.why.get(instance.name, "it ended")))
+    for instance in fleet.quarantined:
+        over = (instance.quarantined or 0.0) + spec.quarantine_seconds
+        if over <= fleet.now:
+            why = fleet.deviants.get(instance.name, "Tainted: it was quarantined")
+            retire(instance, f"{why}; its quarantine is over")
+        else:
+            moves.due.append(over)
     surplus = len(fleet.current) - budget.desired
     for instance in _by_worth(fleet, fleet.current)[: max(0, surplus)]:
         if not fleet.available(instance):
@@ -139,7 +222,10 @@ def _plan_retirements(
         elif not ledger.retire_available():
             break
         retire(instance, f"Scaled: {budget.desired} wanted, {len(fleet.current)} are current")
+    kept = fleet.deviants if spec.on_taint is OnTaint.QUARANTINE else {}
     for instance in _stale_in_order(fleet, refused):
+        if instance.name in kept:
+            continue
         allowed = (
             ledger.retire_available()
             if fleet.available(instance)
@@ -210,6 +296,9 @@ def _births(
     births: list[Create] = []
 
     def add(slot: int, predecessor: Instance | None, because: str) -> None:
+        heals = 0
+        if predecessor and predecessor.name in fleet.deviants:
+            heals = fleet.healing.heals_after(predecessor, fleet.now, policy)
         incarnation = last.get(slot, -1) + 1
         revision = fleet.wanted.id
         # A name that is taken, by a stranger or by chance, is passed over.
@@ -217,11 +306,12 @@ def _births(
             incarnation += 1
         names.add(name)
         replaces = predecessor.name if predecessor else None
-        births.append(Create(name, revision, slot, incarnation, replaces, because))
+        births.append(Create(name, revision, slot, incarnation, replaces, because, heals))
 
     used = {i.slot for i in fleet.current}
     succeeded = {i.replaces for i in fleet.current if i.replaces}
-    leaving = (*fleet.terminating, *sorted(view.departed, key=lambda i: i.name))
+    departed = sorted(view.departed, key=lambda i: i.name)
+    leaving = (*fleet.terminating, *departed, *fleet.quarantined)
     for predecessor in (*leaving, *_latest_ended(fleet), *_stale_in_order(fleet, {})):
         if len(births) == count:
             return births
@@ -232,7 +322,7 @@ def _births(
             moves.due.append(at)
             count -= 1  # its place is taken: no other slot is a way round the pause
             continue
-        why = staleness(predecessor, fleet.wanted.id, fleet.wanted.number)
+        why = fleet.why.get(predecessor.name)
         add(
             predecessor.slot,
             predecessor,
@@ -283,7 +373,7 @@ def _ended_to_clear(fleet: Fleet, budget: Budget) -> list[Instance]:
 
 
 def _stale_in_order(fleet: Fleet, refused: Mapping[str, Refusal]) -> list[Instance]:
-    """Stale instances, first to go first: untried, unhealthy, succeeded, oldest.
+    """Stale instances, first to go first: untried, unhealthy, tainted, succeeded, oldest.
 
     Until the wanted revision has proved itself, healthy ones of the last good revision come
     after all others, also those of revisions that were wanted in between.
@@ -291,21 +381,29 @@ def _stale_in_order(fleet: Fleet, refused: Mapping[str, Refusal]) -> list[Instan
     succeeded = {i.replaces for i in fleet.current if fleet.available(i)}
     fallback = None if fleet.count_available(fleet.current) else fleet.last_good
 
-    def order(i: Instance) -> tuple[bool, int, bool, bool, float, str]:
+    def order(i: Instance) -> tuple[bool, int, bool, bool, bool, float, str]:
         available = fleet.available(i)
         attempts = refused[i.name].attempts if i.name in refused else 0
-        kept = available and i.revision == fallback
-        return kept, attempts, available, i.name not in succeeded, i.born, i.name
+        sound = i.name not in fleet.deviants
+        kept = sound and available and i.revision == fallback
+        return kept, attempts, available, sound, i.name not in succeeded, i.born, i.name
 
     return sorted(fleet.stale, key=order)
 
 
 def _by_worth(fleet: Fleet, instances: Sequence[Instance]) -> list[Instance]:
-    """Least worth first, as a ReplicaSet scales down: unready, cheap, crowded, youngest."""
+    """Least worth first: tainted ones, then as a ReplicaSet: unready, cheap, crowded, youngest.
+
+    Of the tainted the one goes last that counts most replacements: the count is in its birth
+    certificate, and nowhere else.
+    """
     crowd = Counter(i.node for i in fleet.active)
 
-    def order(i: Instance) -> tuple[bool, bool, bool, int, int, float, str]:
+    def order(i: Instance) -> tuple[bool, int, bool, bool, bool, int, int, float, str]:
+        held = i.name in fleet.deviants
         return (
+            not held,
+            i.heals if held else 0,
             fleet.available(i),
             i.ready_since is not None,
             i.node is not None,

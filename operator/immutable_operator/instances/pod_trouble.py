@@ -51,10 +51,16 @@ class ContainerStatus(msgspec.Struct, rename="camel", frozen=True):
 
     name: str = ""
     image: str = ""
+    image_id: str = msgspec.field(name="imageID", default="")
     ready: bool = False
     restart_count: int = 0
     state: _State = _State()
     last_state: _State = _State()
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether it is done for good (an init container)."""
+        return self.state.terminated is not None and self.state.terminated.exit_code == 0
 
 
 class PodStatus(msgspec.Struct, rename="camel", frozen=True):

@@ -1,12 +1,14 @@
 """Pods as instances: reading them, giving birth to them, retiring them.
 
 A pod is born with its certificate (labels and annotations in the create call) and is never
-written again. It is retired through the eviction API with its uid as precondition, so that
-a PodDisruptionBudget is always asked and a namesake is never hit.
+written again, unless it is quarantined or claimed back. It is retired through the eviction API
+with its uid as precondition, so that a PodDisruptionBudget is always asked and a namesake is
+never hit.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,14 +16,19 @@ import msgspec
 
 from immutable_operator.api.names import (
     ANNOTATION_BECAUSE,
+    ANNOTATION_HEALS,
     ANNOTATION_INCARNATION,
+    ANNOTATION_QUARANTINED,
     ANNOTATION_REPLACES,
     ANNOTATION_SLOT,
     LABEL_REVISION,
     LABEL_SERVICE,
+    QUARANTINED_SUFFIX,
+    RESERVED_PREFIX,
 )
 from immutable_operator.domain.instance import Instance
-from immutable_operator.domain.model import Create, Retire
+from immutable_operator.domain.model import Create, Quarantine, Retire
+from immutable_operator.instances.pod_taint import editor_of, other_images, taint_of
 from immutable_operator.instances.pod_trouble import (
     Condition,
     PodStatus,
@@ -29,13 +36,14 @@ from immutable_operator.instances.pod_trouble import (
 )
 from immutable_operator.kube.client import ApiPath
 from immutable_operator.kube.revisions import ObjectMeta, owner_reference
-from immutable_operator.kube.services import ServiceRecord, moment
+from immutable_operator.kube.services import ServiceRecord, moment, stamp
 
-__all__ = ["PODS", "PodRecord", "decode_pod", "eviction_body", "pod_body"]
+__all__ = ["PODS", "PodRecord", "decode_pod", "eviction_body", "pod_body", "quarantine_body"]
 
 PODS = ApiPath("api/v1", "pods")
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 ENDED = ("Failed", "Succeeded")
+BORN_AND_BOUND = 2
 
 
 class _Container(msgspec.Struct, frozen=True):
@@ -47,6 +55,7 @@ class _PodSpec(msgspec.Struct, rename="camel", frozen=True):
     node_name: str | None = None
     containers: list[_Container] = []
     init_containers: list[_Container] = []
+    ephemeral_containers: list[_Container] = []
 
     def images(self) -> dict[str, str]:
         return {c.name: c.image for c in (*self.init_containers, *self.containers)}
@@ -69,7 +78,11 @@ class PodRecord(msgspec.Struct, frozen=True):
 def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
     """Bytes of a pod to its record. Labels and annotations that make no sense read as 0 or ""."""
     pod = msgspec.json.decode(raw, type=_Pod)
-    meta = pod.metadata
+    meta, images = pod.metadata, pod.spec.images()
+    statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
+    quarantine = _quarantine(meta.annotations.get(ANNOTATION_QUARANTINED))
+    debuggers = [c.name for c in pod.spec.ephemeral_containers]
+    taint = taint_of(meta, debuggers, quarantine.because if quarantine else None)
     instance = Instance(
         name=meta.name,
         uid=meta.uid,
@@ -84,9 +97,44 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
         node=pod.spec.node_name,
         deletion_cost=_number(meta.annotations.get(DELETION_COST)),
         leaving=_leaving(pod.status.conditions),
-        trouble=trouble_of(pod.status, pod.spec.images()),
+        trouble=trouble_of(pod.status, images),
+        taint=taint,
+        generation=meta.generation,
+        editor=editor_of(meta) if meta.generation > BORN_AND_BOUND else None,
+        images=_shared(tuple(images.items())),
+        reported=other_images(images, statuses),
+        restarted=next((s.name for s in statuses if s.restart_count and not s.ended_well), None),
+        heals=_number(meta.annotations.get(ANNOTATION_HEALS)),
+        quarantined=quarantine.since if quarantine else None,
     )
     return PodRecord(meta.uid, meta.controller, instance)
+
+
+@functools.lru_cache(maxsize=4096)
+def _shared(images: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """One copy for all instances of a revision: there are thousands of them."""
+    return images
+
+
+class _Quarantine(msgspec.Struct, frozen=True):
+    since_text: str = msgspec.field(name="since")
+    because: str = "Tainted: it was quarantined"
+
+    @property
+    def since(self) -> float:
+        return moment(self.since_text)
+
+
+def _quarantine(text: str | None) -> _Quarantine | None:
+    """What cannot be read counts as not there: a stranger wrote it."""
+    if text is None:
+        return None
+    try:
+        found = msgspec.json.decode(text, type=_Quarantine)
+        moment(found.since_text)
+    except (msgspec.DecodeError, ValueError):
+        return None
+    return found
 
 
 def _number(text: str | None) -> int:
@@ -119,6 +167,8 @@ def pod_body(service: ServiceRecord, template: Mapping[str, Any], create: Create
         ANNOTATION_INCARNATION: str(create.incarnation),
         ANNOTATION_BECAUSE: create.because,
     }
+    if create.heals:
+        annotations[ANNOTATION_HEALS] = str(create.heals)
     if create.replaces:
         annotations[ANNOTATION_REPLACES] = create.replaces
     return {
@@ -136,6 +186,28 @@ def pod_body(service: ServiceRecord, template: Mapping[str, Any], create: Create
             "ownerReferences": [owner_reference(service)],
         },
         "spec": template.get("spec") or {},
+    }
+
+
+def quarantine_body(
+    service: ServiceRecord, labels: Mapping[str, str], order: Quarantine, now: float
+) -> dict[str, Any]:
+    """A merge patch that takes a pod out of everything that selects pods by label.
+
+    ``labels`` are those that it has now; they are kept in an annotation for people. Its uid makes
+    the API server refuse a namesake.
+    """
+    taken = {key: text for key, text in labels.items() if not key.startswith(RESERVED_PREFIX)}
+    mark = {"since": stamp(now), "because": order.because[:1024], "labels": taken}
+    return {
+        "metadata": {
+            "uid": order.uid,
+            "labels": {
+                **dict.fromkeys(taken),
+                LABEL_SERVICE: service.name + QUARANTINED_SUFFIX,
+            },
+            "annotations": {ANNOTATION_QUARANTINED: msgspec.json.encode(mark).decode()},
+        }
     }
 
 

@@ -25,6 +25,7 @@ __all__ = ["ApiPath", "KubeClient", "load_configuration"]
 Fence = Callable[[], None]
 Count = Callable[[str, str, str], None]
 APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
 
 
 class ApiPath:
@@ -102,6 +103,12 @@ class KubeClient:
 
     async def delete(self, path: str, body: Mapping[str, Any], *, resource: str) -> bytes:
         return await self._write("DELETE", path, body, verb="delete", resource=resource)
+
+    async def patch(self, path: str, body: Mapping[str, Any], *, resource: str) -> bytes:
+        """A JSON merge patch."""
+        return await self._write(
+            "PATCH", path, body, verb="patch", resource=resource, content=MERGE
+        )
 
     async def apply(
         self, path: str, body: Mapping[str, Any], *, resource: str, manager: str

@@ -31,6 +31,8 @@ class OwnerReference(msgspec.Struct, frozen=True):
     """The part of an ownerReference that says who controls an object."""
 
     uid: str = ""
+    kind: str = ""
+    name: str = ""
     controller: bool | None = None
 
 
@@ -46,11 +48,18 @@ class ObjectMeta(msgspec.Struct, rename="camel", frozen=True):
     creation_timestamp: str = ""
     deletion_timestamp: str | None = None
     owner_references: list[OwnerReference] = []
+    generation: int = 0
+    managed_fields: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def owner(self) -> OwnerReference:
+        """The controlling owner; an empty one where there is none."""
+        return next((o for o in self.owner_references if o.controller), OwnerReference())
 
     @property
     def controller(self) -> str:
         """uid of the controlling owner, or ""."""
-        return next((o.uid for o in self.owner_references if o.controller), "")
+        return self.owner.uid
 
 
 class _Spec(msgspec.Struct, frozen=True):

@@ -9,10 +9,13 @@ from functools import cached_property
 from typing import Any
 
 from immutable_operator.api import InvalidSpec, validate_service
+from immutable_operator.api.duration import seconds
 from immutable_operator.api.names import API_VERSION, SERVICE_KIND, SERVICE_PLURAL
 from immutable_operator.domain.model import (
     Blocker,
     Condition,
+    Deviant,
+    OnTaint,
     Rollout,
     Spec,
     Status,
@@ -78,7 +81,7 @@ def _spec(name: str, body: Mapping[str, Any]) -> tuple[Spec | None, str | None]:
         checked = validate_service(name, body)
     except InvalidSpec as error:
         return None, str(error)
-    rollout = checked.rollout
+    rollout, immutability = checked.rollout, checked.immutability
     return (
         Spec(
             template=body["template"],
@@ -89,6 +92,9 @@ def _spec(name: str, body: Mapping[str, Any]) -> tuple[Spec | None, str | None]:
             progress_deadline_seconds=rollout.progress_deadline_seconds,
             history_limit=checked.history_limit,
             suspend=checked.suspend,
+            on_taint=OnTaint(immutability.on_taint),
+            quarantine_seconds=seconds(immutability.quarantine_for),
+            replace_restarted=immutability.restarts == "Replace",
         ),
         None,
     )
@@ -130,6 +136,7 @@ def _status(body: Mapping[str, Any]) -> Status:
         available=int(body.get("availableReplicas", 0)),
         current=int(body.get("currentReplicas", 0)),
         stale=int(body.get("staleReplicas", 0)),
+        quarantined=int(body.get("quarantinedReplicas", 0)),
         selector=str(body.get("selector", "")),
         current_revision=body.get("currentRevision"),
         last_good_revision=body.get("lastGoodRevision"),
@@ -139,6 +146,9 @@ def _status(body: Mapping[str, Any]) -> Status:
             for b in body.get("blockers") or ()
         ),
         rollout=_rollout(rollout) if rollout else None,
+        deviants=tuple(
+            Deviant(d["instance"], d["reason"], d["message"]) for d in body.get("deviants") or ()
+        ),
         conditions=tuple(
             Condition(
                 c["type"], c["status"], c["reason"], c["message"], moment(c["lastTransitionTime"])
@@ -173,6 +183,7 @@ def status_body(record: ServiceRecord, status: Status) -> dict[str, Any]:
         "availableReplicas": status.available,
         "currentReplicas": status.current,
         "staleReplicas": status.stale,
+        "quarantinedReplicas": status.quarantined,
         "selector": status.selector,
         "blockers": [_blocker_body(b) for b in status.blockers],
         "conditions": [
@@ -193,6 +204,11 @@ def status_body(record: ServiceRecord, status: Status) -> dict[str, Any]:
         body["lastGoodRevision"] = status.last_good_revision
     if status.oldest_instance is not None:
         body["oldestInstance"] = _second(status.oldest_instance)
+    if status.deviants:
+        body["deviants"] = [
+            {"instance": d.name, "reason": d.reason, "message": d.message[:1024]}
+            for d in status.deviants
+        ]
     if status.rollout is not None:
         body["rollout"] = _rollout_body(status.rollout)
     return {

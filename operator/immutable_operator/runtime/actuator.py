@@ -20,6 +20,7 @@ from immutable_operator.domain.model import (
     CreateRevision,
     DeleteRevision,
     Move,
+    Quarantine,
     Retire,
 )
 from immutable_operator.instances.pods import (
@@ -28,6 +29,7 @@ from immutable_operator.instances.pods import (
     decode_pod,
     eviction_body,
     pod_body,
+    quarantine_body,
 )
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
@@ -144,6 +146,8 @@ class Actuator:
                 await self._create(service, action, memory)
             case Retire():
                 await self._retire(service, action, memory)
+            case Quarantine():
+                await self._quarantine(service, action, memory)
             case CreateRevision():
                 await self._record(service, action, memory)
             case DeleteRevision():
@@ -188,6 +192,17 @@ class Actuator:
 
         memory.barrier.expect(leaving, self._tick())
 
+    async def _quarantine(self, service: ServiceRecord, order: Quarantine, memory: Memory) -> None:
+        path = PODS.item(service.namespace, order.name)
+        try:
+            found = await self._client.get(path, resource="pods")
+            labels = msgspec.json.decode(found, type=_Meta).metadata.get("labels") or {}
+            body = quarantine_body(service, labels, order, self._clock())
+            answer = await self._client.patch(path, body, resource="pods")
+        except NotFound:
+            return  # gone already; the view will show it
+        self._expect_version(self._pods, answer, memory)
+
     async def _record(self, service: ServiceRecord, record: CreateRevision, memory: Memory) -> None:
         template: Mapping[str, Any] = service.spec.template if service.spec else {}
         body = revision_body(service, template, record)
@@ -230,6 +245,8 @@ def _identify(action: Action) -> tuple[Move, str, str | None]:
             return Move.CREATE, action.name, action.revision
         case Retire():
             return Move.RETIRE, action.name, None
+        case Quarantine():
+            return Move.QUARANTINE, action.name, None
         case CreateRevision():
             return Move.RECORD, action.id, None
         case DeleteRevision():
@@ -238,7 +255,7 @@ def _identify(action: Action) -> tuple[Move, str, str | None]:
 
 def _because(action: Action) -> str:
     match action:
-        case Create() | Retire():
+        case Create() | Retire() | Quarantine():
             return action.because
         case CreateRevision():
             return action.reason

@@ -1,0 +1,17 @@
+"""Durations as users write them: ``90s``, ``15m``, ``24h``, ``7d``."""
+
+from typing import Annotated, Final
+
+from pydantic import Field
+
+__all__ = ["Duration", "seconds"]
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+Duration = Annotated[str, Field(pattern="^[1-9][0-9]{0,7}[smhd]$", max_length=9)]
+"""A whole number and a unit: s, m, h or d."""
+
+
+def seconds(duration: str) -> float:
+    """Seconds of a duration that matched the pattern."""
+    return float(int(duration[:-1]) * _UNITS[duration[-1]])
