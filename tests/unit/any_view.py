@@ -58,7 +58,7 @@ ODDITIES: list[dict[str, Any]] = [
     {"taint": "exec by jane", "heals": 2, "born": NOW - 600},
     {"taint": "exec by jane", "heals": 9, "born": NOW - 9000},
     {"generation": 3, "editor": "kubectl-edit"},
-    {"generation": 2},
+    {"generation": 1},
     {"images": (("web", "registry.example/other@sha256:" + "e" * 64),)},
     {"restarted": "web"},
     {"taint": "exec by jane", "quarantined": NOW - 10},

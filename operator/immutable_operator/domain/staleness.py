@@ -116,12 +116,12 @@ def _other_image(instance: Instance, spec: Mapping[str, Any], evidence: Evidence
 def _edited(instance: Instance, spec: Mapping[str, Any], evidence: Evidence) -> str | None:
     """A spec that was changed after it got its node, by the API server's own count.
 
-    It starts at 1, and the binding to a node makes it 2; deletion is the only other rightful
-    step. While scheduling gates hold it back, others may still shape it.
+    It starts at 1 and a rightful step is none but deletion: the binding to a node does not count
+    (1.36.3). While scheduling gates hold it back, others may still shape it.
     """
     if not instance.node or instance.terminating or not instance.generation:
         return None
-    rightful: int | None = 1 if spec.get("nodeName") else 2
+    rightful: int | None = 1
     if spec.get("schedulingGates"):
         rightful = evidence.baselines.get(instance.uid)
     if rightful is None or instance.generation <= rightful:

@@ -26,7 +26,7 @@ from immutable_operator.domain.revision import instance_name
 from immutable_operator.instances.pod_trouble import ContainerStatus
 from immutable_operator.kube.revisions import ObjectMeta
 
-__all__ = ["editor_of", "other_images", "taint_of"]
+__all__ = ["editor_of", "editor_of_metadata", "other_images", "taint_of"]
 
 
 class _Mark(msgspec.Struct, frozen=True):
@@ -84,6 +84,16 @@ def editor_of(meta: ObjectMeta) -> str | None:
         if "f:spec" in (entry.get("fieldsV1") or {})
         and entry.get("subresource") != "status"
         and (entry.get("manager") != FIELD_MANAGER or entry.get("subresource"))
+    ]
+    return max(edits)[1] if edits else None
+
+
+def editor_of_metadata(metadata: Mapping[str, Any]) -> str | None:
+    """The field manager other than ours that changed a pod's labels or owners last."""
+    edits = [
+        (str(entry.get("time") or ""), str(entry.get("manager") or "unknown"))
+        for entry in metadata.get("managedFields") or ()
+        if entry.get("subresource") != "status" and entry.get("manager") != FIELD_MANAGER
     ]
     return max(edits)[1] if edits else None
 

@@ -41,7 +41,12 @@ class _Terminated(msgspec.Struct, rename="camel", frozen=True):
     message: str = ""
 
 
+class _Running(msgspec.Struct, rename="camel", frozen=True):
+    started_at: str | None = None
+
+
 class _State(msgspec.Struct, frozen=True):
+    running: _Running | None = None
     waiting: _Waiting | None = None
     terminated: _Terminated | None = None
 

@@ -43,7 +43,7 @@ __all__ = ["PODS", "PodRecord", "decode_pod", "eviction_body", "pod_body", "quar
 PODS = ApiPath("api/v1", "pods")
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 ENDED = ("Failed", "Succeeded")
-BORN_AND_BOUND = 2
+BORN = 1
 
 
 class _Container(msgspec.Struct, frozen=True):
@@ -68,11 +68,16 @@ class _Pod(msgspec.Struct, frozen=True):
 
 
 class PodRecord(msgspec.Struct, frozen=True):
-    """A pod that carries our label: its owner's uid, and the instance it is."""
+    """A pod that carries our label: its owner's uid ("" if none), and the instance it is.
+
+    ``running_since`` is when the first of the containers that run now was started.
+    """
 
     uid: str
     owner: str
     content: Instance
+    namespace: str = ""
+    running_since: float | None = None
 
 
 def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
@@ -100,14 +105,16 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
         trouble=trouble_of(pod.status, images),
         taint=taint,
         generation=meta.generation,
-        editor=editor_of(meta) if meta.generation > BORN_AND_BOUND else None,
+        editor=editor_of(meta) if meta.generation > BORN else None,
         images=_shared(tuple(images.items())),
         reported=other_images(images, statuses),
         restarted=next((s.name for s in statuses if s.restart_count and not s.ended_well), None),
         heals=_number(meta.annotations.get(ANNOTATION_HEALS)),
         quarantined=quarantine.since if quarantine else None,
     )
-    return PodRecord(meta.uid, meta.controller, instance)
+    started = (s.state.running.started_at for s in statuses if s.state.running)
+    since = min((moment(text) for text in started if text), default=None)
+    return PodRecord(meta.uid, meta.controller, instance, meta.namespace, since)
 
 
 @functools.lru_cache(maxsize=4096)

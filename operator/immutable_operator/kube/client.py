@@ -20,10 +20,21 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from immutable_operator.kube.errors import ApiError, Unreachable, error_from
 
-__all__ = ["ApiPath", "KubeClient", "load_configuration"]
+__all__ = [
+    "JSON",
+    "METADATA",
+    "METADATA_LIST",
+    "ApiPath",
+    "KubeClient",
+    "load_configuration",
+]
 
 Fence = Callable[[], None]
 Count = Callable[[str, str, str], None]
+JSON = "application/json"
+# Of each object only its metadata: what names, labels and owners tell costs a tenth.
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 
@@ -95,8 +106,12 @@ class KubeClient:
     async def get(self, path: str, *, resource: str, **query: str | int) -> bytes:
         return await self._request("GET", path, verb="get", resource=resource, query=query)
 
-    async def list(self, path: str, *, resource: str, **query: str | int) -> bytes:
-        return await self._request("GET", path, verb="list", resource=resource, query=query)
+    async def list(
+        self, path: str, *, resource: str, accept: str = JSON, **query: str | int
+    ) -> bytes:
+        return await self._request(
+            "GET", path, verb="list", resource=resource, query=query, accept=accept
+        )
 
     async def create(self, path: str, body: Mapping[str, Any], *, resource: str) -> bytes:
         return await self._write("POST", path, body, verb="create", resource=resource)
@@ -129,12 +144,18 @@ class KubeClient:
 
     @asynccontextmanager
     async def watch(
-        self, path: str, *, resource: str, silence: float, **query: str | int
+        self,
+        path: str,
+        *,
+        resource: str,
+        silence: float,
+        accept: str = JSON,
+        **query: str | int,
     ) -> AsyncIterator[aiohttp.StreamReader]:
         """The raw stream of a watch; ``silence`` seconds without a byte end it."""
         within = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence)
         query = {"watch": "true", "allowWatchBookmarks": "true", **query}
-        response = await self._send("GET", path, "watch", resource, query, None, "", within)
+        response = await self._send("GET", path, "watch", resource, query, None, "", within, accept)
         try:
             yield response.content
         finally:
@@ -168,9 +189,12 @@ class KubeClient:
         body: Mapping[str, Any] | None = None,
         content: str = "application/json",
         timeout: aiohttp.ClientTimeout | None = None,
+        accept: str = JSON,
     ) -> bytes:
         within = timeout or self._timeout
-        response = await self._send(method, path, verb, resource, query, body, content, within)
+        response = await self._send(
+            method, path, verb, resource, query, body, content, within, accept
+        )
         try:
             return await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -186,10 +210,11 @@ class KubeClient:
         body: Mapping[str, Any] | None,
         content: str,
         timeout: aiohttp.ClientTimeout,
+        accept: str,
     ) -> aiohttp.ClientResponse:
         """Send; returns once the headers are there. Raises `ApiError` for any but a 2xx."""
         code = "error"
-        headers = {"Accept": "application/json", **({"Content-Type": content} if content else {})}
+        headers = {"Accept": accept, **({"Content-Type": content} if content else {})}
         target = f"{path}?{urlencode(query)}" if query else path
         try:
             method, url, headers, _, _ = await self._api.param_serialize(

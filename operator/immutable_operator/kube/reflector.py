@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 import structlog
 
-from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.client import JSON, METADATA, METADATA_LIST, KubeClient
 from immutable_operator.kube.errors import ApiError, Gone, error_from
 
 __all__ = ["Reflector", "Sink"]
@@ -60,7 +60,8 @@ class _Meta(msgspec.Struct):
 
 class _Page(msgspec.Struct):
     metadata: _ListMeta
-    items: list[msgspec.Raw] = msgspec.field(default_factory=list)
+    # A list of metadata that is empty says null.
+    items: list[msgspec.Raw] | None = None
 
 
 class Reflector(Generic[T]):
@@ -74,6 +75,8 @@ class Reflector(Generic[T]):
         Bytes of one object to what the sink keeps.
     selector
         A label selector that the API server applies, or "".
+    metadata_only
+        Ask for the metadata of each object and nothing else.
     resumed
         Called with the resource each time a watch is opened again.
     """
@@ -87,6 +90,7 @@ class Reflector(Generic[T]):
         sink: Sink[T],
         *,
         selector: str = "",
+        metadata_only: bool = False,
         resumed: Callable[[str], None] = lambda resource: None,
     ) -> None:
         self._client = client
@@ -95,6 +99,8 @@ class Reflector(Generic[T]):
         self._decode = decode
         self._sink = sink
         self._selector = {"labelSelector": selector} if selector else {}
+        self._accept = METADATA_LIST if metadata_only else JSON
+        self._accept_watch = METADATA if metadata_only else JSON
         self._resumed = resumed
         self._version = 0
         self._failures = 0
@@ -140,6 +146,7 @@ class Reflector(Generic[T]):
             silence=SILENCE_SECONDS,
             resourceVersion=self._version,
             timeoutSeconds=SERVER_SECONDS,
+            accept=self._accept_watch,
             **self._selector,
         ) as stream:
             await self._follow(stream)
@@ -157,10 +164,13 @@ class Reflector(Generic[T]):
             query: dict[str, str | int] = {"limit": PAGE, **self._selector}
             if token:
                 query["continue"] = token
-            body = await self._client.list(self._path, resource=self.resource, **query)
+            body = await self._client.list(
+                self._path, resource=self.resource, accept=self._accept, **query
+            )
             page = msgspec.json.decode(body, type=_Page)
-            for start in range(0, len(page.items), SLICE):
-                items += [self._decode(raw) for raw in page.items[start : start + SLICE]]
+            found = page.items or []
+            for start in range(0, len(found), SLICE):
+                items += [self._decode(raw) for raw in found[start : start + SLICE]]
                 await asyncio.sleep(0)
             version = version or int(page.metadata.resource_version)
             token = page.metadata.continue_

@@ -144,7 +144,7 @@ async def sweep(
     records: list[ServiceRecord] = []
     token, version = "", 0
     while True:
-        query: dict[str, str | int] = {"limit": PAGE, **({"continue": token} if token else {})}
+        query: dict[str, Any] = {"limit": PAGE, **({"continue": token} if token else {})}
         page = decode(await client.list(SERVICES.all(), resource=SERVICE_PLURAL, **query))
         version = version or int(page["metadata"]["resourceVersion"])
         records += [ServiceRecord.of(item) for item in _items(page)]

@@ -27,6 +27,7 @@ from immutable_operator.kube.revisions import RevisionRecord
 from immutable_operator.kube.services import SERVICES, ServiceRecord, status_body
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.runtime.actuator import Actuator, Memory
+from immutable_operator.runtime.evidence import Baselines, Witnesses
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
 
@@ -52,6 +53,7 @@ class Desk(Memory):
         self.pause = STATUS_PAUSE
         self.told: dict[tuple[str, str], float] = {}
         self.failures = 0
+        self.baselines = Baselines()
         self._last: dict[str, Instance] = {}
         self._departed: dict[str, Instance] = {}
 
@@ -89,6 +91,7 @@ class ControlLoop:
         *,
         relist: Callable[[], None],
         identity: str,
+        witnesses: Witnesses,
         policy: Policy | None = None,
     ) -> None:
         self._client = client
@@ -97,6 +100,7 @@ class ControlLoop:
         self._metrics = metrics
         self._relist = relist
         self._identity = identity
+        self._witnesses = witnesses
         self._policy = policy or Policy()
         self._desks: dict[str, Desk] = {}
         self._actuator = Actuator(client, pods, revisions, metrics, time.time, time.monotonic)
@@ -148,7 +152,8 @@ class ControlLoop:
             self._queue.add(key)
 
     def _view(self, service: ServiceRecord, desk: Desk) -> View:
-        instances = tuple(pod.content for pod in self._pods.of(service.uid))
+        pods = list(self._pods.of(service.uid))
+        instances = tuple(pod.content for pod in pods)
         desk.refusals.forget_subjects({i.name for i in instances})
         return View(
             name=service.name,
@@ -163,6 +168,7 @@ class ControlLoop:
             departed=desk.departed(instances),
             revisions=tuple(r.content for r in self._revisions.of(service.uid)),
             refusals=desk.refusals.all(),
+            evidence=self._witnesses.evidence(service, pods, desk.baselines),
             prior=desk.planned or service.status,
         )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from immutable_operator.domain.model import Policy
 from immutable_operator.kube.client import KubeClient, load_configuration
 from immutable_operator.kube.lease import LeaseTimes
 from immutable_operator.runtime.logs import configure_logs
@@ -55,6 +56,9 @@ async def _run(given: argparse.Namespace) -> int:
         lease=times,
         listen=given.listen,
         writes_per_second=given.writes_per_second,
+        policy=Policy(heal_base=given.heal_seconds),
+        watch_secrets=given.watch_secrets,
+        plain_http_registries=frozenset(given.plain_http_registry),
     )
     return await Operator(options, client, metrics).run()
 
@@ -96,6 +100,26 @@ def _parser() -> argparse.ArgumentParser:
         "--listen",
         default="0.0.0.0:8080",
         help="host:port of /metrics, /livez and /readyz; port 0 takes any free one",
+    )
+    run.add_argument(
+        "--heal-seconds",
+        type=float,
+        default=60.0,
+        help="pause before an instance is replaced that was tainted like its predecessor; doubled"
+        " each time, up to an hour",
+    )
+    run.add_argument(
+        "--watch-secrets",
+        action="store_true",
+        help="notice also that a Secret was deleted and made anew under running instances; needs"
+        " the right to list and watch Secrets",
+    )
+    run.add_argument(
+        "--plain-http-registry",
+        metavar="HOST:PORT",
+        action="append",
+        default=[],
+        help="a registry to ask over HTTP what an image is made of; may be repeated",
     )
     run.add_argument("--log-format", choices=("json", "console"), default="json")
     run.add_argument("--log-level", choices=("DEBUG", "INFO", "WARNING"), default="INFO")

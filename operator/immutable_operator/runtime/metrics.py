@@ -47,6 +47,17 @@ class Metrics:
             "Services that a sweep found and the watch had not told of",
             registry=self.registry,
         )
+        self.claims = Counter(
+            "immutable_claims",
+            "Instances that lost their label or owner and were made known again",
+            registry=self.registry,
+        )
+        self.image_verdicts = Counter(
+            "immutable_image_verdicts",
+            "Reported images compared with the pinned ones, where the digests differ",
+            ["verdict"],
+            registry=self.registry,
+        )
         self.barrier_timeouts = Counter(
             "immutable_barrier_timeouts",
             "Own writes that the watch did not show in time",

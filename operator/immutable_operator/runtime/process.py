@@ -19,16 +19,23 @@ from typing import Any
 import structlog
 
 from immutable_operator.api.names import LABEL_SERVICE
-from immutable_operator.instances.pods import PODS, PodRecord, decode_pod
+from immutable_operator.domain.configuration import CONFIG_MAP, SECRET, config_references
+from immutable_operator.domain.model import Policy
+from immutable_operator.instances.pods import PODS, decode_pod
+from immutable_operator.instances.registry import Registries
 from immutable_operator.kube.client import KubeClient, load_configuration
+from immutable_operator.kube.configs import CONFIG_PATHS, Configs, decode_config
 from immutable_operator.kube.errors import ApiError
 from immutable_operator.kube.lease import Lease, LeaseTimes, NotLeader
 from immutable_operator.kube.reflector import Reflector
 from immutable_operator.kube.revisions import REVISIONS, RevisionRecord, decode_revision
 from immutable_operator.kube.services import SERVICES, ServiceRecord
 from immutable_operator.kube.store import Children, Owners
+from immutable_operator.runtime.claims import Claims
+from immutable_operator.runtime.evidence import Witnesses
 from immutable_operator.runtime.health import Health, heartbeat
 from immutable_operator.runtime.host import run_kopf, sweep
+from immutable_operator.runtime.images import ImageProofs
 from immutable_operator.runtime.loop import ControlLoop
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
@@ -53,6 +60,9 @@ class Options:
     lease: LeaseTimes = field(default_factory=LeaseTimes)
     listen: str = "0.0.0.0:8080"
     writes_per_second: float = 200.0
+    policy: Policy = field(default_factory=Policy)
+    watch_secrets: bool = False
+    plain_http_registries: frozenset[str] = frozenset()
 
 
 class Operator:
@@ -68,8 +78,13 @@ class Operator:
         self._swept = asyncio.Event()
         self._queue = KeyQueue(time.monotonic)
         self._services: Owners[ServiceRecord] = Owners(self._queue.add)
-        self._pods: Children[PodRecord] = Children(self._queue.add)
+        self._claims = Claims(client, self._services, self._queue.add, metrics)
+        self._pods = self._claims.pods
         self._revisions: Children[RevisionRecord] = Children(self._queue.add)
+        kinds = (CONFIG_MAP, SECRET) if options.watch_secrets else (CONFIG_MAP,)
+        self._configs = {kind: Configs(kind, self._config_changed) for kind in kinds}
+        registries = Registries(options.plain_http_registries)
+        self._images = ImageProofs(registries, self._queue.add, metrics)
         self._reflectors: tuple[Reflector[Any], ...] = (
             Reflector(
                 client,
@@ -87,6 +102,18 @@ class Operator:
                 decode_revision,
                 self._revisions,
                 resumed=metrics.count_resumption,
+            ),
+            *(
+                Reflector(
+                    client,
+                    CONFIG_PATHS[kind].all(),
+                    CONFIG_PATHS[kind].resource,
+                    decode_config,
+                    configs,
+                    metadata_only=True,
+                    resumed=metrics.count_resumption,
+                )
+                for kind, configs in self._configs.items()
             ),
         )
         self._lease = Lease(
@@ -213,8 +240,19 @@ class Operator:
             self._metrics,
             relist=self._relist,
             identity=self._options.identity,
+            witnesses=Witnesses(self._configs, self._images),
+            policy=self._options.policy,
         )
-        await loop.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(loop.run())
+            tasks.create_task(self._claims.run())
+            tasks.create_task(self._images.run())
+
+    def _config_changed(self, namespace: str, kind: str, name: str) -> None:
+        for service in self._services:
+            read = config_references(service.spec.template) if service.spec else ()
+            if service.namespace == namespace and (kind, name) in read:
+                self._queue.add(service.uid)
 
     def _relist(self) -> None:
         for reflector in self._reflectors:

@@ -1,0 +1,80 @@
+"""Gathers what is known against a service's instances from elsewhere than from themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from immutable_operator.domain.configuration import config_references
+from immutable_operator.domain.staleness import Evidence
+from immutable_operator.instances.pods import PodRecord
+from immutable_operator.kube.configs import Configs
+from immutable_operator.kube.services import ServiceRecord
+from immutable_operator.runtime.images import ImageProofs
+
+__all__ = ["Baselines", "Witnesses"]
+
+# Times of objects and of containers are told in whole seconds.
+CLOCK_SECONDS = 1.0
+
+
+class Baselines:
+    """The generation at which each instance that was born with gates got its node.
+
+    In memory only: after a restart of the operator it is the one that is seen first.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, int] = {}
+
+    def of(self, pods: Iterable[PodRecord]) -> Mapping[str, int]:
+        seen = {p.uid: p.content.generation for p in pods if p.content.node}
+        self._first = {uid: self._first.get(uid, now) for uid, now in seen.items()}
+        return self._first
+
+
+class Witnesses:
+    """All that can say something about an instance beside the instance."""
+
+    def __init__(self, configs: Mapping[str, Configs], images: ImageProofs) -> None:
+        self._configs = configs
+        self._images = images
+
+    def evidence(
+        self, service: ServiceRecord, pods: Iterable[PodRecord], baselines: Baselines
+    ) -> Evidence:
+        """What is known now about the instances of one service."""
+        if service.spec is None:
+            return Evidence()
+        pods = list(pods)
+        template = service.spec.template
+        gated = bool((template.get("spec") or {}).get("schedulingGates"))
+        pairs = {
+            (image, reported)
+            for pod in pods
+            if pod.content.reported
+            for name, reported in pod.content.reported
+            for image in [dict(pod.content.images).get(name, "")]
+        }
+        return Evidence(
+            baselines=baselines.of(pods) if gated else {},
+            different=self._images.different(frozenset(pairs), service.uid),
+            replaced=self._replaced(service, template, pods),
+        )
+
+    def _replaced(
+        self, service: ServiceRecord, template: Mapping[str, Any], pods: Iterable[PodRecord]
+    ) -> Mapping[str, str]:
+        found = {}
+        made = [
+            (kind, name, at)
+            for kind, name in sorted(config_references(template))
+            if (configs := self._configs.get(kind))
+            and (at := configs.created(service.namespace, name)) is not None
+        ]
+        for kind, name, at in made:
+            for pod in pods:
+                since = pod.running_since
+                if since is not None and at > since + CLOCK_SECONDS:
+                    found[pod.uid] = f"{kind} {name} was deleted and made anew while it ran"
+        return found
