@@ -148,7 +148,19 @@ def test_without_replicas_everything_but_the_process_is_installed(plane: Control
         "ClusterRoleBinding",
         "Role",
         "RoleBinding",
+        *BREAK_GLASS,
     }
+
+
+BREAK_GLASS = {"Service", "Secret", "ValidatingWebhookConfiguration"}
+
+
+def test_without_break_glass_nothing_of_it_is_left(plane: ControlPlane) -> None:
+    closed = rendered(plane, f"--values={LEAST}", "--set=enforcement.breakGlass=false")
+    assert BREAK_GLASS & kinds(closed) == {"Service"}, "the one of the metrics"
+    text = json.dumps(closed)
+    assert "webhook" not in text
+    assert "secrets" not in text
 
 
 def test_one_replica_has_no_budget_that_would_block_every_drain(plane: ControlPlane) -> None:
@@ -184,10 +196,13 @@ def test_rights_are_what_the_operator_uses_and_no_more(plane: ControlPlane) -> N
         (("pods",), ("create", "get", "list", "watch"), ()),
         (("pods/eviction",), ("create",), ()),
         (("events",), ("create",), ()),
+        (("pods",), ("patch",), ()),
+        (("validatingwebhookconfigurations",), ("get", "patch"), (f"{NAME}-break-glass",)),
     ]
     assert roles["Role", NAME] == [
         (("leases",), ("create",), ()),
         (("leases",), ("get", "update"), (NAME,)),
+        (("secrets",), ("get", "update"), (f"{NAME}-webhook",)),
     ]
 
 
@@ -222,7 +237,13 @@ def test_operator_pods_run_in_a_restricted_namespace(installed: ControlPlane) ->
         assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert container["image"].partition("@")[2].startswith("sha256:")
-        assert container["args"] == ["run", "--log-format", "json"]
+        assert container["args"] == [
+            "run",
+            "--log-format=json",
+            "--webhook-listen=:9443",
+            f"--webhook-service={NAME}-webhook",
+            f"--webhook-configuration={NAME}-break-glass",
+        ]
         assert container["livenessProbe"]["httpGet"] == probe("/livez")
         assert container["readinessProbe"]["httpGet"] == probe("/readyz")
     assert len({pod["spec"]["nodeName"] for pod in pods}) == 2
@@ -421,10 +442,12 @@ def test_removal_keeps_definitions_and_objects_of_users(installed: ControlPlane)
 
     assert get(installed, "isvc/kept") == before
     left = installed.kubectl(
-        "get", "deploy,pdb,svc,sa,role,rolebinding", "-o", "name", namespace=NAMESPACE
+        "get", "deploy,pdb,svc,secret,sa,role,rolebinding", "-o", "name", namespace=NAMESPACE
     ).stdout.split()
     assert left == ["serviceaccount/default"]
-    cluster_wide = "clusterrole,clusterrolebinding,mutatingadmissionpolicy"
+    cluster_wide = (
+        "clusterrole,clusterrolebinding,mutatingadmissionpolicy,validatingwebhookconfiguration"
+    )
     assert NAME not in installed.kubectl("get", cluster_wide, "-o", "name").stdout
 
     installed.helm("install", NAME, str(CHART), "--set=replicas=0", namespace=NAMESPACE)

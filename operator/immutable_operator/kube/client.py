@@ -25,6 +25,8 @@ __all__ = ["ApiPath", "KubeClient", "load_configuration"]
 Fence = Callable[[], None]
 Count = Callable[[str, str, str], None]
 APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
 
 
 class ApiPath:
@@ -111,6 +113,30 @@ class KubeClient:
         return await self._write(
             "PATCH", path, body, verb="patch", resource=resource, query=query, content=APPLY
         )
+
+    async def patch(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        resource: str,
+        manager: str,
+        strategic: bool = False,
+    ) -> bytes:
+        """A merge patch; ``strategic`` merges lists by their keys, for built-in kinds only."""
+        return await self._write(
+            "PATCH",
+            path,
+            body,
+            verb="patch",
+            resource=resource,
+            query={"fieldManager": manager},
+            content=STRATEGIC if strategic else MERGE,
+        )
+
+    async def update(self, path: str, body: Mapping[str, Any], *, resource: str) -> bytes:
+        """Replace an object; with a resourceVersion in it, only the one that was read."""
+        return await self._write("PUT", path, body, verb="update", resource=resource)
 
     async def hold(self, method: str, path: str, body: Mapping[str, Any], timeout: float) -> bytes:
         """A write of the lease: neither fenced nor limited, with a timeout of its own."""
