@@ -122,7 +122,7 @@ def _begin(
     pair = issue(names, now, times.lifetime)
     if keys.serving is None and trusted:
         return Keys(next=pair, old=trusted)
-    return Keys(serving=pair, old=trusted, replaced=now)
+    return Keys(serving=pair, old=trusted, replaced=now if trusted else None)
 
 
 def _promote(keys: Keys, now: datetime) -> Keys:
