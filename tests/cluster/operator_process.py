@@ -88,6 +88,7 @@ class OperatorProcess:
         self, installation: Installation, name: str, flags: tuple[str, ...], webhook_port: int = 0
     ) -> None:
         folder = installation.plane.folder
+        self.plane = installation.plane
         self.name = name
         self.flags = flags
         self.log = folder / f"{name}.log"

@@ -23,6 +23,8 @@ from tests.waiting import wait_for
 
 LET_IN = "no exec found for container"  # says the simulated kubelet
 
+TOLD = "break-glass.immutable.dev/taint"  # what the webhook gave to the audit log
+
 
 @pytest.fixture
 def glass(web: Service) -> Service:
@@ -96,9 +98,11 @@ def test_the_mark_is_there_before_anybody_is_in(glass: Service) -> None:
     asked = OperatorRequests.from_now(glass.plane, glass.namespace)
     said = glass.kubectl("exec", pod, *member(), "--", "true", check=False)
     assert LET_IN in said
-    [event] = wait_for("the exec is audited", lambda: connects(glass, asked.mark))
-    assert event["annotations"]["break-glass.immutable.dev/taint"] == "tainted"
-    assert event["impersonatedUser"]["username"] == "jane"
+    # kubectl may try twice, by WebSocket and by SPDY.
+    first, *again = wait_for("the exec is audited", lambda: connects(glass, asked.mark))
+    assert first["impersonatedUser"]["username"] == "jane"
+    assert first["annotations"][TOLD] == "tainted"
+    assert {event["annotations"][TOLD] for event in again} <= {"already-tainted"}
     [marked] = [r for r in asked if (r.verb, r.target, r.code) == ("patch", "pods", 200)]
     assert marked.name == pod
 

@@ -4,16 +4,19 @@ and removed here. No operator runs, so objects can be looked at before anybody h
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from immutable_operator.admission.certificates import issue
 from tests.controlplane import ControlPlane
 from tests.unit.test_api_service import PIN, spec
 from tests.waiting import wait_for
@@ -26,6 +29,9 @@ NAMESPACE = "immutable-system"
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 DEFINITIONS = ["immutablerevisions.immutable.dev", "immutableservices.immutable.dev"]
 NEW_COLUMN = "Stale"
+AUTHORITY = base64.b64encode(
+    issue(("example.svc",), datetime.now(UTC), timedelta(days=1)).authority.encode()
+).decode()
 Json = dict[str, Any]
 
 
@@ -431,6 +437,43 @@ def test_an_upgrade_renews_the_definitions_and_touches_no_service(
 def _with_new_column(plane: ControlPlane) -> list[list[str]]:
     shown = table(plane, "isvc", "seen")
     return shown if NEW_COLUMN.upper() in shown[0] else []
+
+
+def test_an_upgrade_leaves_the_certificates_alone(installed: ControlPlane) -> None:
+    """The operator keeps them in the chart's Secret and webhook configuration."""
+    account = f"--as=system:serviceaccount:{NAMESPACE}:{NAME}"
+    secret = get(installed, "secret", f"{NAME}-webhook", namespace=NAMESPACE)
+    assert "data" not in secret
+    secret["data"] = {"tls.key": base64.b64encode(b"a key").decode()}
+    installed.kubectl("replace", "-f", "-", account, stdin=json.dumps(secret))
+    hook = {"name": "break-glass.immutable.dev", "clientConfig": {"caBundle": AUTHORITY}}
+    installed.kubectl(
+        *("patch", "validatingwebhookconfiguration", f"{NAME}-break-glass", account),
+        *("--type=strategic", "-p", json.dumps({"webhooks": [hook]})),
+    )
+
+    for metrics in ("false", "true"):
+        installed.helm(
+            *("upgrade", NAME, str(CHART), f"--values={LEAST}", "--wait", "--timeout=2m"),
+            f"--set=metrics.service={metrics}",
+            namespace=NAMESPACE,
+        )
+
+    kept = get(installed, "secret", f"{NAME}-webhook", namespace=NAMESPACE)
+    assert kept["data"] == secret["data"]
+    [webhook] = get(installed, "validatingwebhookconfiguration", f"{NAME}-break-glass")["webhooks"]
+    assert webhook["clientConfig"]["caBundle"] == AUTHORITY
+    assert webhook["clientConfig"]["service"]["name"] == f"{NAME}-webhook"
+
+
+def test_the_webhook_can_block_nothing(installed: ControlPlane) -> None:
+    [webhook] = get(installed, "validatingwebhookconfiguration", f"{NAME}-break-glass")["webhooks"]
+    assert (webhook["failurePolicy"], webhook["timeoutSeconds"]) == ("Ignore", 2)
+    [rule] = webhook["rules"]
+    assert rule["operations"] == ["CONNECT"]
+    assert {resource.partition("/")[0] for resource in rule["resources"]} == {"pods"}
+    [where] = webhook["namespaceSelector"]["matchExpressions"]
+    assert (where["operator"], set(where["values"])) == ("NotIn", {"kube-system", NAMESPACE})
 
 
 def test_removal_keeps_definitions_and_objects_of_users(installed: ControlPlane) -> None:
