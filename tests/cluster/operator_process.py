@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
-from tests.controlplane.processes import spawn
+from tests.controlplane.processes import free_ports, spawn
 from tests.waiting import wait_for
 
 __all__ = [
@@ -39,6 +39,9 @@ USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 # For tests that wait for a lease to run out. Others take the default: on a machine that is busy
 # with something else a short lease is lost by itself, and a leader that lost it ends.
 LEASE_SECONDS = 6
+# The break-glass webhook: the API server finds the operator by address, there are no pods of it.
+BREAK_GLASS = f"{ACCOUNT}-break-glass"
+WEBHOOK_NAMES = "127.0.0.1,localhost"
 SHORT_LEASE = (f"--lease-seconds={LEASE_SECONDS}", "--renew-seconds=4", "--retry-seconds=1")
 TAIL_LINES = 40
 
@@ -57,6 +60,17 @@ class Installation:
         )
         return cls(plane)
 
+    def aim_webhook(self, port: int) -> None:
+        """Let the API server ask the operator process on this port; the caBundle stays."""
+        path = (
+            f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{BREAK_GLASS}"
+        )
+        body = self.plane.api().get(path)
+        client = body["webhooks"][0]["clientConfig"]
+        client.pop("service", None)
+        client["url"] = f"https://127.0.0.1:{port}/break-glass"
+        self.plane.api().request("PUT", path, body)
+
     def log_in(self, name: str) -> tuple[Path, str]:
         """A kubeconfig with a token of its own, and the id under which the audit log has it."""
         fresh = self.plane.service_account_kubeconfig(NAMESPACE, ACCOUNT)
@@ -70,8 +84,11 @@ class Installation:
 class OperatorProcess:
     """One replica, as a process. Its log is a file in the run directory of the control plane."""
 
-    def __init__(self, installation: Installation, name: str, flags: tuple[str, ...]) -> None:
+    def __init__(
+        self, installation: Installation, name: str, flags: tuple[str, ...], webhook_port: int = 0
+    ) -> None:
         folder = installation.plane.folder
+        self.plane = installation.plane
         self.name = name
         self.flags = flags
         self.log = folder / f"{name}.log"
@@ -84,6 +101,8 @@ class OperatorProcess:
             f"--namespace={NAMESPACE}",
             f"--identity={name}",
             *("--listen=127.0.0.1:0", "--log-format=json"),
+            f"--webhook-listen=127.0.0.1:{webhook_port}",
+            f"--webhook-names={WEBHOOK_NAMES}",
             *flags,
         ]
         self._process, _ = spawn(name, command, folder=folder, ports=(), tied=True)
@@ -125,11 +144,20 @@ class OperatorProcess:
     def until_synced(self) -> OperatorProcess:
         """Until it knows the cluster: ready to lead, or leading."""
         wait_for(f"{self.name} is synced", lambda: self.records("synced"), 60, self.tail)
+        return self.until_ready()
+
+    def until_ready(self) -> OperatorProcess:
+        """Until it says so itself; the first one of a run first makes the webhook's certificate."""
+        wait_for(f"{self.name} is ready", lambda: self.get("/readyz")[0] == 200, 60, self.tail)
         return self
 
     def until_leading(self, timeout: float = 60) -> OperatorProcess:
         wait_for(f"{self.name} leads", lambda: self.leading, timeout, self.tail)
-        return self
+        return self.until_ready()
+
+    @property
+    def webhook_port(self) -> int:
+        return int(self.records("webhook listening")[0]["port"])
 
     def get(self, path: str) -> tuple[int, str]:
         """Ask its own HTTP port: status code and text."""
@@ -186,6 +214,8 @@ class Operators:
         self._installation = installation
         self._added: list[OperatorProcess] = []
         self._count = 0
+        [self._webhook_port] = free_ports(1)
+        self.aim_webhook(self._webhook_port)
         self.main = self._launch("operator", ())
 
     def start(self, name: str = "replica", *flags: str) -> OperatorProcess:
@@ -194,6 +224,10 @@ class Operators:
         process = self._launch(f"{name}-{self._count}", flags)
         self._added.append(process)
         return process
+
+    def aim_webhook(self, port: int | None = None) -> None:
+        """Let the API server ask another replica; without a port, the shared one again."""
+        self._installation.aim_webhook(port or self._webhook_port)
 
     def restart(self, *flags: str) -> OperatorProcess:
         """The shared replica anew; with flags of a test's own, until the end of that test."""
@@ -223,4 +257,5 @@ class Operators:
             process.stop()
 
     def _launch(self, name: str, flags: tuple[str, ...]) -> OperatorProcess:
-        return OperatorProcess(self._installation, name, flags)
+        port = self._webhook_port if name == "operator" else 0
+        return OperatorProcess(self._installation, name, flags, port)

@@ -4,16 +4,19 @@ and removed here. No operator runs, so objects can be looked at before anybody h
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from immutable_operator.admission.certificates import issue
 from tests.controlplane import ControlPlane
 from tests.unit.test_api_service import PIN, spec
 from tests.waiting import wait_for
@@ -26,6 +29,9 @@ NAMESPACE = "immutable-system"
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 DEFINITIONS = ["immutablerevisions.immutable.dev", "immutableservices.immutable.dev"]
 NEW_COLUMN = "Stale"
+AUTHORITY = base64.b64encode(
+    issue(("example.svc",), datetime.now(UTC), timedelta(days=1)).authority.encode()
+).decode()
 Json = dict[str, Any]
 
 
@@ -148,7 +154,19 @@ def test_without_replicas_everything_but_the_process_is_installed(plane: Control
         "ClusterRoleBinding",
         "Role",
         "RoleBinding",
+        *BREAK_GLASS,
     }
+
+
+BREAK_GLASS = {"Service", "Secret", "ValidatingWebhookConfiguration"}
+
+
+def test_without_break_glass_nothing_of_it_is_left(plane: ControlPlane) -> None:
+    closed = rendered(plane, f"--values={LEAST}", "--set=enforcement.breakGlass=false")
+    assert BREAK_GLASS & kinds(closed) == {"Service"}, "the one of the metrics"
+    text = json.dumps(closed)
+    assert "webhook" not in text
+    assert "secrets" not in text
 
 
 def test_one_replica_has_no_budget_that_would_block_every_drain(plane: ControlPlane) -> None:
@@ -184,10 +202,13 @@ def test_rights_are_what_the_operator_uses_and_no_more(plane: ControlPlane) -> N
         (("pods",), ("create", "get", "list", "watch"), ()),
         (("pods/eviction",), ("create",), ()),
         (("events",), ("create",), ()),
+        (("pods",), ("patch",), ()),
+        (("validatingwebhookconfigurations",), ("get", "patch"), (f"{NAME}-break-glass",)),
     ]
     assert roles["Role", NAME] == [
         (("leases",), ("create",), ()),
         (("leases",), ("get", "update"), (NAME,)),
+        (("secrets",), ("get", "update"), (f"{NAME}-webhook",)),
     ]
 
 
@@ -222,7 +243,13 @@ def test_operator_pods_run_in_a_restricted_namespace(installed: ControlPlane) ->
         assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert container["image"].partition("@")[2].startswith("sha256:")
-        assert container["args"] == ["run", "--log-format", "json"]
+        assert container["args"] == [
+            "run",
+            "--log-format=json",
+            "--webhook-listen=:9443",
+            f"--webhook-service={NAME}-webhook",
+            f"--webhook-configuration={NAME}-break-glass",
+        ]
         assert container["livenessProbe"]["httpGet"] == probe("/livez")
         assert container["readinessProbe"]["httpGet"] == probe("/readyz")
     assert len({pod["spec"]["nodeName"] for pod in pods}) == 2
@@ -412,6 +439,43 @@ def _with_new_column(plane: ControlPlane) -> list[list[str]]:
     return shown if NEW_COLUMN.upper() in shown[0] else []
 
 
+def test_an_upgrade_leaves_the_certificates_alone(installed: ControlPlane) -> None:
+    """The operator keeps them in the chart's Secret and webhook configuration."""
+    account = f"--as=system:serviceaccount:{NAMESPACE}:{NAME}"
+    secret = get(installed, "secret", f"{NAME}-webhook", namespace=NAMESPACE)
+    assert "data" not in secret
+    secret["data"] = {"tls.key": base64.b64encode(b"a key").decode()}
+    installed.kubectl("replace", "-f", "-", account, stdin=json.dumps(secret))
+    hook = {"name": "break-glass.immutable.dev", "clientConfig": {"caBundle": AUTHORITY}}
+    installed.kubectl(
+        *("patch", "validatingwebhookconfiguration", f"{NAME}-break-glass", account),
+        *("--type=strategic", "-p", json.dumps({"webhooks": [hook]})),
+    )
+
+    for metrics in ("false", "true"):
+        installed.helm(
+            *("upgrade", NAME, str(CHART), f"--values={LEAST}", "--wait", "--timeout=2m"),
+            f"--set=metrics.service={metrics}",
+            namespace=NAMESPACE,
+        )
+
+    kept = get(installed, "secret", f"{NAME}-webhook", namespace=NAMESPACE)
+    assert kept["data"] == secret["data"]
+    [webhook] = get(installed, "validatingwebhookconfiguration", f"{NAME}-break-glass")["webhooks"]
+    assert webhook["clientConfig"]["caBundle"] == AUTHORITY
+    assert webhook["clientConfig"]["service"]["name"] == f"{NAME}-webhook"
+
+
+def test_the_webhook_can_block_nothing(installed: ControlPlane) -> None:
+    [webhook] = get(installed, "validatingwebhookconfiguration", f"{NAME}-break-glass")["webhooks"]
+    assert (webhook["failurePolicy"], webhook["timeoutSeconds"]) == ("Ignore", 2)
+    [rule] = webhook["rules"]
+    assert rule["operations"] == ["CONNECT"]
+    assert {resource.partition("/")[0] for resource in rule["resources"]} == {"pods"}
+    [where] = webhook["namespaceSelector"]["matchExpressions"]
+    assert (where["operator"], set(where["values"])) == ("NotIn", {"kube-system", NAMESPACE})
+
+
 def test_removal_keeps_definitions_and_objects_of_users(installed: ControlPlane) -> None:
     apply(installed, service("kept", 3))
     before = get(installed, "isvc/kept")
@@ -421,10 +485,12 @@ def test_removal_keeps_definitions_and_objects_of_users(installed: ControlPlane)
 
     assert get(installed, "isvc/kept") == before
     left = installed.kubectl(
-        "get", "deploy,pdb,svc,sa,role,rolebinding", "-o", "name", namespace=NAMESPACE
+        "get", "deploy,pdb,svc,secret,sa,role,rolebinding", "-o", "name", namespace=NAMESPACE
     ).stdout.split()
     assert left == ["serviceaccount/default"]
-    cluster_wide = "clusterrole,clusterrolebinding,mutatingadmissionpolicy"
+    cluster_wide = (
+        "clusterrole,clusterrolebinding,mutatingadmissionpolicy,validatingwebhookconfiguration"
+    )
     assert NAME not in installed.kubectl("get", cluster_wide, "-o", "name").stdout
 
     installed.helm("install", NAME, str(CHART), "--set=replicas=0", namespace=NAMESPACE)

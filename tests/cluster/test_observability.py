@@ -23,6 +23,8 @@ METRICS = {
     "immutable_leading": "gauge",
     "immutable_step_failures": "counter",
     "immutable_sweep_corrections": "counter",
+    "immutable_webhook_reviews": "counter",
+    "immutable_webhook_certificate_expires": "gauge",
 }
 SECRET = "s3cr3t-value-of-a-user"  # noqa: S105
 

@@ -10,8 +10,9 @@ import json
 
 from immutable_operator.domain.revision import instance_name, revision_hash, revision_id
 from tests.cluster.audit import OperatorRequests
-from tests.cluster.operator_process import ACCOUNT, NAMESPACE
+from tests.cluster.operator_process import ACCOUNT, BREAK_GLASS, NAMESPACE
 from tests.cluster.services import Service, condition, pin
+from tests.cluster.webhook import GROUP, mark_of, member
 from tests.controlplane import ControlPlane
 
 # Checked by the admission plugin OwnerReferencesPermissionEnforcement when an owner reference
@@ -38,7 +39,10 @@ def used(requests: OperatorRequests) -> set[Right]:
 
 
 def exercise(web: Service) -> None:
-    """Meet a stranger's pod and a stranger's revision, roll out, go beyond the history limit."""
+    """Meet a stranger's pod and a stranger's revision, roll out, go beyond the history limit.
+
+    And let somebody break the glass.
+    """
     web.apply(image="a", replicas=1, spec={"historyLimit": 1})
     web.until_ready()
     template = web.wish.manifest("web", web.namespace)["spec"]["template"]
@@ -71,6 +75,10 @@ def exercise(web: Service) -> None:
         web.apply(image=image)
         web.until_ready()
     web.until("the oldest record is dropped", lambda: len(web.revisions()) == 2)
+    [pod] = [pod["metadata"]["name"] for pod in web.active()]
+    web.kubectl("create", "rolebinding", "glass", "--clusterrole=edit", f"--group={GROUP}")
+    web.kubectl("exec", pod, *member(), "--", "true", check=False)
+    assert mark_of(web.plane, web.namespace, pod)
 
 
 def test_every_right_granted_is_used_and_none_is_missing(web: Service) -> None:
@@ -90,20 +98,26 @@ def test_nothing_was_ever_refused_for_want_of_a_right(web: Service) -> None:
     assert refused == []
 
 
-def test_the_operator_never_writes_a_pod_and_never_reads_a_secret(web: Service) -> None:
+def test_the_operator_writes_only_metadata_of_pods_and_reads_one_secret(web: Service) -> None:
     requests = list(OperatorRequests(web.plane))
+    own = {(r.namespace, r.name) for r in requests if r.resource in ("secrets", "configmaps")}
+    assert own <= {(NAMESPACE, f"{ACCOUNT}-webhook")}
+    hooks = {r.name for r in requests if r.resource == "validatingwebhookconfigurations"}
+    assert hooks <= {BREAK_GLASS}
     touched = {(r.target, r.verb) for r in requests if r.resource == "pods"}
     assert touched <= {
-        *[("pods", verb) for verb in ("create", "get", "list", "watch")],
+        *[("pods", verb) for verb in ("create", "get", "list", "patch", "watch")],
         ("pods/eviction", "create"),
     }
     written = {r.resource for r in requests if r.verb not in ("get", "list", "watch")}
-    assert written <= {"pods", "events", "leases", "immutablerevisions", "immutableservices"}
+    assert written <= {
+        *("pods", "events", "leases", "immutablerevisions", "immutableservices"),
+        *("secrets", "validatingwebhookconfigurations"),
+    }
     assert {(r.target, r.verb) for r in requests if r.resource == "immutableservices"} == {
         *[("immutableservices", verb) for verb in ("list", "watch")],
         ("immutableservices/status", "patch"),
     }
-    assert not [r for r in requests if r.resource in ("secrets", "configmaps")]
 
 
 def test_blocking_owner_references_need_the_right_to_set_finalizers(web: Service) -> None:

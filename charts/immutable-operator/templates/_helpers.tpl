@@ -32,3 +32,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* Name of the Lease that decides which pod acts; the operator's default. */}}
 {{- define "immutable-operator.lease" -}}immutable-operator{{- end -}}
+
+{{/* Name of the Service and of the Secret of the break-glass webhook. */}}
+{{- define "immutable-operator.webhook" -}}
+{{- include "immutable-operator.fullname" . }}-webhook
+{{- end -}}

@@ -37,6 +37,7 @@ METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
 
 
 class ApiPath:
@@ -119,12 +120,6 @@ class KubeClient:
     async def delete(self, path: str, body: Mapping[str, Any], *, resource: str) -> bytes:
         return await self._write("DELETE", path, body, verb="delete", resource=resource)
 
-    async def patch(self, path: str, body: Mapping[str, Any], *, resource: str) -> bytes:
-        """A JSON merge patch."""
-        return await self._write(
-            "PATCH", path, body, verb="patch", resource=resource, content=MERGE
-        )
-
     async def apply(
         self, path: str, body: Mapping[str, Any], *, resource: str, manager: str
     ) -> bytes:
@@ -133,6 +128,30 @@ class KubeClient:
         return await self._write(
             "PATCH", path, body, verb="patch", resource=resource, query=query, content=APPLY
         )
+
+    async def patch(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        resource: str,
+        manager: str,
+        strategic: bool = False,
+    ) -> bytes:
+        """A merge patch; ``strategic`` merges lists by their keys, for built-in kinds only."""
+        return await self._write(
+            "PATCH",
+            path,
+            body,
+            verb="patch",
+            resource=resource,
+            query={"fieldManager": manager},
+            content=STRATEGIC if strategic else MERGE,
+        )
+
+    async def update(self, path: str, body: Mapping[str, Any], *, resource: str) -> bytes:
+        """Replace an object; with a resourceVersion in it, only the one that was read."""
+        return await self._write("PUT", path, body, verb="update", resource=resource)
 
     async def hold(self, method: str, path: str, body: Mapping[str, Any], timeout: float) -> bytes:
         """A write of the lease: neither fenced nor limited, with a timeout of its own."""

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from immutable_operator.api.names import FIELD_MANAGER
 from immutable_operator.domain.model import (
     Action,
     Cause,
@@ -198,7 +199,7 @@ class Actuator:
             found = await self._client.get(path, resource="pods")
             labels = msgspec.json.decode(found, type=_Meta).metadata.get("labels") or {}
             body = quarantine_body(service, labels, order, self._clock())
-            answer = await self._client.patch(path, body, resource="pods")
+            answer = await self._client.patch(path, body, resource="pods", manager=FIELD_MANAGER)
         except NotFound:
             return  # gone already; the view will show it
         self._expect_version(self._pods, answer, memory)

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from immutable_operator.api.names import LABEL_SERVICE
+from immutable_operator.api.names import FIELD_MANAGER, LABEL_SERVICE
 from immutable_operator.instances.claims import claim_body, is_lost, service_of, strays_in
 from immutable_operator.instances.pods import PODS, PodRecord
 from immutable_operator.kube.client import METADATA_LIST, KubeClient
@@ -199,7 +199,7 @@ class Claims:
             return False
         # Before the patch: its echo must find whose it is.
         self.pods.adopt(uid, service.uid)
-        await self._client.patch(path, body, resource="pods")
+        await self._client.patch(path, body, resource="pods", manager=FIELD_MANAGER)
         self._metrics.claims.inc()
         log.warning("claimed back", namespace=namespace, pod=name, service=service.name)
         return True

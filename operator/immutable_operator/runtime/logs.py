@@ -7,6 +7,7 @@ import sys
 from typing import Literal
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 
 __all__ = ["LogFormat", "configure_logs"]
 
@@ -45,3 +46,10 @@ def configure_logs(form: LogFormat, level: str = "INFO") -> None:
     # One line per object event is noise; what matters of them we log ourselves.
     for name in ("kopf.objects", "kopf.activities", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.server").addFilter(_is_ours)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """False for bytes that are no HTTP: a stranger sent them, and aiohttp quotes all of them."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)

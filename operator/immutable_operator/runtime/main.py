@@ -10,16 +10,19 @@ import secrets
 import socket
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
 
+from immutable_operator.admission.rotation import RotationTimes
 from immutable_operator.domain.model import Policy
 from immutable_operator.kube.client import KubeClient, load_configuration
 from immutable_operator.kube.lease import LeaseTimes
 from immutable_operator.runtime.logs import configure_logs
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.process import Operator, Options
+from immutable_operator.runtime.webhook import Webhook, WebhookOptions
 
 __all__ = ["main"]
 
@@ -38,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 async def _run(given: argparse.Namespace) -> int:
     try:
         times = LeaseTimes(given.lease_seconds, given.renew_seconds, given.retry_seconds)
+        webhook_options = _webhook_options(given)
         configuration = await load_configuration(given.kubeconfig, given.context)
     except Exception as error:
         log.error("cannot start", error=str(error))
@@ -46,6 +50,9 @@ async def _run(given: argparse.Namespace) -> int:
     client = KubeClient(
         configuration, writes_per_second=given.writes_per_second, count=metrics.count_request
     )
+    webhook = None
+    if webhook_options:
+        webhook = Webhook(webhook_options, configuration, given.namespace, metrics)
     options = Options(
         namespace=given.namespace,
         # A restarted container keeps its pod's name: a suffix tells the processes apart.
@@ -60,7 +67,25 @@ async def _run(given: argparse.Namespace) -> int:
         watch_secrets=given.watch_secrets,
         plain_http_registries=frozenset(given.plain_http_registry),
     )
-    return await Operator(options, client, metrics).run()
+    return await Operator(options, client, metrics, webhook).run()
+
+
+def _webhook_options(given: argparse.Namespace) -> WebhookOptions | None:
+    """None without --webhook-listen; ValueError for times that cannot work."""
+    if not given.webhook_listen:
+        return None
+    return WebhookOptions(
+        listen=given.webhook_listen,
+        service=given.webhook_service,
+        secret=given.webhook_secret or given.webhook_service,
+        configuration=given.webhook_configuration,
+        names=tuple(name for name in given.webhook_names.split(",") if name),
+        times=RotationTimes(
+            timedelta(seconds=given.webhook_lifetime_seconds),
+            timedelta(seconds=given.webhook_settle_seconds),
+        ),
+        poll=given.webhook_poll_seconds,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -121,9 +146,43 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="a registry to ask over HTTP what an image is made of; may be repeated",
     )
+    _add_webhook(run)
     run.add_argument("--log-format", choices=("json", "console"), default="json")
     run.add_argument("--log-level", choices=("DEBUG", "INFO", "WARNING"), default="INFO")
     return parser
+
+
+def _add_webhook(run: argparse.ArgumentParser) -> None:
+    group = run.add_argument_group("break-glass webhook (see enforcement.breakGlass of the chart)")
+    group.add_argument(
+        "--webhook-listen",
+        metavar="HOST:PORT",
+        help="where to serve it; :PORT takes all addresses; left out, it is not served",
+    )
+    group.add_argument(
+        "--webhook-service",
+        default="immutable-operator-webhook",
+        help="name of its Service, for the certificate",
+    )
+    group.add_argument(
+        "--webhook-secret", help="name of the Secret of its certificates [as the Service]"
+    )
+    group.add_argument(
+        "--webhook-configuration",
+        default="immutable-operator-break-glass",
+        help="name of the ValidatingWebhookConfiguration that gets the CA",
+    )
+    group.add_argument(
+        "--webhook-names", default="", help="further names and addresses, with commas between"
+    )
+    for what, seconds, text in (
+        ("lifetime", 30 * 86_400.0, "how long a certificate is valid; renewed at half of it"),
+        ("settle", 120.0, "how long until all have seen a new certificate or CA"),
+        ("poll", 10.0, "how often each replica looks for a new certificate"),
+    ):
+        group.add_argument(
+            f"--webhook-{what}-seconds", type=float, default=seconds, help=f"{text} [{seconds:g}]"
+        )
 
 
 if __name__ == "__main__":

@@ -76,8 +76,23 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.reviews = Counter(
+            "immutable_webhook_reviews",
+            "Answers to whoever wanted to reach into a pod, by outcome",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.certificate_expires = Gauge(
+            "immutable_webhook_certificate_expires",
+            "When the certificate that the webhook serves expires, in seconds since 1970",
+            registry=self.registry,
+        )
+
     def count_request(self, verb: str, resource: str, code: str) -> None:
         self.requests.labels(verb, resource, code).inc()
 
     def count_resumption(self, resource: str) -> None:
         self.resumptions.labels(resource).inc()
+
+    def count_review(self, outcome: str) -> None:
+        self.reviews.labels(outcome).inc()

@@ -39,6 +39,7 @@ from immutable_operator.runtime.images import ImageProofs
 from immutable_operator.runtime.loop import ControlLoop
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
+from immutable_operator.runtime.webhook import Webhook
 
 __all__ = ["Operator", "Options"]
 
@@ -68,8 +69,15 @@ class Options:
 class Operator:
     """One replica."""
 
-    def __init__(self, options: Options, client: KubeClient, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        options: Options,
+        client: KubeClient,
+        metrics: Metrics,
+        webhook: Webhook | None = None,
+    ) -> None:
         self._options = options
+        self._webhook = webhook
         self._client = client
         self._metrics = metrics
         self._health = Health(metrics)
@@ -133,6 +141,8 @@ class Operator:
             *(self._part(f"reflector {r.resource}", r.run()) for r in self._reflectors),
             self._part("sweeper", self._sweeps()),
         ]
+        if self._webhook:
+            parts.append(self._part("webhook", self._webhook.run()))
         told = self._part("signal", self._told_to_stop())
         host = self._part("kopf", self._host())
         await asyncio.wait([*parts, host, told], return_when=asyncio.FIRST_COMPLETED)
@@ -231,7 +241,15 @@ class Operator:
         # A new leader trusts no plan of an old one: every service is looked at.
         for service in self._services:
             self._queue.add(service.uid)
-        loop = ControlLoop(
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._loop().run())
+            tasks.create_task(self._claims.run())
+            tasks.create_task(self._images.run())
+            if self._webhook:
+                tasks.create_task(self._webhook.renew(self._client))
+
+    def _loop(self) -> ControlLoop:
+        return ControlLoop(
             self._client,
             self._services,
             self._pods,
@@ -243,10 +261,6 @@ class Operator:
             witnesses=Witnesses(self._configs, self._images),
             policy=self._options.policy,
         )
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(loop.run())
-            tasks.create_task(self._claims.run())
-            tasks.create_task(self._images.run())
 
     def _config_changed(self, namespace: str, kind: str, name: str) -> None:
         for service in self._services:
@@ -262,7 +276,11 @@ class Operator:
         if not self._swept.is_set():
             return "the list of services"
         late = [r.resource for r in self._reflectors if not r.synced.is_set()]
-        return f"the list of {', '.join(late)}" if late else None
+        if late:
+            return f"the list of {', '.join(late)}"
+        if self._webhook and not self._webhook.serving:
+            return "the webhook's certificate"
+        return None
 
     def _observe(self) -> None:
         self._metrics.leading.set(self._lease.leading)

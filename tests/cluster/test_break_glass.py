@@ -1,0 +1,268 @@
+"""Breaking the glass: members of the group are let in, and leave a mark before they are in.
+
+Simulated kubelets let nobody into a container: an exec fails always, after admission.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.cluster.audit import OperatorRequests
+from tests.cluster.operator_process import OperatorProcess, Operators
+from tests.cluster.services import Service, pin
+from tests.cluster.webhook import GROUP, ask, bundle, mark_of, member, review
+from tests.controlplane.api import Json
+from tests.waiting import wait_for
+
+LET_IN = "no exec found for container"  # says the simulated kubelet
+
+TOLD = "break-glass.immutable.dev/taint"  # what the webhook gave to the audit log
+
+
+@pytest.fixture
+def glass(web: Service) -> Service:
+    """A service with instances, in a namespace in which members may do what editors may."""
+    grant(web)
+    web.apply(image="a", replicas=2)
+    web.until_ready()
+    return web
+
+
+def grant(web: Service) -> None:
+    web.kubectl("create", "rolebinding", "glass", "--clusterrole=edit", f"--group={GROUP}")
+
+
+def names(web: Service) -> list[str]:
+    return [pod["metadata"]["name"] for pod in web.active()]
+
+
+def connects(web: Service, mark: int) -> list[Json]:
+    """What the API server wrote down of connections to pods since the mark, once they ended."""
+    found = []
+    with web.plane.audit().path.open("rb") as lines:
+        lines.seek(mark)
+        for line in lines:
+            if line.endswith(b"\n") and web.namespace.encode() in line:
+                event = json.loads(line)
+                if event["objectRef"].get("subresource") in (
+                    "exec",
+                    "attach",
+                    "portforward",
+                    "proxy",
+                ):
+                    found.append(event)
+    return found
+
+
+WAYS = {
+    "exec": ("exec", "{pod}", "--", "true"),
+    "attach": ("attach", "{pod}"),
+    "portforward": ("port-forward", "{pod}", ":80"),
+    "proxy": ("get", "--raw=/api/v1/namespaces/{ns}/pods/{pod}/proxy/"),
+    "proxy to a port": ("get", "--raw=/api/v1/namespaces/{ns}/pods/https:{pod}:80/proxy/"),
+    "proxy to no scheme": ("get", "--raw=/api/v1/namespaces/{ns}/pods/:{pod}:80/proxy/"),
+    "cp": ("cp", "{pod}:/etc/hostname", "/dev/null"),
+}
+SUBRESOURCES = {"cp": "exec"}
+PATIENCE_SECONDS = 4.0
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_in_leaves_a_mark_with_who_how_and_when(glass: Service, way: str) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    pod, other = names(glass)
+    command = [part.format(pod=pod, ns=glass.namespace) for part in WAYS[way]]
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        # A port-forward goes on until it is ended; a proxy waits for a pod that does not answer.
+        glass.plane.kubectl(
+            *member(), *command, namespace=glass.namespace, check=False, timeout=PATIENCE_SECONDS
+        )
+    mark = mark_of(glass.plane, glass.namespace, pod)
+    assert mark
+    assert (mark["by"], mark["what"]) == ("jane", SUBRESOURCES.get(way, way.partition(" ")[0]))
+    at = datetime.fromisoformat(mark["at"])
+    assert before <= at <= datetime.now(UTC)
+    assert mark_of(glass.plane, glass.namespace, other) is None
+
+
+def test_the_mark_is_there_before_anybody_is_in(glass: Service) -> None:
+    """The audit log has what the webhook answered; the kubelet was asked after that."""
+    pod, _ = names(glass)
+    asked = OperatorRequests.from_now(glass.plane, glass.namespace)
+    said = glass.kubectl("exec", pod, *member(), "--", "true", check=False)
+    assert LET_IN in said
+    # kubectl may try twice, by WebSocket and by SPDY.
+    first, *again = wait_for("the exec is audited", lambda: connects(glass, asked.mark))
+    assert first["impersonatedUser"]["username"] == "jane"
+    assert first["annotations"][TOLD] == "tainted"
+    assert {event["annotations"][TOLD] for event in again} <= {"already-tainted"}
+    [marked] = [r for r in asked if (r.verb, r.target, r.code) == ("patch", "pods", 200)]
+    assert marked.name == pod
+
+
+def test_the_first_mark_stays_and_is_written_once(glass: Service) -> None:
+    pod, _ = names(glass)
+    asked = OperatorRequests.from_now(glass.plane, glass.namespace)
+    for user in ("jane", "joe", "jane"):
+        said = glass.kubectl("exec", pod, *member(user), "--", "true", check=False)
+        assert LET_IN in said
+    mark = mark_of(glass.plane, glass.namespace, pod)
+    assert mark
+    assert mark["by"] == "jane"
+    assert asked.count("patch pods") == 1
+
+
+def test_members_at_the_same_moment_leave_one_mark(glass: Service, operators: Operators) -> None:
+    """Two replicas are asked at once, ten times each: the API server lets one of them write."""
+    standby = operators.start("second").until_synced()
+    pod, _ = names(glass)
+    asked = OperatorRequests.from_now(glass.plane, glass.namespace)
+    trusted = bundle(glass.plane)
+
+    def one(number: int) -> str:
+        port = (operators.main, standby)[number % 2].webhook_port
+        user = {"username": f"user-{number}", "groups": [GROUP]}
+        reply = ask(port, trusted, review(glass.namespace, pod, userInfo=user))
+        assert reply.response["allowed"] is True, reply
+        return str(reply.response["auditAnnotations"]["taint"])
+
+    with ThreadPoolExecutor(20) as pool:
+        outcomes = sorted(pool.map(one, range(20)))
+    assert outcomes == ["already-tainted"] * 19 + ["tainted"]
+    assert [code for code in asked.codes("patch pods").elements() if code == 200] == [200]
+
+
+def test_nobody_else_leaves_a_mark(glass: Service) -> None:
+    """A user of another group is no business of the webhook's, whatever policies say to that."""
+    pod, _ = names(glass)
+    asked = OperatorRequests.from_now(glass.plane, glass.namespace)
+    glass.kubectl("exec", pod, "--", "true", check=False)
+    glass.kubectl("exec", pod, "--as=jane", "--as-group=immutable:other", "--", "true", check=False)
+    assert mark_of(glass.plane, glass.namespace, pod) is None
+    assert asked.count("patch pods") == 0
+
+
+def test_what_is_no_instance_or_only_tried_is_not_marked(
+    glass: Service, operators: Operators
+) -> None:
+    pod, _ = names(glass)
+    asked = OperatorRequests.from_now(glass.plane)
+    alike = "alike-im5f2ed9b0-37nt2"
+    body = {"containers": [{"name": "x", "image": pin("x")}]}
+    pods = "/api/v1/namespaces/kube-system/pods"
+    glass.plane.api().request("POST", pods, {"metadata": {"name": alike}, "spec": body})
+    port, trusted = operators.main.webhook_port, bundle(glass.plane)
+    try:
+        for outcome, question in {
+            "no-instance": review("kube-system", alike),
+            "dry-run": review(glass.namespace, pod, dryRun=True),
+            "not-found": review(glass.namespace, alike),
+        }.items():
+            response = ask(port, trusted, question).response
+            assert response["allowed"] is True
+            assert response["auditAnnotations"] == {"taint": outcome}
+    finally:
+        glass.plane.api().request("DELETE", f"{pods}/{alike}?gracePeriodSeconds=0")
+    assert mark_of(glass.plane, glass.namespace, pod) is None
+    assert asked.count("patch pods") == 0
+
+
+def test_who_cannot_be_marked_is_not_let_in(glass: Service) -> None:
+    pod, _ = names(glass)
+    freeze_metadata(glass)
+    said = glass.kubectl("exec", pod, *member(), "--", "true", check=False)
+    assert f"instance {pod} could not be marked as tainted" in said
+    assert "nobody is let in without; try again" in said
+    assert LET_IN not in said
+    assert mark_of(glass.plane, glass.namespace, pod) is None
+
+
+def freeze_metadata(web: Service) -> None:
+    """A policy of somebody else: no pod of this namespace may be updated."""
+    api = "/apis/admissionregistration.k8s.io/v1"
+    kind = "validatingadmissionpolicies"
+    name = f"frozen-{web.namespace}"
+    rule = {
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": ["UPDATE"],
+        "resources": ["pods"],
+    }
+    where = {"matchLabels": {"kubernetes.io/metadata.name": web.namespace}}
+    policy = {
+        "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {"namespaceSelector": where, "resourceRules": [rule]},
+            "validations": [{"expression": "false", "message": "nothing is written here"}],
+        },
+    }
+    spec = {"policyName": name, "validationActions": ["Deny"]}
+    web.plane.api().request("POST", f"{api}/{kind}", policy)
+    web.plane.api().request(
+        "POST",
+        f"{api}/validatingadmissionpolicybindings",
+        {"metadata": {"name": name}, "spec": spec},
+    )
+    [pod, *_] = names(web)
+    tried = ("annotate", "pod", pod, "x=y", "--dry-run=server")
+    web.until(
+        "the policy holds", lambda: "nothing is written here" in web.kubectl(*tried, check=False)
+    )
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+def test_a_webhook_that_is_down_stops_nothing(
+    glass: Service, operators: Operators, how: str
+) -> None:
+    """Ignore: after two seconds at the most a member is let in, and all else is as always."""
+    pod, _ = names(glass)
+    if how == "killed":
+        operators.main.kill()
+    else:
+        operators.main.freeze()
+    try:
+        began = time.monotonic()
+        said = glass.kubectl("exec", pod, *member(), "--", "true", check=False)
+        passed = time.monotonic() - began
+        assert LET_IN in said
+        assert passed < 2 + KUBECTL_SECONDS, f"{passed:.1f} s"
+        began = time.monotonic()
+        glass.apply(image="b")
+        glass.kubectl("label", "pod", pod, "looked-at=yes")
+        glass.kubectl("create", "configmap", "settings", "--from-literal=a=b")
+        glass.kubectl("delete", "pod", pod, "--wait=false")
+        assert time.monotonic() - began < 4 * KUBECTL_SECONDS
+    finally:
+        if how == "frozen":
+            operators.main.thaw()
+
+
+KUBECTL_SECONDS = 3.0
+
+
+def test_a_standby_marks_too(glass: Service, operators: Operators) -> None:
+    standby = operators.start("standby").until_synced()
+    first, second = names(glass)
+    operators.aim_webhook(standby.webhook_port)
+    try:
+        wait_for("the API server asks the standby", lambda: is_asked(standby, glass, first))
+        asked = OperatorRequests.from_now(glass.plane, glass.namespace)
+        glass.kubectl("exec", second, *member(), "--", "true", check=False)
+    finally:
+        operators.aim_webhook()
+    assert mark_of(glass.plane, glass.namespace, second)
+    assert [r.target for r in asked.writes(standby.credential)] == ["pods"]
+    assert not standby.leading
+
+
+def is_asked(replica: OperatorProcess, web: Service, pod: str) -> bool:
+    """Reach in; whether this replica was asked, or had been before."""
+    web.kubectl("exec", pod, *member(), "--", "true", check=False)
+    return "immutable_webhook_reviews_total" in replica.get("/metrics")[1]
