@@ -23,6 +23,7 @@ CI_VALUES = sorted((CHART / "ci").iterdir())
 LEAST = CHART / "ci" / "default-values.yaml"
 NAME = "immutable-operator"
 NAMESPACE = "immutable-system"
+OPERATOR = f"system:serviceaccount:{NAMESPACE}:{NAME}"
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 DEFINITIONS = ["immutablerevisions.immutable.dev", "immutableservices.immutable.dev"]
 NEW_COLUMN = "Stale"
@@ -148,6 +149,8 @@ def test_without_replicas_everything_but_the_process_is_installed(plane: Control
         "ClusterRoleBinding",
         "Role",
         "RoleBinding",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
     }
 
 
@@ -359,7 +362,9 @@ def with_status(plane: ControlPlane, name: str, number: int) -> None:
     apply(plane, service(name, number))
     body = json.dumps({"status": STATUS})
     plane.kubectl(
-        "patch", "isvc", name, "--subresource=status", "--type=merge", "-p", body, namespace="shop"
+        *("patch", "isvc", name, "--subresource=status", "--type=merge", "-p", body),
+        f"--as={OPERATOR}",
+        namespace="shop",
     )
 
 
@@ -426,6 +431,11 @@ def test_removal_keeps_definitions_and_objects_of_users(installed: ControlPlane)
     assert left == ["serviceaccount/default"]
     cluster_wide = "clusterrole,clusterrolebinding,mutatingadmissionpolicy"
     assert NAME not in installed.kubectl("get", cluster_wide, "-o", "name").stdout
+    admission = (
+        "mutatingadmissionpolicybinding,mutatingwebhookconfiguration,validatingwebhookconfiguration,"
+        "validatingadmissionpolicy,validatingadmissionpolicybinding"
+    )
+    assert installed.kubectl("get", admission, "-o", "name").stdout == ""
 
     installed.helm("install", NAME, str(CHART), "--set=replicas=0", namespace=NAMESPACE)
     assert get(installed, "isvc/kept") == before
