@@ -37,7 +37,7 @@ def _committed(root: Path) -> dict[str, str]:
 
 
 def _differences(wanted: dict[str, str], found: dict[str, str]) -> str:
-    diffs = []
+    diffs: list[str] = []
     for path in sorted({*wanted, *found}):
         old, new = (texts.get(path, "").splitlines(keepends=True) for texts in (found, wanted))
         diffs += difflib.unified_diff(old, new, fromfile=path, tofile=f"{path} (wanted)")
