@@ -37,7 +37,7 @@ make test                  all checks and all tests
 make check                 format, lint, types, layers, generated files, chart
 make real                  the tests on real nodes (Linux, root, tests/controlplane/real/packages.sh)
 make unit                  the tests that need no cluster
-make crds                  generate the CRDs from the models
+make crds                  generate the CRDs from the models, and the chart's policies
 make lock                  pin the newest dependencies that pyproject.toml allows
 
 PYTHON=<program> chooses the Python (3.11 or newer) that .venv is made with.
@@ -96,6 +96,7 @@ code: venv
 	$(BIN)/mypy --strict --no-error-summary $(CODE)
 	@echo "$(BIN)/lint-imports"; said=$$($(BIN)/lint-imports 2>&1) || { echo "$$said"; exit 1; }
 	$(PY) -m immutable_operator.api.crd --check
+	$(PY) -m immutable_operator.admission.chart --check
 
 # helm is one of the control plane's programs; before the first demo or test it is not there.
 .PHONY: chart
@@ -112,6 +113,7 @@ chart:
 .PHONY: crds
 crds: venv
 	@$(PY) -m immutable_operator.api.crd
+	@$(PY) -m immutable_operator.admission.chart
 
 .PHONY: lock
 lock: venv

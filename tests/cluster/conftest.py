@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.guards import until_in_force
 from tests.cluster.operator_process import Installation, OperatorProcess, Operators
 from tests.cluster.services import Service
 from tests.controlplane import ControlPlane
@@ -39,8 +40,10 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session")
 def installation(control_plane: ControlPlane) -> Installation:
-    """The chart's objects (CRDs, rights, policies) in immutable-system, without pods."""
-    return Installation.install(control_plane)
+    """The chart's objects (CRDs, rights, policies in force) in immutable-system, without pods."""
+    installed = Installation.install(control_plane)
+    until_in_force(control_plane)
+    return installed
 
 
 @pytest.fixture(scope="session")

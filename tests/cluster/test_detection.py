@@ -6,6 +6,7 @@ operator finds out from what the API server shows of the pod, not from who did i
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -347,9 +348,7 @@ def mutator(web: Service) -> Iterator[Callable[[], None]]:
         "spec": {
             "policyName": "rewrites-images",
             "matchResources": {
-                "namespaceSelector": {
-                    "matchLabels": {"kubernetes.io/metadata.name": web.namespace}
-                }
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": web.namespace}}
             },
         },
     }
@@ -387,7 +386,7 @@ def test_a_persistent_mutator_ends_in_a_condition_and_not_in_a_loop(
         assert "find out who changes every new pod" in stalled["message"]
         running.until("five were tried", lambda: len(history.births()) >= 4, 60)
         births = history.births()
-        pauses = [b.seen - a.seen for a, b in zip(births, births[1:], strict=False)]
+        pauses = [b.seen - a.seen for a, b in itertools.pairwise(births)]
         # 4, 8 and 16 seconds, less the second in which Kubernetes tells times.
         assert all(pause > 4 * 2**n - 1.5 for n, pause in enumerate(pauses)), pauses
         assert [annotation(b.pod, "heals") for b in births] == ["1", "2", "3", "4"]

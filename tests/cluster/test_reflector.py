@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +31,8 @@ from tests.cluster.fault_proxy import (
     refused,
     silence,
 )
+from tests.cluster.guards import without_guards
+from tests.cluster.operator_process import Installation
 from tests.cluster.services import pin
 from tests.controlplane import ControlPlane
 
@@ -94,6 +96,13 @@ class Bed:
                 await one(name)
 
         await asyncio.gather(*(paced(name) for name in names))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unguarded(installation: Installation) -> Iterator[None]:
+    """The pods of these tests are made by an administrator, which the policies refuse."""
+    with without_guards(installation.plane):
+        yield
 
 
 @asynccontextmanager

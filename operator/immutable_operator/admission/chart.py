@@ -1,0 +1,73 @@
+"""Copies the policies into the chart, as the CRDs are.
+
+``python -m immutable_operator.admission.chart`` writes; with ``--check`` it compares and shows
+a diff.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from pathlib import Path
+from typing import Final
+
+from immutable_operator.admission.policies import GUARDS, source
+
+__all__ = ["main", "render"]
+
+ROOT: Final = Path(__file__).resolve().parents[3]
+FOLDER: Final = "charts/immutable-operator/files/policies"
+_HEADER = (
+    "# Copied from operator/immutable_operator/admission/policies:"
+    " python -m immutable_operator.admission.chart\n"
+)
+
+
+def render() -> dict[str, str]:
+    """Give the text of every copy by its path from the root of the repository."""
+    return {f"{FOLDER}/{guard}.yaml": _HEADER + source(guard) for guard in GUARDS}
+
+
+def _committed(root: Path) -> dict[str, str]:
+    return {
+        f"{FOLDER}/{file.name}": file.read_text(encoding="utf-8")
+        for file in sorted((root / FOLDER).glob("*.yaml"))
+    }
+
+
+def _differences(wanted: dict[str, str], found: dict[str, str]) -> str:
+    diffs: list[str] = []
+    for path in sorted({*wanted, *found}):
+        old, new = (texts.get(path, "").splitlines(keepends=True) for texts in (found, wanted))
+        diffs += difflib.unified_diff(old, new, fromfile=path, tofile=f"{path} (wanted)")
+    return "".join(diffs)
+
+
+def _write(root: Path, wanted: dict[str, str], found: dict[str, str]) -> None:
+    (root / FOLDER).mkdir(parents=True, exist_ok=True)
+    for path in {*found} - {*wanted}:
+        (root / path).unlink()
+    for path, text in wanted.items():
+        (root / path).write_text(text, encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Copy the policies into the chart, or compare the copies with what is committed."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--check", action="store_true", help="compare only; exit 1 with a diff")
+    parser.add_argument("--root", type=Path, default=ROOT, help="root of the repository")
+    options = parser.parse_args(arguments)
+    wanted, found = render(), _committed(options.root)
+    if not options.check:
+        _write(options.root, wanted, found)
+        return 0
+    if difference := _differences(wanted, found):
+        sys.stdout.write(difference)
+        print("the chart's policies are not the package's; run: make crds")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,89 @@
+"""The admission policies in tests: waiting until they hold, and doing without them for a while.
+
+Without them is for tests of what the operator does where nothing is refused: a cluster whose
+administrator chose ``enforcement.mode: Off``, or objects from before the chart was installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from immutable_operator.api.names import LABEL_GUARD, LABEL_SERVICE
+from tests.cluster.services import pin
+from tests.controlplane import ControlPlane
+from tests.controlplane.api import ApiError, Json
+from tests.waiting import wait_for
+
+__all__ = ["BINDINGS", "POLICIES", "refused_by", "until_in_force", "without_guards"]
+
+ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+POLICIES = f"{ADMISSION}/validatingadmissionpolicies"
+BINDINGS = f"{ADMISSION}/validatingadmissionpolicybindings"
+OURS = f"labelSelector={LABEL_GUARD.replace('/', '%2F')}"
+# Nothing of this name exists: what no policy refuses ends in 404.
+NAME = "probe-im00000000-aaaaa"
+IN = "/api/v1/namespaces/default"
+MARKED = {"name": NAME, "labels": {LABEL_SERVICE: "probe"}}
+# Per guard a request that changes nothing and that it refuses to everybody who tries here.
+PROBES: Mapping[str, tuple[str, str, Json | None]] = {
+    "pod-create": (
+        "POST",
+        f"{IN}/pods?dryRun=All",
+        {"metadata": MARKED, "spec": {"containers": [{"name": "web", "image": pin("probe")}]}},
+    ),
+    "connect": ("POST", f"{IN}/pods/{NAME}/exec?command=true&stdout=true", None),
+    "node-proxy": ("GET", f"/api/v1/nodes/probe/proxy/exec/default/{NAME}/web", None),
+    "configmap": ("POST", f"{IN}/configmaps?dryRun=All", {"metadata": MARKED}),
+    "secret": ("POST", f"{IN}/secrets?dryRun=All", {"metadata": MARKED}),
+    "service": (
+        "POST",
+        f"{IN}/services?dryRun=All",
+        {"metadata": MARKED, "spec": {"ports": [{"port": 80}]}},
+    ),
+}
+
+
+def refused_by(error: ApiError) -> str:
+    """Name of the policy that refused a request, "" where it was not a policy."""
+    _, _, rest = str(error).partition("ValidatingAdmissionPolicy '")
+    return rest.partition("'")[0]
+
+
+def _held(plane: ControlPlane) -> set[str]:
+    """The guards whose probe is refused by a policy."""
+    held = set()
+    for guard, (method, path, body) in PROBES.items():
+        try:
+            plane.api().request(method, path, body)
+        except ApiError as error:
+            if refused_by(error):
+                held.add(guard)
+    return held
+
+
+def until_in_force(plane: ControlPlane) -> None:
+    """Until the API server has read the policies: it does so within about a second."""
+    wait_for("all policies hold", lambda: _held(plane) == {*PROBES}, 30, lambda: _held(plane))
+
+
+@contextmanager
+def without_guards(plane: ControlPlane) -> Iterator[None]:
+    """No policy is bound inside of the block; afterwards all are as they were."""
+    api = plane.api()
+    bindings: list[Json] = api.get(f"{BINDINGS}?{OURS}")["items"]
+    assert bindings, "there are no bindings to remove: is the chart installed?"
+    api.request("DELETE", f"{BINDINGS}?{OURS}")
+    try:
+        wait_for("no policy holds", lambda: not _held(plane), 30, lambda: _held(plane))
+        yield
+    finally:
+        for binding in bindings:
+            api.request("POST", BINDINGS, {**binding, "metadata": _portable(binding)})
+        until_in_force(plane)
+
+
+def _portable(item: Json) -> dict[str, Any]:
+    kept = ("name", "labels", "annotations")
+    return {key: item["metadata"][key] for key in kept if key in item["metadata"]}

@@ -1,0 +1,431 @@
+"""The objects around instances: services and their records, config snapshots, Services, endpoints.
+
+The ids are those of docs/enforcement.md. What the operator has not made yet (snapshots, Services)
+is made here under its name, as the policies must know it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from immutable_operator.api.names import LABEL_SERVICE
+from tests.cluster.guards import without_guards
+from tests.cluster.operator_process import Operators
+from tests.cluster.people import OPERATOR, PERSONS, Attempt, full_rights, refused, run
+from tests.cluster.services import KIND_PATH, Service, pin
+from tests.controlplane import ControlPlane
+from tests.controlplane.api import ApiError, Json
+from tests.waiting import wait_for
+
+MERGE = "application/merge-patch+json"
+OURS = {"labels": {LABEL_SERVICE: "web"}}
+each_person = pytest.mark.parametrize("person", PERSONS)
+
+
+@pytest.fixture(scope="module")
+def bed(control_plane: ControlPlane, running_operators: Operators) -> Iterator[Service]:
+    """The service web, with snapshots and a Service that only the operator could have made."""
+    running_operators.main.until_leading()
+    api, name = control_plane.api(), "test-policies-objects"
+    api.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    full_rights(control_plane, name)
+    service = Service(control_plane, name)
+    service.apply(replicas=1)
+    service.until_ready()
+    items: list[Json] = [
+        {"kind": "ConfigMap", "data": {"a": "1"}, "immutable": True},
+        {"kind": "Secret", "stringData": {"a": "1"}, "immutable": True},
+        {"kind": "Service", "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}},
+    ]
+    for item in items:
+        body = {"apiVersion": "v1", "metadata": {"name": "ours", **OURS}, **item}
+        as_operator(service, "create", "-f", "-", stdin=json.dumps(body))
+    with without_guards(control_plane):
+        for kind in ("configmaps", "secrets"):  # not immutable by its own field
+            run(
+                control_plane,
+                name,
+                Attempt("POST", kind, {"metadata": {"name": "older", **OURS}}),
+                "admin",
+            )
+    yield service
+    api.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+def as_operator(service: Service, *arguments: str, stdin: str | None = None) -> str:
+    """kubectl under the operator's name, with every right."""
+    done = service.plane.kubectl(*OPERATOR, *arguments, namespace=service.namespace, stdin=stdin)
+    return done.stdout
+
+
+def kinds(service: Service, resource: str) -> str:
+    return f"{KIND_PATH}/{service.namespace}/{resource}"
+
+
+def owned(service: Service) -> Json:
+    """Metadata of something that claims the service as its owner."""
+    uid = service.get()["metadata"]["uid"]
+    ref = {"apiVersion": "immutable.dev/v1alpha1", "kind": "ImmutableService", "name": "web"}
+    return {"ownerReferences": [{**ref, "uid": uid}]}
+
+
+def slice_of(**meta: Any) -> Json:
+    """An EndpointSlice that leads somewhere else."""
+    name = {"kubernetes.io/service-name": "ours"}
+    labels = {**name, **meta.pop("labels", {})}
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "injected", **meta, "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.9.9.9"]}],
+        "ports": [{"port": 80}],
+    }
+
+
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/test-policies-objects/endpointslices"
+ENDPOINTS = {"subsets": [{"addresses": [{"ip": "10.9.9.9"}], "ports": [{"port": 80}]}]}
+PORTS = {"spec": {"ports": [{"port": 80}]}}
+Make = Callable[[Service], Attempt]
+# What is asked, by row; who refuses it and in which words.
+ROWS: dict[str, tuple[str, str, Make]] = {
+    "C2-status": (
+        *("service-status", "is written by the operator only"),
+        lambda s: Attempt(
+            "PATCH",
+            f"{kinds(s, 'immutableservices')}/web/status",
+            {"status": {"readyReplicas": 99}},
+            MERGE,
+        ),
+    ),
+    "C2-orphan on delete": (
+        *("orphans", "delete with --cascade=background or foreground"),
+        lambda s: Attempt(
+            *("DELETE", f"{kinds(s, 'immutableservices')}/web"), {"propagationPolicy": "Orphan"}
+        ),
+    ),
+    "C2-orphan by its old name": (
+        *("orphans", "delete with --cascade=background or foreground"),
+        lambda s: Attempt(
+            *("DELETE", f"{kinds(s, 'immutableservices')}/web"), {"orphanDependents": True}
+        ),
+    ),
+    "C2-orphan by query": (
+        *("orphans", "delete with --cascade=background or foreground"),
+        lambda s: Attempt(
+            "DELETE", f"{kinds(s, 'immutableservices')}/web?propagationPolicy=Orphan"
+        ),
+    ),
+    "C2-orphan on delete of all": (
+        *("orphans", "delete with --cascade=background or foreground"),
+        lambda s: Attempt(
+            *("DELETE", kinds(s, "immutableservices")), {"propagationPolicy": "Orphan"}
+        ),
+    ),
+    "C2-orphan by finalizer": (
+        *("orphans", "the finalizer orphan would leave instances that nobody owns"),
+        lambda s: Attempt(
+            "PATCH",
+            f"{kinds(s, 'immutableservices')}/web",
+            {"metadata": {"finalizers": ["orphan"]}},
+            MERGE,
+        ),
+    ),
+    "C3-record a revision": (
+        *("revisions", "revisions are recorded by the operator only"),
+        lambda s: Attempt("POST", kinds(s, "immutablerevisions"), forged_revision(s)),
+    ),
+    "C3-relabel a revision": (
+        *("revisions", "a revision is a record and is not changed"),
+        lambda s: Attempt(
+            "PATCH",
+            f"{kinds(s, 'immutablerevisions')}/{s.revisions()[0]['metadata']['name']}",
+            {"metadata": {"labels": {"a": "b"}}},
+            MERGE,
+        ),
+    ),
+    "C3-disown a revision": (
+        *("revisions", "a revision is a record and is not changed"),
+        lambda s: Attempt(
+            "PATCH",
+            f"{kinds(s, 'immutablerevisions')}/{s.revisions()[0]['metadata']['name']}",
+            {"metadata": {"ownerReferences": None}},
+            MERGE,
+        ),
+    ),
+    "C3-delete a revision": (
+        *("revisions", "by its spec.historyLimit; lower that to have fewer"),
+        lambda s: Attempt(
+            "DELETE", f"{kinds(s, 'immutablerevisions')}/{s.revisions()[0]['metadata']['name']}"
+        ),
+    ),
+    "S1-Service with our label": (
+        *("service", "to select instances, write the label into its spec.selector"),
+        lambda s: Attempt("POST", "services", {"metadata": {"name": "mine", **OURS}, **PORTS}),
+    ),
+    "S1-Service with our owner": (
+        *("service", "is created by the operator only"),
+        lambda s: Attempt("POST", "services", {"metadata": {"name": "mine", **owned(s)}, **PORTS}),
+    ),
+    "S1-selector": (
+        *("service", "is decided by the operator only; change the ImmutableService"),
+        lambda s: Attempt("PATCH", "services/ours", {"spec": {"selector": {"app": "evil"}}}),
+    ),
+    "S1-target port": (
+        *("service", "is decided by the operator only; change the ImmutableService"),
+        lambda s: Attempt(
+            "PATCH", "services/ours", {"spec": {"ports": [{"port": 80, "targetPort": 6666}]}}
+        ),
+    ),
+    "S1-external name": (
+        *("service", "is decided by the operator only; change the ImmutableService"),
+        lambda s: Attempt(
+            *("PATCH", "services/ours"),
+            {"spec": {"type": "ExternalName", "externalName": "evil.example"}},
+            MERGE,
+        ),
+    ),
+    "S1-label off": (
+        *("service", "leave them as they are"),
+        lambda s: Attempt(
+            "PATCH", "services/ours", {"metadata": {"labels": {LABEL_SERVICE: None}}}
+        ),
+    ),
+    "S1-label off by status": (
+        *("service", "leave them as they are"),
+        lambda s: Attempt(
+            "PATCH", "services/ours/status", {"metadata": {"labels": {LABEL_SERVICE: None}}}
+        ),
+    ),
+    "S2-slice": (
+        *("endpoints", "written by the cluster's endpoint controllers only"),
+        lambda s: Attempt("POST", SLICES, slice_of(**OURS)),
+    ),
+    "S2-slice with our owner": (
+        *("endpoints", "written by the cluster's endpoint controllers only"),
+        lambda s: Attempt("POST", SLICES, slice_of(**owned(s))),
+    ),
+    "S2-slice that claims a controller": (
+        *("endpoints", "written by the cluster's endpoint controllers only"),
+        lambda s: Attempt(
+            *("POST", SLICES),
+            slice_of(
+                labels={
+                    **OURS["labels"],
+                    "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+                }
+            ),
+        ),
+    ),
+    "S2-endpoints": (
+        *("endpoints", "written by the cluster's endpoint controllers only"),
+        lambda s: Attempt(
+            "PUT", "endpoints/ours", {"metadata": {"name": "ours", **OURS}, **ENDPOINTS}
+        ),
+    ),
+}
+
+
+def snapshot_rows(kind: str, word: str) -> dict[str, tuple[str, str, Make]]:
+    """The same rows for ConfigMaps and Secrets."""
+    create = (
+        f"a {word} with the label immutable.dev/service or an owner of immutable.dev is created"
+    )
+    return {
+        f"M1-data of a {word}": (
+            *(kind, "a config snapshot never changes"),
+            lambda s: Attempt("PATCH", f"{kind}s/older", {"data": {"a": "Mg=="}}, MERGE),
+        ),
+        f"M1-label off a {word}": (
+            *(kind, "written by the operator only"),
+            lambda s: Attempt("PATCH", f"{kind}s/ours", {"metadata": {"labels": None}}, MERGE),
+        ),
+        f"M2-delete a {word}": (
+            *(kind, "is not deleted by hand; to be rid of it, delete the ImmutableService"),
+            lambda s: Attempt("DELETE", f"{kind}s/ours"),
+        ),
+        f"M2-create a {word}": (
+            *(kind, create),
+            lambda s: Attempt("POST", f"{kind}s", {"metadata": {"name": "mine", **OURS}}),
+        ),
+        f"M2-create a {word} with our owner": (
+            *(kind, create),
+            lambda s: Attempt("POST", f"{kind}s", {"metadata": {"name": "mine", **owned(s)}}),
+        ),
+    }
+
+
+ROWS |= snapshot_rows("configmap", "ConfigMap") | snapshot_rows("secret", "Secret")
+
+
+def forged_revision(service: Service) -> Json:
+    [record] = service.revisions()
+    meta = {"name": "web-im00000000", "ownerReferences": record["metadata"]["ownerReferences"]}
+    spec = {**record["spec"], "revision": "00000000", "number": 99}
+    return {**record, "metadata": meta, "spec": spec}
+
+
+@each_person
+@pytest.mark.parametrize(("guard", "says", "make"), ROWS.values(), ids=ROWS)
+def test_prevented(bed: Service, guard: str, says: str, make: Make, person: str) -> None:
+    said = refused(bed.plane, bed.namespace, make(bed), person, guard)
+    assert says in said
+
+
+@each_person
+@pytest.mark.parametrize("resource", ["configmaps", "secrets"])
+def test_m2_not_even_all_at_once(bed: Service, resource: str, person: str) -> None:
+    attempt = Attempt("DELETE", f"{resource}?labelSelector={LABEL_SERVICE.replace('/', '%2F')}")
+    said = refused(bed.plane, bed.namespace, attempt, person, resource[:-1])
+    assert "is not deleted by hand" in said
+
+
+@each_person
+def test_own_objects_are_marked_neither_at_birth_nor_later(bed: Service, person: str) -> None:
+    """M1: what is the user's own stays the user's, and free to change."""
+    for resource in ("configmaps", "secrets"):
+        name = f"own-of-{person}"
+        run(
+            bed.plane,
+            bed.namespace,
+            Attempt("POST", resource, {"metadata": {"name": name}}),
+            person,
+        )
+        change = Attempt("PATCH", f"{resource}/{name}", {"data": {"a": "Mg=="}}, MERGE)
+        run(bed.plane, bed.namespace, change, person)
+        mark = Attempt("PATCH", f"{resource}/{name}", {"metadata": OURS}, MERGE)
+        said = refused(bed.plane, bed.namespace, mark, person, resource[:-1])
+        assert "leave the label immutable.dev/service out of" in said
+        run(bed.plane, bed.namespace, Attempt("DELETE", f"{resource}/{name}"), person)
+
+
+@pytest.mark.parametrize("kind", ["configmap", "secret"])
+def test_m1_not_even_the_operator_changes_a_snapshot(bed: Service, kind: str) -> None:
+    """What the field `immutable` says is the API server's own; before it, the policy."""
+    change = ("-p", '{"data": {"a": "Mg=="}}')
+    with pytest.raises(RuntimeError, match="data: Forbidden: field is immutable"):
+        as_operator(bed, "patch", kind, "ours", *change)
+    with pytest.raises(RuntimeError, match="a config snapshot never changes"):
+        as_operator(bed, "patch", kind, "older", *change)
+
+
+def test_m1_a_snapshot_is_immutable_from_its_birth(bed: Service) -> None:
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "open", **OURS}}
+    with pytest.raises(RuntimeError, match="a config snapshot is created with immutable: true"):
+        as_operator(bed, "create", "-f", "-", stdin=json.dumps(body))
+
+
+def test_s2_the_clusters_own_controllers_write_the_addresses(bed: Service) -> None:
+    """They copy the label of the Service onto the slice, and follow a new instance."""
+
+    def addresses() -> set[str]:
+        label = "labelSelector=kubernetes.io/service-name%3Dours"
+        found = bed.plane.api().get(f"{SLICES}?{label}")["items"]
+        assert all(LABEL_SERVICE in item["metadata"]["labels"] for item in found)
+        return {a for item in found for e in item["endpoints"] or () for a in e["addresses"]}
+
+    wait_for("the slice leads to the instance", lambda: addresses() == _ips(bed))
+    path = f"/api/v1/namespaces/{bed.namespace}/endpoints/ours"
+    wait_for("so do the endpoints", lambda: bed.plane.api().get(path)["subsets"])
+    bed.apply(image="b")
+    bed.until_ready()
+    wait_for("the slice follows", lambda: addresses() == _ips(bed))
+
+
+def _ips(service: Service) -> set[str]:
+    return {pod["status"]["podIP"] for pod in service.active()}
+
+
+def test_s1_load_balancers_find_what_they_need(bed: Service) -> None:
+    """Finalizers, annotations and the status of a Service are theirs."""
+    note = {"metadata": {"annotations": {"lb.example/id": "1"}, "finalizers": ["lb.example/x"]}}
+    run(bed.plane, bed.namespace, Attempt("PATCH", "services/ours", note, MERGE), "alice")
+    off = Attempt("PATCH", "services/ours", {"metadata": {"finalizers": []}}, MERGE)
+    run(bed.plane, bed.namespace, off, "alice")
+    own = {
+        "metadata": {"name": "own"},
+        "spec": {"selector": {LABEL_SERVICE: "web"}, **PORTS["spec"]},
+    }
+    run(bed.plane, bed.namespace, Attempt("POST", "services", own), "alice")
+
+
+# Bad input: a refusal with a sentence, and never an error of the server.
+
+
+def outcome(service: Service, attempt: Attempt, person: str = "alice") -> tuple[int, str]:
+    try:
+        run(service.plane, service.namespace, attempt, person)
+    except ApiError as error:
+        return error.status, str(error)
+    return 200, ""
+
+
+BIG = 900_000
+ENV = [{"name": f"N{i}", "value": "v" * 180} for i in range(BIG // 240)]
+
+
+def big_pod(name: str, **meta: Any) -> Json:
+    containers = [{"name": "web", "image": pin("a"), "env": ENV}]
+    return {"metadata": {"name": name, **meta}, "spec": {"containers": containers}}
+
+
+def test_very_large_objects_are_judged_like_small_ones(bed: Service) -> None:
+    forged = Attempt("POST", "pods", big_pod("web-im00000000-aaaaa", **OURS))
+    assert outcome(bed, forged)[0] == 403
+    assert "pod-create.immutable.dev" in outcome(bed, forged)[1]
+    config = {"metadata": {"name": "big", **OURS}, "data": {"a": "x" * BIG}}
+    assert outcome(bed, Attempt("POST", "configmaps", config))[0] == 403
+    labels = {f"example.com/{i}": "x" * 60 for i in range(5000)}
+    many = big_pod("web-im00000000-aaaaa")
+    many["metadata"]["labels"] = labels
+    assert outcome(bed, Attempt("POST", "pods", many))[0] == 403
+
+
+def test_a_very_large_instance_lives_and_is_guarded(bed: Service) -> None:
+    """The comparison of two specs must stay within what the API server lets a policy cost."""
+    large = Service(bed.plane, bed.namespace, "large")
+    document = large.wish.manifest("large", bed.namespace)
+    document["spec"]["template"]["spec"]["containers"][0]["env"] = ENV[:2000]
+    path = kinds(bed, "immutableservices")
+    bed.plane.api().request("POST", path, document)
+    large.until_ready()
+    pod = f"pods/{large.pods()[0]['metadata']['name']}"
+    notes = {"metadata": {"annotations": {"note": "x" * 200_000}}}
+    assert outcome(bed, Attempt("PATCH", pod, notes)) == (200, "")
+    code, said = outcome(bed, Attempt("PATCH", pod, {"spec": {"activeDeadlineSeconds": 9}}))
+    assert code == 403
+    assert "never changes; change spec.template of the ImmutableService large" in said
+
+
+HOSTILE = ("", "a" * 64, "../../etc", "a\nb", "' || true || '", "\u202e", "\x00", "${jndi:x}")
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+def test_hostile_labels_and_annotations_are_no_error_of_the_server(
+    bed: Service, value: str
+) -> None:
+    for meta in ({"labels": {LABEL_SERVICE: value}}, {"annotations": {"immutable.dev/x": value}}):
+        body = {"metadata": {"name": "hostile", **meta}}
+        spec = {"spec": {"containers": [{"name": "web", "image": pin("a")}]}}
+        for resource, more in (("pods", spec), ("configmaps", {}), ("services", PORTS)):
+            code, said = outcome(bed, Attempt("POST", resource, body | more))
+            allowed = "annotations" in meta and resource != "pods"
+            assert code in ((200, 201) if allowed else (400, 403, 422)), said
+            if allowed:
+                run(bed.plane, bed.namespace, Attempt("DELETE", f"{resource}/hostile"), "alice")
+
+
+@pytest.mark.parametrize("user", ["o'brien", 'a"b', "' + 'y", "ü \u202e", "u" * 4000])
+def test_a_hostile_user_name_is_refused_like_any_other(bed: Service, user: str) -> None:
+    pod = bed.pods()[0]["metadata"]["name"]
+    done = bed.plane.kubectl(
+        *("exec", pod, f"--as={user}", "--as-group=system:masters", "--", "true"),
+        namespace=bed.namespace,
+        check=False,
+    )
+    assert "connect.immutable.dev" in done.stderr
+    assert "immutable:break-glass" in done.stderr

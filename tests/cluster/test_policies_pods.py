@@ -1,0 +1,472 @@
+"""Every path into a running instance that the API server sees, tried by people with every right.
+
+The ids are those of docs/enforcement.md. Each attempt would succeed without the policies
+(`test_without_the_policies_the_same_attempts_succeed`), and leaves the instance as it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from immutable_operator.api.names import ANNOTATION_SLOT, LABEL_REVISION, LABEL_SERVICE
+from tests.cluster.guards import without_guards
+from tests.cluster.operator_process import Operators
+from tests.cluster.people import BREAK_GLASS, OPERATOR, PERSONS, Attempt, full_rights, refused, run
+from tests.cluster.services import Service, pin
+from tests.controlplane import ControlPlane
+from tests.controlplane.api import ApiError, Json
+
+JSON_PATCH = "application/json-patch+json"
+ON_THE_SPEC = "never changes; change spec.template of the ImmutableService web"
+RESERVED = "are written by the operator only"
+RUNNING, STATUS = "running-pod", "pod-status"
+Ask = Callable[[Json], Attempt]
+
+
+@dataclass(frozen=True)
+class Path:
+    """A row of the table: what is asked for an instance, who refuses it, in which words."""
+
+    row: str
+    what: str
+    guard: str
+    says: str
+    ask: Ask
+
+
+def path_of(pod: Json, sub: str = "") -> str:
+    return f"pods/{pod['metadata']['name']}" + (f"/{sub}" if sub else "")
+
+
+def patch(body: Any, sub: str = "", kind: str = "") -> Ask:
+    """A patch with a fixed body."""
+    kinds = (kind,) if kind else ()
+    return lambda pod: Attempt("PATCH", path_of(pod, sub), body, *kinds)
+
+
+def spec(**fields: Any) -> Ask:
+    return patch({"spec": fields})
+
+
+def metadata(sub: str = "", **fields: Any) -> Ask:
+    return patch({"metadata": fields}, sub)
+
+
+def status(**fields: Any) -> Ask:
+    return patch({"status": fields}, "status")
+
+
+def operations(*steps: Json, sub: str = "") -> Ask:
+    return lambda pod: Attempt("PATCH", path_of(pod, sub), list(steps), JSON_PATCH)
+
+
+def moved_out(pod: Json) -> Attempt:
+    """A PUT of the whole object without owners, as `kubectl replace` does."""
+    meta = {**pod["metadata"], "ownerReferences": []}
+    return Attempt("PUT", path_of(pod), {**pod, "metadata": meta})
+
+
+def adopted(pod: Json) -> Attempt:
+    """A further owner that exists, so that the garbage collector has nothing to say."""
+    other = {"apiVersion": "v1", "kind": "ConfigMap", "name": "kube-root-ca.crt", "uid": "some"}
+    owners = [*pod["metadata"]["ownerReferences"], other]
+    body = {"metadata": {"ownerReferences": owners}}
+    return Attempt("PATCH", path_of(pod), body, "application/merge-patch+json")
+
+
+TOLERATION = {"key": "any", "operator": "Exists"}
+DEBUGGER = {"name": "debugger", "image": pin("debugger"), "command": ["sh"]}
+ONE_READY = [{"type": "Ready", "status": "False"}]
+GATE = [{"type": "immutable.dev/traffic", "status": "True"}]
+IMAGE_ID = [{"name": "web", "imageID": pin("evil"), "image": "x", "ready": True, "restartCount": 0}]
+
+PATHS = [
+    Path(
+        "P1", "image", RUNNING, ON_THE_SPEC, spec(containers=[{"name": "web", "image": pin("b")}])
+    ),
+    Path(
+        *("P1", "init image", RUNNING, ON_THE_SPEC),
+        spec(initContainers=[{"name": "init", "image": pin("b")}]),
+    ),
+    Path("P2", "deadline", RUNNING, ON_THE_SPEC, spec(activeDeadlineSeconds=60)),
+    Path(
+        *("P2", "toleration", RUNNING, ON_THE_SPEC),
+        operations({"op": "add", "path": "/spec/tolerations/-", "value": TOLERATION}),
+    ),
+    Path(
+        *("P5", "ephemeral container", RUNNING, "--as-group=immutable:break-glass"),
+        patch({"spec": {"ephemeralContainers": [DEBUGGER]}}, "ephemeralcontainers"),
+    ),
+    Path("P9", "other service", RUNNING, RESERVED, metadata(labels={LABEL_SERVICE: "other"})),
+    Path("P9", "out of service", RUNNING, RESERVED, metadata(labels={LABEL_SERVICE: None})),
+    Path("P9", "revision", RUNNING, RESERVED, metadata(labels={LABEL_REVISION: "00000000"})),
+    Path("P9", "new label", RUNNING, RESERVED, metadata(labels={"immutable.dev/x": "y"})),
+    Path(
+        *("P9", "label by status", RUNNING, RESERVED),
+        metadata("status", labels={LABEL_SERVICE: None}),
+    ),
+    Path("P10", "slot", RUNNING, RESERVED, metadata(annotations={ANNOTATION_SLOT: "7"})),
+    Path("P10", "no slot", RUNNING, RESERVED, metadata(annotations={ANNOTATION_SLOT: None})),
+    Path(
+        *("P10", "false taint", RUNNING, RESERVED),
+        metadata(annotations={"immutable.dev/tainted": "{}"}),
+    ),
+    Path(
+        *("P10", "annotation by status", RUNNING, RESERVED),
+        metadata("status", annotations={ANNOTATION_SLOT: "7"}),
+    ),
+    Path(
+        *("P11", "no owner", RUNNING, "never changes; to be rid of the instance, delete it"),
+        operations({"op": "remove", "path": "/metadata/ownerReferences"}),
+    ),
+    Path("P11", "no owner by replace", RUNNING, "to be rid of the instance, delete it", moved_out),
+    Path("P11", "one more owner", RUNNING, "to be rid of the instance, delete it", adopted),
+    Path(
+        "P12", "finalizer", RUNNING, "would hold up its replacement", metadata(finalizers=["a/b"])
+    ),
+    Path(
+        *("P12", "finalizer by status", RUNNING, "would hold up its replacement"),
+        metadata("status", finalizers=["a/b"]),
+    ),
+    Path(
+        "P13",
+        "not ready",
+        STATUS,
+        "reported by its node's kubelet only",
+        status(conditions=ONE_READY),
+    ),
+    Path("P13", "our gate", STATUS, "use a condition type of your own", status(conditions=GATE)),
+    Path(
+        *("P13", "addresses", STATUS, "reported by its node's kubelet only"),
+        operations(
+            {"op": "replace", "path": "/status/podIPs", "value": [{"ip": "10.9.9.9"}]},
+            {"op": "replace", "path": "/status/podIP", "value": "10.9.9.9"},
+            sub="status",
+        ),
+    ),
+    Path(
+        *("P13", "imageID", STATUS, "reported by its node's kubelet only"),
+        status(containerStatuses=IMAGE_ID),
+    ),
+    Path("P13", "phase", STATUS, "is reported by the cluster only", status(phase="Failed")),
+    Path(
+        *("P14", "annotation by binding", "binding", "may not carry labels or annotations"),
+        lambda pod: Attempt("POST", path_of(pod, "binding"), binding(pod)),
+    ),
+    Path(
+        *(
+            "P14",
+            "annotation by a binding of old",
+            "binding",
+            "may not carry labels or annotations",
+        ),
+        lambda pod: Attempt("POST", "bindings", binding(pod)),
+    ),
+]
+
+
+def binding(pod: Json) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "Binding",
+        "metadata": {"name": pod["metadata"]["name"], "annotations": {ANNOTATION_SLOT: "7"}},
+        "target": {"kind": "Node", "name": "node-0"},
+    }
+
+
+each_path = pytest.mark.parametrize("path", PATHS, ids=lambda p: f"{p.row}-{p.what}")
+each_person = pytest.mark.parametrize("person", PERSONS)
+
+
+@pytest.fixture(scope="module")
+def bed(control_plane: ControlPlane, running_operators: Operators) -> Iterator[Service]:
+    """The service web with two instances, for tests that leave them as they are."""
+    running_operators.main.until_leading()
+    api, name = control_plane.api(), "test-policies-pods"
+    api.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    full_rights(control_plane, name)
+    service = Service(control_plane, name)
+    service.apply(pod={"initContainers": [{"name": "init", "image": pin("a")}]}, replicas=2)
+    service.until_ready()
+    yield service
+    api.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def instance(bed: Service) -> Iterator[Json]:
+    """One instance; the test must leave it as it found it."""
+    pod = bed.pods()[0]
+    path = f"/api/v1/namespaces/{bed.namespace}/{path_of(pod)}"
+    yield pod
+    now = bed.plane.api().get(path)
+    assert now["metadata"]["resourceVersion"] == pod["metadata"]["resourceVersion"]
+
+
+@each_person
+@each_path
+def test_prevented(bed: Service, instance: Json, path: Path, person: str) -> None:
+    said = refused(bed.plane, bed.namespace, path.ask(instance), person, path.guard)
+    assert path.says in said
+
+
+# The words of break-glass, and its limits.
+
+REACH = {
+    "exec": ("exec", "{pod}", "--", "true"),
+    "attach": ("attach", "{pod}"),
+    "cp": ("cp", "{pod}:/etc/hosts", "/dev/null"),
+    "portforward": ("port-forward", "{pod}", ":80"),
+}
+
+
+@each_person
+@pytest.mark.parametrize("how", REACH)
+def test_p6_reaching_in_is_refused_with_the_way_to_ask(
+    bed: Service, instance: Json, how: str, person: str
+) -> None:
+    pod = instance["metadata"]["name"]
+    arguments = [argument.replace("{pod}", pod) for argument in REACH[how]]
+    done = bed.plane.kubectl(*arguments, namespace=bed.namespace, actor=person, check=False)
+    assert done.returncode != 0
+    assert f"{pod} is an immutable instance, and nobody reaches into it" in done.stderr
+    command = {"cp": "exec", "portforward": "port-forward"}.get(how, how)
+    asked = (
+        f"kubectl {command} --as={person} --as-group=immutable:break-glass -n {bed.namespace} {pod}"
+    )
+    assert asked in done.stderr
+    assert "the instance is then marked as tainted and replaced" in done.stderr
+
+
+PROXIED = ("{pod}", "{pod}:80", "http:{pod}:80", "https:{pod}:", ":{pod}:80")
+
+
+@each_person
+@pytest.mark.parametrize("name", PROXIED)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_p6_proxy_to_a_pod_is_refused_under_every_name(
+    bed: Service, instance: Json, name: str, method: str, person: str
+) -> None:
+    target = name.replace("{pod}", instance["metadata"]["name"])
+    attempt = Attempt(method, f"pods/{target}/proxy/some/path")
+    said = refused(bed.plane, bed.namespace, attempt, person, "connect")
+    assert "nobody reaches into it" in said
+
+
+@each_person
+@pytest.mark.parametrize("sub", ["exec?command=true&stdout=true", "attach?stdout=true"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_p6_also_by_a_websocket(
+    bed: Service, instance: Json, sub: str, method: str, person: str
+) -> None:
+    refused(bed.plane, bed.namespace, Attempt(method, path_of(instance, sub)), person, "connect")
+
+
+NODE_PATHS = {
+    "P7-exec": "exec/{ns}/{pod}/web?command=id",
+    "P7-exec with uid": "exec/{ns}/{pod}/1234/web?command=id",
+    "P7-run": "run/{ns}/{pod}/web?cmd=id",
+    "P7-attach": "attach/{ns}/{pod}/web",
+    "P7-portForward": "portForward/{ns}/{pod}",
+    "P7-escaped": "%65xec/{ns}/{pod}/web?command=id",
+    "P7-doubled slash": "/exec/{ns}/{pod}/web?command=id",
+    "P7-through logs": "containerLogs/../exec/{ns}/{pod}/web?command=id",
+    "P7-through escaped dots": "containerLogs/%2e%2e/exec/{ns}/{pod}/web?command=id",
+    "P20-checkpoint": "checkpoint/{ns}/{pod}/web",
+}
+
+
+@each_person
+@pytest.mark.parametrize("path", NODE_PATHS.values(), ids=NODE_PATHS)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_kubelets_own_ways_in_are_refused(
+    bed: Service, instance: Json, path: str, method: str, person: str
+) -> None:
+    below = path.format(ns=bed.namespace, pod=instance["metadata"]["name"])
+    attempt = Attempt(method, f"/api/v1/nodes/{instance['spec']['nodeName']}/proxy/{below}")
+    said = refused(bed.plane, bed.namespace, attempt, person, "node-proxy")
+    assert "use kubectl logs, or kubectl exec, which says how to ask" in said
+
+
+@pytest.mark.parametrize(
+    "path", ["metrics", "stats/summary", "containerLogs/{ns}/{pod}/web", "pods"]
+)
+def test_p7_metrics_and_logs_stay_open(bed: Service, instance: Json, path: str) -> None:
+    """KWOK answers some of them with 404; what counts is that it was asked."""
+    below = path.format(ns=bed.namespace, pod=instance["metadata"]["name"])
+    raw = f"/api/v1/nodes/{instance['spec']['nodeName']}/proxy/{below}"
+    done = bed.plane.kubectl("get", "--raw", raw, check=False)
+    assert "ValidatingAdmissionPolicy" not in done.stderr
+
+
+# Instances that do not run yet.
+
+
+@pytest.fixture(scope="module")
+def gated(bed: Service) -> Service:
+    """A service whose instance waits behind a scheduling gate (P3)."""
+    service = Service(bed.plane, bed.namespace, "gated")
+    resources = {"requests": {"cpu": "100m"}, "limits": {"cpu": "200m"}}
+    service.apply(
+        replicas=1,
+        pod={"schedulingGates": [{"name": "queue.example/wait"}]},
+        container={"resources": resources},
+    )
+    service.until("its instance waits", lambda: len(service.pods()) == 1)
+    return service
+
+
+@each_person
+def test_p4_resize_is_refused(gated: Service, person: str) -> None:
+    """Nodes of KWOK refuse a resize before any policy is asked, so the instance is not bound."""
+    body = {"spec": {"containers": [{"name": "web", "resources": {"requests": {"cpu": "150m"}}}]}}
+    ask = patch(body, "resize")(gated.pods()[0])
+    said = refused(gated.plane, gated.namespace, ask, person, RUNNING)
+    assert "is not resized in place; change spec.template of the ImmutableService gated" in said
+
+
+@each_person
+def test_p3_a_gated_instance_may_be_placed_but_not_changed(gated: Service, person: str) -> None:
+    pod = gated.pods()[0]
+    change = {"spec": {"containers": [{"name": "web", "image": pin("b")}]}}
+    refused(gated.plane, gated.namespace, patch(change)(pod), person, RUNNING)
+    place = patch({"spec": {"nodeSelector": {f"for-{person}": "yes"}}})(pod)
+    assert run(gated.plane, gated.namespace, place, person)["spec"]["nodeSelector"]
+
+
+# Pods that claim to be instances (P15, P19): none may come to be.
+
+
+def claim(name: str = "plain", **meta: Any) -> Json:
+    containers = [{"name": "web", "image": pin("evil")}]
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, **meta}}
+    return {**body, "spec": {"containers": containers}}
+
+
+def owner(uid: str) -> Json:
+    ref = {"apiVersion": "immutable.dev/v1alpha1", "kind": "ImmutableService", "name": "web"}
+    return {**ref, "uid": uid, "controller": True}
+
+
+def mirror(pod: Json) -> Json:
+    """As a kubelet shows a pod that it runs from a file; here with our label in that file."""
+    note = {"kubernetes.io/config.mirror": "x"}
+    body = claim(labels={LABEL_SERVICE: "web"}, annotations=note)
+    return {**body, "spec": body["spec"] | {"nodeName": pod["spec"]["nodeName"]}}
+
+
+CLAIMS: dict[str, Callable[[Json], Json]] = {
+    "label": lambda pod: claim(labels={LABEL_SERVICE: "web"}),
+    "another label": lambda pod: claim(labels={"immutable.dev/role": "x"}),
+    "annotation": lambda pod: claim(annotations={"immutable.dev/replaces": "x"}),
+    "owner": lambda pod: claim(ownerReferences=[owner(pod["metadata"]["uid"])]),
+    "owner of another version": lambda pod: claim(
+        ownerReferences=[{**owner("u"), "apiVersion": "immutable.dev/v9"}]
+    ),
+    "name": lambda pod: claim("web-im00000000-abcde"),
+    "generated name": lambda pod: {
+        **claim(),
+        "metadata": {"generateName": "web-im00000000-"},
+    },
+    "mirror pod (P19)": lambda pod: mirror(pod),
+    "whole birth certificate": lambda pod: {
+        **claim(),
+        "metadata": {
+            key: pod["metadata"][key] for key in ("labels", "annotations", "ownerReferences")
+        }
+        | {"name": pod["metadata"]["name"][:-5] + "zzzzz"},
+    },
+}
+
+
+@each_person
+@pytest.mark.parametrize("make", CLAIMS.values(), ids=CLAIMS)
+def test_p15_a_pod_that_claims_to_be_an_instance_is_refused(
+    bed: Service, make: Callable[[Json], Json], person: str
+) -> None:
+    attempt = Attempt("POST", "pods", make(bed.pods()[0]))
+    said = refused(bed.plane, bed.namespace, attempt, person, "pod-create")
+    assert "is created by the operator only; leave these out, or write an ImmutableService" in said
+
+
+def test_p15_a_copy_for_debugging_that_keeps_the_labels_is_refused(bed: Service) -> None:
+    pod = bed.pods()[0]["metadata"]["name"]
+    copy = ("debug", pod, "--copy-to=copy", "--image", pin("debugger"), "--attach=false")
+    done = bed.plane.kubectl(*copy, "--keep-labels", namespace=bed.namespace, check=False)
+    assert "pod-create.immutable.dev" in done.stderr
+
+
+@each_person
+def test_p9_a_stranger_is_not_made_an_instance_later(bed: Service, person: str) -> None:
+    """The mark is only on the new object, then, after a time without policies, only on the old."""
+    name = f"stranger-of-{person}"
+    run(bed.plane, bed.namespace, Attempt("POST", "pods", claim(name)), person)
+    put_on = Attempt("PATCH", f"pods/{name}", {"metadata": {"labels": {LABEL_SERVICE: "web"}}})
+    assert RESERVED in refused(bed.plane, bed.namespace, put_on, person, RUNNING)
+    own = Attempt(*("PATCH", f"pods/{name}"), {"metadata": {"ownerReferences": [owner("0" * 8)]}})
+    assert "owner" in refused(bed.plane, bed.namespace, own, person, RUNNING)
+
+
+# What is not refused: freedom of everybody, and the glass that may be broken.
+
+
+def test_what_is_nobodys_business_stays_free(bed: Service) -> None:
+    pod = bed.pods()[0]["metadata"]["name"]
+    for change in (("label", "team=a"), ("annotate", "note=b"), ("label", "team-")):
+        bed.kubectl(change[0], "pod", pod, change[1], f"--as={PERSONS[0]}")
+    condition = {"conditions": [{"type": "lb.example/registered", "status": "True"}]}
+    ask = status(**condition)(bed.pods()[0])
+    assert run(bed.plane, bed.namespace, ask, "alice")["status"]["podIPs"]
+    assert bed.plane.kubectl("logs", pod, namespace=bed.namespace, check=False)
+
+
+@pytest.mark.parametrize("how", REACH)
+def test_p6_who_breaks_the_glass_is_let_through(bed: Service, how: str) -> None:
+    """KWOK has no container to show; what counts is that the node was asked."""
+    pod = bed.pods()[0]["metadata"]["name"]
+    arguments = [argument.replace("{pod}", pod) for argument in REACH[how]]
+    if how == "portforward":
+        arguments = ["get", "--raw", f"/api/v1/namespaces/{bed.namespace}/pods/{pod}/proxy/"]
+    done = bed.plane.kubectl(*BREAK_GLASS, *arguments, namespace=bed.namespace, check=False)
+    assert "ValidatingAdmissionPolicy" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("as_whom", [BREAK_GLASS, OPERATOR], ids=["break-glass", "operator"])
+@pytest.mark.parametrize("path", [p for p in PATHS if p.row in ("P1", "P2")], ids=lambda p: p.what)
+def test_neither_the_glass_nor_the_operator_changes_a_spec(
+    bed: Service, instance: Json, path: Path, as_whom: tuple[str, ...]
+) -> None:
+    attempt = path.ask(instance)
+    kind = "json" if attempt.content_type == JSON_PATCH else "strategic"
+    change = ("patch", "pod", instance["metadata"]["name"], f"--type={kind}")
+    done = bed.plane.kubectl(
+        *change, "-p", json.dumps(attempt.body), *as_whom, namespace=bed.namespace, check=False
+    )
+    assert ON_THE_SPEC in done.stderr
+
+
+def test_without_the_policies_the_same_attempts_succeed(bed: Service, gated: Service) -> None:
+    """So it is the policies that refuse, and not a request that is wrong anyway."""
+    resize = {"spec": {"containers": [{"name": "web", "resources": {"requests": {"cpu": "150m"}}}]}}
+    pod = bed.pods()[0]
+    attempts = {f"{path.row} {path.what}": path.ask(pod) for path in PATHS}
+    attempts["P4"] = patch(resize, "resize")(gated.pods()[0])
+    attempts |= {what: Attempt("POST", "pods", make(pod)) for what, make in CLAIMS.items()}
+    failed = {}
+    with without_guards(bed.plane):
+        for what, attempt in attempts.items():
+            dry = replace(attempt, path=f"{attempt.path}?dryRun=All")
+            try:
+                run(bed.plane, bed.namespace, dry, "alice")
+            except ApiError as error:
+                failed[what] = str(error).partition(": ")[2]
+    # A pod that is bound is not bound again: bindings are tried on it all the same, because
+    # the scheduler leaves none unbound for long.
+    assert all(
+        "already assigned to node" in failed.pop(what) for what in [*failed] if "P14" in what
+    )
+    assert failed == {}
