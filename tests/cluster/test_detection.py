@@ -14,13 +14,21 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.guards import without_guards
 from tests.cluster.history import History
-from tests.cluster.operator_process import Operators
+from tests.cluster.operator_process import Installation, Operators
 from tests.cluster.services import Service, annotation, condition, pin
+from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 
 REPLICAS = 3
 MERGE = ("--type=merge", "-p")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unguarded(control_plane: ControlPlane, installation: Installation) -> Iterator[None]:
+    with without_guards(control_plane):
+        yield
 
 
 @pytest.fixture

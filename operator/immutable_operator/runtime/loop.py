@@ -15,7 +15,7 @@ import structlog
 
 from immutable_operator.api.names import FIELD_MANAGER, SERVICE_PLURAL
 from immutable_operator.domain.instance import Instance
-from immutable_operator.domain.model import CreateRevision, Move, Plan, Policy, Status, View
+from immutable_operator.domain.model import CreateRevision, Guard, Move, Plan, Policy, Status, View
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.status import same_but_for_counts
 from immutable_operator.instances.pods import PodRecord
@@ -92,6 +92,7 @@ class ControlLoop:
         relist: Callable[[], None],
         identity: str,
         witnesses: Witnesses,
+        guard: Callable[[str], Guard | None] = lambda namespace: None,
         policy: Policy | None = None,
     ) -> None:
         self._client = client
@@ -101,6 +102,7 @@ class ControlLoop:
         self._relist = relist
         self._identity = identity
         self._witnesses = witnesses
+        self._guard = guard
         self._policy = policy or Policy()
         self._desks: dict[str, Desk] = {}
         self._actuator = Actuator(client, pods, revisions, metrics, time.time, time.monotonic)
@@ -169,6 +171,7 @@ class ControlLoop:
             revisions=tuple(r.content for r in self._revisions.of(service.uid)),
             refusals=desk.refusals.all(),
             evidence=self._witnesses.evidence(service, pods, desk.baselines),
+            guard=self._guard(service.namespace),
             prior=desk.planned or service.status,
         )
 

@@ -58,6 +58,17 @@ class Metrics:
             ["verdict"],
             registry=self.registry,
         )
+        self.guarded = Gauge(
+            "immutable_guarded",
+            "1 while all admission policies are there, whole and refusing (leader only)",
+            registry=self.registry,
+        )
+        self.guard_faults = Gauge(
+            "immutable_guard_faults",
+            "What is wrong with an admission policy, its binding or the webhook",
+            ["guard", "reason"],
+            registry=self.registry,
+        )
         self.barrier_timeouts = Counter(
             "immutable_barrier_timeouts",
             "Own writes that the watch did not show in time",

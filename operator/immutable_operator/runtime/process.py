@@ -33,6 +33,7 @@ from immutable_operator.kube.services import SERVICES, ServiceRecord
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.runtime.claims import Claims
 from immutable_operator.runtime.evidence import Witnesses
+from immutable_operator.runtime.guards import Guards
 from immutable_operator.runtime.health import Health, heartbeat
 from immutable_operator.runtime.host import run_kopf, sweep
 from immutable_operator.runtime.images import ImageProofs
@@ -93,6 +94,7 @@ class Operator:
         self._configs = {kind: Configs(kind, self._config_changed) for kind in kinds}
         registries = Registries(options.plain_http_registries)
         self._images = ImageProofs(registries, self._queue.add, metrics)
+        self._guards = Guards(client, metrics, self._all_again, break_glass=webhook is not None)
         self._reflectors: tuple[Reflector[Any], ...] = (
             Reflector(
                 client,
@@ -123,6 +125,7 @@ class Operator:
                 )
                 for kind, configs in self._configs.items()
             ),
+            *self._guards.reflectors,
         )
         self._lease = Lease(
             client, options.namespace, options.lease_name, options.identity, options.lease
@@ -239,12 +242,13 @@ class Operator:
     async def _work(self) -> None:
         await self._lease.acquired.wait()
         # A new leader trusts no plan of an old one: every service is looked at.
-        for service in self._services:
-            self._queue.add(service.uid)
+        await self._guards.look()
+        self._all_again()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._loop().run())
             tasks.create_task(self._claims.run())
             tasks.create_task(self._images.run())
+            tasks.create_task(self._guards.run())
             if self._webhook:
                 tasks.create_task(self._webhook.renew(self._client))
 
@@ -258,9 +262,15 @@ class Operator:
             self._metrics,
             relist=self._relist,
             identity=self._options.identity,
+            guard=self._guards.of,
             witnesses=Witnesses(self._configs, self._images),
             policy=self._options.policy,
         )
+
+    def _all_again(self) -> None:
+        """Something changed that concerns every service."""
+        for service in self._services:
+            self._queue.add(service.uid)
 
     def _config_changed(self, namespace: str, kind: str, name: str) -> None:
         for service in self._services:

@@ -1,0 +1,101 @@
+"""Watches over the watchmen: are the admission policies there, whole, and refusing?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from immutable_operator.admission.selfcheck import Fault, Found, faults, guard_of
+from immutable_operator.api.names import LABEL_GUARD
+from immutable_operator.domain.model import Guard
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.errors import ApiError
+from immutable_operator.kube.guards import (
+    GUARD_PATHS,
+    GuardRecord,
+    GuardStore,
+    decode_guard,
+    own_name,
+)
+from immutable_operator.kube.reflector import Reflector
+from immutable_operator.runtime.metrics import Metrics
+
+__all__ = ["Guards"]
+
+log = structlog.get_logger()
+# An upgrade replaces objects one after the other: what it passes through is nobody's news.
+SETTLE_SECONDS = 2.0
+
+
+class Guards:
+    """What is wrong with the guards, kept up to date; ``changed`` is called when that changes."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        metrics: Metrics,
+        changed: Callable[[], None],
+        *,
+        break_glass: bool,
+    ) -> None:
+        self._client = client
+        self._metrics = metrics
+        self._changed = changed
+        self._break_glass = break_glass
+        self._news = asyncio.Event()
+        self._stores = [GuardStore(self._news.set) for _ in GUARD_PATHS]
+        self.reflectors: tuple[Reflector[GuardRecord], ...] = tuple(
+            Reflector(
+                client,
+                path.all(),
+                path.resource,
+                decode_guard,
+                store,
+                selector=LABEL_GUARD,
+                resumed=metrics.count_resumption,
+            )
+            for path, store in zip(GUARD_PATHS, self._stores, strict=True)
+        )
+        self._faults: tuple[Fault, ...] | None = None
+        self._user = ""
+
+    def of(self, namespace: str) -> Guard | None:
+        """What to say of services in a namespace; None until it is known."""
+        return None if self._faults is None else guard_of(self._faults, namespace)
+
+    async def look(self) -> None:
+        """Compare for the first time; the reflectors must have synced. Only the leader asks."""
+        while not self._user:
+            try:
+                self._user = await own_name(self._client)
+            except ApiError as error:
+                log.warning("own name not known yet", error=str(error))
+                await asyncio.sleep(5.0)
+        self._compare()
+
+    async def run(self) -> None:
+        """Compare whenever something changed, for ever."""
+        while True:
+            await self._news.wait()
+            await asyncio.sleep(SETTLE_SECONDS)
+            self._news.clear()
+            self._compare()
+
+    def _compare(self) -> None:
+        policies, bindings, webhooks = (store.contents for store in self._stores)
+        found = Found(policies, bindings, webhooks)
+        wrong = faults(found, self._user, break_glass=self._break_glass)
+        if wrong != self._faults:
+            self._faults = wrong
+            self._tell(wrong)
+
+    def _tell(self, wrong: tuple[Fault, ...]) -> None:
+        everywhere = [fault for fault in wrong if fault.namespaces is None]
+        self._metrics.guarded.set(not everywhere)
+        self._metrics.guard_faults.clear()
+        for fault in everywhere:
+            self._metrics.guard_faults.labels(fault.guard, fault.reason).set(1)
+            log.warning("not guarded", guard=fault.guard, reason=fault.reason, why=fault.message)
+        self._changed()
