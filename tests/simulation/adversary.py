@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from immutable_operator.domain.model import Spec
+from immutable_operator.domain.model import OnTaint, Spec
 from immutable_operator.domain.revision import instance_name
 from tests.simulation.simulation import Simulation
 from tests.unit.given import REVISIONS, SERVICE, UID
@@ -47,6 +47,9 @@ class Adversary:
             self.lose,
             self.end,
             self.unready,
+            self.reach_into,
+            self.mutator,
+            self.on_taint,
             self.quota,
             self.disruption_budget,
             self.stranger,
@@ -64,7 +67,7 @@ class Adversary:
     def stop(self) -> None:
         """No more trouble: a spec that works, room for it, and an operator that lives."""
         self.run.crash_chance = 0.0
-        self.cluster.quota = self.cluster.min_available = None
+        self.cluster.quota = self.cluster.min_available = self.cluster.patched_after = None
         self.run.apply(self.rng.choice(GOOD), suspend=False)
 
     # What the user does.
@@ -107,6 +110,17 @@ class Adversary:
     def unready(self) -> None:
         seconds = self.rng.choice([1.0, 20.0])
         self._any_pod(lambda name: self.cluster.unready(name, seconds))
+
+    def reach_into(self) -> None:
+        self._any_pod(self.cluster.reach_into)
+
+    def mutator(self) -> None:
+        """Something patches each new pod, or stops to."""
+        self.cluster.patched_after = self.rng.choice([0.5, 10.0, None])
+
+    def on_taint(self) -> None:
+        seconds = self.rng.choice([10.0, 600.0])
+        self.run.apply(on_taint=self.rng.choice(list(OnTaint)), quarantine_seconds=seconds)
 
     # What the cluster forbids.
 

@@ -2,7 +2,7 @@
 
 A line has a time (where it moved on), who, and what. ``fleet`` draws the pods by revision, in
 the marks of `tests.unit.given` (``#`` available, ``+`` ready, ``.`` not ready, ``x`` ended, ``-``
-leaving); ``r2/0`` is the pod in slot 0 of revision 2, ``r2/0'`` the next one born there.
+leaving, ``q`` in quarantine); ``r2/0`` is the pod in slot 0 of revision 2, ``r2/0'`` the next one born there.
 
 ``UPDATE_GOLDEN=1 pytest tests/simulation`` writes the files anew; the diff is then read as what
 changed for users.
@@ -118,13 +118,15 @@ class Story(Simulation):
         for revision, row in sorted(rows.items()):
             marks = "".join(mark for *_, mark in sorted(row))
             if len(marks) > DRAWN:
-                marks = " ".join(f"{marks.count(m)}{m}" for m in "#+.x-" if m in marks)
+                marks = " ".join(f"{marks.count(m)}{m}" for m in "#+.xq-" if m in marks)
             drawn.append(f"{revision} {marks}")
         return "   ".join(drawn) or "none"
 
     def _mark(self, pod: Instance) -> str:
         if pod.terminating or pod.ended:
             return "-" if pod.terminating else "x"
+        if pod.quarantined is not None:
+            return "q"
         if pod.ready_since is None:
             return "."
         least = self.cluster.spec.min_ready_seconds if self.cluster.spec else 0

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from immutable_operator.domain.model import OnTaint
 from immutable_operator.domain.revision import instance_name
 from tests.simulation.story import GOLDEN, Story
 from tests.simulation.toy_cluster import BEHAVIOURS
@@ -250,6 +251,49 @@ def operator_restarts_mid_rollout() -> Story:
     return story
 
 
+def reached_into() -> Story:
+    story = _begun("Reached into")
+    story.cluster.reach_into(_pod(story, 1))
+    story.run()
+    return story
+
+
+def reached_into_during_a_rollout() -> Story:
+    story = _begun("Reached into during a rollout")
+    story.user("changes the image", "B")
+    story.run(7)
+    for name in sorted(story.cluster.pods):
+        if not story.cluster.pods[name].terminating:
+            story.cluster.reach_into(name)
+    story.run()
+    return story
+
+
+def quarantine() -> Story:
+    said = "3 wanted, onTaint Quarantine for 600 s"
+    story = _begun("Quarantine", said, on_taint=OnTaint.QUARANTINE, quarantine_seconds=600.0)
+    story.cluster.reach_into(_pod(story, 1))
+    story.run()
+    return story
+
+
+def something_patches_every_new_pod() -> Story:
+    story = _begun("Something patches every new pod")
+    story.say("cluster", "from now on each pod is patched 2 s after its birth")
+    story.cluster.patched_after = 2.0
+    story.cluster.reach_into(_pod(story, 1))
+    story.run(3 * 3600)
+    story.say("cluster", "nothing patches pods any more")
+    story.cluster.patched_after = None
+    story.run()
+    return story
+
+
+def _pod(story: Story, slot: int) -> str:
+    """The name of the pod in a slot."""
+    return next(name for name, pod in story.cluster.pods.items() if pod.slot == slot)
+
+
 STORIES: list[Callable[[], Story]] = [
     rolling_3_surge_1,
     min_ready_seconds,
@@ -272,6 +316,10 @@ STORIES: list[Callable[[], Story]] = [
     name_of_a_stranger,
     scaled_to_zero_and_back,
     operator_restarts_mid_rollout,
+    reached_into,
+    reached_into_during_a_rollout,
+    quarantine,
+    something_patches_every_new_pod,
 ]
 
 

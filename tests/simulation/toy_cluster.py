@@ -14,7 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from immutable_operator.domain.instance import Instance, Trouble, TroubleKind
-from immutable_operator.domain.model import Create, CreateRevision, DeleteRevision, Retire, Spec
+from immutable_operator.domain.model import (
+    Create,
+    CreateRevision,
+    DeleteRevision,
+    Quarantine,
+    Retire,
+    Spec,
+)
 from immutable_operator.domain.revision import Revision, revision_name
 from immutable_operator.kube.errors import (
     Conflict,
@@ -80,6 +87,7 @@ class ToyCluster:
         self.quota: int | None = None
         self.min_available: int | None = None
         self.behaviours = dict(BEHAVIOURS)
+        self.patched_after: float | None = None
         self.writes = 0
         self._versions: dict[str, int] = {}
         self._seen_versions: dict[str, int] = {}
@@ -125,6 +133,7 @@ class ToyCluster:
             incarnation=birth.incarnation,
             born=self.now,
             replaces=birth.replaces,
+            heals=birth.heals,
             node=f"n{birth.slot % 3}",
         )
         self._put(pod, at_once=True)
@@ -146,6 +155,13 @@ class ToyCluster:
                 429, "TooManyRequests", f"The disruption budget {SERVICE} {needs}"
             )
         self._leave(pod, at_once=True)
+
+    def quarantine(self, order: Quarantine) -> None:
+        self.writes += 1
+        pod = self.pods.get(order.name)
+        if pod is None or pod.uid != order.uid:
+            raise NotFound(404, "NotFound", f'pods "{order.name}" not found')
+        self._put(replace(pod, quarantined=self.now), at_once=True)
 
     def record(self, record: CreateRevision) -> None:
         self.writes += 1
@@ -169,6 +185,13 @@ class ToyCluster:
         if name in self.pods and not self.pods[name].terminating:
             self.tell("deleted by hand", name)
             self._leave(self.pods[name])
+
+    def reach_into(self, name: str) -> None:
+        """Somebody opens a shell in a pod, as the mark on it says."""
+        pod = self.pods.get(name)
+        if pod is not None and not pod.terminating:
+            self.tell("reached into", name)
+            self._put(replace(pod, taint="exec by jane"))
 
     def lose(self, name: str) -> None:
         """A pod is gone at once, as when its node is."""
@@ -218,6 +241,8 @@ class ToyCluster:
                 behaviour.trouble_after, lambda: self._get_into(uid, name, behaviour.trouble)
             )
             self.after(behaviour.settled_after, lambda: self._get_into(uid, name, settled))
+        if self.patched_after is not None:
+            self.after(self.patched_after, lambda: self._patch(uid, name))
         if behaviour.ends_after is not None:
             self.after(behaviour.ends_after, lambda: self._end_if(uid, name))
 
@@ -235,6 +260,12 @@ class ToyCluster:
             again = " again and again" if trouble and trouble.settled else ""
             self.tell(f"in trouble{again}: {trouble.kind if trouble else ''}", name)
             self._put(replace(pod, trouble=trouble))
+
+    def _patch(self, uid: str, name: str) -> None:
+        """Something changes every new pod."""
+        if self.patched_after is not None and (pod := self._same(uid, name)):
+            self.tell("patched", name)
+            self._put(replace(pod, taint="its spec was changed while it ran (by autoscaler)"))
 
     def _end_if(self, uid: str, name: str) -> None:
         if self._same(uid, name):

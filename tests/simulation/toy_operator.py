@@ -19,6 +19,7 @@ from immutable_operator.domain.model import (
     DeleteRevision,
     Move,
     Plan,
+    Quarantine,
     Retire,
     Status,
     View,
@@ -145,6 +146,9 @@ class ToyOperator:
             case Retire():
                 move, subject, revision = Move.RETIRE, action.name, ""
                 write = lambda: cluster.evict(action)  # noqa: E731
+            case Quarantine():
+                move, subject, revision = Move.QUARANTINE, action.name, ""
+                write = lambda: cluster.quarantine(action)  # noqa: E731
             case CreateRevision():
                 move, subject, revision = Move.RECORD, action.id, ""
                 write = lambda: cluster.record(action)  # noqa: E731

@@ -25,6 +25,7 @@ from immutable_operator.domain.model import (
     DeleteRevision,
     Move,
     Plan,
+    Quarantine,
     Refusal,
     Retire,
     Spec,
@@ -182,6 +183,8 @@ def moves(decided: Plan) -> str:
                 words.setdefault("create", []).append(
                     f"{letter}{action.slot}" + "'" * action.incarnation
                 )
+            case Quarantine():
+                words.setdefault("quarantine", []).append(action.uid.removeprefix("uid-"))
             case Retire():
                 words.setdefault("retire", []).append(action.uid.removeprefix("uid-"))
             case CreateRevision():

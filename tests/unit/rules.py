@@ -342,7 +342,8 @@ def is_converged(case: Case) -> bool:
         return False
     wanted = len(case.current) == case.available(case.current) == case.budget.desired
     ended = any(i.ended and not i.terminating for i in case.view.instances)
-    return wanted and not case.stale and not ended
+    apart = any(i.quarantined is not None and not i.terminating for i in case.view.instances)
+    return wanted and not case.stale and not ended and not apart
 
 
 def check(case: Case) -> None:

@@ -230,11 +230,13 @@ def _since(rollout: Rollout | None) -> int:
 def _rollout(view: View, spec: Spec, fleet: Fleet, budget: Budget, now: float) -> Rollout:
     """Carry the high-water marks on; a new revision or size starts them afresh."""
     good, stale = fleet.count_available(fleet.current), len(fleet.stale)
+    # What waits on purpose is not late.
+    paused = spec.suspend or fleet.healing.until is not None
     before = view.prior.rollout
     if not before or (before.revision, before.desired) != (fleet.wanted.id, budget.desired):
         started = before.started_at if before and before.revision == fleet.wanted.id else now
         fresh = Rollout(fleet.wanted.id, budget.desired, good, stale, started, now)
-        return replace(fresh, progressed_at=None) if spec.suspend else fresh
+        return replace(fresh, progressed_at=None) if paused else fresh
     better = good > before.most_current or stale < before.least_stale
     resumed = before.progressed_at is None
     progressed = now if better or resumed else before.progressed_at
@@ -242,7 +244,7 @@ def _rollout(view: View, spec: Spec, fleet: Fleet, budget: Budget, now: float) -
         before,
         most_current=max(good, before.most_current),
         least_stale=min(stale, before.least_stale),
-        progressed_at=None if spec.suspend else progressed,
+        progressed_at=None if paused else progressed,
     )
 
 
@@ -292,7 +294,7 @@ def _taint_returns(fleet: Fleet) -> str:
         f"{first}: {fleet.deviants[first].cause}; replacing was tried {times} and each successor"
         " was changed, too: find out who changes every new pod (a webhook, a controller, an"
         " autoscaler) and exempt this service from it, or set immutability.onTaint: Report; it is"
-        " tried again ever later, at last once an hour"
+        " tried again ever later, in the end once an hour"
     )
 
 

@@ -221,7 +221,8 @@ def _plan_retirements(
             ledger.retire_unavailable_current()
         elif not ledger.retire_available():
             break
-        retire(instance, f"Scaled: {budget.desired} wanted, {len(fleet.current)} are current")
+        scaled = f"Scaled: {budget.desired} wanted, {len(fleet.current)} are current"
+        retire(instance, str(fleet.deviants.get(instance.name, scaled)))
     kept = fleet.deviants if spec.on_taint is OnTaint.QUARANTINE else {}
     for instance in _stale_in_order(fleet, refused):
         if instance.name in kept:

@@ -1,0 +1,277 @@
+"""Instances that were reached into: what is planned for them, and how soon."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from immutable_operator.domain.model import Create, OnTaint, Plan, Policy, View
+from immutable_operator.domain.planner import plan
+from immutable_operator.domain.staleness import Evidence, deviation
+from tests.unit.given import MIN_READY, NOW, condition, fleet, moves, template, view
+
+TAINT: dict[str, Any] = {"taint": "exec by jane at noon"}
+OTHER = "registry.example/web@sha256:" + "f" * 64
+PINNED = template("A")["spec"]["containers"][0]["image"]
+
+
+def again(heals: int, age: float) -> dict[str, Any]:
+    """Tainted like its predecessor; born ``age`` seconds ago."""
+    return {**TAINT, "heals": heals, "born": NOW - age}
+
+
+PLANS: list[tuple[str, str, dict[str, dict[str, Any]], dict[str, Any], str]] = [
+    ("successor first", "A ###", {"A1": TAINT}, {}, "create A1'"),
+    (
+        "all were: the surge paces it",
+        "A ###",
+        dict.fromkeys(("A0", "A1", "A2"), TAINT),
+        {},
+        "create A0'",
+    ),
+    ("not while suspended", "A ###", {"A1": TAINT}, {"suspend": True}, ""),
+    ("only told", "A ###", {"A1": TAINT}, {"on_taint": OnTaint.REPORT}, ""),
+    (
+        "out of traffic at once, and its successor",
+        "A ###",
+        {"A1": TAINT},
+        {"on_taint": OnTaint.QUARANTINE},
+        "quarantine A1; create A1'",
+    ),
+    (
+        "all out of traffic: containment comes before the budget",
+        "A ###",
+        dict.fromkeys(("A0", "A1", "A2"), TAINT),
+        {"on_taint": OnTaint.QUARANTINE},
+        "quarantine A1 A0 A2; create A0'",
+    ),
+    (
+        "in quarantine it is not counted",
+        "A ###",
+        {"A1": {**TAINT, "quarantined": NOW - 10}},
+        {"on_taint": OnTaint.QUARANTINE},
+        "create A1'",
+    ),
+    (
+        "its time is over",
+        "A ####",
+        {"A3": {**TAINT, "quarantined": NOW - 3600}},
+        {"on_taint": OnTaint.QUARANTINE},
+        "retire A3",
+    ),
+    (
+        "its time is over also when the service thinks otherwise by now",
+        "A ####",
+        {"A3": {**TAINT, "quarantined": NOW - 3600}},
+        {},
+        "retire A3",
+    ),
+    ("edited", "A ###", {"A2": {"generation": 2}}, {}, "create A2'"),
+    ("as it was born", "A ###", {"A2": {"generation": 1}}, {}, ""),
+    ("another image", "A ###", {"A0": {"images": (("web", OTHER),)}}, {}, "create A0'"),
+    ("restarted in place, allowed", "A ###", {"A0": {"restarted": "web"}}, {}, ""),
+    (
+        "restarted in place, not allowed",
+        "A ###",
+        {"A0": {"restarted": "web"}},
+        {"replace_restarted": True},
+        "create A0'",
+    ),
+    (
+        "restarted in place, not allowed, whatever else is only told",
+        "A ###",
+        {"A0": {"restarted": "web"}},
+        {"replace_restarted": True, "on_taint": OnTaint.REPORT},
+        "create A0'",
+    ),
+    # Healing that does not help.
+    ("a minute after the first relapse: not yet", "A ###", {"A0": again(1, 59)}, {}, ""),
+    ("a minute after the first relapse", "A ###", {"A0": again(1, 60)}, {}, "create A0'"),
+    ("four minutes after the third", "A ###", {"A0": again(3, 239)}, {}, ""),
+    ("four minutes after the third, now", "A ###", {"A0": again(3, 240)}, {}, "create A0'"),
+    (
+        "the others wait with it",
+        "A ###",
+        {"A0": again(1, 30), "A1": TAINT, "A2": TAINT},
+        {},
+        "",
+    ),
+    (
+        "then one at a time, the oldest",
+        "A ######",
+        {"A0": again(1, 70), "A1": TAINT, "A2": TAINT},
+        {"replicas": 6, "max_surge": 3},
+        "create A1'",
+    ),
+    ("left alone for an hour it starts afresh", "A ###", {"A0": again(9, 3601)}, {}, "create A0'"),
+    (
+        "a rollout does not wait for it",
+        "A ### B #",
+        {"A0": again(5, 1), "A1": again(5, 1)},
+        {"wanted": "B"},
+        "retire A1",
+    ),
+]
+
+
+def planned(
+    drawn: str, changes: dict[str, dict[str, Any]], spec: dict[str, Any]
+) -> tuple[View, Plan]:
+    given = view(drawn, instances=fleet(drawn, **changes), **spec)
+    return given, plan(given, NOW)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "changes", "spec", "wanted"), [p[1:] for p in PLANS], ids=[p[0] for p in PLANS]
+)
+def test_what_is_done_about_it(
+    drawn: str, changes: dict[str, dict[str, Any]], spec: dict[str, Any], wanted: str
+) -> None:
+    assert moves(planned(drawn, changes, spec)[1]) == wanted
+
+
+def test_a_successor_counts_what_led_to_it() -> None:
+    for found, counted in (
+        (TAINT, 1),
+        (again(1, 100), 2),
+        (again(4, 3500), 5),
+        (again(4, 3700), 1),
+    ):
+        [create] = [
+            a for a in planned("A ###", {"A0": found}, {})[1].actions if isinstance(a, Create)
+        ]
+        assert create.heals == counted
+        assert create.because == "Tainted: exec by jane at noon"
+
+
+def test_while_it_waits_it_says_so_and_when_it_looks_again() -> None:
+    given, decided = planned("A ###", {"A0": again(2, 20)}, {})
+    assert condition(decided.status) == "Stalled TaintReturns"
+    assert decided.due == NOW + 100
+    assert decided.status is not None
+    [blocker] = decided.status.blockers
+    assert "replacing was tried 2 times in a row" in blocker.message
+    assert decided.status.stale == 1
+    later = replace(given, prior=decided.status)
+    assert plan(later, NOW + 50).status == decided.status, "it says the same until the next try"
+
+
+def test_what_is_only_told_is_ready_and_named() -> None:
+    _, decided = planned("A ###", {"A1": TAINT}, {"on_taint": OnTaint.REPORT})
+    assert decided.status is not None
+    assert condition(decided.status) == "Ready Current"
+    assert "1 no longer as born, reported only" in decided.status.conditions[0].message
+    [deviant] = decided.status.deviants
+    assert (deviant.reason, deviant.message) == ("Tainted", TAINT["taint"])
+    assert [a.reason for a in decided.announcements] == ["Tainted"]
+
+
+def test_when_quarantine_ends_it_looks_again() -> None:
+    changes = {"A3": {**TAINT, "quarantined": NOW - 3000}}
+    _, decided = planned("A ####", changes, {"on_taint": OnTaint.QUARANTINE})
+    assert decided.due == NOW + 600
+    assert condition(decided.status) == "Ready Current"
+    assert decided.status is not None
+    assert (decided.status.quarantined, decided.status.replicas) == (1, 3)
+
+
+def test_pauses_grow_up_to_an_hour_and_follow_the_installation() -> None:
+    policy = Policy(heal_base=2, heal_most=30, heal_memory=100)
+    for heals, pause in ((1, 2), (2, 4), (4, 16), (5, 30), (60, 30)):
+        given = view("A ###", instances=fleet("A ###", A0=again(heals, 1)))
+        assert plan(given, NOW, policy).due == NOW - 1 + pause
+
+
+GATED = {"spec": {**template("A")["spec"], "schedulingGates": [{"name": "queue"}]}}
+EVIDENCE: list[tuple[str, dict[str, Any], Any, Evidence, str | None]] = [
+    ("nothing", {}, template("A"), Evidence(), None),
+    (
+        "a mirror with the same digest",
+        {"images": (("web", f"mirror.example/w@{PINNED.partition('@')[2]}"),)},
+        template("A"),
+        Evidence(),
+        None,
+    ),
+    (
+        "a sidecar that was injected",
+        {"images": (("web", PINNED), ("proxy", OTHER))},
+        template("A"),
+        Evidence(),
+        None,
+    ),
+    (
+        "edited by",
+        {"generation": 4, "editor": "kubectl-edit"},
+        template("A"),
+        Evidence(),
+        "Tainted: its spec was changed while it ran (by kubectl-edit)",
+    ),
+    ("edited without a node", {"generation": 4, "node": None}, template("A"), Evidence(), None),
+    ("on its way out", {"generation": 2, "terminating": True}, template("A"), Evidence(), None),
+    ("an API server that does not count", {"generation": 0}, template("A"), Evidence(), None),
+    ("gates, baseline unknown", {"generation": 4}, GATED, Evidence(), None),
+    (
+        "gates, as at its baseline",
+        {"generation": 4},
+        GATED,
+        Evidence(baselines={"uid-A0": 4}),
+        None,
+    ),
+    (
+        "gates, edited since",
+        {"generation": 5},
+        GATED,
+        Evidence(baselines={"uid-A0": 4}),
+        "Tainted: its spec was changed while it ran",
+    ),
+    (
+        "reported otherwise, not proven",
+        {"images": (("web", PINNED),), "reported": (("web", OTHER),)},
+        template("A"),
+        Evidence(),
+        None,
+    ),
+    (
+        "reported otherwise, proven",
+        {"images": (("web", PINNED),), "reported": (("web", OTHER),)},
+        template("A"),
+        Evidence(different=frozenset({(PINNED, OTHER)})),
+        f"Drifted: container web runs {OTHER}, which is not {PINNED}",
+    ),
+    (
+        "configuration made anew",
+        {},
+        template("A"),
+        Evidence(replaced={"uid-A0": "ConfigMap x was"}),
+        "Drifted: ConfigMap x was",
+    ),
+    ("another revision's image is its own", {"images": (("web", OTHER),)}, None, Evidence(), None),
+    (
+        "the mark comes first",
+        {**TAINT, "generation": 2},
+        template("A"),
+        Evidence(),
+        "Tainted: exec by jane at noon",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "born_from", "evidence", "wanted"),
+    [e[1:] for e in EVIDENCE],
+    ids=[e[0] for e in EVIDENCE],
+)
+def test_how_it_differs_from_what_was_born(
+    changes: dict[str, Any], born_from: Any, evidence: Evidence, wanted: str | None
+) -> None:
+    [instance] = fleet("A #", A0=changes)
+    found = deviation(instance, born_from, evidence)
+    assert (str(found) if found else None) == wanted
+
+
+def test_minimum_ready_time_holds_for_healing_too() -> None:
+    given = view("A ###+", instances=fleet("A ###+", A1=TAINT, A3={"replaces": "x"}))
+    assert moves(plan(given, NOW)) == ""
+    assert moves(plan(given, NOW + MIN_READY)) == "retire A1"
