@@ -201,6 +201,16 @@ def test_with_the_operator_killed_hard_everything_ends_as_usual(
     plane.kubectl("delete", "namespace", "doomed", "--timeout=60s")
 
 
+def test_an_api_server_that_starts_refuses_from_its_first_answer_on(web: Service) -> None:
+    """Policies with parameters would refuse everything for a while; these neither do nor gape."""
+    web.plane.kill("kube-apiserver")
+    web.plane.revive("kube-apiserver")
+    said = label(web)
+    assert "labels under immutable.dev/ are written by the operator only" in said
+    free = ("label", "pod", web.active()[0]["metadata"]["name"], "team=a", "--overwrite")
+    assert "labeled" in web.kubectl(*free)
+
+
 def test_uninstalling_leaves_nothing_that_could_block_anybody(web: Service) -> None:
     """No hook is needed: without their bindings, in whatever order, policies refuse nothing."""
     plane = web.plane
