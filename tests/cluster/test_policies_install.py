@@ -50,10 +50,10 @@ def operator(installed: Installation) -> Iterator[OperatorProcess]:
 
 @pytest.fixture(scope="module")
 def web(installed: Installation, operator: OperatorProcess) -> Service:
-    """A service with three instances, born by an operator that runs until a test kills it."""
+    """A service with instances on every node, born by an operator that runs until a test kills it."""
     installed.plane.kubectl("create", "namespace", "shop")
     service = Service(installed.plane, "shop")
-    service.apply(replicas=3)
+    service.apply(replicas=6)
     service.until_ready()
     return service
 
@@ -190,7 +190,7 @@ def test_with_the_operator_killed_hard_everything_ends_as_usual(
     operator.kill()
 
     assert "Forbidden" in label(web), "they hold without the operator"
-    first, second, _ = web.pods()
+    first, second, *_ = web.pods()
     web.kubectl("delete", "pod", first["metadata"]["name"], "--timeout=30s")
     node = second["spec"]["nodeName"]
     plane.kubectl("drain", node, "--ignore-daemonsets", "--force", "--timeout=60s")
