@@ -50,7 +50,7 @@ def operator(installed: Installation) -> Iterator[OperatorProcess]:
 
 @pytest.fixture(scope="module")
 def web(installed: Installation, operator: OperatorProcess) -> Service:
-    """A service with instances on every node, born by an operator that runs until a test kills it."""
+    """A service with instances on every node, made by the operator that is killed below."""
     installed.plane.kubectl("create", "namespace", "shop")
     service = Service(installed.plane, "shop")
     service.apply(replicas=6)
