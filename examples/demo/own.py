@@ -32,6 +32,8 @@ NEEDED_RIGHTS = (
     ("customresourcedefinitions.apiextensions.k8s.io",),
     ("clusterroles.rbac.authorization.k8s.io",),
     ("clusterrolebindings.rbac.authorization.k8s.io",),
+    ("validatingadmissionpolicies.admissionregistration.k8s.io",),
+    ("validatingadmissionpolicybindings.admissionregistration.k8s.io",),
     ("secrets", f"--namespace={SYSTEM}"),
     ("serviceaccounts", "--subresource=token", f"--namespace={SYSTEM}"),
 )

@@ -223,8 +223,8 @@ def test_the_api_server_accepts_every_combination(installed: ControlPlane, value
         "template", "other", str(CHART), f"--values={values}", "--set=crds.install=false",
         POLICY_API, namespace=NAMESPACE,
     ).stdout  # fmt: skip
-    # Server-side: the policies have the same names in every release, and are there already.
-    how = ("--server-side", "--force-conflicts", "--dry-run=server")
+    # As helm would: the policies have the same names in every release, and are there already.
+    how = ("--server-side", "--field-manager=helm", "--force-conflicts", "--dry-run=server")
     result = installed.kubectl("apply", "-f", "-", *how, stdin=text)
     assert result.stderr == ""
 

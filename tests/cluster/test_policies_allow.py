@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from immutable_operator.api.names import ANNOTATION_TAINTED, LABEL_SERVICE
+from immutable_operator.api.names import ANNOTATION_TAINTED, BREAK_GLASS_GROUP, LABEL_SERVICE
 from tests.cluster.people import BREAK_GLASS, OPERATOR, PERSONS, full_rights
 from tests.cluster.services import Service, annotation, condition, is_ready, pin
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 
-EVENTS = ("system:kube-", "system:serviceaccount:kube-system:", "system:node", "kwok")
+ROOT = Path(__file__).parents[2]
+BIND = ("--clusterrole=break-glass", "--user=alice")
+CLUSTER = ("system:kube-", "system:serviceaccount:kube-system:", "system:node", "kwok")
 
 
 def refused_controllers(plane: ControlPlane) -> Counter[str]:
@@ -30,7 +33,7 @@ def refused_controllers(plane: ControlPlane) -> Counter[str]:
             if b"ValidatingAdmissionPolicy" in line and line.endswith(b"\n"):
                 event = json.loads(line)
                 user = (event.get("impersonatedUser") or event["user"])["username"]
-                if user.startswith(EVENTS) and event["responseStatus"]["code"] >= 400:
+                if user.startswith(CLUSTER) and event["responseStatus"]["code"] >= 400:
                     found[f"{user} {event['verb']} {event['requestURI']}"] += 1
     return found
 
@@ -230,6 +233,30 @@ def test_p5_who_breaks_the_glass_may_add_a_debug_container(web: Service) -> None
     now = web.plane.api().get(pod_path(web, pod))
     assert len(now["spec"]["ephemeralContainers"]) == 1
     assert now["metadata"]["generation"] > pod["metadata"]["generation"], "so it is noticed"
+
+
+def test_p6_the_recipe_of_the_documentation_lets_a_user_break_the_glass(web: Service) -> None:
+    [pod, _] = ready_pair(web)
+    full_rights(web.plane, web.namespace)
+    reach = ("exec", pod["metadata"]["name"], "--as=alice", f"--as-group={BREAK_GLASS_GROUP}")
+
+    def reached(*more: str) -> str:
+        done = web.plane.kubectl(
+            *(*reach, *more, "--", "true"), actor="alice", namespace=web.namespace, check=False
+        )
+        return done.stderr
+
+    assert "cannot impersonate" in reached()
+    text = (ROOT / "docs" / "enforcement.md").read_text()
+    recipe = text.partition("```yaml\n")[2].partition("```")[0].replace("[jane]", "[alice]")
+    web.plane.kubectl("apply", "-f", "-", stdin=recipe)
+    web.kubectl("create", "clusterrolebinding", "break-glass", *BIND)
+    try:
+        web.until("RBAC knows it", lambda: "cannot impersonate" not in reached())
+        assert "ValidatingAdmissionPolicy" not in reached()
+        assert "cannot impersonate" in reached("--as-group=system:masters")
+    finally:
+        web.kubectl("delete", "clusterrole,clusterrolebinding", "break-glass")
 
 
 def test_p6_a_reach_into_an_instance_is_in_the_audit_log_with_who_did_it(web: Service) -> None:
