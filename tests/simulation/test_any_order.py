@@ -22,7 +22,8 @@ from tests.unit.rules import Case, is_converged
 ONCE_FAILED: list[int] = []
 # Until the longest pause of a refused template or of births that end (300 s) has passed twice,
 # and every pod of the largest fleet was replaced one after the other.
-REST = 900.0
+# Longer than a quarantine and the longest pause in healing together.
+REST = 4 * 3600.0
 
 
 def _seeds() -> list[int]:
