@@ -75,8 +75,9 @@ test: code
 	@$(MAKE) chart
 	@echo "== tests"
 	@$(BIN)/pytest $(FAST) tests/cluster $(wildcard tests/faults)
+	@echo "== tests on real nodes (skipped, with the reason, where the machine cannot run them)"
+	@$(BIN)/pytest tests/real
 
-# Not yet part of `make test`: they are not all stable on a busy machine.
 .PHONY: real
 real: venv
 	@$(BIN)/pytest tests/real
