@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.guards import until_in_force
-from tests.cluster.operator_process import Installation, OperatorProcess, Operators
+from tests.cluster.guards import until_in_force, until_kinds_are_known
+from tests.cluster.operator_process import USER, Installation, OperatorProcess, Operators
 from tests.cluster.services import Service
 from tests.controlplane import ControlPlane
 
@@ -43,6 +43,7 @@ def installation(control_plane: ControlPlane) -> Installation:
     """The chart's objects (CRDs, rights, policies in force) in immutable-system, without pods."""
     installed = Installation.install(control_plane)
     until_in_force(control_plane)
+    until_kinds_are_known(control_plane, USER)
     return installed
 
 

@@ -6,6 +6,7 @@ administrator chose ``enforcement.mode: Off``, or objects from before the chart 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,14 @@ from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError, Json
 from tests.waiting import wait_for
 
-__all__ = ["BINDINGS", "POLICIES", "refused_by", "until_in_force", "without_guards"]
+__all__ = [
+    "BINDINGS",
+    "POLICIES",
+    "refused_by",
+    "until_in_force",
+    "until_kinds_are_known",
+    "without_guards",
+]
 
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 POLICIES = f"{ADMISSION}/validatingadmissionpolicies"
@@ -63,9 +71,54 @@ def _held(plane: ControlPlane) -> set[str]:
     return held
 
 
+# The admission plugin that checks owners learns of new kinds every ten seconds, and asks nobody who
+# may do everything.
+OWNED: Json = {
+    "apiVersion": "immutable.dev/v1alpha1",
+    "kind": "ImmutableRevision",
+    "metadata": {
+        "name": "probe-im00000000",
+        "ownerReferences": [
+            {
+                "apiVersion": "immutable.dev/v1alpha1",
+                "kind": "ImmutableService",
+                "name": "probe",
+                "uid": "00000000-0000-0000-0000-000000000000",
+                "blockOwnerDeletion": True,
+            }
+        ],
+    },
+    "spec": {
+        "service": "probe",
+        "number": 1,
+        "revision": "00000000",
+        "hash": f"v1:{'0' * 64}",
+        "reason": "Created",
+        "by": "probe",
+        "image": "probe",
+        "template": {"spec": {"containers": [{"name": "web", "image": pin("probe")}]}},
+    },
+}
+
+
+def _kinds_are_known(plane: ControlPlane, operator: str) -> bool:
+    done = plane.kubectl(
+        *("create", "--dry-run=server", "-f", "-", f"--as={operator}"),
+        stdin=json.dumps(OWNED),
+        namespace="default",
+        check=False,
+    )
+    return done.returncode == 0
+
+
 def until_in_force(plane: ControlPlane) -> None:
     """Until the API server has read the policies: it does so within about a second."""
     wait_for("all policies hold", lambda: _held(plane) == {*PROBES}, 30, lambda: _held(plane))
+
+
+def until_kinds_are_known(plane: ControlPlane, operator: str) -> None:
+    """After the definitions are new, until the API server knows the kinds everywhere."""
+    wait_for("kinds are known as owners", lambda: _kinds_are_known(plane, operator), 60)
 
 
 @contextmanager

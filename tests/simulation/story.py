@@ -2,7 +2,8 @@
 
 A line has a time (where it moved on), who, and what. ``fleet`` draws the pods by revision, in
 the marks of `tests.unit.given` (``#`` available, ``+`` ready, ``.`` not ready, ``x`` ended, ``-``
-leaving, ``q`` in quarantine); ``r2/0`` is the pod in slot 0 of revision 2, ``r2/0'`` the next one born there.
+leaving, ``q`` in quarantine); ``r2/0`` is the pod in slot 0 of revision 2, ``r2/0'`` the next one
+born there.
 
 ``UPDATE_GOLDEN=1 pytest tests/simulation`` writes the files anew; the diff is then read as what
 changed for users.
