@@ -16,7 +16,7 @@ from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError, Json
 from tests.waiting import wait_for
 
-__all__ = ["BINDINGS", "POLICIES", "refused_by", "until_in_force", "without_guards"]
+__all__ = ["BINDINGS", "POLICIES", "refused_by", "until_in_force", "until_lifted", "without_guards"]
 
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 POLICIES = f"{ADMISSION}/validatingadmissionpolicies"
@@ -68,6 +68,11 @@ def until_in_force(plane: ControlPlane) -> None:
     wait_for("all policies hold", lambda: _held(plane) == {*PROBES}, 30, lambda: _held(plane))
 
 
+def until_lifted(plane: ControlPlane) -> None:
+    """Until no policy refuses anything any more."""
+    wait_for("no policy holds", lambda: not _held(plane), 30, lambda: _held(plane))
+
+
 @contextmanager
 def without_guards(plane: ControlPlane) -> Iterator[None]:
     """No policy is bound inside of the block; afterwards all are as they were."""
@@ -76,7 +81,7 @@ def without_guards(plane: ControlPlane) -> Iterator[None]:
     assert bindings, "there are no bindings to remove: is the chart installed?"
     api.request("DELETE", f"{BINDINGS}?{OURS}")
     try:
-        wait_for("no policy holds", lambda: not _held(plane), 30, lambda: _held(plane))
+        until_lifted(plane)
         yield
     finally:
         for binding in bindings:
