@@ -8,18 +8,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from immutable_operator.api.names import ANNOTATION_BECAUSE, ANNOTATION_REPLACES
-from immutable_operator.cli.outcome import Outcome, Refusal, Result, refusal
-from immutable_operator.cli.paths import FORGED_END, Heals, Path, Target
-from immutable_operator.cli.person import Person, Request
-from immutable_operator.cli.throwaway import (
+from immutable_operator.cli.objects import (
     Json,
-    ThrowAway,
     annotation,
     condition,
     is_ready,
     is_there,
     wait,
 )
+from immutable_operator.cli.outcome import Outcome, Refusal, Result, refusal
+from immutable_operator.cli.path import FORGED_END, Heals, Path, Target
+from immutable_operator.cli.person import Person, Request
+from immutable_operator.cli.throwaway import ThrowAway
 from immutable_operator.kube.errors import ApiError, Unreachable
 from immutable_operator.kube.services import moment
 
@@ -27,7 +27,9 @@ __all__ = ["attempt"]
 
 CONNECT_SECONDS = 5.0
 # How long something may take to be told where nothing can heal it.
-REPORT_SECONDS = 3.0
+REPORT_SECONDS = 1.5
+# Where healing would be more than is promised.
+PATIENCE_SECONDS = 10.0
 # Times of objects and containers are told in whole seconds.
 CLOCK_SECONDS = 2.5
 STALE = ("Tainted: ", "Drifted: ")
@@ -45,7 +47,8 @@ async def attempt(
     expected = Result.REPORTED if reported and path.heals is Heals.SUCCESSOR else path.expected
     row = _Row(path, expected)
     if path.heals is Heals.ALL:
-        await asyncio.sleep(_age_missing(target.pod))
+        await asyncio.sleep(max(map(_age_missing, await away.pods())))
+    began = time.monotonic()
     try:
         said = await _refusal(path, path.ask(target), person)
     except ApiError as error:
@@ -56,7 +59,6 @@ async def attempt(
         return row.outcome(
             Result.NOT_COVERED, detail=f"a dry run was let through: {path.dry_because}"
         )
-    began = time.monotonic()
     outcome = await _watch(row, target, said, timeout, began, reported=reported)
     if outcome.result is not Result.HEALED:
         await _undo(path, target)
@@ -79,7 +81,8 @@ class _Row:
 
 async def _target(path: Path, away: ThrowAway) -> Target:
     pod = await away.fresh(everyone=path.heals is Heals.ALL)
-    return Target(away, await away.service(), pod, await away.revision())
+    known = frozenset(pod["metadata"]["uid"] for pod in await away.pods())
+    return Target(away, await away.service(), pod, await away.revision(), known)
 
 
 def _age_missing(pod: Json) -> float:
@@ -112,7 +115,6 @@ async def _watch(
     check = CHECKS.get(path.heals)
     if path.heals is Heals.ALL:
         await target.away.create_settings("2")
-    found: tuple[str, str] | None = None
 
     async def done() -> tuple[str, str] | None:
         if check and (because := await check(target)):
@@ -120,13 +122,14 @@ async def _watch(
         told = await _told(target) if reported or not check else ""
         return ("told", told) if told else None
 
-    found = await wait(done, timeout if check else REPORT_SECONDS)
+    within = timeout if path.expected is Result.HEALED else min(timeout, PATIENCE_SECONDS)
+    found = await wait(done, within if check else REPORT_SECONDS)
     if found and not found[0]:
         layer = "L4/L5 detection" if path.heals in DETECTED else "L5 operator"
         return row.outcome(Result.HEALED, layer, found[1], time.monotonic() - began)
     if told := found[1] if found else await _told(target):
         return row.outcome(Result.REPORTED, "L4 detection", told)
-    late = f"; not healed within {timeout:g} s" if check else ""
+    late = f"; not healed within {within:g} s" if check else ""
     return row.outcome(Result.NOT_COVERED, detail=f"{said}{late}")
 
 
@@ -154,10 +157,8 @@ def _cause(pods: list[Json], name: str) -> str:
 
 
 async def _reborn(target: Target) -> str:
-    ready = [pod for pod in await target.away.pods() if is_ready(pod)]
-    others = [p for p in ready if p["metadata"]["uid"] != target.pod["metadata"]["uid"]]
-    wanted = target.service["spec"]["replicas"]
-    return "another instance took its place" if len(others) >= wanted else ""
+    ready = [pod["metadata"]["uid"] for pod in await target.away.pods() if is_ready(pod)]
+    return "another instance took its place" if {*ready} - target.known else ""
 
 
 async def _retired(target: Target) -> str:

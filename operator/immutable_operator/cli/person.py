@@ -12,7 +12,7 @@ import msgspec
 
 from immutable_operator.kube.client import ApiPath, KubeClient, load_configuration
 
-__all__ = ["JSON_PATCH", "MERGE", "Login", "Person", "Request"]
+__all__ = ["JSON_PATCH", "MERGE", "STRATEGIC", "Login", "Person", "Request"]
 
 JSON_PATCH = "application/json-patch+json"
 MERGE = "application/merge-patch+json"

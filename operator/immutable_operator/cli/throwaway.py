@@ -6,45 +6,32 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from immutable_operator.api.names import (
     ANNOTATION_HEALS,
     API_VERSION,
     INSTANCE_NAME,
     REVISION_PLURAL,
-    SERVICE_KIND,
 )
+from immutable_operator.cli.manifest import REPLICAS, manifest
+from immutable_operator.cli.objects import Json, annotation, condition, is_ready, wait
 from immutable_operator.cli.person import MERGE, Person, Request
 from immutable_operator.kube.client import ApiPath
 from immutable_operator.kube.errors import ApiError, Forbidden, NotFound, Unreachable
 from immutable_operator.kube.services import SERVICES
 
-__all__ = [
-    "CannotRun",
-    "Image",
-    "ThrowAway",
-    "annotation",
-    "condition",
-    "is_ready",
-    "is_there",
-    "wait",
-]
+__all__ = ["REVISIONS", "CannotRun", "Image", "ThrowAway"]
 
-Json = dict[str, Any]
 Say = Callable[[str], None]
 NAMESPACES = "/api/v1/namespaces"
 REVISIONS = ApiPath(f"apis/{API_VERSION}", REVISION_PLURAL)
 PODS = ApiPath("api/v1", "pods")
 CONFIG_MAPS = ApiPath("api/v1", "configmaps")
 ACCOUNTS = ApiPath("api/v1", "serviceaccounts")
-REPLICAS = 2
-POLL_SECONDS = 0.25
 OPERATOR_SECONDS = 30.0
 CLEANUP_SECONDS = 120.0
-CONTAINER = "sleeper"
 
 
 class CannotRun(Exception):
@@ -57,36 +44,6 @@ class Image:
 
     name: str
     command: tuple[str, ...] = ()
-
-
-async def wait(check: Callable[[], Awaitable[Any]], seconds: float) -> Any:
-    """Poll until ``check`` gives something true, and give that; None after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = await check()
-        if found or time.monotonic() >= deadline:
-            return found or None
-        await asyncio.sleep(POLL_SECONDS)
-
-
-def annotation(item: Mapping[str, Any], key: str) -> str:
-    """An annotation of any object, "" where it is not there."""
-    return str((item["metadata"].get("annotations") or {}).get(key) or "")
-
-
-def condition(item: Mapping[str, Any], kind: str) -> Json:
-    """A condition of any object, {} where it is not there."""
-    found = (item.get("status") or {}).get("conditions") or ()
-    return next((c for c in found if c["type"] == kind), {})
-
-
-def is_there(pod: Mapping[str, Any]) -> bool:
-    """Whether a pod is not on its way out."""
-    return "deletionTimestamp" not in pod["metadata"]
-
-
-def is_ready(pod: Mapping[str, Any]) -> bool:
-    return is_there(pod) and condition(pod, "Ready").get("status") == "True"
 
 
 class ThrowAway:
@@ -144,48 +101,10 @@ class ThrowAway:
                 " starts; is the controller manager running?"
             )
         await self.create_settings("1")
-        document = self.document(image.name, image.command, on_taint)
+        document = manifest(self.namespace, self.name, image.name, image.command, on_taint)
         await self._create(SERVICES.collection(self.namespace), document, "immutableservices")
         await self._until_seen()
         return await self.until_ready(patience=0.0)
-
-    def document(
-        self, image: str, command: tuple[str, ...] = (), on_taint: str = "Replace"
-    ) -> Json:
-        """The manifest; its pods suit the Pod Security Standard restricted."""
-        own: Json = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-        container: Json = {
-            "name": CONTAINER,
-            "image": image,
-            "envFrom": [{"configMapRef": {"name": f"{self.name}-settings"}}],
-            "resources": {
-                "requests": {"cpu": "10m", "memory": "16Mi"},
-                "limits": {"memory": "64Mi"},
-            },
-            "securityContext": {**own, "readOnlyRootFilesystem": True},
-            **({"command": list(command)} if command else {}),
-        }
-        pod = {
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": 1,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 65532,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [container],
-        }
-        return {
-            "apiVersion": API_VERSION,
-            "kind": SERVICE_KIND,
-            "metadata": {"name": self.name, "namespace": self.namespace},
-            "spec": {
-                "replicas": REPLICAS,
-                "immutability": {"onTaint": on_taint},
-                "template": {"metadata": {"labels": {"app": self.name}}, "spec": pod},
-            },
-        }
 
     async def create_settings(self, text: str) -> None:
         """Make the ConfigMap that the instances read."""
