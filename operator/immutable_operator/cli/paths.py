@@ -1,7 +1,7 @@
 """Every path by which an instance, or what is around it, can be changed in place: the table.
 
-The first part of an id is that of docs/enforcement.md. ``expected`` is the least that should hold: Healed where
-the operator finds it out by itself, Prevented where only the API server can help.
+The first part of an id is that of docs/enforcement.md. ``expected`` is the least that should
+hold: Healed where the operator finds it out by itself, Prevented where only the API server can.
 """
 
 from __future__ import annotations
