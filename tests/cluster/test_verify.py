@@ -332,7 +332,7 @@ def test_an_image_that_does_not_start_is_told(bed: ControlPlane) -> None:
         ((IMAGE, "--timeout=-1"), "invalid number of seconds value"),
         ((IMAGE, "--context=nowhere"), "choose another login with --kubeconfig or --context"),
         ((IMAGE, "--kubeconfig=/nowhere"), "choose another login with --kubeconfig or --context"),
-        ((IMAGE, "--namespace=nowhere"), "nowhere"),
+        ((IMAGE, "--namespace=nowhere"), "there is no namespace nowhere"),
     ],
     ids=str,
 )

@@ -95,10 +95,10 @@ class ThrowAway:
         if self._own:
             await self._create(NAMESPACES, {"metadata": {"name": self.namespace}}, "namespaces")
         account = ACCOUNTS.item(self.namespace, "default")
-        if await wait(lambda: self.lookup(account), self._timeout) is None:
+        if await wait(lambda: self.lookup(account), self._timeout if self._own else 0) is None:
             raise CannotRun(
-                f"namespace {self.namespace} has no service account default, without which no pod"
-                " starts; is the controller manager running?"
+                f"there is no namespace {self.namespace} with the service account default, without"
+                " which no pod starts; choose another, or see whether the controller manager runs"
             )
         await self.create_settings("1")
         document = manifest(self.namespace, self.name, image.name, image.command, on_taint)
