@@ -91,7 +91,7 @@ real-lane:
 
 # $(call lane,<name>,<arguments of pytest>): its output with the name in front of each line.
 lane = ( mkdir -p .pytest_cache; { $(BIN)/pytest -o cache_dir=.pytest_cache/$(1) $(2); \
-  echo $$? > .pytest_cache/$(1).code; } 2>&1 | awk '{ print "[$(1)] " $$0; fflush() }'; \
+  echo $$? > .pytest_cache/$(1).code; } 2>&1 | while IFS= read -r line; do printf '%s\n' "[$(1)] $$line"; done; \
   exit "$$(cat .pytest_cache/$(1).code)" )
 
 .PHONY: real
