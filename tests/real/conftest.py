@@ -153,10 +153,13 @@ def web(
 ) -> WebService:
     """An ImmutableService named web that is not applied yet, with the operator to see to it.
 
-    A node that knows an image by several digests reports the alphabetically first of them for
-    all its containers: what tests before this one have pulled by index is forgotten.
+    A node that knows an image by several names reports the alphabetically first of them for all
+    its containers: what tests before this one have pulled by index, or from the other registry,
+    is forgotten.
     """
-    forget(real, *(real.images.index(version) for version in ("v1", "v2")))
+    versions = ("v1", "v2")
+    forget(real, *(real.images.index(version) for version in versions))
+    forget(real, *(real.images.digest("web", version, private=True) for version in versions))
     return WebService(control_plane, namespace)
 
 

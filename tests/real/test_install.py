@@ -107,6 +107,7 @@ def test_a_frozen_leader_is_found_out_by_its_probes_and_succeeded(
 ) -> None:
     leader = release.leader()
     name = leader["metadata"]["name"]
+    before = _restarts(release.pod(name))
     began = time.monotonic()
     release.signal(real, leader, "SIGSTOP")
     try:
@@ -120,7 +121,7 @@ def test_a_frozen_leader_is_found_out_by_its_probes_and_succeeded(
     finally:
         release.signal(real, leader, "SIGCONT")
     # It finds its lease taken, ends, and is started afresh, as a standby.
-    release.until("it was started afresh", lambda: _restarts(release.pod(name)) == 1)
+    release.until("it was started afresh", lambda: _restarts(release.pod(name)) == before + 1)
     release.until_well()
     assert release.leader()["metadata"]["name"] != name
     ended = release.pod(name)["status"]["containerStatuses"][0]["lastState"]["terminated"]
