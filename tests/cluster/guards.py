@@ -23,6 +23,7 @@ __all__ = [
     "refused_by",
     "until_in_force",
     "until_kinds_are_known",
+    "until_lifted",
     "without_guards",
 ]
 
@@ -121,6 +122,11 @@ def until_kinds_are_known(plane: ControlPlane, operator: str) -> None:
     wait_for("kinds are known as owners", lambda: _kinds_are_known(plane, operator), 60)
 
 
+def until_lifted(plane: ControlPlane) -> None:
+    """Until no policy refuses anything any more."""
+    wait_for("no policy holds", lambda: not _held(plane), 30, lambda: _held(plane))
+
+
 @contextmanager
 def without_guards(plane: ControlPlane) -> Iterator[None]:
     """No policy is bound inside of the block; afterwards all are as they were."""
@@ -129,7 +135,7 @@ def without_guards(plane: ControlPlane) -> Iterator[None]:
     assert bindings, "there are no bindings to remove: is the chart installed?"
     api.request("DELETE", f"{BINDINGS}?{OURS}")
     try:
-        wait_for("no policy holds", lambda: not _held(plane), 30, lambda: _held(plane))
+        until_lifted(plane)
         yield
     finally:
         for binding in bindings:

@@ -60,15 +60,23 @@ class Installation:
         )
         return cls(plane)
 
-    def aim_webhook(self, port: int) -> None:
-        """Let the API server ask the operator process on this port; the caBundle stays."""
+    def aim_webhook(self, port: int | None) -> None:
+        """Let the API server ask the operator process on this port; the caBundle stays.
+
+        Without a port it asks the Service, as the chart says: only so can the chart be upgraded.
+        """
         path = (
             f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{BREAK_GLASS}"
         )
         body = self.plane.api().get(path)
         client = body["webhooks"][0]["clientConfig"]
-        client.pop("service", None)
-        client["url"] = f"https://127.0.0.1:{port}/break-glass"
+        if port is None:
+            client.pop("url", None)
+            service = {"name": f"{ACCOUNT}-webhook", "namespace": NAMESPACE}
+            client["service"] = service | {"path": "/break-glass", "port": 443}
+        else:
+            client.pop("service", None)
+            client["url"] = f"https://127.0.0.1:{port}/break-glass"
         self.plane.api().request("PUT", path, body)
 
     def log_in(self, name: str) -> tuple[Path, str]:
@@ -228,6 +236,10 @@ class Operators:
     def aim_webhook(self, port: int | None = None) -> None:
         """Let the API server ask another replica; without a port, the shared one again."""
         self._installation.aim_webhook(port or self._webhook_port)
+
+    def aim_webhook_as_installed(self) -> None:
+        """Let the API server ask the Service, which has no pods here."""
+        self._installation.aim_webhook(None)
 
     def restart(self, *flags: str) -> OperatorProcess:
         """The shared replica anew; with flags of a test's own, until the end of that test."""

@@ -28,9 +28,12 @@ TOLD = "break-glass.immutable.dev/taint"  # what the webhook gave to the audit l
 
 @pytest.fixture
 def glass(web: Service) -> Service:
-    """A service with instances, in a namespace in which members may do what editors may."""
+    """A service with instances, in a namespace in which members may do what editors may.
+
+    They stay after they were marked, so that a test can look at the mark.
+    """
     grant(web)
-    web.apply(image="a", replicas=2)
+    web.apply(image="a", replicas=2, spec={"immutability": {"onTaint": "Report"}})
     web.until_ready()
     return web
 

@@ -36,7 +36,7 @@ def clean_log(operator: OperatorProcess) -> Iterator[None]:
 @pytest.fixture
 def glass(web: Service) -> Service:
     grant(web)
-    web.apply(image="a", replicas=1)
+    web.apply(image="a", replicas=1, spec={"immutability": {"onTaint": "Report"}})
     web.until_ready()
     return web
 

@@ -60,7 +60,7 @@ class Caller:
 
 def test_three_rotations_refuse_nobody(web: Service, operators: Operators) -> None:
     grant(web)
-    web.apply(image="a", replicas=1)
+    web.apply(image="a", replicas=1, spec={"immutability": {"onTaint": "Report"}})
     web.until_ready()
     [pod] = names(web)
     leader = operators.restart(*FAST).until_leading()

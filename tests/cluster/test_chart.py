@@ -170,8 +170,10 @@ def test_without_break_glass_nothing_of_it_is_left(plane: ControlPlane) -> None:
     )
     assert BREAK_GLASS & kinds(closed) == {"Service"}, "the one of the metrics"
     text = json.dumps(closed)
-    assert "webhook" not in text
-    assert "secrets" not in text
+    assert "webhook-" not in text
+    assert "-break-glass" not in text
+    roles = [d for d in closed if d["kind"] in ("Role", "ClusterRole")]
+    assert "secrets" not in json.dumps(roles)
 
 
 def test_one_replica_has_no_budget_that_would_block_every_drain(plane: ControlPlane) -> None:
@@ -204,10 +206,19 @@ def test_rights_are_what_the_operator_uses_and_no_more(plane: ControlPlane) -> N
         (("immutableservices/status",), ("patch",), ()),
         (("immutableservices/finalizers",), ("update",), ()),
         (("immutablerevisions",), ("create", "get", "list", "watch", "delete"), ()),
-        (("pods",), ("create", "get", "list", "watch"), ()),
+        (("pods",), ("create", "get", "list", "watch", "patch"), ()),
+        (("configmaps",), ("list", "watch"), ()),
         (("pods/eviction",), ("create",), ()),
         (("events",), ("create",), ()),
-        (("pods",), ("patch",), ()),
+        (
+            (
+                "validatingadmissionpolicies",
+                "validatingadmissionpolicybindings",
+                "validatingwebhookconfigurations",
+            ),
+            ("list", "watch"),
+            (),
+        ),
         (("validatingwebhookconfigurations",), ("get", "patch"), (f"{NAME}-break-glass",)),
     ]
     assert roles["Role", NAME] == [

@@ -140,11 +140,13 @@ def test_an_upgrade_of_the_chart_replaces_no_pod(web: Service, operators: Operat
     web.until_ready()
     before = uids(web)
     with History(web) as history:
+        operators.aim_webhook_as_installed()
         web.plane.helm(
             *("upgrade", "immutable-operator", str(CHART), "--set", "replicas=0"),
             *("--set", "podLabels.upgraded=yes"),
             namespace=NAMESPACE,
         )
+        operators.aim_webhook()
         operators.restart().until_leading()
         web.apply(replicas=4)  # it sees to the service again
         web.until_ready()

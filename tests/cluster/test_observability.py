@@ -23,6 +23,10 @@ METRICS = {
     "immutable_leading": "gauge",
     "immutable_step_failures": "counter",
     "immutable_sweep_corrections": "counter",
+    "immutable_claims": "counter",
+    "immutable_guarded": "gauge",
+    "immutable_guard_faults": "gauge",
+    "immutable_image_verdicts": "counter",
     "immutable_webhook_reviews": "counter",
     "immutable_webhook_certificate_expires": "gauge",
 }

@@ -145,6 +145,8 @@ def _api_server(settings: Settings) -> list[str]:
         "--kubelet-preferred-address-types=InternalIP,Hostname",
         "--allow-privileged=true",
         "--service-cluster-ip-range=10.96.0.0/16",
+        # There is no kube-proxy where it runs: webhooks are called at a Service's endpoints.
+        "--enable-aggregator-routing=true",
     ]
 
 

@@ -45,9 +45,9 @@ class Release:
         """``helm install`` as the README says, by digest; returns when its pods are Ready."""
         self._helm("install", image)
 
-    def upgrade(self, image: str) -> None:
-        """``helm upgrade`` to another build of the image; returns when all is rolled."""
-        self._helm("upgrade", image)
+    def upgrade(self, image: str, **values: str) -> None:
+        """``helm upgrade`` to a build of the image, with values; returns when all is rolled."""
+        self._helm("upgrade", image, *(f"--set={key}={value}" for key, value in values.items()))
 
     def uninstall(self) -> None:
         self.plane.helm("uninstall", NAME, "--wait", namespace=NAMESPACE)
@@ -127,11 +127,12 @@ class Release:
                     parts.append(f"{name} {' '.join(more)}\n{found.stdout}")
         return "\n\n".join(parts)
 
-    def _helm(self, verb: str, image: str) -> None:
+    def _helm(self, verb: str, image: str, *options: str) -> None:
         repository, _, digest = image.partition("@")
         done = self.plane.helm(
             *(verb, NAME, str(CHART), "--wait", f"--timeout={READY_SECONDS:.0f}s"),
             *("--set", f"image.repository={repository}", "--set", f"image.digest={digest}"),
+            *options,
             namespace=NAMESPACE,
             check=False,
         )

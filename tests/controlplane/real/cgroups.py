@@ -1,4 +1,7 @@
-"""The control group of a real node: made before its kubelet, removed after its last process."""
+"""The control group of a real node: made before its kubelet, removed after its last process.
+
+Also what the kernel holds the processes of one container to, which is in a group below.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import os
 import time
 from pathlib import Path
 
-__all__ = ["create", "remove"]
+__all__ = ["cpu_limit", "create", "remove"]
 
 ROOT = Path("/sys/fs/cgroup")
 CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
@@ -48,6 +51,16 @@ def remove(name: str) -> None:
                     f" find {hierarchy / name} -name cgroup.procs -exec cat {{}} +"
                 )
             time.sleep(POLL_SECONDS if (hierarchy / name).exists() else 0)
+
+
+def cpu_limit(name: str, container: str) -> int | None:
+    """The thousandths of a processor that a container on the node may use; None for any number."""
+    [group] = (ROOT / name if _is_unified() else ROOT / "cpu" / name).rglob(container)
+    if _is_unified():
+        quota, period = (group / "cpu.max").read_text().split()
+    else:
+        quota, period = ((group / f"cpu.cfs_{file}_us").read_text() for file in ("quota", "period"))
+    return None if quota.strip() in ("max", "-1") else int(quota) * 1000 // int(period)
 
 
 def _is_unified() -> bool:

@@ -1,0 +1,210 @@
+"""Trying one path: send the request, see who refuses it, else watch what the operator does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from immutable_operator.api.names import ANNOTATION_BECAUSE, ANNOTATION_REPLACES
+from immutable_operator.cli.objects import (
+    Json,
+    annotation,
+    condition,
+    is_ready,
+    is_there,
+    wait,
+)
+from immutable_operator.cli.outcome import Outcome, Refusal, Result, refusal
+from immutable_operator.cli.path import FORGED_END, Heals, Path, Target
+from immutable_operator.cli.person import Person, Request
+from immutable_operator.cli.throwaway import ThrowAway
+from immutable_operator.kube.errors import ApiError, Unreachable
+from immutable_operator.kube.services import moment
+
+__all__ = ["attempt"]
+
+CONNECT_SECONDS = 5.0
+# How long something may take to be told where nothing can heal it.
+REPORT_SECONDS = 1.5
+# Where healing would be more than is promised.
+PATIENCE_SECONDS = 10.0
+# Times of objects and containers are told in whole seconds.
+CLOCK_SECONDS = 2.5
+STALE = ("Tainted: ", "Drifted: ")
+NOTHING = "nothing refused it, and nothing that could see it"
+
+
+async def attempt(
+    path: Path, away: ThrowAway, person: Person, *, reported: bool, timeout: float
+) -> Outcome:
+    """Try one path on a fresh instance, as ``person``; leaves the service able to be tried on.
+
+    ``reported``: the service only reports, so that Reported is what should hold for it.
+    """
+    target = await _target(path, away)
+    expected = Result.REPORTED if reported and path.heals is Heals.SUCCESSOR else path.expected
+    row = _Row(path, expected)
+    if path.heals is Heals.ALL:
+        await asyncio.sleep(max(map(_age_missing, await away.pods())))
+    began = time.monotonic()
+    try:
+        said = await _refusal(path, path.ask(target), person)
+    except ApiError as error:
+        return row.outcome(Result.NOT_COVERED, detail=f"could not be tried: {error}")
+    if isinstance(said, Refusal):
+        return row.outcome(Result.PREVENTED, said.layer, said.detail)
+    if path.dry_because:
+        return row.outcome(
+            Result.NOT_COVERED, detail=f"a dry run was let through: {path.dry_because}"
+        )
+    outcome = await _watch(row, target, said, timeout, began, reported=reported)
+    if outcome.result is not Result.HEALED:
+        await _undo(path, target)
+    return outcome
+
+
+class _Row:
+    """What is known of the row before it is tried."""
+
+    def __init__(self, path: Path, expected: Result) -> None:
+        self.path = path
+        self.expected = expected
+
+    def outcome(
+        self, result: Result, layer: str = "", detail: str = "", seconds: float | None = None
+    ) -> Outcome:
+        path = self.path
+        return Outcome(path.id, path.what, result, self.expected, layer, detail, seconds)
+
+
+async def _target(path: Path, away: ThrowAway) -> Target:
+    pod = await away.fresh(everyone=path.heals is Heals.ALL)
+    known = frozenset(pod["metadata"]["uid"] for pod in await away.pods())
+    return Target(away, await away.service(), pod, await away.revision(), known)
+
+
+def _age_missing(pod: Json) -> float:
+    """Seconds until an object that is made now is seen to be younger than the pod's container."""
+    ready = condition(pod, "Ready").get("lastTransitionTime")
+    return max(0.0, moment(ready) + CLOCK_SECONDS - time.time()) if ready else CLOCK_SECONDS
+
+
+async def _refusal(path: Path, request: Request, person: Person) -> Refusal | str:
+    """Who refused the request, else the answer to it. ApiError where it says neither."""
+    within = CONNECT_SECONDS if path.connects else 15.0
+    try:
+        await person.send(request.dry() if path.dry_because else request, within)
+    except ApiError as error:
+        if found := refusal(error, path.own_words):
+            return found
+        if path.connects:
+            # A simulated or sleeping pod does not answer, but it was asked.
+            answer = "no answer" if isinstance(error, Unreachable) else error.message
+            return f"the API server passed it on ({answer[:120]})"
+        raise
+    return "the API server let it pass"
+
+
+async def _watch(
+    row: _Row, target: Target, said: str, timeout: float, began: float, *, reported: bool
+) -> Outcome:
+    """See what the operator does about what was let through."""
+    path = row.path
+    check = CHECKS.get(path.heals)
+    if path.heals is Heals.ALL:
+        await target.away.create_settings("2")
+
+    async def done() -> tuple[str, str] | None:
+        if check and (because := await check(target)):
+            return "", because
+        told = await _told(target) if reported or not check else ""
+        return ("told", told) if told else None
+
+    within = timeout if path.expected is Result.HEALED else min(timeout, PATIENCE_SECONDS)
+    found = await wait(done, within if check else REPORT_SECONDS)
+    if found and not found[0]:
+        layer = "L4/L5 detection" if path.heals in DETECTED else "L5 operator"
+        return row.outcome(Result.HEALED, layer, found[1], time.monotonic() - began)
+    if told := found[1] if found else await _told(target):
+        return row.outcome(Result.REPORTED, "L4 detection", told)
+    late = f"; not healed within {within:g} s" if check else ""
+    return row.outcome(Result.NOT_COVERED, detail=f"{said}{late}")
+
+
+async def _told(target: Target) -> str:
+    """What the service says of the instance; "" where it does not."""
+    deviants: list[Json] = (await target.away.service()).get("status", {}).get("deviants") or []
+    return next((str(d["message"]) for d in deviants if d["instance"] == target.instance), "")
+
+
+async def _replaced(target: Target) -> str:
+    """The cause that the ready successor of the instance gives; "" until there is one."""
+    pods = await target.away.pods()
+    uid = target.pod["metadata"]["uid"]
+    if any(pod["metadata"]["uid"] == uid and is_there(pod) for pod in pods):
+        return ""
+    return _cause(pods, target.instance)
+
+
+def _cause(pods: list[Json], name: str) -> str:
+    for pod in pods:
+        because = annotation(pod, ANNOTATION_BECAUSE)
+        if annotation(pod, ANNOTATION_REPLACES) == name and because.startswith(STALE):
+            return because if is_ready(pod) else ""
+    return ""
+
+
+async def _reborn(target: Target) -> str:
+    ready = [pod["metadata"]["uid"] for pod in await target.away.pods() if is_ready(pod)]
+    return "another instance took its place" if {*ready} - target.known else ""
+
+
+async def _retired(target: Target) -> str:
+    pods = [pod for pod in await target.away.pods() if is_there(pod)]
+    forged = any(pod["metadata"]["name"].endswith(FORGED_END) for pod in pods)
+    return "" if forged else "it was retired"
+
+
+async def _true_status(target: Target) -> str:
+    status: dict[str, Any] = (await target.away.service()).get("status", {})
+    ready = status.get("readyReplicas")
+    return "the status is true again" if ready == target.service["spec"]["replicas"] else ""
+
+
+async def _on_record(target: Target) -> str:
+    name, uid = (target.revision["metadata"][key] for key in ("name", "uid"))
+    found = [r["metadata"] for r in await target.away.revisions()]
+    again = any(meta["name"] == name and meta["uid"] != uid for meta in found)
+    return "it was recorded anew" if again else ""
+
+
+async def _all_replaced(target: Target) -> str:
+    pods = await target.away.pods()
+    ready = [pod for pod in pods if is_ready(pod)]
+    causes = {annotation(pod, ANNOTATION_BECAUSE) for pod in ready}
+    drifted = all(cause.startswith("Drifted: ConfigMap") for cause in causes)
+    enough = len(ready) >= target.service["spec"]["replicas"]
+    return min(causes) if drifted and enough and len(ready) == len(pods) else ""
+
+
+DETECTED = (Heals.SUCCESSOR, Heals.RETIRED, Heals.ALL)
+CHECKS: dict[Heals, Callable[[Target], Awaitable[str]]] = {
+    Heals.SUCCESSOR: _replaced,
+    Heals.REBIRTH: _reborn,
+    Heals.RETIRED: _retired,
+    Heals.STATUS: _true_status,
+    Heals.RECORD: _on_record,
+    Heals.ALL: _all_replaced,
+}
+
+
+async def _undo(path: Path, target: Target) -> None:
+    """Away with what the attempt made, or with the instance that it changed."""
+    if path.heals is Heals.STATUS:
+        await target.away.restore_status(target.service)
+    elif path.creates:
+        await target.away.discard(path.creates(target))
+    elif not path.connects and path.ask(target).path.startswith(target.of_pod()):
+        await target.away.discard(target.of_pod())

@@ -1,0 +1,43 @@
+"""Reading objects of the API as JSON, and waiting until one is as it should be."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+__all__ = ["Json", "annotation", "condition", "is_ready", "is_there", "wait"]
+
+Json = dict[str, Any]
+POLL_SECONDS = 0.25
+
+
+async def wait(check: Callable[[], Awaitable[Any]], seconds: float) -> Any:
+    """Poll until ``check`` gives something true, and give that; None after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = await check()
+        if found or time.monotonic() >= deadline:
+            return found or None
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def annotation(item: Mapping[str, Any], key: str) -> str:
+    """An annotation of any object, "" where it is not there."""
+    return str((item["metadata"].get("annotations") or {}).get(key) or "")
+
+
+def condition(item: Mapping[str, Any], kind: str) -> Json:
+    """A condition of any object, {} where it is not there."""
+    found = (item.get("status") or {}).get("conditions") or ()
+    return next((c for c in found if c["type"] == kind), {})
+
+
+def is_there(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod is not on its way out."""
+    return "deletionTimestamp" not in pod["metadata"]
+
+
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    return is_there(pod) and condition(pod, "Ready").get("status") == "True"

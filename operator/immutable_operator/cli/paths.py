@@ -1,0 +1,29 @@
+"""Every path by which an instance, or what is around it, can be changed in place: the table.
+
+The first part of an id is that of docs/enforcement.md. ``expected`` is the least that should
+hold: Healed where the operator finds it out by itself, Prevented where only the API server can.
+"""
+
+from __future__ import annotations
+
+from immutable_operator.cli.around_instances import OTHERS
+from immutable_operator.cli.into_instances import CONNECTS, EDITS
+from immutable_operator.cli.path import Path
+
+__all__ = ["PATHS", "UNTRIED"]
+
+PATHS: tuple[Path, ...] = (*EDITS, *CONNECTS, *OTHERS)
+"""In the order in which they are tried; what ends all instances comes last."""
+
+UNTRIED: tuple[tuple[str, str, str], ...] = (
+    ("P3", "placing an instance that is gated", "it does not run yet; the gate's owner may"),
+    ("P8", "the kubelet's own port", "the API server is not asked; close port 10250 to others"),
+    ("P16", "webhooks that rewrite pods at birth", "it would need one for the whole cluster"),
+    ("P17", "a container that restarts in place", "no request; immutability.restarts: Replace"),
+    ("P19", "static pods", "the kubelet starts them from its node's disk"),
+    ("V1", "what is written into volumes", "no request; mount them read-only"),
+    ("N1", "root on a node", "nothing in the API sees it; replace nodes"),
+    ("G1", "policies removed by an administrator", "not prevented; the condition Guarded says it"),
+    ("G3", "writes into etcd", "the API server is not asked"),
+)
+"""Paths that cannot be tried from outside: id, what, why."""

@@ -1,0 +1,64 @@
+"""What is printed: a row as soon as it is known, a last line that says what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from immutable_operator.cli.outcome import Outcome, Result
+
+__all__ = ["conclusion", "heading", "line", "reasons", "report"]
+
+WIDTHS = (18, 44, 18)
+HEADS = ("PATH", "WHAT IS TRIED", "RESULT", "BY")
+
+
+def _columns(*texts: str) -> str:
+    *padded, last = texts
+    cells = [text.ljust(width) for text, width in zip(padded, WIDTHS, strict=True)]
+    return "".join([*cells, last]).rstrip()
+
+
+def heading() -> str:
+    """The heads of the columns."""
+    return _columns(*HEADS)
+
+
+def line(row: Outcome) -> str:
+    """One row. What cannot be tried says why, instead of a layer."""
+    by = row.detail if row.expected is None else row.layer
+    mark = "" if row.ok else "  <- should be " + str(row.expected)
+    return _columns(row.id, row.path, row.words, f"{by}{mark}".strip())
+
+
+def reasons(rows: Iterable[Outcome]) -> list[str]:
+    """A line for each row that should be otherwise: what was seen."""
+    return [f"{row.id}: {row.detail or row.words}" for row in rows if not row.ok]
+
+
+def conclusion(rows: Sequence[Outcome]) -> str:
+    """The last line: what does not hold, by id, or that all of it does."""
+    tried = [row for row in rows if row.expected is not None]
+    wrong = [row.id for row in tried if not row.ok]
+    if wrong:
+        return f"{len(wrong)} of {len(tried)} paths do not hold: {', '.join(wrong)}"
+    counts = [
+        f"{count} {str(result).lower()}"
+        for result in Result
+        if (count := sum(row.result is result for row in tried))
+    ]
+    text = f"all {len(tried)} paths hold: {', '.join(counts)}"
+    if by_rights := sum(row.by_rights for row in tried):
+        text += (
+            f"; {by_rights} of them only by your own lack of rights:"
+            " run it as an administrator to see what others can do"
+        )
+    return text
+
+
+def report(rows: Sequence[Outcome], about: dict[str, Any]) -> str:
+    """All of it as JSON; ``about`` is what is known of command, cluster and operator."""
+    body = {**about, "results": [row.body() for row in rows], "ok": all(row.ok for row in rows)}
+    return msgspec.json.format(msgspec.json.encode(body), indent=2).decode()

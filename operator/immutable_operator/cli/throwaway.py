@@ -1,0 +1,287 @@
+"""The throw-away service that is reached into, in a namespace of its own, and its removal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from immutable_operator.api.names import (
+    ANNOTATION_HEALS,
+    API_VERSION,
+    INSTANCE_NAME,
+    REVISION_PLURAL,
+)
+from immutable_operator.cli.manifest import REPLICAS, manifest
+from immutable_operator.cli.objects import Json, annotation, condition, is_ready, wait
+from immutable_operator.cli.person import MERGE, Person, Request
+from immutable_operator.kube.client import ApiPath
+from immutable_operator.kube.errors import ApiError, Forbidden, NotFound, Unreachable
+from immutable_operator.kube.services import SERVICES
+
+__all__ = ["REVISIONS", "CannotRun", "Image", "ThrowAway"]
+
+Say = Callable[[str], None]
+NAMESPACES = "/api/v1/namespaces"
+REVISIONS = ApiPath(f"apis/{API_VERSION}", REVISION_PLURAL)
+PODS = ApiPath("api/v1", "pods")
+CONFIG_MAPS = ApiPath("api/v1", "configmaps")
+ACCOUNTS = ApiPath("api/v1", "serviceaccounts")
+OPERATOR_SECONDS = 30.0
+CLEANUP_SECONDS = 120.0
+
+
+class CannotRun(Exception):
+    """Why nothing can be tried: a sentence with what, why, and the one thing to do."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """What the service runs; without a command what the image starts by itself."""
+
+    name: str
+    command: tuple[str, ...] = ()
+
+
+class ThrowAway:
+    """An ImmutableService with two instances.
+
+    Parameters
+    ----------
+    person
+        Who makes it; nothing is made under another name.
+    namespace
+        Where; made, and deleted as a whole, with ``own``.
+    timeout
+        Seconds for the instances to become ready.
+    """
+
+    def __init__(
+        self, person: Person, namespace: str, name: str, *, own: bool, timeout: float, say: Say
+    ) -> None:
+        self.person = person
+        self.namespace = namespace
+        self.name = name
+        self._own = own
+        self._timeout = timeout
+        self._say = say
+        self._round = 0
+        self._made: list[str] = []
+        self._pending: asyncio.Future[bytes] | None = None
+
+    @property
+    def path(self) -> str:
+        return SERVICES.item(self.namespace, self.name)
+
+    @property
+    def settings(self) -> str:
+        """Path of the ConfigMap that the instances read."""
+        return CONFIG_MAPS.item(self.namespace, f"{self.name}-settings")
+
+    @property
+    def remains(self) -> str:
+        """The command that removes whatever is left of it; "" where nothing was made."""
+        if not self._made:
+            return ""
+        if self._own:
+            return f"kubectl delete namespace {self.namespace}"
+        return f"kubectl delete -n {self.namespace} isvc/{self.name} cm/{self.name}-settings"
+
+    async def make(self, image: Image, on_taint: str) -> Json:
+        """Make all of it and wait until it is ready; gives the service. Raises `CannotRun`."""
+        if self._own:
+            await self._create(NAMESPACES, {"metadata": {"name": self.namespace}}, "namespaces")
+        account = ACCOUNTS.item(self.namespace, "default")
+        if await wait(lambda: self.lookup(account), self._timeout if self._own else 0) is None:
+            raise CannotRun(
+                f"there is no namespace {self.namespace} with the service account default, without"
+                " which no pod starts; choose another, or see whether the controller manager runs"
+            )
+        await self.create_settings("1")
+        document = manifest(self.namespace, self.name, image.name, image.command, on_taint)
+        await self._create(SERVICES.collection(self.namespace), document, "immutableservices")
+        await self._until_seen()
+        return await self.until_ready(patience=0.0)
+
+    async def create_settings(self, text: str) -> None:
+        """Make the ConfigMap that the instances read."""
+        name = self.settings.rpartition("/")[2]
+        body = {"metadata": {"name": name}, "immutable": True, "data": {"VERIFY": text}}
+        await self._create(CONFIG_MAPS.collection(self.namespace), body, "configmaps")
+
+    async def _create(self, path: str, body: Json, resource: str) -> None:
+        """Create for good; what was created is removed in the end."""
+        where = "" if path == NAMESPACES else f" in namespace {self.namespace}"
+        made = f"{path}/{body['metadata']['name']}"
+        self._made.append(made)
+        # An interrupted request may still be served: `remove` must hear of it.
+        self._pending = asyncio.ensure_future(self.person.send(Request("POST", path, body)))
+        try:
+            await asyncio.shield(self._pending)
+        except Unreachable as error:
+            raise CannotRun(f"cannot create {resource}{where}: {error}") from error
+        except ApiError as error:
+            self._made.remove(made)
+            instead = "ask for that right" if isinstance(error, Forbidden) else "see to that"
+            other = ", or give a namespace in which you have the role admin: --namespace"
+            raise CannotRun(
+                f"cannot create {resource}{where}: {error.message}; {instead}{other}"
+            ) from error
+
+    async def _settle(self) -> None:
+        """Wait for a request that was under way when somebody interrupted."""
+        if self._pending is not None and not self._pending.done():
+            await asyncio.wait([self._pending], timeout=20.0)
+
+    async def lookup(self, path: str) -> Json | None:
+        """An object, None where it is not there."""
+        try:
+            return await self.person.read(path)
+        except NotFound:
+            return None
+
+    async def service(self) -> Json:
+        return await self.person.read(self.path)
+
+    async def revisions(self) -> list[Json]:
+        items: list[Json] = (await self.person.read(REVISIONS.collection(self.namespace)))["items"]
+        return [i for i in items if i["spec"]["service"] == self.name]
+
+    async def revision(self) -> Json:
+        """The record of what is wanted now. Raises `CannotRun`."""
+
+        async def recorded() -> Json | None:
+            wanted = (await self.service())["status"].get("currentRevision")
+            found = [r for r in await self.revisions() if r["spec"]["revision"] == wanted]
+            return found[0] if found else None
+
+        if (found := await wait(recorded, self._timeout)) is None:
+            raise CannotRun("the operator has not recorded what is wanted; see its log")
+        return dict(found)
+
+    async def pods(self) -> list[Json]:
+        """All pods that have the name of an instance, whatever their labels say."""
+        items: list[Json] = (await self.person.read(PODS.collection(self.namespace)))["items"]
+        return [i for i in items if self._is_instance(i["metadata"]["name"])]
+
+    def _is_instance(self, name: str) -> bool:
+        found = re.search(INSTANCE_NAME, name)
+        return found is not None and name[: found.start()] == self.name
+
+    async def _until_seen(self) -> None:
+        """Until the operator says anything at all about the service."""
+        self._say("waiting until the operator sees the service")
+
+        async def seen() -> bool:
+            status = (await self.service()).get("status") or {}
+            return int(status.get("observedGeneration", -1)) >= 0
+
+        within = min(self._timeout, OPERATOR_SECONDS)
+        if not await wait(seen, within):
+            raise CannotRun(
+                f"no operator answered within {within:g} s, so nothing would be healed; start it"
+                " (kubectl get pods -A -l app.kubernetes.io/name=immutable-operator shows it)"
+            )
+
+    async def until_ready(self, patience: float = 5.0) -> Json:
+        """Until all instances are ready and current; gives the service. Raises `CannotRun`.
+
+        What it waits for is said after ``patience`` seconds.
+        """
+        told, began = "", time.monotonic()
+
+        async def ready() -> Json | None:
+            nonlocal told
+            body = await self.service()
+            status, found = body.get("status") or {}, condition(body, "Ready")
+            current = status.get("observedGeneration") == body["metadata"]["generation"]
+            if current and found.get("status") == "True":
+                return body
+            text = f"{status.get('readyReplicas') or 0} of {REPLICAS}"
+            if text != told and time.monotonic() - began >= patience:
+                self._say(f"waiting until the instances are ready: {text}")
+                told = text
+            return None
+
+        if (body := await wait(ready, self._timeout)) is None:
+            why = condition(await self.service(), "Ready").get("message", "no reason given")
+            raise CannotRun(
+                f"the throw-away service {self.namespace}/{self.name} was not ready within"
+                f" {self._timeout:g} s: {why}; give an image that its nodes can run (--image) or"
+                " more time (--timeout)"
+            )
+        return dict(body)
+
+    async def fresh(self, *, everyone: bool = False) -> Json:
+        """A ready instance that replaced none that was reached into, as ``everyone`` of the others.
+
+        A second one in a row is replaced only after a pause, by design, which would be measured.
+        """
+        await self.until_ready()
+        found = await self._unspoilt()
+        if len(found) >= (REPLICAS if everyone else 1):
+            return found[0]
+        self._round += 1
+        notes = {"verify-round": str(self._round)}
+        change = {"spec": {"template": {"metadata": {"annotations": notes}}}}
+        await self.person.send(Request("PATCH", self.path, change, MERGE))
+        await self.until_ready()
+        if found := await self._unspoilt():
+            return found[0]
+        raise CannotRun("no instance of the throw-away service is as it was born; run it again")
+
+    async def _unspoilt(self) -> list[Json]:
+        return [
+            pod
+            for pod in await self.pods()
+            if is_ready(pod) and not annotation(pod, ANNOTATION_HEALS)
+        ]
+
+    async def discard(self, path: str) -> None:
+        """Delete something that was changed or made by an attempt, whatever holds it back."""
+        for request in (
+            Request("PATCH", path, {"metadata": {"finalizers": None}}, MERGE),
+            Request("DELETE", path),
+        ):
+            try:
+                await self.person.send(request)
+            except ApiError as error:
+                if not isinstance(error, NotFound):
+                    self._say(f"{path} is left: {error.message}")
+
+    async def restore_status(self, service: Json) -> None:
+        """Write the counts back that an attempt has forged."""
+        counts = {"readyReplicas": service["status"]["readyReplicas"]}
+        await self.person.send(Request("PATCH", f"{self.path}/status", {"status": counts}, MERGE))
+
+    async def remove(self) -> bool:
+        """Delete all of it; False, with a message, where something is left."""
+        await self._settle()
+        if not self._made:
+            return True
+        where = f"namespace {self.namespace}" if self._own else f"{self.namespace}/{self.name}"
+        self._say(f"cleaning up: deleting {where}")
+        try:
+            for path in reversed(self._made if not self._own else self._made[:1]):
+                await self._delete(path)
+            gone = await wait(self._is_gone, CLEANUP_SECONDS)
+        except ApiError as error:
+            self._say(f"could not be cleaned up: {error}; do it with: {self.remains}")
+            return False
+        if not gone:
+            self._say(f"it is not gone after {CLEANUP_SECONDS:g} s; see: {self.remains}")
+            return False
+        self._say(f"{where} is gone")
+        return True
+
+    async def _delete(self, path: str) -> None:
+        with contextlib.suppress(NotFound):
+            await self.person.send(Request("DELETE", path))
+
+    async def _is_gone(self) -> bool:
+        if self._own:
+            return await self.lookup(f"{NAMESPACES}/{self.namespace}") is None
+        return await self.lookup(self.path) is None and not await self.pods()

@@ -1,0 +1,353 @@
+"""`kubectl immutable verify`, as people run it: through kubectl, which finds the plug-in."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from immutable_operator.cli.paths import PATHS, UNTRIED
+from tests.cluster.guards import without_guards
+from tests.cluster.operator_process import Operators
+from tests.cluster.people import full_rights
+from tests.cluster.services import KIND_PATH, Service, pin
+from tests.cluster.test_guarded import BINDING, changed
+from tests.controlplane import ControlPlane
+from tests.controlplane.access import find_kubectl
+from tests.controlplane.api import Json
+
+IMAGE = f"--image={pin('sleeper')}"
+PREFIX = "immutable-verify-"
+SEEN = {"P6-break-glass", "P22-delete", "M3-anew"}
+"""Paths that are free, or may be made so, and that the operator sees to."""
+ONLY_ADMISSION = {
+    *("P6-exec", "P6-websocket", "P6-attach", "P6-portforward", "P6-proxy"),
+    *("P7-exec", "P7-run", "P20-checkpoint"),
+    *("P12-finalizer", "P13-not-ready", "P13-address", "P13-image-id"),
+    *("P15-label", "C2-status", "C2-orphan", "C3-forge", "C3-edit"),
+    *("S1-service", "S2-addresses", "M2-configmap", "M2-secret"),
+}
+"""Paths that nobody sees where nobody refuses them."""
+BY_THE_API_SERVER = {"P4-resize", "P14-binding", "P18-tag"}
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> dict[str, Json]:
+        return {row["id"]: row for row in json.loads(self.out)["results"]}
+
+    def tried(self, result: str) -> set[str]:
+        return {
+            name
+            for name, row in self.rows.items()
+            if row["expected"] is not None and row["result"] == result
+        }
+
+
+def start(plane: ControlPlane, *args: str, actor: str = "admin") -> subprocess.Popen[str]:
+    beside = Path(sys.executable).parent
+    environment = os.environ | {
+        "KUBECONFIG": str(plane.kubeconfig(actor)),
+        "PATH": f"{beside}{os.pathsep}{os.environ['PATH']}",
+    }
+    command = [str(find_kubectl()), "immutable", "verify", *args]
+    return subprocess.Popen(
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def end(process: subprocess.Popen[str], timeout: float = 240) -> Done:
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise AssertionError(f"it did not end: {process.communicate()}") from None
+    return Done(process.returncode, out, err)
+
+
+def verify(plane: ControlPlane, *args: str, actor: str = "admin") -> Done:
+    return end(start(plane, *args, actor=actor))
+
+
+def left(plane: ControlPlane) -> list[str]:
+    """Namespaces that a run made, and that are still there."""
+    names = [n["metadata"]["name"] for n in plane.api().get("/api/v1/namespaces")["items"]]
+    return [name for name in names if name.startswith(PREFIX)]
+
+
+@pytest.fixture(scope="module")
+def bed(control_plane: ControlPlane, running_operators: Operators) -> Iterator[ControlPlane]:
+    """An operator at work: a new API server knows a new kind's owners only after a while."""
+    running_operators.main.until_leading()
+    name = f"test-verify-{secrets.token_hex(3)}"
+    control_plane.api().request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    service = Service(control_plane, name)
+    service.apply(replicas=1)
+    service.until_ready(60)
+    yield control_plane
+    control_plane.api().request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(bed: ControlPlane, operators: Operators) -> Iterator[None]:
+    yield
+    assert left(bed) == []
+
+
+def somebody(plane: ControlPlane, role: str = "cluster-admin") -> str:
+    """A user whom only this test knows, so that the audit log tells what the command did."""
+    name = f"verifier-{secrets.token_hex(3)}"
+    group = "rbac.authorization.k8s.io"
+    body = {
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": name}],
+    }
+    plane.api().request("POST", f"/apis/{group}/v1/clusterrolebindings", body)
+    return name
+
+
+def test_where_all_is_enforced_all_that_should_hold_holds(bed: ControlPlane) -> None:
+    person, mark = somebody(bed), bed.audit().mark()
+    done = verify(bed, IMAGE, "-o", "json", actor=person)
+    assert done.code == 0, done.err
+    said = json.loads(done.out)
+    assert said["ok"] is True
+    assert said["guarded"]["status"] == "True"
+    assert said["cluster"]["user"] == person
+    assert [row["id"] for row in said["results"]] == [p.id for p in PATHS] + [u[0] for u in UNTRIED]
+    assert done.tried("Healed") == SEEN
+    assert done.tried("Prevented") == {path.id for path in PATHS} - SEEN
+    for name, row in done.rows.items():
+        if row["result"] == "Prevented" and name not in BY_THE_API_SERVER:
+            assert row["layer"].startswith("L2 policy "), row
+        assert (row["seconds"] is not None) == (row["result"] == "Healed"), row
+    assert done.rows["P6-exec"]["layer"] == "L2 policy connect"
+    assert "Tainted: exec by" in done.rows["P6-break-glass"]["detail"]
+    assert f"all {len(PATHS)} paths hold" in done.err.splitlines()[-3]
+    assert_only_its_own(bed, person, mark)
+
+
+def assert_only_its_own(plane: ControlPlane, person: str, mark: int) -> None:
+    """All that this person asked for but to read is in, of, or about the throw-away namespace."""
+    wrote = [
+        r
+        for r in plane.audit().since(mark)
+        if r.user == person and r.verb not in ("get", "list", "watch")
+    ]
+    [place] = {r.namespace for r in wrote if r.namespace}
+    assert place.startswith(PREFIX)
+    for record in wrote:
+        own = record.namespace == place or record.resource in ("namespaces", "selfsubjectreviews")
+        assert own or f"/{place}/" in record.uri, record
+
+
+def test_where_nothing_is_enforced_what_is_seen_is_healed_and_the_rest_is_named(
+    bed: ControlPlane,
+) -> None:
+    with without_guards(bed):
+        done = verify(bed, IMAGE, "-o", "json", "--timeout=15")
+    assert done.code == 1, done.err
+    assert done.tried("Not covered") == ONLY_ADMISSION
+    assert done.tried("Prevented") == BY_THE_API_SERVER
+    healed = {path.id for path in PATHS} - ONLY_ADMISSION - BY_THE_API_SERVER
+    assert done.tried("Healed") == healed
+    assert all(0 < done.rows[name]["seconds"] < 15 for name in healed)
+    assert done.rows["P1-image"]["detail"].startswith("Drifted: container sleeper has image")
+    said = json.loads(done.out)
+    assert said["ok"] is False
+    assert said["guarded"]["reason"] == "BindingMissing"
+    [last] = [line for line in done.err.splitlines() if "paths do not hold" in line]
+    assert all(name in last for name in ONLY_ADMISSION)
+
+
+def test_one_policy_that_only_records(bed: ControlPlane) -> None:
+    with changed(bed, BINDING, {"validationActions": ["Audit"]}):
+        done = verify(bed, IMAGE, "--paths=P1,P12,P13-not-ready,P6-exec")
+    assert done.code == 1, done.err
+    head, *rows, last = done.out.splitlines()
+    assert head.split() == ["PATH", "WHAT", "IS", "TRIED", "RESULT", "BY"]
+    results = {row.split()[0]: row[head.index("RESULT") :] for row in rows}
+    assert results["P1-image"].startswith("Healed in ")
+    assert results["P12-finalizer"].startswith("Not covered")
+    assert "should be Prevented" in results["P12-finalizer"]
+    assert results["P13-not-ready"].split() == ["Prevented", "L2", "policy", "pod-status"]
+    assert results["P6-exec"].split() == ["Prevented", "L2", "policy", "connect"]
+    assert last == "1 of 4 paths do not hold: P12-finalizer"
+    assert "not guarded: policy running-pod.immutable.dev does not refuse (Audit)" in done.err
+
+
+def test_what_is_only_reported_is_said_to_be(bed: ControlPlane) -> None:
+    with without_guards(bed):
+        done = verify(bed, IMAGE, "--paths=P2", "--on-taint=Report", "-o", "json")
+    assert done.code == 0, done.err
+    assert done.tried("Reported") == {"P2-deadline", "P2-toleration"}
+    assert "its spec was changed while it ran" in done.rows["P2-deadline"]["detail"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_leaves_nothing(bed: ControlPlane, number: signal.Signals) -> None:
+    process = start(bed, IMAGE)
+    assert process.stdout
+    assert process.stdout.readline().startswith("PATH")
+    [namespace] = left(bed)
+    process.send_signal(number)
+    done = end(process, 60)
+    assert done.code == 130, done.err
+    assert "interrupted: cleaning up; once more leaves at once" in done.err
+    assert f"namespace {namespace} is gone" in done.err
+
+
+def test_interrupted_twice_it_says_what_is_left(bed: ControlPlane) -> None:
+    process = start(bed, IMAGE)
+    assert process.stdout
+    assert process.stderr
+    assert process.stdout.readline().startswith("PATH")
+    process.send_signal(signal.SIGINT)
+    while "cleaning up: deleting" not in process.stderr.readline():
+        pass
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    done = end(process, 10)
+    assert time.monotonic() - began < 2
+    assert done.code == 130
+    [command] = [x.partition(": ")[2] for x in done.err.splitlines() if x.startswith("left at")]
+    bed.kubectl(*command.split()[1:], "--ignore-not-found")
+
+
+def test_kept_as_asked_for(bed: ControlPlane) -> None:
+    done = verify(bed, IMAGE, "--paths=P1", "--keep")
+    assert done.code == 0, done.err
+    [namespace] = left(bed)
+    assert bed.api().get(f"{KIND_PATH}/{namespace}/immutableservices")["items"]
+    assert f"remove it with: kubectl delete namespace {namespace}" in done.err
+    bed.kubectl("delete", "namespace", namespace)
+
+
+def test_the_owner_of_a_namespace_learns_what_holds_for_them(
+    bed: ControlPlane, namespace: str
+) -> None:
+    """Some of it by RBAC, which is said; the namespace is as before."""
+    bed.grant("alice", namespace)
+    done = verify(bed, IMAGE, f"--namespace={namespace}", "-o", "json", actor="alice")
+    assert done.code == 0, done.err
+    assert done.rows["P7-exec"]["layer"] == "L3 RBAC for alice"
+    assert done.rows["P1-image"]["layer"] == "L2 policy running-pod"
+    assert "only by your own lack of rights" in done.err
+    for kind in ("isvc", "pods", "services", "secrets"):
+        assert bed.kubectl("get", kind, "-o", "name", namespace=namespace).stdout == ""
+    assert bed.api().get(f"/api/v1/namespaces/{namespace}")["status"]["phase"] == "Active"
+    maps = bed.kubectl("get", "configmaps", "-o", "name", namespace=namespace).stdout
+    assert maps.split() == ["configmap/kube-root-ca.crt"]
+
+
+def test_the_image_is_that_of_the_operators_deployment(bed: ControlPlane, namespace: str) -> None:
+    labels = {"app.kubernetes.io/name": "immutable-operator", "app.kubernetes.io/version": "7"}
+    image = pin("operator")
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "operator", "image": image}]},
+    }
+    body = {
+        "metadata": {"name": "its", "labels": labels},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
+    }
+    bed.api().request("POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", body)
+    done = verify(bed, "--paths=P1,P2", "-o", "json", "--keep")
+    bed.kubectl("delete", "deployment", "its", namespace=namespace)
+    [place] = left(bed)
+    pods = bed.api().get(f"/api/v1/namespaces/{place}/pods")["items"]
+    bed.kubectl("delete", "namespace", place)
+    assert {pod["spec"]["containers"][0]["image"] for pod in pods} == {image}
+    assert pods[0]["spec"]["containers"][0]["command"][0] == "python3"
+    operator = json.loads(done.out)["operator"]
+    assert operator == {
+        "deployment": f"{namespace}/its",
+        "version": "7",
+        "image": image,
+        "ready": 0,
+    }
+
+
+# It could not run: exit code 2, one sentence, nothing left.
+
+
+def error(done: Done) -> str:
+    assert done.code == 2, (done.out, done.err)
+    assert done.out == ""
+    [text] = [line for line in done.err.splitlines() if "error: " in line]
+    return text
+
+
+def test_who_may_do_nothing_is_told_what_to_ask_for(bed: ControlPlane) -> None:
+    said = error(verify(bed, IMAGE, actor="stranger"))
+    assert 'cannot create namespaces: namespaces is forbidden: User "stranger" cannot' in said
+    assert "ask for that right, or give a namespace in which you have the role admin" in said
+
+
+def test_who_may_do_nothing_in_that_namespace_either(bed: ControlPlane, namespace: str) -> None:
+    said = error(verify(bed, IMAGE, f"--namespace={namespace}", actor="stranger"))
+    assert f"in namespace {namespace}" in said or "serviceaccounts" in said
+
+
+def test_without_an_operator_there_is_nothing_to_verify(
+    bed: ControlPlane, operators: Operators
+) -> None:
+    operators.main.stop()
+    said = error(verify(bed, IMAGE, "--timeout=4"))
+    assert "no operator answered within 4 s, so nothing would be healed; start it" in said
+
+
+def test_an_image_that_does_not_start_is_told(bed: ControlPlane) -> None:
+    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    place = f"test-verify-{secrets.token_hex(3)}"
+    bed.api().request("POST", "/api/v1/namespaces", {"metadata": {"name": place}})
+    bed.api().request("POST", f"/api/v1/namespaces/{place}/resourcequotas", quota)
+    done = verify(bed, IMAGE, f"--namespace={place}", "--timeout=6")
+    bed.api().request("DELETE", f"/api/v1/namespaces/{place}")
+    assert "was not ready within 6 s" in error(done)
+    assert "quota" in error(done)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "cannot tell which image the throw-away service may run"),
+        (("--image=web:latest",), "web:latest"),
+        ((IMAGE, "--paths=P99"), "there is no path 'P99'; there are P1"),
+        ((IMAGE, "--timeout=-1"), "invalid number of seconds value"),
+        ((IMAGE, "--context=nowhere"), "choose another login with --kubeconfig or --context"),
+        ((IMAGE, "--kubeconfig=/nowhere"), "choose another login with --kubeconfig or --context"),
+        ((IMAGE, "--namespace=nowhere"), "there is no namespace nowhere"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_done_is_refused_with_a_sentence(
+    bed: ControlPlane, arguments: tuple[str, ...], sentence: str
+) -> None:
+    assert sentence in error(verify(bed, *arguments))
+
+
+def test_full_rights_in_a_namespace_are_refused_by_policies(
+    bed: ControlPlane, namespace: str
+) -> None:
+    """Rights on everything there, status and nodes/proxy too: no path is left to RBAC."""
+    full_rights(bed, namespace)
+    done = verify(bed, IMAGE, f"--namespace={namespace}", "-o", "json", actor="alice")
+    assert done.code == 0, done.err
+    by_rights = {name for name, row in done.rows.items() if row["layer"].startswith("L3")}
+    assert by_rights == {"P6-break-glass"}

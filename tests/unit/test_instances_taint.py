@@ -1,0 +1,250 @@
+"""What a pod itself shows of having been reached into, and how a lost one is known again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from immutable_operator.domain.model import Quarantine
+from immutable_operator.domain.revision import instance_name
+from immutable_operator.instances.claims import claim_body, is_lost, service_of, strays_in
+from immutable_operator.instances.pods import decode_pod, quarantine_body
+from immutable_operator.instances.registry import Stored
+from immutable_operator.kube.revisions import ObjectMeta
+from immutable_operator.kube.services import ServiceRecord
+
+UID = "11111111-2222-3333-4444-555555555555"
+NAME = instance_name("web", UID, "deadbeef", 2, 1)
+IMAGE = "registry.example/web@sha256:" + "a" * 64
+LABELS = {"immutable.dev/service": "web", "immutable.dev/revision": "deadbeef", "app": "web"}
+NOTES = {"immutable.dev/slot": "2", "immutable.dev/incarnation": "1"}
+OWNER = {"uid": UID, "kind": "ImmutableService", "name": "web", "controller": True}
+MARK = '{"what": "exec", "by": "jane", "at": "2026-11-22T04:30:00Z"}'
+SINCE = '{"since": "2026-11-22T04:30:00Z", "because": "Tainted: exec by jane", "labels": {}}'
+
+
+def pod(
+    spec: dict[str, Any] | None = None, status: dict[str, Any] | None = None, **meta: Any
+) -> Any:
+    body = {
+        "metadata": {
+            "name": NAME,
+            "namespace": "shop",
+            "uid": "u1",
+            "resourceVersion": "7",
+            "generation": 1,
+            "creationTimestamp": "2026-11-22T01:00:00Z",
+            "labels": LABELS,
+            "annotations": NOTES,
+            "ownerReferences": [OWNER],
+            **meta,
+        },
+        "spec": {"nodeName": "n1", "containers": [{"name": "web", "image": IMAGE}], **(spec or {})},
+        "status": status or {},
+    }
+    return decode_pod(json.dumps(body).encode()).content
+
+
+TAINTS: list[tuple[str, dict[str, Any], str | None]] = [
+    ("as it was born", {}, None),
+    (
+        "other labels and annotations",
+        {"labels": LABELS | {"x": "y"}, "annotations": NOTES | {"x": "y"}},
+        None,
+    ),
+    (
+        "marked",
+        {"annotations": NOTES | {"immutable.dev/tainted": MARK}},
+        "exec by jane at 2026-11-22T04:30:00Z",
+    ),
+    (
+        "marked with half a mark",
+        {"annotations": NOTES | {"immutable.dev/tainted": "{}"}},
+        "something by somebody at some time",
+    ),
+    (
+        "marked with nonsense",
+        {"annotations": NOTES | {"immutable.dev/tainted": "<>"}},
+        "it was marked as tainted",
+    ),
+    (
+        "marked with a list",
+        {"annotations": NOTES | {"immutable.dev/tainted": "[1]"}},
+        "it was marked as tainted",
+    ),
+    (
+        "another slot",
+        {"annotations": NOTES | {"immutable.dev/slot": "3"}},
+        "its birth certificate was edited or forged: it does not belong to its name",
+    ),
+    ("no slot", {"annotations": {}}, "its birth certificate was edited: no slot or incarnation"),
+    (
+        "another revision",
+        {"labels": LABELS | {"immutable.dev/revision": "0"}},
+        "its birth certificate was edited or forged: it does not belong to its name",
+    ),
+    (
+        "another service",
+        {"labels": LABELS | {"immutable.dev/service": "db"}},
+        "its label immutable.dev/service was edited",
+    ),
+    (
+        "another owner of the kind",
+        {"ownerReferences": [OWNER | {"uid": "other"}]},
+        "its birth certificate was edited or forged: it does not belong to its name",
+    ),
+    ("nobody's", {"ownerReferences": []}, None),
+    (
+        "in quarantine",
+        {
+            "labels": {
+                "immutable.dev/service": "web_quarantined",
+                "immutable.dev/revision": "deadbeef",
+            },
+            "annotations": NOTES | {"immutable.dev/quarantined": SINCE},
+        },
+        "exec by jane",
+    ),
+    (
+        "quarantined by a stranger",
+        {"annotations": NOTES | {"immutable.dev/quarantined": "soon"}},
+        "its label immutable.dev/service was edited",
+    ),
+]
+
+
+@pytest.mark.parametrize(("meta", "taint"), [t[1:] for t in TAINTS], ids=[t[0] for t in TAINTS])
+def test_what_a_pod_shows(meta: dict[str, Any], taint: str | None) -> None:
+    assert pod(**meta).taint == taint
+
+
+def test_a_debug_container_is_named() -> None:
+    found = pod(spec={"ephemeralContainers": [{"name": "shell", "image": IMAGE}]})
+    assert found.taint == "debug container shell was added to it"
+
+
+def test_quarantine_counts_from_its_mark() -> None:
+    found = pod(annotations=NOTES | {"immutable.dev/quarantined": SINCE})
+    assert found.quarantined == 1795321800.0
+    assert not found.active
+
+
+def test_who_edited_a_pod_last_is_told_from_its_managed_fields() -> None:
+    fields = [
+        {
+            "manager": "immutable-operator",
+            "time": "2026-11-22T01:00:00Z",
+            "fieldsV1": {"f:spec": {}},
+        },
+        {
+            "manager": "vpa",
+            "time": "2026-11-22T02:00:00Z",
+            "subresource": "resize",
+            "fieldsV1": {"f:spec": {}},
+        },
+        {
+            "manager": "kubectl-label",
+            "time": "2026-11-22T03:00:00Z",
+            "fieldsV1": {"f:metadata": {}},
+        },
+        {
+            "manager": "kubelet",
+            "time": "2026-11-22T04:00:00Z",
+            "subresource": "status",
+            "fieldsV1": {"f:spec": {}},
+        },
+    ]
+    assert pod(generation=2, managedFields=fields).editor == "vpa"
+    assert pod(generation=1, managedFields=fields).editor is None, (
+        "only looked for where it matters"
+    )
+    assert pod(generation=2, managedFields=fields[:1]).editor is None
+
+
+def test_reported_images_and_restarts_are_read() -> None:
+    statuses: list[dict[str, Any]] = [
+        {"name": "web", "imageID": "registry.example/other@sha256:" + "b" * 64, "restartCount": 1},
+        {"name": "proxy", "imageID": "whatever"},
+    ]
+    found = pod(status={"containerStatuses": statuses})
+    assert found.reported == (("web", statuses[0]["imageID"]),)
+    assert found.restarted == "web"
+    same = [{"name": "web", "imageID": "docker-pullable://mirror/web@sha256:" + "a" * 64}]
+    assert pod(status={"containerStatuses": same}).reported == ()
+
+
+def test_an_init_container_that_was_tried_twice_is_no_restart() -> None:
+    done = {"name": "setup", "restartCount": 1, "state": {"terminated": {"exitCode": 0}}}
+    assert pod(status={"initContainerStatuses": [done]}).restarted is None
+
+
+SERVICE = ServiceRecord.of(
+    {"metadata": {"name": "web", "namespace": "shop", "uid": UID, "resourceVersion": "1"}}
+)
+
+
+def meta(**changes: Any) -> ObjectMeta:
+    return ObjectMeta(name=NAME, uid="u1", namespace="shop", resource_version="7", **changes)
+
+
+def test_a_lost_pod_is_known_by_its_name_whatever_was_taken_from_it() -> None:
+    body = claim_body(SERVICE, meta(), {}, 0.0)
+    assert body is not None
+    metadata = body["metadata"]
+    assert metadata["labels"] == {key: LABELS[key] for key in LABELS if key != "app"}
+    assert {key: metadata["annotations"][key] for key in NOTES} == NOTES
+    assert "its label was removed" in metadata["annotations"]["immutable.dev/tainted"]
+    assert (metadata["uid"], metadata["resourceVersion"]) == ("u1", "7")
+
+
+def test_a_mark_is_never_written_over() -> None:
+    body = claim_body(SERVICE, meta(annotations={"immutable.dev/tainted": MARK}), {}, 0.0)
+    assert body is not None
+    assert "immutable.dev/tainted" not in body["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize(
+    "name", ["web-imdeadbeef-aaaaa", "web-imdeadbeef", "web", "db-imdeadbeef-abcde", NAME + "x"]
+)
+def test_what_was_never_born_is_not_claimed(name: str) -> None:
+    stranger = ObjectMeta(name=name, uid="u1")
+    assert claim_body(SERVICE, stranger, {}, 0.0) is None
+
+
+def test_what_is_found_by_label_and_owner_is_not_lost() -> None:
+    whole = json.loads(json.dumps({"name": NAME, "uid": "u1"}))
+    assert is_lost(meta(), SERVICE)
+    assert not is_lost(meta(deletion_timestamp="2026-11-22T01:00:00Z"), SERVICE)
+    assert service_of(whole["name"]) == "web"
+    page = json.dumps({"items": [{"metadata": whole}, {"metadata": {"name": "x", "uid": "u2"}}]})
+    assert [found.name for found in strays_in(page.encode())] == [NAME]
+    assert strays_in(b'{"items": null}') == []
+
+
+def test_quarantine_takes_all_labels_but_ours_and_keeps_them_for_people() -> None:
+    order = Quarantine(NAME, "u1", "Tainted: exec by jane")
+    metadata = quarantine_body(SERVICE, LABELS, order, 1795321800.0)["metadata"]
+    assert metadata["labels"] == {"app": None, "immutable.dev/service": "web_quarantined"}
+    assert metadata["uid"] == "u1"
+    kept = json.loads(metadata["annotations"]["immutable.dev/quarantined"])
+    assert kept["labels"] == {"app": "web"}
+    assert kept["because"] == "Tainted: exec by jane"
+
+
+REFERENCES: list[tuple[str, tuple[str, str] | None]] = [
+    (f"registry.example/a/b@sha256:{'a' * 64}", ("registry.example", "a/b")),
+    (f"docker-pullable://localhost:5000/a:v1@sha256:{'a' * 64}", ("localhost:5000", "a")),
+    (f"library/web@sha256:{'a' * 64}", None),
+    (f"sha256:{'a' * 64}", None),
+    ("registry.example/a:v1", None),
+    (f"registry.example/a@sha256:{'a' * 63}", None),
+    ("\n", None),
+]
+
+
+@pytest.mark.parametrize(("reference", "wanted"), REFERENCES)
+def test_references_are_taken_apart(reference: str, wanted: tuple[str, str] | None) -> None:
+    found = Stored.of(reference)
+    assert (found and (found.host, found.repository)) == wanted
