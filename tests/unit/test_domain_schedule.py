@@ -311,7 +311,7 @@ def test_no_windows_at_all_are_always_open() -> None:
     assert next_open((), 5.0) == 5.0
     assert next_close((), 5.0) is None
     assert open_seconds((), 5.0, 9.0) == 4.0
-    assert least_open((), 9.0, 0.0) == 9.0
+    assert least_open((), 9.0, 0.0) == (9.0, 0.0)
 
 
 def test_windows_without_slots_are_never_open() -> None:
@@ -320,7 +320,7 @@ def test_windows_without_slots_are_never_open() -> None:
     assert next_open(never, 5.0) is None
     assert last_open(never, 5.0) is None
     assert open_seconds(never, 0, DAY) == 0
-    assert least_open(never, DAY, 0.0) == 0
+    assert least_open(never, DAY, 0.0) == (0.0, 0.0)
 
 
 LEAST = [
@@ -342,7 +342,15 @@ LEAST = [
 def test_the_least_that_is_open_in_any_span_of_a_year(
     windows: tuple[Window, ...], span: float, least: float
 ) -> None:
-    assert least_open(windows, span, at("2026-01-01T00:00+00:00")) == pytest.approx(least, rel=0.1)
+    found, _ = least_open(windows, span, at("2026-01-01T00:00+00:00"))
+    assert found == pytest.approx(least, rel=0.02)
+
+
+def test_the_day_of_25_hours_is_told_where_it_decides() -> None:
+    found, since = least_open(NIGHT, 19 * HOUR, at("2026-01-01T00:00+00:00"))
+    assert (found, wall(since, "Europe/Berlin")) == (0.0, "2026-01-01T05:00 Europe/Berlin")
+    found, since = least_open(NIGHT, 20.5 * HOUR, at("2026-01-01T00:00+00:00"))
+    assert (found, wall(since, "Europe/Berlin")) == (0.0, "2026-10-25T04:00 Europe/Berlin")
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
