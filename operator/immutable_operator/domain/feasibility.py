@@ -32,7 +32,7 @@ def feasibility(
     """
     soft = (regeneration.max_age, regeneration.windows)
     ages = {"maxAge": soft, "hardMaxAge": (regeneration.hard_max_age, ())}
-    swap, concurrent = whole_swap(swap_seconds), regeneration.max_concurrent
+    swap, concurrent = whole_swap(swap_seconds), max(1, regeneration.max_concurrent)
     needed = ceil(size / concurrent) * swap
     found = []
     for name, (age, windows) in ages.items():

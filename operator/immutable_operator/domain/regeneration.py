@@ -1,5 +1,4 @@
-"""Regeneration: which instances have lived long enough, which of them may go now, and whether
-what is wanted can be met at all.
+"""Regeneration: which instances have lived long enough, and which of them may begin to go now.
 
 An instance falls due for one of four reasons: its own share of maxAge is over (maxAge less a
 jitter that follows from its uid), a slot of the schedule has passed since its birth, it must
@@ -14,8 +13,8 @@ are taken one swap earlier than they are, and each begins one swap earlier than 
 a place may just have been given to another. So a fleet that was born at once, or a window that
 closes before the age is reached, never becomes a cliff, and nothing begins earlier than needed.
 
-An age that cannot be met (see ``feasibility.py``) is met as well as can be: oldest first, in each
-window.
+An age that cannot be met (see ``feasibility.py``) is met as well as can be: whoever is too late to
+be in time is due no later than the next younger one, and goes before it.
 
 Births are by the API server's clock, ``now`` is by ours: a slot is acted on no earlier than half
 a minute late (or a hundredth of the distance to the next), so that a successor is younger than
@@ -27,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from hashlib import sha256
 from math import ceil, inf
 
@@ -177,7 +177,7 @@ def _starts(
     hard = _latest(births, regeneration.hard_max_age, swap_seconds, regeneration, ())
     for (uid, birth), early, forced in zip(fleet, soft, hard, strict=True):
         found = {
-            _Why.HARD: forced if forced is not None else hard_at(regeneration, birth),
+            _Why.HARD: _earlier(forced, hard_at(regeneration, birth)),
             _Why.EXPIRED: expires_at(regeneration, uid, birth),
             _Why.SCHEDULED: scheduled_at(regeneration, service_uid, now, birth, since),
             _Why.EARLY: early,
@@ -192,14 +192,15 @@ def _latest(
     regeneration: Regeneration,
     windows: tuple[Window, ...],
 ) -> list[float | None]:
-    """When each must begin at the latest; None where ``age`` cannot be met, or is none.
+    """When each must begin at the latest, a swap early; None where that would be before its birth.
 
-    ``births`` are in order, oldest first. The result is a swap earlier than the last moment.
+    ``births`` are in order, oldest first. Where the age cannot be met any more, what holds for the
+    next younger one holds for it.
     """
     starts: list[float | None] = [None] * len(births)
     if age is None:
         return starts
-    swap, last = whole_swap(swap_seconds), [inf] * regeneration.max_concurrent
+    swap, last = whole_swap(swap_seconds), [inf] * max(1, regeneration.max_concurrent)
     known = inf if windows else -inf  # from here to what was looked at last, a window is open
     for i in reversed(range(len(births))):
         latest = min(births[i] + age - swap, last[i % len(last)]) - swap
@@ -210,8 +211,15 @@ def _latest(
             known, end = stretch
             latest = max(known, min(latest, end - _BEFORE_CLOSE))
         last[i % len(last)] = latest
-        starts[i] = max(births[i], latest - swap) if latest >= births[i] else None
+        if latest >= births[i]:
+            starts[i] = max(births[i], latest - swap)
+        elif i + 1 < len(births):
+            starts[i] = starts[i + 1]
     return starts
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    return min((t for t in (one, other) if t is not None), default=None)
 
 
 def _reason(regeneration: Regeneration, why: _Why, uid: str, now: float, birth: float) -> str:
@@ -267,6 +275,7 @@ def _spread(cron: Cron, service_uid: str, slot: float) -> float:
     return most * (_LEAST_SPREAD + (1 - _LEAST_SPREAD) * _fraction(service_uid))
 
 
+@lru_cache(maxsize=16384)
 def _fraction(uid: str) -> float:
     """A number from 0 to below 1 that looks random and always follows from the uid."""
     return int.from_bytes(sha256(uid.encode()).digest()[:6], "big") / 2.0**48
