@@ -1,12 +1,10 @@
-"""Cron fields and time zones as users write them."""
+"""Cron fields and time zones as users write them; the operator checks what no pattern can."""
 
 from typing import Annotated
 
 from pydantic import Field
 
-from immutable_operator.api.schedule import problem_of
-
-__all__ = ["CronText", "ZoneName", "problem_of"]
+__all__ = ["CronText", "ZoneName"]
 
 CronText = Annotated[
     str, Field(pattern=r"^[0-9A-Za-z*/,#?L-]+( [0-9A-Za-z*/,#?L-]+){4}$", max_length=100)

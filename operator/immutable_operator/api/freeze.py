@@ -12,10 +12,7 @@ from immutable_operator.api.service import Window
 
 __all__ = ["FREEZE", "ImmutableFreezeSpec"]
 
-Labels = Annotated[
-    dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63)]],
-    Field(max_length=32),
-]
+Labels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)]
 
 
 class ImmutableFreezeSpec(ApiModel):
@@ -32,9 +29,9 @@ class ImmutableFreezeSpec(ApiModel):
         ),
     )
 
-    namespaces: Annotated[
-        list[Annotated[str, Field(max_length=63)]], Field(max_length=64)
-    ] | None = None
+    namespaces: (
+        Annotated[list[Annotated[str, Field(max_length=63)]], Field(max_length=64)] | None
+    ) = None
     """Namespaces of the services that are frozen. Unset: all namespaces."""
 
     match_labels: Labels | None = None

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from immutable_operator.api import names
 from immutable_operator.api.cel import Rule, quote
-from immutable_operator.api.cron import CronText, ZoneName, problem_of
+from immutable_operator.api.cron import CronText, ZoneName
 from immutable_operator.api.duration import Duration, seconds, seconds_rule
 from immutable_operator.api.errors import InvalidSpec
 from immutable_operator.api.kind import EMBED, WANTED, ApiModel, Column, Kind
@@ -20,9 +20,9 @@ __all__ = [
     "Blocker",
     "Condition",
     "Immutability",
-    "Regeneration",
     "ImmutableServiceSpec",
     "ImmutableServiceStatus",
+    "Regeneration",
     "Rollout",
     "RolloutStatus",
     "validate_service",
@@ -165,7 +165,7 @@ class Regeneration(ApiModel):
     max_concurrent: Annotated[Int32, Field(ge=1)] = 1
     """Number of instances that may be in replacement at once for their age. Default 1."""
 
-    windows: Annotated[list[Window], Field(max_length=16)] = []
+    windows: Annotated[list[Window], Field(max_length=16)] = Field(default_factory=list)
     """Spans of time in which replacements for age may start; what has started finishes. None
     given: always."""
 
@@ -183,12 +183,6 @@ class Regeneration(ApiModel):
             raise ValueError(_AGES)
         if any(age < AGE_FLOOR for age in ages):
             raise ValueError(_TOO_YOUNG)
-        for window in self.windows:
-            problem = problem_of(window.schedule, window.time_zone, seconds(window.duration))
-            if problem:
-                raise ValueError(f"windows: {problem}")
-        if self.schedule and (problem := problem_of(self.schedule, self.time_zone)):
-            raise ValueError(f"schedule: {problem}")
         return self
 
 

@@ -8,14 +8,24 @@ status that was planned, which a restart finds out anew.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import structlog
 
-from immutable_operator.api.names import FIELD_MANAGER, SERVICE_PLURAL
+from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER, SERVICE_PLURAL
 from immutable_operator.domain.instance import Instance
-from immutable_operator.domain.model import CreateRevision, Guard, Move, Plan, Policy, Status, View
+from immutable_operator.domain.model import (
+    CreateRevision,
+    Guard,
+    Move,
+    Plan,
+    Policy,
+    Request,
+    Status,
+    View,
+)
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.status import same_but_for_counts
 from immutable_operator.instances.pods import PodRecord
@@ -23,6 +33,7 @@ from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, NotFound
 from immutable_operator.kube.events import announce
 from immutable_operator.kube.lease import NotLeader
+from immutable_operator.kube.requests import ACTIONS, ActionRecord, Freezes, action_status
 from immutable_operator.kube.revisions import RevisionRecord
 from immutable_operator.kube.services import SERVICES, ServiceRecord, status_body
 from immutable_operator.kube.store import Children, Owners
@@ -93,6 +104,8 @@ class ControlLoop:
         identity: str,
         witnesses: Witnesses,
         guard: Callable[[str], Guard | None] = lambda namespace: None,
+        actions: Children[ActionRecord] | None = None,
+        freezes: Freezes | None = None,
         policy: Policy | None = None,
     ) -> None:
         self._client = client
@@ -103,6 +116,7 @@ class ControlLoop:
         self._identity = identity
         self._witnesses = witnesses
         self._guard = guard
+        self._actions, self._freezes = actions, freezes
         self._policy = policy or Policy()
         self._desks: dict[str, Desk] = {}
         self._actuator = Actuator(client, pods, revisions, metrics, time.time, time.monotonic)
@@ -146,6 +160,7 @@ class ControlLoop:
         if not (records and any(r.move is Move.RECORD for r in desk.refusals.all())):
             await self._tell(service, decided, desk)  # a refused record is not told as made
         await self._write_status(service, decided, desk)
+        await self._answer(service, decided)
         desk.failures = 0
         if decided.due is not None:
             self._queue.add_at(key, time.monotonic() + max(0.0, decided.due - time.time()))
@@ -172,8 +187,26 @@ class ControlLoop:
             refusals=desk.refusals.all(),
             evidence=self._witnesses.evidence(service, pods, desk.baselines),
             guard=self._guard(service.namespace),
+            requests=tuple(self._requests(service)),
+            freezes=tuple(self._freezes.of(service)) if self._freezes else (),
             prior=desk.planned or service.status,
         )
+
+    def _requests(self, service: ServiceRecord) -> Iterator[Request]:
+        """Actions on this service that are not finished."""
+        found = self._actions.of(f"{service.namespace}/{service.name}") if self._actions else ()
+        return (action.content for action in found if not action.ended)
+
+    async def _answer(self, service: ServiceRecord, decided: Plan) -> None:
+        """Write what became of people's requests."""
+        requests = {r.uid: r for r in self._requests(service)}
+        for outcome in decided.outcomes:
+            path = ACTIONS.item(service.namespace, outcome.name, "status")
+            body = action_status(service.namespace, requests[outcome.uid], outcome, time.time())
+            resource = f"{ACTION_PLURAL}/status"
+            with contextlib.suppress(NotFound):
+                await self._client.apply(path, body, resource=resource, manager=FIELD_MANAGER)
+            log.info("action", name=outcome.name, phase=outcome.phase, message=outcome.message)
 
     def _sees_own_writes(self, key: str, desk: Desk) -> bool:
         """The barrier: False while the view lacks what was written for this service."""
