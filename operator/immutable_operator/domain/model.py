@@ -342,6 +342,8 @@ class Announcement:
 class Plan:
     """What to do now, what to say, and when to look again (``due``, None: when told).
 
+    ``stale`` are names and reasons of the instances that are to be replaced.
+
     ``status`` None leaves the stored one alone. ``notes`` explain the plan to people.
     """
 
@@ -351,3 +353,4 @@ class Plan:
     notes: tuple[str, ...] = ()
     announcements: tuple[Announcement, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    stale: tuple[tuple[str, str], ...] = ()

@@ -94,7 +94,7 @@ def _act(
     status, deadline = status_of(view, spec, fleet, budget, now, held, pending=pending)
     status = replace(status, selector=f"immutable.dev/service={view.name}")
     actions: list[Action] = [*moves.quarantines, *moves.retires, *moves.creates]
-    if is_complete(fleet, budget) and not spec.suspend:
+    if is_complete(fleet, budget) and not spec.suspend and not pending:
         actions += _beyond_history(view, spec, status)
     times = (*moves.due, deadline, fleet.next_available(), held.again)
     due = [t for t in times if t is not None]
@@ -104,6 +104,7 @@ def _act(
         due=min(due, default=None),
         notes=tuple(moves.notes) or ("nothing to do",),
         announcements=announcements(view, status, wanted, now),
+        stale=tuple((i.name, fleet.why[i.name].reason) for i in fleet.stale),
         outcomes=outcomes(view.requests, view.instances, held.message if held.holds else None),
     )
 

@@ -65,6 +65,9 @@ class Desk(Memory):
         self.told: dict[tuple[str, str], float] = {}
         self.failures = 0
         self.baselines = Baselines()
+        self.stale_since: dict[str, tuple[float, str]] = {}
+        self.observed_at: float | None = None
+        self.blocked_by: tuple[str, ...] = ()
         self._last: dict[str, Instance] = {}
         self._departed: dict[str, Instance] = {}
 
@@ -161,6 +164,7 @@ class ControlLoop:
             await self._tell(service, decided, desk)  # a refused record is not told as made
         await self._write_status(service, decided, desk)
         await self._answer(service, decided)
+        self._measure(service, decided, desk)
         desk.failures = 0
         if decided.due is not None:
             self._queue.add_at(key, time.monotonic() + max(0.0, decided.due - time.time()))
@@ -223,6 +227,22 @@ class ControlLoop:
         # News of the awaited write comes as an event of its own; this is the safety net.
         self._queue.add_at(key, min(desk.barrier.until, now + 0.5))
         return False
+
+    def _measure(self, service: ServiceRecord, decided: Plan, desk: Desk) -> None:
+        """How long instances stay stale, and how long a service is held back by what."""
+        now = time.monotonic()
+        there = {pod.content.name for pod in self._pods.of(service.uid)}
+        for name in [name for name in desk.stale_since if name not in there]:
+            since, reason = desk.stale_since.pop(name)
+            self._metrics.stale_seconds.labels(reason).observe(now - since)
+        for name, reason in decided.stale:
+            desk.stale_since.setdefault(name, (now, reason))
+        before, desk.observed_at = desk.observed_at, now
+        if before is not None:
+            for blocker in desk.blocked_by:
+                self._metrics.blocked_seconds.labels(blocker).inc(now - before)
+        blockers = decided.status.blockers if decided.status else ()
+        desk.blocked_by = tuple(blocker.reason for blocker in blockers)
 
     async def _tell(self, service: ServiceRecord, decided: Plan, desk: Desk) -> None:
         """Events before the status, so that a crash between them repeats rather than loses."""

@@ -90,6 +90,7 @@ class Operator:
         self._client = client
         self._metrics = metrics
         self._health = Health(metrics)
+        metrics.watch_ages(self._ages)
         self._stop = asyncio.Event()
         self._kopf_ready = asyncio.Event()
         self._swept = asyncio.Event()
@@ -324,6 +325,11 @@ class Operator:
         if self._webhook and not self._webhook.serving:
             return "the webhook's certificate"
         return None
+
+    def _ages(self) -> list[float]:
+        now = time.time()
+        active = (p.content for s in self._services for p in self._pods.of(s.uid))
+        return [max(0.0, now - i.born) for i in active if i.active]
 
     def _observe(self) -> None:
         self._metrics.leading.set(self._lease.leading)
