@@ -26,7 +26,7 @@ METRICS = {
     "immutable_claims": "counter",
     "immutable_stale_seconds": "histogram",
     "immutable_blocked_seconds": "counter",
-    "immutable_instance_age_seconds": "gaugehistogram",
+    "immutable_instance_age_seconds": "histogram",
     "immutable_guarded": "gauge",
     "immutable_guard_faults": "gauge",
     "immutable_image_verdicts": "counter",

@@ -79,7 +79,7 @@ class Fleet:
         pace = healing(instances, why, wanted.id, now, policy)
         for name in pace.held:
             del why[name]
-        young = [i for i in instances if i.active and i.name not in why and i.name not in deviants]
+        young = [i for i in instances if i.active and i.name not in why and i.name not in pace.held]
         ready = {i.name: _is_available(i, spec.min_ready_seconds, now) for i in young}
         age = aging(
             spec,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeHistogramMetricFamily, Metric
+from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 __all__ = ["Metrics"]
@@ -22,13 +22,12 @@ class _Ages(Collector):
     def collect(self) -> Iterator[Metric]:
         ages = list(self._ages())
         counts = [(str(float(most)), sum(age <= most for age in ages)) for most in AGES]
-        found = GaugeHistogramMetricFamily(
+        yield HistogramMetricFamily(
             "immutable_instance_age_seconds",
-            "How old the instances are",
+            "How old the instances are now; counts fall, too",
             buckets=[*counts, ("+Inf", len(ages))],
-            gsum_value=sum(ages),
+            sum_value=sum(ages),
         )
-        yield found
 
 
 class Metrics:
