@@ -189,7 +189,8 @@ def test_the_policy_is_only_for_a_kubernetes_that_has_it(plane: ControlPlane) ->
     assert "MutatingAdmissionPolicy" not in kinds(rendered(plane, "--set=replicas=0"))
     assert "MutatingAdmissionPolicy" in kinds(rendered(plane, "--set=replicas=0", POLICY_API))
     switched_off = rendered(plane, "--set=replicas=0,keepReplicas=false", POLICY_API)
-    assert "MutatingAdmissionPolicy" not in kinds(switched_off)
+    left = [d for d in switched_off if d["kind"] == "MutatingAdmissionPolicy"]
+    assert [d["metadata"]["name"] for d in left] == [f"{NAME}-actor"]
 
 
 def test_rights_are_what_the_operator_uses_and_no_more(plane: ControlPlane) -> None:
@@ -206,6 +207,8 @@ def test_rights_are_what_the_operator_uses_and_no_more(plane: ControlPlane) -> N
         (("immutableservices/status",), ("patch",), ()),
         (("immutableservices/finalizers",), ("update",), ()),
         (("immutablerevisions",), ("create", "get", "list", "watch", "delete"), ()),
+        (("immutableactions", "immutablefreezes"), ("list", "watch"), ()),
+        (("immutableactions/status",), ("patch",), ()),
         (("pods",), ("create", "get", "list", "watch", "patch"), ()),
         (("configmaps",), ("list", "watch"), ()),
         (("pods/eviction",), ("create",), ()),

@@ -314,7 +314,7 @@ def test_a_frozen_revision_can_be_labelled_and_deleted(
 
 def test_plain_client_side_apply_can_install_the_definitions(control_plane: ControlPlane) -> None:
     result = control_plane.kubectl("apply", "-f", str(CRDS), "--dry-run=server")
-    assert result.stdout.count("customresourcedefinition.apiextensions.k8s.io/") == 2
+    assert result.stdout.count("customresourcedefinition.apiextensions.k8s.io/") == 4
 
 
 def test_the_pod_template_is_that_of_this_api_server(control_plane: ControlPlane) -> None:

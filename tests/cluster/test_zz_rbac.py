@@ -88,6 +88,18 @@ def exercise(web: Service) -> None:
     web.kubectl("exec", pod, *member(), "--", "true", check=False)
     assert mark_of(web.plane, web.namespace, pod)
 
+    document = {
+        "apiVersion": "immutable.dev/v1alpha1",
+        "kind": "ImmutableAction",
+        "metadata": {"name": "again", "namespace": web.namespace},
+        "spec": {"type": "Regenerate", "service": "web"},
+    }
+    web.plane.kubectl("create", "-f", "-", stdin=json.dumps(document))
+    web.until(
+        "it is answered",
+        lambda: "Succeeded" in web.kubectl("get", "iact", "again", "-o", "jsonpath={.status}"),
+    )
+
 
 def test_every_right_granted_is_used_and_none_is_missing(web: Service) -> None:
     exercise(web)
@@ -127,6 +139,7 @@ def test_the_operator_writes_only_metadata_of_pods_and_reads_one_secret(web: Ser
     written = {r.resource for r in requests if r.verb not in ("get", "list", "watch")}
     assert written <= {
         *("pods", "events", "leases", "immutablerevisions", "immutableservices"),
+        "immutableactions",
         *("secrets", "validatingwebhookconfigurations", "selfsubjectreviews"),
     }
     assert {(r.target, r.verb) for r in requests if r.resource == "immutableservices"} == {

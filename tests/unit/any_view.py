@@ -16,14 +16,18 @@ from immutable_operator.domain.model import (
     Blocker,
     Cause,
     Condition,
+    Freeze,
     Move,
     OnTaint,
     Refusal,
+    Request,
     Rollout,
     Spec,
     Status,
     View,
 )
+from immutable_operator.domain.regeneration import Regeneration
+from immutable_operator.domain.schedule import Cron, Window
 from tests.unit.given import NOW, REVISIONS, SERVICE, UID, fleet, name_of, template
 
 __all__ = ["any_view"]
@@ -65,6 +69,35 @@ ODDITIES: list[dict[str, Any]] = [
     {"taint": "exec by jane", "quarantined": NOW - 9000},
 ]
 
+CLOSED = Window(Cron("0 0 1 1 *", "UTC"), 60.0)
+REGENERATIONS = [
+    Regeneration(),
+    Regeneration(),
+    Regeneration(),
+    Regeneration(max_age=100.0),
+    Regeneration(max_age=5100.0, max_concurrent=3),
+    Regeneration(max_age=1000.0, windows=(CLOSED,)),
+    Regeneration(max_age=1000.0, hard_max_age=2500.0, windows=(CLOSED,), max_concurrent=2),
+    Regeneration(schedule=Cron("* * * * *", "UTC")),
+]
+REQUESTS: list[tuple[Request, ...]] = [
+    (),
+    (),
+    (Request("all", "r1", NOW, "jane"),),
+    (Request("one", "r2", NOW, "jane", instance=name_of("B0"), phase="Running"),),
+    (Request("urgent", "r3", NOW - 4000, "jane", override_freeze=True),),
+]
+FREEZES: list[tuple[Freeze, ...]] = [
+    (),
+    (),
+    (),
+    (Freeze("all", "closing", ends=NOW + 600),),
+    (Freeze("later", "closing", begins=NOW + 600, ends=NOW + 900),),
+    (Freeze("over", "closing", ends=NOW - 1),),
+    (Freeze("strict", "closing", ends=NOW + 60, repairs=True),),
+    (Freeze("nights", "closing", windows=(CLOSED,)),),
+]
+
 moments = st.sampled_from(MOMENTS)
 some_specs = st.builds(
     Spec,
@@ -78,6 +111,7 @@ some_specs = st.builds(
     suspend=st.sampled_from([False] * 14 + [True]),
     on_taint=st.sampled_from([OnTaint.REPLACE, OnTaint.QUARANTINE, OnTaint.REPORT]),
     replace_restarted=st.sampled_from([False, True]),
+    regeneration=st.sampled_from(REGENERATIONS),
 )
 drawings = st.tuples(*[st.text("#+.x-", max_size=5)] * 3)
 oddities = st.lists(st.tuples(st.integers(0, 15), st.sampled_from(ODDITIES)), max_size=4)
@@ -186,5 +220,7 @@ def any_view(draw: st.DrawFn) -> View:
         departed=departed,
         revisions=tuple(REVISIONS[letter] for letter in draw(some_records)),
         refusals=_refusals(draw(some_refusals), instances),
+        requests=draw(st.sampled_from(REQUESTS)),
+        freezes=draw(st.sampled_from(FREEZES)),
         prior=draw(some_priors),
     )

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from immutable_operator.domain.instance import Instance
 from immutable_operator.domain.ledger import Budget
@@ -29,7 +30,9 @@ from immutable_operator.domain.model import (
     View,
 )
 from immutable_operator.domain.planner import plan
+from immutable_operator.domain.regeneration import Regeneration
 from immutable_operator.domain.revision import Revision, find_revision
+from immutable_operator.domain.schedule import is_open
 from immutable_operator.domain.staleness import deviation
 
 __all__ = ["Case", "check", "is_converged"]
@@ -45,9 +48,34 @@ class Case:
 
     @cached_property
     def wanted(self) -> Revision | None:
-        return (
-            find_revision(self.view.spec.template, self.view.revisions) if self.view.spec else None
+        if self.view.spec is None:
+            return None
+        found = find_revision(self.view.spec.template, self.view.revisions)
+        running = [r for r in self.view.revisions if r.id == self.view.prior.current_revision]
+        return running[0] if self.frozen and running else found
+
+    @cached_property
+    def frozen(self) -> bool:
+        """Whether a freeze holds that nobody overrides."""
+        if any(request.override_freeze for request in self.view.requests):
+            return False
+        return any(
+            (freeze.begins or 0.0) <= self.now
+            and (freeze.ends is None or self.now < freeze.ends)
+            and (not freeze.windows or is_open(freeze.windows, self.now))
+            for freeze in self.view.freezes
         )
+
+    @cached_property
+    def template(self) -> Any:
+        """That of the wanted revision; None where only its record has it."""
+        found = find_revision(self.spec.template, self.view.revisions)
+        return self.spec.template if found == self.wanted else None
+
+    @cached_property
+    def aged(self) -> set[str]:
+        """Those that go for their age, or because somebody asked."""
+        return {name for name, reason in self.plan.stale if reason in ("Expired", "Requested")}
 
     @property
     def acting(self) -> bool:
@@ -93,7 +121,7 @@ class Case:
 
     @cached_property
     def current(self) -> list[Instance]:
-        return [i for i in self.of_wanted if not self.to_heal(i)]
+        return [i for i in self.of_wanted if not self.to_heal(i) and i.name not in self.aged]
 
     @cached_property
     def stale(self) -> list[Instance]:
@@ -103,11 +131,13 @@ class Case:
     def deviates(self, instance: Instance) -> bool:
         """Whether it is no longer what was born."""
         assert self.wanted is not None
-        template = self.spec.template if instance.revision == self.wanted.id else None
+        template = self.template if instance.revision == self.wanted.id else None
         return deviation(instance, template, self.view.evidence) is not None
 
     def to_heal(self, instance: Instance) -> bool:
         """Whether it is to be replaced for that, now or later."""
+        if self.frozen and any(freeze.repairs for freeze in self.view.freezes):
+            return False
         restarted = self.spec.replace_restarted and instance.restarted is not None
         return restarted or (self.deviates(instance) and self.spec.on_taint is not OnTaint.REPORT)
 
@@ -164,7 +194,7 @@ def _4_needed_revisions_are_kept(case: Case) -> None:
     if dropped:
         status = case.plan.status
         assert status is not None
-        assert [c.type for c in status.conditions if c.status == "True"] == ["Ready"]
+        assert [c.type for c in status.conditions[:3] if c.status == "True"] == ["Ready"]
         needed = {status.current_revision, status.last_good_revision}
         needed |= {i.revision for i in case.view.instances}
         assert not needed & {r.id for r in case.view.revisions if r.uid in dropped}
@@ -248,6 +278,21 @@ def _reported_is_left_alone(case: Case) -> None:
             assert not case.retired & {i.name for i in alone}
 
 
+def _age_is_paced_and_never_asks_in_a_freeze(case: Case) -> None:
+    """At most maxConcurrent begin for their age; during a freeze nobody does."""
+    if not case.acting:
+        return
+    expired = {name for name, reason in case.plan.stale if reason == "Expired"}
+    succeeded = {i.replaces for i in case.of_wanted}
+    assert len(expired - succeeded) <= case.spec.regeneration.max_concurrent
+    if case.frozen:
+        assert expired <= succeeded
+        assert not [name for name, reason in case.plan.stale if reason == "Requested"]
+        running = {i.revision for i in case.active} & {case.view.prior.current_revision}
+        if running:
+            assert not [a for a in case.plan.actions if isinstance(a, CreateRevision)]
+
+
 def _refused_moves_wait_for_their_time(case: Case) -> None:
     for refusal in case.view.refusals:
         if refusal.retry_at <= case.now:
@@ -265,9 +310,13 @@ def _12_conditions_tell_the_truth(case: Case) -> None:
     status = case.plan.status
     if status is None:
         return
-    assert [c.type for c in status.conditions] == ["Ready", "Reconciling", "Stalled"]
-    true = [c.type for c in status.conditions if c.status == "True"]
+    assert [c.type for c in status.conditions[:3]] == ["Ready", "Reconciling", "Stalled"]
+    true = [c.type for c in status.conditions[:3] if c.status == "True"]
     assert len(true) <= 1
+    if true == ["Ready"] and status.conditions[0].reason == "Regenerating":
+        assert case.aged
+        assert status.available >= min(case.budget.fewest_available, status.available)
+        return
     assert status.observed_generation >= case.view.prior.observed_generation
     assert status.observed_generation >= case.view.generation
     if true == ["Ready"]:
@@ -295,7 +344,8 @@ def _16_converged_means_nothing_to_do(case: Case) -> None:
         ready = case.plan.status.condition("Ready")
         assert ready is not None
         assert ready.status == "True"
-        assert case.plan.due is None
+        timed = case.view.freezes or case.spec.regeneration != Regeneration()
+        assert case.plan.due is None or timed
 
 
 def _16_a_second_look_changes_nothing(case: Case) -> None:
@@ -327,6 +377,7 @@ RULES: tuple[Callable[[Case], None], ...] = (
     _what_taints_again_is_tried_one_at_a_time,
     _only_quarantine_quarantines,
     _reported_is_left_alone,
+    _age_is_paced_and_never_asks_in_a_freeze,
     _refused_moves_wait_for_their_time,
     _12_conditions_tell_the_truth,
     _13_what_is_suspended_or_refused_or_deleted_is_left_alone,
@@ -338,11 +389,12 @@ RULES: tuple[Callable[[Case], None], ...] = (
 
 def is_converged(case: Case) -> bool:
     """Whether all that is wanted is there, available, and nothing else is."""
-    if not case.acting:
+    if not case.acting or case.template is None:
         return False
     wanted = len(case.current) == case.available(case.current) == case.budget.desired
     ended = any(i.ended and not i.terminating for i in case.view.instances)
     apart = any(i.quarantined is not None and not i.terminating for i in case.view.instances)
+    apart = apart or any(isinstance(a, Quarantine) for a in case.plan.actions)
     return wanted and not case.stale and not ended and not apart
 
 

@@ -12,6 +12,8 @@ from typing import Any, Final
 import yaml
 
 from immutable_operator.api import names
+from immutable_operator.api.action import ACTION
+from immutable_operator.api.freeze import FREEZE
 from immutable_operator.api.kind import Column, Kind
 from immutable_operator.api.revision import REVISION
 from immutable_operator.api.service import SERVICE
@@ -19,7 +21,7 @@ from immutable_operator.api.structural import structural
 
 __all__ = ["KINDS", "crd", "main", "render"]
 
-KINDS: Final = (SERVICE, REVISION)
+KINDS: Final = (SERVICE, REVISION, ACTION, FREEZE)
 ROOT: Final = Path(__file__).resolve().parents[3]
 FOLDERS: Final = ("crds", "charts/immutable-operator/files/crds")
 _HEADER = "# Generated from operator/immutable_operator/api: python -m immutable_operator.api.crd\n"
@@ -51,7 +53,7 @@ def crd(kind: Kind) -> dict[str, Any]:
         },
         "spec": {
             "group": names.GROUP,
-            "scope": "Namespaced",
+            "scope": kind.scope,
             "names": {
                 "kind": kind.name,
                 "listKind": f"{kind.name}List",

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-__all__ = ["Duration", "seconds"]
+__all__ = ["Duration", "in_words", "seconds", "seconds_rule"]
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -15,3 +15,19 @@ Duration = Annotated[str, Field(pattern="^[1-9][0-9]{0,7}[smhd]$", max_length=9)
 def seconds(duration: str) -> float:
     """Seconds of a duration that matched the pattern."""
     return float(int(duration[:-1]) * _UNITS[duration[-1]])
+
+
+def seconds_rule(field: str) -> str:
+    """CEL for the seconds of a duration in ``field`` that matched the pattern."""
+    number = f"int({field}.substring(0, size({field}) - 1))"
+    unit = f"{field}.substring(size({field}) - 1)"
+    return f"{number} * {{'s': 1, 'm': 60, 'h': 3600, 'd': 86400}}[{unit}]"
+
+
+def in_words(length: float) -> str:
+    """The shortest way to write a number of seconds, such as ``24h``; rounded to seconds."""
+    whole = round(length)
+    for unit, size in sorted(_UNITS.items(), key=lambda u: -u[1]):
+        if whole and whole % size == 0:
+            return f"{whole // size}{unit}"
+    return f"{whole}s"

@@ -1,7 +1,7 @@
 """What a kind says about itself beside its fields: names, columns, subresources."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -63,4 +63,5 @@ class Kind:
     status: type[ApiModel] | None = None
     status_default: dict[str, int] | None = None
     scale: bool = False
+    scope: Literal["Namespaced", "Cluster"] = "Namespaced"
     rules: tuple[Rule, ...] = ()

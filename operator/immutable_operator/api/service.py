@@ -8,7 +8,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from immutable_operator.api import names
 from immutable_operator.api.cel import Rule, quote
-from immutable_operator.api.duration import Duration
+from immutable_operator.api.cron import CronText, ZoneName
+from immutable_operator.api.duration import Duration, seconds, seconds_rule
 from immutable_operator.api.errors import InvalidSpec
 from immutable_operator.api.kind import EMBED, WANTED, ApiModel, Column, Kind
 from immutable_operator.api.scaling import INT32_MAX, IntOrPercent, is_zero
@@ -21,6 +22,7 @@ __all__ = [
     "Immutability",
     "ImmutableServiceSpec",
     "ImmutableServiceStatus",
+    "Regeneration",
     "Rollout",
     "RolloutStatus",
     "validate_service",
@@ -44,6 +46,15 @@ _DEADLINE = (
 _NAME_LENGTH = (
     f" characters; at most {names.MAX_SERVICE_NAME} are possible, because the names of its pods "
     f"add {names.POD_NAME_SUFFIX} and end at 63 - choose a shorter name"
+)
+AGE_FLOOR: Final = 10
+_AGES = (
+    "maxAge is more than hardMaxAge, so windows would never hold anything back; lower maxAge or"
+    " raise hardMaxAge"
+)
+_TOO_YOUNG = (
+    f"ages below {AGE_FLOOR}s are not possible: instances would be replaced faster than they start;"
+    " write 10s or more"
 )
 _NONE: Final = "['0', '0%']"
 
@@ -105,6 +116,76 @@ class Immutability(ApiModel):
     which keeps its emptyDir volumes. Replace: such an instance is replaced. Default Allow."""
 
 
+class Window(ApiModel):
+    """A span of time that comes again and again."""
+
+    schedule: CronText
+    """When it opens, as five cron fields: minute, hour, day of month, month, day of week."""
+
+    duration: Duration
+    """How long it stays open, such as 30m or 4h."""
+
+    time_zone: ZoneName = "UTC"
+    """IANA name of the zone that schedule is meant in, such as Europe/Berlin. Default UTC."""
+
+
+class Regeneration(ApiModel):
+    """When instances are replaced although nothing changed, so that none lives for long."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.maxAge) || !has(self.hardMaxAge) || "
+            f"{seconds_rule('self.maxAge')} <= {seconds_rule('self.hardMaxAge')}",
+            _AGES,
+        ),
+        Rule(
+            f"!has(self.maxAge) || {seconds_rule('self.maxAge')} >= {AGE_FLOOR}",
+            _TOO_YOUNG,
+            field=".maxAge",
+        ),
+        Rule(
+            f"!has(self.hardMaxAge) || {seconds_rule('self.hardMaxAge')} >= {AGE_FLOOR}",
+            _TOO_YOUNG,
+            field=".hardMaxAge",
+        ),
+    )
+
+    max_age: Duration | None = None
+    """Every instance is replaced before it is this old, inside windows and budget, such as 24h.
+    Unset: age is no reason."""
+
+    hard_max_age: Duration | None = None
+    """At this age windows no longer hold a replacement back; budgets and PodDisruptionBudgets still
+    do. Must not be less than maxAge. Unset: windows always hold."""
+
+    jitter: Annotated[str, Field(pattern="^([0-9]|[1-4][0-9]|50)%$", max_length=3)] = "10%"
+    """By how much of maxAge an instance may be replaced earlier, so that a fleet that was born
+    together does not fall due together; the same for one instance every time. Default 10%."""
+
+    max_concurrent: Annotated[Int32, Field(ge=1)] = 1
+    """Number of instances that may be in replacement at once for their age. Default 1."""
+
+    windows: Annotated[list[Window], Field(max_length=16)] = Field(default_factory=list)
+    """Spans of time in which replacements for age may start; what has started finishes. None
+    given: always."""
+
+    schedule: CronText | None = None
+    """At these times a full regeneration starts as well: every instance that is older is replaced.
+    Five cron fields."""
+
+    time_zone: ZoneName = "UTC"
+    """IANA name of the zone that schedule is meant in. Default UTC."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        ages = [seconds(age) for age in (self.max_age, self.hard_max_age) if age]
+        if len(ages) == 2 and ages[0] > ages[1]:
+            raise ValueError(_AGES)
+        if any(age < AGE_FLOOR for age in ages):
+            raise ValueError(_TOO_YOUNG)
+        return self
+
+
 class ImmutableServiceSpec(ApiModel):
     """What is wanted: how many instances of which template, and how they may be replaced."""
 
@@ -118,6 +199,9 @@ class ImmutableServiceSpec(ApiModel):
 
     rollout: Rollout = Rollout()
     """How instances are replaced when the template changes."""
+
+    regeneration: Regeneration = Regeneration()
+    """When instances are replaced although nothing changed."""
 
     immutability: Immutability = Immutability()
     """What happens to an instance that is no longer what was born."""
@@ -214,6 +298,8 @@ class ImmutableServiceStatus(ApiModel):
     """The newest revision of which every instance was available."""
     oldest_instance: datetime | None = None
     """When the oldest instance was created."""
+    next_regeneration: datetime | None = None
+    """When the next instance falls due for its age; absent where none does."""
     blockers: Annotated[list[Blocker], Field(max_length=64)] | None = None
     """What holds the next step back: which object, why, since when."""
     rollout: RolloutStatus | None = None

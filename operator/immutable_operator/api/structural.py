@@ -103,6 +103,9 @@ def _rewrite(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
         out["enum"] = [out.pop("const")]
     if out.get("default", ...) is None:
         del out["default"]
+    elif isinstance(out.get("default"), dict):
+        # What is unset by default is left out: the API server takes no null there.
+        out["default"] = {k: v for k, v in out["default"].items() if v is not None}
     if out.get("additionalProperties") in (False, True):
         del out["additionalProperties"]
     if "description" in out:

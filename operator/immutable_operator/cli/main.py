@@ -14,8 +14,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from immutable_operator.cli.person import Login
+from immutable_operator.cli.regenerate import Regenerate, regenerate
 from immutable_operator.cli.throwaway import CannotRun
 from immutable_operator.cli.verify import Options, Verification, chosen
 from immutable_operator.kube.errors import ApiError
@@ -30,6 +32,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, run the command, exit with its code."""
     given = _parser().parse_args(arguments)
+    if given.command == "regenerate":
+        sys.exit(asyncio.run(regenerate(_request(given), _say, _show)))
     sys.exit(asyncio.run(_Run(_options(given)).run()))
 
 
@@ -99,6 +103,19 @@ class _Run:
             self._work.cancel()
 
 
+def _request(given: argparse.Namespace) -> Regenerate:
+    login = Login(_kubeconfig(given.kubeconfig), given.context)
+    return Regenerate(
+        login=login,
+        namespace=given.namespace or login.namespace(),
+        service=given.service,
+        instance=given.instance,
+        reason=given.reason,
+        override_freeze=given.override_freeze,
+        timeout=given.timeout if given.wait else 0.0,
+    )
+
+
 def _options(given: argparse.Namespace) -> Options:
     return Options(
         login=Login(_kubeconfig(given.kubeconfig), given.context),
@@ -147,7 +164,29 @@ def _parser() -> argparse.ArgumentParser:
     add("--paths", type=_paths, default="", help="only these: P1,P6-exec,C [all]")
     add("--on-taint", choices=("Replace", "Report"), default="Replace", help="of the service")
     add("--keep", action="store_true", help="leave everything there, to look at it")
+    _add_regenerate(commands)
     return parser
+
+
+def _add_regenerate(commands: Any) -> None:
+    command = commands.add_parser(
+        "regenerate",
+        help="replace the instances of a service, or one of them",
+        description="Creates an ImmutableAction: every instance that is older than it is replaced"
+        " by one of the same revision, successor first, within budgets. It stays on record with"
+        " who asked, why, and what came of it (kubectl get iact).",
+        epilog="Exit codes: 0 created (with --wait: done), 1 failed or late, 2 cannot run.",
+    )
+    add = command.add_argument
+    add("service", help="name of the ImmutableService")
+    add("--instance", help="only this pod")
+    add("--reason", help="why, for people; needed with --override-freeze")
+    add("--override-freeze", action="store_true", help="do it although an ImmutableFreeze holds")
+    add("--wait", action="store_true", help="wait until it is done")
+    add("--timeout", type=_seconds, default=600.0, help="seconds to wait [600]")
+    add("--namespace", "-n", default="", help="namespace of the service [the context's]")
+    add("--kubeconfig", help="file with connection and login [$KUBECONFIG, ~/.kube/config]")
+    add("--context", help="context of the kubeconfig to use")
 
 
 def _seconds(text: str) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import yaml
 
 from immutable_operator.kube.client import ApiPath, KubeClient, load_configuration
 
@@ -44,6 +45,15 @@ class Login:
 
     kubeconfig: Path | None
     context: str | None
+
+    def namespace(self) -> str:
+        """The namespace that kubectl would use without being told one."""
+        if self.kubeconfig is None or not self.kubeconfig.exists():
+            return "default"
+        config = yaml.safe_load(self.kubeconfig.read_text(encoding="utf-8")) or {}
+        wanted = self.context or config.get("current-context")
+        found = [c for c in config.get("contexts") or () if c.get("name") == wanted]
+        return str(found[0]["context"].get("namespace") or "default") if found else "default"
 
     async def person(self, *, user: str = "", groups: Sequence[str] = ()) -> Person:
         """The person who logs in, or whom they impersonate. Raises where the login is unusable."""

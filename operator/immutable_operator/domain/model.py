@@ -12,7 +12,9 @@ from enum import StrEnum
 from typing import Any
 
 from immutable_operator.domain.instance import Instance
+from immutable_operator.domain.regeneration import Regeneration
 from immutable_operator.domain.revision import Revision
+from immutable_operator.domain.schedule import Window
 from immutable_operator.domain.staleness import Evidence
 
 __all__ = [
@@ -25,13 +27,16 @@ __all__ = [
     "CreateRevision",
     "DeleteRevision",
     "Deviant",
+    "Freeze",
     "Guard",
     "Move",
     "OnTaint",
+    "Outcome",
     "Plan",
     "Policy",
     "Quarantine",
     "Refusal",
+    "Request",
     "Retire",
     "Rollout",
     "Spec",
@@ -78,6 +83,8 @@ class Spec:
     on_taint: OnTaint = OnTaint.REPLACE
     quarantine_seconds: float = 3600.0
     replace_restarted: bool = False
+    regeneration: Regeneration = field(default_factory=Regeneration)
+    schedule_since: float = 0.0
 
 
 class Move(StrEnum):
@@ -165,6 +172,46 @@ class Deviant:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """An action of a person that is not finished: replace what is older than ``created``.
+
+    ``instance`` None means all. ``phase`` is what was written of it last, "" before that.
+    """
+
+    name: str
+    uid: str
+    created: float
+    actor: str
+    instance: str | None = None
+    override_freeze: bool = False
+    phase: str = ""
+    message: str = ""
+    started: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is to be written of a request."""
+
+    name: str
+    uid: str
+    phase: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """A change freeze that selects the service; times in seconds, None where there is no bound."""
+
+    name: str
+    reason: str
+    begins: float | None = None
+    ends: float | None = None
+    windows: tuple[Window, ...] = ()
+    repairs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Guard:
     """Whether the cluster enforces what this operator relies on, and what is wrong if not."""
 
@@ -189,6 +236,7 @@ class Status:
     current_revision: str | None = None
     last_good_revision: str | None = None
     oldest_instance: float | None = None
+    next_regeneration: float | None = None
     blockers: tuple[Blocker, ...] = ()
     rollout: Rollout | None = None
     deviants: tuple[Deviant, ...] = ()
@@ -222,6 +270,8 @@ class View:
     refusals: tuple[Refusal, ...] = ()
     evidence: Evidence = field(default_factory=Evidence)
     guard: Guard | None = None
+    requests: tuple[Request, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
     prior: Status = field(default_factory=Status)
 
 
@@ -292,6 +342,8 @@ class Announcement:
 class Plan:
     """What to do now, what to say, and when to look again (``due``, None: when told).
 
+    ``stale`` are names and reasons of the instances that are to be replaced.
+
     ``status`` None leaves the stored one alone. ``notes`` explain the plan to people.
     """
 
@@ -300,3 +352,5 @@ class Plan:
     due: float | None = None
     notes: tuple[str, ...] = ()
     announcements: tuple[Announcement, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    stale: tuple[tuple[str, str], ...] = ()

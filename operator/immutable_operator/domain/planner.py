@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from immutable_operator.domain.aging import outcomes
+from immutable_operator.domain.freezing import Frozen, frozen
 from immutable_operator.domain.ledger import Budget
 from immutable_operator.domain.model import (
     Action,
@@ -15,6 +17,7 @@ from immutable_operator.domain.model import (
     CreateRevision,
     DeleteRevision,
     Move,
+    OnTaint,
     Plan,
     Policy,
     Spec,
@@ -53,36 +56,56 @@ def plan(view: View, now: float, policy: Policy | None = None) -> Plan:
     if view.spec is None:
         return _invalid(view, view.invalid or "the spec cannot be read", now)
     wanted = find_revision(view.spec.template, view.revisions)
+    held = frozen(view.freezes, view.requests, now)
+    running = _current(view)
+    if held.holds and running is not None and wanted != running:
+        # What runs goes on, and is repaired from its own record; what is wanted waits.
+        return _act(view, view.spec, running, now, policy or Policy(), held, pending=True)
     pending = wanted is None
     if wanted is None:
         if not view.spec.suspend:
             return _record(view, view.spec, now)
-        wanted = _current(view)
+        wanted = running
         if wanted is None:
             return _suspended_at_birth(view, now)
-    return _act(view, view.spec, wanted, now, policy or Policy(), pending)
+    return _act(view, view.spec, wanted, now, policy or Policy(), held, pending=pending)
 
 
 def _act(
-    view: View, spec: Spec, wanted: Revision, now: float, policy: Policy, pending: bool
+    view: View,
+    spec: Spec,
+    wanted: Revision,
+    now: float,
+    policy: Policy,
+    held: Frozen,
+    *,
+    pending: bool,
 ) -> Plan:
-    fleet = Fleet.of(view, spec, wanted, now, policy, pending=pending)
-    budget = Budget.of(_desired(view, spec), spec.max_surge, spec.max_unavailable)
+    if held.holds and held.by is not None and held.by.repairs:
+        spec = replace(spec, on_taint=OnTaint.REPORT, replace_restarted=False)
+    desired = _desired(view, spec)
+    fleet = Fleet.of(
+        view, spec, wanted, now, policy, desired=desired, frozen=held.holds, pending=pending
+    )
+    budget = Budget.of(desired, spec.max_surge, spec.max_unavailable)
     moves = (
         Moves(notes=["suspended"]) if spec.suspend else rolling(view, spec, fleet, budget, policy)
     )
-    status, deadline = status_of(view, spec, fleet, budget, now, pending=pending)
+    status, deadline = status_of(view, spec, fleet, budget, now, held, pending=pending)
     status = replace(status, selector=f"immutable.dev/service={view.name}")
     actions: list[Action] = [*moves.quarantines, *moves.retires, *moves.creates]
-    if is_complete(fleet, budget) and not spec.suspend:
+    if is_complete(fleet, budget) and not spec.suspend and not pending:
         actions += _beyond_history(view, spec, status)
-    due = [t for t in (*moves.due, deadline, fleet.next_available()) if t is not None]
+    times = (*moves.due, deadline, fleet.next_available(), held.again)
+    due = [t for t in times if t is not None]
     return Plan(
         actions=tuple(actions),
         status=status,
         due=min(due, default=None),
         notes=tuple(moves.notes) or ("nothing to do",),
         announcements=announcements(view, status, wanted, now),
+        stale=tuple((i.name, fleet.why[i.name].reason) for i in fleet.stale),
+        outcomes=outcomes(view.requests, view.instances, held.message if held.holds else None),
     )
 
 

@@ -17,6 +17,8 @@ class StaleReason(StrEnum):
 
     TAINTED = "Tainted"
     DRIFTED = "Drifted"
+    EXPIRED = "Expired"
+    REQUESTED = "Requested"
     OUTDATED = "Outdated"
     UNHEALTHY = "Unhealthy"
 

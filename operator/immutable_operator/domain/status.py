@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from immutable_operator.domain.freezing import Frozen
 from immutable_operator.domain.instance import Instance, Trouble
 from immutable_operator.domain.ledger import Budget
 from immutable_operator.domain.model import (
@@ -24,6 +25,10 @@ from immutable_operator.domain.model import (
     Spec,
     Status,
     View,
+)
+from immutable_operator.domain.regeneration_status import (
+    is_regenerating,
+    regeneration_conditions,
 )
 from immutable_operator.domain.revision import Revision
 from immutable_operator.domain.strategies import Fleet
@@ -44,6 +49,8 @@ TAINT_RETURNS = "TaintReturns"
 SUSPENDED = "Suspended"
 DEVIANTS_SHOWN = 16
 GUARDED = "Guarded"
+FROZEN = "Frozen"
+NOT_FROZEN = Frozen()
 TAKEN_AWAY = "TakenAway"
 # What no waiting mends: the service is stalled as soon as it is seen.
 STALLING: frozenset[str] = frozenset(
@@ -69,16 +76,27 @@ def is_complete(fleet: Fleet, budget: Budget) -> bool:
 
 
 def status_of(
-    view: View, spec: Spec, fleet: Fleet, budget: Budget, now: float, *, pending: bool = False
+    view: View,
+    spec: Spec,
+    fleet: Fleet,
+    budget: Budget,
+    now: float,
+    held: Frozen = NOT_FROZEN,
+    *,
+    pending: bool = False,
 ) -> tuple[Status, float | None]:
     """The status for what was observed, and when the progress deadline runs out (or None).
 
-    ``pending`` says that the spec asks for a revision that suspension keeps from being recorded.
+    ``pending`` says that the spec asks for a revision that suspension or a freeze holds back.
     """
     prior = view.prior
     complete = is_complete(fleet, budget) and not pending
-    rollout = None if complete else _rollout(view, spec, fleet, budget, now)
+    paused = spec.suspend or (pending and held.holds)
+    rollout = None if complete else _rollout(view, fleet, budget, now, paused)
     blockers, stalling = ((), None) if complete else _blockers(view, fleet, budget, now)
+    if held.holds and (pending or fleet.aging.waiting):
+        since = next((b.since for b in prior.blockers if b.reason == FROZEN), now)
+        blockers = (Blocker(FROZEN, held.message, since), *blockers)
     deadline = None
     if rollout and rollout.progressed_at is not None:
         deadline = rollout.progressed_at + spec.progress_deadline_seconds
@@ -97,13 +115,18 @@ def status_of(
         current_revision=fleet.wanted.id,
         last_good_revision=fleet.wanted.id if proven else prior.last_good_revision,
         oldest_instance=min((i.born for i in fleet.active), default=None),
+        next_regeneration=float(int(fleet.aging.again)) if fleet.aging.again else None,
         blockers=blockers,
         rollout=rollout,
         deviants=_deviants(view, fleet),
     )
     overdue = deadline is not None and now >= deadline
-    verdict = _verdict(spec, fleet, budget, complete, stalling, overdue, blockers)
+    if pending and held.holds and stalling is None:
+        verdict = ("Reconciling", FROZEN, f"{_counts(fleet, budget)}; {held.message}")
+    else:
+        verdict = _verdict(spec, fleet, budget, complete, stalling, overdue, blockers)
     conditions = _conditions(*verdict, prior=prior, now=now, guard=view.guard)
+    conditions += regeneration_conditions(spec, fleet, budget, prior, now)
     status = replace(status, conditions=conditions)
     return status, None if overdue else deadline
 
@@ -227,11 +250,11 @@ def _since(rollout: Rollout | None) -> int:
     return int(rollout.started_at) if rollout else 0
 
 
-def _rollout(view: View, spec: Spec, fleet: Fleet, budget: Budget, now: float) -> Rollout:
+def _rollout(view: View, fleet: Fleet, budget: Budget, now: float, paused: bool) -> Rollout:
     """Carry the high-water marks on; a new revision or size starts them afresh."""
     good, stale = fleet.count_available(fleet.current), len(fleet.stale)
     # What waits on purpose is not late.
-    paused = spec.suspend or fleet.healing.until is not None
+    paused = paused or fleet.healing.until is not None
     before = view.prior.rollout
     if not before or (before.revision, before.desired) != (fleet.wanted.id, budget.desired):
         started = before.started_at if before and before.revision == fleet.wanted.id else now
@@ -332,28 +355,35 @@ def _verdict(
     blockers: tuple[Blocker, ...],
 ) -> tuple[str, str, str]:
     """Which of the conditions is True (or ``Suspended``), with reason and message."""
-    available = fleet.count_available(fleet.current)
-    have = f"{available} of {budget.desired} are current and available"
-    revision = f"revision {fleet.wanted.number} ({fleet.wanted.id})"
+    counts = _counts(fleet, budget)
     if spec.suspend:
         kind = "Ready" if complete else SUSPENDED
-        return kind, SUSPENDED, f"{revision}: {have}; suspended: nothing is replaced"
+        return kind, SUSPENDED, f"{counts}; suspended: nothing is replaced"
     if complete:
         seen = len(fleet.deviants.keys() & {i.name for i in fleet.active})
         reported = f"; {seen} no longer as born, reported only" if seen else ""
         apart = f"; {len(fleet.quarantined)} in quarantine" if fleet.quarantined else ""
-        return "Ready", "Current", f"{revision}: {have}{reported}{apart}"
+        return "Ready", "Current", f"{counts}{reported}{apart}"
     if stalling is not None:
-        return "Stalled", stalling.reason, f"{revision}: {have}; {stalling.message}"
+        return "Stalled", stalling.reason, f"{counts}; {stalling.message}"
     waits = f"; waits: {blockers[0].reason}: {blockers[0].message}" if blockers else ""
     if overdue:
         deadline = f"no progress for {spec.progress_deadline_seconds} s"
-        return "Stalled", "ProgressDeadlineExceeded", f"{revision}: {have}; {deadline}{waits}"
+        return "Stalled", "ProgressDeadlineExceeded", f"{counts}; {deadline}{waits}"
+    if is_regenerating(fleet, budget):
+        # Nothing is amiss: enough of the wanted revision are available all the time.
+        return "Ready", "Regenerating", f"{counts}, {len(fleet.stale)} are being replaced{waits}"
     left = f", {len(fleet.stale)} stale remain" if fleet.stale else ""
     taken = _taken_away(fleet.terminating, fleet.wanted)
     lost = f"; taken away: {taken}" if taken else ""
     reason = "Replacing" if fleet.stale else TAKEN_AWAY if taken else "Progressing"
-    return "Reconciling", reason, f"{revision}: {have}{left}{lost}{waits}"
+    return "Reconciling", reason, f"{counts}{left}{lost}{waits}"
+
+
+def _counts(fleet: Fleet, budget: Budget) -> str:
+    available = fleet.count_available(fleet.current)
+    have = f"{available} of {budget.desired} are current and available"
+    return f"revision {fleet.wanted.number} ({fleet.wanted.id}): {have}"
 
 
 def _taken_away(instances: Iterable[Instance], wanted: Revision) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from immutable_operator.domain.aging import Aging, aging
 from immutable_operator.domain.healing import Healing, healing
 from immutable_operator.domain.instance import Instance
 from immutable_operator.domain.ledger import Budget, Ledger
@@ -53,6 +54,7 @@ class Fleet:
     why: dict[str, Staleness]
     deviants: dict[str, Staleness]
     healing: Healing
+    aging: Aging
 
     @classmethod
     def of(
@@ -63,6 +65,8 @@ class Fleet:
         now: float,
         policy: Policy,
         *,
+        desired: int,
+        frozen: bool = False,
         pending: bool = False,
     ) -> Fleet:
         """``pending`` says that the spec's template is not the wanted revision's yet."""
@@ -75,6 +79,19 @@ class Fleet:
         pace = healing(instances, why, wanted.id, now, policy)
         for name in pace.held:
             del why[name]
+        young = [i for i in instances if i.active and i.name not in why and i.name not in pace.held]
+        ready = {i.name: _is_available(i, spec.min_ready_seconds, now) for i in young}
+        age = aging(
+            spec,
+            view.uid,
+            young,
+            desired=desired - len(pace.held),
+            available=ready,
+            requests=view.requests,
+            frozen=frozen,
+            now=now,
+        )
+        why |= age.going
         return cls(
             wanted=wanted,
             last_good=view.prior.last_good_revision,
@@ -92,6 +109,7 @@ class Fleet:
             why=why,
             deviants=deviants,
             healing=pace,
+            aging=age,
         )
 
     @property
@@ -99,8 +117,7 @@ class Fleet:
         return self.current + self.stale
 
     def available(self, instance: Instance) -> bool:
-        at = instance.available_at(self.min_ready)
-        return at is not None and at <= self.now
+        return _is_available(instance, self.min_ready, self.now)
 
     def count_available(self, instances: Iterable[Instance]) -> int:
         return sum(self.available(i) for i in instances)
@@ -109,6 +126,11 @@ class Fleet:
         """When the next ready instance becomes available by waiting alone."""
         times = [i.available_at(self.min_ready) for i in self.active]
         return min((t for t in times if t is not None and t > self.now), default=None)
+
+
+def _is_available(instance: Instance, min_ready: float, now: float) -> bool:
+    at = instance.available_at(min_ready)
+    return at is not None and at <= now
 
 
 def _judge(
@@ -156,6 +178,11 @@ def rolling(view: View, spec: Spec, fleet: Fleet, budget: Budget, policy: Policy
     if fleet.healing.until is not None:
         moves.due.append(fleet.healing.until)
         moves.notes.append(f"heal 0 of {len(fleet.healing.held)}: successors were tainted, too")
+    if fleet.aging.again is not None:
+        moves.due.append(fleet.aging.again)
+    if fleet.aging.waiting:
+        window = f"; {fleet.aging.window}" if fleet.aging.window else ""
+        moves.notes.append(f"{fleet.aging.waiting} due for their age wait{window}")
     if spec.on_taint is OnTaint.QUARANTINE:
         _plan_quarantine(view, fleet, ledger, moves)
     _plan_retirements(view, spec, fleet, budget, ledger, moves)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -11,6 +11,8 @@ from typing import Any
 from immutable_operator.api import InvalidSpec, validate_service
 from immutable_operator.api.duration import seconds
 from immutable_operator.api.names import API_VERSION, SERVICE_KIND, SERVICE_PLURAL
+from immutable_operator.api.service import Regeneration as GivenRegeneration
+from immutable_operator.api.service import Window
 from immutable_operator.domain.model import (
     Blocker,
     Condition,
@@ -20,9 +22,21 @@ from immutable_operator.domain.model import (
     Spec,
     Status,
 )
+from immutable_operator.domain.regeneration import Regeneration
+from immutable_operator.domain.schedule import Cron, problem_of
+from immutable_operator.domain.schedule import Window as Opening
 from immutable_operator.kube.client import ApiPath
 
-__all__ = ["SERVICES", "ServiceRecord", "moment", "stamp", "status_body"]
+__all__ = [
+    "SERVICES",
+    "ServiceRecord",
+    "moment",
+    "second",
+    "stamp",
+    "status_body",
+    "windows_of",
+    "windows_problem",
+]
 
 SERVICES = ApiPath(f"apis/{API_VERSION}", SERVICE_PLURAL)
 
@@ -43,18 +57,21 @@ class ServiceRecord:
     spec: Spec | None
     invalid: str | None
     author: str
+    labels: Mapping[str, str]
     raw_status: Mapping[str, Any]
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> ServiceRecord:
         meta = body["metadata"]
-        spec, invalid = _spec(meta["name"], body.get("spec") or {})
+        written = _written(meta.get("managedFields") or ())
+        spec, invalid = _spec(meta["name"], body.get("spec") or {}, written)
         return cls(
             uid=meta["uid"],
             namespace=meta["namespace"],
             name=meta["name"],
             version=int(meta["resourceVersion"]),
             generation=int(meta.get("generation") or 0),
+            labels=dict(meta.get("labels") or {}),
             deleting=bool(meta.get("deletionTimestamp")),
             spec=spec,
             invalid=invalid,
@@ -65,7 +82,7 @@ class ServiceRecord:
     @property
     def content(self) -> object:
         """What a new plan depends on: not the status, which only the operator writes."""
-        return self.generation, self.deleting
+        return self.generation, self.deleting, self.labels
 
     @cached_property
     def status(self) -> Status:
@@ -76,12 +93,64 @@ class ServiceRecord:
             return Status()
 
 
-def _spec(name: str, body: Mapping[str, Any]) -> tuple[Spec | None, str | None]:
+def windows_of(windows: Iterable[Window]) -> tuple[Opening, ...]:
+    """Windows as users write them to those that can be asked."""
+    return tuple(
+        Opening(Cron(window.schedule, window.time_zone), seconds(window.duration))
+        for window in windows
+    )
+
+
+def windows_problem(windows: Iterable[Window], path: str) -> str | None:
+    """What is wrong with the first wrong one."""
+    for index, window in enumerate(windows):
+        found = problem_of(window.schedule, window.time_zone, seconds(window.duration))
+        if found:
+            return f"{path}[{index}]: {found}"
+    return None
+
+
+def _regeneration(given: GivenRegeneration) -> tuple[Regeneration, str | None]:
+    path = "spec.regeneration"
+    trouble = windows_problem(given.windows, f"{path}.windows")
+    if not trouble and given.schedule and (found := problem_of(given.schedule, given.time_zone)):
+        trouble = f"{path}.schedule: {found}"
+    if trouble:
+        return Regeneration(), trouble
+    return (
+        Regeneration(
+            max_age=seconds(given.max_age) if given.max_age else None,
+            hard_max_age=seconds(given.hard_max_age) if given.hard_max_age else None,
+            jitter=int(given.jitter.removesuffix("%")) / 100,
+            max_concurrent=given.max_concurrent,
+            windows=windows_of(given.windows),
+            schedule=Cron(given.schedule, given.time_zone) if given.schedule else None,
+        ),
+        None,
+    )
+
+
+def _written(managed_fields: Any) -> float:
+    """When the regeneration was last written by somebody; 0 where that is not on record."""
+    times = [
+        moment(entry["time"])
+        for entry in managed_fields
+        if not entry.get("subresource")
+        and entry.get("time")
+        and "f:regeneration" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+    ]
+    return max(times, default=0.0)
+
+
+def _spec(name: str, body: Mapping[str, Any], since: float) -> tuple[Spec | None, str | None]:
     try:
         checked = validate_service(name, body)
     except InvalidSpec as error:
         return None, str(error)
     rollout, immutability = checked.rollout, checked.immutability
+    regeneration, trouble = _regeneration(checked.regeneration)
+    if trouble:
+        return None, trouble
     return (
         Spec(
             template=body["template"],
@@ -95,6 +164,8 @@ def _spec(name: str, body: Mapping[str, Any]) -> tuple[Spec | None, str | None]:
             on_taint=OnTaint(immutability.on_taint),
             quarantine_seconds=seconds(immutability.quarantine_for),
             replace_restarted=immutability.restarts == "Replace",
+            regeneration=regeneration,
+            schedule_since=since,
         ),
         None,
     )
@@ -121,7 +192,7 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-def _second(seconds: float) -> str:
+def second(seconds: float) -> str:
     """RFC 3339 to the second, as in metav1.Time."""
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -141,6 +212,7 @@ def _status(body: Mapping[str, Any]) -> Status:
         current_revision=body.get("currentRevision"),
         last_good_revision=body.get("lastGoodRevision"),
         oldest_instance=_moment_or_none(body.get("oldestInstance")),
+        next_regeneration=_moment_or_none(body.get("nextRegeneration")),
         blockers=tuple(
             Blocker(b["reason"], b["message"], moment(b["since"]), b.get("object"))
             for b in body.get("blockers") or ()
@@ -193,7 +265,7 @@ def status_body(record: ServiceRecord, status: Status) -> dict[str, Any]:
                 "reason": c.reason,
                 "message": c.message[:4096],
                 "observedGeneration": status.observed_generation,
-                "lastTransitionTime": _second(c.since),
+                "lastTransitionTime": second(c.since),
             }
             for c in status.conditions
         ],
@@ -203,7 +275,9 @@ def status_body(record: ServiceRecord, status: Status) -> dict[str, Any]:
     if status.last_good_revision:
         body["lastGoodRevision"] = status.last_good_revision
     if status.oldest_instance is not None:
-        body["oldestInstance"] = _second(status.oldest_instance)
+        body["oldestInstance"] = second(status.oldest_instance)
+    if status.next_regeneration is not None:
+        body["nextRegeneration"] = second(status.next_regeneration)
     if status.deviants:
         body["deviants"] = [
             {"instance": d.name, "reason": d.reason, "message": d.message[:1024]}
@@ -223,7 +297,7 @@ def _blocker_body(blocker: Blocker) -> dict[str, Any]:
     body = {
         "reason": blocker.reason,
         "message": blocker.message[:4096],
-        "since": _second(blocker.since),
+        "since": second(blocker.since),
     }
     return body | ({"object": blocker.subject} if blocker.subject else {})
 
@@ -234,8 +308,8 @@ def _rollout_body(rollout: Rollout) -> dict[str, Any]:
         "desiredReplicas": rollout.desired,
         "mostCurrent": rollout.most_current,
         "leastStale": rollout.least_stale,
-        "startedAt": _second(rollout.started_at),
+        "startedAt": second(rollout.started_at),
     }
     if rollout.progressed_at is not None:
-        body["progressedAt"] = _second(rollout.progressed_at)
+        body["progressedAt"] = second(rollout.progressed_at)
     return body

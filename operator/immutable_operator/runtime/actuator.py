@@ -24,6 +24,7 @@ from immutable_operator.domain.model import (
     Quarantine,
     Retire,
 )
+from immutable_operator.domain.revision import find_revision
 from immutable_operator.instances.pods import (
     PODS,
     PodRecord,
@@ -157,8 +158,7 @@ class Actuator:
                 await self._client.delete(path, body, resource="immutablerevisions")
 
     async def _create(self, service: ServiceRecord, create: Create, memory: Memory) -> None:
-        template = service.spec.template if service.spec else {}
-        body = pod_body(service, template, create)
+        body = pod_body(service, await self._template(service, create.revision), create)
         try:
             answer = await self._client.create(
                 PODS.collection(service.namespace), body, resource="pods"
@@ -174,6 +174,20 @@ class Actuator:
                     " another name is used: delete or rename it to have this warning end"
                 ) from None
         self._expect_version(self._pods, answer, memory)
+
+    async def _template(self, service: ServiceRecord, revision: str) -> Mapping[str, Any]:
+        """What is born from a revision: the spec's template, or the record's where it is another.
+
+        During a freeze the spec may ask for something else than what runs.
+        """
+        wanted = service.spec.template if service.spec else {}
+        known = [r.content for r in self._revisions.of(service.uid) if r.content.id == revision]
+        if not known or find_revision(wanted, known) is not None:
+            return wanted
+        path = REVISIONS.item(service.namespace, known[0].name)
+        answer = await self._client.get(path, resource="immutablerevisions")
+        recorded: Mapping[str, Any] = msgspec.json.decode(answer)["spec"]["template"]
+        return recorded
 
     async def _retire(self, service: ServiceRecord, retire: Retire, memory: Memory) -> None:
         path = PODS.item(service.namespace, retire.name, "eviction")

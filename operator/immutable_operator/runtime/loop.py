@@ -8,14 +8,24 @@ status that was planned, which a restart finds out anew.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import structlog
 
-from immutable_operator.api.names import FIELD_MANAGER, SERVICE_PLURAL
+from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER, SERVICE_PLURAL
 from immutable_operator.domain.instance import Instance
-from immutable_operator.domain.model import CreateRevision, Guard, Move, Plan, Policy, Status, View
+from immutable_operator.domain.model import (
+    CreateRevision,
+    Guard,
+    Move,
+    Plan,
+    Policy,
+    Request,
+    Status,
+    View,
+)
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.status import same_but_for_counts
 from immutable_operator.instances.pods import PodRecord
@@ -23,6 +33,7 @@ from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, NotFound
 from immutable_operator.kube.events import announce
 from immutable_operator.kube.lease import NotLeader
+from immutable_operator.kube.requests import ACTIONS, ActionRecord, Freezes, action_status
 from immutable_operator.kube.revisions import RevisionRecord
 from immutable_operator.kube.services import SERVICES, ServiceRecord, status_body
 from immutable_operator.kube.store import Children, Owners
@@ -54,6 +65,9 @@ class Desk(Memory):
         self.told: dict[tuple[str, str], float] = {}
         self.failures = 0
         self.baselines = Baselines()
+        self.stale_since: dict[str, tuple[float, str]] = {}
+        self.observed_at: float | None = None
+        self.blocked_by: tuple[str, ...] = ()
         self._last: dict[str, Instance] = {}
         self._departed: dict[str, Instance] = {}
 
@@ -93,6 +107,8 @@ class ControlLoop:
         identity: str,
         witnesses: Witnesses,
         guard: Callable[[str], Guard | None] = lambda namespace: None,
+        actions: Children[ActionRecord] | None = None,
+        freezes: Freezes | None = None,
         policy: Policy | None = None,
     ) -> None:
         self._client = client
@@ -103,6 +119,7 @@ class ControlLoop:
         self._identity = identity
         self._witnesses = witnesses
         self._guard = guard
+        self._actions, self._freezes = actions, freezes
         self._policy = policy or Policy()
         self._desks: dict[str, Desk] = {}
         self._actuator = Actuator(client, pods, revisions, metrics, time.time, time.monotonic)
@@ -146,6 +163,8 @@ class ControlLoop:
         if not (records and any(r.move is Move.RECORD for r in desk.refusals.all())):
             await self._tell(service, decided, desk)  # a refused record is not told as made
         await self._write_status(service, decided, desk)
+        await self._answer(service, decided)
+        self._measure(service, decided, desk)
         desk.failures = 0
         if decided.due is not None:
             self._queue.add_at(key, time.monotonic() + max(0.0, decided.due - time.time()))
@@ -172,8 +191,26 @@ class ControlLoop:
             refusals=desk.refusals.all(),
             evidence=self._witnesses.evidence(service, pods, desk.baselines),
             guard=self._guard(service.namespace),
+            requests=tuple(self._requests(service)),
+            freezes=tuple(self._freezes.of(service)) if self._freezes else (),
             prior=desk.planned or service.status,
         )
+
+    def _requests(self, service: ServiceRecord) -> Iterator[Request]:
+        """Actions on this service that are not finished."""
+        found = self._actions.of(f"{service.namespace}/{service.name}") if self._actions else ()
+        return (action.content for action in found if not action.ended)
+
+    async def _answer(self, service: ServiceRecord, decided: Plan) -> None:
+        """Write what became of people's requests."""
+        requests = {r.uid: r for r in self._requests(service)}
+        for outcome in decided.outcomes:
+            path = ACTIONS.item(service.namespace, outcome.name, "status")
+            body = action_status(service.namespace, requests[outcome.uid], outcome, time.time())
+            resource = f"{ACTION_PLURAL}/status"
+            with contextlib.suppress(NotFound):
+                await self._client.apply(path, body, resource=resource, manager=FIELD_MANAGER)
+            log.info("action", name=outcome.name, phase=outcome.phase, message=outcome.message)
 
     def _sees_own_writes(self, key: str, desk: Desk) -> bool:
         """The barrier: False while the view lacks what was written for this service."""
@@ -190,6 +227,22 @@ class ControlLoop:
         # News of the awaited write comes as an event of its own; this is the safety net.
         self._queue.add_at(key, min(desk.barrier.until, now + 0.5))
         return False
+
+    def _measure(self, service: ServiceRecord, decided: Plan, desk: Desk) -> None:
+        """How long instances stay stale, and how long a service is held back by what."""
+        now = time.monotonic()
+        there = {pod.content.name for pod in self._pods.of(service.uid)}
+        for name in [name for name in desk.stale_since if name not in there]:
+            since, reason = desk.stale_since.pop(name)
+            self._metrics.stale_seconds.labels(reason).observe(now - since)
+        for name, reason in decided.stale:
+            desk.stale_since.setdefault(name, (now, reason))
+        before, desk.observed_at = desk.observed_at, now
+        if before is not None:
+            for blocker in desk.blocked_by:
+                self._metrics.blocked_seconds.labels(blocker).inc(now - before)
+        blockers = decided.status.blockers if decided.status else ()
+        desk.blocked_by = tuple(blocker.reason for blocker in blockers)
 
     async def _tell(self, service: ServiceRecord, decided: Plan, desk: Desk) -> None:
         """Events before the status, so that a crash between them repeats rather than loses."""

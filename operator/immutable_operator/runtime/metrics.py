@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 __all__ = ["Metrics"]
+
+AGES = (60, 600, 3600, 14400, 43200, 86400, 3 * 86400, 7 * 86400, 30 * 86400)
+
+
+class _Ages(Collector):
+    """The ages of all instances as a histogram of this moment; its counts fall, too."""
+
+    def __init__(self, ages: Callable[[], Iterable[float]]) -> None:
+        self._ages = ages
+
+    def collect(self) -> Iterator[Metric]:
+        ages = list(self._ages())
+        counts = [(str(float(most)), sum(age <= most for age in ages)) for most in AGES]
+        yield HistogramMetricFamily(
+            "immutable_instance_age_seconds",
+            "How old the instances are now; counts fall, too",
+            buckets=[*counts, ("+Inf", len(ages))],
+            sum_value=sum(ages),
+        )
 
 
 class Metrics:
@@ -69,6 +92,19 @@ class Metrics:
             ["guard", "reason"],
             registry=self.registry,
         )
+        self.stale_seconds = Histogram(
+            "immutable_stale_seconds",
+            "Time from an instance being stale to its being gone, by the reason",
+            ["reason"],
+            buckets=(1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 14400, 86400),
+            registry=self.registry,
+        )
+        self.blocked_seconds = Counter(
+            "immutable_blocked_seconds",
+            "Time that services were held back, by cause",
+            ["cause"],
+            registry=self.registry,
+        )
         self.barrier_timeouts = Counter(
             "immutable_barrier_timeouts",
             "Own writes that the watch did not show in time",
@@ -98,6 +134,10 @@ class Metrics:
             "When the certificate that the webhook serves expires, in seconds since 1970",
             registry=self.registry,
         )
+
+    def watch_ages(self, ages: Callable[[], Iterable[float]]) -> None:
+        """Tell how old instances are (seconds) whenever somebody looks."""
+        self.registry.register(_Ages(ages))
 
     def count_request(self, verb: str, resource: str, code: str) -> None:
         self.requests.labels(verb, resource, code).inc()

@@ -28,6 +28,14 @@ from immutable_operator.kube.configs import CONFIG_PATHS, Configs, decode_config
 from immutable_operator.kube.errors import ApiError
 from immutable_operator.kube.lease import Lease, LeaseTimes, NotLeader
 from immutable_operator.kube.reflector import Reflector
+from immutable_operator.kube.requests import (
+    ACTIONS,
+    FREEZES,
+    ActionRecord,
+    Freezes,
+    decode_action,
+    decode_freeze,
+)
 from immutable_operator.kube.revisions import REVISIONS, RevisionRecord, decode_revision
 from immutable_operator.kube.services import SERVICES, ServiceRecord
 from immutable_operator.kube.store import Children, Owners
@@ -82,6 +90,7 @@ class Operator:
         self._client = client
         self._metrics = metrics
         self._health = Health(metrics)
+        metrics.watch_ages(self._ages)
         self._stop = asyncio.Event()
         self._kopf_ready = asyncio.Event()
         self._swept = asyncio.Event()
@@ -94,6 +103,8 @@ class Operator:
         self._configs = {kind: Configs(kind, self._config_changed) for kind in kinds}
         registries = Registries(options.plain_http_registries)
         self._images = ImageProofs(registries, self._queue.add, metrics)
+        self._actions: Children[ActionRecord] = Children(self._action_changed)
+        self._freezes = Freezes(self._all_again)
         self._guards = Guards(client, metrics, self._all_again, break_glass=webhook is not None)
         self._reflectors: tuple[Reflector[Any], ...] = (
             Reflector(
@@ -126,6 +137,22 @@ class Operator:
                 for kind, configs in self._configs.items()
             ),
             *self._guards.reflectors,
+            Reflector(
+                client,
+                ACTIONS.all(),
+                ACTIONS.resource,
+                decode_action,
+                self._actions,
+                resumed=metrics.count_resumption,
+            ),
+            Reflector(
+                client,
+                FREEZES.all(),
+                FREEZES.resource,
+                decode_freeze,
+                self._freezes,
+                resumed=metrics.count_resumption,
+            ),
         )
         self._lease = Lease(
             client, options.namespace, options.lease_name, options.identity, options.lease
@@ -263,6 +290,8 @@ class Operator:
             relist=self._relist,
             identity=self._options.identity,
             guard=self._guards.of,
+            actions=self._actions,
+            freezes=self._freezes,
             witnesses=Witnesses(self._configs, self._images),
             policy=self._options.policy,
         )
@@ -271,6 +300,11 @@ class Operator:
         """Something changed that concerns every service."""
         for service in self._services:
             self._queue.add(service.uid)
+
+    def _action_changed(self, concerned: str) -> None:
+        for service in self._services:
+            if f"{service.namespace}/{service.name}" == concerned:
+                self._queue.add(service.uid)
 
     def _config_changed(self, namespace: str, kind: str, name: str) -> None:
         for service in self._services:
@@ -291,6 +325,11 @@ class Operator:
         if self._webhook and not self._webhook.serving:
             return "the webhook's certificate"
         return None
+
+    def _ages(self) -> list[float]:
+        now = time.time()
+        active = (p.content for s in self._services for p in self._pods.of(s.uid))
+        return [max(0.0, now - i.born) for i in active if i.active]
 
     def _observe(self) -> None:
         self._metrics.leading.set(self._lease.leading)

@@ -1,0 +1,104 @@
+"""``kubectl immutable regenerate``: creates an ImmutableAction and tells what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from immutable_operator.api.names import ACTION_KIND, API_VERSION
+from immutable_operator.cli.person import Login
+from immutable_operator.kube.client import KubeClient, load_configuration
+from immutable_operator.kube.errors import ApiError, Conflict, Forbidden, NotFound
+from immutable_operator.kube.requests import ACTIONS
+from immutable_operator.kube.services import SERVICES
+
+__all__ = ["Regenerate", "regenerate"]
+
+POLL_SECONDS = 0.5
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Regenerate:
+    """What is asked for. ``timeout`` in seconds, 0 not to wait."""
+
+    login: Login
+    namespace: str
+    service: str
+    instance: str | None = None
+    reason: str | None = None
+    override_freeze: bool = False
+    timeout: float = 0.0
+
+
+async def regenerate(given: Regenerate, say: Say, show: Say) -> int:
+    """Create the action; with a timeout wait for its end. 0 done, 1 failed or late, 2 refused."""
+    configuration = await load_configuration(given.login.kubeconfig, given.login.context)
+    client = KubeClient(configuration)
+    try:
+        return await _ask(client, given, say, show)
+    except NotFound:
+        say(
+            f"error: there is no ImmutableService {given.service} in namespace {given.namespace};"
+            " kubectl get isvc -A shows them"
+        )
+    except Forbidden as error:
+        say(f"error: you may not do that: {error.message}; ask for the role edit there")
+    except (ApiError, OSError) as error:
+        say(f"error: {error}")
+    finally:
+        await client.close()
+    return 2
+
+
+async def _ask(client: KubeClient, given: Regenerate, say: Say, show: Say) -> int:
+    path = SERVICES.item(given.namespace, given.service)
+    await client.get(path, resource=SERVICES.resource)
+    name = await _create(client, given)
+    show(f"immutableaction.immutable.dev/{name} created")
+    if not given.timeout:
+        return 0
+    deadline, told = time.monotonic() + given.timeout, ""
+    while time.monotonic() < deadline:
+        item = ACTIONS.item(given.namespace, name)
+        body = msgspec.json.decode(await client.get(item, resource=ACTIONS.resource))
+        status = body.get("status") or {}
+        text = f"{status.get('phase', 'Pending')}: {status.get('message', 'not seen yet')}"
+        if text != told:
+            told = text
+            say(text)
+        if status.get("phase") in ("Succeeded", "Failed"):
+            return 0 if status["phase"] == "Succeeded" else 1
+        await asyncio.sleep(POLL_SECONDS)
+    say(f"error: not done within {given.timeout:g} s; kubectl get iact {name} shows how far it is")
+    return 1
+
+
+async def _create(client: KubeClient, given: Regenerate) -> str:
+    spec: dict[str, object] = {"type": "Regenerate", "service": given.service}
+    if given.instance:
+        spec["instance"] = given.instance
+    if given.reason:
+        spec["reason"] = given.reason
+    if given.override_freeze:
+        spec["overrideFreeze"] = True
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    for attempt in range(5):
+        name = f"{given.service}-regenerate-{stamp}" + (f"-{attempt}" if attempt else "")
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": ACTION_KIND,
+            "metadata": {"name": name, "namespace": given.namespace},
+            "spec": spec,
+        }
+        try:
+            collection = ACTIONS.collection(given.namespace)
+            await client.create(collection, body, resource=ACTIONS.resource)
+        except Conflict:
+            continue
+        return name
+    raise ApiError(409, "AlreadyExists", f"{given.service} was just asked for; wait a second")

@@ -1,0 +1,195 @@
+"""Slots: when a cron expression happens in a time zone.
+
+A slot happens at the first moment at which a clock on the wall there shows it, or a later time.
+So a slot that daylight saving time skips happens right after the gap, and one that comes twice
+happens once, the first time.
+
+Everything is total: what cannot be read or never happens has no slots, and ``problem_of`` says
+why. Times outside the years 1970 to 9000 count as the nearest inside. ``tzdata`` is a
+dependency, so that zone data is there also where the system has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from math import ceil, floor, inf
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+__all__ = ["Cron", "problem_of", "wall"]
+
+_FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")
+_EXAMPLE = 'write five fields (minute hour day-of-month month day-of-week), such as "0 3 * * SUN"'
+_MOST_CHARACTERS = 200
+_LATEST = datetime(9000, 1, 1, tzinfo=UTC).timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """A cron expression of five fields in an IANA time zone.
+
+    Times are seconds since the epoch, slots are whole seconds.
+    """
+
+    expression: str
+    time_zone: str = "UTC"
+
+    def next_after(self, t: float) -> float | None:
+        """The first slot later than ``t``; None where there is none within 50 years."""
+        return _next_after(self.expression, self.time_zone, floor(_bounded(t)))
+
+    def last_before(self, t: float) -> float | None:
+        """The last slot earlier than ``t``; None where there is none within 50 years."""
+        return _last_before(self.expression, self.time_zone, ceil(_bounded(t)))
+
+    def last_until(self, t: float) -> float | None:
+        """The last slot that is not later than ``t``."""
+        return self.last_before(floor(_bounded(t)) + 1)
+
+    def slots_after(self, t: float) -> Iterator[float]:
+        """All slots later than ``t``, in order. Cheaper than asking for one after the other."""
+        return _slots_after(self.expression, self.time_zone, floor(_bounded(t)))
+
+
+def wall(t: float, time_zone: str) -> str:
+    """What a clock there shows, for people: ``2026-11-22T03:00 Europe/Berlin``."""
+    zone = _zone(time_zone)
+    shown = datetime.fromtimestamp(_bounded(t), zone or UTC)
+    return f"{shown:%Y-%m-%dT%H:%M} {time_zone if zone else 'UTC'}"
+
+
+def problem_of(
+    expression: str, time_zone: str, duration_seconds: float | None = None
+) -> str | None:
+    """Why these make no schedule or window, and what to do; None when they do."""
+    if duration_seconds is not None and not 0 < duration_seconds < inf:
+        return f"a window of {duration_seconds:g} s is never open; give it a duration of 1s or more"
+    if _zone(time_zone) is None:
+        return (
+            f'time zone "{time_zone[:64]}" is not known; write one of the IANA names, '
+            "such as Europe/Berlin or UTC"
+        )
+    shown = expression[:_MOST_CHARACTERS]
+    parts = expression.split()
+    if len(parts) == 6:
+        return f'schedule "{shown}" has six fields, and seconds are not supported; {_EXAMPLE}'
+    if len(parts) != 5 or len(expression) > _MOST_CHARACTERS:
+        return f'schedule "{shown}" cannot be read; {_EXAMPLE}'
+    if field := _unreadable(expression):
+        text = parts[_FIELDS.index(field)]
+        return f'schedule "{shown}" cannot be read: "{text}" is no {field}; {_EXAMPLE}'
+    if Cron(expression, time_zone).next_after(0) is None:
+        return (
+            f'schedule "{shown}" never happens: its days and months do not meet; '
+            "name another day, or L for the last day of each month"
+        )
+    return None
+
+
+def _unreadable(expression: str) -> str | None:
+    """The name of the field that cannot be read; None also when it only never happens."""
+    try:
+        CronSim(expression, datetime(2000, 1, 1))
+    except (CronSimError, ValueError) as error:
+        field = str(error).removeprefix("Bad ")
+        if field not in _FIELDS:
+            return _FIELDS[0]
+        minute, hour, day, month, weekday = expression.split()
+        if field == "day-of-month" and month != "*":
+            return _unreadable(f"{minute} {hour} {day} * {weekday}")
+        return field
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _parsed(expression: str) -> CronSim | None:
+    if len(expression.split()) != 5 or len(expression) > _MOST_CHARACTERS:
+        return None
+    try:
+        return CronSim(expression, datetime(2000, 1, 1))
+    except (CronSimError, ValueError):
+        return None
+
+
+def _walk(expression: str, start: datetime, direction: int) -> Iterator[datetime]:
+    """The wall clock's slots from ``start`` (naive, exclusive) on: forward (1) or back (-1).
+
+    cronsim's own treatment of time zones is not used: it looks for the past in the first of two
+    equal hours, and its hourly expressions lose slots where the clock moves by half an hour.
+    """
+    parsed = _parsed(expression)
+    if parsed is None:
+        return iter(())
+    steps = copy(parsed)
+    steps.dt = start.replace(fold=0)
+    steps.tick_direction = direction
+    return steps
+
+
+def _slots_after(expression: str, time_zone: str, t: int) -> Iterator[float]:
+    zone = _zone(time_zone)
+    if zone is None:
+        return
+    last = float(t)
+    for shown in _walk(expression, datetime.fromtimestamp(t, zone).replace(tzinfo=None), 1):
+        slot = _instant(shown, zone)
+        if slot > last:
+            yield slot
+            last = slot
+
+
+@lru_cache(maxsize=4096)
+def _next_after(expression: str, time_zone: str, t: int) -> float | None:
+    return next(_slots_after(expression, time_zone, t), None)
+
+
+@lru_cache(maxsize=4096)
+def _last_before(expression: str, time_zone: str, t: int) -> float | None:
+    zone = _zone(time_zone)
+    if zone is None:
+        return None
+    now = datetime.fromtimestamp(t, zone)
+    start = now.replace(tzinfo=None)
+    if now.fold:  # the second of two equal hours: all of the first one is past
+        start += (now.replace(fold=0).utcoffset() or timedelta()) - (now.utcoffset() or timedelta())
+    slots = (_instant(shown, zone) for shown in _walk(expression, start, -1))
+    return next((slot for slot in slots if slot < t), None)
+
+
+def _instant(shown: datetime, zone: ZoneInfo) -> float:
+    """The first moment at which the clock shows ``shown`` (naive) or a later time."""
+    before = shown.replace(tzinfo=zone, fold=0).timestamp()
+    after = shown.replace(tzinfo=zone, fold=1).timestamp()
+    if after >= before:
+        return before
+    low, high = floor(after), ceil(before)  # shown is in a gap, whose end lies between these
+    offset = datetime.fromtimestamp(low, zone).utcoffset()
+    while high - low > 1:
+        middle = (low + high) // 2
+        if datetime.fromtimestamp(middle, zone).utcoffset() == offset:
+            low = middle
+        else:
+            high = middle
+    return float(high)
+
+
+def _zone(name: str) -> ZoneInfo | None:
+    """The zone; None if unknown. ZoneInfo itself remembers those that it has read.
+
+    Names in small letters are not IANA's but a machine's own (localtime, posixrules, right/UTC).
+    """
+    if not name[:1].isupper():
+        return None
+    try:
+        return ZoneInfo(name)
+    except (LookupError, OSError, ValueError):
+        return None
+
+
+def _bounded(t: float) -> float:
+    return min(max(t, 0.0), _LATEST)

@@ -1,0 +1,65 @@
+"""Change freezes: whether one holds now, until when, and who may pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from immutable_operator.domain.model import Freeze, Request
+from immutable_operator.domain.schedule import is_open, next_close, next_open
+
+__all__ = ["Frozen", "frozen"]
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """What holds now. ``again`` is when that changes by time alone."""
+
+    by: Freeze | None = None
+    until: float | None = None
+    again: float | None = None
+    overridden: Request | None = None
+
+    @property
+    def holds(self) -> bool:
+        return self.by is not None and self.overridden is None
+
+    @property
+    def message(self) -> str:
+        """For people: which freeze, why, until when."""
+        if self.by is None:
+            return ""
+        end = ""
+        if self.until is not None:
+            end = f" until {datetime.fromtimestamp(self.until, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return (
+            f"ImmutableFreeze {self.by.name} holds{end}: {self.by.reason}; to pass it, create an"
+            " ImmutableAction with overrideFreeze and a reason"
+        )
+
+
+def frozen(freezes: Iterable[Freeze], requests: Iterable[Request], now: float) -> Frozen:
+    """The freeze that holds now and ends last."""
+    holding: list[tuple[float, str, Freeze]] = []
+    changes: list[float] = []
+    for freeze in freezes:
+        begins, ends = freeze.begins or 0.0, freeze.ends
+        if ends is not None and ends <= now:
+            continue
+        if begins > now:
+            changes.append(begins)
+            continue
+        if freeze.windows and not is_open(freeze.windows, now):
+            changes += [t for t in (next_open(freeze.windows, now), ends) if t is not None]
+            continue
+        closes = next_close(freeze.windows, now) if freeze.windows else None
+        end = min((t for t in (closes, ends) if t is not None), default=float("inf"))
+        holding.append((end, freeze.name, freeze))
+    if not holding:
+        return Frozen(again=min(changes, default=None))
+    end, _, freeze = max(holding, key=lambda item: item[:2])
+    until = None if end == float("inf") else end
+    again = min((*changes, *(item[0] for item in holding)), default=None)
+    passes = next((r for r in sorted(requests, key=lambda r: r.name) if r.override_freeze), None)
+    return Frozen(freeze, until, None if again == float("inf") else again, passes)
