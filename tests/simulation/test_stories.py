@@ -11,7 +11,9 @@ from dataclasses import replace
 import pytest
 
 from immutable_operator.domain.model import OnTaint
+from immutable_operator.domain.regeneration import Regeneration
 from immutable_operator.domain.revision import instance_name
+from immutable_operator.domain.schedule import Cron, Window
 from tests.simulation.story import GOLDEN, Story
 from tests.simulation.toy_cluster import BEHAVIOURS
 from tests.unit.given import REVISIONS, SERVICE, UID
@@ -289,6 +291,27 @@ def something_patches_every_new_pod() -> Story:
     return story
 
 
+def regeneration_by_age() -> Story:
+    said = "3 wanted, maxSurge 1, maxAge 1h, jitter 10%, maxConcurrent 1"
+    story = _begun("Regeneration by age", said, regeneration=Regeneration(max_age=3600.0))
+    story.run(2 * 3600)
+    return story
+
+
+def regeneration_waits_for_its_window() -> Story:
+    """The stories begin at 08:00 UTC."""
+    window = Window(Cron("0 12 * * *", "UTC"), 3600.0)
+    said = "2 wanted, maxAge 1h, hardMaxAge 12h, a window at 12:00 for 1h"
+    story = _begun(
+        "Regeneration waits for its window",
+        said,
+        replicas=2,
+        regeneration=Regeneration(max_age=3600.0, hard_max_age=43200.0, windows=(window,)),
+    )
+    story.run(5 * 3600)
+    return story
+
+
 def _pod(story: Story, slot: int) -> str:
     """The name of the pod in a slot."""
     return next(name for name, pod in story.cluster.pods.items() if pod.slot == slot)
@@ -320,6 +343,8 @@ STORIES: list[Callable[[], Story]] = [
     reached_into_during_a_rollout,
     quarantine,
     something_patches_every_new_pod,
+    regeneration_by_age,
+    regeneration_waits_for_its_window,
 ]
 
 
