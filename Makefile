@@ -73,8 +73,8 @@ test: code
 	@echo "== the control plane's programs (built once, about 15 minutes on two cores)"
 	@$(PY) -m tests.controlplane build
 	@$(MAKE) chart
-	@echo "== tests, in two lanes: they mostly wait"
-	@$(MAKE) -j2 cluster-lane real-lane
+	@echo "== tests (about 45 minutes on two cores)"
+	@$(MAKE) -k cluster-lane real-lane
 	@echo "== all tests passed"
 
 # Each lane has a control plane of its own. The last test of the first one holds the rights that the

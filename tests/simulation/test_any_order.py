@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, assume, given, settings
 
 from immutable_operator.domain.model import View
 from immutable_operator.domain.planner import plan
+from immutable_operator.domain.regeneration import Regeneration
 from tests.simulation.adversary import Adversary, begun
 from tests.simulation.simulation import Simulation
 from tests.unit.any_view import any_view
@@ -73,7 +74,9 @@ def test_any_state_converges_in_a_cluster_that_works(given_view: View) -> None:
     assert given_view.spec is not None
     run = Simulation(wild=True)
     run.cluster.behaviours = dict.fromkeys(run.cluster.behaviours, run.cluster.behaviours["A"])
-    run.cluster.spec = replace(given_view.spec, suspend=False)
+    # What is replaced for its age never comes to rest: test_domain_regeneration.py is about that.
+    calm = Regeneration()
+    run.cluster.spec = replace(given_view.spec, suspend=False, regeneration=calm)
     run.cluster.generation = given_view.generation
     run.cluster.revisions = {r.id: r for r in given_view.revisions}
     run.operator.desk.planned = given_view.prior

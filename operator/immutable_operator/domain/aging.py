@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from immutable_operator.domain.instance import Instance
 from immutable_operator.domain.model import Outcome, Request, Spec
-from immutable_operator.domain.regeneration import Regeneration, outlook
+from immutable_operator.domain.regeneration import Outlook, Regeneration, outlook
 from immutable_operator.domain.staleness import Staleness, StaleReason
 
 __all__ = ["Aging", "aging", "outcomes", "swap_seconds"]
@@ -58,24 +58,24 @@ def aging(
     ``available`` is by name. Successors are among the candidates.
     """
     asked = {} if frozen else _asked(candidates, requests)
-    successors = {i.replaces for i in candidates if i.replaces}
-    under_way = [i for i in candidates if i.name in successors and i.name not in asked]
-    going = dict(asked)
-    for instance in under_way:
-        going[instance.name] = Staleness(StaleReason.EXPIRED, "its successor is there")
-    rest = [i for i in candidates if i.name not in going]
     regeneration = spec.regeneration
     if not _wanted(regeneration):
-        return Aging(going)
+        return Aging(asked)
     swap = swap_seconds(candidates, spec.min_ready_seconds)
-    seen = outlook(
-        regeneration,
-        {i.uid: i.born for i in rest},
-        service_uid,
-        now,
-        swap,
-        spec.schedule_since,
-    )
+
+    def judge(instances: Sequence[Instance]) -> Outlook:
+        births = {i.uid: i.born for i in instances}
+        return outlook(regeneration, births, service_uid, now, swap, spec.schedule_since)
+
+    going = dict(asked)
+    left = [i for i in candidates if i.name not in asked]
+    successors = {i.replaces for i in candidates if i.replaces}
+    old = {due.uid for due in judge(left).due} if successors else set()
+    under_way = [i for i in left if i.name in successors and i.uid in old]
+    for instance in under_way:
+        going[instance.name] = Staleness(StaleReason.EXPIRED, "its successor is there")
+    rest = [i for i in left if i.name not in going]
+    seen = judge(rest)
     short = max(0, desired - len(rest) - len(under_way))
     unready = sum(not available[i.name] for i in rest)
     places = regeneration.max_concurrent - max(len(under_way), short + unready)
