@@ -26,7 +26,9 @@ __all__ = ["folder", "prepare", "remove"]
 OURS = "demo.immutable.dev/made-by"
 OURS_VALUE = "make-demo"
 MADE_CRDS = "demo.immutable.dev/made-crds"
-CRDS = ("immutableservices.immutable.dev", "immutablerevisions.immutable.dev")
+CRDS = tuple(
+    f"immutable{kind}.immutable.dev" for kind in ("services", "revisions", "actions", "freezes")
+)
 NEEDED_RIGHTS = (
     ("namespaces",),
     ("customresourcedefinitions.apiextensions.k8s.io",),
