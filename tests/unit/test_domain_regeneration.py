@@ -281,13 +281,14 @@ PROBLEMS: list[tuple[dict[str, Any], list[str]]] = [
 
 @pytest.mark.parametrize(("given_fields", "says"), PROBLEMS)
 def test_what_makes_no_sense_is_refused(given_fields: dict[str, Any], says: list[str]) -> None:
-    assert list(problems(Regeneration(**given_fields))) == says
+    assert list(problems(Regeneration(**given_fields), floor=600)) == says
 
 
 def test_windows_and_schedules_that_never_come_are_refused_by_place() -> None:
     never = Cron("0 0 30 2 *")
     found = problems(
-        Regeneration(windows=(*NIGHTS, Window(never, HOUR), Window(never, 0)), schedule=never)
+        Regeneration(windows=(*NIGHTS, Window(never, HOUR), Window(never, 0)), schedule=never),
+        floor=600,
     )
     assert [text.partition(":")[0] for text in found] == ["windows[1]", "windows[2]", "schedule"]
     assert "never happens" in found[0]

@@ -62,7 +62,7 @@ FREEZE: Final = Kind(
     "until it ends; repairs go on.",
     spec=ImmutableFreezeSpec,
     columns=(
-        Column("From", "date", ".spec.from", "When it begins"),
+        Column("From", "string", ".spec.from", "When it begins"),
         Column("Until", "string", ".spec.until", "When it ends"),
         Column("Reason", "string", ".spec.reason", "Why"),
         Column("Age", "date", ".metadata.creationTimestamp", "Age of the freeze"),

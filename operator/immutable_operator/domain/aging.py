@@ -50,14 +50,14 @@ def aging(
     desired: int,
     available: Mapping[str, bool],
     requests: Sequence[Request],
-    frozen: bool,
+    waits: bool,
     now: float,
 ) -> Aging:
     """Judge the active instances of the wanted revision that are stale for no other reason.
 
-    ``available`` is by name. Successors are among the candidates.
+    ``available`` is by name. Successors are among the candidates. ``waits``: none may begin.
     """
-    asked = {} if frozen else _asked(candidates, requests)
+    asked = {} if waits else _asked(candidates, requests)
     regeneration = spec.regeneration
     if not _wanted(regeneration):
         return Aging(asked)
@@ -70,8 +70,9 @@ def aging(
     going = dict(asked)
     left = [i for i in candidates if i.name not in asked]
     successors = {i.replaces for i in candidates if i.replaces}
-    old = {due.uid for due in judge(left).due} if successors else set()
-    under_way = [i for i in left if i.name in successors and i.uid in old]
+    replaced = [i for i in left if i.name in successors]
+    old = {due.uid for due in judge(left).due} if replaced else set()
+    under_way = [i for i in replaced if i.uid in old]
     for instance in under_way:
         going[instance.name] = Staleness(StaleReason.EXPIRED, "its successor is there")
     rest = [i for i in left if i.name not in going]
@@ -80,7 +81,7 @@ def aging(
     unready = sum(not available[i.name] for i in rest)
     places = regeneration.max_concurrent - max(len(under_way), short + unready)
     names = {i.uid: i.name for i in rest}
-    ready = [] if frozen else [d for d in seen.due if d.may_start]
+    ready = [] if waits else [d for d in seen.due if d.may_start]
     for due in ready[: max(0, places)]:
         going[names[due.uid]] = Staleness(StaleReason.EXPIRED, due.reason)
     waiting = len(seen.due) - (len(going) - len(asked) - len(under_way))
@@ -114,7 +115,7 @@ def outcomes(
     for request in requests:
         left = [i for i in _meant(instances, request) if i.active]
         gone = not any(i.name == request.instance for i in instances)
-        if left and blocked and not request.override_freeze:
+        if left and blocked:
             phase, message = "Pending", blocked
         elif left:
             phase, message = "Running", "replacing what is older than this action"

@@ -13,10 +13,7 @@ from math import ceil
 from immutable_operator.domain.regeneration import Regeneration, spell, whole_swap
 from immutable_operator.domain.schedule import Window, least_open, problem_of, wall
 
-__all__ = ["FLOOR_SECONDS", "feasibility", "problems"]
-
-FLOOR_SECONDS = 600.0
-"""No age below this: a fleet would do nothing but be replaced."""
+__all__ = ["feasibility", "problems"]
 
 _MOST_JITTER = 0.5
 _LATEST = 2e11  # seconds since the epoch, in the year 8307
@@ -69,7 +66,7 @@ def _year(now: float) -> float:
     return datetime(this, 1, 1, tzinfo=UTC).timestamp()
 
 
-def problems(regeneration: Regeneration, floor: float = FLOOR_SECONDS) -> tuple[str, ...]:
+def problems(regeneration: Regeneration, floor: float) -> tuple[str, ...]:
     """Why this cannot be wanted, a sentence each; ``floor`` is the least age in seconds."""
     found = []
     soft, hard = regeneration.max_age, regeneration.hard_max_age

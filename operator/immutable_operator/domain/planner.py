@@ -85,7 +85,14 @@ def _act(
         spec = replace(spec, on_taint=OnTaint.REPORT, replace_restarted=False)
     desired = _desired(view, spec)
     fleet = Fleet.of(
-        view, spec, wanted, now, policy, desired=desired, frozen=held.holds, pending=pending
+        view,
+        spec,
+        wanted,
+        now,
+        policy,
+        desired=desired,
+        waits=held.holds or spec.suspend,
+        pending=pending,
     )
     budget = Budget.of(desired, spec.max_surge, spec.max_unavailable)
     moves = (
@@ -96,6 +103,9 @@ def _act(
     actions: list[Action] = [*moves.quarantines, *moves.retires, *moves.creates]
     if is_complete(fleet, budget) and not spec.suspend and not pending:
         actions += _beyond_history(view, spec, status)
+    blocked = held.message if held.holds else None
+    if spec.suspend:
+        blocked = "the service is suspended; set spec.suspend: false to go on"
     times = (*moves.due, deadline, fleet.next_available(), held.again)
     due = [t for t in times if t is not None]
     return Plan(
@@ -105,7 +115,7 @@ def _act(
         notes=tuple(moves.notes) or ("nothing to do",),
         announcements=announcements(view, status, wanted, now),
         stale=tuple((i.name, fleet.why[i.name].reason) for i in fleet.stale),
-        outcomes=outcomes(view.requests, view.instances, held.message if held.holds else None),
+        outcomes=outcomes(view.requests, view.instances, blocked),
     )
 
 

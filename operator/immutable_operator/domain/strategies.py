@@ -66,10 +66,11 @@ class Fleet:
         policy: Policy,
         *,
         desired: int,
-        frozen: bool = False,
+        waits: bool = False,
         pending: bool = False,
     ) -> Fleet:
-        """``pending`` says that the spec's template is not the wanted revision's yet."""
+        """``waits``: suspended or frozen, nothing goes for its age or on request; ``pending``: the
+        spec's template is not the wanted revision's yet."""
         template = None if pending else spec.template
         known = (*view.instances, *view.departed)
         found = {i.name: _judge(i, view, spec, wanted, template) for i in known}
@@ -88,7 +89,7 @@ class Fleet:
             desired=desired - len(pace.held),
             available=ready,
             requests=view.requests,
-            frozen=frozen,
+            waits=waits,
             now=now,
         )
         why |= age.going

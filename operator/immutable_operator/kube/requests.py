@@ -108,7 +108,7 @@ def action_status(namespace: str, request: Request, outcome: Outcome, now: float
 
 
 class FreezeRecord(msgspec.Struct, frozen=True):
-    """A freeze, and whom it selects. One that cannot be understood freezes all that it selects."""
+    """A freeze, and whom it selects. What cannot be understood of it makes it hold more."""
 
     name: str
     namespaces: tuple[str, ...]
@@ -124,7 +124,11 @@ def decode_freeze(raw: bytes | msgspec.Raw) -> FreezeRecord:
     """Bytes of an ImmutableFreeze to its record."""
     body = msgspec.json.decode(raw)
     name = body["metadata"]["name"]
-    spec = ImmutableFreezeSpec.model_validate(body.get("spec") or {})
+    try:
+        spec = ImmutableFreezeSpec.model_validate(body.get("spec") or {})
+    except ValueError:
+        reason = "its spec cannot be read, so it holds for all; correct it or delete it"
+        return FreezeRecord(name, (), (), Freeze(name, reason))
     windows = spec.windows or []
     problem = windows_problem(windows, "spec.windows")
     freeze = Freeze(

@@ -11,8 +11,9 @@ from typing import Any
 from immutable_operator.api import InvalidSpec, validate_service
 from immutable_operator.api.duration import seconds
 from immutable_operator.api.names import API_VERSION, SERVICE_KIND, SERVICE_PLURAL
+from immutable_operator.api.service import AGE_FLOOR, Window
 from immutable_operator.api.service import Regeneration as GivenRegeneration
-from immutable_operator.api.service import Window
+from immutable_operator.domain.feasibility import problems
 from immutable_operator.domain.model import (
     Blocker,
     Condition,
@@ -111,23 +112,16 @@ def windows_problem(windows: Iterable[Window], path: str) -> str | None:
 
 
 def _regeneration(given: GivenRegeneration) -> tuple[Regeneration, str | None]:
-    path = "spec.regeneration"
-    trouble = windows_problem(given.windows, f"{path}.windows")
-    if not trouble and given.schedule and (found := problem_of(given.schedule, given.time_zone)):
-        trouble = f"{path}.schedule: {found}"
-    if trouble:
-        return Regeneration(), trouble
-    return (
-        Regeneration(
-            max_age=seconds(given.max_age) if given.max_age else None,
-            hard_max_age=seconds(given.hard_max_age) if given.hard_max_age else None,
-            jitter=int(given.jitter.removesuffix("%")) / 100,
-            max_concurrent=given.max_concurrent,
-            windows=windows_of(given.windows),
-            schedule=Cron(given.schedule, given.time_zone) if given.schedule else None,
-        ),
-        None,
+    wanted = Regeneration(
+        max_age=seconds(given.max_age) if given.max_age else None,
+        hard_max_age=seconds(given.hard_max_age) if given.hard_max_age else None,
+        jitter=int(given.jitter.removesuffix("%")) / 100,
+        max_concurrent=given.max_concurrent,
+        windows=windows_of(given.windows),
+        schedule=Cron(given.schedule, given.time_zone) if given.schedule else None,
     )
+    found = problems(wanted, AGE_FLOOR)
+    return wanted, "; ".join(f"spec.regeneration.{text}" for text in found) or None
 
 
 def _written(managed_fields: Any) -> float:
