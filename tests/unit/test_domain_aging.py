@@ -1,0 +1,148 @@
+"""Who goes for their age or on request, who waits, and what a freeze holds back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from immutable_operator.domain.model import CreateRevision, Freeze, Plan, Request
+from immutable_operator.domain.planner import plan
+from immutable_operator.domain.regeneration import Regeneration
+from immutable_operator.domain.schedule import Cron, Window
+from tests.unit.given import NOW, condition, fleet, moves, view
+
+# Instances of `fleet` are about 5000 seconds old.
+HOURLY = Regeneration(max_age=3600.0, jitter=0.0)
+CLOSED = Window(Cron("0 0 1 1 *", "UTC"), 60.0)
+ASKED = Request("all", "uid", NOW - 100, "jane")
+FREEZE = Freeze("closing", "the quarter ends", ends=NOW + 600)
+PASSES = replace(ASKED, name="urgent", override_freeze=True)
+
+
+def planned(drawn: str = "A ###", **given: Any) -> Plan:
+    changes = given.pop("changes", {})
+    beside = {key: given.pop(key) for key in ("requests", "freezes") if key in given}
+    asked = view(drawn, instances=fleet(drawn, **changes), **given)
+    return plan(replace(asked, **beside), NOW)
+
+
+PLANS: list[tuple[str, dict[str, Any], str]] = [
+    ("too old: one at a time, the oldest, successor first", {"regeneration": HOURLY}, "create A0'"),
+    (
+        "two at a time where that is wanted and the surge allows it",
+        {"regeneration": replace(HOURLY, max_concurrent=2), "max_surge": 2},
+        "create A0' A1'",
+    ),
+    ("not while one is not ready", {"drawn": "A ##.", "regeneration": HOURLY}, ""),
+    ("not while one is missing", {"drawn": "A ##", "regeneration": HOURLY}, "create A2"),
+    ("not outside windows", {"regeneration": replace(HOURLY, windows=(CLOSED,))}, ""),
+    (
+        "the ceiling asks no window",
+        {"regeneration": replace(HOURLY, hard_max_age=4000.0, windows=(CLOSED,))},
+        "create A0'",
+    ),
+    ("not while suspended", {"regeneration": HOURLY, "suspend": True}, ""),
+    ("not during a freeze", {"regeneration": HOURLY, "freezes": (FREEZE,)}, ""),
+    (
+        "after a freeze",
+        {"regeneration": HOURLY, "freezes": (replace(FREEZE, ends=NOW),)},
+        "create A0'",
+    ),
+    ("on request: as many as the surge allows", {"requests": (ASKED,)}, "create A0'"),
+    ("on request, not while suspended", {"requests": (ASKED,), "suspend": True}, ""),
+    ("on request, not during a freeze", {"requests": (ASKED,), "freezes": (FREEZE,)}, ""),
+    ("a request that passes it", {"requests": (PASSES,), "freezes": (FREEZE,)}, "create A0'"),
+    (
+        "what is younger than the request is not meant",
+        {"requests": (replace(ASKED, created=NOW - 6000),)},
+        "",
+    ),
+    (
+        "a rollout waits for the freeze",
+        {"wanted": "B", "freezes": (FREEZE,)},
+        "",
+    ),
+    (
+        "what is missing is made of what runs",
+        {"drawn": "A ##", "wanted": "B", "freezes": (FREEZE,)},
+        "create A2",
+    ),
+    (
+        "a repair goes on during a freeze",
+        {"wanted": "B", "freezes": (FREEZE,), "changes": {"A1": {"taint": "exec by jane"}}},
+        "create A1'",
+    ),
+    (
+        "unless the freeze is of repairs, too",
+        {
+            "wanted": "B",
+            "freezes": (replace(FREEZE, repairs=True),),
+            "changes": {"A1": {"taint": "exec by jane"}},
+        },
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "wanted"), [p[1:] for p in PLANS], ids=[p[0] for p in PLANS])
+def test_what_is_done(given: dict[str, Any], wanted: str) -> None:
+    assert moves(planned(**given)) == wanted
+
+
+def test_a_freeze_records_nothing_new_and_looks_again_when_it_ends() -> None:
+    held = planned(wanted="D", recorded="ABC", freezes=(FREEZE,))
+    assert not [a for a in held.actions if isinstance(a, CreateRevision)]
+    assert condition(held.status) == "Reconciling Frozen"
+    assert held.due == NOW + 600
+    assert held.status is not None
+    assert "ImmutableFreeze closing holds until" in held.status.blockers[0].message
+
+
+def test_what_waits_is_not_said_to_go() -> None:
+    """While suspended or frozen the status tells of no replacement that is not there."""
+    for waits in ({"suspend": True}, {"freezes": (FREEZE,)}):
+        status = planned(regeneration=HOURLY, **waits).status
+        assert status is not None
+        found = status.condition("Regenerating")
+        assert found is not None
+        assert (found.status, found.reason) == ("False", "Waiting")
+        assert status.stale == 0
+
+
+OUTCOMES: list[tuple[str, dict[str, Any], tuple[str, str] | None]] = [
+    ("begun", {"requests": (ASKED,)}, ("Running", "replacing what is older")),
+    ("frozen", {"requests": (ASKED,), "freezes": (FREEZE,)}, ("Pending", "closing holds until")),
+    ("suspended", {"requests": (ASKED,), "suspend": True}, ("Pending", "is suspended")),
+    (
+        "done",
+        {"requests": (replace(ASKED, created=NOW - 6000, phase="Running"),)},
+        ("Succeeded", "all that it meant"),
+    ),
+    (
+        "nobody of that name",
+        {"requests": (replace(ASKED, instance="web-x"),)},
+        ("Failed", "there is no instance web-x"),
+    ),
+    (
+        "told already",
+        {
+            "requests": (
+                replace(ASKED, phase="Running", message="replacing what is older than this action"),
+            )
+        },
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "told"), [o[1:] for o in OUTCOMES], ids=[o[0] for o in OUTCOMES])
+def test_what_is_told_of_a_request(given: dict[str, Any], told: tuple[str, str] | None) -> None:
+    found = planned(**given).outcomes
+    if told is None:
+        assert found == ()
+        return
+    [outcome] = found
+    assert outcome.phase == told[0]
+    assert told[1] in outcome.message
