@@ -148,6 +148,31 @@ def test_what_was_reached_into_is_replaced_successor_first(running: Service, dee
     assert "deviants" not in running.status()
 
 
+def test_with_gates_it_is_judged_from_when_it_got_its_node(web: Service) -> None:
+    """Whoever holds a gate may shape the pod until then: the API server counts that, too."""
+    web.apply(replicas=1, pod={"schedulingGates": [{"name": "example.com/queue"}]})
+
+    def let_go() -> None:
+        for pod in web.active():
+            if pod["spec"].get("schedulingGates"):
+                body = {"spec": {"schedulingGates": [], "nodeSelector": {"type": "kwok"}}}
+                patch(web, pod["metadata"]["name"], body)
+
+    web.until("it is there", web.active)
+    let_go()
+    web.until_ready()
+    [victim] = names(web)
+    generation = web.active()[0]["metadata"]["generation"]
+    assert generation > 1
+    web.always("it is left alone", lambda: names(web) == {victim}, 2)
+    deadline(web, victim)
+    web.until("its successor is there", lambda: len(names(web)) == 2)
+    let_go()
+    web.until("the victim is gone", lambda: victim not in names(web))
+    because = annotation(web.active()[0], "because") or ""
+    assert because.startswith("Tainted: its spec was changed while it ran"), because
+
+
 def test_it_is_found_out_also_by_an_operator_that_was_not_there(
     running: Service, operators: Operators
 ) -> None:

@@ -231,11 +231,15 @@ class ControlLoop:
     def _measure(self, service: ServiceRecord, decided: Plan, desk: Desk) -> None:
         """How long instances stay stale, and how long a service is held back by what."""
         now = time.monotonic()
-        there = {pod.content.name for pod in self._pods.of(service.uid)}
-        for name in [name for name in desk.stale_since if name not in there]:
-            since, reason = desk.stale_since.pop(name)
-            self._metrics.stale_seconds.labels(reason).observe(now - since)
-        for name, reason in decided.stale:
+        there = {pod.content.name: pod.content for pod in self._pods.of(service.uid)}
+        stale = dict(decided.stale)
+        for name in list(desk.stale_since):
+            if name not in there:
+                since, reason = desk.stale_since.pop(name)
+                self._metrics.stale_seconds.labels(reason).observe(now - since)
+            elif there[name].active and name not in stale:
+                del desk.stale_since[name]  # it is wanted again
+        for name, reason in stale.items():
             desk.stale_since.setdefault(name, (now, reason))
         before, desk.observed_at = desk.observed_at, now
         if before is not None:
