@@ -13,7 +13,8 @@ from tests.cluster.test_break_glass import TOLD, connects, grant, names
 from tests.cluster.webhook import ask, bundle, member, review
 from tests.waiting import wait_for
 
-SECONDS = 12
+# Half of it is left when a new one is made; a busy machine takes its time for the steps between.
+SECONDS = 24
 FAST = (
     f"--webhook-lifetime-seconds={SECONDS}",
     "--webhook-settle-seconds=2",
@@ -83,7 +84,8 @@ def test_three_rotations_refuse_nobody(web: Service, operators: Operators) -> No
     finally:
         for caller in callers:
             caller.stop()
-    assert [caller.failures for caller in callers] == [[], []]
+    for caller in callers:
+        assert not caller.failures, f"{caller.failures[0]}\n{caller.replica.tail()}"
     told = [event["annotations"].get(TOLD) for event in connects(web, mark)]
     assert len(told) >= execs > 10
     assert set(told) == {"tainted", "already-tainted"}, "the API server was answered each time"
