@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.audit import OperatorRequests
 from tests.cluster.guards import without_guards
 from tests.cluster.history import History
 from tests.cluster.operator_process import Installation, Operators
-from tests.cluster.services import Service, annotation, condition, pin
+from tests.cluster.services import KIND_PATH, Service, annotation, condition, pin
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 
@@ -339,6 +340,29 @@ def test_quarantine_is_out_of_traffic_at_once_and_kept_for_its_time(web: Service
     web.until("it is not counted", lambda: web.status()["quarantinedReplicas"] == 0)
     web.until("all get traffic", lambda: endpoints(web) == names(web))
     assert len(names(web)) == REPLICAS
+
+
+def test_a_forged_status_is_true_again_and_no_fight(running: Service) -> None:
+    """Without the policy service-status: whoever reads the status, reads what is."""
+    running.until_ready()
+    true = running.status()
+    path = f"{KIND_PATH}/{running.namespace}/immutableservices/{running.name}/status"
+    broken = [{**c, "status": "False", "reason": "Forged"} for c in true["conditions"]]
+    asked = OperatorRequests.from_now(running.plane, running.namespace)
+    forgeries: tuple[Json, ...] = (
+        {"readyReplicas": 99, "currentRevision": "00000000"},
+        {"readyReplicas": 98},
+        {"conditions": broken, "blockers": None},
+    )
+    for forged in forgeries:
+        running.plane.api().merge_patch(path, {"status": forged})
+        running.until("it is true again", lambda: running.status() == true)
+    assert asked.count("patch immutableservices/status") == len(forgeries)
+    # A condition of another type is not ours to take away, and is not written about for ever.
+    more = [*true["conditions"], {**true["conditions"][0], "type": "Theirs"}]
+    running.plane.api().merge_patch(path, {"status": {"conditions": more}})
+    running.always("it stays", lambda: condition(running.get(), "Theirs"), 2)
+    assert asked.count("patch immutableservices/status") <= len(forgeries) + 1
 
 
 MUTATOR: dict[str, Any] = {

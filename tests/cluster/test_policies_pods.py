@@ -8,176 +8,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from immutable_operator.api.names import ANNOTATION_SLOT, LABEL_REVISION, LABEL_SERVICE
+from immutable_operator.api.names import LABEL_SERVICE
+from tests.cluster.changes import (
+    DEBUGGER,
+    JSON_PATCH,
+    ON_THE_SPEC,
+    PATHS,
+    RESERVED,
+    RUNNING,
+    Path,
+    patch,
+    path_of,
+    status,
+)
 from tests.cluster.guards import without_guards
 from tests.cluster.operator_process import Operators
 from tests.cluster.people import BREAK_GLASS, OPERATOR, PERSONS, Attempt, full_rights, refused, run
 from tests.cluster.services import Service, pin
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError, Json
-
-JSON_PATCH = "application/json-patch+json"
-ON_THE_SPEC = "never changes; change spec.template of the ImmutableService web"
-RESERVED = "are written by the operator only"
-RUNNING, STATUS = "running-pod", "pod-status"
-Ask = Callable[[Json], Attempt]
-
-
-@dataclass(frozen=True)
-class Path:
-    """A row of the table: what is asked for an instance, who refuses it, in which words."""
-
-    row: str
-    what: str
-    guard: str
-    says: str
-    ask: Ask
-
-
-def path_of(pod: Json, sub: str = "") -> str:
-    return f"pods/{pod['metadata']['name']}" + (f"/{sub}" if sub else "")
-
-
-def patch(body: Any, sub: str = "", kind: str = "") -> Ask:
-    """A patch with a fixed body."""
-    kinds = (kind,) if kind else ()
-    return lambda pod: Attempt("PATCH", path_of(pod, sub), body, *kinds)
-
-
-def spec(**fields: Any) -> Ask:
-    return patch({"spec": fields})
-
-
-def metadata(sub: str = "", **fields: Any) -> Ask:
-    return patch({"metadata": fields}, sub)
-
-
-def status(**fields: Any) -> Ask:
-    return patch({"status": fields}, "status")
-
-
-def operations(*steps: Json, sub: str = "") -> Ask:
-    return lambda pod: Attempt("PATCH", path_of(pod, sub), list(steps), JSON_PATCH)
-
-
-def moved_out(pod: Json) -> Attempt:
-    """A PUT of the whole object without owners, as `kubectl replace` does."""
-    meta = {**pod["metadata"], "ownerReferences": []}
-    return Attempt("PUT", path_of(pod), {**pod, "metadata": meta})
-
-
-def adopted(pod: Json) -> Attempt:
-    """A further owner that exists, so that the garbage collector has nothing to say."""
-    other = {"apiVersion": "v1", "kind": "ConfigMap", "name": "kube-root-ca.crt", "uid": "some"}
-    owners = [*pod["metadata"]["ownerReferences"], other]
-    body = {"metadata": {"ownerReferences": owners}}
-    return Attempt("PATCH", path_of(pod), body, "application/merge-patch+json")
-
-
-TOLERATION = {"key": "any", "operator": "Exists"}
-DEBUGGER = {"name": "debugger", "image": pin("debugger"), "command": ["sh"]}
-ONE_READY = [{"type": "Ready", "status": "False"}]
-GATE = [{"type": "immutable.dev/traffic", "status": "True"}]
-IMAGE_ID = [{"name": "web", "imageID": pin("evil"), "image": "x", "ready": True, "restartCount": 0}]
-
-PATHS = [
-    Path(
-        "P1", "image", RUNNING, ON_THE_SPEC, spec(containers=[{"name": "web", "image": pin("b")}])
-    ),
-    Path(
-        *("P1", "init image", RUNNING, ON_THE_SPEC),
-        spec(initContainers=[{"name": "init", "image": pin("b")}]),
-    ),
-    Path("P2", "deadline", RUNNING, ON_THE_SPEC, spec(activeDeadlineSeconds=60)),
-    Path(
-        *("P2", "toleration", RUNNING, ON_THE_SPEC),
-        operations({"op": "add", "path": "/spec/tolerations/-", "value": TOLERATION}),
-    ),
-    Path(
-        *("P5", "ephemeral container", RUNNING, "--as-group=immutable:break-glass"),
-        patch({"spec": {"ephemeralContainers": [DEBUGGER]}}, "ephemeralcontainers"),
-    ),
-    Path("P9", "other service", RUNNING, RESERVED, metadata(labels={LABEL_SERVICE: "other"})),
-    Path("P9", "out of service", RUNNING, RESERVED, metadata(labels={LABEL_SERVICE: None})),
-    Path("P9", "revision", RUNNING, RESERVED, metadata(labels={LABEL_REVISION: "00000000"})),
-    Path("P9", "new label", RUNNING, RESERVED, metadata(labels={"immutable.dev/x": "y"})),
-    Path(
-        *("P9", "label by status", RUNNING, RESERVED),
-        metadata("status", labels={LABEL_SERVICE: None}),
-    ),
-    Path("P10", "slot", RUNNING, RESERVED, metadata(annotations={ANNOTATION_SLOT: "7"})),
-    Path("P10", "no slot", RUNNING, RESERVED, metadata(annotations={ANNOTATION_SLOT: None})),
-    Path(
-        *("P10", "false taint", RUNNING, RESERVED),
-        metadata(annotations={"immutable.dev/tainted": "{}"}),
-    ),
-    Path(
-        *("P10", "annotation by status", RUNNING, RESERVED),
-        metadata("status", annotations={ANNOTATION_SLOT: "7"}),
-    ),
-    Path(
-        *("P11", "no owner", RUNNING, "never changes; to be rid of the instance, delete it"),
-        operations({"op": "remove", "path": "/metadata/ownerReferences"}),
-    ),
-    Path("P11", "no owner by replace", RUNNING, "to be rid of the instance, delete it", moved_out),
-    Path("P11", "one more owner", RUNNING, "to be rid of the instance, delete it", adopted),
-    Path(
-        "P12", "finalizer", RUNNING, "would hold up its replacement", metadata(finalizers=["a/b"])
-    ),
-    Path(
-        *("P12", "finalizer by status", RUNNING, "would hold up its replacement"),
-        metadata("status", finalizers=["a/b"]),
-    ),
-    Path(
-        "P13",
-        "not ready",
-        STATUS,
-        "reported by its node's kubelet only",
-        status(conditions=ONE_READY),
-    ),
-    Path("P13", "our gate", STATUS, "use a condition type of your own", status(conditions=GATE)),
-    Path(
-        *("P13", "addresses", STATUS, "reported by its node's kubelet only"),
-        operations(
-            {"op": "replace", "path": "/status/podIPs", "value": [{"ip": "10.9.9.9"}]},
-            {"op": "replace", "path": "/status/podIP", "value": "10.9.9.9"},
-            sub="status",
-        ),
-    ),
-    Path(
-        *("P13", "imageID", STATUS, "reported by its node's kubelet only"),
-        status(containerStatuses=IMAGE_ID),
-    ),
-    Path("P13", "phase", STATUS, "is reported by the cluster only", status(phase="Failed")),
-    Path(
-        *("P14", "annotation by binding", "binding", "may not carry labels or annotations"),
-        lambda pod: Attempt("POST", path_of(pod, "binding"), binding(pod)),
-    ),
-    Path(
-        *(
-            "P14",
-            "annotation by a binding of old",
-            "binding",
-            "may not carry labels or annotations",
-        ),
-        lambda pod: Attempt("POST", "bindings", binding(pod)),
-    ),
-]
-
-
-def binding(pod: Json) -> Json:
-    return {
-        "apiVersion": "v1",
-        "kind": "Binding",
-        "metadata": {"name": pod["metadata"]["name"], "annotations": {ANNOTATION_SLOT: "7"}},
-        "target": {"kind": "Node", "name": "node-0"},
-    }
-
 
 each_path = pytest.mark.parametrize("path", PATHS, ids=lambda p: f"{p.row}-{p.what}")
 each_person = pytest.mark.parametrize("person", PERSONS)
@@ -273,6 +127,8 @@ NODE_PATHS = {
     "P7-attach": "attach/{ns}/{pod}/web",
     "P7-portForward": "portForward/{ns}/{pod}",
     "P7-escaped": "%65xec/{ns}/{pod}/web?command=id",
+    "P7-escaped name": "exec/{ns}/{escaped}/web?command=id",
+    "P7-without a container": "attach/{ns}/{pod}",
     "P7-doubled slash": "/exec/{ns}/{pod}/web?command=id",
     "P7-through logs": "containerLogs/../exec/{ns}/{pod}/web?command=id",
     "P7-through escaped dots": "containerLogs/%2e%2e/exec/{ns}/{pod}/web?command=id",
@@ -286,7 +142,9 @@ NODE_PATHS = {
 def test_the_kubelets_own_ways_in_are_refused(
     bed: Service, instance: Json, path: str, method: str, person: str
 ) -> None:
-    below = path.format(ns=bed.namespace, pod=instance["metadata"]["name"])
+    pod = instance["metadata"]["name"]
+    escaped = f"{pod[:-9]}%{ord(pod[-9]):02x}{pod[-8:]}"
+    below = path.format(ns=bed.namespace, pod=pod, escaped=escaped)
     attempt = Attempt(method, f"/api/v1/nodes/{instance['spec']['nodeName']}/proxy/{below}")
     said = refused(bed.plane, bed.namespace, attempt, person, "node-proxy")
     assert "use kubectl logs, or kubectl exec, which says how to ask" in said
@@ -393,10 +251,15 @@ def test_p15_a_pod_that_claims_to_be_an_instance_is_refused(
     assert "is created by the operator only; leave these out, or write an ImmutableService" in said
 
 
-def test_p15_a_copy_for_debugging_that_keeps_the_labels_is_refused(bed: Service) -> None:
+@each_person
+def test_p15_a_copy_for_debugging_that_keeps_the_labels_is_refused(
+    bed: Service, person: str
+) -> None:
     pod = bed.pods()[0]["metadata"]["name"]
     copy = ("debug", pod, "--copy-to=copy", "--image", pin("debugger"), "--attach=false")
-    done = bed.plane.kubectl(*copy, "--keep-labels", namespace=bed.namespace, check=False)
+    done = bed.plane.kubectl(
+        *(*copy, "--keep-labels"), actor=person, namespace=bed.namespace, check=False
+    )
     assert "pod-create.immutable.dev" in done.stderr
 
 
@@ -435,7 +298,10 @@ def test_p6_who_breaks_the_glass_is_let_through(bed: Service, how: str) -> None:
     assert "ValidatingAdmissionPolicy" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("as_whom", [BREAK_GLASS, OPERATOR], ids=["break-glass", "operator"])
+known = pytest.mark.parametrize("as_whom", [BREAK_GLASS, OPERATOR], ids=["break-glass", "operator"])
+
+
+@known
 @pytest.mark.parametrize("path", [p for p in PATHS if p.row in ("P1", "P2")], ids=lambda p: p.what)
 def test_neither_the_glass_nor_the_operator_changes_a_spec(
     bed: Service, instance: Json, path: Path, as_whom: tuple[str, ...]
@@ -447,6 +313,21 @@ def test_neither_the_glass_nor_the_operator_changes_a_spec(
         *change, "-p", json.dumps(attempt.body), *as_whom, namespace=bed.namespace, check=False
     )
     assert ON_THE_SPEC in done.stderr
+
+
+@known
+def test_neither_of_them_resizes(gated: Service, as_whom: tuple[str, ...]) -> None:
+    change = {"spec": {"containers": [{"name": "web", "resources": {"requests": {"cpu": "150m"}}}]}}
+    patched = ("patch", "pod", gated.pods()[0]["metadata"]["name"], "--subresource=resize")
+    said = gated.kubectl(*patched, "-p", json.dumps(change), *as_whom, check=False)
+    assert "is not resized in place; change spec.template of the ImmutableService gated" in said
+
+
+def test_the_operator_adds_no_debug_container(bed: Service, instance: Json) -> None:
+    change = {"spec": {"ephemeralContainers": [DEBUGGER]}}
+    patched = ("patch", "pod", instance["metadata"]["name"], "--subresource=ephemeralcontainers")
+    said = bed.kubectl(*patched, "-p", json.dumps(change), *OPERATOR, check=False)
+    assert "a debug container would stay in the immutable instance" in said
 
 
 def test_without_the_policies_the_same_attempts_succeed(bed: Service, gated: Service) -> None:

@@ -37,7 +37,8 @@ MOST_REQUESTS = 60_000
 MOST_SECONDS = 300.0
 PER_SECOND = 100
 KEPT_CONNECTIONS = 8
-TIMEOUT_SECONDS = 5.0
+# A request that nobody answers fails; one that a busy machine answers late is in the p99.
+TIMEOUT_SECONDS = 20.0
 # kube-proxy writes its rules at most once in this time (minSyncPeriod, as shipped).
 PROXY_SECONDS = 1.0
 REWATCH_SECONDS = 0.5

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from immutable_operator.cli.outcome import Outcome, Result, refusal
-from immutable_operator.cli.paths import PATHS
+from immutable_operator.cli.paths import PATHS, UNTRIED
 from immutable_operator.cli.report import conclusion, line
 from immutable_operator.cli.verify import chosen
 from immutable_operator.kube.errors import ApiError
@@ -85,3 +88,12 @@ def test_paths_are_chosen_by_id_row_or_letter() -> None:
 
 def test_every_id_is_given_once() -> None:
     assert len({path.id for path in PATHS}) == len(PATHS)
+
+
+def test_every_row_of_the_documentation_is_tried_or_listed_and_no_other() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "enforcement.md").read_text()
+    documented = set(re.findall(r"^\| ([A-Z]\d+) \|", text, re.MULTILINE))
+    tried = {path.id.partition("-")[0] for path in PATHS}
+    listed = {row for row, _, _ in UNTRIED}
+    assert tried | listed == documented
+    assert not tried & listed

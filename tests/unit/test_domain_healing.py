@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain.model import Create, OnTaint, Plan, Policy, View
+from immutable_operator.domain.model import Create, OnTaint, Plan, Policy, Retire, View
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.staleness import Evidence, deviation
 from tests.unit.given import MIN_READY, NOW, condition, fleet, moves, template, view
@@ -182,6 +182,47 @@ def test_pauses_grow_up_to_an_hour_and_follow_the_installation() -> None:
     for heals, pause in ((1, 2), (2, 4), (4, 16), (5, 30), (60, 30)):
         given = view("A ###", instances=fleet("A ###", A0=again(heals, 1)))
         assert plan(given, NOW, policy).due == NOW - 1 + pause
+
+
+@pytest.mark.parametrize(("replicas", "surge"), [(1, 1), (3, 1), (6, 3)])
+def test_who_patches_every_new_instance_costs_few_replacements_an_hour(
+    replicas: int, surge: int
+) -> None:
+    """A day with a persistent mutator, at the pace of a default installation.
+
+    Each successor is Ready at once and patched at its birth, which is the most that can happen.
+    Those that are forgotten after an hour do not outlive their successors without any pause.
+    """
+    alive = list(fleet(f"A {'#' * replicas}"))
+    alive = [replace(i, taint="patched", born=NOW) for i in alive]
+    births: list[float] = []
+    now, day = NOW, NOW + 24 * 3600
+    while now < day:
+        decided = plan(view(instances=alive, replicas=replicas, max_surge=surge), now)
+        for action in decided.actions:
+            match action:
+                case Create():
+                    births.append(now)
+                    successor = replace(
+                        alive[0],
+                        name=action.name,
+                        uid=f"uid-{action.name}",
+                        slot=action.slot,
+                        incarnation=action.incarnation,
+                        replaces=action.replaces,
+                        heals=action.heals,
+                        born=now,
+                        ready_since=now,
+                    )
+                    alive.append(successor)
+                case Retire():
+                    alive = [i for i in alive if i.uid != action.uid]
+        if not decided.actions:
+            now = max(now + 30, decided.due or day)
+    assert births[0] == NOW
+    assert births[-1] > day - 3600, "it goes on trying"
+    busiest = max(sum(since <= b < since + 3600 for b in births) for since in births)
+    assert busiest <= 6 + surge, busiest
 
 
 GATED = {"spec": {**template("A")["spec"], "schedulingGates": [{"name": "queue"}]}}

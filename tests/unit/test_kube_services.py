@@ -63,3 +63,18 @@ def test_the_author_is_the_last_writer_of_the_template() -> None:
     ]
     body = {"metadata": {**META, "managedFields": fields}, "spec": {}}
     assert ServiceRecord.of(body).author == "argocd"
+
+
+def test_a_status_that_somebody_else_wrote_into_is_news_and_our_own_is_not() -> None:
+    ours = {"manager": "immutable-operator", "operation": "Apply", "subresource": "status"}
+    theirs = {"manager": "curl", "operation": "Update", "subresource": "status", "time": "t"}
+
+    def read(*entries: dict[str, str]) -> ServiceRecord:
+        return ServiceRecord.of({"metadata": {**META, "managedFields": entries}, "spec": {}})
+
+    assert read(ours).content == read().content
+    assert read(ours, theirs).content != read(ours).content
+    assert read(ours, theirs).strangers == (("curl", "t"),)
+    # Under our name, but not as we write it.
+    assert read({**ours, "operation": "Update"}).strangers == (("immutable-operator", ""),)
+    assert read({**theirs, "subresource": "scale"}).strangers == ()

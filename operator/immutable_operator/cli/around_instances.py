@@ -106,7 +106,7 @@ OTHERS = (
         creates=lambda t: f"{t.away.path}-tag",
     ),
     Path(
-        *("C2-status", "a forged status of the service", PREVENTED),
+        *("C2-status", "a forged status of the service", HEALED),
         lambda t: Request("PATCH", f"{t.away.path}/status", FORGED_STATUS, MERGE),
         Heals.STATUS,
     ),
@@ -128,6 +128,11 @@ OTHERS = (
     _claim(
         *("S2-addresses", "addresses that claim to be ours"),
         _create("apis/discovery.k8s.io/v1", "endpointslices", addressType="IPv4", endpoints=[]),
+    ),
+    only(
+        *("M1-data", "other data in the ConfigMap it reads"),
+        lambda t: Request("PATCH", t.away.settings, {"data": {"VERIFY": "2"}}, MERGE),
+        own_words="field is immutable",
     ),
     _claim(
         *("M2-configmap", "a ConfigMap that claims to be a snapshot"),

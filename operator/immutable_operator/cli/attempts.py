@@ -43,6 +43,15 @@ async def attempt(
 
     ``reported``: the service only reports, so that Reported is what should hold for it.
     """
+    outcome = await _attempt(path, away, person, reported=reported, timeout=timeout)
+    if path.gated:
+        await away.ungate()
+    return outcome
+
+
+async def _attempt(
+    path: Path, away: ThrowAway, person: Person, *, reported: bool, timeout: float
+) -> Outcome:
     target = await _target(path, away)
     expected = Result.REPORTED if reported and path.heals is Heals.SUCCESSOR else path.expected
     row = _Row(path, expected)
@@ -80,7 +89,10 @@ class _Row:
 
 
 async def _target(path: Path, away: ThrowAway) -> Target:
-    pod = await away.fresh(everyone=path.heals is Heals.ALL)
+    if path.gated:
+        pod = await away.gated()
+    else:
+        pod = await away.fresh(everyone=path.heals is Heals.ALL)
     known = frozenset(pod["metadata"]["uid"] for pod in await away.pods())
     return Target(away, await away.service(), pod, await away.revision(), known)
 
@@ -161,6 +173,13 @@ async def _reborn(target: Target) -> str:
     return "another instance took its place" if {*ready} - target.known else ""
 
 
+async def _born(target: Target) -> str:
+    pods = await target.away.pods(target.away.gated_name)
+    found = [p for p in pods if annotation(p, ANNOTATION_REPLACES) == target.instance]
+    because = annotation(found[0], ANNOTATION_BECAUSE) if found else ""
+    return because if because.startswith(STALE) else ""
+
+
 async def _retired(target: Target) -> str:
     pods = [pod for pod in await target.away.pods() if is_there(pod)]
     forged = any(pod["metadata"]["name"].endswith(FORGED_END) for pod in pods)
@@ -189,10 +208,11 @@ async def _all_replaced(target: Target) -> str:
     return min(causes) if drifted and enough and len(ready) == len(pods) else ""
 
 
-DETECTED = (Heals.SUCCESSOR, Heals.RETIRED, Heals.ALL)
+DETECTED = (Heals.SUCCESSOR, Heals.BORN, Heals.RETIRED, Heals.ALL)
 CHECKS: dict[Heals, Callable[[Target], Awaitable[str]]] = {
     Heals.SUCCESSOR: _replaced,
     Heals.REBIRTH: _reborn,
+    Heals.BORN: _born,
     Heals.RETIRED: _retired,
     Heals.STATUS: _true_status,
     Heals.RECORD: _on_record,

@@ -69,6 +69,10 @@ EDITS = (
     edit("P1-image", "another image in a container", _other_image),
     edit("P2-deadline", "a deadline", patch({"spec": {"activeDeadlineSeconds": 86400}})),
     edit("P2-toleration", "one more toleration", _toleration),
+    Path(
+        *("P3-gated", "another image before it has a node", HEALED, _other_image, Heals.BORN),
+        gated=True,
+    ),
     edit("P4-resize", "resize in place", patch({"spec": RESIZE}, "resize"), NO_RESIZE),
     edit("P5-debug", "a debug container", _debugger),
     edit(

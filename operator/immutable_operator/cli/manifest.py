@@ -12,9 +12,18 @@ REPLICAS = 2
 
 
 def manifest(
-    namespace: str, name: str, image: str, command: tuple[str, ...] = (), on_taint: str = "Replace"
+    namespace: str,
+    name: str,
+    image: str,
+    command: tuple[str, ...] = (),
+    on_taint: str = "Replace",
+    *,
+    gated: bool = False,
 ) -> Json:
-    """The ImmutableService; its pods suit the Pod Security Standard restricted."""
+    """The ImmutableService; its pods suit the Pod Security Standard restricted.
+
+    ``gated``: one instance only, and it gets no node.
+    """
     own: Json = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     container: Json = {
         "name": CONTAINER,
@@ -37,13 +46,14 @@ def manifest(
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [container],
+        **({"schedulingGates": [{"name": "verify.immutable.dev/never"}]} if gated else {}),
     }
     return {
         "apiVersion": API_VERSION,
         "kind": SERVICE_KIND,
         "metadata": {"name": name, "namespace": namespace},
         "spec": {
-            "replicas": REPLICAS,
+            "replicas": 1 if gated else REPLICAS,
             "immutability": {"onTaint": on_taint},
             "template": {"metadata": {"labels": {"app": name}}, "spec": pod},
         },

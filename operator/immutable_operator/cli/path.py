@@ -30,6 +30,8 @@ class Heals(Enum):
     """The instance is replaced because it is tainted or drifted."""
     REBIRTH = auto()
     """The instance is gone, as asked for, and there are enough others."""
+    BORN = auto()
+    """The gated instance has a successor, which waits as it does: it goes when that is ready."""
     RETIRED = auto()
     """What was created is gone."""
     STATUS = auto()
@@ -79,7 +81,8 @@ class Path:
     ``own_words`` is how the API server itself refuses it, as a regular expression; ``connects``
     says that any answer but a refusal means that the node or the pod was asked; ``creates`` is
     what is there afterwards if nobody refuses; ``dry_because`` is why it is only tried dry;
-    ``as_member`` sends it as a member of the break-glass group.
+    ``as_member`` sends it as a member of the break-glass group; ``gated`` tries it on an instance
+    behind a scheduling gate.
     """
 
     id: str
@@ -92,6 +95,7 @@ class Path:
     creates: Callable[[Target], str] | None = None
     dry_because: str = ""
     as_member: bool = False
+    gated: bool = False
 
 
 PREVENTED, HEALED = Result.PREVENTED, Result.HEALED

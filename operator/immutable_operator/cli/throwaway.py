@@ -68,6 +68,7 @@ class ThrowAway:
         self._own = own
         self._timeout = timeout
         self._say = say
+        self._image = ""
         self._round = 0
         self._made: list[str] = []
         self._pending: asyncio.Future[bytes] | None = None
@@ -80,6 +81,10 @@ class ThrowAway:
     def settings(self) -> str:
         """Path of the ConfigMap that the instances read."""
         return CONFIG_MAPS.item(self.namespace, f"{self.name}-settings")
+
+    @property
+    def gated_name(self) -> str:
+        return f"{self.name}-gated"
 
     @property
     def remains(self) -> str:
@@ -101,6 +106,7 @@ class ThrowAway:
                 " which no pod starts; choose another, or see whether the controller manager runs"
             )
         await self.create_settings("1")
+        self._image = image.name
         document = manifest(self.namespace, self.name, image.name, image.command, on_taint)
         await self._create(SERVICES.collection(self.namespace), document, "immutableservices")
         await self._until_seen()
@@ -162,14 +168,32 @@ class ThrowAway:
             raise CannotRun("the operator has not recorded what is wanted; see its log")
         return dict(found)
 
-    async def pods(self) -> list[Json]:
+    async def pods(self, service: str = "") -> list[Json]:
         """All pods that have the name of an instance, whatever their labels say."""
         items: list[Json] = (await self.person.read(PODS.collection(self.namespace)))["items"]
-        return [i for i in items if self._is_instance(i["metadata"]["name"])]
+        wanted = service or self.name
+        return [i for i in items if _service_of(i["metadata"]["name"]) == wanted]
 
-    def _is_instance(self, name: str) -> bool:
-        found = re.search(INSTANCE_NAME, name)
-        return found is not None and name[: found.start()] == self.name
+    async def gated(self) -> Json:
+        """The one instance of a second service, which waits for a node for ever."""
+        document = manifest(self.namespace, self.gated_name, self._image, gated=True)
+        await self._create(SERVICES.collection(self.namespace), document, "immutableservices")
+
+        async def born() -> Json | None:
+            return next(iter(await self.pods(self.gated_name)), None)
+
+        if (pod := await wait(born, self._timeout)) is None:
+            raise CannotRun(f"service {self.gated_name} got no instance; see the operator's log")
+        return dict(pod)
+
+    async def ungate(self) -> None:
+        """Away with the second service, to its last pod."""
+        await self._delete(SERVICES.item(self.namespace, self.gated_name))
+
+        async def gone() -> bool:
+            return not await self.pods(self.gated_name)
+
+        await wait(gone, self._timeout)
 
     async def _until_seen(self) -> None:
         """Until the operator says anything at all about the service."""
@@ -285,3 +309,9 @@ class ThrowAway:
         if self._own:
             return await self.lookup(f"{NAMESPACES}/{self.namespace}") is None
         return await self.lookup(self.path) is None and not await self.pods()
+
+
+def _service_of(pod: str) -> str:
+    """The service whose instance a pod is by its name; "" where it is none."""
+    found = re.search(INSTANCE_NAME, pod)
+    return pod[: found.start()] if found else ""

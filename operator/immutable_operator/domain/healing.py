@@ -22,12 +22,14 @@ __all__ = ["Healing", "healing"]
 class Healing:
     """``held`` are the names of those that wait; ``until`` when the next may go, if that is later.
 
-    ``relapses`` is the longest row of replacements that did not help.
+    ``relapses`` is the longest row of replacements that did not help; ``relapsed`` are the names
+    of those whose count is not forgotten yet.
     """
 
     held: frozenset[str] = frozenset()
     until: float | None = None
     relapses: int = 0
+    relapsed: frozenset[str] = frozenset()
 
     def heals_after(self, predecessor: Instance, now: float, policy: Policy) -> int:
         """What the successor of a deviating instance counts: one more than what led to it."""
@@ -56,7 +58,8 @@ def healing(
     relapses = max(i.heals for i in relapsed)
     pause = min(policy.heal_base * 2.0 ** min(relapses - 1, 16), policy.heal_most)
     until = max(i.born for i in relapsed) + pause
+    counted = frozenset(i.name for i in relapsed)
     waiting = [i.name for i in deviating if i.revision == wanted]
     if now < until:
-        return Healing(frozenset(waiting), until if waiting else None, relapses)
-    return Healing(frozenset(waiting[1:]), None, relapses)
+        return Healing(frozenset(waiting), until if waiting else None, relapses, counted)
+    return Healing(frozenset(waiting[1:]), None, relapses, counted)

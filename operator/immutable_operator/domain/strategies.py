@@ -423,16 +423,19 @@ def _stale_in_order(fleet: Fleet, refused: Mapping[str, Refusal]) -> list[Instan
 def _by_worth(fleet: Fleet, instances: Sequence[Instance]) -> list[Instance]:
     """Least worth first: tainted ones, then as a ReplicaSet: unready, cheap, crowded, youngest.
 
-    Of the tainted the one goes last that counts most replacements: the count is in its birth
-    certificate, and nowhere else.
+    Of the tainted those go first whose successor is there, and the one goes last that counts most
+    replacements: the count is in its birth certificate, and nowhere else. What is forgotten counts
+    nothing, or an old one would outlive each of its successors, and nothing would pace them.
     """
     crowd = Counter(i.node for i in fleet.active)
+    succeeded = {i.replaces for i in fleet.current if fleet.available(i)}
 
-    def order(i: Instance) -> tuple[bool, int, bool, bool, bool, int, int, float, str]:
+    def order(i: Instance) -> tuple[bool, bool, int, bool, bool, bool, int, int, float, str]:
         held = i.name in fleet.deviants
         return (
             not held,
-            i.heals if held else 0,
+            not (held and i.name in succeeded),
+            i.heals if i.name in fleet.healing.relapsed else 0,
             fleet.available(i),
             i.ready_since is not None,
             i.node is not None,

@@ -10,7 +10,12 @@ from typing import Any
 
 from immutable_operator.api import InvalidSpec, validate_service
 from immutable_operator.api.duration import seconds
-from immutable_operator.api.names import API_VERSION, SERVICE_KIND, SERVICE_PLURAL
+from immutable_operator.api.names import (
+    API_VERSION,
+    FIELD_MANAGER,
+    SERVICE_KIND,
+    SERVICE_PLURAL,
+)
 from immutable_operator.api.service import AGE_FLOOR, Window
 from immutable_operator.api.service import Regeneration as GivenRegeneration
 from immutable_operator.domain.feasibility import problems
@@ -47,6 +52,7 @@ class ServiceRecord:
     """An ImmutableService as stored: identity, checked spec, and the status as it was read.
 
     ``spec`` is None and ``invalid`` says why when the operator's own check refused it.
+    ``strangers`` are the managers that wrote into the status beside the operator, and when.
     """
 
     uid: str
@@ -60,6 +66,7 @@ class ServiceRecord:
     author: str
     labels: Mapping[str, str]
     raw_status: Mapping[str, Any]
+    strangers: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> ServiceRecord:
@@ -78,12 +85,13 @@ class ServiceRecord:
             invalid=invalid,
             author=_author(meta.get("managedFields") or ()),
             raw_status=dict(body.get("status") or {}),
+            strangers=_strangers(meta.get("managedFields") or ()),
         )
 
     @property
     def content(self) -> object:
-        """What a new plan depends on: not the status, which only the operator writes."""
-        return self.generation, self.deleting, self.labels
+        """What a new turn depends on: not the status, unless somebody else wrote into it."""
+        return self.generation, self.deleting, self.labels, self.strangers
 
     @cached_property
     def status(self) -> Status:
@@ -174,6 +182,18 @@ def _author(managed_fields: Any) -> str:
         and "f:template" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
     ]
     return max(writers)[1] if writers else "unknown"
+
+
+def _strangers(managed_fields: Any) -> tuple[tuple[str, str], ...]:
+    """Who but the operator holds fields of the status; what it takes over is theirs no longer."""
+    return tuple(
+        sorted(
+            (entry.get("manager") or "unknown", entry.get("time") or "")
+            for entry in managed_fields
+            if entry.get("subresource") == "status"
+            and (entry.get("manager"), entry.get("operation")) != (FIELD_MANAGER, "Apply")
+        )
+    )
 
 
 def stamp(seconds: float) -> str:

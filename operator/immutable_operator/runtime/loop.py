@@ -62,6 +62,7 @@ class Desk(Memory):
         self.written: Status | None = None
         self.written_at = float("-inf")
         self.pause = STATUS_PAUSE
+        self.countered: tuple[tuple[str, str], ...] = ()
         self.told: dict[tuple[str, str], float] = {}
         self.failures = 0
         self.baselines = Baselines()
@@ -261,14 +262,18 @@ class ControlLoop:
                 log.warning("event not written", service=service.name, error=str(error))
 
     async def _write_status(self, service: ServiceRecord, decided: Plan, desk: Desk) -> None:
-        """Write the status if it changed; mere counts wait for their turn."""
+        """Write the status if it changed, or somebody else wrote into it; mere counts wait."""
         if decided.status is None:
             return
         desk.planned = decided.status
         before = desk.written or service.status
-        if decided.status == before:
+        # Once for each write of theirs: fields that we do not write stay as they made them.
+        forged = bool(service.strangers) and service.strangers != desk.countered
+        if not forged:
+            desk.countered = service.strangers
+        if decided.status == before and not forged:
             return
-        counts_only = same_but_for_counts(before, decided.status)
+        counts_only = not forged and same_but_for_counts(before, decided.status)
         turn = desk.written_at + desk.pause
         if counts_only and time.monotonic() < turn:
             self._queue.add_at(service.uid, turn)
@@ -280,6 +285,9 @@ class ControlLoop:
             await self._client.apply(path, body, resource=resource, manager=FIELD_MANAGER)
         except NotFound:
             return  # deleted meanwhile; its event is on the way
+        if forged:
+            desk.countered = service.strangers
+            log.warning("status was forged", service=service.name, by=service.strangers)
         desk.written, desk.written_at = decided.status, time.monotonic()
         desk.pause = min(STATUS_PAUSE_MOST, desk.pause * 2) if counts_only else STATUS_PAUSE
 
