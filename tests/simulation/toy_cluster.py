@@ -182,8 +182,8 @@ class ToyCluster:
         made = Revision(record.id, record.number, record.hash, name, uid, record.config)
         self.revisions[record.id] = made
         template = self.spec.template if self.spec else {}
-        known = [letter for letter, r in REVISIONS.items() if is_made_of(r, template)]
-        self._letters[record.id] = known[0] if known else ""
+        made_of = (letter for letter, r in REVISIONS.items() if is_made_of(r, template))
+        self._letters[record.id] = next(made_of, "")
 
     def snapshot(self, copy: CreateSnapshot) -> None:
         self.writes += 1

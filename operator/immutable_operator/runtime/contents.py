@@ -132,7 +132,8 @@ class Contents:
             else:
                 self._asked.discard(key)
                 self._problems.pop(key, None)
-                self._digests[key] = (content.record.version, content.digest)
+                if key in self._readers:
+                    self._digests[key] = (content.record.version, content.digest)
             if self._problems.get(key) != told or key not in self._problems:
                 for owner in self.readers(*key):
                     self._changed(owner)
