@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -10,11 +11,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from immutable_operator.domain.configuration import content_digest
+from immutable_operator.domain.model import CreateSnapshot
 from immutable_operator.domain.revision import revision_hash, revision_id, snapshot_name
+from immutable_operator.kube.client import KubeClient, load_configuration
+from immutable_operator.kube.errors import ApiError
+from immutable_operator.kube.revisions import decode_revision
+from immutable_operator.kube.services import ServiceRecord
+from immutable_operator.runtime.contents import make_snapshot
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.guards import without_guards
 from tests.cluster.history import History
-from tests.cluster.operator_process import Operators
+from tests.cluster.operator_process import ACCOUNT, NAMESPACE, Operators
 from tests.cluster.services import Service, annotation, condition, pin
 from tests.controlplane.api import Json
 
@@ -303,6 +310,31 @@ def test_a_stranger_that_has_the_name_of_a_copy_is_told_and_left_alone(pinned: S
     assert says(pinned) == {"old"}
     pinned.kubectl("delete", "configmap", taken)
     pinned.until("the new content runs", lambda: says(pinned) == {"new"}, 60)
+
+
+def test_a_copy_that_is_there_already_is_as_good_and_a_changed_source_is_not_copied(
+    pinned: Service,
+) -> None:
+    """After a lost answer, or by a leader that was deposed meanwhile."""
+    service = ServiceRecord.of(pinned.get())
+    [body] = pinned.revisions()
+    record = decode_revision(json.dumps(body).encode()).content
+    action = CreateSnapshot(record.config[0], record)
+    login = pinned.plane.service_account_kubeconfig(NAMESPACE, ACCOUNT)
+
+    async def again() -> bytes:
+        client = KubeClient(await load_configuration(login))
+        try:
+            return await make_snapshot(client, service, action)
+        finally:
+            await client.close()
+
+    before = snapshots(pinned)
+    answer = json.loads(asyncio.run(again()))
+    assert answer["metadata"]["uid"] == before[record.config[0].snapshot]["metadata"]["uid"]
+    put(pinned, "new")
+    with pytest.raises(ApiError, match="settings was changed before it could be copied"):
+        asyncio.run(again())
 
 
 def test_what_changes_no_content_costs_no_write(pinned: Service) -> None:
