@@ -210,7 +210,7 @@ def test_rights_are_what_the_operator_uses_and_no_more(plane: ControlPlane) -> N
         (("immutableactions", "immutablefreezes"), ("list", "watch"), ()),
         (("immutableactions/status",), ("patch",), ()),
         (("pods",), ("create", "get", "list", "watch", "patch"), ()),
-        (("configmaps",), ("list", "watch"), ()),
+        (("configmaps",), ("create", "get", "list", "watch"), ()),
         (("pods/eviction",), ("create",), ()),
         (("events",), ("create",), ()),
         (

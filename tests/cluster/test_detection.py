@@ -250,7 +250,7 @@ def test_a_restarted_container_is_kept_by_default(running: Service) -> None:
     assert names(running) == before
 
 
-def test_a_config_map_that_is_made_anew_replaces_those_that_read_it(web: Service) -> None:
+def test_a_config_map_that_is_made_anew_replaces_those_that_read_it_live(web: Service) -> None:
     def make(text: str) -> None:
         document = {
             "apiVersion": "v1",
@@ -266,6 +266,7 @@ def test_a_config_map_that_is_made_anew_replaces_those_that_read_it(web: Service
         replicas=REPLICAS,
         rollout={"maxSurge": 1},
         container={"envFrom": [{"configMapRef": {"name": "settings"}}]},
+        spec={"immutability": {"config": {"mode": "Live"}}},
     )
     web.until_ready()
     before = names(web)

@@ -44,7 +44,7 @@ def used(requests: OperatorRequests) -> set[Right]:
 def exercise(web: Service) -> None:
     """Meet a stranger's pod and a stranger's revision, roll out, go beyond the history limit.
 
-    And let somebody break the glass.
+    Pin a ConfigMap. And let somebody break the glass.
     """
     web.apply(
         image="a",
@@ -83,6 +83,9 @@ def exercise(web: Service) -> None:
         web.apply(image=image)
         web.until_ready()
     web.until("the oldest record is dropped", lambda: len(web.revisions()) == 2)
+    web.kubectl("create", "configmap", "settings", "--from-literal=mode=new")
+    web.apply(container={"envFrom": [{"configMapRef": {"name": "settings"}}]})
+    web.until_ready()
     [pod] = [pod["metadata"]["name"] for pod in web.active()]
     web.kubectl("create", "rolebinding", "glass", "--clusterrole=edit", f"--group={GROUP}")
     web.kubectl("exec", pod, *member(), "--", "true", check=False)
@@ -130,7 +133,7 @@ def test_the_operator_writes_only_metadata_of_pods_and_reads_one_secret(web: Ser
     }
     assert hooks <= {BREAK_GLASS}
     config = {r.verb for r in requests if r.resource == "configmaps"}
-    assert config <= {*watching}
+    assert config <= {*watching, "get", "create"}, "a copy is made, and goes with its revision"
     touched = {(r.target, r.verb) for r in requests if r.resource == "pods"}
     assert touched <= {
         *[("pods", verb) for verb in ("create", "get", "list", "patch", "watch")],
@@ -139,7 +142,7 @@ def test_the_operator_writes_only_metadata_of_pods_and_reads_one_secret(web: Ser
     written = {r.resource for r in requests if r.verb not in ("get", "list", "watch")}
     assert written <= {
         *("pods", "events", "leases", "immutablerevisions", "immutableservices"),
-        "immutableactions",
+        *("immutableactions", "configmaps"),
         *("secrets", "validatingwebhookconfigurations", "selfsubjectreviews"),
     }
     assert {(r.target, r.verb) for r in requests if r.resource == "immutableservices"} == {

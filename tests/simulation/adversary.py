@@ -17,6 +17,7 @@ from tests.unit.given import REVISIONS, SERVICE, UID
 __all__ = ["Adversary", "begun"]
 
 GOOD = "AB"
+CONFIG = "settings"
 LIMITS: list[tuple[int | str, int | str]] = [
     (1, 0),
     (0, 1),
@@ -54,6 +55,8 @@ class Adversary:
             self.disruption_budget,
             self.stranger,
             self.restart,
+            self.configure,
+            self.pin,
         ]
         self.kinds = self.rng.sample(kinds, self.rng.randint(2, 6))
         run.crash_chance = self.rng.choice([0.0, 0.0, 0.1])
@@ -68,6 +71,8 @@ class Adversary:
         """No more trouble: a spec that works, room for it, and an operator that lives."""
         self.run.crash_chance = 0.0
         self.cluster.quota = self.cluster.min_available = self.cluster.patched_after = None
+        if any(not optional for optional in (self.cluster.spec or Spec({})).pinned.values()):
+            self.run.configure(CONFIG, "good")
         self.run.apply(self.rng.choice(GOOD), suspend=False)
 
     # What the user does.
@@ -95,6 +100,14 @@ class Adversary:
         self.run.run(self.rng.choice([0.0, 5.0]))
         self.cluster.spec = kept
         self.run.apply()
+
+    def configure(self) -> None:
+        """The ConfigMap that the service may read says something else, or is gone."""
+        self.run.configure(CONFIG, self.rng.choice(["good", "better", "other", None]))
+
+    def pin(self) -> None:
+        """The template reads a ConfigMap (optional or not), or none."""
+        self.run.apply(pinned=self.rng.choice([{CONFIG: False}, {CONFIG: True}, {}]))
 
     # What befalls pods.
 

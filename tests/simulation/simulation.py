@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from immutable_operator.domain.configuration import ABSENT, Source, content_digest
 from immutable_operator.domain.model import Plan, Spec
 from tests.simulation.toy_cluster import START, ToyCluster
 from tests.simulation.toy_operator import Crash, ToyOperator
@@ -53,6 +54,12 @@ class Simulation:
             known["template"] = template(letter)
         self.cluster.spec = Spec(**{**known, **fields})
         self.cluster.generation += 1
+        self.operator.due = self.cluster.now
+
+    def configure(self, name: str, content: str | None) -> None:
+        """Let a ConfigMap say something; None: delete it."""
+        digest = content_digest({"is": content}, {}) if content is not None else ABSENT
+        self.cluster.configs[name] = Source(digest)
         self.operator.due = self.cluster.now
 
     def refuse(self) -> None:

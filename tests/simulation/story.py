@@ -54,6 +54,11 @@ class Story(Simulation):
         self.say("user", what)
         self.apply(letter, **fields)
 
+    def config(self, what: str, content: str | None) -> None:
+        """The user does something to the ConfigMap ``settings``: said, then done."""
+        self.say("user", what)
+        self.configure("settings", content)
+
     def happened(self, verb: str, name: str) -> None:
         self._befell.setdefault(verb, []).append(self._label(self.cluster.pods[name]))
 

@@ -12,12 +12,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
+from immutable_operator.domain.configuration import ABSENT, Source
 from immutable_operator.domain.model import View
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.regeneration import Regeneration
 from tests.simulation.adversary import Adversary, begun
 from tests.simulation.simulation import Simulation
-from tests.unit.any_view import any_view
+from tests.unit.any_view import NEW, any_view
 from tests.unit.rules import Case, is_converged
 
 ONCE_FAILED: list[int] = []
@@ -79,6 +80,13 @@ def test_any_state_converges_in_a_cluster_that_works(given_view: View) -> None:
     run.cluster.spec = replace(given_view.spec, suspend=False, regeneration=calm)
     run.cluster.generation = given_view.generation
     run.cluster.revisions = {r.id: r for r in given_view.revisions}
+    pins = [pin for r in given_view.revisions for pin in r.config if pin.digest != ABSENT]
+    run.cluster.snapshots = {
+        pin.snapshot: pin.digest for pin in pins if pin.snapshot in given_view.snapshots
+    }
+    for name, source in given_view.configs.items():
+        run.cluster.configs[name] = source if source.digest not in (None, ABSENT) else Source(NEW)
+    run.cluster.configs.setdefault("settings", Source(NEW))
     run.operator.desk.planned = given_view.prior
     run.cluster.live(list(given_view.instances))
     _comes_to_rest(run)

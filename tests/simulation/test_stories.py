@@ -312,6 +312,27 @@ def regeneration_waits_for_its_window() -> Story:
     return story
 
 
+def a_config_map_changes_and_goes_missing() -> Story:
+    story = Story("A ConfigMap changes and goes missing")
+    pinned = {"settings": False}
+    said = "applies web: 2 wanted, maxSurge 1; it reads the ConfigMap settings"
+    story.user(said, "A", replicas=2, max_surge=1, max_unavailable=0, pinned=pinned)
+    story.run(60)
+    story.config("creates the ConfigMap", "old")
+    story.run(60)
+    story.config("changes the ConfigMap", "new")
+    story.run(60)
+    story.config("deletes the ConfigMap", None)
+    story.run(10)
+    story.cluster.delete(_pod(story, 0))
+    story.run(50)
+    story.config("creates it again as it was first", "old")
+    story.run()
+    # Two records with a copy each, and births and retirements of three fleets of two.
+    assert story.cluster.writes == 2 * 2 + 2 + 1 + 2 * (2 + 2)
+    return story
+
+
 def _pod(story: Story, slot: int) -> str:
     """The name of the pod in a slot."""
     return next(name for name, pod in story.cluster.pods.items() if pod.slot == slot)
@@ -345,6 +366,7 @@ STORIES: list[Callable[[], Story]] = [
     something_patches_every_new_pod,
     regeneration_by_age,
     regeneration_waits_for_its_window,
+    a_config_map_changes_and_goes_missing,
 ]
 
 

@@ -13,16 +13,18 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from immutable_operator.domain.configuration import ABSENT, Source
 from immutable_operator.domain.instance import Instance, Trouble, TroubleKind
 from immutable_operator.domain.model import (
     Create,
     CreateRevision,
+    CreateSnapshot,
     DeleteRevision,
     Quarantine,
     Retire,
     Spec,
 )
-from immutable_operator.domain.revision import Revision, revision_name
+from immutable_operator.domain.revision import Revision, is_made_of, revision_name
 from immutable_operator.kube.errors import (
     Conflict,
     Forbidden,
@@ -83,6 +85,9 @@ class ToyCluster:
         self.pods: dict[str, Instance] = {}
         self.seen: dict[str, Instance] = {}
         self.revisions: dict[str, Revision] = {}
+        self.configs: dict[str, Source] = {}
+        self.snapshots: dict[str, str] = {}
+        self._letters: dict[str, str] = {}
         self.strangers: set[str] = set()
         self.quota: int | None = None
         self.min_available: int | None = None
@@ -115,6 +120,10 @@ class ToyCluster:
 
     def create(self, birth: Create) -> None:
         self.writes += 1
+        record = self.revisions.get(birth.revision)
+        for pin in record.config if record else ():
+            # Same revision, same content: whatever the ConfigMap says by now.
+            assert self.snapshots.get(pin.snapshot, ABSENT) == pin.digest, pin
         behaviour = self._behaviour(birth.revision)
         if behaviour.refused:
             raise Invalid(422, "Invalid", f'Pod "{birth.name}" is invalid: {behaviour.refused}')
@@ -169,14 +178,27 @@ class ToyCluster:
         known = [revision.number for revision in self.revisions.values()]
         assert record.number > max(known, default=0)
         name = revision_name(SERVICE, record.id)
-        made = Revision(record.id, record.number, record.hash, name, f"uid-{record.number}")
+        uid = f"uid-{record.number}"
+        made = Revision(record.id, record.number, record.hash, name, uid, record.config)
         self.revisions[record.id] = made
+        template = self.spec.template if self.spec else {}
+        made_of = (letter for letter, r in REVISIONS.items() if is_made_of(r, template))
+        self._letters[record.id] = next(made_of, "")
+
+    def snapshot(self, copy: CreateSnapshot) -> None:
+        self.writes += 1
+        assert copy.revision.id in self.revisions
+        if self.configs.get(copy.pin.name, Source(ABSENT)).digest != copy.pin.digest:
+            raise Conflict(409, "Conflict", f"ConfigMap {copy.pin.name} was changed")
+        self.snapshots[copy.pin.snapshot] = copy.pin.digest
 
     def forget(self, record: DeleteRevision) -> None:
         self.writes += 1
         gone = [r.id for r in self.revisions.values() if r.uid == record.uid]
         for id_ in gone:
-            del self.revisions[id_]
+            # The garbage collector takes the copies along.
+            for pin in self.revisions.pop(id_).config:
+                self.snapshots.pop(pin.snapshot, None)
 
     # What befalls pods without the operator.
 
@@ -229,6 +251,7 @@ class ToyCluster:
 
     def _behaviour(self, revision: str) -> Behaviour:
         letters = [letter for letter, known in REVISIONS.items() if known.id == revision]
+        letters += filter(None, [self._letters.get(revision)])
         return self.behaviours[letters[0]] if letters else Behaviour("unknown", ready_after=None)
 
     def _live(self, pod: Instance, behaviour: Behaviour) -> None:

@@ -10,12 +10,14 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from immutable_operator.domain.configuration import ABSENT, Source
 from immutable_operator.domain.model import (
     Action,
     Announcement,
     Cause,
     Create,
     CreateRevision,
+    CreateSnapshot,
     DeleteRevision,
     Move,
     Plan,
@@ -113,8 +115,14 @@ class ToyOperator:
             departed=desk.departed(instances),
             revisions=tuple(cluster.revisions.values()),
             refusals=desk.refusals.all(),
+            configs={name: cluster.configs.get(name, Source(ABSENT)) for name in self._pinned()},
+            snapshots=frozenset(cluster.snapshots),
             prior=self.status,
         )
+
+    def _pinned(self) -> set[str]:
+        recorded = {pin.name for r in self.cluster.revisions.values() for pin in r.config}
+        return recorded | set(self.cluster.spec.pinned if self.cluster.spec else ())
 
     def _act(self, given: View, decided: Plan) -> None:
         """Births one after the other until one is refused, the other moves beside them."""
@@ -152,6 +160,9 @@ class ToyOperator:
             case CreateRevision():
                 move, subject, revision = Move.RECORD, action.id, ""
                 write = lambda: cluster.record(action)  # noqa: E731
+            case CreateSnapshot():
+                move, subject, revision = Move.SNAPSHOT, action.pin.snapshot, ""
+                write = lambda: cluster.snapshot(action)  # noqa: E731
             case DeleteRevision():
                 cluster.forget(action)
                 return True
@@ -163,6 +174,9 @@ class ToyOperator:
         except Conflict as error:
             if move is Move.RETIRE:
                 return True
+            if move is Move.SNAPSHOT:
+                refusals.refused(move, subject, None, error, cluster.now)
+                return False
             refusals.note(move, subject, revision, Cause.NAME_TAKEN, error, cluster.now)
             return False
         except ApiError as error:

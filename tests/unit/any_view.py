@@ -11,6 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from immutable_operator.domain.configuration import ABSENT, Pin, Source, content_digest
 from immutable_operator.domain.instance import Instance, Trouble, TroubleKind
 from immutable_operator.domain.model import (
     Blocker,
@@ -27,12 +28,14 @@ from immutable_operator.domain.model import (
     View,
 )
 from immutable_operator.domain.regeneration import Regeneration
+from immutable_operator.domain.revision import Revision, revision_hash
 from immutable_operator.domain.schedule import Cron, Window
 from tests.unit.given import NOW, REVISIONS, SERVICE, UID, fleet, name_of, template
 
 __all__ = ["any_view"]
 
 LETTERS = "ABCD"
+_LETTERS = {REVISIONS[letter].id: letter for letter in LETTERS}
 IDS = [REVISIONS[letter].id for letter in LETTERS]
 MOMENTS = [NOW - 2000, NOW - 100, NOW - 10, NOW - 9.5, NOW - 1, NOW, NOW + 2]
 LIMITS: list[int | str] = [0, 0, 1, 1, 2, 5, "0%", "10%", "25%", "50%", "100%", "150%"]
@@ -113,6 +116,23 @@ some_specs = st.builds(
     replace_restarted=st.sampled_from([False, True]),
     regeneration=st.sampled_from(REGENERATIONS),
 )
+# What is known of the one ConfigMap that templates may read, where they do; None: it is being read.
+OLD, NEW = content_digest({"is": "old"}, {}), content_digest({"is": "new"}, {})
+PINNED: list[dict[str, bool]] = [{}, {}, {}, {"settings": False}, {"settings": True}]
+SOURCES = [
+    *(Source(OLD), Source(OLD), Source(NEW), Source(ABSENT)),
+    *(Source(None, "no answer"), None),
+]
+
+
+def _with_config(letter: str, digest: str) -> Revision:
+    """The revision under its own id, as if the template had read the ConfigMap."""
+    full = revision_hash(template(letter), config={"settings": digest})
+    pin = Pin("settings", f"web-cfg{letter}", digest)
+    return replace(REVISIONS[letter], hash=full, config=(pin,))
+
+
+some_digests = st.sampled_from([OLD, OLD, NEW, ABSENT])
 drawings = st.tuples(*[st.text("#+.x-", max_size=5)] * 3)
 oddities = st.lists(st.tuples(st.integers(0, 15), st.sampled_from(ODDITIES)), max_size=4)
 
@@ -208,17 +228,27 @@ def any_view(draw: st.DrawFn) -> View:
     gone = draw(st.sets(st.integers(0, 15), max_size=2))
     departed = tuple(i for index, i in enumerate(instances) if index in gone)
     instances = [i for i in instances if i not in departed]
+    pinned = draw(st.sampled_from(PINNED))
+    records = [REVISIONS[letter] for letter in draw(some_records)]
+    source = draw(st.sampled_from(SOURCES)) if pinned else None
+    if pinned:
+        digests = [draw(some_digests) for _ in records]
+        letters = [_LETTERS[record.id] for record in records]
+        records = [_with_config(*pair) for pair in zip(letters, digests, strict=True)]
+    copies = draw(st.sets(st.sampled_from("ABCD"))) if pinned else set()
     return View(
         name=SERVICE,
         namespace="shop",
         uid=UID,
         generation=draw(st.integers(1, 9)),
-        spec=None if fate == "invalid" else draw(some_specs),
+        spec=None if fate == "invalid" else replace(draw(some_specs), pinned=pinned),
         invalid="spec.replicas: no" if fate == "invalid" else None,
         deleting=fate == "deleting",
         instances=tuple(instances),
         departed=departed,
-        revisions=tuple(REVISIONS[letter] for letter in draw(some_records)),
+        revisions=tuple(records),
+        configs={"settings": source} if source else {},
+        snapshots=frozenset(f"web-cfg{letter}" for letter in copies),
         refusals=_refusals(draw(some_refusals), instances),
         requests=draw(st.sampled_from(REQUESTS)),
         freezes=draw(st.sampled_from(FREEZES)),

@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from immutable_operator.domain.configuration import ABSENT
 from immutable_operator.domain.instance import Instance
 from immutable_operator.domain.ledger import Budget
 from immutable_operator.domain.model import (
     Cause,
     Create,
     CreateRevision,
+    CreateSnapshot,
     DeleteRevision,
     Move,
     OnTaint,
@@ -50,9 +52,27 @@ class Case:
     def wanted(self) -> Revision | None:
         if self.view.spec is None:
             return None
-        found = find_revision(self.view.spec.template, self.view.revisions)
+        found = self.asked_for
         running = [r for r in self.view.revisions if r.id == self.view.prior.current_revision]
-        return running[0] if self.frozen and running else found
+        return running[0] if (self.frozen or self.missing) and running else found
+
+    @cached_property
+    def missing(self) -> bool:
+        """Whether a ConfigMap is not there without which nothing can be wanted."""
+        known = {name: self.view.configs.get(name) for name in self.spec.pinned}
+        return any(
+            source is None or source.digest is None or (source.digest == ABSENT and not optional)
+            for (name, optional) in self.spec.pinned.items()
+            for source in [known[name]]
+        )
+
+    @cached_property
+    def asked_for(self) -> Revision | None:
+        """The revision on record that the spec and its ConfigMaps ask for."""
+        if self.missing:
+            return None
+        digests = {name: self.view.configs[name].digest or "" for name in self.spec.pinned}
+        return find_revision(self.spec.template, self.view.revisions, digests)
 
     @cached_property
     def frozen(self) -> bool:
@@ -69,8 +89,7 @@ class Case:
     @cached_property
     def template(self) -> Any:
         """That of the wanted revision; None where only its record has it."""
-        found = find_revision(self.spec.template, self.view.revisions)
-        return self.spec.template if found == self.wanted else None
+        return self.spec.template if self.asked_for == self.wanted else None
 
     @cached_property
     def aged(self) -> set[str]:
@@ -221,6 +240,20 @@ def _6_a_record_is_new(case: Case) -> None:
         assert records[0].id not in {r.id for r in case.view.revisions}
 
 
+def _same_revision_same_content(case: Case) -> None:
+    """Nothing is born before all copies of its revision are there; a record holds what is."""
+    if case.creates:
+        assert case.wanted is not None
+        needed = {pin.snapshot for pin in case.wanted.config if pin.digest != ABSENT}
+        assert needed <= case.view.snapshots
+    for action in case.plan.actions:
+        if isinstance(action, CreateRevision):
+            assert {pin.name for pin in action.config} == set(case.spec.pinned)
+        if isinstance(action, CreateRevision | CreateSnapshot):
+            pins = action.config if isinstance(action, CreateRevision) else (action.pin,)
+            assert all(case.view.configs[pin.name].digest == pin.digest for pin in pins)
+
+
 def _9_names_are_free(case: Case) -> None:
     births = [c.name for c in case.creates]
     taken = {r.subject for r in case.view.refusals if r.cause is Cause.NAME_TAKEN}
@@ -275,7 +308,7 @@ def _reported_is_left_alone(case: Case) -> None:
     if case.acting and case.spec.on_taint is OnTaint.REPORT:
         alone = [i for i in case.of_wanted if case.deviates(i) and not case.to_heal(i)]
         if len(case.current) <= case.budget.desired and len(case.active) <= case.budget.most:
-            assert not case.retired & {i.name for i in alone}
+            assert not case.retired & {i.name for i in alone} - case.aged
 
 
 def _age_is_paced_and_never_asks_in_a_freeze(case: Case) -> None:
@@ -371,6 +404,7 @@ RULES: tuple[Callable[[Case], None], ...] = (
     _4_needed_revisions_are_kept,
     _5_only_the_wanted_revision_grows,
     _6_a_record_is_new,
+    _same_revision_same_content,
     _9_names_are_free,
     _10_nothing_is_retired_twice,
     _each_birth_has_its_own_slot_and_predecessor,

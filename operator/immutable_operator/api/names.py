@@ -39,6 +39,12 @@ ANNOTATION_QUARANTINED: Final = f"{GROUP}/quarantined"
 """On an instance in quarantine, as JSON: {"since": "2026-11-22T04:30:00Z", "because": "Tainted:
 …", "labels": {…}}, the labels being those that were taken from it."""
 
+ANNOTATION_SOURCE: Final = f"{GROUP}/source"
+"""On a config snapshot: the name of the ConfigMap that it was copied from."""
+
+ANNOTATION_DIGEST: Final = f"{GROUP}/digest"
+"""On a config snapshot: the digest of its content, as recorded in its revision."""
+
 QUARANTINED_SUFFIX: Final = "_quarantined"
 """Added to the service's name in LABEL_SERVICE of an instance in quarantine: nothing that selects
 instances by it selects that one, and the operator still sees it."""

@@ -8,7 +8,18 @@ from immutable_operator.api import names
 from immutable_operator.api.cel import Rule
 from immutable_operator.api.kind import EMBED, RECORDED, ApiModel, Column, Kind
 
-__all__ = ["REVISION", "ImmutableRevisionSpec"]
+__all__ = ["REVISION", "ImmutableRevisionSpec", "PinnedConfig"]
+
+
+class PinnedConfig(ApiModel):
+    """A ConfigMap as it was when the revision was recorded."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the ConfigMap that the template reads."""
+    snapshot: Annotated[str, Field(min_length=1, max_length=63)]
+    """Name of its copy, which the instances of this revision read instead."""
+    digest: Annotated[str, Field(pattern="^(sha256:[0-9a-f]{64}|absent)$", max_length=71)]
+    """Digest of its content; absent: it was optional and not there, so there is no copy."""
 
 
 class ImmutableRevisionSpec(ApiModel):
@@ -28,9 +39,10 @@ class ImmutableRevisionSpec(ApiModel):
     """Counts the revisions of the service from 1; never used twice."""
     revision: Annotated[str, Field(pattern="^[0-9a-f]{8}$", max_length=8)]
     """The short hash that pods and their names carry."""
-    hash: Annotated[str, Field(pattern="^v1:[0-9a-f]{64}$", max_length=67)]
-    """Version of the hash algorithm and the hash of the template."""
-    reason: Literal["Created", "TemplateChanged"]
+    hash: Annotated[str, Field(pattern="^v[12]:[0-9a-f]{64}$", max_length=67)]
+    """Version of the hash algorithm, and the hash of the template (v1) or of the template and the
+    digests of its pinned ConfigMaps (v2)."""
+    reason: Literal["Created", "TemplateChanged", "ConfigChanged"]
     """Why this revision came to be."""
     by: Annotated[str, Field(max_length=128)]
     """Field manager that wrote the template, such as kubectl-client-side-apply."""
@@ -38,6 +50,8 @@ class ImmutableRevisionSpec(ApiModel):
     """The first container's image for people, such as web@9f2c41d07a1b."""
     template: Annotated[dict[str, Any], Field(json_schema_extra={EMBED: RECORDED})]
     """The pod template as it was recorded."""
+    config: Annotated[list[PinnedConfig], Field(max_length=256)] | None = None
+    """The pinned ConfigMaps that the template reads; absent where there are none."""
 
 
 REVISION: Final = Kind(

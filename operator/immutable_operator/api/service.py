@@ -19,6 +19,7 @@ __all__ = [
     "SERVICE",
     "Blocker",
     "Condition",
+    "Config",
     "Immutability",
     "ImmutableServiceSpec",
     "ImmutableServiceStatus",
@@ -99,6 +100,21 @@ class Rollout(ApiModel):
         return self
 
 
+class Config(ApiModel):
+    """Which ConfigMaps become part of a revision, and which are read as they are at each moment."""
+
+    mode: Literal["Pinned", "Live"] = "Pinned"
+    """Pinned: each ConfigMap that the template reads is copied once a revision, and the instances
+    of that revision read the copy; a changed ConfigMap makes a new revision, and so a rollout.
+    Live: each instance reads what is there when it starts. Secrets are always read live: pinning
+    them would take the right to read every Secret. kube-root-ca.crt is too: the cluster renews it.
+    Default Pinned."""
+
+    live: Annotated[list[Name], Field(max_length=64)] = Field(default_factory=list)
+    """Names of ConfigMaps that are read live although mode is Pinned, such as those that something
+    rewrites all the time. Default none."""
+
+
 class Immutability(ApiModel):
     """What happens to an instance that is no longer what was born."""
 
@@ -114,6 +130,9 @@ class Immutability(ApiModel):
     restarts: Literal["Allow", "Replace"] = "Allow"
     """Whether a container may be restarted in place (after a crash, or by its liveness probe),
     which keeps its emptyDir volumes. Replace: such an instance is replaced. Default Allow."""
+
+    config: Config = Config()
+    """Which ConfigMaps become part of a revision. Default: all that the template reads."""
 
 
 class Window(ApiModel):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from immutable_operator.domain.configuration import Pin, Source
 from immutable_operator.domain.instance import Instance
 from immutable_operator.domain.regeneration import Regeneration
 from immutable_operator.domain.revision import Revision
@@ -25,6 +26,7 @@ __all__ = [
     "Condition",
     "Create",
     "CreateRevision",
+    "CreateSnapshot",
     "DeleteRevision",
     "Deviant",
     "Freeze",
@@ -70,7 +72,11 @@ class OnTaint(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What the user wants, checked. ``replicas`` None keeps the current number."""
+    """What the user wants, checked. ``replicas`` None keeps the current number.
+
+    ``pinned`` are the names of the ConfigMaps that are part of a revision, and whether each is
+    optional.
+    """
 
     template: Mapping[str, Any]
     replicas: int | None = None
@@ -85,6 +91,7 @@ class Spec:
     replace_restarted: bool = False
     regeneration: Regeneration = field(default_factory=Regeneration)
     schedule_since: float = 0.0
+    pinned: Mapping[str, bool] = field(default_factory=dict)
 
 
 class Move(StrEnum):
@@ -94,6 +101,7 @@ class Move(StrEnum):
     RETIRE = "retire"
     RECORD = "record"
     QUARANTINE = "quarantine"
+    SNAPSHOT = "snapshot"
 
 
 class Cause(StrEnum):
@@ -253,7 +261,9 @@ class View:
     ``departed`` are instances that vanished since they were last seen and whose successors are
     not born yet; after a restart they are unknown, which costs a line of lineage, no more.
     ``invalid`` is a sentence when the spec was refused by the operator's own check. ``prior``
-    is the status that the last plan computed, or the stored one after a restart.
+    is the status that the last plan computed, or the stored one after a restart. ``configs`` says
+    by name what is known of the pinned ConfigMaps; ``snapshots`` are the names of those copies of
+    the revisions' ConfigMaps that are there, and are what their revision says.
     """
 
     name: str
@@ -272,6 +282,8 @@ class View:
     guard: Guard | None = None
     requests: tuple[Request, ...] = ()
     freezes: tuple[Freeze, ...] = ()
+    configs: Mapping[str, Source] = field(default_factory=dict)
+    snapshots: frozenset[str] = frozenset()
     prior: Status = field(default_factory=Status)
 
 
@@ -284,6 +296,15 @@ class CreateRevision:
     hash: str
     reason: str
     author: str
+    config: tuple[Pin, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSnapshot:
+    """Copy a ConfigMap for a recorded revision, if it still has the recorded digest."""
+
+    pin: Pin
+    revision: Revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +346,7 @@ class Quarantine:
     because: str
 
 
-Action = CreateRevision | DeleteRevision | Create | Retire | Quarantine
+Action = CreateRevision | CreateSnapshot | DeleteRevision | Create | Retire | Quarantine
 
 
 @dataclass(frozen=True, slots=True)

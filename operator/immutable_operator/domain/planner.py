@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from immutable_operator.domain.aging import outcomes
+from immutable_operator.domain.configuration import config_change
 from immutable_operator.domain.freezing import Frozen, frozen
 from immutable_operator.domain.ledger import Budget
 from immutable_operator.domain.model import (
@@ -24,9 +25,11 @@ from immutable_operator.domain.model import (
     Status,
     View,
 )
+from immutable_operator.domain.pinning import Lacking, Reading, copies, pins, reading
 from immutable_operator.domain.revision import (
     Revision,
     find_revision,
+    is_made_of,
     next_number,
     revision_hash,
     revision_id,
@@ -36,6 +39,7 @@ from immutable_operator.domain.status import (
     SUSPENDED,
     announcements,
     is_complete,
+    lacking_blockers,
     stall_announcements,
     standing_status,
     status_of,
@@ -55,20 +59,30 @@ def plan(view: View, now: float, policy: Policy | None = None) -> Plan:
         return Plan(notes=("being deleted: ownerReferences clean up",))
     if view.spec is None:
         return _invalid(view, view.invalid or "the spec cannot be read", now)
-    wanted = find_revision(view.spec.template, view.revisions)
+    policy = policy or Policy()
+    config = reading(view.spec.pinned, view.configs)
+    if config.unread:
+        # What is wanted is not known before they are read, and a guess would be a rollout.
+        return Plan(notes=(f"ConfigMap {', '.join(config.unread)} is being read",))
+    lacking = config.lacking
+    wanted = None
+    if not lacking:
+        wanted = find_revision(view.spec.template, view.revisions, config.digests)
     held = frozen(view.freezes, view.requests, now)
     running = _current(view)
-    if held.holds and running is not None and wanted != running:
+    if (held.holds or lacking) and running is not None and wanted != running:
         # What runs goes on, and is repaired from its own record; what is wanted waits.
-        return _act(view, view.spec, running, now, policy or Policy(), held, pending=True)
+        return _act(view, view.spec, running, now, policy, held, pending=True, lacking=lacking)
     pending = wanted is None
     if wanted is None:
         if not view.spec.suspend:
-            return _record(view, view.spec, now)
+            if lacking:
+                return _lacking_at_birth(view, lacking, now)
+            return _record(view, view.spec, config, now)
         wanted = running
         if wanted is None:
             return _suspended_at_birth(view, now)
-    return _act(view, view.spec, wanted, now, policy or Policy(), held, pending=pending)
+    return _act(view, view.spec, wanted, now, policy, held, pending=pending)
 
 
 def _act(
@@ -80,7 +94,13 @@ def _act(
     held: Frozen,
     *,
     pending: bool,
+    lacking: tuple[Lacking, ...] = (),
 ) -> Plan:
+    copied = copies(view, wanted, now)
+    if copied.create and not spec.suspend:
+        # Instances are born from them, once they are seen; the status waits for that plan.
+        return Plan(copied.create, notes=(str(copied),))
+    lacking += copied.lacking
     if held.holds and held.by is not None and held.by.repairs:
         spec = replace(spec, on_taint=OnTaint.REPORT, replace_restarted=False)
     desired = _desired(view, spec)
@@ -98,7 +118,11 @@ def _act(
     moves = (
         Moves(notes=["suspended"]) if spec.suspend else rolling(view, spec, fleet, budget, policy)
     )
-    status, deadline = status_of(view, spec, fleet, budget, now, held, pending=pending)
+    if not copied.complete:
+        moves.hold_births(fleet, str(copied))
+    status, deadline = status_of(
+        view, spec, fleet, budget, now, held, pending=pending, lacking=lacking
+    )
     status = replace(status, selector=f"immutable.dev/service={view.name}")
     actions: list[Action] = [*moves.quarantines, *moves.retires, *moves.creates]
     if is_complete(fleet, budget) and not spec.suspend and not pending:
@@ -106,7 +130,7 @@ def _act(
     blocked = held.message if held.holds else None
     if spec.suspend:
         blocked = "the service is suspended; set spec.suspend: false to go on"
-    times = (*moves.due, deadline, fleet.next_available(), held.again)
+    times = (*moves.due, copied.due, deadline, fleet.next_available(), held.again)
     due = [t for t in times if t is not None]
     return Plan(
         actions=tuple(actions),
@@ -126,12 +150,12 @@ def _desired(view: View, spec: Spec) -> int:
     return view.prior.desired if view.prior.current_revision else 1
 
 
-def _record(view: View, spec: Spec, now: float) -> Plan:
+def _record(view: View, spec: Spec, config: Reading, now: float) -> Plan:
     """Write down the wanted state first; instances are born from the record.
 
     The status waits for the plan that follows at once, unless the record was refused.
     """
-    full_hash = revision_hash(spec.template)
+    full_hash = revision_hash(spec.template, config=config.digests)
     short = revision_id(full_hash, view.revisions)
     refused = next((r for r in view.refusals if (r.move, r.subject) == (Move.RECORD, short)), None)
     if refused is not None and refused.retry_at > now:
@@ -140,11 +164,35 @@ def _record(view: View, spec: Spec, now: float) -> Plan:
         told = stall_announcements(view, status, str(view.generation))
         return Plan((), status, refused.retry_at, (note,), told)
     number = next_number(view.revisions)
-    reason = "TemplateChanged" if view.revisions else "Created"
-    record = CreateRevision(short, number, full_hash, reason, view.author)
-    text = f"revision {number} ({short}) recorded: {reason}, template written by {view.author}"
+    reason, change = _change(view, spec, config)
+    pinned = pins(view, short, config.digests)
+    record = CreateRevision(short, number, full_hash, reason, view.author, pinned)
+    why = f"{reason} ({change})" if change else reason
+    text = f"revision {number} ({short}) recorded: {why}, template written by {view.author}"
     created = Announcement("RevisionCreated", text, f"{short}/{number}")
     return Plan((record,), None, None, (f"record revision {number} ({short})",), (created,))
+
+
+def _change(view: View, spec: Spec, config: Reading) -> tuple[str, str]:
+    """Why there is a new revision, and which ConfigMaps changed; "" where that is not all."""
+    before = _current(view) or max(view.revisions, key=lambda r: r.number, default=None)
+    if before is None:
+        return "Created", ""
+    change = config_change(before.digests, config.digests)
+    if is_made_of(before, spec.template):
+        return "ConfigChanged", change
+    return "TemplateChanged", change
+
+
+def _lacking_at_birth(view: View, lacking: tuple[Lacking, ...], now: float) -> Plan:
+    """Nothing is recorded before all is known that is part of it."""
+    first = lacking[0]
+    status = standing_status(view, first.reason, first.message, now)
+    status = replace(status, blockers=lacking_blockers(lacking, view.prior, now))
+    told = stall_announcements(view, status, str(view.generation))
+    return Plan(
+        status=status, notes=(f"record 0 of 1 revision: {first.message}",), announcements=told
+    )
 
 
 def _invalid(view: View, message: str, now: float) -> Plan:

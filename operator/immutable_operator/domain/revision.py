@@ -15,28 +15,43 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from immutable_operator.domain.configuration import Pin
+
 __all__ = [
     "Revision",
     "find_revision",
     "instance_name",
+    "is_made_of",
     "next_number",
     "revision_hash",
     "revision_id",
     "revision_name",
+    "snapshot_name",
 ]
 
 Template = Mapping[str, Any]
+Digests = Mapping[str, str]
+NO_CONFIG: Digests = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A recorded revision. ``id`` is 8 hex digits, ``hash`` is ``<version>:<64 hex>``."""
+    """A recorded revision. ``id`` is 8 hex digits, ``hash`` is ``<version>:<64 hex>``.
+
+    ``config`` are the ConfigMaps that are part of it.
+    """
 
     id: str
     number: int
     hash: str
     name: str
     uid: str
+    config: tuple[Pin, ...] = ()
+
+    @property
+    def digests(self) -> Digests:
+        """Digest of each pinned ConfigMap by its name."""
+        return {pin.name: pin.digest for pin in self.config}
 
 
 def _canonical_v1(value: Any) -> Any:
@@ -63,27 +78,54 @@ def _hash_v1(template: Template) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _hash_v2(template: Template, config: Digests) -> str:
+    wanted = {"config": dict(config), "template": _hash_v1(template)}
+    return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
+
+
+# A template that reads no pinned ConfigMap is hashed as ever, so that nothing is replaced there.
 _ALGORITHMS: Mapping[str, Callable[[Template], str]] = {"v1": _hash_v1}
-_NEWEST = "v1"
+_PINNING_ALGORITHMS: Mapping[str, Callable[[Template, Digests], str]] = {"v2": _hash_v2}
+_NEWEST, _NEWEST_PINNING = "v1", "v2"
 
 
-def revision_hash(template: Template, version: str = _NEWEST) -> str:
-    """``<version>:<64 hex>`` over the template's user-supplied fields."""
+def revision_hash(
+    template: Template, version: str | None = None, config: Digests = NO_CONFIG
+) -> str:
+    """``<version>:<64 hex>`` over the template's user-supplied fields.
+
+    ``config`` are the digests of the pinned ConfigMaps that it reads, by name.
+    """
+    if config:
+        version = version or _NEWEST_PINNING
+        return f"{version}:{_PINNING_ALGORITHMS[version](template, config)}"
+    version = version or _NEWEST
     return f"{version}:{_ALGORITHMS[version](template)}"
 
 
-def find_revision(template: Template, revisions: Iterable[Revision]) -> Revision | None:
-    """The recorded revision that this template is, by the algorithm that recorded it."""
+def find_revision(
+    template: Template, revisions: Iterable[Revision], config: Digests = NO_CONFIG
+) -> Revision | None:
+    """The recorded revision that this template is with this content of its pinned ConfigMaps.
+
+    It is compared by the algorithm that recorded it.
+    """
+    known = _PINNING_ALGORITHMS if config else _ALGORITHMS
     computed: dict[str, str] = {}
     for revision in sorted(revisions, key=lambda r: -r.number):
         version = revision.hash.partition(":")[0]
-        if version not in _ALGORITHMS:
+        if version not in known:
             continue
         if version not in computed:
-            computed[version] = revision_hash(template, version)
+            computed[version] = revision_hash(template, version, config)
         if computed[version] == revision.hash:
             return revision
     return None
+
+
+def is_made_of(revision: Revision, template: Template) -> bool:
+    """Whether ``revision`` was recorded of this template, whatever its ConfigMaps said then."""
+    return find_revision(template, (revision,), revision.digests) is not None
 
 
 def revision_id(full_hash: str, revisions: Iterable[Revision]) -> str:
@@ -103,6 +145,12 @@ def next_number(revisions: Iterable[Revision]) -> int:
 def revision_name(service: str, revision: str) -> str:
     """Name of the revision object: ``<service>-im<8 hex>``."""
     return f"{service}-im{revision}"
+
+
+def snapshot_name(service: str, uid: str, revision: str, source: str) -> str:
+    """Name of the copy of a ConfigMap: ``<service>-cfg<8 hex>``, the same every time."""
+    seed = f"{uid}/{revision}/{source}".encode()
+    return f"{service}-cfg{hashlib.sha256(seed).hexdigest()[:8]}"
 
 
 def instance_name(service: str, uid: str, revision: str, slot: int, incarnation: int) -> str:

@@ -60,16 +60,18 @@ def staleness(
     wanted_number: int,
     template: Mapping[str, Any] | None = None,
     evidence: Evidence | None = None,
+    changed: str = "",
 ) -> Staleness | None:
     """Why ``instance`` is stale when revision ``wanted`` is wanted; None while it is current.
 
-    ``template`` is the wanted revision's.
+    ``template`` is the wanted revision's; ``changed`` says how their ConfigMaps differ.
     """
     known = template if instance.revision == wanted else None
     if found := deviation(instance, known, evidence or Evidence()):
         return found
     if instance.revision != wanted:
         cause = f"revision {wanted_number} ({wanted}) is wanted, this was {instance.revision}"
+        cause += f": {changed}" if changed else ""
         return Staleness(StaleReason.OUTDATED, cause)
     if instance.ended:
         cause = instance.trouble.message if instance.trouble else "it ended"

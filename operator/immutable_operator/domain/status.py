@@ -26,6 +26,7 @@ from immutable_operator.domain.model import (
     Status,
     View,
 )
+from immutable_operator.domain.pinning import CONFIG_MISSING, SNAPSHOT_LOST, Lacking
 from immutable_operator.domain.regeneration_status import (
     is_regenerating,
     regeneration_conditions,
@@ -38,6 +39,7 @@ __all__ = [
     "SUSPENDED",
     "announcements",
     "is_complete",
+    "lacking_blockers",
     "same_but_for_counts",
     "stall_announcements",
     "standing_status",
@@ -57,6 +59,8 @@ STALLING: frozenset[str] = frozenset(
     {
         INVALID_SPEC,
         TAINT_RETURNS,
+        CONFIG_MISSING,
+        SNAPSHOT_LOST,
         Cause.QUOTA,
         Cause.TEMPLATE,
         Cause.FORBIDDEN,
@@ -84,16 +88,22 @@ def status_of(
     held: Frozen = NOT_FROZEN,
     *,
     pending: bool = False,
+    lacking: tuple[Lacking, ...] = (),
 ) -> tuple[Status, float | None]:
     """The status for what was observed, and when the progress deadline runs out (or None).
 
-    ``pending`` says that the spec asks for a revision that suspension or a freeze holds back.
+    ``pending`` says that the spec asks for a revision that suspension, a freeze, or something
+    that is ``lacking`` holds back.
     """
     prior = view.prior
-    complete = is_complete(fleet, budget) and not pending
-    paused = spec.suspend or (pending and held.holds)
+    complete = is_complete(fleet, budget) and not pending and not lacking
+    paused = spec.suspend or (pending and held.holds) or bool(lacking)
     rollout = None if complete else _rollout(view, fleet, budget, now, paused)
     blockers, stalling = ((), None) if complete else _blockers(view, fleet, budget, now)
+    if lacking:
+        own = lacking_blockers(lacking, prior, now)
+        blockers = (*own, *blockers)
+        stalling = next((b for b in own if b.reason in STALLING), stalling)
     if held.holds and (pending or fleet.aging.waiting):
         since = next((b.since for b in prior.blockers if b.reason == FROZEN), now)
         blockers = (Blocker(FROZEN, held.message, since), *blockers)
@@ -129,6 +139,15 @@ def status_of(
     conditions += regeneration_conditions(spec, fleet, budget, prior, now)
     status = replace(status, conditions=conditions)
     return status, None if overdue else deadline
+
+
+def lacking_blockers(lacking: Iterable[Lacking], prior: Status, now: float) -> tuple[Blocker, ...]:
+    """What is lacking as blockers, each since it was first said."""
+    since = {b.reason: b.since for b in prior.blockers}
+    return tuple(
+        Blocker(item.reason, item.message, since.get(item.reason, now), item.subject)
+        for item in lacking
+    )
 
 
 def standing_status(view: View, reason: str, message: str, now: float) -> Status:
@@ -330,8 +349,8 @@ def _holds_back(refusal: Refusal, fleet: Fleet, budget: Budget) -> bool:
             return missing > 0 and refusal.revision == fleet.wanted.id and not taken
         case Move.RETIRE | Move.QUARANTINE:
             return refusal.subject in fleet.why or missing < 0
-        case Move.RECORD:
-            return False
+        case Move.RECORD | Move.SNAPSHOT:
+            return False  # said elsewhere
 
 
 def _troubles(fleet: Fleet) -> list[tuple[Instance, Trouble]]:

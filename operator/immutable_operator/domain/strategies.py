@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from immutable_operator.domain.aging import Aging, aging
+from immutable_operator.domain.configuration import config_change
 from immutable_operator.domain.healing import Healing, healing
 from immutable_operator.domain.instance import Instance
 from immutable_operator.domain.ledger import Budget, Ledger
@@ -73,7 +74,11 @@ class Fleet:
         spec's template is not the wanted revision's yet."""
         template = None if pending else spec.template
         known = (*view.instances, *view.departed)
-        found = {i.name: _judge(i, view, spec, wanted, template) for i in known}
+        changes = {r.id: config_change(r.digests, wanted.digests) for r in view.revisions}
+        found = {
+            i.name: _judge(i, view, spec, wanted, template, changes.get(i.revision, ""))
+            for i in known
+        }
         deviants = {name: why for name, (why, _) in found.items() if why and why.deviates}
         why = {name: why for name, (_, why) in found.items() if why}
         instances = sorted(view.instances, key=lambda i: i.name)
@@ -140,9 +145,10 @@ def _judge(
     spec: Spec,
     wanted: Revision,
     template: Mapping[str, Any] | None,
+    changed: str,
 ) -> tuple[Staleness | None, Staleness | None]:
     """How it deviates or is stale, and why it is to be replaced, which may be None the same."""
-    found = staleness(instance, wanted.id, wanted.number, template, view.evidence)
+    found = staleness(instance, wanted.id, wanted.number, template, view.evidence, changed)
     reported = found is not None and found.deviates and spec.on_taint is OnTaint.REPORT
     if instance.restarted and spec.replace_restarted and (found is None or reported):
         cause = f"container {instance.restarted} was restarted in place"
@@ -150,7 +156,7 @@ def _judge(
     elif reported:
         # What else would make it stale still does.
         without = replace(instance, taint=None, generation=0, images=())
-        return found, staleness(without, wanted.id, wanted.number)
+        return found, staleness(without, wanted.id, wanted.number, changed=changed)
     return found, found
 
 
@@ -163,6 +169,13 @@ class Moves:
     quarantines: list[Quarantine] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     due: list[float] = field(default_factory=list)
+
+    def hold_births(self, fleet: Fleet, why: str) -> None:
+        """Nothing can be born: nothing leaves either that would need a successor."""
+        stale = {i.name for i in fleet.stale}
+        self.creates.clear()
+        self.retires = [r for r in self.retires if r.name not in stale]
+        self.notes = [why]
 
 
 def rolling(view: View, spec: Spec, fleet: Fleet, budget: Budget, policy: Policy) -> Moves:

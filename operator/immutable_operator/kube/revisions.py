@@ -6,6 +6,7 @@ The operator keeps of a record only what identifies it; the template stays in th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from immutable_operator.api.names import (
     REVISION_PLURAL,
     SERVICE_KIND,
 )
+from immutable_operator.domain.configuration import Pin
 from immutable_operator.domain.model import CreateRevision
 from immutable_operator.domain.revision import Revision, revision_name
 from immutable_operator.kube.client import ApiPath
@@ -62,10 +64,17 @@ class ObjectMeta(msgspec.Struct, rename="camel", frozen=True):
         return self.owner.uid
 
 
+class _Pin(msgspec.Struct, frozen=True):
+    name: str
+    snapshot: str
+    digest: str
+
+
 class _Spec(msgspec.Struct, frozen=True):
     revision: str = ""
     number: int = 0
     hash: str = ""
+    config: list[_Pin] = []
 
 
 class _RevisionObject(msgspec.Struct, frozen=True):
@@ -85,7 +94,8 @@ def decode_revision(raw: bytes | msgspec.Raw) -> RevisionRecord:
     """Bytes of an ImmutableRevision to its record."""
     body = msgspec.json.decode(raw, type=_RevisionObject)
     meta, spec = body.metadata, body.spec
-    revision = Revision(spec.revision, spec.number, spec.hash, meta.name, meta.uid)
+    config = tuple(Pin(pin.name, pin.snapshot, pin.digest) for pin in spec.config)
+    revision = Revision(spec.revision, spec.number, spec.hash, meta.name, meta.uid, config)
     return RevisionRecord(meta.uid, meta.controller, revision)
 
 
@@ -105,6 +115,7 @@ def revision_body(
     service: ServiceRecord, template: Mapping[str, Any], record: CreateRevision
 ) -> dict[str, Any]:
     """The object to create for a planned record."""
+    config = [asdict(pin) for pin in record.config]
     return {
         "apiVersion": API_VERSION,
         "kind": REVISION_KIND,
@@ -123,6 +134,7 @@ def revision_body(
             "by": record.author[:128],
             "image": _short_images(template),
             "template": dict(template),
+            **({"config": config} if config else {}),
         },
     }
 

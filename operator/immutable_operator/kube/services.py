@@ -18,6 +18,7 @@ from immutable_operator.api.names import (
 )
 from immutable_operator.api.service import AGE_FLOOR, Window
 from immutable_operator.api.service import Regeneration as GivenRegeneration
+from immutable_operator.domain.configuration import pinned
 from immutable_operator.domain.feasibility import problems
 from immutable_operator.domain.model import (
     Blocker,
@@ -168,6 +169,7 @@ def _spec(name: str, body: Mapping[str, Any], since: float) -> tuple[Spec | None
             replace_restarted=immutability.restarts == "Replace",
             regeneration=regeneration,
             schedule_since=since,
+            pinned=pinned(body["template"], immutability.config.mode, immutability.config.live),
         ),
         None,
     )

@@ -14,17 +14,19 @@ import msgspec
 import structlog
 
 from immutable_operator.api.names import FIELD_MANAGER
+from immutable_operator.domain.configuration import with_snapshots
 from immutable_operator.domain.model import (
     Action,
     Cause,
     Create,
     CreateRevision,
+    CreateSnapshot,
     DeleteRevision,
     Move,
     Quarantine,
     Retire,
 )
-from immutable_operator.domain.revision import find_revision
+from immutable_operator.domain.revision import is_made_of
 from immutable_operator.instances.pods import (
     PODS,
     PodRecord,
@@ -34,6 +36,7 @@ from immutable_operator.instances.pods import (
     quarantine_body,
 )
 from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.configs import Configs
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
 from immutable_operator.kube.revisions import (
     REVISIONS,
@@ -44,6 +47,7 @@ from immutable_operator.kube.revisions import (
 from immutable_operator.kube.services import ServiceRecord
 from immutable_operator.kube.store import Children
 from immutable_operator.runtime.barrier import Barrier
+from immutable_operator.runtime.contents import make_snapshot
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.refusals import Refusals
 
@@ -76,6 +80,7 @@ class Actuator:
         client: KubeClient,
         pods: Children[PodRecord],
         revisions: Children[RevisionRecord],
+        configs: Configs,
         metrics: Metrics,
         clock: Callable[[], float],
         tick: Callable[[], float],
@@ -83,6 +88,7 @@ class Actuator:
         self._client = client
         self._pods = pods
         self._revisions = revisions
+        self._configs = configs
         self._metrics = metrics
         self._clock = clock
         self._tick = tick
@@ -152,6 +158,9 @@ class Actuator:
                 await self._quarantine(service, action, memory)
             case CreateRevision():
                 await self._record(service, action, memory)
+            case CreateSnapshot():
+                answer = await make_snapshot(self._client, service, action)
+                self._expect_version(self._configs, answer, memory)
             case DeleteRevision():
                 path = REVISIONS.item(service.namespace, action.name)
                 body = {"preconditions": {"uid": action.uid}}
@@ -178,16 +187,19 @@ class Actuator:
     async def _template(self, service: ServiceRecord, revision: str) -> Mapping[str, Any]:
         """What is born from a revision: the spec's template, or the record's where it is another.
 
-        During a freeze the spec may ask for something else than what runs.
+        During a freeze the spec may ask for something else than what runs. ConfigMaps that are
+        part of the revision are read from its copies.
         """
-        wanted = service.spec.template if service.spec else {}
+        wanted: Mapping[str, Any] = service.spec.template if service.spec else {}
         known = [r.content for r in self._revisions.of(service.uid) if r.content.id == revision]
-        if not known or find_revision(wanted, known) is not None:
-            return wanted
-        path = REVISIONS.item(service.namespace, known[0].name)
-        answer = await self._client.get(path, resource="immutablerevisions")
-        recorded: Mapping[str, Any] = msgspec.json.decode(answer)["spec"]["template"]
-        return recorded
+        if not known:
+            raise Conflict(409, "Conflict", f"revision {revision} is no longer on record")
+        [record] = known
+        if not is_made_of(record, wanted):
+            path = REVISIONS.item(service.namespace, record.name)
+            answer = await self._client.get(path, resource="immutablerevisions")
+            wanted = msgspec.json.decode(answer)["spec"]["template"]
+        return with_snapshots(wanted, record.config)
 
     async def _retire(self, service: ServiceRecord, retire: Retire, memory: Memory) -> None:
         path = PODS.item(service.namespace, retire.name, "eviction")
@@ -238,7 +250,7 @@ class Actuator:
                 raise
         self._expect_version(self._revisions, answer, memory)
 
-    def _expect_version(self, view: Children[Any], answer: bytes, memory: Memory) -> None:
+    def _expect_version(self, view: Children[Any] | Configs, answer: bytes, memory: Memory) -> None:
         version = int(msgspec.json.decode(answer, type=_Meta).metadata.get("resourceVersion") or 0)
         memory.barrier.expect(lambda: view.version >= version, self._tick())
 
@@ -264,6 +276,8 @@ def _identify(action: Action) -> tuple[Move, str, str | None]:
             return Move.QUARANTINE, action.name, None
         case CreateRevision():
             return Move.RECORD, action.id, None
+        case CreateSnapshot():
+            return Move.SNAPSHOT, action.pin.snapshot, None
         case DeleteRevision():
             return Move.RECORD, action.name, None
 
@@ -274,5 +288,7 @@ def _because(action: Action) -> str:
             return action.because
         case CreateRevision():
             return action.reason
+        case CreateSnapshot():
+            return f"Pinned: copy of ConfigMap {action.pin.name}"
         case DeleteRevision():
             return "History: beyond the limit"

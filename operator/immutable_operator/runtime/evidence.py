@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from immutable_operator.domain.configuration import config_references
+from immutable_operator.domain.configuration import CONFIG_MAP, config_references
+from immutable_operator.domain.revision import Revision
 from immutable_operator.domain.staleness import Evidence
 from immutable_operator.instances.pods import PodRecord
 from immutable_operator.kube.configs import Configs
@@ -41,7 +42,11 @@ class Witnesses:
         self._images = images
 
     def evidence(
-        self, service: ServiceRecord, pods: Iterable[PodRecord], baselines: Baselines
+        self,
+        service: ServiceRecord,
+        pods: Iterable[PodRecord],
+        baselines: Baselines,
+        revisions: Iterable[Revision] = (),
     ) -> Evidence:
         """What is known now about the instances of one service."""
         if service.spec is None:
@@ -59,22 +64,43 @@ class Witnesses:
         return Evidence(
             baselines=baselines.of(pods) if gated else {},
             different=self._images.different(frozenset(pairs), service.uid),
-            replaced=self._replaced(service, template, pods),
+            replaced=self._replaced(service, template, pods)
+            | self._copied(service, pods, revisions),
         )
 
     def _replaced(
         self, service: ServiceRecord, template: Mapping[str, Any], pods: Iterable[PodRecord]
-    ) -> Mapping[str, str]:
+    ) -> dict[str, str]:
+        """What is read live and is another object now. A pinned one is read from its copy."""
         found = {}
+        pinned = service.spec.pinned if service.spec else {}
         made = [
-            (kind, name, at)
+            (kind, name, record.created)
             for kind, name in sorted(config_references(template))
-            if (configs := self._configs.get(kind))
-            and (at := configs.created(service.namespace, name)) is not None
+            if not (kind == CONFIG_MAP and name in pinned)
+            and (configs := self._configs.get(kind))
+            and (record := configs.get(service.namespace, name))
         ]
         for kind, name, at in made:
             for pod in pods:
                 since = pod.running_since
                 if since is not None and at > since + CLOCK_SECONDS:
                     found[pod.uid] = f"{kind} {name} was deleted and made anew while it ran"
+        return found
+
+    def _copied(
+        self, service: ServiceRecord, pods: Iterable[PodRecord], revisions: Iterable[Revision]
+    ) -> dict[str, str]:
+        """Those whose copy of a ConfigMap is younger than they are, by the cluster's clock."""
+        configs = self._configs[CONFIG_MAP]
+        youngest: dict[str, tuple[float, str]] = {}
+        for revision in revisions:
+            copies = [configs.get(service.namespace, pin.snapshot) for pin in revision.config]
+            made = [(copy.created, copy.name) for copy in copies if copy]
+            youngest[revision.id] = max(made, default=(0.0, ""))
+        found = {}
+        for pod in pods:
+            at, snapshot = youngest.get(pod.content.revision, (0.0, ""))
+            if at > pod.content.born + CLOCK_SECONDS:
+                found[pod.uid] = f"ConfigMap {snapshot} was deleted and made anew while it ran"
         return found

@@ -30,6 +30,7 @@ from immutable_operator.domain.planner import plan
 from immutable_operator.domain.status import same_but_for_counts
 from immutable_operator.instances.pods import PodRecord
 from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.configs import Configs
 from immutable_operator.kube.errors import ApiError, NotFound
 from immutable_operator.kube.events import announce
 from immutable_operator.kube.lease import NotLeader
@@ -38,6 +39,7 @@ from immutable_operator.kube.revisions import RevisionRecord
 from immutable_operator.kube.services import SERVICES, ServiceRecord, status_body
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.runtime.actuator import Actuator, Memory
+from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.evidence import Baselines, Witnesses
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
@@ -101,6 +103,8 @@ class ControlLoop:
         services: Owners[ServiceRecord],
         pods: Children[PodRecord],
         revisions: Children[RevisionRecord],
+        configs: Configs,
+        contents: Contents,
         queue: KeyQueue,
         metrics: Metrics,
         *,
@@ -114,6 +118,7 @@ class ControlLoop:
     ) -> None:
         self._client = client
         self._services, self._pods, self._revisions = services, pods, revisions
+        self._contents = contents
         self._queue = queue
         self._metrics = metrics
         self._relist = relist
@@ -123,7 +128,9 @@ class ControlLoop:
         self._actions, self._freezes = actions, freezes
         self._policy = policy or Policy()
         self._desks: dict[str, Desk] = {}
-        self._actuator = Actuator(client, pods, revisions, metrics, time.time, time.monotonic)
+        self._actuator = Actuator(
+            client, pods, revisions, configs, metrics, time.time, time.monotonic
+        )
 
     async def run(self) -> None:
         """Work off the queue for ever, with several hands. Raises `NotLeader` when fenced."""
@@ -149,6 +156,7 @@ class ControlLoop:
         service = self._services.get(key)
         if service is None:
             self._desks.pop(key, None)
+            self._contents.forget(key)
             self._queue.forget(key)
             return
         desk = self._desks.setdefault(key, Desk())
@@ -177,6 +185,8 @@ class ControlLoop:
         pods = list(self._pods.of(service.uid))
         instances = tuple(pod.content for pod in pods)
         desk.refusals.forget_subjects({i.name for i in instances})
+        revisions = tuple(r.content for r in self._revisions.of(service.uid))
+        configs, snapshots = self._contents.look(service, revisions)
         return View(
             name=service.name,
             namespace=service.namespace,
@@ -188,9 +198,11 @@ class ControlLoop:
             author=service.author,
             instances=instances,
             departed=desk.departed(instances),
-            revisions=tuple(r.content for r in self._revisions.of(service.uid)),
+            revisions=revisions,
+            configs=configs,
+            snapshots=snapshots,
             refusals=desk.refusals.all(),
-            evidence=self._witnesses.evidence(service, pods, desk.baselines),
+            evidence=self._witnesses.evidence(service, pods, desk.baselines, revisions),
             guard=self._guard(service.namespace),
             requests=tuple(self._requests(service)),
             freezes=tuple(self._freezes.of(service)) if self._freezes else (),

@@ -24,7 +24,7 @@ from immutable_operator.domain.model import Policy
 from immutable_operator.instances.pods import PODS, decode_pod
 from immutable_operator.instances.registry import Registries
 from immutable_operator.kube.client import KubeClient, load_configuration
-from immutable_operator.kube.configs import CONFIG_PATHS, Configs, decode_config
+from immutable_operator.kube.configs import CONFIG_PATHS, ConfigRecord, Configs, decode_config
 from immutable_operator.kube.errors import ApiError
 from immutable_operator.kube.lease import Lease, LeaseTimes, NotLeader
 from immutable_operator.kube.reflector import Reflector
@@ -40,6 +40,7 @@ from immutable_operator.kube.revisions import REVISIONS, RevisionRecord, decode_
 from immutable_operator.kube.services import SERVICES, ServiceRecord
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.runtime.claims import Claims
+from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.evidence import Witnesses
 from immutable_operator.runtime.guards import Guards
 from immutable_operator.runtime.health import Health, heartbeat
@@ -101,6 +102,7 @@ class Operator:
         self._revisions: Children[RevisionRecord] = Children(self._queue.add)
         kinds = (CONFIG_MAP, SECRET) if options.watch_secrets else (CONFIG_MAP,)
         self._configs = {kind: Configs(kind, self._config_changed) for kind in kinds}
+        self._contents = Contents(client, self._configs[CONFIG_MAP], self._queue.add)
         registries = Registries(options.plain_http_registries)
         self._images = ImageProofs(registries, self._queue.add, metrics)
         self._actions: Children[ActionRecord] = Children(self._action_changed)
@@ -274,6 +276,7 @@ class Operator:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._loop().run())
             tasks.create_task(self._claims.run())
+            tasks.create_task(self._contents.run())
             tasks.create_task(self._images.run())
             tasks.create_task(self._guards.run())
             if self._webhook:
@@ -285,6 +288,8 @@ class Operator:
             self._services,
             self._pods,
             self._revisions,
+            self._configs[CONFIG_MAP],
+            self._contents,
             self._queue,
             self._metrics,
             relist=self._relist,
@@ -306,10 +311,16 @@ class Operator:
             if f"{service.namespace}/{service.name}" == concerned:
                 self._queue.add(service.uid)
 
-    def _config_changed(self, namespace: str, kind: str, name: str) -> None:
-        for service in self._services:
+    def _config_changed(self, kind: str, item: ConfigRecord, anew: bool) -> None:
+        """News for those who pin it, for the revision whose copy it is; anew: for all readers."""
+        if kind == CONFIG_MAP:
+            for uid in self._contents.readers(item.namespace, item.name):
+                self._queue.add(uid)
+            if revision := self._revisions.get(item.revision):
+                self._queue.add(revision.owner)
+        for service in self._services if anew and not item.revision else ():
             read = config_references(service.spec.template) if service.spec else ()
-            if service.namespace == namespace and (kind, name) in read:
+            if service.namespace == item.namespace and (kind, item.name) in read:
                 self._queue.add(service.uid)
 
     def _relist(self) -> None:

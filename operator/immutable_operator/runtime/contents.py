@@ -1,0 +1,194 @@
+"""What the ConfigMaps say that services pin: read once a change, and only the digest is kept.
+
+The reflector knows of each ConfigMap that there is one, and its resource version. Those that a
+pinned service reads are asked for when that is new; meanwhile nothing is known of them, and no
+plan is made on a guess. Only the leader reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+import structlog
+
+from immutable_operator.domain.configuration import ABSENT, Source
+from immutable_operator.domain.model import CreateSnapshot
+from immutable_operator.domain.revision import Revision
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.configs import (
+    CONFIG_MAPS,
+    Configs,
+    Content,
+    decode_content,
+    snapshot_body,
+)
+from immutable_operator.kube.errors import ApiError, Conflict, NotFound
+from immutable_operator.kube.services import ServiceRecord
+
+__all__ = ["Contents", "make_snapshot"]
+
+log = structlog.get_logger()
+AT_ONCE = 8
+RETRY_SECONDS = 5.0
+
+Key = tuple[str, str]
+
+
+class Contents:
+    """Digests of ConfigMaps, and who waits for them. ``changed`` is called with a service's uid."""
+
+    def __init__(
+        self, client: KubeClient, configs: Configs, changed: Callable[[str], None]
+    ) -> None:
+        self._client = client
+        self._configs = configs
+        self._changed = changed
+        self._digests: dict[Key, tuple[int, str]] = {}
+        self._problems: dict[Key, str] = {}
+        self._reads: dict[str, frozenset[Key]] = {}
+        self._readers: dict[Key, set[str]] = {}
+        self._open: asyncio.Queue[Key] = asyncio.Queue()
+        self._asked: set[Key] = set()
+
+    def look(
+        self, service: ServiceRecord, revisions: Iterable[Revision]
+    ) -> tuple[Mapping[str, Source], frozenset[str]]:
+        """What is known of the ConfigMaps that a service pins, and which copies are there.
+
+        Those of older revisions are asked for as long as a copy is missing.
+        """
+        names = set(service.spec.pinned) if service.spec else set()
+        there = set()
+        for revision in revisions:
+            for pin in revision.config:
+                found = self._configs.get(service.namespace, pin.snapshot)
+                if found and (found.revision, found.digest) == (revision.uid, pin.digest):
+                    there.add(pin.snapshot)
+                elif pin.digest != ABSENT:
+                    names.add(pin.name)
+        self._register(service.uid, frozenset((service.namespace, name) for name in names))
+        sources = {name: self._source((service.namespace, name)) for name in sorted(names)}
+        return {name: source for name, source in sources.items() if source}, frozenset(there)
+
+    def forget(self, owner: str) -> None:
+        """A service is gone."""
+        self._register(owner, frozenset())
+
+    def readers(self, namespace: str, name: str) -> Iterable[str]:
+        """The services that wait for news of a ConfigMap."""
+        return tuple(self._readers.get((namespace, name), ()))
+
+    def _register(self, owner: str, keys: frozenset[Key]) -> None:
+        before = self._reads.pop(owner, frozenset())
+        if keys:
+            self._reads[owner] = keys
+        for key in keys - before:
+            self._readers.setdefault(key, set()).add(owner)
+        for key in before - keys:
+            self._readers[key].discard(owner)
+            if not self._readers[key]:
+                del self._readers[key]
+                self._digests.pop(key, None)
+                self._problems.pop(key, None)
+
+    def _source(self, key: Key) -> Source | None:
+        record = self._configs.get(*key)
+        if record is None:
+            return Source(ABSENT)
+        version, digest = self._digests.get(key, (0, ""))
+        if version >= record.version:
+            return Source(digest)
+        self._ask(key)
+        problem = self._problems.get(key)
+        return Source(None, problem) if problem else None
+
+    def _ask(self, key: Key) -> None:
+        if key not in self._asked:
+            self._asked.add(key)
+            self._open.put_nowait(key)
+
+    async def run(self) -> None:
+        """Read what is asked for, a few at a time, for ever."""
+        async with asyncio.TaskGroup() as hands:
+            for _ in range(AT_ONCE):
+                hands.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._open.get()
+            told = self._problems.get(key)
+            try:
+                content = await _read(self._client, *key)
+            except NotFound:
+                # Its deletion is on the way to the view; until then it is asked for again.
+                self._again(key)
+                continue
+            except (ApiError, msgspec.DecodeError) as error:
+                log.warning("not read", namespace=key[0], configmap=key[1], error=str(error))
+                self._problems[key] = str(error)
+                self._again(key)
+            else:
+                self._asked.discard(key)
+                self._problems.pop(key, None)
+                if key in self._readers:
+                    self._digests[key] = (content.record.version, content.digest)
+            if self._problems.get(key) != told or key not in self._problems:
+                for owner in self.readers(*key):
+                    self._changed(owner)
+
+    def _again(self, key: Key) -> None:
+        def ask() -> None:
+            self._asked.discard(key)
+            if self._readers.get(key) and self._configs.get(*key):
+                self._ask(key)
+
+        asyncio.get_running_loop().call_later(RETRY_SECONDS, ask)
+
+
+async def _read(client: KubeClient, namespace: str, name: str) -> Content:
+    path = CONFIG_MAPS.item(namespace, name)
+    return decode_content(await client.get(path, resource=CONFIG_MAPS.resource))
+
+
+async def make_snapshot(client: KubeClient, service: ServiceRecord, copy: CreateSnapshot) -> bytes:
+    """Copy a ConfigMap; the answer is the copy. One that is there already is as good.
+
+    Raises
+    ------
+    ApiError
+        Where the ConfigMap has another content than was recorded, where another object has the
+        copy's name, or where the API server refuses the copy.
+    """
+    source, namespace = copy.pin.name, service.namespace
+    try:
+        content = await _read(client, namespace, source)
+    except NotFound:
+        raise _Changed(f"ConfigMap {source} was deleted before it could be copied") from None
+    if content.digest != copy.pin.digest:
+        raise _Changed(f"ConfigMap {source} was changed before it could be copied")
+    body = snapshot_body(service, copy, content)
+    try:
+        return await client.create(
+            CONFIG_MAPS.collection(namespace), body, resource=CONFIG_MAPS.resource
+        )
+    except Conflict as error:
+        path = CONFIG_MAPS.item(namespace, copy.pin.snapshot)
+        answer = await client.get(path, resource=CONFIG_MAPS.resource)
+        found = decode_content(answer)
+        wanted = (copy.revision.uid, copy.pin.digest, copy.pin.digest)
+        if (found.record.revision, found.record.digest, found.digest) != wanted:
+            error.message = (
+                f"ConfigMap {copy.pin.snapshot} exists and is not this revision's copy of"
+                f" {source}; waiting for it to be gone: delete it if it is nobody's"
+            )
+            raise
+        return answer
+
+
+class _Changed(Conflict):
+    """The source is no longer what was recorded; the next plan knows."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(409, "Conflict", message)

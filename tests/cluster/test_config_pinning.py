@@ -1,0 +1,378 @@
+"""Same revision, same content: what a ConfigMap says later, and a tag, never leak in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from immutable_operator.domain.configuration import content_digest
+from immutable_operator.domain.model import CreateSnapshot
+from immutable_operator.domain.revision import revision_hash, revision_id, snapshot_name
+from immutable_operator.kube.client import KubeClient, load_configuration
+from immutable_operator.kube.errors import ApiError
+from immutable_operator.kube.revisions import decode_revision
+from immutable_operator.kube.services import ServiceRecord
+from immutable_operator.runtime.contents import make_snapshot
+from tests.cluster.audit import OperatorRequests
+from tests.cluster.guards import without_guards
+from tests.cluster.history import History
+from tests.cluster.operator_process import ACCOUNT, NAMESPACE, Operators
+from tests.cluster.services import Service, annotation, condition, pin
+from tests.controlplane.api import Json
+
+READS = {"envFrom": [{"configMapRef": {"name": "settings"}}]}
+
+
+def put(service: Service, mode: str, name: str = "settings") -> None:
+    """The ConfigMap says this from now on."""
+    document = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name},
+        "data": {"mode": mode},
+    }
+    service.plane.kubectl(
+        "apply", "-f", "-", stdin=json.dumps(document), namespace=service.namespace
+    )
+
+
+def names(service: Service) -> set[str]:
+    return {pod["metadata"]["name"] for pod in service.active()}
+
+
+def read_by(service: Service) -> set[str]:
+    """The ConfigMap that each active pod reads."""
+    containers = (pod["spec"]["containers"][0] for pod in service.active())
+    return {c["envFrom"][0]["configMapRef"]["name"] for c in containers}
+
+
+def snapshots(service: Service) -> dict[str, Json]:
+    path = f"/api/v1/namespaces/{service.namespace}/configmaps"
+    found = service.plane.api().get(f"{path}?labelSelector=immutable.dev/service")["items"]
+    return {item["metadata"]["name"]: item for item in found}
+
+
+def says(service: Service) -> set[str]:
+    """What the copies say that active pods read."""
+    there = snapshots(service)
+    return {there[name]["data"]["mode"] for name in read_by(service)}
+
+
+@pytest.fixture
+def pinned(web: Service) -> Service:
+    """Two instances that read a ConfigMap which says ``old``."""
+    put(web, "old")
+    web.apply(replicas=2, rollout={"maxSurge": 1}, container=READS)
+    web.until_ready()
+    return web
+
+
+@pytest.fixture
+def freeze(web: Service) -> Iterator[Json]:
+    name = f"freeze-{web.namespace}"
+    until = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    yield {
+        "apiVersion": "immutable.dev/v1alpha1",
+        "kind": "ImmutableFreeze",
+        "metadata": {"name": name},
+        "spec": {"namespaces": [web.namespace], "until": until, "reason": "closing"},
+    }
+    web.plane.kubectl("delete", "ifrz", name, "--ignore-not-found")
+
+
+def regenerate(service: Service, name: str) -> None:
+    document = {
+        "apiVersion": "immutable.dev/v1alpha1",
+        "kind": "ImmutableAction",
+        "metadata": {"name": name, "namespace": service.namespace},
+        "spec": {"type": "Regenerate", "service": "web"},
+    }
+    service.plane.kubectl("create", "-f", "-", stdin=json.dumps(document))
+
+
+def test_a_changed_config_map_is_a_new_revision_and_rolls_out(pinned: Service) -> None:
+    before = names(pinned)
+    assert says(pinned) == {"old"}
+    with History(pinned) as history:
+        put(pinned, "new")
+        pinned.until("the new content runs", lambda: says(pinned) == {"new"})
+        pinned.until_ready()
+        history.assert_budget(most=3, fewest=2)
+        because = {annotation(birth.pod, "because") for birth in history.births()}
+    assert not before & names(pinned)
+    assert all("ConfigMap settings changed" in str(text) for text in because), because
+    first, second = pinned.revisions()
+    assert (first["spec"]["reason"], second["spec"]["reason"]) == ("Created", "ConfigChanged")
+    assert first["spec"]["template"] == second["spec"]["template"]
+    assert second["spec"]["hash"].startswith("v2:")
+    [entry] = second["spec"]["config"]
+    assert entry["name"] == "settings"
+    assert read_by(pinned) == {entry["snapshot"]}
+    copy = snapshots(pinned)[entry["snapshot"]]
+    assert copy["immutable"] is True
+    assert annotation(copy, "source") == "settings"
+    assert annotation(copy, "digest") == entry["digest"]
+    [owner] = copy["metadata"]["ownerReferences"]
+    assert owner["uid"] == second["metadata"]["uid"]
+    [told] = [e for e in pinned.events("RevisionCreated") if "ConfigChanged" in e["message"]]
+    assert "ConfigChanged (ConfigMap settings changed)" in told["message"]
+
+
+def test_a_content_that_comes_back_is_the_revision_that_it_was(pinned: Service) -> None:
+    [old] = read_by(pinned)
+    put(pinned, "new")
+    pinned.until("the new content runs", lambda: old not in read_by(pinned))
+    pinned.until_ready()
+    put(pinned, "old")
+    pinned.until("the old content runs", lambda: read_by(pinned) == {old})
+    pinned.until_ready()
+    assert len(pinned.revisions()) == 2
+
+
+def test_regeneration_gives_the_same_content(pinned: Service) -> None:
+    before, copies = names(pinned), set(snapshots(pinned))
+    born = time.time()
+    pinned.until("it is a second older", lambda: time.time() - born > 1.2)
+    regenerate(pinned, "again")
+    pinned.until("all were replaced", lambda: not before & names(pinned))
+    pinned.until_ready()
+    assert set(snapshots(pinned)) == copies == read_by(pinned)
+    assert len(pinned.revisions()) == 1
+
+
+def test_during_a_freeze_a_changed_config_map_does_not_leak_in(
+    pinned: Service, freeze: Json
+) -> None:
+    [old] = read_by(pinned)
+    pinned.plane.kubectl("apply", "-f", "-", stdin=json.dumps(freeze))
+    put(pinned, "new")
+    pinned.until("it says that it is frozen", lambda: pinned.blocker("Frozen"))
+    victim = min(names(pinned))
+    pinned.kubectl("delete", "pod", victim, "--wait=false")
+    pinned.until(
+        "it has a successor", lambda: victim not in names(pinned) and len(names(pinned)) == 2
+    )
+    assert read_by(pinned) == {old}
+    assert len(pinned.revisions()) == 1
+    pinned.plane.kubectl("delete", "ifrz", freeze["metadata"]["name"])
+    pinned.until("the new content runs", lambda: says(pinned) == {"new"})
+
+
+def test_while_suspended_a_changed_config_map_changes_nothing(pinned: Service) -> None:
+    before = names(pinned)
+    pinned.apply(spec={"suspend": True})
+    pinned.until(
+        "it is suspended", lambda: condition(pinned.get(), "Ready")["reason"] == "Suspended"
+    )
+    put(pinned, "new")
+    pinned.always("nothing moves", lambda: names(pinned) == before, 3)
+    assert len(pinned.revisions()) == 1
+    pinned.apply(spec={})
+    pinned.until("the new content runs", lambda: says(pinned) == {"new"})
+
+
+LIVE: dict[str, Json] = {"mode Live": {"mode": "Live"}, "one by name": {"live": ["settings"]}}
+
+
+@pytest.mark.parametrize("config", LIVE)
+def test_what_is_live_is_read_as_it_is(web: Service, config: str) -> None:
+    put(web, "old")
+    web.apply(replicas=1, container=READS, spec={"immutability": {"config": LIVE[config]}})
+    web.until_ready()
+    before = names(web)
+    assert read_by(web) == {"settings"}
+    assert not snapshots(web)
+    put(web, "new")
+    web.always("nothing moves", lambda: names(web) == before, 3)
+    [revision] = web.revisions()
+    assert revision["spec"]["hash"].startswith("v1:")
+    assert "config" not in revision["spec"]
+
+
+def test_a_missing_config_map_is_named_and_when_it_comes_all_goes_on(web: Service) -> None:
+    web.apply(replicas=1, container=READS)
+    told = web.until_stalled("ConfigMissing")
+    assert "there is no ConfigMap settings" in told["message"]
+    assert "create it, or make the reference optional" in told["message"]
+    blocker = web.blocker("ConfigMissing")
+    assert blocker
+    assert blocker["object"] == "configmap/settings"
+    assert not web.revisions()
+    put(web, "late")
+    web.until_ready()
+    assert says(web) == {"late"}
+    assert web.blocker("ConfigMissing") is None
+
+
+def test_a_config_map_that_goes_missing_changes_nothing_that_runs(pinned: Service) -> None:
+    before, [old] = names(pinned), read_by(pinned)
+    pinned.kubectl("delete", "configmap", "settings")
+    pinned.until_stalled("ConfigMissing")
+    assert names(pinned) == before
+    victim = min(before)
+    pinned.kubectl("delete", "pod", victim, "--wait=false")
+    pinned.until(
+        "it has a successor", lambda: victim not in names(pinned) and len(names(pinned)) == 2
+    )
+    assert read_by(pinned) == {old}
+    kept = names(pinned)
+    put(pinned, "old")
+    pinned.until_ready()
+    assert names(pinned) == kept, "the same content is the same revision"
+
+
+def test_an_optional_one_that_is_not_there_stays_away_until_a_rollout(web: Service) -> None:
+    reads = {"envFrom": [{"configMapRef": {"name": "settings", "optional": True}}]}
+    web.apply(replicas=1, container=reads)
+    web.until_ready()
+    assert not snapshots(web)
+    [revision] = web.revisions()
+    assert revision["spec"]["config"][0]["digest"] == "absent"
+    assert read_by(web) == {revision["spec"]["config"][0]["snapshot"]}
+    put(web, "here")
+    web.until("it is read", lambda: snapshots(web) and says(web) == {"here"})
+
+
+def test_a_record_that_is_dropped_takes_its_copies_along(pinned: Service) -> None:
+    pinned.apply(spec={"historyLimit": 1})
+    seen = read_by(pinned)
+    for mode in ("second", "third"):
+        put(pinned, mode)
+        pinned.until("it runs", lambda mode=mode: says(pinned) == {mode})  # type: ignore[misc]
+        pinned.until_ready()
+        seen |= read_by(pinned)
+    assert len(seen) == 3
+    pinned.until("the oldest record is dropped", lambda: len(pinned.revisions()) == 2)
+    pinned.until("its copy is gone", lambda: len(snapshots(pinned)) == 2)
+
+
+def test_a_copy_is_not_deleted_or_edited_by_people_and_goes_with_the_service(
+    pinned: Service,
+) -> None:
+    [copy] = read_by(pinned)
+    refused = pinned.kubectl("delete", "configmap", copy, check=False)
+    assert "goes with its revision and is not deleted by hand" in refused
+    for words in (("label", "immutable.dev/service-"), ("annotate", "immutable.dev/digest=x")):
+        verb, change = words
+        refused = pinned.kubectl(verb, "configmap", copy, change, "--overwrite", check=False)
+        assert "written by the operator only" in refused, refused
+    pinned.kubectl("delete", "isvc", "web")
+    pinned.until_gone()
+    pinned.until("its copies are gone", lambda: not snapshots(pinned))
+
+
+def test_a_copy_that_was_lost_is_made_again(pinned: Service) -> None:
+    """As after a crash between record and copy; and those that read the first one are replaced."""
+    [copy] = read_by(pinned)
+    before = names(pinned)
+    born = time.time()
+    pinned.until("it is some seconds older", lambda: time.time() - born > 2.5)
+    with without_guards(pinned.plane):
+        pinned.kubectl("delete", "configmap", copy)
+        pinned.until("it is there again", lambda: copy in snapshots(pinned))
+    pinned.until("all were replaced", lambda: not before & names(pinned), 60)
+    pinned.until_ready()
+    assert says(pinned) == {"old"}
+    assert len(pinned.revisions()) == 1
+
+
+def test_a_lost_copy_whose_source_changed_is_said(pinned: Service, freeze: Json) -> None:
+    [copy] = read_by(pinned)
+    pinned.plane.kubectl("apply", "-f", "-", stdin=json.dumps(freeze))
+    put(pinned, "new")
+    pinned.until("it says that it is frozen", lambda: pinned.blocker("Frozen"))
+    before = names(pinned)
+    with without_guards(pinned.plane):
+        pinned.kubectl("delete", "configmap", copy)
+    told = pinned.until_stalled("SnapshotLost")
+    assert f"ConfigMap {copy}, the copy of ConfigMap settings" in told["message"]
+    assert names(pinned) == before
+    put(pinned, "old")
+    pinned.until("it is there again", lambda: copy in snapshots(pinned))
+
+
+def test_a_stranger_that_has_the_name_of_a_copy_is_told_and_left_alone(pinned: Service) -> None:
+    body = pinned.get()
+    digest = content_digest({"mode": "new"}, {})
+    full = revision_hash(body["spec"]["template"], config={"settings": digest})
+    taken = snapshot_name("web", body["metadata"]["uid"], revision_id(full, ()), "settings")
+    put(pinned, "mine", taken)
+    put(pinned, "new")
+    pinned.until("it is told", lambda: pinned.blocker("ApiServer"))
+    blocker = pinned.blocker("ApiServer")
+    assert blocker
+    assert f"ConfigMap {taken} exists and is not this revision's copy" in blocker["message"]
+    assert says(pinned) == {"old"}
+    pinned.kubectl("delete", "configmap", taken)
+    pinned.until("the new content runs", lambda: says(pinned) == {"new"}, 60)
+
+
+def test_a_copy_that_is_there_already_is_as_good_and_a_changed_source_is_not_copied(
+    pinned: Service,
+) -> None:
+    """After a lost answer, or by a leader that was deposed meanwhile."""
+    service = ServiceRecord.of(pinned.get())
+    [body] = pinned.revisions()
+    record = decode_revision(json.dumps(body).encode()).content
+    action = CreateSnapshot(record.config[0], record)
+    login = pinned.plane.service_account_kubeconfig(NAMESPACE, ACCOUNT)
+
+    async def again() -> bytes:
+        client = KubeClient(await load_configuration(login))
+        try:
+            return await make_snapshot(client, service, action)
+        finally:
+            await client.close()
+
+    before = snapshots(pinned)
+    answer = json.loads(asyncio.run(again()))
+    assert answer["metadata"]["uid"] == before[record.config[0].snapshot]["metadata"]["uid"]
+    put(pinned, "new")
+    with pytest.raises(ApiError, match="settings was changed before it could be copied"):
+        asyncio.run(again())
+
+
+def test_what_changes_no_content_costs_no_write(pinned: Service) -> None:
+    pinned.always("it is Ready", lambda: condition(pinned.get(), "Ready")["status"] == "True", 6)
+    asked = OperatorRequests.from_now(pinned.plane, pinned.namespace)
+    pinned.kubectl("annotate", "configmap", "settings", "note=looked-at")
+    read = ("get", "configmaps")
+    pinned.until("it was read again", lambda: read in {(r.verb, r.resource) for r in asked})
+    time.sleep(2.0)  # what must not happen has this long
+    assert asked.tally() == {}
+
+
+def test_a_restart_replaces_nothing(pinned: Service, operators: Operators) -> None:
+    before = names(pinned)
+    asked = OperatorRequests.from_now(pinned.plane, pinned.namespace)
+    operators.restart().until_leading()
+    pinned.always("nothing moves", lambda: names(pinned) == before, 4)
+    assert len(pinned.revisions()) == 1
+    assert not [r for r in asked.writes() if r.resource == "configmaps"]
+
+
+def test_a_tag_alone_is_refused_and_beside_a_digest_says_nothing(web: Service) -> None:
+    web.wish = web.wish.__class__(replicas=1, container={"image": "registry.example/web:1.0"})
+    document = json.dumps(web.wish.manifest("web", web.namespace))
+    done = web.plane.kubectl("apply", "-f", "-", stdin=document, check=False)
+    assert done.returncode != 0
+    assert "web" in done.stderr
+    assert "digest" in done.stderr
+    digest = pin("a").rpartition("@")[2]
+    image = f"registry.example/web:1.0@{digest}"
+    web.apply(container={"image": image})
+    web.until_ready()
+    before = names(web)
+    born = time.time()
+    web.until("it is a second older", lambda: time.time() - born > 1.2)
+    regenerate(web, "again")
+    web.until("it was replaced", lambda: not before & names(web))
+    web.until_ready()
+    assert web.images() == [image], "whatever the tag means by now"
+    [revision] = web.revisions()
+    assert digest in json.dumps(revision["spec"]["template"])

@@ -1,0 +1,372 @@
+"""ConfigMaps as part of a revision: what is read, what it hashes to, what is planned about it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from immutable_operator.domain.configuration import (
+    ABSENT,
+    Pin,
+    Source,
+    config_change,
+    config_maps,
+    config_references,
+    content_digest,
+    pinned,
+    with_snapshots,
+)
+from immutable_operator.domain.instance import Instance
+from immutable_operator.domain.model import (
+    Cause,
+    Create,
+    CreateRevision,
+    CreateSnapshot,
+    Freeze,
+    Move,
+    Plan,
+    Refusal,
+    Retire,
+    Status,
+    View,
+)
+from immutable_operator.domain.planner import plan
+from immutable_operator.domain.revision import (
+    Revision,
+    find_revision,
+    instance_name,
+    is_made_of,
+    revision_hash,
+    revision_id,
+    revision_name,
+    snapshot_name,
+)
+from tests.unit.given import NOW, SERVICE, UID, condition, template, view
+
+OLD, NEW = content_digest({"mode": "old"}, {}), content_digest({"mode": "new"}, {})
+
+READER: dict[str, Any] = {
+    "metadata": {"labels": {"app": "web"}},
+    "spec": {
+        "volumes": [
+            {"name": "v", "configMap": {"name": "volume", "items": [{"key": "a", "path": "a"}]}},
+            {"name": "s", "secret": {"secretName": "volume"}},
+            {
+                "name": "p",
+                "projected": {
+                    "defaultMode": 420,
+                    "sources": [
+                        {"configMap": {"name": "projected"}},
+                        {"configMap": {"name": "kube-root-ca.crt"}},
+                        {"secret": {"name": "projected"}},
+                        {"serviceAccountToken": {"path": "token"}},
+                    ],
+                },
+            },
+            {"name": "e", "emptyDir": {}},
+        ],
+        "initContainers": [
+            {"name": "i", "envFrom": [{"prefix": "A_", "configMapRef": {"name": "init"}}]}
+        ],
+        "containers": [
+            {
+                "name": "web",
+                "env": [
+                    {"name": "A", "value": "volume"},
+                    {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "env", "key": "b"}}},
+                    {"name": "C", "valueFrom": {"secretKeyRef": {"name": "env", "key": "b"}}},
+                    {"name": "D", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                ],
+                "envFrom": [
+                    {"configMapRef": {"name": "maybe", "optional": True}},
+                    {"configMapRef": {"name": "init", "optional": True}},
+                    {"secretRef": {"name": "init"}},
+                ],
+            }
+        ],
+    },
+}
+ALL = {"env": False, "init": False, "maybe": True, "projected": False, "volume": False}
+
+
+def test_every_way_to_read_a_config_map_is_seen() -> None:
+    assert config_maps(READER) == {**ALL, "kube-root-ca.crt": False}
+    assert ("ConfigMap", "maybe") not in config_references(READER)
+    assert ("Secret", "volume") in config_references(READER)
+    assert config_maps({}) == {}
+
+
+def test_what_is_pinned() -> None:
+    assert pinned(READER, "Pinned", []) == ALL, "all but what the cluster renews"
+    assert pinned(READER, "Pinned", ["env", "unknown"]).keys() == ALL.keys() - {"env"}
+    assert pinned(READER, "Live", []) == {}
+
+
+def test_each_reference_is_turned_to_its_copy_and_nothing_else() -> None:
+    before = copy.deepcopy(READER)
+    turned = with_snapshots(READER, [Pin(name, f"{name}-copy", OLD) for name in ALL])
+    assert before == READER, "the template itself is untouched"
+    assert config_maps(turned) == {
+        **{f"{name}-copy": optional for name, optional in ALL.items()},
+        "kube-root-ca.crt": False,
+    }
+    # Turned back it is what it was: nothing else changed.
+    assert with_snapshots(turned, [Pin(f"{name}-copy", name, OLD) for name in ALL]) == before
+    assert with_snapshots(READER, []) is READER
+
+
+def test_a_digest_is_of_the_content_whatever_its_order() -> None:
+    assert content_digest({"a": "1", "b": "2"}, {}) == content_digest({"b": "2", "a": "1"}, {})
+    contents: list[tuple[dict[str, str], dict[str, str]]] = [
+        ({}, {}),
+        ({"a": "1"}, {}),
+        ({}, {"a": "MQ=="}),
+        ({"a": "MQ=="}, {}),
+        ({"a": ""}, {}),
+        ({"a": "1", "b": ""}, {}),
+        ({"a": '1","b":"'}, {}),
+        ({"a": "ü"}, {}),
+        ({"a": "u\u0308"}, {}),
+    ]
+    digests = {content_digest(*content) for content in contents}
+    assert len(digests) == len(contents)
+    assert all(len(digest) == 71 for digest in digests)
+    assert content_digest({"a": "\ud800"}, {}) not in digests
+
+
+def test_a_revision_is_its_template_and_what_its_config_maps_said() -> None:
+    made = template("A")
+    assert revision_hash(made).startswith("v1:")
+    hashes = [
+        revision_hash(made),
+        *(revision_hash(made, config={"settings": d}) for d in (OLD, NEW, ABSENT)),
+        revision_hash(made, config={"other": OLD}),
+        revision_hash(template("B"), config={"settings": OLD}),
+    ]
+    assert len(set(hashes)) == len(hashes)
+    assert all(full.startswith("v2:") for full in hashes[1:])
+
+
+def recorded(digest: str, number: int, letter: str = "A") -> Revision:
+    config = {"settings": digest}
+    full = revision_hash(template(letter), config=config)
+    short = revision_id(full, ())
+    pin = Pin("settings", snapshot_name(SERVICE, UID, short, "settings"), digest)
+    name = revision_name(SERVICE, short)
+    return Revision(short, number, full, name, f"uid-r{number}", (pin,))
+
+
+FIRST, SECOND = recorded(OLD, 1), recorded(NEW, 2)
+
+
+def test_a_revision_is_found_by_what_is_pinned_now() -> None:
+    plain = Revision("00000000", 3, revision_hash(template("A")), "web-im00000000", "uid")
+    known = (FIRST, SECOND, plain)
+    assert find_revision(template("A"), known, {"settings": OLD}) == FIRST
+    assert find_revision(template("A"), known, {"settings": NEW}) == SECOND
+    assert find_revision(template("A"), known, {"settings": ABSENT}) is None
+    assert find_revision(template("A"), known) == plain
+    assert is_made_of(FIRST, template("A"))
+    assert not is_made_of(FIRST, template("B"))
+
+
+def test_names_of_copies_are_theirs_alone_and_fit() -> None:
+    names = {
+        snapshot_name("w" * 45, uid, revision, source)
+        for uid in ("u1", "u2")
+        for revision in ("00000000", "11111111")
+        for source in ("a", "b")
+    }
+    assert len(names) == 8
+    assert max(map(len, names)) <= 63
+
+
+def test_what_changed_is_said_by_name() -> None:
+    assert config_change({"a": OLD, "b": OLD}, {"a": NEW, "b": OLD}) == "ConfigMap a changed"
+    said = config_change({"a": OLD, "c": OLD}, {"a": NEW, "b": OLD})
+    assert said == (
+        "ConfigMap a changed, ConfigMap b is pinned now, ConfigMap c is no longer pinned"
+    )
+    assert config_change({"a": OLD}, {"a": OLD}) == ""
+
+
+# Plans: a service of one instance that reads the ConfigMap `settings`.
+
+
+def instance(of: Revision, slot: int = 0) -> Instance:
+    name = instance_name(SERVICE, UID, of.id, slot, 0)
+    return Instance(name, "uid-i", of.id, slot, 0, NOW - 5000, ready_since=NOW - 1000)
+
+
+def service(
+    *revisions: Revision,
+    says: str | None,
+    copies: tuple[Revision, ...] = (),
+    running: Revision | None = None,
+    problem: str = "",
+    **more: Any,
+) -> View:
+    """``says`` is the present digest, None what is being read (or cannot be, for a ``problem``)."""
+    good = running.id if running else None
+    prior = Status(desired=1, current_revision=good, last_good_revision=good)
+    spec = more.pop("spec", {})
+    optional = more.pop("optional", False)
+    given = view(
+        instances=[instance(running)] if running else [],
+        prior=prior,
+        replicas=1,
+        pinned={"settings": optional},
+        **spec,
+    )
+    known = {"settings": Source(says, problem)} if says or problem else {}
+    there = frozenset(pin.snapshot for r in copies for pin in r.config)
+    return replace(given, revisions=revisions, configs=known, snapshots=there, **more)
+
+
+def kinds(decided: Plan) -> list[str]:
+    return [type(action).__name__ for action in decided.actions]
+
+
+def test_nothing_is_planned_on_a_guess() -> None:
+    for given in (service(says=None), service(FIRST, says=None, copies=(FIRST,), running=FIRST)):
+        decided = plan(given, NOW)
+        assert not decided.actions
+        assert decided.status is None
+        assert decided.due is None, "it is asked again when it is read"
+        assert decided.notes == ("ConfigMap settings is being read",)
+
+
+def test_record_then_copy_then_birth() -> None:
+    [record] = plan(service(says=OLD), NOW).actions
+    assert isinstance(record, CreateRevision)
+    assert record.config == FIRST.config
+    assert record.reason == "Created"
+    [copied] = plan(service(FIRST, says=OLD), NOW).actions
+    assert copied == CreateSnapshot(FIRST.config[0], FIRST)
+    [birth] = plan(service(FIRST, says=OLD, copies=(FIRST,)), NOW).actions
+    assert isinstance(birth, Create)
+    assert birth.revision == FIRST.id
+
+
+def test_a_changed_config_map_is_a_new_revision_and_the_cause_is_said() -> None:
+    decided = plan(service(FIRST, says=NEW, copies=(FIRST,), running=FIRST), NOW)
+    [record] = decided.actions
+    assert isinstance(record, CreateRevision)
+    assert record.reason == "ConfigChanged"
+    [told] = decided.announcements
+    assert "ConfigChanged (ConfigMap settings changed)" in told.message
+    later = service(FIRST, SECOND, says=NEW, copies=(FIRST, SECOND), running=FIRST)
+    [birth] = plan(later, NOW).actions
+    assert isinstance(birth, Create)
+    assert birth.because.endswith(f"this was {FIRST.id}: ConfigMap settings changed")
+
+
+def test_a_changed_template_is_called_that_though_a_config_map_changed_too() -> None:
+    given = service(recorded(OLD, 1, "B"), says=NEW)
+    [record] = plan(given, NOW).actions
+    assert isinstance(record, CreateRevision)
+    assert record.reason == "TemplateChanged"
+
+
+def test_a_content_that_comes_back_is_the_revision_that_it_was() -> None:
+    given = service(FIRST, SECOND, says=OLD, copies=(FIRST, SECOND), running=SECOND)
+    assert [a.revision for a in plan(given, NOW).actions if isinstance(a, Create)] == [FIRST.id]
+
+
+FROZEN = Freeze("all", "closing", ends=NOW + 600)
+
+
+@pytest.mark.parametrize("held", ["frozen", "suspended"])
+def test_what_is_held_does_not_see_a_changed_config_map(held: str) -> None:
+    more: dict[str, Any] = {"freezes": (FROZEN,)} if held == "frozen" else {}
+    suspend = {"suspend": held == "suspended"}
+    running = service(FIRST, says=NEW, copies=(FIRST,), running=FIRST, spec=suspend, **more)
+    assert not plan(running, NOW).actions
+    lost = replace(running, instances=())
+    births = [a.revision for a in plan(lost, NOW).actions if isinstance(a, Create)]
+    assert births == ([FIRST.id] if held == "frozen" else [])
+
+
+def test_a_missing_config_map_at_birth_is_named_and_nothing_recorded() -> None:
+    decided = plan(service(says=ABSENT), NOW)
+    assert not decided.actions
+    assert condition(decided.status) == "Stalled ConfigMissing"
+    assert decided.status is not None
+    [blocker] = decided.status.blockers
+    assert blocker.subject == "configmap/settings"
+    assert "create it, or make the reference optional" in blocker.message
+    [told] = decided.announcements
+    assert told.reason == "Stalled"
+    again = plan(replace(service(says=ABSENT), prior=decided.status), NOW + 60)
+    assert again.status == decided.status
+    assert not again.announcements
+
+
+def test_a_missing_config_map_holds_what_is_wanted_and_what_runs_is_repaired() -> None:
+    given = service(FIRST, says=ABSENT, copies=(FIRST,), running=FIRST)
+    decided = plan(given, NOW)
+    assert not decided.actions
+    assert condition(decided.status) == "Stalled ConfigMissing"
+    lost = plan(replace(given, instances=()), NOW)
+    assert [a.revision for a in lost.actions if isinstance(a, Create)] == [FIRST.id]
+    back = service(FIRST, says=OLD, copies=(FIRST,), running=FIRST)
+    assert condition(plan(back, NOW).status) == "Ready Current"
+
+
+def test_an_optional_one_may_be_missing() -> None:
+    [record] = plan(service(says=ABSENT, optional=True), NOW).actions
+    assert isinstance(record, CreateRevision)
+    assert [pin.digest for pin in record.config] == [ABSENT]
+    absent = recorded(ABSENT, 1)
+    [birth] = plan(service(absent, says=ABSENT, optional=True), NOW).actions
+    assert isinstance(birth, Create), "there is nothing to copy"
+
+
+def test_one_that_cannot_be_read_holds_back_and_does_not_stall() -> None:
+    given = service(FIRST, says=None, problem="no answer", copies=(FIRST,), running=FIRST)
+    decided = plan(given, NOW)
+    assert not decided.actions
+    assert decided.status is not None
+    assert [b.reason for b in decided.status.blockers] == ["ConfigUnreadable"]
+    assert condition(decided.status).startswith("Reconciling")
+    birth = plan(service(says=None, problem="no answer"), NOW)
+    assert condition(birth.status) == "Reconciling ConfigUnreadable"
+
+
+def test_a_copy_that_is_gone_is_made_again_while_the_source_says_the_same() -> None:
+    assert kinds(plan(service(FIRST, says=OLD, running=FIRST), NOW)) == ["CreateSnapshot"]
+
+
+def test_a_lost_copy_is_said_and_costs_no_instance() -> None:
+    tainted = replace(instance(FIRST), taint="exec by jane")
+    given = service(FIRST, says=NEW, running=FIRST, freezes=(FROZEN,), spec={"max_unavailable": 1})
+    decided = plan(replace(given, instances=(tainted,)), NOW)
+    assert not [a for a in decided.actions if isinstance(a, Create | Retire)]
+    assert condition(decided.status) == "Stalled SnapshotLost"
+    assert decided.status is not None
+    said = decided.status.blockers[1].message
+    assert f"the copy of ConfigMap settings that revision 1 ({FIRST.id})" in said
+    # The freeze over, the present content rolls out.
+    assert kinds(plan(replace(given, freezes=()), NOW)) == ["CreateRevision"]
+
+
+def test_a_refused_copy_waits_for_its_time_and_is_said() -> None:
+    name = FIRST.config[0].snapshot
+    no = Refusal(Move.SNAPSHOT, name, Cause.QUOTA, "exceeded quota", NOW - 9, NOW + 5)
+    decided = plan(service(FIRST, says=OLD, refusals=(no,)), NOW)
+    assert not decided.actions
+    assert decided.due == NOW + 5
+    assert condition(decided.status) == "Stalled QuotaExceeded"
+    assert decided.status is not None
+    assert decided.status.blockers[0].subject == f"configmap/{name}"
+    assert kinds(plan(service(FIRST, says=OLD, refusals=(no,)), NOW + 5)) == ["CreateSnapshot"]
+
+
+def test_a_converged_service_plans_nothing() -> None:
+    given = service(FIRST, says=OLD, copies=(FIRST,), running=FIRST)
+    decided = plan(given, NOW)
+    assert not decided.actions
+    assert condition(decided.status) == "Ready Current"

@@ -1,0 +1,111 @@
+"""ConfigMaps on the wire: what is pinned, what is recorded of it, and its copy."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from immutable_operator.domain.configuration import Pin, content_digest
+from immutable_operator.domain.model import CreateRevision, CreateSnapshot
+from immutable_operator.domain.revision import Revision
+from immutable_operator.kube.configs import (
+    ConfigRecord,
+    Configs,
+    decode_config,
+    decode_content,
+    snapshot_body,
+)
+from immutable_operator.kube.revisions import decode_revision, revision_body
+from immutable_operator.kube.services import ServiceRecord
+
+META = {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "5", "generation": 1}
+IMAGE = "registry.example/web@sha256:" + "9f" * 32
+DIGEST = content_digest({"mode": "old"}, {"blob": "AAE="})
+PIN = Pin("settings", "web-cfg0a1b2c3d", DIGEST)
+
+
+def service(config: dict[str, Any] | None = None) -> ServiceRecord:
+    reads = [{"configMapRef": {"name": "settings"}}, {"configMapRef": {"name": "rotating"}}]
+    template = {"spec": {"containers": [{"name": "web", "image": IMAGE, "envFrom": reads}]}}
+    immutability = {} if config is None else {"immutability": {"config": config}}
+    return ServiceRecord.of({"metadata": META, "spec": {"template": template, **immutability}})
+
+
+@pytest.mark.parametrize(
+    ("config", "pinned"),
+    [
+        pytest.param(None, {"settings", "rotating"}, id="all by default"),
+        pytest.param({"live": ["rotating"]}, {"settings"}, id="but those that are live"),
+        pytest.param({"mode": "Live"}, set(), id="none"),
+    ],
+)
+def test_what_is_pinned_is_what_the_spec_says(config: Any, pinned: set[str]) -> None:
+    found = service(config)
+    assert found.spec is not None
+    assert set(found.spec.pinned) == pinned
+
+
+def test_a_mode_that_does_not_exist_is_refused() -> None:
+    found = service({"mode": "Frozen"})
+    assert found.spec is None
+    assert "spec.immutability.config.mode" in str(found.invalid)
+
+
+def test_a_record_reads_as_it_was_written() -> None:
+    given = service()
+    assert given.spec is not None
+    record = CreateRevision("0a1b2c3d", 1, "v2:" + "0" * 64, "Created", "kubectl", (PIN,))
+    body = revision_body(given, given.spec.template, record)
+    assert body["spec"]["template"] == given.spec.template, "references are those of the user"
+    body["metadata"]["uid"] = "u1"
+    assert decode_revision(json.dumps(body).encode()).content.config == (PIN,)
+    plain = CreateRevision("0a1b2c3d", 1, "v1:" + "0" * 64, "Created", "kubectl")
+    assert "config" not in revision_body(given, given.spec.template, plain)["spec"]
+
+
+def config_map(**more: Any) -> bytes:
+    meta = {
+        **{"name": "settings", "namespace": "shop", "uid": "c", "resourceVersion": "41"},
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
+    body: dict[str, Any] = {"metadata": meta, "data": {"mode": "old"}} | more
+    return json.dumps(body).encode()
+
+
+def test_a_copy_has_the_same_content_for_ever_and_goes_with_its_revision() -> None:
+    content = decode_content(config_map(binaryData={"blob": "AAE="}))
+    assert content.digest == DIGEST
+    revision = Revision("0a1b2c3d", 1, "v2:0", "web-im0a1b2c3d", "uid-r", (PIN,))
+    body = snapshot_body(service(), CreateSnapshot(PIN, revision), content)
+    assert body["immutable"] is True
+    [owner] = body["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"]) == ("ImmutableRevision", "uid-r")
+    body["metadata"] |= {"uid": "s", "resourceVersion": "7"}
+    body["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    read = decode_content(json.dumps(body).encode())
+    assert read.digest == DIGEST
+    assert (read.record.revision, read.record.digest) == ("uid-r", DIGEST)
+
+
+def test_an_empty_config_map_has_a_digest_and_a_stranger_has_no_revision() -> None:
+    content = decode_content(config_map(data=None))
+    assert content.digest == content_digest({}, {})
+    record = decode_config(config_map())
+    assert (record.version, record.revision, record.digest) == (41, "", "")
+
+
+def test_news_are_told_once_and_say_whether_it_is_another_object() -> None:
+    told: list[tuple[str, bool]] = []
+    configs = Configs("ConfigMap", lambda kind, item, anew: told.append((item.name, anew)))
+    first = ConfigRecord("shop", "settings", 1.0, 41)
+    configs.replace([first], 50)
+    configs.upsert(first, 51)
+    configs.upsert(ConfigRecord("shop", "settings", 1.0, 52), 52)
+    configs.upsert(ConfigRecord("shop", "settings", 9.0, 53), 53)
+    configs.replace([], 60)
+    names = ["settings"] * 4
+    assert told == list(zip(names, [True, False, True, False], strict=True))
+    assert configs.get("shop", "settings") is None
+    assert configs.version == 60
