@@ -95,6 +95,17 @@ def services(plane: ControlPlane, namespace: str, pool: Pool) -> list[Service]:
     return found
 
 
+def until_replaced(service: Service, gone: set[str]) -> None:
+    """Until all that were lost have a successor that works."""
+
+    def is_done() -> bool:
+        active = service.active()
+        lost = gone & {p["metadata"]["name"] for p in active}
+        return not lost and sum(map(is_ready, active)) == SIZES[service.name]
+
+    service.until("its pods on lost nodes have successors that work", is_done, RECOVERY)
+
+
 def assert_never_below(history: History, service: Service, lost: int) -> None:
     """Available: all but what the lost nodes took; existing: never beyond the surge."""
     wanted = SIZES[service.name]
@@ -125,14 +136,7 @@ def test_a_third_of_the_nodes_goes_at_once_and_nobody_needs_to_lend_a_hand(
         boot = control_plane.reboot_node(rebooted)
         gone = {name for name, node in on.items() if node in (silent, unready, deleted)}
         for service in fleet:
-            service.until(
-                "its pods on lost nodes have successors that work",
-                lambda service=service: (
-                    not gone & {p["metadata"]["name"] for p in service.active()}
-                    and sum(map(is_ready, service.active())) == SIZES[service.name]
-                ),
-                RECOVERY,
-            )
+            until_replaced(service, gone)
             service.until_ready()
         for service in fleet:
             assert_never_below(history, service, lost[service.name])
