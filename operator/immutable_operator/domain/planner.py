@@ -81,7 +81,7 @@ def _act(
     *,
     pending: bool,
 ) -> Plan:
-    if held.holds and held.by is not None and held.by.repairs:
+    if held.repairs:
         spec = replace(spec, on_taint=OnTaint.REPORT, replace_restarted=False)
     desired = _desired(view, spec)
     fleet = Fleet.of(

@@ -93,7 +93,7 @@ def status_of(
     paused = spec.suspend or (pending and held.holds)
     rollout = None if complete else _rollout(view, fleet, budget, now, paused)
     blockers, stalling = ((), None) if complete else _blockers(view, fleet, budget, now)
-    if held.holds and (pending or fleet.aging.waiting):
+    if held.holds and (pending or fleet.aging.waiting or (held.repairs and fleet.deviants)):
         since = next((b.since for b in prior.blockers if b.reason == FROZEN), now)
         blockers = (Blocker(FROZEN, held.message, since), *blockers)
     deadline = None
