@@ -72,7 +72,7 @@ def staleness(
         cause = f"revision {wanted_number} ({wanted}) is wanted, this was {instance.revision}"
         return Staleness(StaleReason.OUTDATED, cause)
     if instance.ended:
-        cause = instance.trouble.message if instance.trouble else "it ended"
+        cause = instance.leaving or (instance.trouble.message if instance.trouble else "it ended")
         return Staleness(StaleReason.UNHEALTHY, cause)
     return None
 
