@@ -85,26 +85,32 @@ def test_an_operator_that_was_away_catches_up_once_and_one_at_a_time(
         assert upcoming > max(born(b.pod) for b in births)
 
 
+def apply_many(plane: ControlPlane, namespace: str, **regeneration: str) -> None:
+    """All of them with one kubectl; the template stays the same."""
+    wish = Wish(replicas=1, spec={"regeneration": regeneration} if regeneration else {})
+    items = [wish.manifest(f"many-{n}", namespace) for n in range(MANY)]
+    document = {"apiVersion": "v1", "kind": "List", "items": items}
+    plane.kubectl("apply", "-f", "-", stdin=json.dumps(document))
+
+
 @pytest.fixture
 def many(control_plane: ControlPlane, operators: Operators, namespace: str) -> list[Json]:
     """Many services of one instance each, whose schedule has one and the same next slot."""
-    spec = {"regeneration": {"schedule": EVERY_MINUTE}}
-    # All are there well before their first slot.
-    wait_for("a minute has just begun", is_early, 90)
-    documents = [Wish(replicas=1, spec=spec).manifest(f"many-{n}", namespace) for n in range(MANY)]
-    whole = {"apiVersion": "v1", "kind": "List", "items": documents}
-    control_plane.kubectl("apply", "-f", "-", stdin=json.dumps(whole))
     path = f"/apis/immutable.dev/v1alpha1/namespaces/{namespace}/immutableservices"
 
     def listed() -> list[Json]:
         items: list[Json] = control_plane.api().get(path)["items"]
         return items
 
+    apply_many(control_plane, namespace)
     wait_for(
         "all have their instance",
         lambda: sum(s.get("status", {}).get("available", 0) for s in listed()) == MANY,
-        45,
+        90,
     )
+    # All schedules are written well before their first slot.
+    wait_for("a minute has just begun", is_early, 90)
+    apply_many(control_plane, namespace, schedule=EVERY_MINUTE)
     return listed()
 
 

@@ -151,6 +151,8 @@ def test_a_third_of_the_nodes_goes_at_once_and_nobody_needs_to_lend_a_hand(
     assert asked.count("delete pods") == 0
     assert_rebooted_ones_go_on(fleet, boot, on, rebooted)
     assert_told(fleet, on, gone)
+    restarts = [e["message"] for s in fleet for e in s.events("Blocked")]
+    assert any(f"ended with node {rebooted} (a reboot)" in text for text in restarts), restarts
 
 
 def assert_successors_say_why(fleet: list[Service], gone: set[str]) -> None:
@@ -176,7 +178,10 @@ def assert_rebooted_ones_go_on(
 
 
 def assert_told(fleet: list[Service], on: dict[str, str], gone: set[str]) -> None:
-    """Whoever lost pods says which, and from which node; nobody was ever Stalled."""
+    """Whoever lost pods says which, and from which node; nobody was ever Stalled.
+
+    Also whose pods were started anew by their node says so.
+    """
     for service in fleet:
         assert not service.events("Stalled"), service.describe()
         assert not [e for e in service.events() if "keeps exiting" in e["message"]]
