@@ -246,6 +246,17 @@ def test_the_plug_in_asks_waits_and_tells(web: Service) -> None:
     assert not before & names(web)
     missing = subprocess.run([*command[:-1], "nothing", *login], capture_output=True, text=True)
     assert missing.returncode == 2
+    assert "there is no ImmutableService nothing" in missing.stderr
+
+
+def test_an_action_may_come_before_its_service_and_fails_where_none_comes(web: Service) -> None:
+    """One commit may hold both; a name that is wrong must not wait for ever."""
+    action(web, "early")
+    action(web, "wrong", service="nothing")
+    asked = OperatorRequests.from_now(web.plane, web.namespace)
+    web.apply(replicas=1)
+    web.until("the service answers", lambda: phase(web, "early") == "Succeeded")
+    web.until("nobody is there to answer", lambda: phase(web, "wrong") == "Failed", 90)
     row = web.kubectl("get", "iact", "wrong", "-o", "wide")
     assert "there is no ImmutableService nothing" in row
     wrote = [r.name for r in asked.writes() if r.target == "immutableactions/status"]
