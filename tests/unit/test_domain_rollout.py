@@ -311,6 +311,16 @@ def test_each_node_that_takes_instances_away_is_told_once() -> None:
     assert taken(later) == [f"{name_of('A1')} from node n3 (DeletionByPodGC: its node is gone)"]
 
 
+def test_what_the_operator_evicts_itself_is_not_told_as_taken_away() -> None:
+    """Without a surge one leaves for its age before its successor is there."""
+    evicted = {"leaving": "EvictionByEvictionAPI: Eviction API: evicting"}
+    leaving = view(instances=fleet("A ##-", A2=evicted), max_surge=0, max_unavailable=1)
+    assert taken(leaving)
+    own = replace(leaving, retired=frozenset({"uid-A2"}))
+    assert taken(own) == []
+    assert condition(plan(own, NOW).status) == "Reconciling Progressing"
+
+
 def test_one_that_vanished_is_replaced_by_name_while_it_is_remembered() -> None:
     gone = fleet("A ##")[1]
     given = replace(view("A #", replicas=2), departed=(gone,))

@@ -253,7 +253,8 @@ class View:
     ``departed`` are instances that vanished since they were last seen and whose successors are
     not born yet; after a restart they are unknown, which costs a line of lineage, no more.
     ``invalid`` is a sentence when the spec was refused by the operator's own check. ``prior``
-    is the status that the last plan computed, or the stored one after a restart.
+    is the status that the last plan computed, or the stored one after a restart. ``retired`` are
+    the uids of those that this process evicted itself, as far as it remembers.
     """
 
     name: str
@@ -266,6 +267,7 @@ class View:
     author: str = "unknown"
     instances: tuple[Instance, ...] = ()
     departed: tuple[Instance, ...] = ()
+    retired: frozenset[str] = frozenset()
     revisions: tuple[Revision, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     evidence: Evidence = field(default_factory=Evidence)

@@ -13,7 +13,7 @@ __all__ = ["TAKEN_AWAY", "Taken", "taken_announcements", "taken_away"]
 
 TAKEN_AWAY = "TakenAway"
 NODES_SHOWN = 8
-# Evictions are the operator's own, too: of whom is gone already nobody can tell whose it was.
+# After a restart nobody can tell whose eviction it was of one that is gone.
 EVICTED = "EvictionByEvictionAPI"
 
 
@@ -59,10 +59,15 @@ def taken_announcements(
 
 
 def _taken(view: View, wanted: Revision) -> Iterator[Instance]:
+    """Whom somebody else retires: what the operator evicts looks the same on the pod."""
     for instance in view.instances:
-        if not instance.active and instance.leaving and instance.revision == wanted.id:
+        if instance.active or instance.revision != wanted.id or instance.uid in view.retired:
+            continue
+        if instance.leaving:
             yield instance
     for instance in view.departed:
         cause = instance.leaving or ""
-        if cause and instance.revision == wanted.id and not cause.startswith(EVICTED):
+        if instance.uid in view.retired or cause.startswith(EVICTED):
+            continue
+        if cause and instance.revision == wanted.id:
             yield instance

@@ -86,6 +86,8 @@ class Desk(Memory):
         for instance in instances:
             self._departed.pop(instance.replaces or "", None)
         self._last = here
+        known = (*instances, *self._departed.values())
+        self.retired &= {instance.uid for instance in known}
         return tuple(self._departed.values())
 
 
@@ -193,6 +195,7 @@ class ControlLoop:
             author=service.author,
             instances=instances,
             departed=desk.departed(instances, self._pods.gone(service.uid)),
+            retired=frozenset(desk.retired),
             revisions=tuple(r.content for r in self._revisions.of(service.uid)),
             refusals=desk.refusals.all(),
             evidence=self._witnesses.evidence(service, pods, desk.baselines),
