@@ -127,7 +127,8 @@ class OperatorProcess:
         return text[: text.rfind("\n") + 1]
 
     def tail(self) -> str:
-        lines = self.text().splitlines()[-TAIL_LINES:]
+        # At the very end of a run its folder is gone: that must not hide what failed.
+        lines = self.text().splitlines()[-TAIL_LINES:] if self.log.exists() else []
         return "\n".join([f"the end of {self.log} (exit code {self.exit_code}):", *lines])
 
     @property

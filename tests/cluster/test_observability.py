@@ -97,7 +97,39 @@ def test_metrics_count_what_is_done(web: Service, operator: OperatorProcess) -> 
         web.until(f"{series} is at least {least}", at_least)
 
 
-def counted(operator: OperatorProcess, series: str, least: int) -> bool:
+def test_metrics_tell_how_old_how_stale_and_how_long_blocked(
+    web: Service, operator: OperatorProcess
+) -> None:
+    before = metrics(operator)
+    web.apply(image="a", replicas=2)
+    web.until_ready()
+    ages = partial(counted, operator, "immutable_instance_age_seconds_count", 2)
+    web.until("their ages are told", ages)
+    freeze = {
+        "apiVersion": "immutable.dev/v1alpha1",
+        "kind": "ImmutableFreeze",
+        "metadata": {"name": f"freeze-{web.namespace}"},
+        "spec": {
+            "namespaces": [web.namespace],
+            "until": "2099-01-01T00:00:00Z",
+            "reason": "closing",
+        },
+    }
+    web.plane.kubectl("apply", "-f", "-", stdin=json.dumps(freeze))
+    try:
+        web.apply(image="b")
+        web.until("it is held back", lambda: web.blocker("Frozen"))
+    finally:
+        web.plane.kubectl("delete", "ifrz", f"freeze-{web.namespace}")
+    web.until_ready()
+    series = 'immutable_stale_seconds_count{reason="Outdated"}'
+    gone = partial(counted, operator, series, sample(before, series) + 2)
+    web.until("the time of both until they were gone is told", gone)
+    blocked = 'immutable_blocked_seconds_total{cause="Frozen"}'
+    assert sample(metrics(operator), blocked) > sample(before, blocked)
+
+
+def counted(operator: OperatorProcess, series: str, least: float) -> bool:
     return sample(metrics(operator), series) >= least
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.audit import OperatorRequests
 from tests.cluster.history import History
 from tests.cluster.services import Service, annotation, condition, pin
 from tests.controlplane.api import Json
@@ -248,25 +249,15 @@ def test_the_plug_in_asks_waits_and_tells(web: Service) -> None:
     assert "there is no ImmutableService nothing" in missing.stderr
 
 
-BAD: dict[str, tuple[Json, str]] = {
-    "no cron": ({"schedule": "every day"}, "spec.regeneration.schedule"),
-    "no such zone": ({"schedule": "0 3 * * *", "timeZone": "Mars/Olympus"}, "Mars/Olympus"),
-    "no such day": (
-        {"maxAge": "1d", "windows": [{"schedule": "0 0 31 2 *", "duration": "1h"}]},
-        "spec.regeneration.windows[0]",
-    ),
-    "ages exchanged": ({"maxAge": "2d", "hardMaxAge": "1d"}, "maxAge is more than hardMaxAge"),
-    "too young": ({"maxAge": "5s"}, "ages below 10s are not possible"),
-}
-
-
-@pytest.mark.parametrize("bad", BAD)
-def test_bad_input_is_refused_with_its_reason(web: Service, bad: str) -> None:
-    regeneration, words = BAD[bad]
-    web.wish = web.wish.__class__(replicas=1, spec=spec(**regeneration))
-    document = json.dumps(web.wish.manifest("web", web.namespace))
-    done = web.plane.kubectl("apply", "-f", "-", stdin=document, check=False)
-    if done.returncode == 0:
-        assert words in web.until_stalled("InvalidSpec")["message"]
-    else:
-        assert words in done.stderr
+def test_an_action_may_come_before_its_service_and_fails_where_none_comes(web: Service) -> None:
+    """One commit may hold both; a name that is wrong must not wait for ever."""
+    action(web, "early")
+    action(web, "wrong", service="nothing")
+    asked = OperatorRequests.from_now(web.plane, web.namespace)
+    web.apply(replicas=1)
+    web.until("the service answers", lambda: phase(web, "early") == "Succeeded")
+    web.until("nobody is there to answer", lambda: phase(web, "wrong") == "Failed", 90)
+    row = web.kubectl("get", "iact", "wrong", "-o", "wide")
+    assert "there is no ImmutableService nothing" in row
+    wrote = [r.name for r in asked.writes() if r.target == "immutableactions/status"]
+    assert wrote.count("wrong") == 1, "it is answered once"

@@ -112,7 +112,7 @@ class ToyOperator:
             invalid=None if cluster.spec else "spec.replicas: no",
             author="kubectl",
             instances=instances,
-            departed=desk.departed(instances),
+            departed=desk.departed(instances, {}),
             revisions=tuple(cluster.revisions.values()),
             refusals=desk.refusals.all(),
             configs={name: cluster.configs.get(name, Source(ABSENT)) for name in self._pinned()},

@@ -98,6 +98,10 @@ FREEZES: list[tuple[Freeze, ...]] = [
     (Freeze("later", "closing", begins=NOW + 600, ends=NOW + 900),),
     (Freeze("over", "closing", ends=NOW - 1),),
     (Freeze("strict", "closing", ends=NOW + 60, repairs=True),),
+    (
+        Freeze("strict", "closing", ends=NOW + 60, repairs=True),
+        Freeze("longer", "closing", ends=NOW + 600),
+    ),
     (Freeze("nights", "closing", windows=(CLOSED,)),),
 ]
 

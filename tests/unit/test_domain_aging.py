@@ -83,6 +83,14 @@ PLANS: list[tuple[str, dict[str, Any], str]] = [
         },
         "",
     ),
+    (
+        "also where a freeze that is not of repairs ends later",
+        {
+            "freezes": (replace(FREEZE, name="short", ends=NOW + 60, repairs=True), FREEZE),
+            "changes": {"A1": {"taint": "exec by jane"}},
+        },
+        "",
+    ),
 ]
 
 
@@ -98,6 +106,17 @@ def test_a_freeze_records_nothing_new_and_looks_again_when_it_ends() -> None:
     assert held.due == NOW + 600
     assert held.status is not None
     assert "ImmutableFreeze closing holds until" in held.status.blockers[0].message
+
+
+def test_a_freeze_of_repairs_is_a_blocker_where_something_is_to_be_repaired() -> None:
+    strict = replace(FREEZE, repairs=True)
+    well = planned(freezes=(strict,)).status
+    hurt = planned(freezes=(strict,), changes={"A1": {"taint": "exec by jane"}}).status
+    assert well is not None
+    assert hurt is not None
+    assert [b.reason for b in well.blockers] == []
+    assert [b.reason for b in hurt.blockers] == ["Frozen"]
+    assert "holds until" in hurt.blockers[0].message
 
 
 def test_what_waits_is_not_said_to_go() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain.model import Cause, Create, Move, Retire, Status
+from immutable_operator.domain.model import Cause, Create, Move, Retire, Status, View
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.revision import instance_name
 from tests.unit.given import (
@@ -19,6 +19,7 @@ from tests.unit.given import (
     moves,
     name_of,
     refusal,
+    seen,
     view,
 )
 
@@ -292,6 +293,32 @@ def test_one_that_the_cluster_takes_away_is_replaced_and_both_say_why() -> None:
     assert decided.status.conditions[0].message.endswith(
         f"; taken away: {name_of('A2')} from node n1 (EvictionByEvictionAPI: a drain)"
     )
+
+
+def taken(given: View) -> list[str]:
+    return [a.message for a in plan(given, NOW).announcements if a.reason == "TakenAway"]
+
+
+def test_each_node_that_takes_instances_away_is_told_once() -> None:
+    lost = {"leaving": "DeletionByTaintManager: taint", "node": "n2"}
+    first = view(instances=fleet("A ##--", A2=lost, A3=lost))
+    one = min(name_of("A2"), name_of("A3"))
+    assert taken(first) == [f"{one} and 1 more from node n2 (DeletionByTaintManager: taint)"]
+    assert taken(seen(first, NOW)) == []
+    swept = replace(first.instances[1], node="n3", leaving="DeletionByPodGC: its node is gone")
+    rest = tuple(i for i in first.instances if i.name != swept.name)
+    later = seen(first, NOW, departed=(swept,), instances=rest)
+    assert taken(later) == [f"{name_of('A1')} from node n3 (DeletionByPodGC: its node is gone)"]
+
+
+def test_what_the_operator_evicts_itself_is_not_told_as_taken_away() -> None:
+    """Without a surge one leaves for its age before its successor is there."""
+    evicted = {"leaving": "EvictionByEvictionAPI: Eviction API: evicting"}
+    leaving = view(instances=fleet("A ##-", A2=evicted), max_surge=0, max_unavailable=1)
+    assert taken(leaving)
+    own = replace(leaving, retired=frozenset({"uid-A2"}))
+    assert taken(own) == []
+    assert condition(plan(own, NOW).status) == "Reconciling Progressing"
 
 
 def test_one_that_vanished_is_replaced_by_name_while_it_is_remembered() -> None:

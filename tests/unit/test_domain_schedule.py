@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from immutable_operator.domain import cron as cron_module
 from immutable_operator.domain.schedule import (
     Cron,
     Window,
@@ -256,6 +257,21 @@ def test_what_is_no_schedule_is_refused_with_the_reason(
     expression: str, zone: str, duration: float | None, says: str
 ) -> None:
     assert says in (problem_of(expression, zone, duration) or "nothing")
+
+
+@pytest.mark.parametrize("error", [ZoneInfoNotFoundError("no tzdata"), OSError("no such file")])
+def test_a_zone_whose_data_is_missing_here_is_refused_and_starts_nothing(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def missing(name: str) -> ZoneInfo:
+        raise error
+
+    monkeypatch.setattr(cron_module, "ZoneInfo", missing)
+    # Not asked for anywhere else: answers are remembered.
+    cron = Cron("13 13 13 * *", "Europe/Tallinn")
+    problem = problem_of(cron.expression, cron.time_zone)
+    assert 'time zone "Europe/Tallinn" is not known' in (problem or "")
+    assert cron.next_after(1_800_000_000.0 + len(str(error))) is None
 
 
 @pytest.mark.parametrize("expression", ["0 3 * * sun", "*/5 1-4 L jan-mar 1#2", "0 0 29 2 *"])

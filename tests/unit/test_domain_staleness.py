@@ -33,6 +33,10 @@ STALE: list[tuple[dict[str, Any], str | None]] = [
     ({"ended": True}, "Unhealthy: it ended"),
     ({"ended": True, "trouble": OVER}, f"Unhealthy: {OVER.message}"),
     (
+        {"ended": True, "leaving": "DeletionByPodGC: node no longer exists"},
+        "Unhealthy: DeletionByPodGC: node no longer exists",
+    ),
+    (
         {"ended": True, "revision": "ffffffff"},
         "Outdated: revision 7 (0a1b2c3d) is wanted, this was ffffffff",
     ),

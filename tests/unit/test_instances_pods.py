@@ -90,6 +90,40 @@ def test_trouble_is_told_from_the_status(
     assert (trouble.kind, trouble.settled) == (kind, bool(settled))
 
 
+REBOOTED = container(
+    restartCount=5,
+    state={"running": {"startedAt": "2026-11-22T02:00:00Z"}},
+    lastState={"terminated": {"exitCode": 255, "reason": "Unknown"}},
+)
+
+
+def test_a_container_that_ended_with_its_node_does_not_count_as_crashing() -> None:
+    """However often its node was rebooted, or every fifth reboot would stall the service."""
+    trouble = pod({"phase": "Running", **REBOOTED}).content.trouble
+    assert trouble is not None
+    assert (trouble.kind, trouble.settled) == (TroubleKind.NODE_RESTARTED, False)
+    assert "with node n1" in trouble.message
+
+
+NODE_SAYS: list[tuple[str, dict[str, Any], bool]] = [
+    # rule, the condition Ready, whether it is the node's trouble
+    ("the node controller gives no reason", {"status": "False"}, True),
+    ("ready", {"status": "True"}, False),
+    ("a gate", {"status": "False", "reason": "ReadinessGatesNotReady"}, False),
+]
+
+
+@pytest.mark.parametrize(("rule", "ready", "told"), NODE_SAYS)
+def test_a_pod_whose_node_was_given_up_says_which_node(
+    rule: str, ready: dict[str, Any], told: bool
+) -> None:
+    conditions = [{"type": "Ready", **ready}, {"type": "ContainersReady", "status": "True"}]
+    trouble = pod({"phase": "Running", **container(ready=True), "conditions": conditions})
+    found = trouble.content.trouble
+    assert (found is not None and found.kind is TroubleKind.NODE_NOT_READY) == told, rule
+    assert not found or "node n1" in found.message
+
+
 def test_a_container_that_starts_is_no_trouble() -> None:
     assert pod({"phase": "Pending", **waiting("ContainerCreating")}).content.trouble is None
     once = container(ready=True, restartCount=2, lastState={"terminated": {"exitCode": 1}})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from immutable_operator.domain.model import Blocker, Condition, Rollout, Status
 from immutable_operator.kube.services import ServiceRecord, status_body
 
@@ -78,3 +80,33 @@ def test_a_status_that_somebody_else_wrote_into_is_news_and_our_own_is_not() -> 
     # Under our name, but not as we write it.
     assert read({**ours, "operation": "Update"}).strangers == (("immutable-operator", ""),)
     assert read({**theirs, "subresource": "scale"}).strangers == ()
+
+
+IMAGE = "registry.example/web@sha256:" + "a" * 64
+BAD_REGENERATIONS: list[tuple[dict[str, object], str]] = [
+    ({"schedule": "every day"}, "spec.regeneration.schedule"),
+    ({"schedule": "61 3 * * *"}, '"61" is no minute'),
+    ({"schedule": "0 3 31 2 *"}, "never happens"),
+    ({"schedule": "0 3 * * *", "timeZone": "Mars/Olympus"}, "Mars/Olympus"),
+    ({"maxAge": "1d", "windows": [{"schedule": "0 0 31 2 *", "duration": "1h"}]}, "windows[0]"),
+    ({"maxAge": "1d", "windows": [{"schedule": "0 0 * * *", "duration": "0s"}]}, "windows"),
+    ({"maxAge": "2d", "hardMaxAge": "1d"}, "maxAge is more than hardMaxAge"),
+    ({"maxAge": "5s"}, "ages below 10s are not possible"),
+    ({"hardMaxAge": "5s"}, "ages below 10s are not possible"),
+    ({"maxAge": "soon"}, "maxAge"),
+    ({"maxAge": "1d", "jitter": "90%"}, "jitter"),
+    ({"maxAge": "1d", "maxConcurrent": 0}, "maxConcurrent"),
+]
+
+
+@pytest.mark.parametrize(("regeneration", "words"), BAD_REGENERATIONS)
+def test_the_operator_itself_refuses_what_makes_no_sense(
+    regeneration: dict[str, object], words: str
+) -> None:
+    """Also where it got past the API server: an older definition, or a check that CEL has not."""
+    template = {"spec": {"containers": [{"name": "web", "image": IMAGE}]}}
+    spec = {"template": template, "regeneration": regeneration}
+    found = ServiceRecord.of({"metadata": META, "spec": spec})
+    assert found.spec is None
+    assert found.invalid
+    assert words in found.invalid

@@ -15,10 +15,12 @@ from immutable_operator.domain.model import Outcome, Request, Spec
 from immutable_operator.domain.regeneration import Outlook, Regeneration, outlook
 from immutable_operator.domain.staleness import Staleness, StaleReason
 
-__all__ = ["Aging", "aging", "outcomes", "swap_seconds"]
+__all__ = ["Aging", "aging", "outcomes", "swap_seconds", "unheard"]
 
 # A swap is estimated in these steps, so that what is said of it stays the same.
 STEPS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600)
+# How long an action may come before the service that it concerns.
+UNHEARD_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +129,19 @@ def outcomes(
         if (phase, message) != (request.phase, request.message):
             told.append(Outcome(request.name, request.uid, phase, message))
     return tuple(told)
+
+
+def unheard(
+    service: str, requests: Sequence[Request], now: float
+) -> tuple[tuple[Outcome, ...], float | None]:
+    """What becomes of requests to a service that does not exist, and when more of them fail.
+
+    One may come a moment before its service: each is given a minute.
+    """
+    late = [r for r in requests if r.created + UNHEARD_SECONDS <= now]
+    message = (
+        f"there is no ImmutableService {service} in this namespace (kubectl get isvc shows them);"
+        " create it, or correct the name, and create another action"
+    )
+    young = [r.created + UNHEARD_SECONDS for r in requests if r not in late]
+    return tuple(Outcome(r.name, r.uid, "Failed", message) for r in late), min(young, default=None)

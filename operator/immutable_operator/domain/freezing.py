@@ -14,12 +14,17 @@ __all__ = ["Frozen", "frozen"]
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """What holds now. ``again`` is when that changes by time alone."""
+    """What holds now. ``again`` is when that changes by time alone.
+
+    ``by`` is the one that ends last; ``repairs`` says that one of those that hold, whichever,
+    holds repairs back, too.
+    """
 
     by: Freeze | None = None
     until: float | None = None
     again: float | None = None
     overridden: Request | None = None
+    repairs: bool = False
 
     @property
     def holds(self) -> bool:
@@ -62,4 +67,5 @@ def frozen(freezes: Iterable[Freeze], requests: Iterable[Request], now: float) -
     until = None if end == float("inf") else end
     again = min((*changes, *(item[0] for item in holding)), default=None)
     passes = next((r for r in sorted(requests, key=lambda r: r.name) if r.override_freeze), None)
-    return Frozen(freeze, until, None if again == float("inf") else again, passes)
+    repairs = passes is None and any(item[2].repairs for item in holding)
+    return Frozen(freeze, until, None if again == float("inf") else again, passes, repairs)

@@ -18,6 +18,8 @@ class TroubleKind(StrEnum):
     CONTAINER_CONFIG = "ContainerConfig"
     CRASH_LOOP = "CrashLoop"
     UNSCHEDULABLE = "Unschedulable"
+    NODE_NOT_READY = "NodeNotReady"
+    NODE_RESTARTED = "NodeRestarted"
     ENDED = "Ended"
 
 

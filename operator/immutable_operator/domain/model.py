@@ -263,7 +263,8 @@ class View:
     ``invalid`` is a sentence when the spec was refused by the operator's own check. ``prior``
     is the status that the last plan computed, or the stored one after a restart. ``configs`` says
     by name what is known of the pinned ConfigMaps; ``snapshots`` are the names of those copies of
-    the revisions' ConfigMaps that are there, and are what their revision says.
+    the revisions' ConfigMaps that are there, and are what their revision says. ``retired`` are
+    the uids of those that this process evicted itself, as far as it remembers.
     """
 
     name: str
@@ -276,6 +277,7 @@ class View:
     author: str = "unknown"
     instances: tuple[Instance, ...] = ()
     departed: tuple[Instance, ...] = ()
+    retired: frozenset[str] = frozenset()
     revisions: tuple[Revision, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     evidence: Evidence = field(default_factory=Evidence)

@@ -101,7 +101,7 @@ def _act(
         # Instances are born from them, once they are seen; the status waits for that plan.
         return Plan(copied.create, notes=(str(copied),))
     lacking += copied.lacking
-    if held.holds and held.by is not None and held.by.repairs:
+    if held.repairs:
         spec = replace(spec, on_taint=OnTaint.REPORT, replace_restarted=False)
     desired = _desired(view, spec)
     fleet = Fleet.of(

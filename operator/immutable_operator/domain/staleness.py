@@ -74,7 +74,7 @@ def staleness(
         cause += f": {changed}" if changed else ""
         return Staleness(StaleReason.OUTDATED, cause)
     if instance.ended:
-        cause = instance.trouble.message if instance.trouble else "it ended"
+        cause = instance.leaving or (instance.trouble.message if instance.trouble else "it ended")
         return Staleness(StaleReason.UNHEALTHY, cause)
     return None
 

@@ -33,6 +33,7 @@ from immutable_operator.domain.regeneration_status import (
 )
 from immutable_operator.domain.revision import Revision
 from immutable_operator.domain.strategies import Fleet
+from immutable_operator.domain.taking import TAKEN_AWAY, Taken, taken_announcements, taken_away
 
 __all__ = [
     "INVALID_SPEC",
@@ -53,7 +54,6 @@ DEVIANTS_SHOWN = 16
 GUARDED = "Guarded"
 FROZEN = "Frozen"
 NOT_FROZEN = Frozen()
-TAKEN_AWAY = "TakenAway"
 # What no waiting mends: the service is stalled as soon as it is seen.
 STALLING: frozenset[str] = frozenset(
     {
@@ -104,7 +104,7 @@ def status_of(
         own = lacking_blockers(lacking, prior, now)
         blockers = (*own, *blockers)
         stalling = next((b for b in own if b.reason in STALLING), stalling)
-    if held.holds and (pending or fleet.aging.waiting):
+    if held.holds and (pending or fleet.aging.waiting or (held.repairs and fleet.deviants)):
         since = next((b.since for b in prior.blockers if b.reason == FROZEN), now)
         blockers = (Blocker(FROZEN, held.message, since), *blockers)
     deadline = None
@@ -134,7 +134,8 @@ def status_of(
     if pending and held.holds and stalling is None:
         verdict = ("Reconciling", FROZEN, f"{_counts(fleet, budget)}; {held.message}")
     else:
-        verdict = _verdict(spec, fleet, budget, complete, stalling, overdue, blockers)
+        taken = taken_away(view, fleet.wanted)
+        verdict = _verdict(spec, fleet, budget, complete, stalling, overdue, blockers, taken)
     conditions = _conditions(*verdict, prior=prior, now=now, guard=view.guard)
     conditions += regeneration_conditions(spec, fleet, budget, prior, now)
     status = replace(status, conditions=conditions)
@@ -204,11 +205,10 @@ def announcements(
             told.append(Announcement("ReplacementFinished", text, f"{wanted.id}/{_since(rollout)}"))
     told += stall_announcements(view, status, wanted.id)
     told += _deviant_announcements(view, status)
-    taken = _taken_away(view.instances, wanted)
-    now_taken, was = status.condition("Reconciling"), prior.condition("Reconciling")
-    if taken and now_taken and now_taken.reason == TAKEN_AWAY != (was.reason if was else None):
-        key = f"{wanted.id}/{_since(status.rollout)}"
-        told.append(Announcement(TAKEN_AWAY, taken, key, True))
+    reconciling = status.condition("Reconciling")
+    if reconciling and reconciling.reason == TAKEN_AWAY:
+        was = prior.condition("Reconciling")
+        told += taken_announcements(view, wanted, was, _since(status.rollout))
     stalled = status.condition("Stalled")
     known = {b.reason for b in prior.blockers}
     for reason in dict.fromkeys(b.reason for b in status.blockers):
@@ -372,6 +372,7 @@ def _verdict(
     stalling: Blocker | None,
     overdue: bool,
     blockers: tuple[Blocker, ...],
+    taken: tuple[Taken, ...],
 ) -> tuple[str, str, str]:
     """Which of the conditions is True (or ``Suspended``), with reason and message."""
     counts = _counts(fleet, budget)
@@ -393,8 +394,7 @@ def _verdict(
         # Nothing is amiss: enough of the wanted revision are available all the time.
         return "Ready", "Regenerating", f"{counts}, {len(fleet.stale)} are being replaced{waits}"
     left = f", {len(fleet.stale)} stale remain" if fleet.stale else ""
-    taken = _taken_away(fleet.terminating, fleet.wanted)
-    lost = f"; taken away: {taken}" if taken else ""
+    lost = f"; taken away: {', '.join(map(str, taken))}" if taken else ""
     reason = "Replacing" if fleet.stale else TAKEN_AWAY if taken else "Progressing"
     return "Reconciling", reason, f"{counts}{left}{lost}{waits}"
 
@@ -403,16 +403,6 @@ def _counts(fleet: Fleet, budget: Budget) -> str:
     available = fleet.count_available(fleet.current)
     have = f"{available} of {budget.desired} are current and available"
     return f"revision {fleet.wanted.number} ({fleet.wanted.id}): {have}"
-
-
-def _taken_away(instances: Iterable[Instance], wanted: Revision) -> str | None:
-    """Whom the cluster takes away though wanted, and why: a lost node, a drain, preemption."""
-    lost = [i for i in instances if i.terminating and i.leaving and i.revision == wanted.id]
-    if not lost:
-        return None
-    first = min(lost, key=lambda i: i.name)
-    others = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-    return f"{first.name}{others} from node {first.node} ({first.leaving})"
 
 
 def _conditions(

@@ -18,6 +18,8 @@ IMAGE_PULL = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidI
 IMAGE_PULL |= {"ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
 CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 RESTARTS_UNTIL_SETTLED = 3
+# What a kubelet finds of a container that ended with its node: nobody saw how it ended.
+ENDED_UNSEEN = ("Unknown", 255)
 
 
 class Condition(msgspec.Struct, rename="camel", frozen=True):
@@ -79,7 +81,7 @@ class PodStatus(msgspec.Struct, rename="camel", frozen=True):
     init_container_statuses: list[ContainerStatus] = []
 
 
-def trouble_of(status: PodStatus, images: Mapping[str, str]) -> Trouble | None:
+def trouble_of(status: PodStatus, images: Mapping[str, str], node: str | None) -> Trouble | None:
     """The first trouble found, or None while the pod works or is on its way.
 
     ``images`` are those of the pod's spec by container: the status may name another one.
@@ -92,12 +94,31 @@ def trouble_of(status: PodStatus, images: Mapping[str, str]) -> Trouble | None:
             return Trouble(TroubleKind.UNSCHEDULABLE, condition.message or "no node fits")
     for container in (*status.init_container_statuses, *status.container_statuses):
         image = images.get(container.name, container.image)
-        if trouble := _container_trouble(container, image):
+        if trouble := _container_trouble(container, image, node):
             return trouble
+    if _given_up(status.conditions):
+        text = f"node {node} is not ready or silent; its containers were ready before"
+        return Trouble(TroubleKind.NODE_NOT_READY, text)
     return None
 
 
-def _container_trouble(container: ContainerStatus, image: str) -> Trouble | None:
+def _given_up(conditions: list[Condition]) -> bool:
+    """Whether it is not ready by the word of the node controller, not of its kubelet.
+
+    A kubelet that says so has a reason, or says the same of the containers.
+    """
+    found = {c.type: c for c in conditions}
+    ready, containers = found.get("Ready"), found.get("ContainersReady")
+    return (
+        ready is not None
+        and containers is not None
+        and ready.status == "False"
+        and not ready.reason
+        and containers.status == "True"
+    )
+
+
+def _container_trouble(container: ContainerStatus, image: str, node: str | None) -> Trouble | None:
     waiting = container.state.waiting
     reason = waiting.reason if waiting else ""
     if waiting and reason in IMAGE_PULL:
@@ -111,6 +132,14 @@ def _container_trouble(container: ContainerStatus, image: str) -> Trouble | None
         text = f"container {container.name}: {reason}: {waiting.message}"
         return Trouble(TroubleKind.CONTAINER_CONFIG, text, settled=True)
     ended = container.state.terminated or container.last_state.terminated
+    if (
+        ended
+        and container.state.running
+        and not container.ready
+        and (ended.reason, ended.exit_code) == ENDED_UNSEEN
+    ):
+        text = f"container {container.name} ended with node {node} (a reboot) and was started anew"
+        return Trouble(TroubleKind.NODE_RESTARTED, text)
     if container.restart_count and not container.ready and (ended or reason == "CrashLoopBackOff"):
         code = f" with code {ended.exit_code} ({ended.reason})" if ended else ""
         cause = _known_cause(ended.message) if ended else ""

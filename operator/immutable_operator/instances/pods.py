@@ -102,7 +102,7 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
         node=pod.spec.node_name,
         deletion_cost=_number(meta.annotations.get(DELETION_COST)),
         leaving=_leaving(pod.status.conditions),
-        trouble=trouble_of(pod.status, images),
+        trouble=trouble_of(pod.status, images, pod.spec.node_name),
         taint=taint,
         generation=meta.generation,
         editor=editor_of(meta) if meta.generation > BORN else None,

@@ -45,6 +45,7 @@ class _ActionSpec(msgspec.Struct, rename="camel", frozen=True):
     service: str = ""
     instance: str | None = None
     override_freeze: bool = False
+    reason: str | None = None
     actor: str = "somebody"
 
 
@@ -82,7 +83,8 @@ def decode_action(raw: bytes | msgspec.Raw) -> ActionRecord:
         created=moment(meta.creation_timestamp),
         actor=spec.actor,
         instance=spec.instance,
-        override_freeze=spec.override_freeze,
+        # The API server refuses an override without a reason; so do we.
+        override_freeze=spec.override_freeze and bool(spec.reason),
         phase=status.phase,
         message=status.message,
         started=moment(status.started_at) if status.started_at else None,

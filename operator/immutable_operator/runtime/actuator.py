@@ -63,6 +63,7 @@ class Memory:
     def __init__(self) -> None:
         self.refusals = Refusals()
         self.barrier = Barrier()
+        self.retired: set[str] = set()
 
 
 class _Meta(msgspec.Struct):
@@ -206,6 +207,7 @@ class Actuator:
         try:
             body = eviction_body(service, retire)
             await self._client.create(path, body, resource="pods/eviction")
+            memory.retired.add(retire.uid)
         except NotFound:
             pass  # gone already; the view will show it
         except Conflict:

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from immutable_operator.api.names import FIELD_MANAGER, LABEL_SERVICE
+from immutable_operator.domain.instance import Instance
 from immutable_operator.instances.claims import claim_body, is_lost, service_of, strays_in
 from immutable_operator.instances.pods import PODS, PodRecord
 from immutable_operator.kube.client import METADATA_LIST, KubeClient
@@ -31,6 +32,7 @@ log = structlog.get_logger()
 SWEEP_SECONDS = 600.0
 PAGE = 500
 TRIES = 5
+OWNERS_REMEMBERED = 1000
 
 
 class _Meta(msgspec.Struct):
@@ -50,6 +52,20 @@ class Pods(Children[PodRecord]):
         super().__init__(changed)
         self._suspect = suspect
         self._adopted: dict[str, str] = {}
+        self._gone: dict[str, dict[str, Instance]] = {}
+
+    def gone(self, owner: str) -> dict[str, Instance]:
+        """By name those of an owner that went since this was asked last, as they were in the end.
+
+        A pod that is marked and forced away at once is seen by no plan before it is gone.
+        """
+        return self._gone.pop(owner, {})
+
+    def _drop(self, item: PodRecord) -> None:
+        super()._drop(item)
+        self._gone.setdefault(item.owner, {})[item.content.name] = item.content
+        if len(self._gone) > OWNERS_REMEMBERED:
+            del self._gone[next(iter(self._gone))]
 
     def replace(self, items: list[PodRecord], version: int) -> None:
         items = [self._with_owner(item) for item in items]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import structlog
 
@@ -28,7 +28,6 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.status import same_but_for_counts
-from immutable_operator.instances.pods import PodRecord
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.configs import Configs
 from immutable_operator.kube.errors import ApiError, NotFound
@@ -39,6 +38,7 @@ from immutable_operator.kube.revisions import RevisionRecord
 from immutable_operator.kube.services import SERVICES, ServiceRecord, status_body
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.runtime.actuator import Actuator, Memory
+from immutable_operator.runtime.claims import Pods
 from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.evidence import Baselines, Witnesses
 from immutable_operator.runtime.metrics import Metrics
@@ -74,15 +74,23 @@ class Desk(Memory):
         self._last: dict[str, Instance] = {}
         self._departed: dict[str, Instance] = {}
 
-    def departed(self, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
-        """Those seen before that are gone, until a successor of theirs is seen or all is well."""
+    def departed(
+        self, instances: tuple[Instance, ...], gone: Mapping[str, Instance]
+    ) -> tuple[Instance, ...]:
+        """Those seen before that are gone, until a successor of theirs is seen or all is well.
+
+        ``gone`` has them by name as they were in the end.
+        """
         here = {i.name: i for i in instances}
         if self.planned and self.planned.rollout is None:
             self._departed.clear()
-        self._departed |= {name: i for name, i in self._last.items() if name not in here}
+        left = {name: i for name, i in self._last.items() if name not in here}
+        self._departed |= {name: gone.get(name, i) for name, i in left.items()}
         for instance in instances:
             self._departed.pop(instance.replaces or "", None)
         self._last = here
+        known = (*instances, *self._departed.values())
+        self.retired &= {instance.uid for instance in known}
         return tuple(self._departed.values())
 
 
@@ -101,7 +109,7 @@ class ControlLoop:
         self,
         client: KubeClient,
         services: Owners[ServiceRecord],
-        pods: Children[PodRecord],
+        pods: Pods,
         revisions: Children[RevisionRecord],
         configs: Configs,
         contents: Contents,
@@ -197,7 +205,8 @@ class ControlLoop:
             deleting=service.deleting,
             author=service.author,
             instances=instances,
-            departed=desk.departed(instances),
+            departed=desk.departed(instances, self._pods.gone(service.uid)),
+            retired=frozenset(desk.retired),
             revisions=revisions,
             configs=configs,
             snapshots=snapshots,

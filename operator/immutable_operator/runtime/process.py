@@ -49,6 +49,7 @@ from immutable_operator.runtime.images import ImageProofs
 from immutable_operator.runtime.loop import ControlLoop
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
+from immutable_operator.runtime.unheard import Unheard
 from immutable_operator.runtime.webhook import Webhook
 
 __all__ = ["Operator", "Options"]
@@ -96,7 +97,7 @@ class Operator:
         self._kopf_ready = asyncio.Event()
         self._swept = asyncio.Event()
         self._queue = KeyQueue(time.monotonic)
-        self._services: Owners[ServiceRecord] = Owners(self._queue.add)
+        self._services: Owners[ServiceRecord] = Owners(self._service_changed)
         self._claims = Claims(client, self._services, self._queue.add, metrics)
         self._pods = self._claims.pods
         self._revisions: Children[RevisionRecord] = Children(self._queue.add)
@@ -106,6 +107,7 @@ class Operator:
         registries = Registries(options.plain_http_registries)
         self._images = ImageProofs(registries, self._queue.add, metrics)
         self._actions: Children[ActionRecord] = Children(self._action_changed)
+        self._unheard = Unheard(client, self._services, self._actions)
         self._freezes = Freezes(self._all_again)
         self._guards = Guards(client, metrics, self._all_again, break_glass=webhook is not None)
         self._reflectors: tuple[Reflector[Any], ...] = (
@@ -279,6 +281,7 @@ class Operator:
             tasks.create_task(self._contents.run())
             tasks.create_task(self._images.run())
             tasks.create_task(self._guards.run())
+            tasks.create_task(self._unheard.run())
             if self._webhook:
                 tasks.create_task(self._webhook.renew(self._client))
 
@@ -306,7 +309,12 @@ class Operator:
         for service in self._services:
             self._queue.add(service.uid)
 
+    def _service_changed(self, uid: str) -> None:
+        self._queue.add(uid)
+        self._unheard.service_changed(uid)
+
     def _action_changed(self, concerned: str) -> None:
+        self._unheard.look_at(concerned)
         for service in self._services:
             if f"{service.namespace}/{service.name}" == concerned:
                 self._queue.add(service.uid)

@@ -1,0 +1,123 @@
+"""Answers actions on services that do not exist: nobody else would, and they would wait for ever.
+
+An action may come a moment before its service (one commit, two objects), so it is given a while.
+Only the leader answers; what is written is written once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER
+from immutable_operator.domain.aging import unheard
+from immutable_operator.kube.client import METADATA_LIST, KubeClient
+from immutable_operator.kube.errors import ApiError, NotFound
+from immutable_operator.kube.requests import ACTIONS, ActionRecord, action_status
+from immutable_operator.kube.services import SERVICES, ServiceRecord
+from immutable_operator.kube.store import Children, Owners
+from immutable_operator.runtime.queue import KeyQueue
+
+__all__ = ["Unheard"]
+
+log = structlog.get_logger()
+RETRY_SECONDS = 10.0
+
+
+class _List(msgspec.Struct):
+    items: list[dict[str, Any]]
+
+
+class Unheard:
+    """Looks whether those whom actions concern exist, when there is news of either.
+
+    Keys are ``<namespace>/<service>``.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        services: Owners[ServiceRecord],
+        actions: Children[ActionRecord],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._client = client
+        self._services, self._actions = services, actions
+        self._clock = clock
+        self._queue = KeyQueue(time.monotonic)
+        self._heard: dict[str, str] = {}
+        self._answered: dict[str, set[str]] = {}
+
+    def look_at(self, concerned: str) -> None:
+        """An action on this service came, went or changed."""
+        self._queue.add(concerned)
+
+    def service_changed(self, uid: str) -> None:
+        """A service with this uid changed; where it is gone, its actions have lost it."""
+        if uid in self._heard and self._services.get(uid) is None:
+            self._queue.add(self._heard.pop(uid))
+
+    async def run(self) -> None:
+        """For ever; the leader's."""
+        while True:
+            key = await self._queue.get()
+            try:
+                again = await self.step(key)
+            except ApiError as error:
+                log.warning("action not answered", service=key, error=str(error))
+                again = RETRY_SECONDS
+            finally:
+                self._queue.done(key)
+            if again is not None:
+                self._queue.add_at(key, time.monotonic() + again)
+
+    async def step(self, key: str) -> float | None:
+        """One look; in how many seconds to look again, None when there is news only."""
+        requests = [a.content for a in self._actions.of(key) if not a.ended]
+        answered = self._answered.pop(key, set()) & {r.uid for r in requests}
+        if answered:
+            self._answered[key] = answered
+        requests = [r for r in requests if r.uid not in answered]
+        if not requests:
+            return None
+        namespace, _, name = key.partition("/")
+        if self._is_heard(key):
+            return None
+        now = self._clock()
+        outcomes, due = unheard(name, requests, now)
+        if outcomes and await self._exists(namespace, name):
+            return RETRY_SECONDS  # its watch has not told yet
+        by_uid = {request.uid: request for request in requests}
+        for outcome in outcomes:
+            path = ACTIONS.item(namespace, outcome.name, "status")
+            body = action_status(namespace, by_uid[outcome.uid], outcome, now)
+            try:
+                resource = f"{ACTION_PLURAL}/status"
+                await self._client.apply(path, body, resource=resource, manager=FIELD_MANAGER)
+            except NotFound:
+                continue
+            self._answered.setdefault(key, set()).add(outcome.uid)
+            log.info("action", name=outcome.name, phase=outcome.phase, message=outcome.message)
+        return None if due is None else max(0.0, due - now)
+
+    def _is_heard(self, key: str) -> bool:
+        """Whether there is such a service, whose own turn answers."""
+        for service in self._services:
+            if f"{service.namespace}/{service.name}" == key:
+                self._heard[service.uid] = key
+                return True
+        return False
+
+    async def _exists(self, namespace: str, name: str) -> bool:
+        """Ask the API server itself: what is said next is final."""
+        page = await self._client.list(
+            SERVICES.collection(namespace),
+            resource=SERVICES.resource,
+            accept=METADATA_LIST,
+            fieldSelector=f"metadata.name={name}",
+        )
+        return bool(msgspec.json.decode(page, type=_List).items)

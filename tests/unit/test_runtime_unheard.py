@@ -1,0 +1,107 @@
+"""Actions on services that do not exist: answered once, after a while, and by nobody too early."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, cast
+
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.requests import ActionRecord, decode_action
+from immutable_operator.kube.services import ServiceRecord, moment
+from immutable_operator.kube.store import Children, Owners
+from immutable_operator.runtime.unheard import Unheard
+
+BORN = "2026-11-22T01:00:00Z"
+KEY = "shop/web"
+
+
+class Api:
+    """The two requests that it makes: a list of services, a status of an action."""
+
+    def __init__(self) -> None:
+        self.services: list[str] = []
+        self.written: list[dict[str, Any]] = []
+
+    async def list(self, path: str, **query: Any) -> bytes:
+        assert query["fieldSelector"] == "metadata.name=web"
+        return json.dumps({"items": [{"metadata": {"name": n}} for n in self.services]}).encode()
+
+    async def apply(self, path: str, body: dict[str, Any], **_: Any) -> bytes:
+        self.written.append(body)
+        return b"{}"
+
+
+class World:
+    def __init__(self) -> None:
+        self.now = moment(BORN)
+        self.api = Api()
+        self.actions: Children[ActionRecord] = Children(lambda owner: self.unheard.look_at(owner))
+        self.services: Owners[ServiceRecord] = Owners(lambda uid: self.unheard.service_changed(uid))
+        client = cast(KubeClient, self.api)
+        self.unheard = Unheard(client, self.services, self.actions, lambda: self.now)
+
+    def act(self, phase: str = "") -> None:
+        meta = {"name": "now", "namespace": "shop", "uid": "a1", "creationTimestamp": BORN}
+        body = {
+            "metadata": {**meta, "resourceVersion": "1"},
+            "spec": {"service": "web", "actor": "alice"},
+            "status": {"phase": phase},
+        }
+        self.actions.upsert(decode_action(json.dumps(body).encode()), 1)
+
+    def serve(self) -> None:
+        meta = {"name": "web", "namespace": "shop", "uid": "s1", "resourceVersion": "1"}
+        self.services.upsert(ServiceRecord.of({"metadata": meta, "spec": {}}))
+
+    def step(self, after: float = 0.0) -> float | None:
+        self.now = moment(BORN) + after
+        return asyncio.run(self.unheard.step(KEY))
+
+
+def test_it_waits_a_minute_for_the_service_and_then_fails_the_action_once() -> None:
+    world = World()
+    world.act()
+    assert world.step(after=10) == 50
+    assert world.api.written == []
+    world.step(after=60)
+    assert world.step(after=61) is None, "its own write is not seen yet, and it is not repeated"
+    [body] = world.api.written
+    assert body["status"]["phase"] == "Failed"
+    assert "there is no ImmutableService web in this namespace" in body["status"]["message"]
+    assert body["status"]["finishedAt"]
+    world.act(phase="Failed")
+    assert world.step(after=1000) is None
+    assert len(world.api.written) == 1
+
+
+def test_a_service_that_comes_in_time_is_the_one_that_answers() -> None:
+    world = World()
+    world.act()
+    world.step(after=10)
+    world.serve()
+    assert world.step(after=100) is None
+    assert world.api.written == []
+
+
+def test_a_service_of_which_the_watch_has_not_told_yet_counts() -> None:
+    world = World()
+    world.act()
+    world.api.services = ["web"]
+    assert world.step(after=100), "it is looked at again"
+    assert world.api.written == []
+
+
+def test_an_action_that_waits_when_its_service_is_deleted_fails() -> None:
+    world = World()
+    world.act()
+    world.serve()
+    assert world.step(after=100) is None
+
+    async def story() -> str:
+        world.services.remove("s1")
+        return await world.unheard._queue.get()
+
+    assert asyncio.run(story()) == KEY
+    world.step(after=101)
+    assert len(world.api.written) == 1
