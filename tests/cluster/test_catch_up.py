@@ -105,7 +105,7 @@ def many(control_plane: ControlPlane, operators: Operators, namespace: str) -> l
     apply_many(control_plane, namespace)
     wait_for(
         "all have their instance",
-        lambda: sum(s.get("status", {}).get("available", 0) for s in listed()) == MANY,
+        lambda: sum(s.get("status", {}).get("availableReplicas", 0) for s in listed()) == MANY,
         90,
     )
     # All schedules are written well before their first slot.

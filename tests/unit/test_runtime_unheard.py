@@ -25,7 +25,9 @@ class Api:
 
     async def list(self, path: str, **query: Any) -> bytes:
         assert query["fieldSelector"] == "metadata.name=web"
-        return json.dumps({"items": [{"metadata": {"name": n}} for n in self.services]}).encode()
+        found = [{"metadata": {"name": name}} for name in self.services]
+        # As the API server does it: null, not an empty list.
+        return json.dumps({"items": found or None}).encode()
 
     async def apply(self, path: str, body: dict[str, Any], **_: Any) -> bytes:
         self.written.append(body)

@@ -17,6 +17,7 @@ from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER
 from immutable_operator.domain.aging import unheard
 from immutable_operator.kube.client import METADATA_LIST, KubeClient
 from immutable_operator.kube.errors import ApiError, NotFound
+from immutable_operator.kube.lease import NotLeader
 from immutable_operator.kube.requests import ACTIONS, ActionRecord, action_status
 from immutable_operator.kube.services import SERVICES, ServiceRecord
 from immutable_operator.kube.store import Children, Owners
@@ -29,7 +30,8 @@ RETRY_SECONDS = 10.0
 
 
 class _List(msgspec.Struct):
-    items: list[dict[str, Any]]
+    # The API server writes null for an empty list of metadata.
+    items: list[dict[str, Any]] | None = None
 
 
 class Unheard:
@@ -67,8 +69,17 @@ class Unheard:
             key = await self._queue.get()
             try:
                 again = await self.step(key)
-            except ApiError as error:
-                log.warning("action not answered", service=key, error=str(error))
+            except NotLeader:
+                raise
+            except Exception as error:
+                # One action's trouble does not end the operator.
+                expected = isinstance(error, ApiError)
+                log.warning(
+                    "action not answered",
+                    service=key,
+                    error=str(error),
+                    exc_info=None if expected else error,
+                )
                 again = RETRY_SECONDS
             finally:
                 self._queue.done(key)
