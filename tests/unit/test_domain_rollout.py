@@ -389,3 +389,19 @@ def test_a_birth_never_gets_the_name_of_another_instance() -> None:
     (birth,) = (a for a in plan(given, NOW).actions if isinstance(a, Create))
     assert (birth.slot, birth.incarnation) == (15, 1)
     assert birth.name not in {i.name for i in known}
+
+
+def test_who_still_leaves_has_one_successor_and_that_one_is_replaced_next() -> None:
+    """Found on real nodes, where leaving takes time: the healing of the first was counted twice."""
+    [leaving, heir] = fleet("A -#")
+    known = (
+        replace(leaving, taint="exec by jane"),
+        replace(heir, slot=leaving.slot, incarnation=1, replaces=leaving.name, heals=1),
+    )
+    given = view(wanted="B", instances=known, replicas=1)
+    (birth,) = (a for a in plan(given, NOW).actions if isinstance(a, Create))
+    assert (birth.replaces, birth.because.partition(":")[0], birth.heals) == (
+        heir.name,
+        "Outdated",
+        0,
+    )

@@ -351,7 +351,8 @@ def _births(
         births.append(Create(name, revision, slot, incarnation, replaces, because, heals))
 
     used = {i.slot for i in fleet.current}
-    succeeded = {i.replaces for i in fleet.current if i.replaces}
+    # Also by one that is stale itself: then that one is who is replaced.
+    succeeded = {i.replaces for i in fleet.active if i.replaces}
     departed = sorted(view.departed, key=lambda i: i.name)
     leaving = (*fleet.terminating, *departed, *fleet.quarantined)
     for predecessor in (*leaving, *_latest_ended(fleet), *_stale_in_order(fleet, {})):
