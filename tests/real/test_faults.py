@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -23,13 +24,13 @@ from tests.waiting import wait_for
 REPLICAS = 4
 FEWER = 2
 Show = Callable[[object], None]
-# Instances go from a lost node after 2 s instead of 300 s.
+# Instances go from a lost node after 4 s instead of 300 s: long enough to see the blocker.
 SHORT_PATIENCE = [
     {
         "key": f"node.kubernetes.io/{what}",
         "operator": "Exists",
         "effect": "NoExecute",
-        "tolerationSeconds": 2,
+        "tolerationSeconds": 4,
     }
     for what in ("unreachable", "not-ready")
 ]
@@ -80,15 +81,20 @@ def test_a_drained_node_gives_its_instances_away_under_their_budget(
 ) -> None:
     running.protect()
     node = "real-1"
+    taken = f"from node {node} (EvictionByEvictionAPI"
     there = running.nodes().count(node)
     assert there > 0
     with running.history() as history, running.traffic() as traffic:
         began = time.monotonic()
         try:
-            control_plane.kubectl(
-                *("drain", node, "--ignore-daemonsets", "--timeout=100s"),
-                *("--pod-selector", "app=web"),
-            )
+            with ThreadPoolExecutor() as pool:
+                drained = pool.submit(
+                    control_plane.kubectl,
+                    *("drain", node, "--ignore-daemonsets", "--timeout=100s"),
+                    *("--pod-selector", "app=web"),
+                )
+                until_told(running, taken)
+                drained.result()
             show(f"{there} instances were drained in {time.monotonic() - began:.1f} s")
             running.until_ready()
             assert running.nodes() == ["real-0"] * REPLICAS
@@ -102,6 +108,9 @@ def test_a_drained_node_gives_its_instances_away_under_their_budget(
     report = traffic.report()
     show(report)
     assert not report.failures, report.explain()
+    told = [event["message"] for event in running.events("TakenAway")]
+    assert told
+    assert all(taken in message for message in told), told
     # They are of the same revision as before: a drain is no change of what is wanted.
     assert len(running.revisions()) == 1
 
@@ -117,6 +126,7 @@ def test_a_node_that_is_cut_off_loses_its_instances_and_its_leader(
     node = real.node(release.leader()["spec"]["nodeName"])
     lost = {p["metadata"]["name"] for p in web.active() if p["spec"]["nodeName"] == node.name}
     assert lost
+    wanted = f"from node {node.name} (DeletionByTaintManager"
     with web.history() as history:
         began = time.monotonic()
         node.link_down()
@@ -124,7 +134,14 @@ def test_a_node_that_is_cut_off_loses_its_instances_and_its_leader(
             release.until("another leads", lambda: release.holder() not in ("", holder), 60)
             show(f"a leader that was cut off is succeeded after {time.monotonic() - began:.1f} s")
             # The controller manager waits 50 s for a sign of life.
+            web.until(
+                "a blocker names the node",
+                lambda: f"node {node.name} " in (web.blocker("NodeNotReady") or {})["message"],
+                120,
+            )
+            assert condition(web.get(), "Ready")["status"] == "False"
             web.until("the node is given up", lambda: not node.is_ready(), 120)
+            until_told(web, wanted)
             web.until(
                 "all instances are elsewhere",
                 lambda: lost.isdisjoint(p["metadata"]["name"] for p in web.active()),
@@ -143,12 +160,22 @@ def test_a_node_that_is_cut_off_loses_its_instances_and_its_leader(
         web.always("it is Ready", lambda: condition(web.get(), "Ready")["status"] == "True", 5)
         assert len(history.births()) == len(lost), history.story()
         history.assert_budget(most=REPLICAS, fewest=REPLICAS - len(lost))
-    wanted = f"from node {node.name} (DeletionByTaintManager"
     assert any(wanted in event["message"] for event in web.events("TakenAway"))
     for pod in web.active():
         if annotation(pod, "replaces") in lost:
             assert "DeletionByTaintManager" in (annotation(pod, "because") or "")
     assert {annotation(pod, "replaces") for pod in web.active()} >= lost
+
+
+def until_told(service: WebService, taken: str) -> None:
+    """Until the status says, while it happens, whom the cluster takes away, where and why."""
+
+    def told() -> bool:
+        found = condition(service.get(), "Reconciling")
+        is_taken = (found["status"], found["reason"]) == ("True", "TakenAway")
+        return is_taken and taken in found["message"]
+
+    service.until(f"its status says: taken away {taken}", told)
 
 
 @pytest.fixture

@@ -196,9 +196,13 @@ def test_an_upgrade_rolls_the_operator_and_replaces_no_instance(
 
 
 def test_uninstall_leaves_services_and_definitions(
-    release: Release, builds: tuple[str, str], running: WebService
+    release: Release,
+    builds: tuple[str, str],
+    running: WebService,
+    show: Callable[[object], None],
 ) -> None:
-    with running.history() as instances:
+    running.expose()
+    with running.history() as instances, running.traffic() as traffic:
         release.uninstall()
         release.until("its pods are gone", lambda: not release.pods())
         kinds = running.kubectl("get", "crd", "-o", "name")
@@ -209,11 +213,16 @@ def test_uninstall_leaves_services_and_definitions(
         running.apply(replicas=3)
         running.always("nobody touches the instances", lambda: len(running.active()) == 4, 3)
         assert instances.births() + instances.retirements() == []
+        instances.assert_budget(most=4, fewest=4)
         release.install(builds[0])
         release.until_well()
         running.until_ready()
         assert instances.births() == []
         assert len(instances.retirements()) == 1
+    report = traffic.report()
+    show(report)
+    assert len(report.addresses) == 4
+    assert not report.failures, report.explain()
 
 
 def _drain(plane: ControlPlane, node: str, seconds: int, check: bool = True) -> str:

@@ -27,6 +27,8 @@ class Result(StrEnum):
     HEALED = "Healed"
     REPORTED = "Reported"
     NOT_COVERED = "Not covered"
+    NOT_TRIED = "Not tried"
+    """Something holds it, but not so that it could be tried from outside."""
 
     @property
     def worth(self) -> int:

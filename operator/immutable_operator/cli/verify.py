@@ -12,7 +12,7 @@ from immutable_operator.api.image import is_pinned, pin_problem
 from immutable_operator.api.names import BREAK_GLASS_GROUP
 from immutable_operator.cli.attempts import attempt
 from immutable_operator.cli.objects import Json, condition
-from immutable_operator.cli.outcome import Outcome, Result
+from immutable_operator.cli.outcome import Outcome
 from immutable_operator.cli.path import Path
 from immutable_operator.cli.paths import PATHS, UNTRIED
 from immutable_operator.cli.person import Login, Person
@@ -112,8 +112,8 @@ class Verification:
             row = await attempt(path, away, actor, reported=reported, timeout=options.timeout)
             rows.append(row)
             show(line(row))
-        for name, what, why in UNTRIED if len(options.paths) == len(PATHS) else ():
-            rows.append(Outcome(name, what, Result.NOT_COVERED, None, detail=why))
+        for name, what, result, why in UNTRIED if len(options.paths) == len(PATHS) else ():
+            rows.append(Outcome(name, what, result, None, detail=why))
             show(line(rows[-1]))
         return rows
 
