@@ -48,13 +48,13 @@ class Traces:
     cgroups: list[str]
 
     @classmethod
-    def of(cls, name: str, block: Block) -> Traces:
-        """Traces of the run of that name, which had that block of addresses."""
+    def of(cls, folder: Path, block: Block) -> Traces:
+        """Traces of the run in that folder, which had that block of addresses."""
         cgroups = list(Path("/sys/fs/cgroup").glob(f"*/{block.interface}-*"))
         tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout
         return cls(
-            processes=_processes(f"/runs/{name}/") + _inside(cgroups),
-            mounts=_with(f"/runs/{name}/", Path("/proc/mounts").read_text()),
+            processes=_processes(f"{folder}/") + _inside(cgroups),
+            mounts=_with(f"{folder}/", Path("/proc/mounts").read_text()),
             interfaces=[p.name for p in Path("/sys/class/net").glob(block.interface)],
             tables=_with(f" {block.interface}\n", tables),
             cgroups=list(map(str, cgroups)),
@@ -75,22 +75,22 @@ def name() -> Iterator[str]:
 def test_a_stop_leaves_nothing(real: RealNodes, name: str) -> None:
     with ControlPlane.start(name=name) as plane:
         with RealNodes.start(plane, 1) as nodes:
-            block = _block(plane.folder)
+            block = block_of(plane.folder)
             pods = Pods(plane, "default")
             pods.create("web", nodes.images.digest("web"))
             pods.until_ready("web")
-            during = Traces.of(name, block)
+            during = Traces.of(plane.folder, block)
             assert any("/web serve" in process for process in during.processes)
             assert during.interfaces
             assert during.tables
             assert during.cgroups
             assert not during.mounts, "mounts of a node belong into the node"
-        nodes_left = replace(Traces.of(name, block), processes=[])
+        nodes_left = replace(Traces.of(plane.folder, block), processes=[])
         assert nodes_left == NOTHING
         assert plane.api().get("/api/v1/nodes")["items"] == []
         assert plane.api().get("/api/v1/pods")["items"] == []
         assert not (plane.folder / "real").exists()
-    assert Traces.of(name, block) == NOTHING
+    assert Traces.of(plane.folder, block) == NOTHING
 
 
 def test_what_a_killed_owner_leaves_is_swept(real: RealNodes, name: str) -> None:
@@ -101,16 +101,16 @@ def test_what_a_killed_owner_leaves_is_swept(real: RealNodes, name: str) -> None
         assert owner.stdout is not None
         try:
             said = owner.stdout.readline()
-            block = _block(folder)
-            during = Traces.of(name, block)
+            block = block_of(folder)
+            during = Traces.of(folder, block)
         finally:
             owner.kill()
     assert said == "ready\n"
     assert during.processes
     # The nodes fall with their owner; what the kernel keeps is for the next to sweep.
-    wait_for("no process is left", lambda: not Traces.of(name, block).processes, 10)
+    wait_for("no process is left", lambda: not Traces.of(folder, block).processes, 10)
     sweep(print)
-    assert Traces.of(name, block) == NOTHING
+    assert Traces.of(folder, block) == NOTHING
     assert not folder.exists()
 
 
@@ -120,7 +120,7 @@ def test_a_detached_bed_is_found_and_stopped_from_a_shell(real: RealNodes, name:
     try:
         plane = ControlPlane.attach(name)
         nodes = RealNodes.attach(plane)
-        block = _block(plane.folder)
+        block = block_of(plane.folder)
         nodes.node("real-0").reboot()
         pods = Pods(plane, "default")
         pods.create("web", nodes.images.digest("web"))
@@ -131,10 +131,10 @@ def test_a_detached_bed_is_found_and_stopped_from_a_shell(real: RealNodes, name:
         began = time.monotonic()
         subprocess.run([*command, "stop", "--name", name], cwd=ROOT, check=True)
         print(f"stopped in {time.monotonic() - began:.1f} s")
-    assert Traces.of(name, block) == NOTHING
+    assert Traces.of(plane.folder, block) == NOTHING
 
 
-def _block(folder: Path) -> Block:
+def block_of(folder: Path) -> Block:
     remains = Remains.load(folder)
     assert remains is not None
     assert remains.block is not None
@@ -149,7 +149,10 @@ def _processes(text: str) -> list[str]:
 def _inside(cgroups: list[Path]) -> list[str]:
     """Command lines of the processes in these control groups."""
     files = [file for group in cgroups for file in group.glob("**/cgroup.procs")]
-    pids = {pid for file in files for pid in file.read_text().split()}
+    pids: set[str] = set()
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):  # a container that just ended
+            pids |= set(file.read_text().split())
     return [_command_line(Path("/proc") / pid) for pid in sorted(pids)]
 
 
