@@ -15,7 +15,10 @@ from tests.controlplane.kubeconfig import certificate_user, write_kubeconfig
 from tests.controlplane.real.blocks import API_ADDRESS
 from tests.controlplane.real.containerd import SOCKET
 
-__all__ = ["KERNEL_SETTINGS", "command", "write_configuration"]
+__all__ = ["KERNEL_SETTINGS", "STATIC_PODS", "command", "write_configuration"]
+
+# Below the node's folder: manifests of pods that the kubelet runs without any API server.
+STATIC_PODS = "static-pods"
 
 # Nobody listens there and there is no route to it: a lookup fails at once, where a pod
 # without any server would give a warning event each.
@@ -35,6 +38,7 @@ def write_configuration(
     folder: Path, *, name: str, cgroup: str, certificates: Certificates
 ) -> None:
     """Write the kubelet's configuration and its kubeconfig, as the user ``system:node:<name>``."""
+    (folder / STATIC_PODS).mkdir()
     configuration = _configuration(cgroup, certificates.ca)
     (folder / "kubelet.json").write_text(json.dumps(configuration, indent=2))
     user = f"system:node:{name}"
@@ -69,6 +73,7 @@ def _configuration(cgroup: str, ca: Path) -> dict[str, Any]:
             "x509": {"clientCAFile": str(ca)},
         },
         "authorization": {"mode": "Webhook"},
+        "staticPodPath": f"/run/node/{STATIC_PODS}",
         "containerRuntimeEndpoint": f"unix://{SOCKET}",
         "clusterDNS": [DNS_ADDRESS],
         "clusterDomain": "cluster.local",
