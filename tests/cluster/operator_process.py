@@ -53,9 +53,10 @@ class Installation:
     plane: ControlPlane
 
     @classmethod
-    def install(cls, plane: ControlPlane) -> Installation:
+    def install(cls, plane: ControlPlane, *options: str) -> Installation:
         plane.helm(
             *("install", ACCOUNT, str(CHART), "--create-namespace", "--set", "replicas=0"),
+            *options,
             namespace=NAMESPACE,
         )
         return cls(plane)
