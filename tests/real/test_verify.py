@@ -13,7 +13,7 @@ from immutable_operator.cli.paths import PATHS
 from tests.cluster.test_verify import SEEN, left, verify
 from tests.real.release import Release
 
-BY_THE_API_SERVER = {"P14-binding", "P18-tag", "M1-data"}
+BY_THE_API_SERVER = {"P18-tag", "M1-data"}
 
 
 @pytest.mark.timeout(400)
