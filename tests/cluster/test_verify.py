@@ -20,7 +20,7 @@ from tests.cluster.guards import without_guards
 from tests.cluster.operator_process import Operators
 from tests.cluster.people import full_rights
 from tests.cluster.services import KIND_PATH, Service, pin
-from tests.cluster.test_guarded import BINDING, changed
+from tests.cluster.test_guarded import BINDING, changed, guarded
 from tests.controlplane import ControlPlane
 from tests.controlplane.access import find_kubectl
 from tests.controlplane.api import Json
@@ -90,16 +90,22 @@ def left(plane: ControlPlane) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def bed(control_plane: ControlPlane, running_operators: Operators) -> Iterator[ControlPlane]:
-    """An operator at work: a new API server knows a new kind's owners only after a while."""
+def witness(control_plane: ControlPlane, running_operators: Operators) -> Iterator[Service]:
+    """A service that is seen to: a new API server knows a new kind's owners only after a while."""
     running_operators.main.until_leading()
     name = f"test-verify-{secrets.token_hex(3)}"
     control_plane.api().request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
     service = Service(control_plane, name)
     service.apply(replicas=1)
     service.until_ready(60)
-    yield control_plane
+    yield service
     control_plane.api().request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture(scope="module")
+def bed(witness: Service) -> ControlPlane:
+    """The control plane, with an operator at work."""
+    return witness.plane
 
 
 @pytest.fixture(autouse=True)
@@ -175,8 +181,9 @@ def test_where_nothing_is_enforced_what_is_seen_is_healed_and_the_rest_is_named(
     assert all(name in last for name in ONLY_ADMISSION)
 
 
-def test_one_policy_that_only_records(bed: ControlPlane) -> None:
+def test_one_policy_that_only_records(bed: ControlPlane, witness: Service) -> None:
     with changed(bed, BINDING, {"validationActions": ["Audit"]}):
+        witness.until("it is told", lambda: guarded(witness) == ("False", "NotDenied"))
         done = verify(bed, IMAGE, "--paths=P1,P12,P13-not-ready,P6-exec")
     assert done.code == 1, done.err
     head, *rows, last = done.out.splitlines()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from immutable_operator.domain.model import Blocker, Condition, Rollout, Status
-from immutable_operator.kube.services import ServiceRecord, status_body
+from immutable_operator.kube.services import ServiceRecord, StoredStatus, status_body
 
 META = {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "5", "generation": 3}
 STATUS = Status(
@@ -67,19 +69,55 @@ def test_the_author_is_the_last_writer_of_the_template() -> None:
     assert ServiceRecord.of(body).author == "argocd"
 
 
-def test_a_status_that_somebody_else_wrote_into_is_news_and_our_own_is_not() -> None:
+def test_who_beside_the_operator_wrote_into_a_status() -> None:
     ours = {"manager": "immutable-operator", "operation": "Apply", "subresource": "status"}
     theirs = {"manager": "curl", "operation": "Update", "subresource": "status", "time": "t"}
 
-    def read(*entries: dict[str, str]) -> ServiceRecord:
-        return ServiceRecord.of({"metadata": {**META, "managedFields": entries}, "spec": {}})
+    def read(*entries: dict[str, str]) -> tuple[str, ...]:
+        body = {"metadata": {**META, "managedFields": entries}, "spec": {}}
+        return ServiceRecord.of(body).strangers
 
-    assert read(ours).content == read().content
-    assert read(ours, theirs).content != read(ours).content
-    assert read(ours, theirs).strangers == (("curl", "t"),)
+    assert read(ours, theirs) == ("curl",)
     # Under our name, but not as we write it.
-    assert read({**ours, "operation": "Update"}).strangers == (("immutable-operator", ""),)
-    assert read({**theirs, "subresource": "scale"}).strangers == ()
+    assert read({**ours, "operation": "Update"}) == ("immutable-operator",)
+    assert read({**theirs, "subresource": "scale"}) == ()
+
+
+READY = {"type": "Ready", "status": "True"}
+WRITTEN = {"status": {"readyReplicas": 2, "conditions": [READY]}}
+
+
+def stored(version: int, **status: object) -> ServiceRecord:
+    meta = {**META, "resourceVersion": str(version)}
+    return ServiceRecord.of({"metadata": meta, "spec": {}, "status": status})
+
+
+@pytest.mark.parametrize(
+    ("record", "overwritten"),
+    [
+        (stored(5, readyReplicas=2, conditions=[READY]), False),
+        (stored(6, readyReplicas=3, conditions=[READY]), True),
+        (stored(6, readyReplicas=2, conditions=[{**READY, "status": "False"}]), True),
+        (stored(6, readyReplicas=2), True),
+        (stored(6, readyReplicas=2, conditions=[READY], deviants=[]), True),
+        # From before it was written; and with a condition that is somebody else's.
+        (stored(4, readyReplicas=1, conditions=[READY]), False),
+        (stored(6, readyReplicas=2, conditions=[{"type": "Theirs"}, READY]), False),
+    ],
+)
+def test_a_status_that_somebody_wrote_over_is_told(
+    record: ServiceRecord, *, overwritten: bool
+) -> None:
+    answer = json.dumps({"metadata": {"resourceVersion": "5"}, **WRITTEN}).encode()
+    written = StoredStatus.of(answer, WRITTEN)
+    assert written.is_overwritten(record) is overwritten
+
+
+def test_what_others_hold_beside_what_was_written_is_told() -> None:
+    status = {**WRITTEN["status"], "rollout": {}, "deviants": []}
+    answer = {"metadata": {"resourceVersion": "5"}, "status": status}
+    written = StoredStatus.of(json.dumps(answer).encode(), WRITTEN)
+    assert written.beside(WRITTEN) == ["deviants", "rollout"]
 
 
 IMAGE = "registry.example/web@sha256:" + "a" * 64

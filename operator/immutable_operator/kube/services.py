@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,6 +38,7 @@ from immutable_operator.kube.client import ApiPath
 __all__ = [
     "SERVICES",
     "ServiceRecord",
+    "StoredStatus",
     "moment",
     "second",
     "stamp",
@@ -53,7 +55,7 @@ class ServiceRecord:
     """An ImmutableService as stored: identity, checked spec, and the status as it was read.
 
     ``spec`` is None and ``invalid`` says why when the operator's own check refused it.
-    ``strangers`` are the managers that wrote into the status beside the operator, and when.
+    ``strangers`` are the managers that hold fields of the status beside the operator.
     """
 
     uid: str
@@ -67,7 +69,7 @@ class ServiceRecord:
     author: str
     labels: Mapping[str, str]
     raw_status: Mapping[str, Any]
-    strangers: tuple[tuple[str, str], ...] = ()
+    strangers: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> ServiceRecord:
@@ -91,8 +93,8 @@ class ServiceRecord:
 
     @property
     def content(self) -> object:
-        """What a new turn depends on: not the status, unless somebody else wrote into it."""
-        return self.generation, self.deleting, self.labels, self.strangers
+        """What a new turn depends on; the status, because anybody may have written it."""
+        return self.generation, self.deleting, self.labels, self.raw_status
 
     @cached_property
     def status(self) -> Status:
@@ -186,11 +188,11 @@ def _author(managed_fields: Any) -> str:
     return max(writers)[1] if writers else "unknown"
 
 
-def _strangers(managed_fields: Any) -> tuple[tuple[str, str], ...]:
+def _strangers(managed_fields: Any) -> tuple[str, ...]:
     """Who but the operator holds fields of the status; what it takes over is theirs no longer."""
     return tuple(
         sorted(
-            (entry.get("manager") or "unknown", entry.get("time") or "")
+            entry.get("manager") or "unknown"
             for entry in managed_fields
             if entry.get("subresource") == "status"
             and (entry.get("manager"), entry.get("operation")) != (FIELD_MANAGER, "Apply")
@@ -259,6 +261,41 @@ def _rollout(body: Mapping[str, Any]) -> Rollout:
 
 def _moment_or_none(text: str | None) -> float | None:
     return moment(text) if text else None
+
+
+@dataclass(frozen=True)
+class StoredStatus:
+    """A status as the API server holds it after the operator wrote it.
+
+    ``content`` lacks conditions of types that the operator does not write: they are others' to set.
+    """
+
+    version: int
+    content: Mapping[str, Any]
+    types: frozenset[str]
+
+    @classmethod
+    def of(cls, answer: bytes, body: Mapping[str, Any]) -> StoredStatus:
+        """From the answer to a write of ``body``, which is made by `status_body`."""
+        stored = json.loads(answer)
+        types = frozenset(condition["type"] for condition in body["status"]["conditions"])
+        version = int(stored["metadata"]["resourceVersion"])
+        return cls(version, _without_others(stored.get("status") or {}, types), types)
+
+    def beside(self, body: Mapping[str, Any]) -> list[str]:
+        """Fields that are not in ``body``: others hold them, or an apply would have taken them."""
+        return sorted(self.content.keys() - body["status"].keys())
+
+    def is_overwritten(self, record: ServiceRecord) -> bool:
+        """Whether somebody wrote something else since; False for a record from before it."""
+        if record.version < self.version:
+            return False
+        return _without_others(record.raw_status, self.types) != self.content
+
+
+def _without_others(status: Mapping[str, Any], types: frozenset[str]) -> dict[str, Any]:
+    conditions = status.get("conditions") or ()
+    return {**status, "conditions": [c for c in conditions if c.get("type") in types]}
 
 
 def status_body(record: ServiceRecord, status: Status) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import structlog
 
-from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER, SERVICE_PLURAL
+from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER
 from immutable_operator.domain.instance import Instance
 from immutable_operator.domain.model import (
     CreateRevision,
@@ -27,7 +27,6 @@ from immutable_operator.domain.model import (
     View,
 )
 from immutable_operator.domain.planner import plan
-from immutable_operator.domain.status import same_but_for_counts
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.configs import Configs
 from immutable_operator.kube.errors import ApiError, NotFound
@@ -35,7 +34,7 @@ from immutable_operator.kube.events import announce
 from immutable_operator.kube.lease import NotLeader
 from immutable_operator.kube.requests import ACTIONS, ActionRecord, Freezes, action_status
 from immutable_operator.kube.revisions import RevisionRecord
-from immutable_operator.kube.services import SERVICES, ServiceRecord, status_body
+from immutable_operator.kube.services import ServiceRecord
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.runtime.actuator import Actuator, Memory
 from immutable_operator.runtime.claims import Pods
@@ -43,14 +42,12 @@ from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.evidence import Baselines, Witnesses
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
+from immutable_operator.runtime.report import Report
 
 __all__ = ["ControlLoop", "Desk"]
 
 log = structlog.get_logger()
 WORKERS = 8
-# Seconds between two writes of a status in which only counts moved; doubled each time, so that
-# a long rollout does not write more than a short one.
-STATUS_PAUSE, STATUS_PAUSE_MOST = 5.0, 40.0
 RETELL = 3600.0  # seconds that the API server keeps an event
 RETRY_BASE, RETRY_MOST = 0.5, 60.0
 
@@ -61,10 +58,7 @@ class Desk(Memory):
     def __init__(self) -> None:
         super().__init__()
         self.planned: Status | None = None
-        self.written: Status | None = None
-        self.written_at = float("-inf")
-        self.pause = STATUS_PAUSE
-        self.countered: tuple[tuple[str, str], ...] = ()
+        self.report = Report()
         self.told: dict[tuple[str, str], float] = {}
         self.failures = 0
         self.baselines = Baselines()
@@ -179,7 +173,11 @@ class ControlLoop:
         records = any(isinstance(a, CreateRevision) for a in decided.actions)
         if not (records and any(r.move is Move.RECORD for r in desk.refusals.all())):
             await self._tell(service, decided, desk)  # a refused record is not told as made
-        await self._write_status(service, decided, desk)
+        if decided.status is not None:
+            desk.planned = decided.status
+            turn = await desk.report.write(self._client, service, decided.status)
+            if turn is not None:
+                self._queue.add_at(key, turn)
         await self._answer(service, decided)
         self._measure(service, decided, desk)
         desk.failures = 0
@@ -281,36 +279,6 @@ class ControlLoop:
                 desk.told[key] = now
             except ApiError as error:
                 log.warning("event not written", service=service.name, error=str(error))
-
-    async def _write_status(self, service: ServiceRecord, decided: Plan, desk: Desk) -> None:
-        """Write the status if it changed, or somebody else wrote into it; mere counts wait."""
-        if decided.status is None:
-            return
-        desk.planned = decided.status
-        before = desk.written or service.status
-        # Once for each write of theirs: fields that we do not write stay as they made them.
-        forged = bool(service.strangers) and service.strangers != desk.countered
-        if not forged:
-            desk.countered = service.strangers
-        if decided.status == before and not forged:
-            return
-        counts_only = not forged and same_but_for_counts(before, decided.status)
-        turn = desk.written_at + desk.pause
-        if counts_only and time.monotonic() < turn:
-            self._queue.add_at(service.uid, turn)
-            return
-        path = SERVICES.item(service.namespace, service.name, "status")
-        body = status_body(service, decided.status)
-        resource = f"{SERVICE_PLURAL}/status"
-        try:
-            await self._client.apply(path, body, resource=resource, manager=FIELD_MANAGER)
-        except NotFound:
-            return  # deleted meanwhile; its event is on the way
-        if forged:
-            desk.countered = service.strangers
-            log.warning("status was forged", service=service.name, by=service.strangers)
-        desk.written, desk.written_at = decided.status, time.monotonic()
-        desk.pause = min(STATUS_PAUSE_MOST, desk.pause * 2) if counts_only else STATUS_PAUSE
 
     def _failed(self, key: str, error: Exception) -> None:
         """One service's trouble is retried with back-off and does not hold up the others."""

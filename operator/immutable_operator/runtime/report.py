@@ -1,0 +1,76 @@
+"""What the operator says of a service: its status, written when it changed or was written over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from immutable_operator.api.names import FIELD_MANAGER, SERVICE_PLURAL
+from immutable_operator.domain.model import Status
+from immutable_operator.domain.status import same_but_for_counts
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.errors import NotFound
+from immutable_operator.kube.services import SERVICES, ServiceRecord, StoredStatus, status_body
+
+__all__ = ["Report"]
+
+log = structlog.get_logger()
+# Seconds between two writes of a status in which only counts moved; doubled each time, so that
+# a long rollout does not write more than a short one.
+PAUSE, PAUSE_MOST = 5.0, 40.0
+
+
+class Report:
+    """The status of one service, as it was written last."""
+
+    def __init__(self) -> None:
+        self._written: Status | None = None
+        self._stored: StoredStatus | None = None
+        self._written_at = float("-inf")
+        self._pause = PAUSE
+
+    async def write(
+        self, client: KubeClient, service: ServiceRecord, status: Status
+    ) -> float | None:
+        """Write if there is something to say, and return when a status that waits is due.
+
+        Mere counts wait; what somebody else wrote over it does not. The time is monotonic,
+        in seconds.
+        """
+        before = self._written or service.status
+        forged = self._stored is not None and self._stored.is_overwritten(service)
+        if status == before and not forged:
+            return None
+        counts_only = not forged and same_but_for_counts(before, status)
+        due = self._written_at + self._pause
+        if counts_only and time.monotonic() < due:
+            return due
+        try:
+            self._stored = await _store(client, service, status_body(service, status))
+        except NotFound:
+            return None  # deleted meanwhile; its event is on the way
+        if forged:
+            log.warning("status was forged", service=service.name, by=service.strangers)
+        self._written, self._written_at = status, time.monotonic()
+        self._pause = min(PAUSE_MOST, self._pause * 2) if counts_only else PAUSE
+        return None
+
+
+async def _store(
+    client: KubeClient, service: ServiceRecord, body: Mapping[str, Any]
+) -> StoredStatus:
+    path = SERVICES.item(service.namespace, service.name, "status")
+    resource = f"{SERVICE_PLURAL}/status"
+    stored = StoredStatus.of(
+        await client.apply(path, body, resource=resource, manager=FIELD_MANAGER), body
+    )
+    if beside := stored.beside(body):
+        # What is not so and somebody else says: an apply takes it over, but does not take it away.
+        empty = {**body, "status": dict.fromkeys(beside)}
+        stored = StoredStatus.of(
+            await client.patch(path, empty, resource=resource, manager=FIELD_MANAGER), body
+        )
+    return stored
