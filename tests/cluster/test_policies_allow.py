@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from immutable_operator.api.names import ANNOTATION_TAINTED, BREAK_GLASS_GROUP, LABEL_SERVICE
+from tests.cluster.history import History
 from tests.cluster.people import BREAK_GLASS, OPERATOR, PERSONS, full_rights
 from tests.cluster.services import Service, annotation, condition, is_ready, pin
 from tests.controlplane import ControlPlane
-from tests.controlplane.api import Json
+from tests.controlplane.api import ApiError, Json
 
 ROOT = Path(__file__).parents[2]
 BIND = ("--clusterrole=break-glass", "--user=alice")
@@ -284,3 +285,76 @@ def test_no_program_of_the_cluster_was_ever_refused(web: Service) -> None:
     web.until_ready()
     web.kubectl("delete", "isvc", "web", "--cascade=foreground", "--timeout=60s")
     assert refused_controllers(web.plane) == {}
+
+
+# P21, S3: what belongs to the cluster or to somebody else is free, and touches no instance.
+
+
+def test_p21_a_renewed_trust_bundle_is_no_change_of_an_instance(web: Service) -> None:
+    """The cluster's own, which each pod has in its token's volume: it is even made anew."""
+    ready_pair(web)
+    before = {pod["metadata"]["uid"] for pod in web.active()}
+    mounted = json.dumps([pod["spec"]["volumes"] for pod in web.pods()])
+    assert mounted.count("kube-root-ca.crt") == len(before)
+    path = f"/api/v1/namespaces/{web.namespace}/configmaps/kube-root-ca.crt"
+    api = web.plane.api()
+    old = api.get(path)["metadata"]["uid"]
+    with History(web) as history:
+        api.request("DELETE", path)
+        web.until("the cluster made it anew", lambda: _uid_of(web, path) not in ("", old))
+        web.always("nobody minds", lambda: not web.status().get("deviants"), 2)
+        assert history.births() + history.retirements() == []
+    assert {pod["metadata"]["uid"] for pod in web.active()} == before
+
+
+def _uid_of(web: Service, path: str) -> str:
+    try:
+        return str(web.plane.api().get(path)["metadata"]["uid"])
+    except ApiError as error:
+        if error.status == 404:
+            return ""
+        raise
+
+
+def test_s3_what_others_route_to_instances_is_theirs(web: Service) -> None:
+    """A second Service, an Ingress and a NetworkPolicy of somebody who may make them."""
+    ready_pair(web)
+    full_rights(web.plane, web.namespace)
+    ours = {LABEL_SERVICE: "web"}
+    backend = {"service": {"name": "second", "port": {"number": 80}}}
+    bodies: dict[str, Json] = {
+        f"/api/v1/namespaces/{web.namespace}/services": {
+            "metadata": {"name": "second"},
+            "spec": {"selector": ours, "ports": [{"port": 80}]},
+        },
+        f"/apis/networking.k8s.io/v1/namespaces/{web.namespace}/ingresses": {
+            "metadata": {"name": "second"},
+            "spec": {"defaultBackend": backend},
+        },
+        f"/apis/networking.k8s.io/v1/namespaces/{web.namespace}/networkpolicies": {
+            "metadata": {"name": "second"},
+            "spec": {"podSelector": {"matchLabels": ours}, "policyTypes": ["Ingress"]},
+        },
+    }
+    with History(web) as history:
+        for path, body in bodies.items():
+            web.plane.api("alice").request("POST", path, body)
+        web.always("nobody minds", lambda: not web.status().get("deviants"), 2)
+        for path in bodies:
+            web.plane.api("alice").request("DELETE", f"{path}/second")
+        assert history.births() + history.retirements() == []
+
+
+@pytest.mark.parametrize("person", PERSONS)
+def test_p2_a_negative_grace_period_is_1_from_birth(web: Service, person: str) -> None:
+    """So the one change of it that API servers let through, from negative to 1, is none."""
+    web.apply(replicas=1, pod={"terminationGracePeriodSeconds": -1})
+    web.until_ready()
+    full_rights(web.plane, web.namespace)
+    [pod] = web.pods()
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 1
+    api, path = web.plane.api(person), pod_path(web, pod)
+    with pytest.raises(ApiError, match=r"pod updates may not change|is not changed"):
+        api.merge_patch(path, {"spec": {"terminationGracePeriodSeconds": 30}})
+    api.merge_patch(path, {"spec": {"terminationGracePeriodSeconds": -1}})
+    assert api.get(path)["spec"] == pod["spec"]
