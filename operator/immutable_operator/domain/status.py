@@ -202,7 +202,9 @@ def announcements(
                 f"revision {wanted.number} ({wanted.id}) replaced revision {before.number}"
                 f" ({before.id}): {status.current} instances in {seconds} s"
             )
-            told.append(Announcement("ReplacementFinished", text, f"{wanted.id}/{_since(rollout)}"))
+            # There and back again within a second: only the generation tells the two apart.
+            key = f"{wanted.id}/{_since(rollout)}/{view.generation}"
+            told.append(Announcement("ReplacementFinished", text, key))
     told += stall_announcements(view, status, wanted.id)
     told += _deviant_announcements(view, status)
     reconciling = status.condition("Reconciling")
