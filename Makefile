@@ -73,7 +73,7 @@ test: code
 	@echo "== the control plane's programs (built once, about 15 minutes on two cores)"
 	@$(PY) -m tests.controlplane build
 	@$(MAKE) chart
-	@echo "== tests (about 25 minutes on two cores)"
+	@echo "== tests (about 27 minutes on two cores)"
 	@$(MAKE) -k -j3 cluster-lane policies-lane real-lane
 	@echo "== all tests passed"
 
