@@ -36,7 +36,11 @@ class Pods:
 
     def create(self, name: str, image: str, node: str | None = None, **spec: Any) -> None:
         """A pod with one container that is Ready when the image says so."""
-        probe = {"httpGet": {"path": "/readyz", "port": PORT}, "periodSeconds": 1}
+        probe = {
+            "httpGet": {"path": "/readyz", "port": PORT},
+            "periodSeconds": 1,
+            "timeoutSeconds": 5,
+        }
         container = {
             "name": "web",
             "image": image,

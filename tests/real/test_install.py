@@ -134,17 +134,23 @@ def test_a_frozen_leader_is_found_out_by_its_probes_and_succeeded(
 def test_a_leader_that_is_deleted_gives_its_lease_back(
     release: Release, show: Callable[[object], None]
 ) -> None:
-    leader, standby = release.leader(), release.standby()
+    leader = release.leader()
+    name = leader["metadata"]["name"]
+
+    def another_leads() -> bool:
+        # The standby, or the deleted one's replacement when that is quicker to ask.
+        others = [pod for pod in release.pods() if pod["metadata"]["name"] != name]
+        return any(release.leads(pod) for pod in others)
+
     with release.history() as history:
         began = time.monotonic()
-        release.plane.kubectl("delete", "pod", leader["metadata"]["name"], namespace=NAMESPACE)
+        release.plane.kubectl("delete", "pod", name, namespace=NAMESPACE)
         gone = time.monotonic() - began
-        release.until("the standby leads", lambda: release.leads(standby), GIVEN_BACK_SECONDS)
+        release.until("another leads", another_leads, GIVEN_BACK_SECONDS)
         led = time.monotonic() - began
         release.until_well()
         assert _exit_code(history, leader) == 0
-    show(f"the pod was gone after {gone:.1f} s; the standby led within {led:.1f} s")
-    assert release.leader()["metadata"]["name"] == standby["metadata"]["name"]
+    show(f"the pod was gone after {gone:.1f} s; another led within {led:.1f} s")
 
 
 def test_a_drain_takes_one_replica_and_its_budget_keeps_the_last(

@@ -161,7 +161,11 @@ def test_what_is_copied_out_is_there_and_the_instance_is_replaced(
     may_break_glass(web.plane, web.namespace)
     server = {
         "command": ["python3", "-m", "http.server", str(PORT), "--directory=/tmp"],
-        "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
+        "readinessProbe": {
+            "httpGet": {"path": "/", "port": "http"},
+            "periodSeconds": 1,
+            "timeoutSeconds": 5,
+        },
     }
     # As the first process of a container, that server does not hear that it is to end.
     web.apply_image(builds[0], server, replicas=REPLICAS, pod={"terminationGracePeriodSeconds": 1})

@@ -129,6 +129,10 @@ def _container(image: str) -> Json:
     return {
         "image": image,
         "ports": [{"name": "http", "containerPort": PORT}],
-        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1},
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": "http"},
+            "periodSeconds": 1,
+            "timeoutSeconds": 5,
+        },
         "securityContext": SECURITY,
     }
