@@ -74,23 +74,23 @@ test: code
 	@$(PY) -m tests.controlplane build
 	@$(MAKE) chart
 	@echo "== tests (about 27 minutes on two cores)"
-	@$(MAKE) -k -j3 cluster-lane policies-lane real-lane
+	@$(MAKE) -k -j3 cluster-lane apart-lane real-lane
 	@echo "== all tests passed"
 
 # Each lane has a control plane of its own; they run at once, because tests mostly wait. The last
 # test of the first lane holds the rights that the operator was granted against those that it used
-# in that lane. `verify` comes before the policies' tests, which give rights to the people in it;
-# beside them are those that have clusters of their own anyway, and those that take long.
-POLICIES := tests/cluster/test_verify.py $(wildcard tests/cluster/test_policies_*.py) \
+# in that lane. The second has the tests of the policies, `verify` before them because they give
+# rights to the people in it, those with clusters of their own anyway, and some that take long.
+APART := tests/cluster/test_verify.py $(wildcard tests/cluster/test_policies_*.py) \
   $(patsubst %,tests/cluster/test_%.py,bed catch_up chart cloud_reboot crds demo secrets)
 
 .PHONY: cluster-lane
 cluster-lane:
-	@$(call lane,cluster,$(FAST) tests/cluster $(addprefix --ignore=,$(POLICIES)))
+	@$(call lane,cluster,$(FAST) tests/cluster $(addprefix --ignore=,$(APART)))
 
-.PHONY: policies-lane
-policies-lane:
-	@$(call lane,policies,$(POLICIES))
+.PHONY: apart-lane
+apart-lane:
+	@$(call lane,apart,$(APART))
 
 .PHONY: real-lane
 real-lane:

@@ -11,7 +11,7 @@ from typing import Any
 from tests.controlplane import ControlPlane
 from tests.waiting import wait_for
 
-__all__ = ["Pods", "fetch"]
+__all__ = ["Pods", "fetch", "ready_at"]
 
 PORT = 8080
 START_SECONDS = 60.0
@@ -26,6 +26,11 @@ SECURITY = {
 }
 
 
+def ready_at(path: str) -> Json:
+    """A readiness probe: asked each second; a busy machine may take longer than one to answer."""
+    return {"httpGet": {"path": path, "port": PORT}, "periodSeconds": 1, "timeoutSeconds": 5}
+
+
 class Pods:
     """The pods of a namespace."""
 
@@ -36,16 +41,11 @@ class Pods:
 
     def create(self, name: str, image: str, node: str | None = None, **spec: Any) -> None:
         """A pod with one container that is Ready when the image says so."""
-        probe = {
-            "httpGet": {"path": "/readyz", "port": PORT},
-            "periodSeconds": 1,
-            "timeoutSeconds": 5,
-        }
         container = {
             "name": "web",
             "image": image,
             "ports": [{"name": "http", "containerPort": PORT}],
-            "readinessProbe": probe,
+            "readinessProbe": ready_at("/readyz"),
             "securityContext": SECURITY,
         }
         pod: Json = {"metadata": {"name": name}, "spec": {"containers": [container], **spec}}

@@ -73,6 +73,11 @@ class Release:
         """The pod that leads."""
         return self.pod(self.holder().rpartition("-")[0])
 
+    def standby(self) -> Json:
+        """The pod that could lead next."""
+        leader = self.leader()["metadata"]["name"]
+        return next(p for p in self.pods() if is_ready(p) and p["metadata"]["name"] != leader)
+
     def says(self, pod: Json, path: str) -> tuple[int, str]:
         """What a pod answers on its HTTP port."""
         return fetch(pod["status"]["podIP"], path)

@@ -20,7 +20,7 @@ from tests.cluster.operator_process import NAMESPACE
 from tests.cluster.services import is_ready
 from tests.cluster.webhook import mark_of
 from tests.controlplane.real.nodes import RealNodes
-from tests.real.pods import PORT, fetch
+from tests.real.pods import PORT, fetch, ready_at
 from tests.real.reach import (
     GLASS,
     PERSON,
@@ -161,11 +161,7 @@ def test_what_is_copied_out_is_there_and_the_instance_is_replaced(
     may_break_glass(web.plane, web.namespace)
     server = {
         "command": ["python3", "-m", "http.server", str(PORT), "--directory=/tmp"],
-        "readinessProbe": {
-            "httpGet": {"path": "/", "port": "http"},
-            "periodSeconds": 1,
-            "timeoutSeconds": 5,
-        },
+        "readinessProbe": ready_at("/"),
     }
     # As the first process of a container, that server does not hear that it is to end.
     web.apply_image(builds[0], server, replicas=REPLICAS, pod={"terminationGracePeriodSeconds": 1})

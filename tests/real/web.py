@@ -22,7 +22,7 @@ from tests.cluster.services import Service
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 from tests.controlplane.real.nodes import RealNodes
-from tests.real.pods import PORT, SECURITY
+from tests.real.pods import PORT, SECURITY, ready_at
 from tests.real.traffic import Traffic
 
 __all__ = ["SPREAD", "WebService", "at_once", "forget", "image_ids", "sleeping_before_stop"]
@@ -129,10 +129,6 @@ def _container(image: str) -> Json:
     return {
         "image": image,
         "ports": [{"name": "http", "containerPort": PORT}],
-        "readinessProbe": {
-            "httpGet": {"path": "/readyz", "port": "http"},
-            "periodSeconds": 1,
-            "timeoutSeconds": 5,
-        },
+        "readinessProbe": ready_at("/readyz"),
         "securityContext": SECURITY,
     }

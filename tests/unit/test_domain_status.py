@@ -420,6 +420,14 @@ def test_a_replacement_is_told_when_it_is_finished_and_once() -> None:
     assert told(seen(done, NOW + 42), NOW + 43) == []
 
 
+def test_a_replacement_there_and_back_within_a_second_is_told_as_another() -> None:
+    done = replace(seen(view("A # B ##", wanted="B"), NOW), instances=fleet("B ###"))
+    again = replace(done, generation=done.generation + 2)
+    (one,), (other,) = plan(done, NOW).announcements, plan(again, NOW).announcements
+    assert one.message == other.message
+    assert one.key != other.key
+
+
 def test_a_repair_or_a_first_rollout_is_not_a_replacement() -> None:
     repaired = replace(seen(view("A ##."), NOW), instances=fleet("A ###"))
     assert told(repaired, NOW + 1) == []
