@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain.revision import instance_name, revision_hash, revision_id
+from immutable_operator.domain.config.hashing import revision_hash
+from immutable_operator.domain.model import instance_name, revision_id
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.guards import without_guards
 from tests.cluster.services import Service, Wish, condition, is_ready, pin

@@ -12,8 +12,8 @@ from datetime import datetime
 
 import pytest
 
-from immutable_operator.domain.regeneration import Regeneration, scheduled_at
-from immutable_operator.domain.schedule import Cron
+from immutable_operator.domain.calendar.regeneration import Regeneration, scheduled_at
+from immutable_operator.domain.calendar.windows import Cron
 from tests.cluster.history import History
 from tests.cluster.operator_process import Operators
 from tests.cluster.services import Service, Wish, annotation, is_active, is_ready

@@ -10,14 +10,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from immutable_operator.domain.configuration import content_digest
-from immutable_operator.domain.model import CreateSnapshot
-from immutable_operator.domain.revision import revision_hash, revision_id, snapshot_name
+from immutable_operator.domain.config.hashing import revision_hash
+from immutable_operator.domain.config.references import content_digest
+from immutable_operator.domain.model import CreateSnapshot, revision_id, snapshot_name
 from immutable_operator.kube.client import KubeClient, load_configuration
 from immutable_operator.kube.errors import ApiError
-from immutable_operator.kube.revisions import decode_revision
-from immutable_operator.kube.services import ServiceRecord
 from immutable_operator.runtime.contents import make_snapshot
+from immutable_operator.wire.revision import decode_revision
+from immutable_operator.wire.service import ServiceRecord
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.guards import without_guards
 from tests.cluster.history import History

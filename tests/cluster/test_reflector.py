@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from immutable_operator.api.names import LABEL_SERVICE
-from immutable_operator.instances.pods import PODS, PodRecord, decode_pod
+from immutable_operator.instances.pods.codec import PODS, PodRecord, decode_pod
 from immutable_operator.kube import reflector as reflector_module
 from immutable_operator.kube.client import KubeClient, load_configuration
 from immutable_operator.kube.reflector import Reflector

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 
-from immutable_operator.domain.revision import instance_name, revision_hash, revision_id
+from immutable_operator.domain.config.hashing import revision_hash
+from immutable_operator.domain.model import instance_name, revision_id
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.guards import without_guards
 from tests.cluster.operator_process import ACCOUNT, BREAK_GLASS, NAMESPACE

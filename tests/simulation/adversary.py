@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from immutable_operator.domain.model import OnTaint, Spec
-from immutable_operator.domain.revision import instance_name
+from immutable_operator.domain.model import OnTaint, Spec, instance_name
 from tests.simulation.simulation import Simulation
 from tests.unit.given import REVISIONS, SERVICE, UID
 

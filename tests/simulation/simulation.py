@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from immutable_operator.domain.configuration import ABSENT, Source, content_digest
-from immutable_operator.domain.model import Plan, Spec
+from immutable_operator.domain.config.references import content_digest
+from immutable_operator.domain.model import ABSENT, Plan, Source, Spec
 from tests.simulation.toy_cluster import START, ToyCluster
 from tests.simulation.toy_operator import Crash, ToyOperator
 from tests.unit.given import template

@@ -17,8 +17,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from immutable_operator.domain.instance import Instance
-from immutable_operator.domain.model import Create, Plan
+from immutable_operator.domain.model import Create, Instance, Plan
 from tests.simulation.simulation import Simulation
 from tests.simulation.toy_cluster import START
 from tests.unit.given import REVISIONS

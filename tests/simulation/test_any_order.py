@@ -12,10 +12,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
-from immutable_operator.domain.configuration import ABSENT, Source
-from immutable_operator.domain.model import View
+from immutable_operator.domain.calendar.regeneration import Regeneration
+from immutable_operator.domain.model import ABSENT, Source, View
 from immutable_operator.domain.planner import plan
-from immutable_operator.domain.regeneration import Regeneration
 from tests.simulation.adversary import Adversary, begun
 from tests.simulation.simulation import Simulation
 from tests.unit.any_view import NEW, any_view

@@ -10,10 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from immutable_operator.domain.model import OnTaint
-from immutable_operator.domain.regeneration import Regeneration
-from immutable_operator.domain.revision import instance_name
-from immutable_operator.domain.schedule import Cron, Window
+from immutable_operator.domain.calendar.regeneration import Regeneration
+from immutable_operator.domain.calendar.windows import Cron, Window
+from immutable_operator.domain.model import OnTaint, instance_name
 from tests.simulation.story import GOLDEN, Story
 from tests.simulation.toy_cluster import BEHAVIOURS
 from tests.unit.given import REVISIONS, SERVICE, UID

@@ -13,18 +13,23 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from immutable_operator.domain.configuration import ABSENT, Source
-from immutable_operator.domain.instance import Instance, Trouble, TroubleKind
+from immutable_operator.domain.config.hashing import is_made_of
 from immutable_operator.domain.model import (
+    ABSENT,
     Create,
     CreateRevision,
     CreateSnapshot,
     DeleteRevision,
+    Instance,
     Quarantine,
     Retire,
+    Revision,
+    Source,
     Spec,
+    Trouble,
+    TroubleKind,
+    revision_name,
 )
-from immutable_operator.domain.revision import Revision, is_made_of, revision_name
 from immutable_operator.kube.errors import (
     Conflict,
     Forbidden,

@@ -10,8 +10,8 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from immutable_operator.domain.configuration import ABSENT, Source
 from immutable_operator.domain.model import (
+    ABSENT,
     Action,
     Announcement,
     Cause,
@@ -23,14 +23,16 @@ from immutable_operator.domain.model import (
     Plan,
     Quarantine,
     Retire,
+    Source,
     Status,
     View,
 )
 from immutable_operator.domain.planner import plan
-from immutable_operator.domain.status import same_but_for_counts
+from immutable_operator.domain.status.tell import same_but_for_counts
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
-from immutable_operator.kube.services import ServiceRecord, status_body
 from immutable_operator.runtime.loop import Desk
+from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.status import status_body, stored_status
 from tests.simulation.toy_cluster import ToyCluster
 from tests.unit.given import SERVICE, UID
 from tests.unit.rules import Case, check
@@ -85,7 +87,7 @@ class ToyOperator:
     @property
     def status(self) -> Status:
         """What was planned last, or what is stored."""
-        return self.desk.planned or self._record().status
+        return self.desk.planned or stored_status(self._record())
 
     def turn(self) -> Plan:
         """Look, plan, act, tell, write the status."""

@@ -11,25 +11,31 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from immutable_operator.domain.configuration import ABSENT, Pin, Source, content_digest
-from immutable_operator.domain.instance import Instance, Trouble, TroubleKind
+from immutable_operator.domain.calendar.regeneration import Regeneration
+from immutable_operator.domain.calendar.windows import Cron, Window
+from immutable_operator.domain.config.hashing import revision_hash
+from immutable_operator.domain.config.references import content_digest
 from immutable_operator.domain.model import (
+    ABSENT,
     Blocker,
     Cause,
     Condition,
     Freeze,
+    Instance,
     Move,
     OnTaint,
+    Pin,
     Refusal,
     Request,
+    Revision,
     Rollout,
+    Source,
     Spec,
     Status,
+    Trouble,
+    TroubleKind,
     View,
 )
-from immutable_operator.domain.regeneration import Regeneration
-from immutable_operator.domain.revision import Revision, revision_hash
-from immutable_operator.domain.schedule import Cron, Window
 from tests.unit.given import NOW, REVISIONS, SERVICE, UID, fleet, name_of, template
 
 __all__ = ["any_view"]

@@ -17,29 +17,29 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from immutable_operator.domain.instance import Instance, Trouble, TroubleKind
+from immutable_operator.domain.config.hashing import revision_hash
 from immutable_operator.domain.model import (
     Cause,
     Create,
     CreateRevision,
     DeleteRevision,
+    Instance,
     Move,
     Plan,
     Quarantine,
     Refusal,
     Retire,
+    Revision,
     Spec,
     Status,
+    Trouble,
+    TroubleKind,
     View,
-)
-from immutable_operator.domain.planner import plan
-from immutable_operator.domain.revision import (
-    Revision,
     instance_name,
-    revision_hash,
     revision_id,
     revision_name,
 )
+from immutable_operator.domain.planner import plan
 
 __all__ = [
     "MIN_READY",

@@ -13,29 +13,30 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from immutable_operator.domain.configuration import ABSENT
-from immutable_operator.domain.instance import Instance
+from immutable_operator.domain.calendar.regeneration import Regeneration
+from immutable_operator.domain.calendar.windows import is_open
+from immutable_operator.domain.config.hashing import find_revision
 from immutable_operator.domain.ledger import Budget
 from immutable_operator.domain.model import (
+    ABSENT,
     Cause,
     Create,
     CreateRevision,
     CreateSnapshot,
     DeleteRevision,
+    Instance,
     Move,
     OnTaint,
     Plan,
     Policy,
     Quarantine,
     Retire,
+    Revision,
     Spec,
     View,
 )
 from immutable_operator.domain.planner import plan
-from immutable_operator.domain.regeneration import Regeneration
-from immutable_operator.domain.revision import Revision, find_revision
-from immutable_operator.domain.schedule import is_open
-from immutable_operator.domain.staleness import deviation
+from immutable_operator.domain.staleness.tampering import deviation
 
 __all__ = ["Case", "check", "is_converged"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.domain.calendar.regeneration import Regeneration
+from immutable_operator.domain.calendar.windows import Cron, Window
 from immutable_operator.domain.model import CreateRevision, Freeze, Plan, Request
 from immutable_operator.domain.planner import plan
-from immutable_operator.domain.regeneration import Regeneration
-from immutable_operator.domain.schedule import Cron, Window
 from tests.unit.given import NOW, condition, fleet, moves, view
 
 # Instances of `fleet` are about 5000 seconds old.

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain.model import Create, OnTaint, Plan, Policy, Retire, View
+from immutable_operator.domain.model import Create, Evidence, OnTaint, Plan, Policy, Retire, View
 from immutable_operator.domain.planner import plan
-from immutable_operator.domain.staleness import Evidence, deviation
+from immutable_operator.domain.staleness.tampering import deviation
 from tests.unit.given import MIN_READY, NOW, condition, fleet, moves, template, view
 
 TAINT: dict[str, Any] = {"taint": "exec by jane at noon"}

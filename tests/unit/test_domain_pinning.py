@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain.configuration import (
-    ABSENT,
-    Pin,
-    Source,
+from immutable_operator.domain.config.hashing import find_revision, is_made_of, revision_hash
+from immutable_operator.domain.config.references import (
     config_change,
     config_maps,
     config_references,
@@ -19,31 +17,29 @@ from immutable_operator.domain.configuration import (
     pinned,
     with_snapshots,
 )
-from immutable_operator.domain.instance import Instance
 from immutable_operator.domain.model import (
+    ABSENT,
     Cause,
     Create,
     CreateRevision,
     CreateSnapshot,
     Freeze,
+    Instance,
     Move,
+    Pin,
     Plan,
     Refusal,
     Retire,
+    Revision,
+    Source,
     Status,
     View,
-)
-from immutable_operator.domain.planner import plan
-from immutable_operator.domain.revision import (
-    Revision,
-    find_revision,
     instance_name,
-    is_made_of,
-    revision_hash,
     revision_id,
     revision_name,
     snapshot_name,
 )
+from immutable_operator.domain.planner import plan
 from tests.unit.given import NOW, SERVICE, UID, condition, template, view
 
 OLD, NEW = content_digest({"mode": "old"}, {}), content_digest({"mode": "new"}, {})

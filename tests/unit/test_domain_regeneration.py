@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
-from immutable_operator.domain.feasibility import feasibility, problems
-from immutable_operator.domain.regeneration import (
+from immutable_operator.domain.calendar.feasibility import feasibility, problems
+from immutable_operator.domain.calendar.regeneration import (
     Regeneration,
     expires_at,
     hard_at,
@@ -25,7 +25,7 @@ from immutable_operator.domain.regeneration import (
     scheduled_at,
     spell,
 )
-from immutable_operator.domain.schedule import Cron, Window, is_open
+from immutable_operator.domain.calendar.windows import Cron, Window, is_open
 from tests.unit.toy_fleet import Swap, ToyFleet
 
 MINUTE = 60.0

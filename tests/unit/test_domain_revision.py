@@ -16,13 +16,12 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain import revision as module
-from immutable_operator.domain.revision import (
+from immutable_operator.domain.config import hashing as module
+from immutable_operator.domain.config.hashing import find_revision, revision_hash
+from immutable_operator.domain.model import (
     Revision,
-    find_revision,
     instance_name,
     next_number,
-    revision_hash,
     revision_id,
     revision_name,
 )

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain.model import Cause, Create, Move, Retire, Status, View
+from immutable_operator.domain.model import Cause, Create, Move, Retire, Status, View, instance_name
 from immutable_operator.domain.planner import plan
-from immutable_operator.domain.revision import instance_name
 from tests.unit.given import (
     NOW,
     REVISIONS,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from immutable_operator.domain import cron as cron_module
-from immutable_operator.domain.schedule import (
+from immutable_operator.domain.calendar import cron as cron_module
+from immutable_operator.domain.calendar.windows import (
     Cron,
     Window,
     is_open,

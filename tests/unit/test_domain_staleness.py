@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain.instance import Instance, Trouble, TroubleKind
-from immutable_operator.domain.staleness import staleness
+from immutable_operator.domain.model import Instance, Trouble, TroubleKind
+from immutable_operator.domain.staleness.tampering import staleness
 
 GOOD = Instance(
     name="web-im0a1b2c3d-abcde",

@@ -7,10 +7,19 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain.instance import Trouble, TroubleKind
-from immutable_operator.domain.model import Cause, Move, Plan, Refusal, Status, View
+from immutable_operator.domain.model import (
+    Cause,
+    Move,
+    Plan,
+    Refusal,
+    Status,
+    Trouble,
+    TroubleKind,
+    View,
+)
 from immutable_operator.domain.planner import plan
-from immutable_operator.kube.services import ServiceRecord, status_body
+from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.status import status_body
 from tests.cluster.kstatus import compute
 from tests.unit.given import (
     NOW,

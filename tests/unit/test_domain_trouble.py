@@ -6,10 +6,18 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain.instance import Trouble, TroubleKind
-from immutable_operator.domain.model import Cause, CreateRevision, Move, Policy, Refusal
+from immutable_operator.domain.config.hashing import revision_hash
+from immutable_operator.domain.model import (
+    Cause,
+    CreateRevision,
+    Move,
+    Policy,
+    Refusal,
+    Trouble,
+    TroubleKind,
+    revision_id,
+)
 from immutable_operator.domain.planner import plan
-from immutable_operator.domain.revision import revision_hash, revision_id
 from tests.unit.given import (
     NOW,
     REVISIONS,

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain.instance import TroubleKind
-from immutable_operator.domain.model import Create
-from immutable_operator.instances.pods import decode_pod, pod_body
-from immutable_operator.kube.services import ServiceRecord
+from immutable_operator.domain.model import Create, TroubleKind
+from immutable_operator.instances.pods.codec import decode_pod, pod_body
+from immutable_operator.wire.service import ServiceRecord
 
 IMAGE = "registry.example/web@sha256:" + "a" * 64
 

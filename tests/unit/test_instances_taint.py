@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain.model import Quarantine
-from immutable_operator.domain.revision import instance_name
-from immutable_operator.instances.claims import claim_body, is_lost, service_of, strays_in
-from immutable_operator.instances.pods import decode_pod, quarantine_body
-from immutable_operator.instances.registry import Stored
-from immutable_operator.kube.revisions import ObjectMeta
-from immutable_operator.kube.services import ServiceRecord
+from immutable_operator.domain.model import Quarantine, instance_name
+from immutable_operator.instances.pods.codec import decode_pod, quarantine_body
+from immutable_operator.instances.pods.strays import claim_body, is_lost, service_of, strays_in
+from immutable_operator.kube.meta import ObjectMeta
+from immutable_operator.registry.client import Stored
+from immutable_operator.wire.service import ServiceRecord
 
 UID = "11111111-2222-3333-4444-555555555555"
 NAME = instance_name("web", UID, "deadbeef", 2, 1)

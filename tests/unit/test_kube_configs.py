@@ -7,18 +7,17 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain.configuration import Pin, content_digest
-from immutable_operator.domain.model import CreateRevision, CreateSnapshot
-from immutable_operator.domain.revision import Revision
-from immutable_operator.kube.configs import (
+from immutable_operator.domain.config.references import content_digest
+from immutable_operator.domain.model import CreateRevision, CreateSnapshot, Pin, Revision
+from immutable_operator.wire.config import (
     ConfigRecord,
     Configs,
     decode_config,
     decode_content,
     snapshot_body,
 )
-from immutable_operator.kube.revisions import decode_revision, revision_body
-from immutable_operator.kube.services import ServiceRecord
+from immutable_operator.wire.revision import decode_revision, revision_body
+from immutable_operator.wire.service import ServiceRecord
 
 META = {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "5", "generation": 1}
 IMAGE = "registry.example/web@sha256:" + "9f" * 32

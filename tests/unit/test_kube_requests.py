@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.kube.requests import decode_action, decode_freeze
+from immutable_operator.wire.action import decode_action
+from immutable_operator.wire.freeze import decode_freeze
 
 META = {"name": "x", "namespace": "shop", "uid": "u", "creationTimestamp": "2026-11-22T01:00:00Z"}
 WINDOW = {"schedule": "0 0 31 2 *", "duration": "1h"}

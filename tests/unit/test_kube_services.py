@@ -7,7 +7,8 @@ import json
 import pytest
 
 from immutable_operator.domain.model import Blocker, Condition, Rollout, Status
-from immutable_operator.kube.services import ServiceRecord, StoredStatus, status_body
+from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.status import StoredStatus, status_body, stored_status
 
 META = {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "5", "generation": 3}
 STATUS = Status(
@@ -33,7 +34,7 @@ def record(status: dict[str, object] | None = None) -> ServiceRecord:
 
 
 def test_a_restart_reads_the_status_that_was_written() -> None:
-    assert record(status_body(record(), STATUS)["status"]).status == STATUS
+    assert stored_status(record(status_body(record(), STATUS)["status"])) == STATUS
 
 
 def test_the_apply_names_the_very_object() -> None:
@@ -41,9 +42,9 @@ def test_the_apply_names_the_very_object() -> None:
 
 
 def test_a_status_by_a_stranger_counts_as_absent() -> None:
-    assert record({"rollout": {"revision": 5}}).status == Status()
-    assert record({"blockers": ["x"]}).status == Status()
-    assert record({"observedGeneration": -1}).status == Status()
+    assert stored_status(record({"rollout": {"revision": 5}})) == Status()
+    assert stored_status(record({"blockers": ["x"]})) == Status()
+    assert stored_status(record({"observedGeneration": -1})) == Status()
 
 
 def test_the_author_is_the_last_writer_of_the_template() -> None:

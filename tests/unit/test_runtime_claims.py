@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from immutable_operator.instances.pods import PodRecord, decode_pod
-from immutable_operator.runtime.claims import OWNERS_REMEMBERED, Pods
+from immutable_operator.instances.pods.codec import PodRecord, decode_pod
+from immutable_operator.instances.pods.watched import OWNERS_REMEMBERED, Pods
 
 SWEPT = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC"}
 

@@ -7,10 +7,11 @@ import json
 from typing import Any, cast
 
 from immutable_operator.kube.client import KubeClient
-from immutable_operator.kube.requests import ActionRecord, decode_action
-from immutable_operator.kube.services import ServiceRecord, moment
 from immutable_operator.kube.store import Children, Owners
+from immutable_operator.kube.times import moment
 from immutable_operator.runtime.unheard import Unheard
+from immutable_operator.wire.action import ActionRecord, decode_action
+from immutable_operator.wire.service import ServiceRecord
 
 BORN = "2026-11-22T01:00:00Z"
 KEY = "shop/web"

@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from immutable_operator.domain.regeneration import Due, Regeneration, outlook
+from immutable_operator.domain.calendar.regeneration import Due, Regeneration, outlook
 
 __all__ = ["Swap", "ToyFleet"]
 

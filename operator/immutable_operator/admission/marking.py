@@ -9,9 +9,10 @@ import msgspec
 
 from immutable_operator.admission.review import Connect, taint
 from immutable_operator.api.names import ANNOTATION_TAINTED, FIELD_MANAGER, LABEL_SERVICE
-from immutable_operator.kube.client import ApiPath, KubeClient
+from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import Conflict, NotFound
-from immutable_operator.kube.revisions import ObjectMeta
+from immutable_operator.kube.meta import ObjectMeta
+from immutable_operator.kube.paths import ApiPath
 
 __all__ = ["Marker"]
 

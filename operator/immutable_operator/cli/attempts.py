@@ -21,7 +21,7 @@ from immutable_operator.cli.path import FORGED_END, Heals, Path, Target
 from immutable_operator.cli.person import Person, Request
 from immutable_operator.cli.throwaway import ThrowAway
 from immutable_operator.kube.errors import ApiError, Unreachable
-from immutable_operator.kube.services import moment
+from immutable_operator.kube.times import moment
 
 __all__ = ["attempt"]
 

@@ -11,7 +11,8 @@ import aiohttp
 import msgspec
 import yaml
 
-from immutable_operator.kube.client import ApiPath, KubeClient, load_configuration
+from immutable_operator.kube.client import KubeClient, load_configuration
+from immutable_operator.kube.paths import ApiPath
 
 __all__ = ["JSON_PATCH", "MERGE", "STRATEGIC", "Login", "Person", "Request"]
 

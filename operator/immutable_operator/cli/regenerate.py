@@ -13,8 +13,8 @@ from immutable_operator.api.names import ACTION_KIND, API_VERSION
 from immutable_operator.cli.person import Login
 from immutable_operator.kube.client import KubeClient, load_configuration
 from immutable_operator.kube.errors import ApiError, Conflict, Forbidden, NotFound
-from immutable_operator.kube.requests import ACTIONS
-from immutable_operator.kube.services import SERVICES
+from immutable_operator.wire.action import ACTIONS
+from immutable_operator.wire.service import SERVICES
 
 __all__ = ["Regenerate", "regenerate"]
 

@@ -18,9 +18,9 @@ from immutable_operator.api.names import (
 from immutable_operator.cli.manifest import REPLICAS, manifest
 from immutable_operator.cli.objects import Json, annotation, condition, is_ready, wait
 from immutable_operator.cli.person import MERGE, Person, Request
-from immutable_operator.kube.client import ApiPath
 from immutable_operator.kube.errors import ApiError, Forbidden, NotFound, Unreachable
-from immutable_operator.kube.services import SERVICES
+from immutable_operator.kube.paths import ApiPath
+from immutable_operator.wire.service import SERVICES
 
 __all__ = ["REVISIONS", "CannotRun", "Image", "ThrowAway"]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from immutable_operator.domain.calendar.windows import is_open, next_close, next_open
 from immutable_operator.domain.model import Freeze, Request
-from immutable_operator.domain.schedule import is_open, next_close, next_open
 
 __all__ = ["Frozen", "frozen"]
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from immutable_operator.domain.aging import outcomes
-from immutable_operator.domain.configuration import config_change
+from immutable_operator.domain.config.hashing import find_revision, is_made_of, revision_hash
+from immutable_operator.domain.config.references import config_change
+from immutable_operator.domain.config.snapshots import Lacking, Reading, copies, pins, reading
 from immutable_operator.domain.freezing import Frozen, frozen
 from immutable_operator.domain.ledger import Budget
 from immutable_operator.domain.model import (
@@ -21,20 +22,15 @@ from immutable_operator.domain.model import (
     OnTaint,
     Plan,
     Policy,
+    Revision,
     Spec,
     Status,
     View,
-)
-from immutable_operator.domain.pinning import Lacking, Reading, copies, pins, reading
-from immutable_operator.domain.revision import (
-    Revision,
-    find_revision,
-    is_made_of,
     next_number,
-    revision_hash,
     revision_id,
 )
-from immutable_operator.domain.status import (
+from immutable_operator.domain.staleness.age import outcomes
+from immutable_operator.domain.status.tell import (
     INVALID_SPEC,
     SUSPENDED,
     announcements,

@@ -11,25 +11,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from immutable_operator.domain.aging import Aging, aging
-from immutable_operator.domain.configuration import config_change
-from immutable_operator.domain.healing import Healing, healing
-from immutable_operator.domain.instance import Instance
+from immutable_operator.domain.config.references import config_change
 from immutable_operator.domain.ledger import Budget, Ledger
 from immutable_operator.domain.model import (
     Cause,
     Create,
+    Instance,
     Move,
     OnTaint,
     Policy,
     Quarantine,
     Refusal,
     Retire,
+    Revision,
     Spec,
+    Staleness,
+    StaleReason,
     View,
+    instance_name,
 )
-from immutable_operator.domain.revision import Revision, instance_name
-from immutable_operator.domain.staleness import Staleness, StaleReason, staleness
+from immutable_operator.domain.staleness.age import Aging, aging
+from immutable_operator.domain.staleness.healing import Healing, healing
+from immutable_operator.domain.staleness.tampering import staleness
 
 __all__ = ["Fleet", "Moves", "rolling"]
 

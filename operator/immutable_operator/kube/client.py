@@ -24,7 +24,6 @@ __all__ = [
     "JSON",
     "METADATA",
     "METADATA_LIST",
-    "ApiPath",
     "KubeClient",
     "load_configuration",
 ]
@@ -38,24 +37,6 @@ METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
-
-
-class ApiPath:
-    """URLs of one resource: ``ApiPath("apis/immutable.dev/v1alpha1", "immutableservices")``."""
-
-    def __init__(self, group_version: str, resource: str) -> None:
-        self.group_version = group_version
-        self.resource = resource
-
-    def all(self) -> str:
-        return f"/{self.group_version}/{self.resource}"
-
-    def collection(self, namespace: str) -> str:
-        return f"/{self.group_version}/namespaces/{namespace}/{self.resource}"
-
-    def item(self, namespace: str, name: str, subresource: str = "") -> str:
-        tail = f"/{subresource}" if subresource else ""
-        return f"{self.collection(namespace)}/{name}{tail}"
 
 
 async def load_configuration(kubeconfig: Path | None, context: str | None = None) -> Configuration:

@@ -18,8 +18,9 @@ from typing import Any
 import msgspec
 import structlog
 
-from immutable_operator.kube.client import ApiPath, KubeClient
+from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound, Unreachable
+from immutable_operator.kube.paths import ApiPath
 
 __all__ = ["LEASES", "Lease", "LeaseTimes", "NotLeader"]
 

@@ -14,7 +14,8 @@ import msgspec
 import structlog
 
 from immutable_operator.api.names import FIELD_MANAGER
-from immutable_operator.domain.configuration import with_snapshots
+from immutable_operator.domain.config.hashing import is_made_of
+from immutable_operator.domain.config.references import with_snapshots
 from immutable_operator.domain.model import (
     Action,
     Cause,
@@ -26,8 +27,7 @@ from immutable_operator.domain.model import (
     Quarantine,
     Retire,
 )
-from immutable_operator.domain.revision import is_made_of
-from immutable_operator.instances.pods import (
+from immutable_operator.instances.pods.codec import (
     PODS,
     PodRecord,
     decode_pod,
@@ -36,20 +36,20 @@ from immutable_operator.instances.pods import (
     quarantine_body,
 )
 from immutable_operator.kube.client import KubeClient
-from immutable_operator.kube.configs import Configs
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
-from immutable_operator.kube.revisions import (
-    REVISIONS,
-    RevisionRecord,
-    decode_revision,
-    revision_body,
-)
-from immutable_operator.kube.services import ServiceRecord
 from immutable_operator.kube.store import Children
 from immutable_operator.runtime.barrier import Barrier
 from immutable_operator.runtime.contents import make_snapshot
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.refusals import Refusals
+from immutable_operator.wire.config import Configs
+from immutable_operator.wire.revision import (
+    REVISIONS,
+    RevisionRecord,
+    decode_revision,
+    revision_body,
+)
+from immutable_operator.wire.service import ServiceRecord
 
 __all__ = ["Actuator", "Memory"]
 

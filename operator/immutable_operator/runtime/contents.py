@@ -13,19 +13,17 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 import structlog
 
-from immutable_operator.domain.configuration import ABSENT, Source
-from immutable_operator.domain.model import CreateSnapshot
-from immutable_operator.domain.revision import Revision
+from immutable_operator.domain.model import ABSENT, CreateSnapshot, Revision, Source
 from immutable_operator.kube.client import KubeClient
-from immutable_operator.kube.configs import (
+from immutable_operator.kube.errors import ApiError, Conflict, NotFound
+from immutable_operator.wire.config import (
     CONFIG_MAPS,
     Configs,
     Content,
     decode_content,
     snapshot_body,
 )
-from immutable_operator.kube.errors import ApiError, Conflict, NotFound
-from immutable_operator.kube.services import ServiceRecord
+from immutable_operator.wire.service import ServiceRecord
 
 __all__ = ["Contents", "make_snapshot"]
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from immutable_operator.domain.configuration import CONFIG_MAP, config_references
-from immutable_operator.domain.revision import Revision
-from immutable_operator.domain.staleness import Evidence
-from immutable_operator.instances.pods import PodRecord
-from immutable_operator.kube.configs import Configs
-from immutable_operator.kube.services import ServiceRecord
+from immutable_operator.domain.config.references import config_references
+from immutable_operator.domain.model import CONFIG_MAP, Evidence, Revision
+from immutable_operator.instances.pods.codec import PodRecord
 from immutable_operator.runtime.images import ImageProofs
+from immutable_operator.wire.config import Configs
+from immutable_operator.wire.service import ServiceRecord
 
 __all__ = ["Baselines", "Witnesses"]
 

@@ -12,15 +12,15 @@ from immutable_operator.api.names import LABEL_GUARD
 from immutable_operator.domain.model import Guard
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError
-from immutable_operator.kube.guards import (
+from immutable_operator.kube.reflector import Reflector
+from immutable_operator.runtime.metrics import Metrics
+from immutable_operator.wire.guard import (
     GUARD_PATHS,
     GuardRecord,
     GuardStore,
     decode_guard,
     own_name,
 )
-from immutable_operator.kube.reflector import Reflector
-from immutable_operator.runtime.metrics import Metrics
 
 __all__ = ["Guards"]
 

@@ -19,8 +19,8 @@ from kubernetes.aio.client import Configuration
 
 from immutable_operator.api.names import GROUP, SERVICE_PLURAL, VERSION
 from immutable_operator.kube.client import KubeClient
-from immutable_operator.kube.services import SERVICES, ServiceRecord
 from immutable_operator.kube.store import Owners
+from immutable_operator.wire.service import SERVICES, ServiceRecord
 
 __all__ = ["run_kopf", "sweep"]
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import structlog
 
-from immutable_operator.instances.registry import Registries, RegistryError, Stored
+from immutable_operator.registry.client import Registries, RegistryError, Stored
 from immutable_operator.runtime.metrics import Metrics
 
 __all__ = ["ImageProofs", "Verdict", "compare"]

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 import structlog
 
 from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER
-from immutable_operator.domain.instance import Instance
 from immutable_operator.domain.model import (
     CreateRevision,
     Guard,
+    Instance,
     Move,
     Plan,
     Policy,
@@ -27,22 +27,24 @@ from immutable_operator.domain.model import (
     View,
 )
 from immutable_operator.domain.planner import plan
+from immutable_operator.instances.pods.watched import Pods
 from immutable_operator.kube.client import KubeClient
-from immutable_operator.kube.configs import Configs
 from immutable_operator.kube.errors import ApiError, NotFound
-from immutable_operator.kube.events import announce
 from immutable_operator.kube.lease import NotLeader
-from immutable_operator.kube.requests import ACTIONS, ActionRecord, Freezes, action_status
-from immutable_operator.kube.revisions import RevisionRecord
-from immutable_operator.kube.services import ServiceRecord
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.runtime.actuator import Actuator, Memory
-from immutable_operator.runtime.claims import Pods
 from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.evidence import Baselines, Witnesses
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.report import Report
+from immutable_operator.wire.action import ACTIONS, ActionRecord, action_status
+from immutable_operator.wire.config import Configs
+from immutable_operator.wire.event import announce
+from immutable_operator.wire.freeze import Freezes
+from immutable_operator.wire.revision import RevisionRecord
+from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.status import stored_status
 
 __all__ = ["ControlLoop", "Desk"]
 
@@ -213,7 +215,7 @@ class ControlLoop:
             guard=self._guard(service.namespace),
             requests=tuple(self._requests(service)),
             freezes=tuple(self._freezes.of(service)) if self._freezes else (),
-            prior=desk.planned or service.status,
+            prior=desk.planned or stored_status(service),
         )
 
     def _requests(self, service: ServiceRecord) -> Iterator[Request]:

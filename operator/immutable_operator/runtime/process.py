@@ -19,26 +19,15 @@ from typing import Any
 import structlog
 
 from immutable_operator.api.names import LABEL_SERVICE
-from immutable_operator.domain.configuration import CONFIG_MAP, SECRET, config_references
-from immutable_operator.domain.model import Policy
-from immutable_operator.instances.pods import PODS, decode_pod
-from immutable_operator.instances.registry import Registries
+from immutable_operator.domain.config.references import config_references
+from immutable_operator.domain.model import CONFIG_MAP, SECRET, Policy
+from immutable_operator.instances.pods.codec import PODS, decode_pod
 from immutable_operator.kube.client import KubeClient, load_configuration
-from immutable_operator.kube.configs import CONFIG_PATHS, ConfigRecord, Configs, decode_config
 from immutable_operator.kube.errors import ApiError
 from immutable_operator.kube.lease import Lease, LeaseTimes, NotLeader
 from immutable_operator.kube.reflector import Reflector
-from immutable_operator.kube.requests import (
-    ACTIONS,
-    FREEZES,
-    ActionRecord,
-    Freezes,
-    decode_action,
-    decode_freeze,
-)
-from immutable_operator.kube.revisions import REVISIONS, RevisionRecord, decode_revision
-from immutable_operator.kube.services import SERVICES, ServiceRecord
 from immutable_operator.kube.store import Children, Owners
+from immutable_operator.registry.client import Registries
 from immutable_operator.runtime.claims import Claims
 from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.evidence import Witnesses
@@ -51,6 +40,11 @@ from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.unheard import Unheard
 from immutable_operator.runtime.webhook import Webhook
+from immutable_operator.wire.action import ACTIONS, ActionRecord, decode_action
+from immutable_operator.wire.config import CONFIG_PATHS, ConfigRecord, Configs, decode_config
+from immutable_operator.wire.freeze import FREEZES, Freezes, decode_freeze
+from immutable_operator.wire.revision import REVISIONS, RevisionRecord, decode_revision
+from immutable_operator.wire.service import SERVICES, ServiceRecord
 
 __all__ = ["Operator", "Options"]
 

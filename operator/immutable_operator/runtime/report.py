@@ -10,10 +10,11 @@ import structlog
 
 from immutable_operator.api.names import FIELD_MANAGER, SERVICE_PLURAL
 from immutable_operator.domain.model import Status
-from immutable_operator.domain.status import same_but_for_counts
+from immutable_operator.domain.status.tell import same_but_for_counts
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import NotFound
-from immutable_operator.kube.services import SERVICES, ServiceRecord, StoredStatus, status_body
+from immutable_operator.wire.service import SERVICES, ServiceRecord
+from immutable_operator.wire.status import StoredStatus, status_body, stored_status
 
 __all__ = ["Report"]
 
@@ -40,7 +41,7 @@ class Report:
         Mere counts wait; what somebody else wrote over it does not. The time is monotonic,
         in seconds.
         """
-        before = self._written or service.status
+        before = self._written or stored_status(service)
         forged = self._stored is not None and self._stored.is_overwritten(service)
         if status == before and not forged:
             return None

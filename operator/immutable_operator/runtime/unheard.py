@@ -14,14 +14,14 @@ import msgspec
 import structlog
 
 from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER
-from immutable_operator.domain.aging import unheard
+from immutable_operator.domain.staleness.age import unheard
 from immutable_operator.kube.client import METADATA_LIST, KubeClient
 from immutable_operator.kube.errors import ApiError, NotFound
 from immutable_operator.kube.lease import NotLeader
-from immutable_operator.kube.requests import ACTIONS, ActionRecord, action_status
-from immutable_operator.kube.services import SERVICES, ServiceRecord
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.runtime.queue import KeyQueue
+from immutable_operator.wire.action import ACTIONS, ActionRecord, action_status
+from immutable_operator.wire.service import SERVICES, ServiceRecord
 
 __all__ = ["Unheard"]
 

@@ -24,9 +24,10 @@ from immutable_operator.admission.rotation import (
     write_keys,
 )
 from immutable_operator.api.names import FIELD_MANAGER
-from immutable_operator.kube.client import ApiPath, KubeClient
+from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
 from immutable_operator.kube.lease import NotLeader
+from immutable_operator.kube.paths import ApiPath
 from immutable_operator.runtime.metrics import Metrics
 
 __all__ = ["Webhook", "WebhookOptions"]

@@ -1,0 +1,95 @@
+"""What can be said of a regeneration in advance: whether it makes sense, and whether it can be met.
+
+An age can be met when any span of that age, less two swaps, holds enough open time to swap the
+whole fleet once: then whoever is swapped now can be swapped again in time, whatever the others
+need. One swap is the successor's own, the other that of an instance that has the place before.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from math import ceil
+
+from immutable_operator.domain.calendar.regeneration import Regeneration, spell, whole_swap
+from immutable_operator.domain.calendar.windows import Window, least_open, problem_of, wall
+
+__all__ = ["feasibility", "problems"]
+
+_MOST_JITTER = 0.5
+_LATEST = 2e11  # seconds since the epoch, in the year 8307
+
+
+def feasibility(
+    regeneration: Regeneration, size: int, swap_seconds: float, now: float
+) -> str | None:
+    """Why ``size`` instances cannot all be replaced in time, as arithmetic; None when they can.
+
+    Windows hold maxAge back, not hardMaxAge. They are judged by the calendar year of ``now``, so
+    that the answer does not change from day to day.
+    """
+    soft = (regeneration.max_age, regeneration.windows)
+    ages = {"maxAge": soft, "hardMaxAge": (regeneration.hard_max_age, ())}
+    swap, concurrent = whole_swap(swap_seconds), max(1, regeneration.max_concurrent)
+    needed = ceil(size / concurrent) * swap
+    found = []
+    for name, (age, windows) in ages.items():
+        if age is None or not size:
+            continue
+        span = age - 2 * swap
+        least, since = least_open(windows, span, _year(now))
+        if least < needed:
+            fleet = f"{_fleet(size, concurrent, swap)} need {spell(needed)}"
+            have = f"{spell(age)} less two swaps are {spell(max(0.0, span))}"
+            if windows:
+                fleet += f" of open window in any {spell(age)} less two swaps"
+                place = wall(since, windows[0].cron.time_zone)
+                have = f"the windows give {spell(least)} in those from {place} on"
+            found.append(
+                f"{name} {spell(age)} cannot be met: {fleet}; {have}: {_advice(name, windows)}"
+            )
+    return "; ".join(found) or None
+
+
+def _fleet(size: int, concurrent: int, swap: float) -> str:
+    instances = "1 instance" if size == 1 else f"{size} instances"
+    pace = "one at a time" if concurrent == 1 else f"{concurrent} at a time"
+    return f"{instances}, {pace} at {spell(swap)} each,"
+
+
+def _advice(name: str, windows: tuple[Window, ...]) -> str:
+    others = f", the windows' duration or {name}" if windows else f" or {name}"
+    return f"lower replicas or the time until ready, or raise maxConcurrent{others}"
+
+
+def _year(now: float) -> float:
+    this = datetime.fromtimestamp(min(max(now, 0.0), _LATEST), UTC).year
+    return datetime(this, 1, 1, tzinfo=UTC).timestamp()
+
+
+def problems(regeneration: Regeneration, floor: float) -> tuple[str, ...]:
+    """Why this cannot be wanted, a sentence each; ``floor`` is the least age in seconds."""
+    found = []
+    soft, hard = regeneration.max_age, regeneration.hard_max_age
+    for name, age in (("maxAge", soft), ("hardMaxAge", hard)):
+        if age is not None and age < floor:
+            found.append(f"{name}: {spell(age)} is below the least of {spell(floor)}; raise it")
+    if soft is not None and hard is not None and soft > hard:
+        found.append(
+            f"maxAge: {spell(soft)} is above hardMaxAge {spell(hard)}, which would always come "
+            "first; lower maxAge or raise hardMaxAge"
+        )
+    if not 0 <= regeneration.jitter <= _MOST_JITTER:
+        found.append(f"jitter: {regeneration.jitter:.0%} is not between 0% and 50%; change it")
+    if regeneration.max_concurrent < 1:
+        found.append(
+            f"maxConcurrent: with {regeneration.max_concurrent} none would ever be replaced; "
+            "set it to 1 or more"
+        )
+    for number, window in enumerate(regeneration.windows):
+        cron = window.cron
+        if problem := problem_of(cron.expression, cron.time_zone, window.duration_seconds):
+            found.append(f"windows[{number}]: {problem}")
+    slots = regeneration.schedule
+    if slots and (problem := problem_of(slots.expression, slots.time_zone)):
+        found.append(f"schedule: {problem}")
+    return tuple(found)

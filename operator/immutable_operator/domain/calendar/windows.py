@@ -1,0 +1,176 @@
+"""Windows: when something may start, as stretches of time that cron schedules open.
+
+A window is open from each of its slots for a number of real seconds; windows that touch or
+overlap are one. No windows at all means always open. What a slot is, also where the clock
+changes, is said in ``cron.py``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from heapq import merge
+from itertools import chain, islice
+from math import inf
+
+from immutable_operator.domain.calendar.cron import Cron, problem_of, wall
+
+__all__ = [
+    "Cron",
+    "Window",
+    "is_open",
+    "last_open",
+    "least_open",
+    "next_close",
+    "next_open",
+    "open_seconds",
+    "problem_of",
+    "wall",
+]
+
+_YEAR = 366 * 86400.0
+_MOST_JOINED = 400
+_MOST_SLOTS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Open from each slot of ``cron`` for ``duration_seconds``."""
+
+    cron: Cron
+    duration_seconds: float
+
+
+def is_open(windows: tuple[Window, ...], t: float) -> bool:
+    """Whether something may start at ``t``. The moment at which a window closes is outside."""
+    if not windows:
+        return True
+    for window in windows:
+        slot = window.cron.last_until(t)
+        if slot is not None and t < slot + window.duration_seconds:
+            return True
+    return False
+
+
+def next_open(windows: tuple[Window, ...], t: float) -> float | None:
+    """The first moment from ``t`` on at which something may start; ``t`` itself while open."""
+    if is_open(windows, t):
+        return t
+    slots = (window.cron.next_after(t) for window in windows)
+    return min((slot for slot in slots if slot is not None), default=None)
+
+
+def next_close(windows: tuple[Window, ...], t: float) -> float | None:
+    """When what is open at ``t`` closes; None while closed, and when no end is in sight.
+
+    An end beyond 400 windows in a row is out of sight.
+    """
+    if not windows or not is_open(windows, t):
+        return None
+    _, end = next(_stretches(windows, t))
+    return None if end == inf else end
+
+
+def last_open(windows: tuple[Window, ...], t: float) -> tuple[float, float] | None:
+    """The last stretch that was open until ``t`` or closed before: its beginning and end.
+
+    The end is at most ``t``; None where nothing was open within 50 years. The beginning is that
+    of one window, also where others join it.
+    """
+    if not windows:
+        return -inf, t
+    found = []
+    for window in windows:
+        slot = window.cron.last_until(t)
+        if slot is not None:
+            found.append((min(t, slot + window.duration_seconds), -slot))
+    if not found:
+        return None
+    end, begin = max(found)
+    return -begin, end
+
+
+def open_seconds(windows: tuple[Window, ...], start: float, end: float) -> float:
+    """Open seconds between two times."""
+    if not windows:
+        return max(0.0, end - start)
+    total = 0.0
+    for begin, close in _stretches(windows, start):
+        if begin >= end:
+            break
+        total += min(close, end) - max(begin, start)
+    return total
+
+
+@lru_cache(maxsize=1024)
+def least_open(windows: tuple[Window, ...], span: float, start: float) -> tuple[float, float]:
+    """The least open seconds in any ``span`` seconds of the year from ``start``, and since when.
+
+    Of windows that open more often than 2000 times a year, the first 2000 stand for all. Takes
+    some milliseconds for daily windows, tens for hourly ones, and remembers the answer.
+    """
+    if not windows or span <= 0:
+        return max(0.0, span), start
+    stretches, horizon = _year(windows, span, start)
+    if span > horizon - start:
+        known = sum(end - begin for begin, end in stretches)
+        return known * (span // (horizon - start)), start
+    begins = [begin for begin, _ in stretches]
+    before = [0.0]
+    for begin, end in stretches:
+        before.append(before[-1] + end - begin)
+
+    def opened(t: float) -> float:
+        at = bisect_right(begins, t)
+        return before[at] - (max(0.0, stretches[at - 1][1] - t) if at else 0.0)
+
+    # Open time is least where a span begins with a closing, or ends with an opening.
+    moments = chain((start,), (end for _, end in stretches), (begin - span for begin in begins))
+    inside = (t for t in moments if start <= t <= horizon - span)
+    return min((opened(t + span) - opened(t), t) for t in inside)
+
+
+def _stretches(
+    windows: tuple[Window, ...], t: float, most_slots: int | None = None
+) -> Iterator[tuple[float, float]]:
+    """The open stretches that end after ``t``, in order and joined where they touch.
+
+    One that goes on for more than 400 windows ends at infinity.
+    """
+    every = merge(*(_intervals(window, t) for window in windows))
+    begin, end, joined = -inf, -inf, 0
+    for slot, close in islice(every, most_slots):
+        if slot <= end:
+            end, joined = max(end, close), joined + 1
+            if joined > _MOST_JOINED:
+                yield begin, inf
+                return
+            continue
+        if end > t:
+            yield begin, end
+        begin, end, joined = slot, close, 0
+    if end > t:
+        yield begin, end
+
+
+def _intervals(window: Window, t: float) -> Iterator[tuple[float, float]]:
+    last = window.cron.last_until(t)
+    if last is not None:
+        yield last, last + window.duration_seconds
+    for slot in window.cron.slots_after(t):
+        yield slot, slot + window.duration_seconds
+
+
+def _year(
+    windows: tuple[Window, ...], span: float, start: float
+) -> tuple[list[tuple[float, float]], float]:
+    """The open stretches of the year from ``start`` and a ``span`` more, and until when known."""
+    horizon = start + _YEAR + span
+    found: list[tuple[float, float]] = []
+    for begin, end in _stretches(windows, start, _MOST_SLOTS):
+        if begin >= horizon:
+            return found, horizon
+        found.append((max(begin, start), min(end, horizon)))
+    return found, found[-1][1] if found else horizon

@@ -1,0 +1,100 @@
+"""Revisions: the identity of a wanted state, and the names that follow from it.
+
+The hash covers user-supplied fields only and carries the version of its algorithm, so that
+an upgrade of the operator or of the API server replaces nothing (golden vectors in
+tests/unit/golden/revision_hashes.json). A changed algorithm gets a new version; the old one
+stays, because recorded revisions are compared with the algorithm that made them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from immutable_operator.domain.model import Digests, Revision
+
+__all__ = ["NO_CONFIG", "Template", "find_revision", "is_made_of", "revision_hash"]
+
+Template = Mapping[str, Any]
+
+
+NO_CONFIG: Digests = {}
+
+
+def _canonical_v1(value: Any) -> Any:
+    """Drop what says nothing: nulls, and a port's ``protocol: TCP``, which the CRD fills in itself.
+
+    An empty map stays (``emptyDir: {}`` means something), and so does the order of lists.
+    """
+    if isinstance(value, Mapping):
+        port = "containerPort" in value
+        return {
+            str(key): _canonical_v1(item)
+            for key, item in value.items()
+            if item is not None and not (port and key == "protocol" and item == "TCP")
+        }
+    if isinstance(value, list | tuple):
+        return [_canonical_v1(item) for item in value]
+    return value
+
+
+def _hash_v1(template: Template) -> str:
+    text = json.dumps(
+        _canonical_v1(template), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _hash_v2(template: Template, config: Digests) -> str:
+    wanted = {"config": dict(config), "template": _hash_v1(template)}
+    return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
+
+
+# A template that reads no pinned ConfigMap is hashed as ever, so that nothing is replaced there.
+_ALGORITHMS: Mapping[str, Callable[[Template], str]] = {"v1": _hash_v1}
+
+
+_PINNING_ALGORITHMS: Mapping[str, Callable[[Template, Digests], str]] = {"v2": _hash_v2}
+
+
+_NEWEST, _NEWEST_PINNING = "v1", "v2"
+
+
+def revision_hash(
+    template: Template, version: str | None = None, config: Digests = NO_CONFIG
+) -> str:
+    """``<version>:<64 hex>`` over the template's user-supplied fields.
+
+    ``config`` are the digests of the pinned ConfigMaps that it reads, by name.
+    """
+    if config:
+        version = version or _NEWEST_PINNING
+        return f"{version}:{_PINNING_ALGORITHMS[version](template, config)}"
+    version = version or _NEWEST
+    return f"{version}:{_ALGORITHMS[version](template)}"
+
+
+def find_revision(
+    template: Template, revisions: Iterable[Revision], config: Digests = NO_CONFIG
+) -> Revision | None:
+    """The recorded revision that this template is with this content of its pinned ConfigMaps.
+
+    It is compared by the algorithm that recorded it.
+    """
+    known = _PINNING_ALGORITHMS if config else _ALGORITHMS
+    computed: dict[str, str] = {}
+    for revision in sorted(revisions, key=lambda r: -r.number):
+        version = revision.hash.partition(":")[0]
+        if version not in known:
+            continue
+        if version not in computed:
+            computed[version] = revision_hash(template, version, config)
+        if computed[version] == revision.hash:
+            return revision
+    return None
+
+
+def is_made_of(revision: Revision, template: Template) -> bool:
+    """Whether ``revision`` was recorded of this template, whatever its ConfigMaps said then."""
+    return find_revision(template, (revision,), revision.digests) is not None

@@ -1,0 +1,153 @@
+"""What configuration a pod template reads: the ConfigMaps and Secrets that it names.
+
+And the two pure steps of pinning: the digest of a ConfigMap's content, and a template whose
+references are turned to the copies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from immutable_operator.domain.model import CONFIG_MAP, SECRET, Pin
+
+__all__ = [
+    "NEVER_PINNED",
+    "config_change",
+    "config_maps",
+    "config_references",
+    "content_digest",
+    "pinned",
+    "with_snapshots",
+]
+
+# The cluster puts it into each namespace and renews it.
+NEVER_PINNED = "kube-root-ca.crt"
+# Kind by the field that refers to it, and the field there that has the name.
+_Fields = Mapping[str, tuple[str, str]]
+_VOLUMES: _Fields = {"configMap": (CONFIG_MAP, "name"), "secret": (SECRET, "secretName")}
+_SOURCES: _Fields = {"configMap": (CONFIG_MAP, "name"), "secret": (SECRET, "name")}
+_ENV: _Fields = {"configMapKeyRef": (CONFIG_MAP, "name"), "secretKeyRef": (SECRET, "name")}
+_ENV_FROM: _Fields = {"configMapRef": (CONFIG_MAP, "name"), "secretRef": (SECRET, "name")}
+
+Template = Mapping[str, Any]
+_Rename = Callable[[Mapping[str, Any], _Fields], dict[str, Any]]
+
+
+def config_references(template: Template) -> frozenset[tuple[str, str]]:
+    """Kind and name of each object that an instance cannot start without.
+
+    Optional ones are left out: they may come later, rightfully.
+    """
+    found = _references(template.get("spec") or {})
+    return frozenset((kind, name) for kind, name, optional in found if not optional)
+
+
+def config_maps(template: Template) -> dict[str, bool]:
+    """Names of all ConfigMaps that it reads, and whether each is optional wherever it is read."""
+    found: dict[str, bool] = {}
+    for kind, name, optional in _references(template.get("spec") or {}):
+        if kind == CONFIG_MAP:
+            found[name] = found.get(name, True) and optional
+    return dict(sorted(found.items()))
+
+
+def pinned(template: Template, mode: str, live: Iterable[str]) -> dict[str, bool]:
+    """Names of the ConfigMaps that become part of a revision, and whether each is optional.
+
+    ``mode`` is ``Pinned`` or ``Live``; ``live`` are those that are never pinned all the same.
+    """
+    if mode != "Pinned":
+        return {}
+    out = {NEVER_PINNED, *live}
+    return {name: optional for name, optional in config_maps(template).items() if name not in out}
+
+
+def config_change(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    """What differs between the pinned ConfigMaps of two revisions, for people; "" for nothing."""
+    changed = [name for name in sorted(old.keys() & new.keys()) if old[name] != new[name]]
+    verbs = {
+        "changed": changed,
+        "is pinned now": sorted(new.keys() - old.keys()),
+        "is no longer pinned": sorted(old.keys() - new.keys()),
+    }
+    return ", ".join(f"ConfigMap {name} {verb}" for verb, names in verbs.items() for name in names)
+
+
+def content_digest(data: Mapping[str, str], binary: Mapping[str, str]) -> str:
+    """``sha256:<64 hex>`` over a ConfigMap's data and binaryData (as base64)."""
+    content = {"binaryData": dict(binary), "data": dict(data)}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # Surrogates cannot come from an API server; whoever makes some gets a digest, not an error.
+    return f"sha256:{hashlib.sha256(text.encode(errors='backslashreplace')).hexdigest()}"
+
+
+def with_snapshots(template: Template, config: Iterable[Pin]) -> Template:
+    """The template with each pinned ConfigMap's name turned to that of its copy.
+
+    One that was absent gets the name of a copy that is never made, so that it stays absent.
+    """
+    names = {pin.name: pin.snapshot for pin in config}
+    if not names:
+        return template
+
+    def rename(holder: Mapping[str, Any], fields: _Fields) -> dict[str, Any]:
+        turned = dict(holder)
+        for field, (kind, key) in fields.items():
+            reference = holder.get(field)
+            if kind == CONFIG_MAP and reference and reference.get(key) in names:
+                turned[field] = {**reference, key: names[reference[key]]}
+        return turned
+
+    spec = dict(template.get("spec") or {})
+    if spec.get("volumes"):
+        spec["volumes"] = [_turned_volume(volume, rename) for volume in spec["volumes"]]
+    for field in ("initContainers", "containers"):
+        if spec.get(field):
+            spec[field] = [_turned_container(container, rename) for container in spec[field]]
+    return {**template, "spec": spec}
+
+
+def _turned_volume(volume: Mapping[str, Any], rename: _Rename) -> dict[str, Any]:
+    turned = rename(volume, _VOLUMES)
+    projected = volume.get("projected") or {}
+    if projected.get("sources"):
+        sources = [rename(source, _SOURCES) for source in projected["sources"]]
+        turned["projected"] = {**projected, "sources": sources}
+    return turned
+
+
+def _turned_container(container: Mapping[str, Any], rename: _Rename) -> dict[str, Any]:
+    turned = dict(container)
+    if container.get("env"):
+        turned["env"] = [
+            {**entry, "valueFrom": rename(entry["valueFrom"], _ENV)}
+            if entry.get("valueFrom")
+            else entry
+            for entry in container["env"]
+        ]
+    if container.get("envFrom"):
+        turned["envFrom"] = [rename(entry, _ENV_FROM) for entry in container["envFrom"]]
+    return turned
+
+
+def _references(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    """Kind, name, and whether it is optional, of every reference."""
+    for volume in spec.get("volumes") or ():
+        yield from _named(volume, _VOLUMES)
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            yield from _named(source, _SOURCES)
+    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+        for entry in container.get("env") or ():
+            yield from _named(entry.get("valueFrom") or {}, _ENV)
+        for entry in container.get("envFrom") or ():
+            yield from _named(entry, _ENV_FROM)
+
+
+def _named(holder: Mapping[str, Any], fields: _Fields) -> Iterator[tuple[str, str, bool]]:
+    for field, (kind, key) in fields.items():
+        found = holder.get(field)
+        if found and found.get(key):
+            yield kind, str(found[key]), bool(found.get("optional"))

@@ -1,0 +1,162 @@
+"""Pinned configuration: what a service's ConfigMaps say now, and which copies are still to be made.
+
+The digests are part of what is wanted, so that a changed ConfigMap is a new revision. Instances
+read copies ("snapshots") that the revision owns, and are not born before all of them are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from immutable_operator.domain.model import (
+    ABSENT,
+    CreateSnapshot,
+    Move,
+    Pin,
+    Revision,
+    Source,
+    View,
+    snapshot_name,
+)
+
+__all__ = [
+    "CONFIG_MISSING",
+    "CONFIG_UNREADABLE",
+    "SNAPSHOT_LOST",
+    "Copies",
+    "Lacking",
+    "Reading",
+    "copies",
+    "pins",
+    "reading",
+]
+
+CONFIG_MISSING = "ConfigMissing"
+CONFIG_UNREADABLE = "ConfigUnreadable"
+SNAPSHOT_LOST = "SnapshotLost"
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """Something without which work cannot go on: one word, a sentence, and which object."""
+
+    reason: str
+    message: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the pinned ConfigMaps say now. ``unread`` are being read: nothing is known of them yet.
+
+    ``digests`` are whole only if nothing is unread or lacking.
+    """
+
+    digests: Mapping[str, str]
+    unread: tuple[str, ...] = ()
+    lacking: tuple[Lacking, ...] = ()
+
+
+def reading(pinned: Mapping[str, bool], sources: Mapping[str, Source]) -> Reading:
+    """Sort out what is known of the ``pinned`` ConfigMaps (name, and whether it is optional)."""
+    digests: dict[str, str] = {}
+    missing: list[str] = []
+    unreadable: list[str] = []
+    for name, optional in sorted(pinned.items()):
+        source = sources.get(name)
+        if source is None:
+            continue
+        if source.digest is None:
+            unreadable.append(name)
+        elif source.digest == ABSENT and not optional:
+            missing.append(name)
+        else:
+            digests[name] = source.digest
+    lacking = []
+    if missing:
+        text = f"there is no {_named(missing)}, which the template reads"
+        text += ": create it, or make the reference optional"
+        lacking.append(Lacking(CONFIG_MISSING, text, f"configmap/{missing[0]}"))
+    if unreadable:
+        first = unreadable[0]
+        text = f"{_named(unreadable)} cannot be read and is tried again: {sources[first].problem}"
+        lacking.append(Lacking(CONFIG_UNREADABLE, text, f"configmap/{first}"))
+    unread = tuple(name for name in sorted(pinned) if name not in sources)
+    return Reading(digests, unread, tuple(lacking))
+
+
+def _named(names: list[str]) -> str:
+    others = f" (nor {', '.join(names[1:])})" if len(names) > 1 else ""
+    return f"ConfigMap {names[0]}{others}"
+
+
+def pins(view: View, revision: str, digests: Mapping[str, str]) -> tuple[Pin, ...]:
+    """What a new revision records of its ConfigMaps."""
+    return tuple(
+        Pin(name, snapshot_name(view.name, view.uid, revision, name), digest)
+        for name, digest in sorted(digests.items())
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """The copies of a revision that are not there: to be made now, or in the way.
+
+    ``unread`` are ConfigMaps of which nothing is known yet; ``due`` is when a refused copy may be
+    tried again.
+    """
+
+    create: tuple[CreateSnapshot, ...] = ()
+    lacking: tuple[Lacking, ...] = ()
+    unread: tuple[str, ...] = ()
+    due: float | None = None
+
+    @property
+    def complete(self) -> bool:
+        return not (self.create or self.lacking or self.unread)
+
+    def __str__(self) -> str:
+        if self.lacking:
+            return self.lacking[0].message
+        waiting = [copy.pin.name for copy in self.create] or self.unread
+        return f"births wait for the copies of ConfigMap {', '.join(waiting)}"
+
+
+def copies(view: View, wanted: Revision, now: float) -> Copies:
+    """What is to be done about the copies of ``wanted`` that are not seen to exist.
+
+    A copy is made of what the ConfigMap says now, and only as long as that is what was recorded.
+    """
+    create: list[CreateSnapshot] = []
+    lacking: dict[str, Lacking] = {}
+    unread: list[str] = []
+    due: list[float] = []
+    refused = {r.subject: r for r in view.refusals if r.move is Move.SNAPSHOT}
+    for pin in wanted.config:
+        if pin.digest == ABSENT or pin.snapshot in view.snapshots:
+            continue
+        subject = f"configmap/{pin.snapshot}"
+        source = view.configs.get(pin.name)
+        if source is None:
+            unread.append(pin.name)
+            continue
+        if source.digest != pin.digest:
+            lacking.setdefault(SNAPSHOT_LOST, Lacking(SNAPSHOT_LOST, _lost(pin, wanted), subject))
+            continue
+        refusal = refused.get(pin.snapshot)
+        if refusal is not None and refusal.retry_at > now:
+            due.append(refusal.retry_at)
+            lacking.setdefault(refusal.cause, Lacking(refusal.cause, refusal.message, subject))
+            continue
+        create.append(CreateSnapshot(pin, wanted))
+    return Copies(tuple(create), tuple(lacking.values()), tuple(unread), min(due, default=None))
+
+
+def _lost(pin: Pin, wanted: Revision) -> str:
+    return (
+        f"ConfigMap {pin.snapshot}, the copy of ConfigMap {pin.name} that revision"
+        f" {wanted.number} ({wanted.id}) was recorded with, is gone, and {pin.name} has changed"
+        " since: nothing more can be born from that revision; give it its former content again, or"
+        " let the present one roll out"
+    )

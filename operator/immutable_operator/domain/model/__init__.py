@@ -1,0 +1,84 @@
+"""Nouns only: what goes into a plan and what comes out of it. Frozen, without live objects."""
+
+from immutable_operator.domain.model.command import Outcome, Request
+from immutable_operator.domain.model.config import ABSENT, CONFIG_MAP, SECRET, Pin, Source
+from immutable_operator.domain.model.freeze import Freeze
+from immutable_operator.domain.model.guard import Guard
+from immutable_operator.domain.model.instance import Instance, Trouble, TroubleKind
+from immutable_operator.domain.model.moves import (
+    Action,
+    Create,
+    CreateRevision,
+    CreateSnapshot,
+    DeleteRevision,
+    Plan,
+    Quarantine,
+    Retire,
+)
+from immutable_operator.domain.model.owner import OnTaint, Policy, Spec
+from immutable_operator.domain.model.refusal import Cause, Move, Refusal
+from immutable_operator.domain.model.revision import (
+    Digests,
+    Revision,
+    instance_name,
+    next_number,
+    revision_id,
+    revision_name,
+    snapshot_name,
+)
+from immutable_operator.domain.model.staleness import Evidence, Staleness, StaleReason
+from immutable_operator.domain.model.status import (
+    Announcement,
+    Blocker,
+    Condition,
+    Deviant,
+    Rollout,
+    Status,
+)
+from immutable_operator.domain.model.view import View
+
+__all__ = [
+    "ABSENT",
+    "CONFIG_MAP",
+    "SECRET",
+    "Action",
+    "Announcement",
+    "Blocker",
+    "Cause",
+    "Condition",
+    "Create",
+    "CreateRevision",
+    "CreateSnapshot",
+    "DeleteRevision",
+    "Deviant",
+    "Digests",
+    "Evidence",
+    "Freeze",
+    "Guard",
+    "Instance",
+    "Move",
+    "OnTaint",
+    "Outcome",
+    "Pin",
+    "Plan",
+    "Policy",
+    "Quarantine",
+    "Refusal",
+    "Request",
+    "Retire",
+    "Revision",
+    "Rollout",
+    "Source",
+    "Spec",
+    "StaleReason",
+    "Staleness",
+    "Status",
+    "Trouble",
+    "TroubleKind",
+    "View",
+    "instance_name",
+    "next_number",
+    "revision_id",
+    "revision_name",
+    "snapshot_name",
+]

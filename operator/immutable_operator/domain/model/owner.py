@@ -1,0 +1,59 @@
+"""What a user wants of one service, checked, and what the installation decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from immutable_operator.domain.calendar.regeneration import Regeneration
+
+__all__ = ["OnTaint", "Policy", "Spec"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator's installation decides, not the user. Durations in seconds.
+
+    ``heal_*`` pace the replacement of instances whose predecessors were reached into as well;
+    an instance that was left alone for ``heal_memory`` starts afresh.
+    """
+
+    retry_ended_base: float = 1.0
+    retry_ended_most: float = 300.0
+    heal_base: float = 60.0
+    heal_most: float = 3600.0
+    heal_memory: float = 3600.0
+
+
+class OnTaint(StrEnum):
+    """What becomes of an instance that somebody reached into."""
+
+    REPLACE = "Replace"
+    QUARANTINE = "Quarantine"
+    REPORT = "Report"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What the user wants, checked. ``replicas`` None keeps the current number.
+
+    ``pinned`` are the names of the ConfigMaps that are part of a revision, and whether each is
+    optional.
+    """
+
+    template: Mapping[str, Any]
+    replicas: int | None = None
+    max_surge: int | str = "25%"
+    max_unavailable: int | str = 0
+    min_ready_seconds: int = 0
+    progress_deadline_seconds: int = 600
+    history_limit: int = 10
+    suspend: bool = False
+    on_taint: OnTaint = OnTaint.REPLACE
+    quarantine_seconds: float = 3600.0
+    replace_restarted: bool = False
+    regeneration: Regeneration = field(default_factory=Regeneration)
+    schedule_since: float = 0.0
+    pinned: Mapping[str, bool] = field(default_factory=dict)

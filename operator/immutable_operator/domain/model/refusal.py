@@ -1,0 +1,47 @@
+"""Writes that the API server refused: which move, why, and when it may be tried again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["Cause", "Move", "Refusal"]
+
+
+class Move(StrEnum):
+    """The kind of a write that can be refused."""
+
+    CREATE = "create"
+    RETIRE = "retire"
+    RECORD = "record"
+    QUARANTINE = "quarantine"
+    SNAPSHOT = "snapshot"
+
+
+class Cause(StrEnum):
+    """Why the API server refused a write, in the words of status and events."""
+
+    DISRUPTION_BUDGET = "PodDisruptionBudget"
+    QUOTA = "QuotaExceeded"
+    TEMPLATE = "TemplateRefused"
+    FORBIDDEN = "Forbidden"
+    NAME_TAKEN = "NameTaken"
+    NAMESPACE_TERMINATING = "NamespaceTerminating"
+    API_SERVER = "ApiServer"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A write that was refused and may be tried again at ``retry_at``.
+
+    ``subject`` is the instance's name; ``revision`` the one it was to be born from.
+    """
+
+    move: Move
+    subject: str
+    cause: Cause
+    message: str
+    since: float
+    retry_at: float
+    attempts: int = 1
+    revision: str | None = None

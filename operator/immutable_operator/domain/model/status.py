@@ -1,0 +1,89 @@
+"""What is told of a service: its status, and the events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Announcement", "Blocker", "Condition", "Deviant", "Rollout", "Status"]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """Something that is waited for: a machine-readable reason and a sentence for people."""
+
+    reason: str
+    message: str
+    since: float
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A kstatus condition; ``since`` is its last transition."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How far the way to the wanted state has come, by its high-water marks.
+
+    Only a new best moves ``progressed_at``: an instance that flaps between ready and unready
+    does not put off the deadline. ``progressed_at`` is None while suspended.
+    """
+
+    revision: str
+    desired: int
+    most_current: int
+    least_stale: int
+    started_at: float
+    progressed_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deviant:
+    """An instance that is no longer what was born: its name, Tainted or Drifted, and how."""
+
+    name: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The status of an ImmutableService; counts are of active instances."""
+
+    observed_generation: int = -1
+    desired: int = 0
+    replicas: int = 0
+    ready: int = 0
+    available: int = 0
+    current: int = 0
+    stale: int = 0
+    quarantined: int = 0
+    selector: str = ""
+    current_revision: str | None = None
+    last_good_revision: str | None = None
+    oldest_instance: float | None = None
+    next_regeneration: float | None = None
+    blockers: tuple[Blocker, ...] = ()
+    rollout: Rollout | None = None
+    deviants: tuple[Deviant, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+
+    def condition(self, kind: str) -> Condition | None:
+        return next((c for c in self.conditions if c.type == kind), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """An event for people. ``key`` says what it is about: the same key is told once."""
+
+    reason: str
+    message: str
+    key: str
+    warning: bool = False

@@ -1,0 +1,54 @@
+"""Everything that a planner knows of one service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from immutable_operator.domain.model.command import Request
+from immutable_operator.domain.model.config import Source
+from immutable_operator.domain.model.freeze import Freeze
+from immutable_operator.domain.model.guard import Guard
+from immutable_operator.domain.model.instance import Instance
+from immutable_operator.domain.model.owner import Spec
+from immutable_operator.domain.model.refusal import Refusal
+from immutable_operator.domain.model.revision import Revision
+from immutable_operator.domain.model.staleness import Evidence
+from immutable_operator.domain.model.status import Status
+
+__all__ = ["View"]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One ImmutableService as observed, with all that belongs to it.
+
+    ``departed`` are instances that vanished since they were last seen and whose successors are
+    not born yet; after a restart they are unknown, which costs a line of lineage, no more.
+    ``invalid`` is a sentence when the spec was refused by the operator's own check. ``prior``
+    is the status that the last plan computed, or the stored one after a restart. ``configs`` says
+    by name what is known of the pinned ConfigMaps; ``snapshots`` are the names of those copies of
+    the revisions' ConfigMaps that are there, and are what their revision says. ``retired`` are
+    the uids of those that this process evicted itself, as far as it remembers.
+    """
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    spec: Spec | None
+    invalid: str | None = None
+    deleting: bool = False
+    author: str = "unknown"
+    instances: tuple[Instance, ...] = ()
+    departed: tuple[Instance, ...] = ()
+    retired: frozenset[str] = frozenset()
+    revisions: tuple[Revision, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    evidence: Evidence = field(default_factory=Evidence)
+    guard: Guard | None = None
+    requests: tuple[Request, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+    configs: Mapping[str, Source] = field(default_factory=dict)
+    snapshots: frozenset[str] = frozenset()
+    prior: Status = field(default_factory=Status)

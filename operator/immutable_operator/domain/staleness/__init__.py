@@ -1,0 +1,1 @@
+"""Why an instance is to be replaced: one module a reason."""

@@ -1,0 +1,63 @@
+"""Healing: which instances that were reached into may be replaced now, and at which pace.
+
+The first time it happens an instance is replaced like any other stale one. When its successor
+is reached into as well, something does it to each (a webhook, a controller, an autoscaler), and
+replacing all of them over and over would help nobody: then one at a time is tried, ever later.
+The count is in the birth certificates, so that a restart forgets nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from immutable_operator.domain.model import Instance, Policy, Staleness
+
+__all__ = ["Healing", "healing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Healing:
+    """``held`` are the names of those that wait; ``until`` when the next may go, if that is later.
+
+    ``relapses`` is the longest row of replacements that did not help; ``relapsed`` are the names
+    of those whose count is not forgotten yet.
+    """
+
+    held: frozenset[str] = frozenset()
+    until: float | None = None
+    relapses: int = 0
+    relapsed: frozenset[str] = frozenset()
+
+    def heals_after(self, predecessor: Instance, now: float, policy: Policy) -> int:
+        """What the successor of a deviating instance counts: one more than what led to it."""
+        remembered = now - predecessor.born < policy.heal_memory
+        return 1 + max(predecessor.heals if remembered else 0, self.relapses)
+
+
+def healing(
+    instances: Iterable[Instance],
+    why: Mapping[str, Staleness],
+    wanted: str,
+    now: float,
+    policy: Policy,
+) -> Healing:
+    """Judge the active instances of one service.
+
+    Only those of the ``wanted`` revision are held: others are replaced by their rollout anyway.
+    """
+    deviating = sorted(
+        (i for i in instances if i.active and i.name in why and why[i.name].deviates),
+        key=lambda i: (i.born, i.name),
+    )
+    relapsed = [i for i in deviating if i.heals and now - i.born < policy.heal_memory]
+    if not relapsed:
+        return Healing()
+    relapses = max(i.heals for i in relapsed)
+    pause = min(policy.heal_base * 2.0 ** min(relapses - 1, 16), policy.heal_most)
+    until = max(i.born for i in relapsed) + pause
+    counted = frozenset(i.name for i in relapsed)
+    waiting = [i.name for i in deviating if i.revision == wanted]
+    if now < until:
+        return Healing(frozenset(waiting), until if waiting else None, relapses, counted)
+    return Healing(frozenset(waiting[1:]), None, relapses, counted)

@@ -1,0 +1,1 @@
+"""What is told: conditions, blockers, progress, events."""

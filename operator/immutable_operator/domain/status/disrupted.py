@@ -1,0 +1,71 @@
+"""What the cluster takes away though it is wanted, by node: a lost node, a drain, preemption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from immutable_operator.domain.model import Announcement, Condition, Instance, Revision, View
+
+__all__ = ["TAKEN_AWAY", "Taken", "taken_announcements", "taken_away"]
+
+TAKEN_AWAY = "TakenAway"
+NODES_SHOWN = 8
+# After a restart nobody can tell whose eviction it was of one that is gone.
+EVICTED = "EvictionByEvictionAPI"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Instances that leave one node for one cause; the first by name stands for all."""
+
+    names: tuple[str, ...]
+    node: str
+    cause: str
+
+    @property
+    def place(self) -> str:
+        return f"from node {self.node} ({self.cause})"
+
+    def __str__(self) -> str:
+        others = f" and {len(self.names) - 1} more" if len(self.names) > 1 else ""
+        return f"{self.names[0]}{others} {self.place}"
+
+
+def taken_away(view: View, wanted: Revision) -> tuple[Taken, ...]:
+    """Whom the cluster takes away, and why, by node."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for instance in _taken(view, wanted):
+        groups.setdefault((instance.node or "", instance.leaving or ""), []).append(instance.name)
+    found = [Taken(tuple(sorted(names)), *where) for where, names in sorted(groups.items())]
+    return tuple(found[:NODES_SHOWN])
+
+
+def taken_announcements(
+    view: View, wanted: Revision, told: Condition | None, since: int
+) -> list[Announcement]:
+    """The warning that the cluster takes instances away: told anew when another node does.
+
+    ``told`` is the condition Reconciling as it was, ``since`` when the replacement began.
+    """
+    before = told.message if told and told.reason == TAKEN_AWAY else ""
+    new = [taken for taken in taken_away(view, wanted) if taken.place not in before]
+    if not new:
+        return []
+    key = f"{wanted.id}/{since}/{'/'.join(taken.node for taken in new)}"
+    return [Announcement(TAKEN_AWAY, ", ".join(map(str, new)), key, True)]
+
+
+def _taken(view: View, wanted: Revision) -> Iterator[Instance]:
+    """Whom somebody else retires: what the operator evicts looks the same on the pod."""
+    for instance in view.instances:
+        if instance.active or instance.revision != wanted.id or instance.uid in view.retired:
+            continue
+        if instance.leaving:
+            yield instance
+    for instance in view.departed:
+        cause = instance.leaving or ""
+        if instance.uid in view.retired or cause.startswith(EVICTED):
+            continue
+        if cause and instance.revision == wanted.id:
+            yield instance

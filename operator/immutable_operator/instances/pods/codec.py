@@ -1,0 +1,225 @@
+"""Pods as instances: reading them, giving birth to them, retiring them.
+
+A pod is born with its certificate (labels and annotations in the create call) and is never
+written again, unless it is quarantined or claimed back. It is retired through the eviction API
+with its uid as precondition, so that a PodDisruptionBudget is always asked and a namesake is
+never hit.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from immutable_operator.api.names import (
+    ANNOTATION_BECAUSE,
+    ANNOTATION_HEALS,
+    ANNOTATION_INCARNATION,
+    ANNOTATION_QUARANTINED,
+    ANNOTATION_REPLACES,
+    ANNOTATION_SLOT,
+    LABEL_REVISION,
+    LABEL_SERVICE,
+    QUARANTINED_SUFFIX,
+    RESERVED_PREFIX,
+)
+from immutable_operator.domain.model import Create, Instance, Quarantine, Retire
+from immutable_operator.instances.pods.taint import editor_of, other_images, taint_of
+from immutable_operator.instances.pods.trouble import Condition, PodStatus, trouble_of
+from immutable_operator.kube.meta import ObjectMeta
+from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.times import moment, stamp
+from immutable_operator.wire.revision import owner_reference
+from immutable_operator.wire.service import ServiceRecord
+
+__all__ = ["PODS", "PodRecord", "decode_pod", "eviction_body", "pod_body", "quarantine_body"]
+
+PODS = ApiPath("api/v1", "pods")
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+ENDED = ("Failed", "Succeeded")
+BORN = 1
+
+
+class _Container(msgspec.Struct, frozen=True):
+    name: str = ""
+    image: str = ""
+
+
+class _PodSpec(msgspec.Struct, rename="camel", frozen=True):
+    node_name: str | None = None
+    containers: list[_Container] = []
+    init_containers: list[_Container] = []
+    ephemeral_containers: list[_Container] = []
+
+    def images(self) -> dict[str, str]:
+        return {c.name: c.image for c in (*self.init_containers, *self.containers)}
+
+
+class _Pod(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta
+    spec: _PodSpec = _PodSpec()
+    status: PodStatus = PodStatus()
+
+
+class PodRecord(msgspec.Struct, frozen=True):
+    """A pod that carries our label: its owner's uid ("" if none), and the instance it is.
+
+    ``running_since`` is when the first of the containers that run now was started.
+    """
+
+    uid: str
+    owner: str
+    content: Instance
+    namespace: str = ""
+    running_since: float | None = None
+
+
+def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
+    """Bytes of a pod to its record. Labels and annotations that make no sense read as 0 or ""."""
+    pod = msgspec.json.decode(raw, type=_Pod)
+    meta, images = pod.metadata, pod.spec.images()
+    statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
+    quarantine = _quarantine(meta.annotations.get(ANNOTATION_QUARANTINED))
+    debuggers = [c.name for c in pod.spec.ephemeral_containers]
+    taint = taint_of(meta, debuggers, quarantine.because if quarantine else None)
+    instance = Instance(
+        name=meta.name,
+        uid=meta.uid,
+        revision=meta.labels.get(LABEL_REVISION, ""),
+        slot=_number(meta.annotations.get(ANNOTATION_SLOT)),
+        incarnation=_number(meta.annotations.get(ANNOTATION_INCARNATION)),
+        born=moment(meta.creation_timestamp),
+        replaces=meta.annotations.get(ANNOTATION_REPLACES),
+        ready_since=_ready_since(pod.status.conditions),
+        terminating=meta.deletion_timestamp is not None,
+        ended=pod.status.phase in ENDED,
+        node=pod.spec.node_name,
+        deletion_cost=_number(meta.annotations.get(DELETION_COST)),
+        leaving=_leaving(pod.status.conditions),
+        trouble=trouble_of(pod.status, images, pod.spec.node_name),
+        taint=taint,
+        generation=meta.generation,
+        editor=editor_of(meta) if meta.generation > BORN else None,
+        images=_shared(tuple(images.items())),
+        reported=other_images(images, statuses),
+        restarted=next((s.name for s in statuses if s.restart_count and not s.ended_well), None),
+        heals=_number(meta.annotations.get(ANNOTATION_HEALS)),
+        quarantined=quarantine.since if quarantine else None,
+    )
+    started = (s.state.running.started_at for s in statuses if s.state.running)
+    since = min((moment(text) for text in started if text), default=None)
+    return PodRecord(meta.uid, meta.controller, instance, meta.namespace, since)
+
+
+@functools.lru_cache(maxsize=4096)
+def _shared(images: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """One copy for all instances of a revision: there are thousands of them."""
+    return images
+
+
+class _Quarantine(msgspec.Struct, frozen=True):
+    since_text: str = msgspec.field(name="since")
+    because: str = "Tainted: it was quarantined"
+
+    @property
+    def since(self) -> float:
+        return moment(self.since_text)
+
+
+def _quarantine(text: str | None) -> _Quarantine | None:
+    """What cannot be read counts as not there: a stranger wrote it."""
+    if text is None:
+        return None
+    try:
+        found = msgspec.json.decode(text, type=_Quarantine)
+        moment(found.since_text)
+    except (msgspec.DecodeError, ValueError):
+        return None
+    return found
+
+
+def _number(text: str | None) -> int:
+    try:
+        return int(text or 0)
+    except ValueError:
+        return 0
+
+
+def _ready_since(conditions: list[Condition]) -> float | None:
+    for condition in conditions:
+        if condition.type == "Ready" and condition.status == "True":
+            return moment(condition.last_transition_time or "1970-01-01T00:00:00Z")
+    return None
+
+
+def _leaving(conditions: list[Condition]) -> str | None:
+    for condition in conditions:
+        if condition.type == "DisruptionTarget" and condition.status == "True":
+            return f"{condition.reason}: {condition.message}"
+    return None
+
+
+def pod_body(service: ServiceRecord, template: Mapping[str, Any], create: Create) -> dict[str, Any]:
+    """The pod to create: the template as written, plus the birth certificate."""
+    meta = template.get("metadata") or {}
+    annotations = {
+        **(meta.get("annotations") or {}),
+        ANNOTATION_SLOT: str(create.slot),
+        ANNOTATION_INCARNATION: str(create.incarnation),
+        ANNOTATION_BECAUSE: create.because,
+    }
+    if create.heals:
+        annotations[ANNOTATION_HEALS] = str(create.heals)
+    if create.replaces:
+        annotations[ANNOTATION_REPLACES] = create.replaces
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": create.name,
+            "namespace": service.namespace,
+            "labels": {
+                **(meta.get("labels") or {}),
+                LABEL_SERVICE: service.name,
+                LABEL_REVISION: create.revision,
+            },
+            "annotations": annotations,
+            "ownerReferences": [owner_reference(service)],
+        },
+        "spec": template.get("spec") or {},
+    }
+
+
+def quarantine_body(
+    service: ServiceRecord, labels: Mapping[str, str], order: Quarantine, now: float
+) -> dict[str, Any]:
+    """A merge patch that takes a pod out of everything that selects pods by label.
+
+    ``labels`` are those that it has now; they are kept in an annotation for people. Its uid makes
+    the API server refuse a namesake.
+    """
+    taken = {key: text for key, text in labels.items() if not key.startswith(RESERVED_PREFIX)}
+    mark = {"since": stamp(now), "because": order.because[:1024], "labels": taken}
+    return {
+        "metadata": {
+            "uid": order.uid,
+            "labels": {
+                **dict.fromkeys(taken),
+                LABEL_SERVICE: service.name + QUARANTINED_SUFFIX,
+            },
+            "annotations": {ANNOTATION_QUARANTINED: msgspec.json.encode(mark).decode()},
+        }
+    }
+
+
+def eviction_body(service: ServiceRecord, retire: Retire) -> dict[str, Any]:
+    """The eviction of this very pod; its grace period is the pod's own."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": retire.name, "namespace": service.namespace},
+        "deleteOptions": {"preconditions": {"uid": retire.uid}},
+    }

@@ -1,0 +1,156 @@
+"""What keeps a pod from working, told from its status in words that do not flicker.
+
+The kubelet alternates between ErrImagePull and ImagePullBackOff, and between running and
+CrashLoopBackOff; people want the cause, and a status that is not rewritten at each turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from immutable_operator.domain.model import Trouble, TroubleKind
+
+__all__ = ["Condition", "ContainerStatus", "PodStatus", "trouble_of"]
+
+IMAGE_PULL = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"}
+IMAGE_PULL |= {"ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
+CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+RESTARTS_UNTIL_SETTLED = 3
+# What a kubelet finds of a container that ended with its node: nobody saw how it ended.
+ENDED_UNSEEN = ("Unknown", 255)
+
+
+class Condition(msgspec.Struct, rename="camel", frozen=True):
+    """A pod condition."""
+
+    type: str = ""
+    status: str = ""
+    reason: str | None = None
+    message: str | None = None
+    last_transition_time: str | None = None
+
+
+class _Waiting(msgspec.Struct, frozen=True):
+    reason: str = ""
+    message: str = ""
+
+
+class _Terminated(msgspec.Struct, rename="camel", frozen=True):
+    exit_code: int = 0
+    reason: str = ""
+    message: str = ""
+
+
+class _Running(msgspec.Struct, rename="camel", frozen=True):
+    started_at: str | None = None
+
+
+class _State(msgspec.Struct, frozen=True):
+    running: _Running | None = None
+    waiting: _Waiting | None = None
+    terminated: _Terminated | None = None
+
+
+class ContainerStatus(msgspec.Struct, rename="camel", frozen=True):
+    """The part of a container's status that tells trouble."""
+
+    name: str = ""
+    image: str = ""
+    image_id: str = msgspec.field(name="imageID", default="")
+    ready: bool = False
+    restart_count: int = 0
+    state: _State = _State()
+    last_state: _State = _State()
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether it is done for good (an init container)."""
+        return self.state.terminated is not None and self.state.terminated.exit_code == 0
+
+
+class PodStatus(msgspec.Struct, rename="camel", frozen=True):
+    """The part of a pod's status that the operator reads."""
+
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    conditions: list[Condition] = []
+    container_statuses: list[ContainerStatus] = []
+    init_container_statuses: list[ContainerStatus] = []
+
+
+def trouble_of(status: PodStatus, images: Mapping[str, str], node: str | None) -> Trouble | None:
+    """The first trouble found, or None while the pod works or is on its way.
+
+    ``images`` are those of the pod's spec by container: the status may name another one.
+    """
+    if status.phase in ("Failed", "Succeeded"):
+        text = ": ".join(part for part in (status.reason, status.message) if part)
+        return Trouble(TroubleKind.ENDED, text or f"it ended ({status.phase})")
+    for condition in status.conditions:
+        if condition.type == "PodScheduled" and condition.reason == "Unschedulable":
+            return Trouble(TroubleKind.UNSCHEDULABLE, condition.message or "no node fits")
+    for container in (*status.init_container_statuses, *status.container_statuses):
+        image = images.get(container.name, container.image)
+        if trouble := _container_trouble(container, image, node):
+            return trouble
+    if _given_up(status.conditions):
+        text = f"node {node} is not ready or silent; its containers were ready before"
+        return Trouble(TroubleKind.NODE_NOT_READY, text)
+    return None
+
+
+def _given_up(conditions: list[Condition]) -> bool:
+    """Whether it is not ready by the word of the node controller, not of its kubelet.
+
+    A kubelet that says so has a reason, or says the same of the containers.
+    """
+    found = {c.type: c for c in conditions}
+    ready, containers = found.get("Ready"), found.get("ContainersReady")
+    return (
+        ready is not None
+        and containers is not None
+        and ready.status == "False"
+        and not ready.reason
+        and containers.status == "True"
+    )
+
+
+def _container_trouble(container: ContainerStatus, image: str, node: str | None) -> Trouble | None:
+    waiting = container.state.waiting
+    reason = waiting.reason if waiting else ""
+    if waiting and reason in IMAGE_PULL:
+        text = f"container {container.name}: image {image} cannot be pulled"
+        # The back-off's message repeats the image and adds nothing until it names the cause.
+        cause = waiting.message.rpartition("ErrImagePull: ")[2]
+        if cause and not cause.startswith("Back-off"):
+            text = f"{text}: {cause}"
+        return Trouble(TroubleKind.IMAGE_PULL, text, settled=reason != "ErrImagePull")
+    if waiting and reason in CONFIG:
+        text = f"container {container.name}: {reason}: {waiting.message}"
+        return Trouble(TroubleKind.CONTAINER_CONFIG, text, settled=True)
+    ended = container.state.terminated or container.last_state.terminated
+    if (
+        ended
+        and container.state.running
+        and not container.ready
+        and (ended.reason, ended.exit_code) == ENDED_UNSEEN
+    ):
+        text = f"container {container.name} ended with node {node} (a reboot) and was started anew"
+        return Trouble(TroubleKind.NODE_RESTARTED, text)
+    if container.restart_count and not container.ready and (ended or reason == "CrashLoopBackOff"):
+        code = f" with code {ended.exit_code} ({ended.reason})" if ended else ""
+        cause = _known_cause(ended.message) if ended else ""
+        text = f"container {container.name} keeps exiting{code}, image {image}{cause}"
+        settled = container.restart_count >= RESTARTS_UNTIL_SETTLED
+        return Trouble(TroubleKind.CRASH_LOOP, text, settled=settled)
+    return None
+
+
+def _known_cause(message: str) -> str:
+    """What a container left as its last words is not repeated: it may be anything, a secret too."""
+    if "exec format error" in message:
+        return ": exec format error, the image is of another architecture than its node"
+    return ""

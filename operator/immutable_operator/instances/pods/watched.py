@@ -1,0 +1,88 @@
+"""All pods with our label, as last known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from immutable_operator.domain.model import Instance
+from immutable_operator.instances.pods.codec import PodRecord
+from immutable_operator.kube.store import Children
+
+__all__ = ["Pods"]
+
+OWNERS_REMEMBERED = 1000
+
+
+class Pods(Children[PodRecord]):
+    """All pods with our label. ``suspect`` is called with each that looks odd.
+
+    One that loses its label or owner stays as it was last known until somebody has looked at it:
+    it may still run, and get traffic.
+    """
+
+    def __init__(
+        self, changed: Callable[[str], None], suspect: Callable[[PodRecord], None]
+    ) -> None:
+        super().__init__(changed)
+        self._suspect = suspect
+        self._adopted: dict[str, str] = {}
+        self._gone: dict[str, dict[str, Instance]] = {}
+
+    def gone(self, owner: str) -> dict[str, Instance]:
+        """By name those of an owner that went since this was asked last, as they were in the end.
+
+        A pod that is marked and forced away at once is seen by no plan before it is gone.
+        """
+        return self._gone.pop(owner, {})
+
+    def _drop(self, item: PodRecord) -> None:
+        super()._drop(item)
+        self._gone.setdefault(item.owner, {})[item.content.name] = item.content
+        if len(self._gone) > OWNERS_REMEMBERED:
+            del self._gone[next(iter(self._gone))]
+
+    def replace(self, items: list[PodRecord], version: int) -> None:
+        items = [self._with_owner(item) for item in items]
+        super().replace(items, version)
+        for item in items:
+            if not item.owner and not item.content.terminating:
+                self._suspect(item)
+
+    def upsert(self, item: PodRecord, version: int) -> None:
+        item = self._with_owner(item)
+        before = self._by_uid.get(item.uid)
+        odd = not item.owner or (before is not None and before.owner != item.owner)
+        if item.content.terminating or not odd:
+            super().upsert(item, version)
+            return
+        if before is None:
+            super().upsert(item, version)
+        self._suspect(item)
+        self.advance(version)
+
+    def remove(self, item: PodRecord, version: int) -> None:
+        # A pod that was deleted says so in its last words, unless it was forced away.
+        if item.uid in self._by_uid and not item.content.terminating:
+            self._suspect(item)
+            self.advance(version)
+        else:
+            self._adopted.pop(item.uid, None)
+            super().remove(item, version)
+
+    def adopt(self, uid: str, owner: str) -> None:
+        """Count a pod as this owner's, whatever it says itself, as long as it is there."""
+        self._adopted[uid] = owner
+        if uid in self._by_uid:
+            self._put(self._with_owner(self._by_uid[uid]))
+
+    def _with_owner(self, item: PodRecord) -> PodRecord:
+        owner = self._adopted.get(item.uid, item.owner)
+        return item if owner == item.owner else msgspec.structs.replace(item, owner=owner)
+
+    def forget(self, uid: str) -> None:
+        """It is gone after all, or none of ours."""
+        self._adopted.pop(uid, None)
+        if uid in self._by_uid:
+            self._drop(self._by_uid[uid])

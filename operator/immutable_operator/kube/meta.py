@@ -1,0 +1,42 @@
+"""The part of metadata that the operator reads of objects."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["ObjectMeta", "OwnerReference"]
+
+
+class OwnerReference(msgspec.Struct, frozen=True):
+    """The part of an ownerReference that says who controls an object."""
+
+    uid: str = ""
+    kind: str = ""
+    name: str = ""
+    controller: bool | None = None
+
+
+class ObjectMeta(msgspec.Struct, rename="camel", frozen=True):
+    """The part of metadata that the operator reads of the objects it owns."""
+
+    name: str
+    uid: str
+    namespace: str = ""
+    resource_version: str = "0"
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    creation_timestamp: str = ""
+    deletion_timestamp: str | None = None
+    owner_references: list[OwnerReference] = []
+    generation: int = 0
+    managed_fields: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def owner(self) -> OwnerReference:
+        """The controlling owner; an empty one where there is none."""
+        return next((o for o in self.owner_references if o.controller), OwnerReference())
+
+    @property
+    def controller(self) -> str:
+        """uid of the controlling owner, or ""."""
+        return self.owner.uid

@@ -1,0 +1,21 @@
+"""URLs of resources."""
+
+__all__ = ["ApiPath"]
+
+
+class ApiPath:
+    """URLs of one resource: ``ApiPath("apis/immutable.dev/v1alpha1", "immutableservices")``."""
+
+    def __init__(self, group_version: str, resource: str) -> None:
+        self.group_version = group_version
+        self.resource = resource
+
+    def all(self) -> str:
+        return f"/{self.group_version}/{self.resource}"
+
+    def collection(self, namespace: str) -> str:
+        return f"/{self.group_version}/namespaces/{namespace}/{self.resource}"
+
+    def item(self, namespace: str, name: str, subresource: str = "") -> str:
+        tail = f"/{subresource}" if subresource else ""
+        return f"{self.collection(namespace)}/{name}{tail}"

@@ -1,0 +1,1 @@
+"""Image registries: what an image is made of."""

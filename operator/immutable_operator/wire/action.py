@@ -1,0 +1,92 @@
+"""ImmutableActions on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from immutable_operator.api.names import (
+    ACTION_KIND,
+    ACTION_PLURAL,
+    API_VERSION,
+)
+from immutable_operator.domain.model import Outcome, Request
+from immutable_operator.kube.meta import ObjectMeta
+from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.times import moment, second
+
+__all__ = ["ACTIONS", "ENDED", "ActionRecord", "action_status", "decode_action"]
+
+ACTIONS = ApiPath(f"apis/{API_VERSION}", ACTION_PLURAL)
+
+
+ENDED = ("Succeeded", "Failed")
+
+
+class _ActionSpec(msgspec.Struct, rename="camel", frozen=True):
+    service: str = ""
+    instance: str | None = None
+    override_freeze: bool = False
+    reason: str | None = None
+    actor: str = "somebody"
+
+
+class _ActionStatus(msgspec.Struct, rename="camel", frozen=True):
+    phase: str = ""
+    message: str = ""
+    started_at: str | None = None
+
+
+class _Action(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta
+    spec: _ActionSpec = _ActionSpec()
+    status: _ActionStatus = _ActionStatus()
+
+
+class ActionRecord(msgspec.Struct, frozen=True):
+    """An action: ``owner`` is ``<namespace>/<service>``, the name of whom it concerns."""
+
+    uid: str
+    owner: str
+    content: Request
+
+    @property
+    def ended(self) -> bool:
+        return self.content.phase in ENDED
+
+
+def decode_action(raw: bytes | msgspec.Raw) -> ActionRecord:
+    """Bytes of an ImmutableAction to its record."""
+    body = msgspec.json.decode(raw, type=_Action)
+    meta, spec, status = body.metadata, body.spec, body.status
+    request = Request(
+        name=meta.name,
+        uid=meta.uid,
+        created=moment(meta.creation_timestamp),
+        actor=spec.actor,
+        instance=spec.instance,
+        # The API server refuses an override without a reason; so do we.
+        override_freeze=spec.override_freeze and bool(spec.reason),
+        phase=status.phase,
+        message=status.message,
+        started=moment(status.started_at) if status.started_at else None,
+    )
+    return ActionRecord(meta.uid, f"{meta.namespace}/{spec.service}", request)
+
+
+def action_status(namespace: str, request: Request, outcome: Outcome, now: float) -> dict[str, Any]:
+    """The body of a server-side apply of an action's status."""
+    status: dict[str, Any] = {
+        "phase": outcome.phase,
+        "message": outcome.message[:1024],
+        "startedAt": second(request.started or now),
+    }
+    if outcome.phase in ENDED:
+        status["finishedAt"] = second(now)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": ACTION_KIND,
+        "metadata": {"name": outcome.name, "namespace": namespace, "uid": outcome.uid},
+        "status": status,
+    }

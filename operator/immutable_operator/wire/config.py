@@ -1,0 +1,174 @@
+"""ConfigMaps and Secrets as the operator knows them: which object has a name, and since when.
+
+Only metadata is watched and kept. An object that was deleted and made anew under its name is
+another one; kubelets go on giving the old content to pods that run. Of the ConfigMaps that are
+pinned the content is read, once a change, and only its digest is kept; a copy is made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from immutable_operator.api.names import (
+    ANNOTATION_DIGEST,
+    ANNOTATION_SOURCE,
+    API_VERSION,
+    LABEL_SERVICE,
+    REVISION_KIND,
+)
+from immutable_operator.domain.config.references import content_digest
+from immutable_operator.domain.model import CONFIG_MAP, SECRET, CreateSnapshot
+from immutable_operator.kube.meta import ObjectMeta
+from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.times import moment
+from immutable_operator.wire.service import ServiceRecord
+
+__all__ = [
+    "CONFIG_MAPS",
+    "CONFIG_PATHS",
+    "ConfigRecord",
+    "Configs",
+    "Content",
+    "decode_config",
+    "decode_content",
+    "snapshot_body",
+]
+
+CONFIG_MAPS = ApiPath("api/v1", "configmaps")
+CONFIG_PATHS = {CONFIG_MAP: CONFIG_MAPS, SECRET: ApiPath("api/v1", "secrets")}
+
+
+class _Partial(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta
+
+
+class ConfigRecord(msgspec.Struct, frozen=True):
+    """Where an object is, when it was made (seconds since the epoch), and its resource version.
+
+    Of a snapshot also the uid of its revision and the digest that it says it has; else "".
+    """
+
+    namespace: str
+    name: str
+    created: float
+    version: int = 0
+    revision: str = ""
+    digest: str = ""
+
+
+def _record(meta: ObjectMeta) -> ConfigRecord:
+    owned = meta.owner.kind == REVISION_KIND
+    return ConfigRecord(
+        namespace=meta.namespace,
+        name=meta.name,
+        created=moment(meta.creation_timestamp),
+        version=int(meta.resource_version),
+        revision=meta.owner.uid if owned else "",
+        digest=meta.annotations.get(ANNOTATION_DIGEST, "") if owned else "",
+    )
+
+
+def decode_config(raw: bytes | msgspec.Raw) -> ConfigRecord:
+    """Bytes of an object (or of its metadata alone) to its record."""
+    return _record(msgspec.json.decode(raw, type=_Partial).metadata)
+
+
+class _ConfigMap(msgspec.Struct, frozen=True, rename="camel"):
+    metadata: ObjectMeta
+    data: dict[str, str] | None = None
+    binary_data: dict[str, str] | None = None
+
+
+class Content(msgspec.Struct, frozen=True):
+    """A ConfigMap with its content; ``binary`` is as base64."""
+
+    record: ConfigRecord
+    data: dict[str, str]
+    binary: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        return content_digest(self.data, self.binary)
+
+
+def decode_content(raw: bytes) -> Content:
+    """Bytes of a ConfigMap to its content."""
+    found = msgspec.json.decode(raw, type=_ConfigMap)
+    return Content(_record(found.metadata), found.data or {}, found.binary_data or {})
+
+
+def snapshot_body(service: ServiceRecord, copy: CreateSnapshot, content: Content) -> dict[str, Any]:
+    """The copy of a ConfigMap for a revision, which owns it: they go together.
+
+    It does not hold up the deletion of its revision, which would take one more right.
+    """
+    body: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": copy.pin.snapshot,
+            "namespace": service.namespace,
+            "labels": {LABEL_SERVICE: service.name},
+            "annotations": {
+                ANNOTATION_SOURCE: copy.pin.name,
+                ANNOTATION_DIGEST: copy.pin.digest,
+            },
+            "ownerReferences": [
+                {
+                    "apiVersion": API_VERSION,
+                    "kind": REVISION_KIND,
+                    "name": copy.revision.name,
+                    "uid": copy.revision.uid,
+                    "controller": True,
+                }
+            ],
+        },
+        "immutable": True,
+        "data": content.data,
+    }
+    return body | ({"binaryData": content.binary} if content.binary else {})
+
+
+class Configs:
+    """All objects of one kind. ``changed`` is called with the kind and each new or changed one, and
+    each that is gone; the flag says whether it is another object than the one known before.
+
+    ``version`` is the resource version up to which they are known.
+    """
+
+    def __init__(self, kind: str, changed: Callable[[str, ConfigRecord, bool], None]) -> None:
+        self.kind = kind
+        self.version = 0
+        self._changed = changed
+        self._records: dict[tuple[str, str], ConfigRecord] = {}
+
+    def get(self, namespace: str, name: str) -> ConfigRecord | None:
+        """The object that has this name now."""
+        return self._records.get((namespace, name))
+
+    def replace(self, items: list[ConfigRecord], version: int) -> None:
+        fresh = {(item.namespace, item.name) for item in items}
+        for gone in [record for key, record in self._records.items() if key not in fresh]:
+            self.remove(gone, version)
+        for item in items:
+            self.upsert(item, version)
+        self.advance(version)
+
+    def upsert(self, item: ConfigRecord, version: int) -> None:
+        key = (item.namespace, item.name)
+        before, self._records[key] = self._records.get(key), item
+        self.advance(version)
+        if before != item:
+            self._changed(self.kind, item, before is None or before.created != item.created)
+
+    def remove(self, item: ConfigRecord, version: int) -> None:
+        gone = self._records.pop((item.namespace, item.name), None)
+        self.advance(version)
+        if gone is not None:
+            self._changed(self.kind, gone, False)
+
+    def advance(self, version: int) -> None:
+        self.version = max(self.version, version)

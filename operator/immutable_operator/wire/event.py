@@ -1,0 +1,64 @@
+"""Events for people, on the object they are about, each told once.
+
+An event's name follows from what it says, so that a repetition (after a restart, by the next
+leader, in the next plan) meets its own earlier self: one create, no patches, no counters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from immutable_operator.api.names import API_VERSION, FIELD_MANAGER, SERVICE_KIND
+from immutable_operator.domain.model import Announcement
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.errors import Conflict
+from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.times import stamp
+from immutable_operator.wire.service import ServiceRecord
+
+__all__ = ["announce", "event_body"]
+
+EVENTS = ApiPath("api/v1", "events")
+
+
+async def announce(
+    client: KubeClient, service: ServiceRecord, told: Announcement, now: float, by: str
+) -> None:
+    """Create the event unless it was told before. Raises `ApiError` when it cannot be told."""
+    body = event_body(service, told, now, by)
+    try:
+        await client.create(EVENTS.collection(service.namespace), body, resource="events")
+    except Conflict:
+        return
+
+
+def event_body(service: ServiceRecord, told: Announcement, now: float, by: str) -> dict[str, Any]:
+    """A core/v1 Event; ``now`` in seconds since the epoch, ``by`` names this replica."""
+    seed = f"{service.uid}/{told.reason}/{told.key}".encode()
+    at = stamp(now)[:19] + "Z"
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{service.name}.{hashlib.sha256(seed).hexdigest()[:16]}",
+            "namespace": service.namespace,
+        },
+        "involvedObject": {
+            "apiVersion": API_VERSION,
+            "kind": SERVICE_KIND,
+            "name": service.name,
+            "namespace": service.namespace,
+            "uid": service.uid,
+        },
+        "reason": told.reason,
+        "message": told.message[:1024],
+        "type": "Warning" if told.warning else "Normal",
+        "firstTimestamp": at,
+        "lastTimestamp": at,
+        "count": 1,
+        "source": {"component": FIELD_MANAGER},
+        "reportingComponent": FIELD_MANAGER,
+        "reportingInstance": by[:128],
+        "action": told.reason,
+    }

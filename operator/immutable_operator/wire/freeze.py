@@ -1,0 +1,84 @@
+"""ImmutableFreezes on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from immutable_operator.api.freeze import ImmutableFreezeSpec
+from immutable_operator.api.names import (
+    API_VERSION,
+    FREEZE_PLURAL,
+)
+from immutable_operator.domain.model import Freeze
+from immutable_operator.kube.paths import ApiPath
+from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.windows import windows_of, windows_problem
+
+__all__ = ["FREEZES", "FreezeRecord", "Freezes", "decode_freeze"]
+
+FREEZES = ApiPath(f"apis/{API_VERSION}", FREEZE_PLURAL)
+
+
+class FreezeRecord(msgspec.Struct, frozen=True):
+    """A freeze, and whom it selects. What cannot be understood of it makes it hold more."""
+
+    name: str
+    namespaces: tuple[str, ...]
+    labels: tuple[tuple[str, str], ...]
+    content: Freeze
+
+    def selects(self, service: ServiceRecord) -> bool:
+        here = not self.namespaces or service.namespace in self.namespaces
+        return here and all(service.labels.get(key) == value for key, value in self.labels)
+
+
+def decode_freeze(raw: bytes | msgspec.Raw) -> FreezeRecord:
+    """Bytes of an ImmutableFreeze to its record."""
+    body = msgspec.json.decode(raw)
+    name = body["metadata"]["name"]
+    try:
+        spec = ImmutableFreezeSpec.model_validate(body.get("spec") or {})
+    except ValueError:
+        reason = "its spec cannot be read, so it holds for all; correct it or delete it"
+        return FreezeRecord(name, (), (), Freeze(name, reason))
+    windows = spec.windows or []
+    problem = windows_problem(windows, "spec.windows")
+    freeze = Freeze(
+        name=name,
+        reason=f"{spec.reason} ({problem}: it holds all the time)" if problem else spec.reason,
+        begins=spec.from_.timestamp() if spec.from_ else None,
+        ends=spec.until.timestamp() if spec.until else None,
+        windows=() if problem else windows_of(windows),
+        repairs=spec.freeze_repairs,
+    )
+    labels = tuple(sorted((spec.match_labels or {}).items()))
+    return FreezeRecord(name, tuple(spec.namespaces or ()), labels, freeze)
+
+
+class Freezes:
+    """All freezes; ``changed`` tells that any did."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._by_name: dict[str, FreezeRecord] = {}
+
+    def of(self, service: ServiceRecord) -> Iterator[Freeze]:
+        """Those that select a service."""
+        return (f.content for f in self._by_name.values() if f.selects(service))
+
+    def replace(self, items: list[FreezeRecord], version: int) -> None:
+        self._by_name = {item.name: item for item in items}
+        self._changed()
+
+    def upsert(self, item: FreezeRecord, version: int) -> None:
+        self._by_name[item.name] = item
+        self._changed()
+
+    def remove(self, item: FreezeRecord, version: int) -> None:
+        self._by_name.pop(item.name, None)
+        self._changed()
+
+    def advance(self, version: int) -> None:
+        """Nothing waits for a version of these."""

@@ -1,0 +1,76 @@
+"""The admission objects that carry our guard label, as they are on the API server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from immutable_operator.api.names import LABEL_GUARD
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.paths import ApiPath
+
+__all__ = ["GUARD_PATHS", "GuardRecord", "GuardStore", "decode_guard", "own_name"]
+
+ADMISSION = "apis/admissionregistration.k8s.io/v1"
+GUARD_PATHS = tuple(
+    ApiPath(ADMISSION, resource)
+    for resource in (
+        "validatingadmissionpolicies",
+        "validatingadmissionpolicybindings",
+        "validatingwebhookconfigurations",
+    )
+)
+SELF = ApiPath("apis/authentication.k8s.io/v1", "selfsubjectreviews")
+
+
+class GuardRecord(msgspec.Struct, frozen=True):
+    """One object: which guard it is, its name, and its ``spec`` or ``webhooks``."""
+
+    guard: str
+    name: str
+    content: Any
+
+
+def decode_guard(raw: bytes | msgspec.Raw) -> GuardRecord:
+    """Bytes of a policy, a binding or a webhook configuration to its record."""
+    body = msgspec.json.decode(raw)
+    meta = body["metadata"]
+    guard = (meta.get("labels") or {}).get(LABEL_GUARD, "")
+    return GuardRecord(guard, meta["name"], body.get("spec") or body.get("webhooks"))
+
+
+class GuardStore:
+    """All objects of one kind with our label, by guard; ``changed`` tells that something did."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._by_name: dict[str, GuardRecord] = {}
+
+    @property
+    def contents(self) -> Mapping[str, Any]:
+        """``spec`` or ``webhooks`` by guard."""
+        return {record.guard: record.content for record in self._by_name.values()}
+
+    def replace(self, items: list[GuardRecord], version: int) -> None:
+        self._by_name = {item.name: item for item in items}
+        self._changed()
+
+    def upsert(self, item: GuardRecord, version: int) -> None:
+        self._by_name[item.name] = item
+        self._changed()
+
+    def remove(self, item: GuardRecord, version: int) -> None:
+        self._by_name.pop(item.name, None)
+        self._changed()
+
+    def advance(self, version: int) -> None:
+        """Nothing waits for a version of these."""
+
+
+async def own_name(client: KubeClient) -> str:
+    """The user name under which this operator is known, as policies see it."""
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    answer = await client.create(SELF.all(), body, resource=SELF.resource)
+    return str(msgspec.json.decode(answer)["status"]["userInfo"]["username"])

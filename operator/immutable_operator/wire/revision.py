@@ -1,0 +1,112 @@
+"""ImmutableRevision on the wire: the frozen record of one wanted state.
+
+The operator keeps of a record only what identifies it; the template stays in the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+
+from immutable_operator.api.names import (
+    API_VERSION,
+    LABEL_SERVICE,
+    REVISION_KIND,
+    REVISION_PLURAL,
+    SERVICE_KIND,
+)
+from immutable_operator.domain.model import CreateRevision, Pin, Revision, revision_name
+from immutable_operator.kube.meta import ObjectMeta
+from immutable_operator.kube.paths import ApiPath
+from immutable_operator.wire.service import ServiceRecord
+
+__all__ = ["REVISIONS", "RevisionRecord", "decode_revision", "owner_reference", "revision_body"]
+
+REVISIONS = ApiPath(f"apis/{API_VERSION}", REVISION_PLURAL)
+
+
+class _Pin(msgspec.Struct, frozen=True):
+    name: str
+    snapshot: str
+    digest: str
+
+
+class _Spec(msgspec.Struct, frozen=True):
+    revision: str = ""
+    number: int = 0
+    hash: str = ""
+    config: list[_Pin] = []
+
+
+class _RevisionObject(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta
+    spec: _Spec = _Spec()
+
+
+class RevisionRecord(msgspec.Struct, frozen=True):
+    """A revision object: its owner's uid, and what the planner knows of it."""
+
+    uid: str
+    owner: str
+    content: Revision
+
+
+def decode_revision(raw: bytes | msgspec.Raw) -> RevisionRecord:
+    """Bytes of an ImmutableRevision to its record."""
+    body = msgspec.json.decode(raw, type=_RevisionObject)
+    meta, spec = body.metadata, body.spec
+    config = tuple(Pin(pin.name, pin.snapshot, pin.digest) for pin in spec.config)
+    revision = Revision(spec.revision, spec.number, spec.hash, meta.name, meta.uid, config)
+    return RevisionRecord(meta.uid, meta.controller, revision)
+
+
+def owner_reference(service: ServiceRecord) -> dict[str, Any]:
+    """The controller reference by which the garbage collector cleans up, operator or not."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": SERVICE_KIND,
+        "name": service.name,
+        "uid": service.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def revision_body(
+    service: ServiceRecord, template: Mapping[str, Any], record: CreateRevision
+) -> dict[str, Any]:
+    """The object to create for a planned record."""
+    config = [asdict(pin) for pin in record.config]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": REVISION_KIND,
+        "metadata": {
+            "name": revision_name(service.name, record.id),
+            "namespace": service.namespace,
+            "labels": {LABEL_SERVICE: service.name},
+            "ownerReferences": [owner_reference(service)],
+        },
+        "spec": {
+            "service": service.name,
+            "number": record.number,
+            "revision": record.id,
+            "hash": record.hash,
+            "reason": record.reason,
+            "by": record.author[:128],
+            "image": _short_images(template),
+            "template": dict(template),
+            **({"config": config} if config else {}),
+        },
+    }
+
+
+def _short_images(template: Mapping[str, Any]) -> str:
+    """For people: ``web@9f2c41d07a1b``, one a container, without registry and tag."""
+    short = []
+    for container in template.get("spec", {}).get("containers") or ():
+        name, _, digest = str(container.get("image", "")).partition("@")
+        base = name.rpartition("/")[2].partition(":")[0]
+        short.append(f"{base}@{digest.partition(':')[2][:12]}")
+    return ",".join(short)[:256]
