@@ -24,6 +24,7 @@ from immutable_operator.domain.model import (
     Instance,
     Move,
     OnTaint,
+    Phase,
     Pin,
     Refusal,
     Request,
@@ -34,6 +35,7 @@ from immutable_operator.domain.model import (
     Status,
     Trouble,
     TroubleKind,
+    Verdict,
     View,
 )
 from tests.unit.given import NOW, REVISIONS, SERVICE, UID, fleet, name_of, template
@@ -46,18 +48,23 @@ IDS = [REVISIONS[letter].id for letter in LETTERS]
 MOMENTS = [NOW - 2000, NOW - 100, NOW - 10, NOW - 9.5, NOW - 1, NOW, NOW + 2]
 LIMITS: list[int | str] = [0, 0, 1, 1, 2, 5, "0%", "10%", "25%", "50%", "100%", "150%"]
 STUCK = Trouble(TroubleKind.CRASH_LOOP, "container web keeps exiting", settled=True)
+UNPLACED = Trouble(TroubleKind.UNSCHEDULABLE, "no node has a place for it")
 PULLING = Trouble(TroubleKind.IMAGE_PULL, "image cannot be pulled")
 ODDITIES: list[dict[str, Any]] = [
     {"slot": 0},
     {"slot": 7},
     {"incarnation": 1},
-    {"incarnation": 20, "born": NOW - 1},
+    {"incarnation": 20, "tries": 20, "born": NOW - 1},
+    {"incarnation": -(10**30), "tries": -(10**30)},
     {"node": None, "deletion_cost": -1},
     {"node": "n2", "deletion_cost": 1},
     {"born": NOW - 9000},
     {"born": NOW + 2, "ready_since": NOW + 2},
     {"trouble": STUCK},
     {"trouble": PULLING},
+    {"trouble": UNPLACED},
+    {"replaces": name_of("A0"), "because": "Expired: it was old", "purpose": "slot/1800000000"},
+    {"because": "Requested: by jane", "purpose": "request/r1"},
     {"terminating": True},
     {"ended": True},
     {"revision": "ffffffff"},
@@ -122,6 +129,7 @@ some_specs = st.builds(
     progress_deadline_seconds=st.sampled_from([600, 30]),
     history_limit=st.integers(1, 3),
     suspend=st.sampled_from([False] * 14 + [True]),
+    counts_terminating=st.sampled_from([False, False, True]),
     on_taint=st.sampled_from([OnTaint.REPLACE, OnTaint.QUARANTINE, OnTaint.REPORT]),
     replace_restarted=st.sampled_from([False, True]),
     regeneration=st.sampled_from(REGENERATIONS),
@@ -230,6 +238,18 @@ some_records = st.sampled_from(["ABC", "ABCD", "ABCD", "AB", "A", "BD"])
 fates = st.sampled_from(["lives"] * 18 + ["invalid", "deleting"])
 
 
+maybe_moments = st.sampled_from([None, *MOMENTS])
+some_verdicts = st.builds(
+    Verdict,
+    phase=st.sampled_from([Phase.PENDING, Phase.PROGRESSING, Phase.GOOD, Phase.SUPERSEDED]),
+    started=maybe_moments,
+    first_available=maybe_moments,
+    completed=maybe_moments,
+    number_floor=st.sampled_from([0, 2, 9]),
+    start_seconds=st.sampled_from([None, 3.0]),
+)
+
+
 @st.composite
 def any_view(draw: st.DrawFn) -> View:
     """Any service in any state: what the planner must be total over."""
@@ -239,19 +259,21 @@ def any_view(draw: st.DrawFn) -> View:
     departed = tuple(i for index, i in enumerate(instances) if index in gone)
     instances = [i for i in instances if i not in departed]
     pinned = draw(st.sampled_from(PINNED))
+    spec = replace(draw(some_specs), pinned=pinned)
     records = [REVISIONS[letter] for letter in draw(some_records)]
     source = draw(st.sampled_from(SOURCES)) if pinned else None
     if pinned:
         digests = [draw(some_digests) for _ in records]
         letters = [_LETTERS[record.id] for record in records]
         records = [_with_config(*pair) for pair in zip(letters, digests, strict=True)]
+    records = [replace(r, verdict=draw(some_verdicts)) for r in records]
     copies = draw(st.sets(st.sampled_from("ABCD"))) if pinned else set()
     return View(
         name=SERVICE,
         namespace="shop",
         uid=UID,
         generation=draw(st.integers(1, 9)),
-        spec=None if fate == "invalid" else replace(draw(some_specs), pinned=pinned),
+        spec=replace(spec, template=None) if fate == "invalid" else spec,
         invalid="spec.replicas: no" if fate == "invalid" else None,
         deleting=fate == "deleting",
         instances=tuple(instances),
@@ -263,4 +285,5 @@ def any_view(draw: st.DrawFn) -> View:
         requests=draw(st.sampled_from(REQUESTS)),
         freezes=draw(st.sampled_from(FREEZES)),
         prior=draw(some_priors),
+        desired_before=draw(st.sampled_from([None, None, 0, 3, 5])),
     )

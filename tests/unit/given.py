@@ -25,15 +25,18 @@ from immutable_operator.domain.model import (
     DeleteRevision,
     Instance,
     Move,
+    Phase,
     Plan,
     Quarantine,
     Refusal,
     Retire,
     Revision,
+    SetVerdict,
     Spec,
     Status,
     Trouble,
     TroubleKind,
+    Verdict,
     View,
     instance_name,
     revision_id,
@@ -47,10 +50,12 @@ __all__ = [
     "REVISIONS",
     "SERVICE",
     "UID",
+    "begun",
     "condition",
     "fleet",
     "moves",
     "name_of",
+    "proven",
     "refusal",
     "seen",
     "template",
@@ -86,6 +91,28 @@ def name_of(label: str) -> str:
     bare = label.rstrip("'")
     revision = REVISIONS[bare[0]].id
     return instance_name(SERVICE, UID, revision, int(bare[1:]), len(label) - len(bare))
+
+
+def proven(letter: str, ago: float = 4000.0) -> Revision:
+    """A revision that was complete once, as its record says."""
+    verdict = Verdict(
+        Phase.GOOD,
+        reason="Completed",
+        started=NOW - ago - 10,
+        first_available=NOW - ago - 5,
+        completed=NOW - ago,
+        number_floor=REVISIONS[letter].number,
+    )
+    return replace(REVISIONS[letter], verdict=verdict)
+
+
+def begun(letter: str, wanted: bool = True) -> Revision:
+    """A revision that is worked towards, or that another one was wanted instead of."""
+    text = "" if wanted else "another one was wanted"
+    phase = Phase.PROGRESSING if wanted else Phase.SUPERSEDED
+    started = NOW - 100 if wanted else None
+    verdict = Verdict(phase, message=text, started=started, number_floor=REVISIONS[letter].number)
+    return replace(REVISIONS[letter], verdict=verdict)
 
 
 def fleet(drawn: str, **changes: dict[str, Any]) -> tuple[Instance, ...]:
@@ -131,7 +158,7 @@ def view(
 ) -> View:
     """A service that wants 3 instances of ``wanted``, surge 1, with the drawn fleet.
 
-    ``good`` is the last good revision of the prior status, unless ``prior`` is given whole.
+    ``good`` is the last good revision, as its record says.
     """
     if prior is None:
         good_id = REVISIONS[good].id if good else None
@@ -150,7 +177,10 @@ def view(
         spec=Spec(template(wanted), **(defaults | spec)),
         author="kubectl",
         instances=fleet(drawn) if instances is None else tuple(instances),
-        revisions=tuple(REVISIONS[letter] for letter in recorded),
+        revisions=tuple(
+            proven(letter) if letter == good else begun(letter, letter == wanted)
+            for letter in recorded
+        ),
         refusals=tuple(refusals),
         prior=prior,
     )
@@ -173,8 +203,8 @@ def refusal(
     return Refusal(move, name, cause, message, since, NOW + wait, attempts, of)
 
 
-def moves(decided: Plan) -> str:
-    """The actions of a plan in the words of the tables, in order."""
+def moves(decided: Plan, *, marks: bool = False) -> str:
+    """The actions of a plan in the words of the tables, in order; ``marks``: verdicts, too."""
     words: dict[str, list[str]] = {}
     for action in decided.actions:
         match action:
@@ -189,6 +219,10 @@ def moves(decided: Plan) -> str:
                 words.setdefault("retire", []).append(action.uid.removeprefix("uid-"))
             case CreateRevision():
                 words.setdefault("record", []).append(_LETTERS[action.id])
+            case SetVerdict():
+                if marks:
+                    letter = _LETTERS[action.revision.id]
+                    words.setdefault("mark", []).append(f"{letter}={action.verdict.phase}")
             case DeleteRevision():
                 words.setdefault("forget", []).append(action.uid.removeprefix("uid-"))
     return "; ".join(f"{verb} {' '.join(what)}" for verb, what in words.items())

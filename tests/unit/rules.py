@@ -16,6 +16,7 @@ from typing import Any
 from immutable_operator.domain.calendar.regeneration import Regeneration
 from immutable_operator.domain.calendar.windows import is_open
 from immutable_operator.domain.config.hashing import find_revision
+from immutable_operator.domain.families.pods import deviation
 from immutable_operator.domain.ledger import Budget
 from immutable_operator.domain.model import (
     ABSENT,
@@ -32,11 +33,13 @@ from immutable_operator.domain.model import (
     Quarantine,
     Retire,
     Revision,
+    SetVerdict,
     Spec,
+    Status,
+    TroubleKind,
     View,
 )
 from immutable_operator.domain.planner import plan
-from immutable_operator.domain.staleness.tampering import deviation
 
 __all__ = ["Case", "check", "is_converged"]
 
@@ -51,11 +54,61 @@ class Case:
 
     @cached_property
     def wanted(self) -> Revision | None:
-        if self.view.spec is None:
-            return None
+        """The revision that is worked towards, from the records and the spec alone."""
         found = self.asked_for
-        running = [r for r in self.view.revisions if r.id == self.view.prior.current_revision]
-        return running[0] if (self.frozen or self.missing) and running else found
+        blind = self.missing or self.spec.template is None
+        moves_on = found is None or found not in (self.running, self.last_good)
+        stands = self.running is not None or any(i.active for i in self.view.instances)
+        if blind or (self.frozen and moves_on and stands) or found is None:
+            return self.running
+        return found
+
+    @cached_property
+    def running(self) -> Revision | None:
+        begun = [r for r in self.view.revisions if r.verdict.started is not None]
+        if begun:
+            return max(begun, key=lambda r: (r.verdict.started or 0.0, r.number))
+        of = Counter(i.revision for i in self.view.instances)
+        seen = [r for r in self.view.revisions if of[r.id]]
+        return max(seen, key=lambda r: (of[r.id], r.number), default=None)
+
+    @cached_property
+    def last_good(self) -> Revision | None:
+        good = [r for r in self.view.revisions if r.verdict.completed is not None]
+        return max(good, key=lambda r: (r.verdict.completed or 0.0, r.number), default=None)
+
+    @cached_property
+    def crowded(self) -> bool:
+        """Whether the wanted revision lacks a place that only another instance's end gives."""
+        full = any(
+            r.move is Move.CREATE
+            and r.cause is Cause.QUOTA
+            and self.wanted is not None
+            and r.revision == self.wanted.id
+            for r in self.view.refusals
+        )
+        return full or any(
+            i.trouble is not None and i.trouble.kind is TroubleKind.UNSCHEDULABLE
+            for i in self.current
+            if not self.available([i])
+        )
+
+    @cached_property
+    def works(self) -> bool:
+        """Whether the wanted revision can be counted on."""
+        if self.wanted is None or not self.births_of(self.wanted):
+            return False
+        proven = bool(self.available(self.current)) or self.wanted == self.last_good
+        return proven and not any(i.trouble and i.trouble.settled for i in self.current)
+
+    def births_of(self, revision: Revision) -> bool:
+        """Whether nothing stands against a birth of a revision."""
+        copies = {pin.snapshot for pin in revision.config if pin.digest != ABSENT}
+        refused = any(
+            r.move is Move.CREATE and r.revision == revision.id and r.cause is not Cause.NAME_TAKEN
+            for r in self.view.refusals
+        )
+        return copies <= self.view.snapshots and not refused
 
     @cached_property
     def missing(self) -> bool:
@@ -70,7 +123,7 @@ class Case:
     @cached_property
     def asked_for(self) -> Revision | None:
         """The revision on record that the spec and its ConfigMaps ask for."""
-        if self.missing:
+        if self.missing or self.spec.template is None:
             return None
         digests = {name: self.view.configs[name].digest or "" for name in self.spec.pinned}
         return find_revision(self.spec.template, self.view.revisions, digests)
@@ -78,7 +131,7 @@ class Case:
     @cached_property
     def frozen(self) -> bool:
         """Whether a freeze holds that nobody overrides."""
-        if any(request.override_freeze for request in self.view.requests):
+        if any(r.override_freeze and r.instance is None for r in self.view.requests):
             return False
         return any(
             (freeze.begins or 0.0) <= self.now
@@ -100,20 +153,21 @@ class Case:
     @property
     def acting(self) -> bool:
         """Whether instances may be moved at all."""
-        spec = self.view.spec
-        free = spec is not None and not spec.suspend and not self.view.deleting
-        return free and self.wanted is not None
+        return not self.spec.suspend and not self.view.deleting and self.wanted is not None
 
     @property
     def spec(self) -> Spec:
-        assert self.view.spec is not None
         return self.view.spec
 
     @cached_property
     def budget(self) -> Budget:
-        prior = self.view.prior
-        unset = prior.desired if prior.current_revision else 1
-        desired = self.spec.replicas if self.spec.replicas is not None else unset
+        desired = self.spec.replicas
+        if desired is None:
+            desired = self.view.desired_before
+        if desired is None:
+            known = [*self.view.instances, *self.view.departed]
+            slots = {i.slot for i in known if not i.terminating}
+            desired = len(slots) or (1 if not self.view.revisions else max(1, len(known)))
         return Budget.of(desired, self.spec.max_surge, self.spec.max_unavailable)
 
     @cached_property
@@ -156,8 +210,6 @@ class Case:
 
     def to_heal(self, instance: Instance) -> bool:
         """Whether it is to be replaced for that, now or later."""
-        if self.frozen and any(freeze.repairs for freeze in self.view.freezes):
-            return False
         restarted = self.spec.replace_restarted and instance.restarted is not None
         return restarted or (self.deviates(instance) and self.spec.on_taint is not OnTaint.REPORT)
 
@@ -171,13 +223,21 @@ class Case:
         ready = [i.ready_since for i in instances if i.ready_since is not None]
         return sum(since + least <= self.now or not least for since in ready)
 
+    @property
+    def owing(self) -> bool:
+        """Whether one that works lacks instances: those that never worked make room for it."""
+        others = [i for i in self.stale if i.ready_since is not None]
+        return not self.works and (self.last_good is not None or bool(others))
+
     def staying(self, instances: Iterable[Instance]) -> list[Instance]:
         return [i for i in instances if i.name not in self.retired]
 
 
 def _1_no_more_than_desired_and_surge(case: Case) -> None:
     if case.acting:
-        most = case.budget.desired + (case.budget.surge if case.stale else 0)
+        assert case.wanted is not None
+        replacing = bool(case.stale) or {c.revision for c in case.creates} - {case.wanted.id}
+        most = case.budget.desired + (case.budget.surge if replacing else 0)
         assert len(case.active) + len(case.creates) <= max(most, len(case.active))
 
 
@@ -189,7 +249,7 @@ def _2_enough_stay_available(case: Case) -> None:
 
 
 def _2_an_unproven_revision_costs_no_available_instance(case: Case) -> None:
-    unproven = case.acting and not case.available(case.of_wanted)
+    unproven = case.acting and not case.available(case.of_wanted) and not case.crowded
     if unproven and case.budget.surge and not case.covered:
         before = case.available(case.active)
         assert case.available(case.staying(case.active)) >= min(before, case.budget.desired)
@@ -201,51 +261,98 @@ def _3_the_last_good_revision_stays_until_another_is_proven(case: Case) -> None:
         good = [
             i
             for i in case.stale
-            if i.revision == case.view.prior.last_good_revision and not case.to_heal(i)
+            if case.last_good and i.revision == case.last_good.id and not case.to_heal(i)
         ]
         floor = case.budget.desired
-        if case.budget.surge == 0:  # nothing can be proved beside them: maxUnavailable is spent
-            floor -= case.budget.unavailable
+        if case.budget.surge == 0 or case.crowded:
+            floor -= case.budget.unavailable  # nothing can be proved beside them
         assert case.available(case.staying(good)) >= min(case.available(good), floor)
 
 
 def _4_needed_revisions_are_kept(case: Case) -> None:
     dropped = {a.uid for a in case.plan.actions if isinstance(a, DeleteRevision)}
     if dropped:
-        status = case.plan.status
-        assert status is not None
-        assert [c.type for c in status.conditions[:3] if c.status == "True"] == ["Ready"]
-        needed = {status.current_revision, status.last_good_revision}
+        needed = {r.id for r in (case.wanted, case.last_good) if r is not None}
         needed |= {i.revision for i in case.view.instances}
+        needed |= {c.revision for c in case.creates}
         assert not needed & {r.id for r in case.view.revisions if r.uid in dropped}
         kept = [r for r in case.view.revisions if r.uid not in dropped]
         assert max(r.number for r in kept) == max(r.number for r in case.view.revisions)
         assert len(kept) > case.spec.history_limit
 
 
-def _5_only_the_wanted_revision_grows(case: Case) -> None:
-    if case.acting:
-        assert case.wanted is not None
-        assert {c.revision for c in case.creates} <= {case.wanted.id}
-        count, desired = len(case.current), case.budget.desired
-        assert count + len(case.creates) <= max(desired, count)
-        if len(case.staying(case.current)) < min(count, desired):
-            assert len(case.active) > case.budget.most
+def _5_the_wanted_revision_grows_and_one_that_works_while_it_does_not(case: Case) -> None:
+    if not case.acting:
+        return
+    assert case.wanted is not None
+    others = {c.revision for c in case.creates} - {case.wanted.id}
+    assert len(others) <= 1
+    if others:
+        assert not case.works
+        (other,) = others
+        assert case.wanted != case.last_good or any(
+            i.revision == other and i.ready_since is not None for i in case.active
+        )
+        there = [i for i in case.active if i.revision == other and not case.deviates(i)]
+        born = [c for c in case.creates if c.revision == other]
+        apart = case.available(i for i in case.active if i.revision != other)
+        assert len(there) + len(born) + apart <= case.budget.desired
+    count, desired = len(case.current), case.budget.desired
+    births = sum(c.revision == case.wanted.id for c in case.creates)
+    assert count + births <= max(desired, count)
+    if len(case.staying(case.current)) < min(count, desired):
+        assert len(case.active) > case.budget.most or others or case.owing
+
+
+def _22_what_works_is_repaired(case: Case) -> None:
+    """Short of R - U available, the last good one is born again, as far as there is room."""
+    good = case.last_good
+    if not case.acting or case.works or good is None or good == case.wanted:
+        return
+    if not case.births_of(good) or case.covered:
+        return
+    there = [i for i in case.active if i.revision == good.id and not case.deviates(i)]
+    apart = case.available(i for i in case.active if i.revision != good.id)
+    born = sum(c.revision == good.id for c in case.creates)
+    least = case.budget.fewest_available - apart
+    waiting = case.spec.counts_terminating
+    leaving = sum(i.terminating for i in case.view.instances) if waiting else 0
+    seen = sum(i.active for i in case.view.instances)
+    room = max(0, case.budget.most - seen - leaving)
+    paced = any(i.ended and i.tries for i in case.view.instances)
+    assert paced or len(there) + born >= min(least, len(there) + room)
+
+
+def _27_what_others_can_write_changes_no_move(case: Case) -> None:
+    forged = Status(desired=7, current_revision="ffffffff", last_good_revision="eeeeeeee")
+    for prior in (Status(), forged):
+        again = plan(replace(case.view, prior=prior), case.now)
+        assert again.actions == case.plan.actions
+
+
+def _deletes_are_the_owners_will_or_hurt_no_budget(case: Case) -> None:
+    ready = {i.name for i in case.view.instances if i.ready_since is not None}
+    assert case.wanted is not None or not case.retired
+    mine = {i.name for i in case.view.instances if case.wanted and i.revision == case.wanted.id}
+    for action in case.plan.actions:
+        if isinstance(action, Retire) and action.by_will and action.name in ready:
+            assert action.name in mine
+            assert len(case.of_wanted) > case.budget.desired
 
 
 def _6_a_record_is_new(case: Case) -> None:
     records = [a for a in case.plan.actions if isinstance(a, CreateRevision)]
     if records:
-        assert len(case.plan.actions) == 1
+        assert len(records) == 1
         assert all(records[0].number > r.number for r in case.view.revisions)
         assert records[0].id not in {r.id for r in case.view.revisions}
 
 
 def _same_revision_same_content(case: Case) -> None:
     """Nothing is born before all copies of its revision are there; a record holds what is."""
-    if case.creates:
-        assert case.wanted is not None
-        needed = {pin.snapshot for pin in case.wanted.config if pin.digest != ABSENT}
+    by_id = {r.id: r for r in case.view.revisions}
+    for revision in {c.revision for c in case.creates}:
+        needed = {pin.snapshot for pin in by_id[revision].config if pin.digest != ABSENT}
         assert needed <= case.view.snapshots
     for action in case.plan.actions:
         if isinstance(action, CreateRevision):
@@ -270,11 +377,14 @@ def _10_nothing_is_retired_twice(case: Case) -> None:
 
 
 def _each_birth_has_its_own_slot_and_predecessor(case: Case) -> None:
-    slots = [c.slot for c in case.creates]
+    slots = [(c.revision, c.slot) for c in case.creates]
     assert len(set(slots)) == len(slots)
-    assert not slots or not set(slots) & {i.slot for i in case.current}
+    if case.acting and case.wanted is not None:
+        assert not set(slots) & {(i.revision, i.slot) for i in case.current}
     replaced = [c.replaces for c in case.creates if c.replaces]
     assert len(set(replaced)) == len(replaced)
+    living = {i.replaces for i in case.active if i.replaces}
+    assert not living & set(replaced), "at most one living successor a predecessor"
 
 
 def _what_taints_again_is_tried_one_at_a_time(case: Case) -> None:
@@ -321,9 +431,10 @@ def _age_is_paced_and_never_asks_in_a_freeze(case: Case) -> None:
     assert len(expired - succeeded) <= case.spec.regeneration.max_concurrent
     if case.frozen:
         assert expired <= succeeded
-        assert not [name for name, reason in case.plan.stale if reason == "Requested"]
-        running = {i.revision for i in case.active} & {case.view.prior.current_revision}
-        if running:
+        passing = {r.instance for r in case.view.requests if r.override_freeze}
+        asked = {name for name, reason in case.plan.stale if reason == "Requested"}
+        assert asked <= succeeded | passing
+        if case.running or case.active:
             assert not [a for a in case.plan.actions if isinstance(a, CreateRevision)]
 
 
@@ -332,7 +443,10 @@ def _refused_moves_wait_for_their_time(case: Case) -> None:
         if refusal.retry_at <= case.now:
             continue
         if refusal.move is Move.RETIRE:
-            assert refusal.subject not in case.retired
+            # A budget that forbids an eviction is not asked about a deletion.
+            by_will = {a.name for a in case.plan.actions if isinstance(a, Retire) and a.by_will}
+            moot = by_will if refusal.cause is Cause.DISRUPTION_BUDGET else set()
+            assert refusal.subject not in case.retired - moot
         elif refusal.move is Move.CREATE and refusal.cause is not Cause.NAME_TAKEN:
             assert refusal.revision not in {c.revision for c in case.creates}
         elif refusal.move is Move.RECORD:
@@ -349,7 +463,7 @@ def _12_conditions_tell_the_truth(case: Case) -> None:
     assert len(true) <= 1
     if true == ["Ready"] and status.conditions[0].reason == "Regenerating":
         assert case.aged
-        assert status.available >= min(case.budget.fewest_available, status.available)
+        assert status.available >= case.budget.fewest_available
         return
     assert status.observed_generation >= case.view.prior.observed_generation
     assert status.observed_generation >= case.view.generation
@@ -365,7 +479,7 @@ def _12_conditions_tell_the_truth(case: Case) -> None:
 
 
 def _13_what_is_suspended_or_refused_or_deleted_is_left_alone(case: Case) -> None:
-    if case.view.deleting or case.view.spec is None or case.view.spec.suspend:
+    if case.view.deleting or case.view.spec.suspend:
         assert not case.plan.actions
     if case.view.deleting:
         assert case.plan.status is None
@@ -373,7 +487,7 @@ def _13_what_is_suspended_or_refused_or_deleted_is_left_alone(case: Case) -> Non
 
 def _16_converged_means_nothing_to_do(case: Case) -> None:
     if is_converged(case):
-        assert not [a for a in case.plan.actions if not isinstance(a, DeleteRevision)]
+        assert not [a for a in case.plan.actions if not isinstance(a, DeleteRevision | SetVerdict)]
         assert case.plan.status is not None
         ready = case.plan.status.condition("Ready")
         assert ready is not None
@@ -403,7 +517,10 @@ RULES: tuple[Callable[[Case], None], ...] = (
     _2_an_unproven_revision_costs_no_available_instance,
     _3_the_last_good_revision_stays_until_another_is_proven,
     _4_needed_revisions_are_kept,
-    _5_only_the_wanted_revision_grows,
+    _5_the_wanted_revision_grows_and_one_that_works_while_it_does_not,
+    _22_what_works_is_repaired,
+    _27_what_others_can_write_changes_no_move,
+    _deletes_are_the_owners_will_or_hurt_no_budget,
     _6_a_record_is_new,
     _same_revision_same_content,
     _9_names_are_free,
@@ -424,7 +541,10 @@ RULES: tuple[Callable[[Case], None], ...] = (
 
 def is_converged(case: Case) -> bool:
     """Whether all that is wanted is there, available, and nothing else is."""
-    if not case.acting or case.template is None:
+    if not case.acting or case.template is None or case.wanted is None:
+        return False
+    copies = {pin.snapshot for pin in case.wanted.config if pin.digest != ABSENT}
+    if not copies <= case.view.snapshots:
         return False
     wanted = len(case.current) == case.available(case.current) == case.budget.desired
     ended = any(i.ended and not i.terminating for i in case.view.instances)

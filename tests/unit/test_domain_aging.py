@@ -61,12 +61,12 @@ PLANS: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         "a rollout waits for the freeze",
-        {"wanted": "B", "freezes": (FREEZE,)},
+        {"wanted": "B", "recorded": "A", "freezes": (FREEZE,)},
         "",
     ),
     (
         "what is missing is made of what runs",
-        {"drawn": "A ##", "wanted": "B", "freezes": (FREEZE,)},
+        {"drawn": "A ##", "wanted": "B", "recorded": "A", "freezes": (FREEZE,)},
         "create A2",
     ),
     (
@@ -78,6 +78,7 @@ PLANS: list[tuple[str, dict[str, Any], str]] = [
         "unless the freeze is of repairs, too",
         {
             "wanted": "B",
+            "recorded": "A",
             "freezes": (replace(FREEZE, repairs=True),),
             "changes": {"A1": {"taint": "exec by jane"}},
         },

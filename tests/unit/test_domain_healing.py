@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.domain.families.pods import deviation
 from immutable_operator.domain.model import Create, Evidence, OnTaint, Plan, Policy, Retire, View
 from immutable_operator.domain.planner import plan
-from immutable_operator.domain.staleness.tampering import deviation
 from tests.unit.given import MIN_READY, NOW, condition, fleet, moves, template, view
 
 TAINT: dict[str, Any] = {"taint": "exec by jane at noon"}
@@ -137,7 +137,8 @@ def test_a_successor_counts_what_led_to_it() -> None:
         (TAINT, 1),
         (again(1, 100), 2),
         (again(4, 3500), 5),
-        (again(4, 3700), 1),
+        (again(4, 7100), 5),
+        (again(4, 7300), 1),
     ):
         [create] = [
             a for a in planned("A ###", {"A0": found}, {})[1].actions if isinstance(a, Create)
@@ -211,6 +212,7 @@ def test_who_patches_every_new_instance_costs_few_replacements_an_hour(
                         incarnation=action.incarnation,
                         replaces=action.replaces,
                         heals=action.heals,
+                        because=action.because,
                         born=now,
                         ready_since=now,
                     )

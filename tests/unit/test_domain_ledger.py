@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from immutable_operator.domain.ledger import Budget, Ledger, resolve
+from immutable_operator.domain.ledger import Budget, Counts, Ledger, resolve
 
 # As Kubernetes rounds: maxSurge up, maxUnavailable down.
 SHARES = [
@@ -86,13 +86,7 @@ def test_a_budget_is_absolute(
 def _ledger(
     budget: Budget, *, active: int, available: int, proven: int = 0, unproven: int = 0
 ) -> Ledger:
-    return Ledger(
-        budget,
-        active=active,
-        available=available,
-        current_available=proven,
-        current_unavailable=unproven,
-    )
+    return Ledger(budget, Counts(active, available, proven, unproven))
 
 
 def _spend(ledger: Ledger, tries: int = 10) -> int:
@@ -157,3 +151,26 @@ def test_instances_beyond_the_most_are_counted_after_what_was_retired() -> None:
     assert ledger.over == 1
     ledger.retire_unavailable_current()
     assert ledger.over == 0
+
+
+def test_those_on_their_way_out_count_where_the_user_says_so() -> None:
+    budget = Budget.of(3, 1, 0)
+    assert Ledger(budget, Counts(3, 3, 3, 0)).room(replacing=True) == 1
+    held = Ledger(budget, Counts(3, 3, 3, 0, terminating=1))
+    assert held.room(replacing=True) == 0
+    assert held.empty == 0
+
+
+def test_what_may_be_unavailable_is_spent_where_the_surge_has_no_place() -> None:
+    budget = Budget.of(3, 1, 1)
+    assert not Ledger(budget, Counts(4, 3, 0, 1)).retire_available()
+    crowded = Ledger(budget, Counts(4, 3, 0, 1, is_crowded=True))
+    assert crowded.retire_available()
+    assert not crowded.retire_available(), "an unproven revision costs no more than that"
+
+
+def test_births_of_a_plan_are_spent_once() -> None:
+    ledger = Ledger(Budget.of(3, 1, 0), Counts(2, 2, 0, 0))
+    assert (ledger.room(replacing=True), ledger.empty) == (2, 1)
+    ledger.spend(1)
+    assert (ledger.room(replacing=True), ledger.empty) == (1, 0)

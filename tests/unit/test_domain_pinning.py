@@ -40,7 +40,7 @@ from immutable_operator.domain.model import (
     snapshot_name,
 )
 from immutable_operator.domain.planner import plan
-from tests.unit.given import NOW, SERVICE, UID, condition, template, view
+from tests.unit.given import NOW, SERVICE, UID, begun, condition, proven, template, view
 
 OLD, NEW = content_digest({"mode": "old"}, {}), content_digest({"mode": "new"}, {})
 
@@ -219,7 +219,13 @@ def service(
     )
     known = {"settings": Source(says, problem)} if says or problem else {}
     there = frozenset(pin.snapshot for r in copies for pin in r.config)
-    return replace(given, revisions=revisions, configs=known, snapshots=there, **more)
+    marked = tuple(_marked(r, was_good=r == running) for r in revisions)
+    return replace(given, revisions=marked, configs=known, snapshots=there, **more)
+
+
+def _marked(revision: Revision, *, was_good: bool) -> Revision:
+    verdict = proven("A").verdict if was_good else begun("A").verdict
+    return replace(revision, verdict=verdict)
 
 
 def kinds(decided: Plan) -> list[str]:
@@ -241,7 +247,8 @@ def test_record_then_copy_then_birth() -> None:
     assert record.config == FIRST.config
     assert record.reason == "Created"
     [copied] = plan(service(FIRST, says=OLD), NOW).actions
-    assert copied == CreateSnapshot(FIRST.config[0], FIRST)
+    assert isinstance(copied, CreateSnapshot)
+    assert (copied.pin, copied.revision.id) == (FIRST.config[0], FIRST.id)
     [birth] = plan(service(FIRST, says=OLD, copies=(FIRST,)), NOW).actions
     assert isinstance(birth, Create)
     assert birth.revision == FIRST.id

@@ -43,7 +43,7 @@ def test_16_the_order_of_the_input_does_not_matter(
     given_view: View, shuffler: random.Random
 ) -> None:
     shuffled: dict[str, Any] = {}
-    for field in ("instances", "departed", "revisions", "refusals"):
+    for field in ("instances", "departed", "revisions", "refusals", "requests", "freezes"):
         items = list(getattr(given_view, field))
         shuffler.shuffle(items)
         shuffled[field] = tuple(items)

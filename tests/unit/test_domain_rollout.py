@@ -109,7 +109,7 @@ STEPS: list[tuple[str, str, dict[str, Any], str]] = [
     ("none wanted: nothing to do", "", {"replicas": 0}, ""),
     ("none wanted, nothing but a leaving one", "A -", {"replicas": 0}, ""),
     # Scale meanwhile.
-    ("scaled up: only the wanted revision grows", "A ### B .", {"replicas": 5}, "create B1 B2"),
+    ("scaled up: what works grows", "A ### B .", {"replicas": 5}, "create A3 A4"),
     ("scaled down: the old ones go", "A ##### B .", {"replicas": 2}, "retire A0 A1 A2"),
     (
         "scaled down below the successors: the unready ones go",
@@ -157,7 +157,7 @@ SUCCESSION: list[tuple[str, str, str, dict[str, Any], str]] = [
         {"replicas": 4, "max_unavailable": 1},
         "retire B0",
     ),
-    ("three revisions at once: still one budget", "A # B . C .", "C", {}, "create C1"),
+    ("three revisions at once: still one budget", "A # B . C .", "C", {}, "retire B0; create A1"),
 ]
 
 
@@ -205,35 +205,31 @@ def test_a_scale_down_within_the_budget_waits_for_nobody() -> None:
     assert moves(plan(given, NOW)) == "retire B4 B3 B2"
 
 
-REPLICAS: list[tuple[str, int | None, Status, str, int]] = [
-    # rule, spec.replicas, prior, then, desired
-    ("one at birth", None, Status(), "create A0", 1),
-    (
-        "unset keeps the number",
-        None,
-        Status(desired=3, current_revision=REVISIONS["A"].id),
-        "create A0 A1 A2",
-        3,
-    ),
-    (
-        "unset keeps none, too",
-        None,
-        Status(desired=0, current_revision=REVISIONS["A"].id),
-        "",
-        0,
-    ),
-    ("none", 0, Status(), "", 0),
-    ("as many as said", 2, Status(desired=5, current_revision="ffffffff"), "create A0 A1", 2),
+REPLICAS: list[tuple[str, int | None, str, int | None, str, int]] = [
+    # rule, spec.replicas, fleet, what the process wanted before, then, desired
+    ("one at birth", None, "", None, "create A0", 1),
+    ("unset keeps the number", None, "", 3, "create A0 A1 A2", 3),
+    ("unset keeps none, too", None, "", 0, "", 0),
+    ("after a restart, unset keeps what runs", None, "A #####", None, "", 5),
+    ("also where one has ended", None, "A ##x", None, "create A2'", 3),
+    ("those that leave were not wanted", None, "A ##-", None, "", 2),
+    ("a successor shares the place of its predecessor", None, "A ## B #", None, "retire B0", 2),
+    ("what is set holds", 2, "A #####", 5, "retire A4 A3 A2", 2),
 ]
 
 
 @pytest.mark.parametrize(
-    ("rule", "replicas", "prior", "then", "desired"), REPLICAS, ids=[r[0] for r in REPLICAS]
+    ("rule", "replicas", "drawn", "before", "then", "desired"),
+    REPLICAS,
+    ids=[r[0] for r in REPLICAS],
 )
 def test_how_many_are_wanted(
-    rule: str, replicas: int | None, prior: Status, then: str, desired: int
+    rule: str, replicas: int | None, drawn: str, before: int | None, then: str, desired: int
 ) -> None:
-    decided = plan(view("", replicas=replicas, prior=prior), NOW)
+    good = "A" if drawn else None
+    given = view(drawn, good=good, recorded="AB" if drawn else "A", replicas=replicas)
+    forged = replace(given, desired_before=before, prior=Status(desired=9))
+    decided = plan(forged, NOW)
     assert moves(decided) == then, rule
     assert decided.status is not None
     assert decided.status.desired == desired
@@ -249,7 +245,11 @@ def test_a_template_changed_at_zero_is_current_without_any_instance() -> None:
 
 
 def test_a_birth_certificate_says_whom_it_replaces_and_why() -> None:
-    births = [a for a in plan(view("A ##", wanted="B"), NOW).actions if isinstance(a, Create)]
+    births = [
+        a
+        for a in plan(view("A ###", wanted="B", max_surge=2), NOW).actions
+        if isinstance(a, Create)
+    ]
     a, b = REVISIONS["A"], REVISIONS["B"]
     assert [(c.name, c.slot, c.replaces) for c in births] == [
         (name_of("B0"), 0, name_of("A0")),
@@ -276,8 +276,8 @@ def test_a_birth_says_what_it_is_for(
 
 
 def test_one_that_has_a_successor_in_another_slot_gets_no_second_one() -> None:
-    instances = fleet("A ## B .", B0={"slot": 5, "replaces": name_of("A0")})
-    assert moves(plan(view(instances=instances, wanted="B"), NOW)) == "create B1"
+    instances = fleet("A ### B .", B0={"slot": 5, "replaces": name_of("A0")})
+    assert moves(plan(view(instances=instances, wanted="B", max_surge=2), NOW)) == "create B1"
 
 
 def test_one_that_the_cluster_takes_away_is_replaced_and_both_say_why() -> None:

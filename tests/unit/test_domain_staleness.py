@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain.model import Instance, Trouble, TroubleKind
-from immutable_operator.domain.staleness.tampering import staleness
+from immutable_operator.domain.model import Instance, Revision, Trouble, TroubleKind
+from immutable_operator.domain.staleness.outdated import ended, outdated
 
 GOOD = Instance(
     name="web-im0a1b2c3d-abcde",
@@ -19,6 +19,7 @@ GOOD = Instance(
     born=100.0,
     ready_since=200.0,
 )
+WANTED = Revision("0a1b2c3d", 7, "v1:0", "web-im0a1b2c3d", "uid")
 OVER = Trouble(TroubleKind.ENDED, "Evicted: the node was low on memory")
 
 STALE: list[tuple[dict[str, Any], str | None]] = [
@@ -45,7 +46,8 @@ STALE: list[tuple[dict[str, Any], str | None]] = [
 
 @pytest.mark.parametrize(("changes", "why"), STALE)
 def test_why_an_instance_is_stale(changes: dict[str, Any], why: str | None) -> None:
-    found = staleness(replace(GOOD, **changes), "0a1b2c3d", 7)
+    instance = replace(GOOD, **changes)
+    found = outdated(instance, WANTED, "") or ended(instance)
     assert (str(found) if found else None) == why
 
 

@@ -12,6 +12,7 @@ from immutable_operator.domain.model import (
     Move,
     Plan,
     Refusal,
+    Spec,
     Status,
     Trouble,
     TroubleKind,
@@ -36,6 +37,8 @@ from tests.unit.given import (
 STUCK = Trouble(TroubleKind.CRASH_LOOP, "container web keeps exiting with code 1", settled=True)
 PULLING = Trouble(TroubleKind.IMAGE_PULL, "image x cannot be pulled")
 UNPULLABLE = replace(PULLING, settled=True)
+
+UNREADABLE = Spec(None)
 
 
 def kstatus(given: View, status: Status) -> str:
@@ -157,19 +160,21 @@ def test_a_status_says_one_thing_and_kstatus_reads_it(
     assert kstatus(given, status) == read, rule
 
 
-def test_a_spec_that_was_refused_leaves_everything_alone_and_says_so() -> None:
+def test_a_spec_that_was_refused_leaves_what_runs_alone_and_counts_what_there_is_now() -> None:
     before = plan(view("A ##."), NOW - 60).status
     assert before is not None
-    given = replace(view("A #", prior=before, generation=2), spec=None, invalid="spec.x: no")
+    given = replace(view("A #", prior=before, generation=2), spec=UNREADABLE, invalid="spec.x: no")
     decided = plan(given, NOW)
     assert decided.actions == ()
     assert condition(decided.status) == "Stalled InvalidSpec"
     assert decided.status is not None
     assert kstatus(given, decided.status) == "Failed"
-    assert decided.status.conditions[2].message == "spec.x: no"
+    assert decided.status.conditions[2].message.endswith(
+        "1 of 1 are current and available; spec.x: no"
+    )
     assert decided.status.observed_generation == 2
-    kept = ("desired", "replicas", "selector", "current_revision", "last_good_revision")
-    assert [getattr(decided.status, f) for f in kept] == [getattr(before, f) for f in kept]
+    assert decided.status.replicas == 1, "the counts are those of now"
+    assert decided.status.last_good_revision == before.last_good_revision
 
 
 def test_deleting_plans_nothing_and_leaves_the_status_alone() -> None:
@@ -274,12 +279,12 @@ DEADLINES: list[tuple[str, list[Look]]] = [
         ],
     ),
     (
-        "another number wanted starts it afresh",
+        "another number wanted is no progress",
         [
             (0, "A ### B .", {}, GOES),
-            (590, "A ### B .", {"replicas": 4}, GOES),
-            (1189, "A ### B .", {"replicas": 4}, GOES),
-            (1190, "A ### B .", {"replicas": 4}, STALLS),
+            (590, "A #### B .", {"replicas": 4}, GOES),
+            (599, "A ### B .", {"replicas": 3}, GOES),
+            (600, "A #### B .", {"replicas": 4}, STALLS),
         ],
     ),
     (
@@ -331,7 +336,7 @@ def test_a_new_revision_starts_the_deadline_afresh() -> None:
 def test_the_time_of_a_refused_spec_does_not_count_either() -> None:
     """Else the mended spec would be called stalled before its first step."""
     first = view("A ### B .", wanted="B")
-    broken = replace(seen(first, NOW), spec=None, invalid="spec.x: no")
+    broken = replace(seen(first, NOW), spec=UNREADABLE, invalid="spec.x: no")
     mended = replace(first, prior=plan(broken, NOW + 100).status or Status())
     decided = plan(mended, NOW + 5000)
     assert condition(decided.status) == GOES
@@ -467,9 +472,11 @@ def test_a_blocker_is_told_when_it_is_new_and_not_beside_its_own_stall() -> None
 
 
 def test_a_refused_spec_is_told_once_for_each_generation() -> None:
-    broken = replace(view("A ###"), spec=None, invalid="spec.x: no")
+    broken = replace(view("A ###"), spec=UNREADABLE, invalid="spec.x: no")
     (stalled,) = plan(broken, NOW).announcements
-    assert (stalled.reason, stalled.message) == ("Stalled", "InvalidSpec: spec.x: no")
+    assert stalled.reason == "Stalled"
+    assert stalled.message.startswith("InvalidSpec: revision 1")
+    assert stalled.message.endswith("3 of 3 are current and available; spec.x: no")
     known = replace(broken, prior=plan(broken, NOW).status or Status())
     assert told(known, NOW + 1) == []
 

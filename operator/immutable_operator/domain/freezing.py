@@ -17,7 +17,8 @@ class Frozen:
     """What holds now. ``again`` is when that changes by time alone.
 
     ``by`` is the one that ends last; ``repairs`` says that one of those that hold, whichever,
-    holds repairs back, too.
+    holds repairs back, too. ``overridden`` says that a request lets the whole service pass;
+    ``exempt`` are the names of the instances that requests let pass.
     """
 
     by: Freeze | None = None
@@ -25,6 +26,7 @@ class Frozen:
     again: float | None = None
     overridden: Request | None = None
     repairs: bool = False
+    exempt: frozenset[str] = frozenset()
 
     @property
     def holds(self) -> bool:
@@ -66,6 +68,8 @@ def frozen(freezes: Iterable[Freeze], requests: Iterable[Request], now: float) -
     end, _, freeze = max(holding, key=lambda item: item[:2])
     until = None if end == float("inf") else end
     again = min((*changes, *(item[0] for item in holding)), default=None)
-    passes = next((r for r in sorted(requests, key=lambda r: r.name) if r.override_freeze), None)
-    repairs = passes is None and any(item[2].repairs for item in holding)
-    return Frozen(freeze, until, None if again == float("inf") else again, passes, repairs)
+    passing = sorted((r for r in requests if r.override_freeze), key=lambda r: (r.created, r.name))
+    whole = next((r for r in passing if r.instance is None), None)
+    repairs = whole is None and any(item[2].repairs for item in holding)
+    exempt = frozenset(r.instance for r in passing if r.instance is not None)
+    return Frozen(freeze, until, None if again == float("inf") else again, whole, repairs, exempt)

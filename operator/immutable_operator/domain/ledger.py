@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Budget", "Ledger", "resolve"]
+__all__ = ["Budget", "Counts", "Ledger", "resolve"]
 
 
 def resolve(value: int | str, total: int, *, round_up: bool) -> int:
@@ -33,6 +33,7 @@ class Budget:
 
     @classmethod
     def of(cls, desired: int, max_surge: int | str, max_unavailable: int | str) -> Budget:
+        """From what the user wrote: numbers, or percentages of ``desired``."""
         surge = resolve(max_surge, desired, round_up=True)
         unavailable = min(resolve(max_unavailable, desired, round_up=False), desired)
         if surge == 0 and unavailable == 0:
@@ -50,44 +51,57 @@ class Budget:
         return max(0, self.desired - self.unavailable)
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was observed of a service's active instances, stale and current.
+
+    ``current_*`` are those of the wanted revision. ``terminating`` are those on their way out that
+    count against the most that may exist, which is none unless the user says so. ``is_crowded``
+    says that the wanted revision lacks a place that only the end of another instance gives.
+    """
+
+    active: int
+    available: int
+    current_available: int
+    current_unavailable: int
+    terminating: int = 0
+    is_crowded: bool = False
+
+
 class Ledger:
     """What the budget still allows, given what was observed and what this plan spent.
-
-    Parameters
-    ----------
-    active, available
-        Observed counts over all instances, stale and current.
-    current_available, current_unavailable
-        Observed counts over the instances of the wanted revision.
 
     A retirement is spent at once; a create is not paid for by a retirement of the same
     plan, because the eviction may yet be refused.
     """
 
-    def __init__(
-        self,
-        budget: Budget,
-        *,
-        active: int,
-        available: int,
-        current_available: int,
-        current_unavailable: int,
-    ) -> None:
+    def __init__(self, budget: Budget, seen: Counts) -> None:
         self.budget = budget
-        self._observed_active = active
-        self._active = active
-        self._available = available
-        self._current_unavailable = current_unavailable
+        self._room = budget.most - seen.active - seen.terminating
+        self._empty = budget.desired - seen.active - seen.terminating
+        self._active = seen.active
+        self._available = seen.available
+        self._current_unavailable = seen.current_unavailable
         # While nothing of the wanted revision has proved itself and a surge can prove it,
-        # maxUnavailable is not spent on it: a broken revision costs no healthy instance.
-        unproven = current_available == 0 and budget.surge > 0
+        # maxUnavailable is not spent on it: a broken revision costs no healthy instance. Where the
+        # surge has no place, maxUnavailable is the only way.
+        unproven = seen.current_available == 0 and budget.surge > 0 and not seen.is_crowded
         covered = budget.unavailable >= budget.desired
-        self._floor = budget.desired if unproven and not covered else budget.fewest_available
+        self.floor = budget.desired if unproven and not covered else budget.fewest_available
 
     def room(self, *, replacing: bool) -> int:
         """How many instances may be created now; the surge is for replacing only."""
-        most = self.budget.most if replacing else self.budget.desired
-        return max(0, most - self._observed_active)
+        return max(0, self._room if replacing else self._empty)
+
+    def spend(self, births: int) -> None:
+        """Count births of this plan in."""
+        self._room -= births
+        self._empty -= births
+
+    @property
+    def empty(self) -> int:
+        """How many places of the wanted number nobody holds."""
+        return max(0, self._empty)
 
     @property
     def over(self) -> int:
@@ -96,7 +110,7 @@ class Ledger:
 
     def retire_available(self) -> bool:
         """Spend the retirement of an available instance; False if the budget forbids it."""
-        if self._available - 1 < self._floor:
+        if self._available - 1 < self.floor:
             return False
         self._available -= 1
         self._active -= 1

@@ -74,7 +74,8 @@ class Regeneration:
 class Due:
     """An instance that is to be replaced: since when, why (for people), and whether it may begin.
 
-    ``overrides`` says that hardMaxAge demands it and no window is asked.
+    ``overrides`` says that hardMaxAge demands it and no window is asked; ``slot`` is the slot of
+    the schedule that demands it.
     """
 
     uid: str
@@ -82,6 +83,7 @@ class Due:
     reason: str
     may_start: bool
     overrides: bool = False
+    slot: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +146,12 @@ def outlook(
         why = next((why for why, t in starts.items() if t <= now), None)
         if why is not None:
             overrides = why is _Why.HARD
-            reason = _reason(regeneration, why, uid, now, birth)
+            reason, slot = _reason(regeneration, why, uid, now, birth), None
             if why is _Why.SCHEDULED:
-                reason = _slot_reason(regeneration, service_uid, now, max(birth, since))
-            due.append(Due(uid, min(starts.values()), reason, opened or overrides, overrides))
+                slot = _slot(regeneration.schedule, service_uid, now, max(birth, since))
+                reason = _slot_reason(regeneration, slot)
+            first = min(starts.values())
+            due.append(Due(uid, first, reason, opened or overrides, overrides, slot))
     if due and not opened:
         times += [t for t in (next_open(regeneration.windows, now),) if t is not None]
     return Outlook(tuple(due), min(times, default=None), _window(regeneration.windows, now, opened))
@@ -236,12 +240,10 @@ def _reason(regeneration: Regeneration, why: _Why, uid: str, now: float, birth: 
     return f"older than maxAge {spell(soft)}"
 
 
-def _slot_reason(regeneration: Regeneration, service_uid: str, now: float, born: float) -> str:
-    cron = regeneration.schedule
-    slot = _slot(cron, service_uid, now, born)
-    if cron is None or slot is None:
+def _slot_reason(regeneration: Regeneration, slot: float | None) -> str:
+    if regeneration.schedule is None or slot is None:
         return "scheduled regeneration"
-    return f"scheduled regeneration of {wall(slot, cron.time_zone)}"
+    return f"scheduled regeneration of {wall(slot, regeneration.schedule.time_zone)}"
 
 
 def _window(windows: tuple[Window, ...], now: float, opened: bool) -> str:

@@ -43,7 +43,7 @@ class Lacking:
 
     reason: str
     message: str
-    subject: str
+    subject: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,14 @@ from immutable_operator.domain.model.command import Outcome, Request
 from immutable_operator.domain.model.config import ABSENT, CONFIG_MAP, SECRET, Pin, Source
 from immutable_operator.domain.model.freeze import Freeze
 from immutable_operator.domain.model.guard import Guard
-from immutable_operator.domain.model.instance import Instance, Trouble, TroubleKind
+from immutable_operator.domain.model.instance import (
+    Instance,
+    Trouble,
+    TroubleKind,
+    purpose_of_request,
+    purpose_of_slot,
+    slot_of,
+)
 from immutable_operator.domain.model.moves import (
     Action,
     Create,
@@ -14,12 +21,15 @@ from immutable_operator.domain.model.moves import (
     Plan,
     Quarantine,
     Retire,
+    SetVerdict,
 )
 from immutable_operator.domain.model.owner import OnTaint, Policy, Spec
 from immutable_operator.domain.model.refusal import Cause, Move, Refusal
 from immutable_operator.domain.model.revision import (
     Digests,
+    Phase,
     Revision,
+    Verdict,
     instance_name,
     next_number,
     revision_id,
@@ -59,6 +69,7 @@ __all__ = [
     "Move",
     "OnTaint",
     "Outcome",
+    "Phase",
     "Pin",
     "Plan",
     "Policy",
@@ -68,6 +79,7 @@ __all__ = [
     "Retire",
     "Revision",
     "Rollout",
+    "SetVerdict",
     "Source",
     "Spec",
     "StaleReason",
@@ -75,10 +87,14 @@ __all__ = [
     "Status",
     "Trouble",
     "TroubleKind",
+    "Verdict",
     "View",
     "instance_name",
     "next_number",
+    "purpose_of_request",
+    "purpose_of_slot",
     "revision_id",
     "revision_name",
+    "slot_of",
     "snapshot_name",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Instance", "Trouble", "TroubleKind"]
+__all__ = ["Instance", "Trouble", "TroubleKind", "purpose_of_request", "purpose_of_slot", "slot_of"]
 
 
 class TroubleKind(StrEnum):
@@ -51,8 +51,9 @@ class Instance:
     of its spec, ``editor`` who made the last one; ``images`` and ``reported`` are by container
     what its spec says, and what its node says where that is another digest; ``restarted`` is the
     first container that was restarted in place. ``heals`` counts the replacements in a row that
-    led to this one because its predecessors were reached into. ``quarantined`` is since when it
-    is kept out of traffic.
+    led to this one because its predecessors were reached into, ``tries`` those whose predecessors
+    ended. ``because`` and ``purpose`` are what its birth certificate says it was born for.
+    ``quarantined`` is since when it is kept out of traffic.
     """
 
     name: str
@@ -76,6 +77,9 @@ class Instance:
     reported: tuple[tuple[str, str], ...] = ()
     restarted: str | None = None
     heals: int = 0
+    tries: int = 0
+    because: str = ""
+    purpose: str = ""
     quarantined: float | None = None
 
     @property
@@ -91,3 +95,19 @@ class Instance:
         if self.ready_since is None or not self.active:
             return None
         return self.ready_since + min_ready_seconds if min_ready_seconds else 0.0
+
+
+def purpose_of_request(uid: str) -> str:
+    """What a birth certificate says of an instance that a request asked for."""
+    return f"request/{uid}"
+
+
+def purpose_of_slot(slot: float) -> str:
+    """What a birth certificate says of an instance that a slot of the schedule asked for."""
+    return f"slot/{int(slot)}"
+
+
+def slot_of(purpose: str) -> float | None:
+    """The slot of the schedule that a purpose names; None where it names none."""
+    kind, _, text = purpose.partition("/")
+    return float(text) if kind == "slot" and text.isdecimal() and len(text) < 12 else None

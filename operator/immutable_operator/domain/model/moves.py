@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from immutable_operator.domain.model.command import Outcome
 from immutable_operator.domain.model.config import Pin
-from immutable_operator.domain.model.revision import Revision
+from immutable_operator.domain.model.revision import Revision, Verdict
 from immutable_operator.domain.model.status import Announcement, Status
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Plan",
     "Quarantine",
     "Retire",
+    "SetVerdict",
 ]
 
 
@@ -50,8 +51,21 @@ class DeleteRevision:
 
 
 @dataclass(frozen=True, slots=True)
+class SetVerdict:
+    """Write on a revision's record what became of it."""
+
+    revision: Revision
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class Create:
-    """Give birth to an instance. ``because`` and ``heals`` go into its birth certificate."""
+    """Give birth to an instance. All but the name goes into its birth certificate.
+
+    ``because`` is the reason and its cause in words; ``purpose`` names the request or the slot of
+    the schedule that asked for it (`purpose_of_request`, `purpose_of_slot`). ``heals`` and
+    ``tries`` count the births in a row whose predecessors were reached into, or ended.
+    """
 
     name: str
     revision: str
@@ -60,15 +74,22 @@ class Create:
     replaces: str | None
     because: str
     heals: int = 0
+    tries: int = 0
+    purpose: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Evict an instance, this very one (``uid``)."""
+    """Take an instance away, this very one (``uid``).
+
+    It is evicted, so that PodDisruptionBudgets are asked; ``by_will`` deletes it instead, where the
+    owner's will is the reason (scaling down) or no budget can be hurt (it is not ready).
+    """
 
     name: str
     uid: str
     because: str
+    by_will: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +101,9 @@ class Quarantine:
     because: str
 
 
-Action = CreateRevision | CreateSnapshot | DeleteRevision | Create | Retire | Quarantine
+Action = (
+    CreateRevision | CreateSnapshot | DeleteRevision | SetVerdict | Create | Retire | Quarantine
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,16 @@ class Policy:
     """What the operator's installation decides, not the user. Durations in seconds.
 
     ``heal_*`` pace the replacement of instances whose predecessors were reached into as well;
-    an instance that was left alone for ``heal_memory`` starts afresh.
+    an instance that was left alone for ``heal_memory``, which is longer than any pause, starts
+    afresh. ``most_moves`` bounds the births and the retirements of one plan.
     """
 
     retry_ended_base: float = 1.0
     retry_ended_most: float = 300.0
     heal_base: float = 60.0
     heal_most: float = 3600.0
-    heal_memory: float = 3600.0
+    heal_memory: float = 7200.0
+    most_moves: int = 500
 
 
 class OnTaint(StrEnum):
@@ -40,10 +42,11 @@ class Spec:
     """What the user wants, checked. ``replicas`` None keeps the current number.
 
     ``pinned`` are the names of the ConfigMaps that are part of a revision, and whether each is
-    optional.
+    optional. ``template`` is None where it cannot be read; ``counts_terminating`` says that those
+    which still terminate count against replicas + maxSurge.
     """
 
-    template: Mapping[str, Any]
+    template: Mapping[str, Any] | None
     replicas: int | None = None
     max_surge: int | str = "25%"
     max_unavailable: int | str = 0
@@ -56,4 +59,5 @@ class Spec:
     replace_restarted: bool = False
     regeneration: Regeneration = field(default_factory=Regeneration)
     schedule_since: float = 0.0
+    counts_terminating: bool = False
     pinned: Mapping[str, bool] = field(default_factory=dict)

@@ -16,6 +16,8 @@ class Move(StrEnum):
     RECORD = "record"
     QUARANTINE = "quarantine"
     SNAPSHOT = "snapshot"
+    VERDICT = "verdict"
+    FORGET = "forget"
 
 
 class Cause(StrEnum):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from immutable_operator.domain.model.config import Pin
 
 __all__ = [
     "Digests",
+    "Phase",
     "Revision",
+    "Verdict",
     "instance_name",
     "next_number",
     "revision_id",
@@ -20,6 +23,37 @@ __all__ = [
 ]
 
 Digests = Mapping[str, str]
+
+
+class Phase(StrEnum):
+    """What became of a revision so far."""
+
+    PENDING = "Pending"
+    PROGRESSING = "Progressing"
+    GOOD = "Good"
+    FAILED = "Failed"
+    SUPERSEDED = "Superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a revision's own record says became of it; times in seconds since the epoch.
+
+    ``started`` is when it became the target last, ``first_available`` when an instance of it was
+    seen available first, ``completed`` when all of its instances last were. ``replaced`` is a
+    sentence for people. ``number_floor`` is the highest number of a revision that was known then.
+    ``start_seconds`` is how long its instances took from birth to readiness.
+    """
+
+    phase: Phase = Phase.PENDING
+    reason: str = ""
+    message: str = ""
+    started: float | None = None
+    first_available: float | None = None
+    completed: float | None = None
+    replaced: str = ""
+    number_floor: int = 0
+    start_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +69,7 @@ class Revision:
     name: str
     uid: str
     config: tuple[Pin, ...] = ()
+    verdict: Verdict = field(default_factory=Verdict)
 
     @property
     def digests(self) -> Digests:
@@ -52,8 +87,9 @@ def revision_id(full_hash: str, revisions: Iterable[Revision]) -> str:
 
 
 def next_number(revisions: Iterable[Revision]) -> int:
-    """One more than the highest number on record; numbers are never given twice."""
-    return max((revision.number for revision in revisions), default=0) + 1
+    """One more than the highest number on record, of those that are gone, too."""
+    known = (max(r.number, r.verdict.number_floor) for r in revisions)
+    return max(known, default=0) + 1
 
 
 def revision_name(service: str, revision: str) -> str:

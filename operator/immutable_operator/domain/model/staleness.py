@@ -22,10 +22,11 @@ class StaleReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Staleness:
-    """A reason, and its cause in words for people."""
+    """A reason, its cause in words for people, and the request or slot that asked for it."""
 
     reason: StaleReason
     cause: str
+    purpose: str = ""
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.cause}"

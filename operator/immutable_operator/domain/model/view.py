@@ -36,7 +36,7 @@ class View:
     namespace: str
     uid: str
     generation: int
-    spec: Spec | None
+    spec: Spec
     invalid: str | None = None
     deleting: bool = False
     author: str = "unknown"
@@ -52,3 +52,4 @@ class View:
     configs: Mapping[str, Source] = field(default_factory=dict)
     snapshots: frozenset[str] = frozenset()
     prior: Status = field(default_factory=Status)
+    desired_before: int | None = None

@@ -1,8 +1,9 @@
-"""Which instances are replaced although nothing is wrong with them: for their age, or on request.
+"""Expired: which instances are replaced for their age or by the schedule.
 
-What is to go is due by `regeneration.outlook` or meant by a request; what goes *now* is what is
-under way, and as many more as maxConcurrent allows while the service is whole. Everything else
-about it (successor first, surge, budgets) is the ledger's, as for any stale instance.
+What is due is said by `calendar.regeneration.outlook`; what goes *now* is what is under way, and
+as many more as maxConcurrent allows while the service is whole. What is under way is on record: a
+living successor says in its birth certificate whom it replaces, and for what. Everything else
+(successor first, surge, budgets) is the ledger's, as for any stale instance.
 """
 
 from __future__ import annotations
@@ -10,15 +11,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from immutable_operator.domain.calendar.regeneration import Outlook, Regeneration, outlook
-from immutable_operator.domain.model import Instance, Outcome, Request, Spec, Staleness, StaleReason
+from immutable_operator.domain.calendar.regeneration import Regeneration, outlook
+from immutable_operator.domain.model import (
+    Instance,
+    Staleness,
+    StaleReason,
+    purpose_of_slot,
+    slot_of,
+)
+from immutable_operator.domain.turn import Turn
 
-__all__ = ["Aging", "aging", "outcomes", "swap_seconds", "unheard"]
+__all__ = ["Aging", "aging", "start_seconds", "swap_seconds", "under_way"]
 
 # A swap is estimated in these steps, so that what is said of it stays the same.
 STEPS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600)
-# How long an action may come before the service that it concerns.
-UNHEARD_SECONDS = 60.0
+UNKNOWN_START = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,112 +41,65 @@ class Aging:
     window: str = ""
 
 
-def swap_seconds(instances: Sequence[Instance], min_ready: float) -> float:
-    """How long a replacement takes here: the median start of those that are ready, rounded up."""
+def start_seconds(instances: Sequence[Instance]) -> float | None:
+    """How long instances took from birth to readiness: the median of those that are ready."""
     starts = sorted(i.ready_since - i.born for i in instances if i.ready_since is not None)
-    start = starts[len(starts) // 2] if starts else 10.0
-    needed = max(0.0, start) + min_ready + 1.0
+    return max(0.0, starts[len(starts) // 2]) if starts else None
+
+
+def swap_seconds(turn: Turn, instances: Sequence[Instance]) -> float:
+    """How long a replacement takes here, rounded up.
+
+    What the revision's record says of its first starts counts: later an instance may have been
+    unready for a while, and would look as if it had started slowly.
+    """
+    known = turn.wanted.verdict.start_seconds if turn.wanted else None
+    start = known if known is not None else start_seconds(instances)
+    needed = (UNKNOWN_START if start is None else start) + turn.spec.min_ready_seconds + 1.0
     return float(next((step for step in STEPS if step >= needed), needed))
 
 
-def aging(
-    spec: Spec,
-    service_uid: str,
-    candidates: Sequence[Instance],
-    *,
-    desired: int,
-    available: Mapping[str, bool],
-    requests: Sequence[Request],
-    waits: bool,
-    now: float,
-) -> Aging:
-    """Judge the active instances of the wanted revision that are stale for no other reason.
-
-    ``available`` is by name. Successors are among the candidates. ``waits``: none may begin.
-    """
-    asked = {} if waits else _asked(candidates, requests)
-    regeneration = spec.regeneration
-    if not _wanted(regeneration):
-        return Aging(asked)
-    swap = swap_seconds(candidates, spec.min_ready_seconds)
-
-    def judge(instances: Sequence[Instance]) -> Outlook:
-        births = {i.uid: i.born for i in instances}
-        return outlook(regeneration, births, service_uid, now, swap, spec.schedule_since)
-
-    going = dict(asked)
-    left = [i for i in candidates if i.name not in asked]
-    successors = {i.replaces for i in candidates if i.replaces}
-    replaced = [i for i in left if i.name in successors]
-    old = {due.uid for due in judge(left).due} if replaced else set()
-    under_way = [i for i in replaced if i.uid in old]
-    for instance in under_way:
-        going[instance.name] = Staleness(StaleReason.EXPIRED, "its successor is there")
-    rest = [i for i in left if i.name not in going]
-    seen = judge(rest)
-    short = max(0, desired - len(rest) - len(under_way))
-    unready = sum(not available[i.name] for i in rest)
-    places = regeneration.max_concurrent - max(len(under_way), short + unready)
-    names = {i.uid: i.name for i in rest}
-    ready = [] if waits else [d for d in seen.due if d.may_start]
-    for due in ready[: max(0, places)]:
-        going[names[due.uid]] = Staleness(StaleReason.EXPIRED, due.reason)
-    waiting = len(seen.due) - (len(going) - len(asked) - len(under_way))
-    return Aging(going, waiting, seen.again, seen.window)
-
-
-def _wanted(regeneration: Regeneration) -> bool:
-    ages = (regeneration.max_age, regeneration.hard_max_age)
-    return any(age is not None for age in ages) or regeneration.schedule is not None
-
-
-def _asked(candidates: Sequence[Instance], requests: Sequence[Request]) -> dict[str, Staleness]:
+def under_way(candidates: Sequence[Instance], living: Sequence[Instance]) -> dict[str, Staleness]:
+    """Those whose successor lives: they go until one of the two is gone, whatever is due by now."""
     found: dict[str, Staleness] = {}
-    for request in sorted(requests, key=lambda r: (r.created, r.name)):
-        for instance in _meant(candidates, request):
-            cause = f"{request.actor} asked for it ({request.name})"
-            found.setdefault(instance.name, Staleness(StaleReason.REQUESTED, cause))
+    wanted = {i.revision for i in candidates}
+    successors = {i.replaces: i for i in living if i.replaces and i.revision in wanted}
+    for instance in candidates:
+        successor = successors.get(instance.name)
+        if successor is None or successor is instance:
+            continue
+        reason, _, cause = successor.because.partition(": ")
+        if reason in tuple(StaleReason):
+            found[instance.name] = Staleness(StaleReason(reason), cause, successor.purpose)
     return found
 
 
-def _meant(instances: Sequence[Instance], request: Request) -> list[Instance]:
-    """Those that a request means. Times are told in whole seconds: as old as it is too young."""
-    return [i for i in instances if i.born < request.created and request.instance in (None, i.name)]
+def aging(turn: Turn, candidates: Sequence[Instance], going: Mapping[str, Staleness]) -> Aging:
+    """Judge the active instances of the wanted revision that nothing else makes stale.
 
-
-def outcomes(
-    requests: Sequence[Request], instances: Sequence[Instance], blocked: str | None
-) -> tuple[Outcome, ...]:
-    """What is to be written of each request: only what is not written yet."""
-    told = []
-    for request in requests:
-        left = [i for i in _meant(instances, request) if i.active]
-        gone = not any(i.name == request.instance for i in instances)
-        if left and blocked:
-            phase, message = "Pending", blocked
-        elif left:
-            phase, message = "Running", "replacing what is older than this action"
-        elif not request.phase and request.instance and gone:
-            phase = "Failed"
-            message = f"there is no instance {request.instance}; kubectl get pods shows them"
-        else:
-            phase, message = "Succeeded", "all that it meant were replaced"
-        if (phase, message) != (request.phase, request.message):
-            told.append(Outcome(request.name, request.uid, phase, message))
-    return tuple(told)
-
-
-def unheard(
-    service: str, requests: Sequence[Request], now: float
-) -> tuple[tuple[Outcome, ...], float | None]:
-    """What becomes of requests to a service that does not exist, and when more of them fail.
-
-    One may come a moment before its service: each is given a minute.
+    ``going`` are those that go already, because their successor lives or a person asked.
     """
-    late = [r for r in requests if r.created + UNHEARD_SECONDS <= now]
-    message = (
-        f"there is no ImmutableService {service} in this namespace (kubectl get isvc shows them);"
-        " create it, or correct the name, and create another action"
-    )
-    young = [r.created + UNHEARD_SECONDS for r in requests if r not in late]
-    return tuple(Outcome(r.name, r.uid, "Failed", message) for r in late), min(young, default=None)
+    regeneration = turn.spec.regeneration
+    if not _wants(regeneration):
+        return Aging()
+    swap = swap_seconds(turn, candidates)
+    rest = [i for i in candidates if i.name not in going]
+    births = {i.uid: max(i.born, slot_of(i.purpose) or 0.0) for i in rest}
+    since = turn.spec.schedule_since
+    seen = outlook(regeneration, births, turn.view.uid, turn.now, swap, since)
+    busy = sum(why.reason is StaleReason.EXPIRED for why in going.values())
+    short = max(0, turn.budget.desired - len(rest) - busy)
+    unready = len(rest) - turn.count_available(rest)
+    places = regeneration.max_concurrent - max(busy, short + unready)
+    names = {i.uid: i.name for i in rest}
+    ready = [due for due in seen.due if due.may_start] if turn.may_begin else []
+    found: dict[str, Staleness] = {}
+    for due in ready[: max(0, places)]:
+        purpose = "" if due.slot is None else purpose_of_slot(due.slot)
+        found[names[due.uid]] = Staleness(StaleReason.EXPIRED, due.reason, purpose)
+    return Aging(found, len(seen.due) - len(found), seen.again, seen.window)
+
+
+def _wants(regeneration: Regeneration) -> bool:
+    ages = (regeneration.max_age, regeneration.hard_max_age)
+    return any(age is not None for age in ages) or regeneration.schedule is not None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from immutable_operator.domain.calendar.feasibility import feasibility
-from immutable_operator.domain.ledger import Budget
-from immutable_operator.domain.model import Condition, Spec, StaleReason, Status
+from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.model import Condition, StaleReason
 from immutable_operator.domain.staleness.age import swap_seconds
-from immutable_operator.domain.strategies import Fleet
+from immutable_operator.domain.status.conditions import since
+from immutable_operator.domain.turn import Turn
 
 __all__ = ["is_regenerating", "regeneration_conditions"]
 
@@ -17,24 +18,26 @@ CANNOT_MEET = "CannotMeetMaxAge"
 AGING = (StaleReason.EXPIRED, StaleReason.REQUESTED)
 
 
-def is_regenerating(fleet: Fleet, budget: Budget) -> bool:
+def is_regenerating(turn: Turn, fleet: Fleet) -> bool:
     """Whether instances are replaced for their age or on request, and nothing else is wrong."""
     return (
         bool(fleet.stale)
-        and all(fleet.why[i.name].reason in AGING for i in fleet.stale)
-        and not fleet.healing.held
-        and fleet.count_available(fleet.active) >= budget.fewest_available
+        and all(_is_aging(fleet, i.name) for i in fleet.stale)
+        and not fleet.held
+        and turn.count_available(fleet.active) >= turn.budget.fewest_available
     )
 
 
-def regeneration_conditions(
-    spec: Spec, fleet: Fleet, budget: Budget, prior: Status, now: float
-) -> tuple[Condition, ...]:
+def _is_aging(fleet: Fleet, name: str) -> bool:
+    return name in fleet.why and fleet.why[name].reason in AGING
+
+
+def regeneration_conditions(turn: Turn, fleet: Fleet) -> tuple[Condition, ...]:
     """The two conditions of a service that asks for regeneration; none of another."""
-    wanted = spec.regeneration
+    wanted, budget = turn.spec.regeneration, turn.budget
     if wanted.max_age is None and wanted.hard_max_age is None and wanted.schedule is None:
         return ()
-    going = len([i for i in fleet.stale if fleet.why[i.name].reason in AGING])
+    going = len([i for i in fleet.stale if _is_aging(fleet, i.name)])
     window = f"; {fleet.aging.window}" if fleet.aging.window else ""
     if going:
         text = f"{going} are being replaced, {fleet.aging.waiting} wait{window}"
@@ -44,14 +47,13 @@ def regeneration_conditions(
         regenerating = (False, "Waiting", text)
     else:
         regenerating = (False, "NothingDue", "no instance is due")
-    swap = swap_seconds(fleet.active, spec.min_ready_seconds)
+    swap = swap_seconds(turn, fleet.active)
     pace = max(1, min(wanted.max_concurrent, budget.surge + budget.unavailable))
-    problem = feasibility(replace(wanted, max_concurrent=pace), budget.desired, swap, now)
+    problem = feasibility(replace(wanted, max_concurrent=pace), budget.desired, swap, turn.now)
     text = problem or f"{budget.desired} instances at {swap:.0f}s each can be replaced in time"
     cannot = (problem is not None, "TooSlow" if problem else "Feasible", text)
     found = []
     for kind, (holds, reason, message) in ((REGENERATING, regenerating), (CANNOT_MEET, cannot)):
-        before = prior.condition(kind)
-        since = before.since if before and before.status == str(holds) else now
-        found.append(Condition(kind, str(holds), reason, message, since))
+        begun = since(turn.view.prior, kind, str(holds), turn.now)
+        found.append(Condition(kind, str(holds), reason, message, begun))
     return tuple(found)

@@ -1,38 +1,21 @@
-"""Why an instance is stale. Every reason ends in the same two moves, create and retire."""
+"""Pods as a family of instances: their names, when one is available, and how one deviates."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from immutable_operator.domain.model import Evidence, Instance, Staleness, StaleReason
+from immutable_operator.domain.families import Family
+from immutable_operator.domain.model import (
+    Evidence,
+    Instance,
+    Staleness,
+    StaleReason,
+    instance_name,
+)
 
-__all__ = ["deviation", "staleness"]
-
-
-def staleness(
-    instance: Instance,
-    wanted: str,
-    wanted_number: int,
-    template: Mapping[str, Any] | None = None,
-    evidence: Evidence | None = None,
-    changed: str = "",
-) -> Staleness | None:
-    """Why ``instance`` is stale when revision ``wanted`` is wanted; None while it is current.
-
-    ``template`` is the wanted revision's; ``changed`` says how their ConfigMaps differ.
-    """
-    known = template if instance.revision == wanted else None
-    if found := deviation(instance, known, evidence or Evidence()):
-        return found
-    if instance.revision != wanted:
-        cause = f"revision {wanted_number} ({wanted}) is wanted, this was {instance.revision}"
-        cause += f": {changed}" if changed else ""
-        return Staleness(StaleReason.OUTDATED, cause)
-    if instance.ended:
-        cause = instance.leaving or (instance.trouble.message if instance.trouble else "it ended")
-        return Staleness(StaleReason.UNHEALTHY, cause)
-    return None
+__all__ = ["PODS", "deviation"]
 
 
 def deviation(
@@ -53,6 +36,25 @@ def deviation(
     if cause := evidence.replaced.get(instance.uid):
         return Staleness(StaleReason.DRIFTED, cause)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """The family of pods."""
+
+    def name(self, owner: str, uid: str, revision: str, slot: int, incarnation: int) -> str:
+        return instance_name(owner, uid, revision, slot, incarnation)
+
+    def deviation(
+        self, instance: Instance, template: Mapping[str, Any] | None, evidence: Evidence
+    ) -> Staleness | None:
+        return deviation(instance, template, evidence)
+
+    def available_at(self, instance: Instance, least: float) -> float | None:
+        return instance.available_at(least)
+
+
+PODS: Family = Pods()
 
 
 def _other_image(instance: Instance, spec: Mapping[str, Any], evidence: Evidence) -> str | None:

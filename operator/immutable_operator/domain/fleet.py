@@ -1,0 +1,151 @@
+"""Sorting out: each instance is current, stale (and why), ended, leaving, quarantined or held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from immutable_operator.domain.config.references import config_change
+from immutable_operator.domain.model import (
+    Instance,
+    OnTaint,
+    Staleness,
+    StaleReason,
+)
+from immutable_operator.domain.staleness.age import Aging, aging, under_way
+from immutable_operator.domain.staleness.healing import Healing, healing
+from immutable_operator.domain.staleness.outdated import ended, outdated
+from immutable_operator.domain.staleness.requested import requested
+from immutable_operator.domain.turn import Turn
+
+__all__ = ["Fleet", "sort_out"]
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The instances of one service, sorted out.
+
+    ``deviants`` says of every instance that is no longer what was born, how; ``why`` says of each
+    that is to be replaced, for what. Those that are only reported count as current, and so do the
+    ``held``: they are to be replaced, but not now (see ``healing``, and a freeze of repairs), and
+    nobody is born for them.
+    """
+
+    turn: Turn
+    current: tuple[Instance, ...]
+    stale: tuple[Instance, ...]
+    ended: tuple[Instance, ...]
+    terminating: tuple[Instance, ...]
+    quarantined: tuple[Instance, ...]
+    why: Mapping[str, Staleness]
+    deviants: Mapping[str, Staleness]
+    held: frozenset[str]
+    healing: Healing
+    aging: Aging
+
+    @property
+    def active(self) -> tuple[Instance, ...]:
+        return self.current + self.stale
+
+    @property
+    def available_current(self) -> int:
+        return self.turn.count_available(self.current)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that is wanted is there, available, and nothing else is."""
+        desired = self.turn.budget.desired
+        return (
+            self.turn.wanted is not None
+            and len(self.current) == desired == self.available_current
+            and not self.stale
+            and not self.held
+        )
+
+
+def sort_out(turn: Turn) -> Fleet:
+    """Judge every instance that is known."""
+    view = turn.view
+    instances = sorted(view.instances, key=lambda i: i.name)
+    found = {i.name: _judge(turn, i) for i in (*view.instances, *view.departed)}
+    deviants = {name: why for name, (why, _) in found.items() if why and why.deviates}
+    why = {name: why for name, (_, why) in found.items() if why}
+    active = [i for i in instances if i.active]
+    wanted = turn.wanted.id if turn.wanted else ""
+    pace = healing(active, why, wanted, turn.now, turn.policy)
+    held = pace.held | _frozen(turn, active, why)
+    # Whoever asks for one that is held gets it.
+    asked = requested([i for i in active if i.revision == wanted], _requests(turn))
+    held -= asked.keys()
+    for name in held:
+        del why[name]
+    young = [i for i in active if i.name not in why and i.name not in held]
+    young = [i for i in young if i.revision == wanted]
+    going = under_way(young, active)
+    going |= {i.name: asked[i.name] for i in young if i.name in asked and i.name not in going}
+    age = aging(turn, young, going)
+    why |= {**going, **age.going}
+    kept = turn.wanted is None
+    return Fleet(
+        turn=turn,
+        current=tuple(i for i in active if i.name not in why and not kept),
+        stale=tuple(i for i in active if i.name in why or kept),
+        ended=tuple(
+            i for i in instances if i.ended and not i.terminating and i.quarantined is None
+        ),
+        terminating=tuple(i for i in instances if i.terminating),
+        quarantined=tuple(i for i in instances if i.quarantined is not None and not i.terminating),
+        why=why,
+        deviants=deviants,
+        held=held,
+        healing=pace,
+        aging=age,
+    )
+
+
+def _requests(turn: Turn) -> tuple[Any, ...]:
+    """Those that may be worked on: during a freeze, those that pass it."""
+    requests = turn.view.requests
+    if turn.spec.suspend:
+        return ()
+    if turn.target.freeze.holds:
+        return tuple(r for r in requests if r.override_freeze)
+    return requests
+
+
+def _frozen(turn: Turn, active: list[Instance], why: Mapping[str, Staleness]) -> frozenset[str]:
+    """Those that a freeze of repairs leaves as they are; others go with their rollout anyway."""
+    freeze, wanted = turn.target.freeze, turn.wanted
+    if not freeze.repairs or wanted is None:
+        return frozenset()
+    known = (i.name for i in active if i.revision == wanted.id)
+    return frozenset(name for name in known if name in why and why[name].deviates) - freeze.exempt
+
+
+def _judge(turn: Turn, instance: Instance) -> tuple[Staleness | None, Staleness | None]:
+    """How it deviates or is stale, and why it is to be replaced, which may be None the same."""
+    spec, wanted = turn.spec, turn.wanted
+    template: Mapping[str, Any] | None = None
+    if turn.target.is_asked and wanted is not None and instance.revision == wanted.id:
+        template = spec.template
+    deviates = turn.family.deviation(instance, template, turn.view.evidence)
+    reported = deviates is not None and spec.on_taint is OnTaint.REPORT
+    if instance.restarted and spec.replace_restarted and (deviates is None or reported):
+        cause = f"container {instance.restarted} was restarted in place"
+        deviates, reported = Staleness(StaleReason.TAINTED, cause), False
+    if deviates is not None and not reported:
+        return deviates, deviates
+    # What else makes it stale still does where a deviation is only reported.
+    other = _stale(turn, instance)
+    return deviates or other, other
+
+
+def _stale(turn: Turn, instance: Instance) -> Staleness | None:
+    if turn.wanted is None:
+        return None
+    digests = {r.id: r.digests for r in turn.view.revisions}
+    changed = config_change(digests.get(instance.revision, {}), turn.wanted.digests)
+    if instance.revision not in digests:
+        changed = ""
+    return outdated(instance, turn.wanted, changed) or ended(instance)

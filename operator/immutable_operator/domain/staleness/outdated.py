@@ -1,0 +1,23 @@
+"""Outdated: of another revision than the wanted one. And unhealthy: it ended."""
+
+from __future__ import annotations
+
+from immutable_operator.domain.model import Instance, Revision, Staleness, StaleReason
+
+__all__ = ["ended", "outdated"]
+
+
+def outdated(instance: Instance, wanted: Revision, changed: str) -> Staleness | None:
+    """``changed`` says how the configuration of the two revisions differs, for people."""
+    if instance.revision == wanted.id:
+        return None
+    cause = f"revision {wanted.number} ({wanted.id}) is wanted, this was {instance.revision}"
+    return Staleness(StaleReason.OUTDATED, cause + (f": {changed}" if changed else ""))
+
+
+def ended(instance: Instance) -> Staleness | None:
+    """An instance that ended never runs again."""
+    if not instance.ended:
+        return None
+    cause = instance.leaving or (instance.trouble.message if instance.trouble else "it ended")
+    return Staleness(StaleReason.UNHEALTHY, cause)

@@ -1,0 +1,90 @@
+"""Events: what of a change of status is worth telling people, once."""
+
+from __future__ import annotations
+
+from immutable_operator.domain.model import Announcement, Cause, Rollout, Status
+from immutable_operator.domain.status.disrupted import TAKEN_AWAY, taken_announcements
+from immutable_operator.domain.turn import Turn
+
+__all__ = ["announcements"]
+
+
+def announcements(turn: Turn, status: Status) -> tuple[Announcement, ...]:
+    """The events that this change of status is worth."""
+    told = [*_finished(turn, status), *_stalled(turn, status), *_deviants(turn, status)]
+    reconciling = status.condition("Reconciling")
+    if turn.wanted is not None and reconciling and reconciling.reason == TAKEN_AWAY:
+        was = turn.view.prior.condition("Reconciling")
+        told += taken_announcements(turn.view, turn.wanted, was, _since(status.rollout))
+    told += _blocked(turn, status)
+    for refusal in sorted(turn.view.refusals, key=lambda r: r.subject):
+        if refusal.cause is Cause.NAME_TAKEN:
+            told.append(Announcement("NameTaken", refusal.message, refusal.subject, True))
+    return tuple(told)
+
+
+def _finished(turn: Turn, status: Status) -> list[Announcement]:
+    view, prior, wanted = turn.view, turn.view.prior, turn.wanted
+    rollout = prior.rollout
+    if not rollout or status.rollout or status.last_good_revision == prior.last_good_revision:
+        return []
+    before = next((r for r in view.revisions if r.id == prior.last_good_revision), None)
+    if before is None or wanted is None:
+        return []
+    seconds = max(0, round(turn.now - rollout.started_at))
+    text = (
+        f"revision {wanted.number} ({wanted.id}) replaced revision {before.number}"
+        f" ({before.id}): {status.current} instances in {seconds} s"
+    )
+    # There and back again within a second: only the generation tells the two apart.
+    key = f"{wanted.id}/{_since(rollout)}/{view.generation}"
+    return [Announcement("ReplacementFinished", text, key)]
+
+
+def _stalled(turn: Turn, status: Status) -> list[Announcement]:
+    """The warning that work cannot go on, when that (or its reason) is new."""
+    stalled, was = status.condition("Stalled"), turn.view.prior.condition("Stalled")
+    if stalled is None or stalled.status != "True":
+        return []
+    if was is not None and (was.status, was.reason) == (stalled.status, stalled.reason):
+        return []
+    asked = turn.wanted is not None and turn.target.is_asked
+    about = turn.wanted.id if asked and turn.wanted else str(turn.view.generation)
+    text = f"{stalled.reason}: {stalled.message}"
+    return [
+        Announcement("Stalled", text, f"{stalled.reason}/{about}/{_since(status.rollout)}", True)
+    ]
+
+
+def _deviants(turn: Turn, status: Status) -> list[Announcement]:
+    """One warning a reason for those that are new, the first by name."""
+    known = {d.name for d in turn.view.prior.deviants}
+    told = []
+    for reason in dict.fromkeys(d.reason for d in status.deviants):
+        new = [d for d in status.deviants if d.reason == reason and d.name not in known]
+        if new:
+            others = f" (and {len(new) - 1} more)" if len(new) > 1 else ""
+            text = f"{new[0].name}: {new[0].message}{others}"
+            told.append(Announcement(reason, text, "/".join(d.name for d in new), True))
+    return told
+
+
+def _blocked(turn: Turn, status: Status) -> list[Announcement]:
+    """One warning a blocker that is new and not told as what stalls the service."""
+    told = []
+    stalled = status.condition("Stalled")
+    known = {b.reason for b in turn.view.prior.blockers}
+    wanted = turn.wanted.id if turn.wanted else ""
+    for blocker in status.blockers:
+        stalls = stalled and stalled.reason == blocker.reason and stalled.status == "True"
+        if blocker.reason in known or stalls:
+            continue
+        key = f"{blocker.reason}/{wanted}/{_since(status.rollout)}"
+        text = f"{blocker.reason}: {blocker.message}"
+        told.append(Announcement("Blocked", text, key, True))
+    return told
+
+
+def _since(rollout: Rollout | None) -> int:
+    """What tells one replacement from a later one with the same revisions."""
+    return int(rollout.started_at) if rollout else 0

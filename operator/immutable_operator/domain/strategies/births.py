@@ -1,0 +1,170 @@
+"""Births: which instances are born of a revision, in whose place, and with which certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.model import Cause, Create, Instance, Policy, Revision, Staleness
+from immutable_operator.domain.strategies.order import stale_in_order
+from immutable_operator.domain.target import latest_completed
+
+__all__ = ["Births", "latest_ended"]
+
+
+@dataclass
+class Births:
+    """The births of one revision in one plan, at most ``count``.
+
+    ``empty`` of them may fill places that nobody holds; the others are successors of those who
+    still hold theirs. ``others`` are births of this plan that are decided already. ``due`` is when
+    one may follow that is held back for now.
+    """
+
+    fleet: Fleet
+    revision: Revision
+    count: int
+    empty: int
+    others: Sequence[Create] = ()
+    births: list[Create] = field(default_factory=list)
+    due: list[float] = field(default_factory=list)
+
+    def plan(self, *, repairs: bool = False) -> list[Create]:
+        """The best births; ``repairs``: only what is lost is made good, nobody is succeeded."""
+        fleet, view = self.fleet, self.fleet.turn.view
+        known = (*view.instances, *view.departed)
+        own = [i for i in known if i.revision == self.revision.id]
+        self._names = {i.name for i in known}
+        self._names |= {r.subject for r in view.refusals if r.cause is Cause.NAME_TAKEN}
+        self._last: dict[int, int] = {}
+        for i in own:
+            self._last[i.slot] = max(self._last.get(i.slot, -1), i.incarnation)
+        held = fleet.current if not repairs else self._sound(own)
+        self._used = {i.slot for i in held}
+        self._cursor = 0
+        self._paces = self._pauses(own)
+        # Also by one that is stale itself: then that one is who is replaced.
+        self._succeeded = {i.replaces for i in fleet.active if i.replaces}
+        self._succeeded |= {birth.replaces for birth in self.others if birth.replaces}
+        for predecessor in self._vacated(repairs=repairs):
+            if not self.empty or not self.count:
+                break
+            if predecessor.name not in self._succeeded and predecessor.slot not in self._used:
+                self._succeed(predecessor, None if repairs else fleet.why.get(predecessor.name))
+        for predecessor in stale_in_order(fleet, {}):
+            if not self.count:
+                break
+            tainted = predecessor.name in fleet.deviants
+            own_tainted = tainted and predecessor.revision == self.revision.id
+            if predecessor.name not in self._succeeded and (own_tainted or not repairs):
+                self._succeed(predecessor, fleet.why.get(predecessor.name))
+        self._fill()
+        return self.births
+
+    def _sound(self, own: list[Instance]) -> list[Instance]:
+        return [i for i in own if i.active and i.name not in self.fleet.deviants]
+
+    def _vacated(self, *, repairs: bool) -> Iterator[Instance]:
+        """Those whose places are or become empty, in the order in which they get successors."""
+        view, fleet = self.fleet.turn.view, self.fleet
+        departed = sorted(view.departed, key=lambda i: i.name)
+        for instance in (*fleet.terminating, *departed, *fleet.quarantined):
+            if not repairs or instance.revision == self.revision.id:
+                yield instance
+        yield from latest_ended(fleet, self.revision)
+
+    def _succeed(self, predecessor: Instance, why: Staleness | None) -> None:
+        holds = predecessor.active
+        slot = predecessor.slot if predecessor.slot not in self._used else self._free_slot()
+        self._used.add(slot)
+        self.count -= 1
+        self.empty -= not holds
+        if (at := self._paces.get(slot, 0.0)) > self.fleet.turn.now:
+            self.due.append(at)
+            return  # its place is taken: no other slot is a way round the pause
+        because = str(why) if why else f"Missing: {predecessor.leaving or 'it was deleted'}"
+        self._add(slot, predecessor, because, why.purpose if why else "")
+
+    def _fill(self) -> None:
+        """Places of which nobody is known who held them."""
+        first = latest_completed(self.fleet.turn.view) is None
+        desired = self.fleet.turn.budget.desired
+        while self.count > 0 and self.empty > 0:
+            slot = self._free_slot()
+            self._used.add(slot)
+            self.count -= 1
+            self.empty -= 1
+            cause = f"{desired} wanted, slot {slot} was empty"
+            self._add(slot, None, f"Created: {cause}" if first else f"Missing: {cause}", "")
+
+    def _free_slot(self) -> int:
+        while self._cursor in self._used:
+            self._cursor += 1
+        return self._cursor
+
+    def _add(self, slot: int, predecessor: Instance | None, because: str, purpose: str) -> None:
+        turn, fleet = self.fleet.turn, self.fleet
+        heals = tries = 0
+        if predecessor is not None:
+            if predecessor.name in fleet.deviants:
+                heals = fleet.healing.heals_after(predecessor, turn.now, turn.policy)
+            if predecessor.ended:
+                tries = predecessor.tries + 1
+            if predecessor.revision == self.revision.id:
+                # Who takes the place of one that was asked for was asked for, too.
+                purpose = purpose or predecessor.purpose
+        incarnation = max(0, self._last.get(slot, -1) + 1)
+        # A name that is taken, by a stranger or by chance, is passed over.
+        while (name := self._name(slot, incarnation)) in self._names:
+            incarnation += 1
+        self._names.add(name)
+        self._last[slot] = incarnation
+        replaces = predecessor.name if predecessor else None
+        self.births.append(
+            Create(
+                name,
+                self.revision.id,
+                slot,
+                incarnation,
+                replaces,
+                because,
+                heals=heals,
+                tries=tries,
+                purpose=purpose,
+            )
+        )
+
+    def _name(self, slot: int, incarnation: int) -> str:
+        turn = self.fleet.turn
+        owner, uid = turn.view.name, turn.view.uid
+        return turn.family.name(owner, uid, self.revision.id, slot, incarnation)
+
+    def _pauses(self, own: list[Instance]) -> dict[int, float]:
+        found: dict[int, float] = {}
+        for i in own:
+            found[i.slot] = max(found.get(i.slot, 0.0), _earliest(i, self.fleet.turn.policy))
+        return found
+
+
+def _earliest(predecessor: Instance, policy: Policy) -> float:
+    """When a successor may be born: at once, but ever later after births that ended quickly.
+
+    A node that turns pods away at admission would otherwise be sent one after the other.
+    """
+    if not predecessor.ended or predecessor.tries <= 0:
+        return 0.0
+    delay = min(
+        policy.retry_ended_base * 2.0 ** min(predecessor.tries, 16), policy.retry_ended_most
+    )
+    return predecessor.born + delay
+
+
+def latest_ended(fleet: Fleet, revision: Revision) -> list[Instance]:
+    """The last ended instance of a revision in each slot."""
+    latest: dict[int, Instance] = {}
+    for i in fleet.ended:
+        known = latest.get(i.slot)
+        if i.revision == revision.id and (not known or known.incarnation < i.incarnation):
+            latest[i.slot] = i
+    return list(latest.values())

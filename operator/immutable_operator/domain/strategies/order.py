@@ -1,0 +1,62 @@
+"""In which order instances go: which are worth least, and which stale ones make way first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.model import Instance, Refusal
+from immutable_operator.domain.target import latest_completed
+
+__all__ = ["by_worth", "stale_in_order"]
+
+
+def stale_in_order(fleet: Fleet, refused: Mapping[str, Refusal]) -> list[Instance]:
+    """Stale instances, first to go first: untried, unhealthy, tainted, succeeded, oldest.
+
+    Until the wanted revision has proved itself, healthy ones of the revision that works come
+    after all others, also those of revisions that were wanted in between.
+    """
+    turn = fleet.turn
+    succeeded = {i.replaces for i in fleet.current if turn.available(i)}
+    kept = () if fleet.available_current else (turn.target.fallback, latest_completed(turn.view))
+    worth = {revision.id: place for place, revision in enumerate(kept, 1) if revision}
+
+    def order(i: Instance) -> tuple[int, int, bool, bool, bool, float, str]:
+        available = turn.available(i)
+        attempts = refused[i.name].attempts if i.name in refused else 0
+        sound = not (i.name in fleet.why and fleet.why[i.name].deviates)
+        kept = worth.get(i.revision, 0) if sound and available else 0
+        return kept, attempts, available, sound, i.name not in succeeded, i.born, i.name
+
+    return sorted(fleet.stale, key=order)
+
+
+def by_worth(fleet: Fleet, instances: Sequence[Instance]) -> list[Instance]:
+    """Least worth first: tainted ones, then as a ReplicaSet: unready, cheap, crowded, youngest.
+
+    Of the tainted those go first whose successor is there, and the one goes last that counts most
+    replacements: the count is in its birth certificate, and nowhere else. What is forgotten counts
+    nothing, or an old one would outlive each of its successors, and nothing would pace them.
+    """
+    turn = fleet.turn
+    crowd = Counter(i.node for i in fleet.active)
+    succeeded = {i.replaces for i in fleet.current if turn.available(i)}
+
+    def order(i: Instance) -> tuple[bool, bool, int, bool, bool, bool, int, int, float, str]:
+        held = i.name in fleet.deviants
+        return (
+            not held,
+            not (held and i.name in succeeded),
+            i.heals if i.name in fleet.healing.relapsed else 0,
+            turn.available(i),
+            i.ready_since is not None,
+            i.node is not None,
+            i.deletion_cost,
+            -crowd[i.node],
+            -i.born,
+            i.name,
+        )
+
+    return sorted(instances, key=order)

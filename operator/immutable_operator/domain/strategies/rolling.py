@@ -1,0 +1,370 @@
+"""Rolling: successor first where a surge allows it, unhealthy stale instances before healthy ones.
+
+A rollout, a scale, a regeneration and a repair are the same step. Two revisions may grow in one
+ledger: the wanted one, and, as long as that one does not work, the one that worked last, which
+makes good what is lost meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.ledger import Counts, Ledger
+from immutable_operator.domain.model import (
+    Cause,
+    Instance,
+    Move,
+    OnTaint,
+    Quarantine,
+    Refusal,
+    Retire,
+    Revision,
+    TroubleKind,
+)
+from immutable_operator.domain.strategies.births import Births, latest_ended
+from immutable_operator.domain.strategies.order import by_worth, stale_in_order
+from immutable_operator.domain.strategies.step import Step, tally
+from immutable_operator.domain.target import latest_completed
+from immutable_operator.domain.turn import Turn
+
+__all__ = ["ROLLING", "Rolling", "counts", "is_working"]
+
+
+def counts(turn: Turn, fleet: Fleet) -> Counts:
+    """What the ledger opens with."""
+    available = fleet.available_current
+    return Counts(
+        active=len(fleet.active),
+        available=turn.count_available(fleet.active),
+        current_available=available,
+        current_unavailable=len(fleet.current) - available,
+        terminating=len(fleet.terminating) if turn.spec.counts_terminating else 0,
+        is_crowded=_is_crowded(turn, fleet),
+    )
+
+
+def is_working(turn: Turn, fleet: Fleet) -> bool:
+    """Whether the wanted revision can be counted on: some of it is available, nothing is amiss.
+
+    The last good revision is counted on as long as nothing is amiss: that none of it is available
+    for a moment does not bring another one back.
+    """
+    wanted = turn.wanted
+    if wanted is None or wanted.id in turn.target.unborn:
+        return False
+    if not fleet.available_current and wanted != latest_completed(turn.view):
+        return False
+    if any(i.trouble and i.trouble.settled for i in fleet.current):
+        return False
+    return not _refused_births(turn, wanted)
+
+
+def _is_crowded(turn: Turn, fleet: Fleet) -> bool:
+    """Whether the wanted revision lacks a place that only the end of another instance gives."""
+    wanted = turn.wanted
+    if wanted is None:
+        return False
+    unplaced = any(
+        i.trouble and i.trouble.kind is TroubleKind.UNSCHEDULABLE
+        for i in fleet.current
+        if not turn.available(i)
+    )
+    return unplaced or any(r.cause is Cause.QUOTA for r in _refused_births(turn, wanted))
+
+
+def _refused_births(turn: Turn, revision: Revision) -> list[Refusal]:
+    return [
+        r
+        for r in turn.view.refusals
+        if r.move is Move.CREATE and r.revision == revision.id and r.cause is not Cause.NAME_TAKEN
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Rolling:
+    """The strategy; it has nothing to remember."""
+
+    def step(self, turn: Turn, fleet: Fleet, ledger: Ledger) -> Step:
+        """One step of a rolling replacement, of a scale, of a regeneration, or of a repair."""
+        step = Step()
+        _note_waits(fleet, step)
+        if turn.spec.on_taint is OnTaint.QUARANTINE:
+            _quarantine(turn, fleet, ledger, step)
+        repair = _Repair.of(turn, fleet, ledger)
+        _Retirements(turn, fleet, ledger, step, repair).plan()
+        _births(turn, fleet, ledger, step, repair)
+        return step
+
+
+ROLLING = Rolling()
+
+
+@dataclass(frozen=True, slots=True)
+class _Repair:
+    """What the revision that works owes while the wanted one does not.
+
+    ``owed`` of its sound instances must exist, so that enough of the service is available whatever
+    becomes of the wanted revision; ``missing`` of them do not.
+    """
+
+    revision: Revision
+    owed: int
+    there: int
+
+    @property
+    def missing(self) -> int:
+        return max(0, self.owed - self.there)
+
+    @classmethod
+    def of(cls, turn: Turn, fleet: Fleet, ledger: Ledger) -> _Repair | None:
+        fallback = turn.target.fallback
+        if fallback is None or is_working(turn, fleet):
+            return None
+        own = [i for i in fleet.stale if i.revision == fallback.id]
+        sound = sum(i.name not in fleet.deviants for i in own)
+        others = turn.count_available(i for i in fleet.active if i.revision != fallback.id)
+        # A place that was given to the wanted revision is not taken back while it starts there.
+        living = {i.name for i in fleet.active}
+        lent = sum(not turn.available(i) and i.replaces not in living for i in fleet.current)
+        least = max(ledger.budget.fewest_available, ledger.floor - lent)
+        return cls(fallback, max(0, least - others), sound)
+
+
+def _note_waits(fleet: Fleet, step: Step) -> None:
+    pace, age = fleet.healing, fleet.aging
+    if pace.until is not None:
+        step.due.append(pace.until)
+        step.notes.append(f"heal 0 of {len(pace.held)}: successors were tainted, too")
+    if age.again is not None:
+        step.due.append(age.again)
+    if age.waiting:
+        window = f"; {age.window}" if age.window else ""
+        step.notes.append(f"{age.waiting} due for their age wait{window}")
+
+
+def _quarantine(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step) -> None:
+    """Out of traffic at once, whatever the budget: whoever asks for it puts containment first."""
+    refused = {r.subject: r for r in turn.view.refusals if r.move is Move.QUARANTINE}
+    for instance in fleet.stale:
+        if instance.name not in fleet.deviants:
+            continue
+        ledger.take(available=turn.available(instance))
+        refusal = refused.get(instance.name)
+        if refusal and refusal.retry_at > turn.now:
+            step.due.append(refusal.retry_at)
+            continue
+        because = str(fleet.why.get(instance.name, fleet.deviants[instance.name]))
+        step.quarantines.append(Quarantine(instance.name, instance.uid, because))
+    if step.quarantines:
+        step.notes.append(f"quarantine {len(step.quarantines)}")
+
+
+class _Retirements:
+    """Surplus first, then stale instances, unhealthy ones before healthy ones.
+
+    An instance whose retirement was refused keeps its place in the ledger while it waits, and
+    comes after those that were tried less often: a blocked one does not hide a free one.
+    """
+
+    def __init__(
+        self, turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, repair: _Repair | None
+    ) -> None:
+        self._turn, self._fleet, self._ledger = turn, fleet, ledger
+        self._step, self._repair = step, repair
+        self._refused = {r.subject: r for r in turn.view.refusals if r.move is Move.RETIRE}
+        budgets = (r for r in self._refused.values() if r.cause is Cause.DISRUPTION_BUDGET)
+        self._held = max((r.retry_at for r in budgets), default=None)
+        self._probed = False
+
+    def plan(self) -> None:
+        self._ended()
+        self._quarantined()
+        self._surplus()
+        self._stale()
+        self._over()
+        retires = self._step.retires
+        if retires:
+            leave = {r.name for r in retires}
+            left = sum(i.name not in leave for i in self._fleet.stale)
+            said = f"retire {len(retires)}: {tally(r.because for r in retires)}"
+            self._step.notes.append(f"{said}; {left} stale remain")
+
+    def _retire(self, instance: Instance, because: str, *, by_will: bool = False) -> None:
+        """Have it go, unless it was refused a moment ago or this plan has moves enough.
+
+        Instances of a service mostly share a PodDisruptionBudget: one probe at a time tells
+        whether it still forbids. It is not asked about those that cannot hurt it.
+        """
+        if len(self._step.retires) >= self._turn.policy.most_moves:
+            return
+        by_will = by_will or instance.ready_since is None
+        refusal = self._refused.get(instance.name)
+        waits = [refusal.retry_at] if refusal and not self._is_moot(refusal, by_will) else []
+        probes = not by_will and self._held is not None
+        if probes and self._held is not None:
+            waits.append(self._held)
+        if waits and max(waits) > self._turn.now:
+            self._step.due.append(max(waits))
+        elif not (probes and self._probed):
+            self._probed = self._probed or not by_will
+            self._step.retires.append(Retire(instance.name, instance.uid, because, by_will))
+
+    @staticmethod
+    def _is_moot(refusal: Refusal, by_will: bool) -> bool:
+        """Whether a budget refused an eviction, and none is asked now."""
+        return by_will and refusal.cause is Cause.DISRUPTION_BUDGET
+
+    def _ended(self) -> None:
+        for instance in _ended_to_clear(self._turn, self._fleet):
+            self._retire(instance, str(self._fleet.why.get(instance.name, "it ended")))
+
+    def _quarantined(self) -> None:
+        for instance in self._fleet.quarantined:
+            over = (instance.quarantined or 0.0) + self._turn.spec.quarantine_seconds
+            if over <= self._turn.now:
+                why = self._fleet.deviants.get(instance.name, "Tainted: it was quarantined")
+                self._retire(instance, f"{why}; its quarantine is over")
+            else:
+                self._step.due.append(over)
+
+    def _surplus(self) -> None:
+        fleet, desired = self._fleet, self._turn.budget.desired
+        surplus = len(fleet.current) - desired
+        most = min(surplus, self._turn.policy.most_moves)
+        for instance in by_worth(fleet, fleet.current)[: max(0, most)]:
+            if not self._turn.available(instance):
+                self._ledger.retire_unavailable_current()
+            elif not self._ledger.retire_available():
+                break
+            scaled = f"Scaled: {desired} wanted, {len(fleet.current)} are current"
+            because = str(fleet.deviants.get(instance.name, scaled))
+            self._retire(instance, because, by_will=True)
+
+    def _stale(self) -> None:
+        turn, fleet = self._turn, self._fleet
+        if turn.wanted is None:
+            return
+        # Nothing leaves that would need a successor where there can be none.
+        unborn = turn.wanted.id in turn.target.unborn
+        surplus = len(fleet.active) - turn.budget.desired
+        kept = fleet.deviants if turn.spec.on_taint is OnTaint.QUARANTINE else {}
+        spare = self._repair.there - self._repair.owed if self._repair else 0
+        for instance in stale_in_order(fleet, self._refused):
+            if instance.name in kept or (unborn and surplus <= 0):
+                continue
+            owed = self._owes(instance)
+            if owed and spare <= 0:
+                continue
+            allowed = (
+                self._ledger.retire_available()
+                if turn.available(instance)
+                else self._ledger.retire_unavailable_stale()
+            )
+            if allowed:
+                spare -= owed
+                surplus -= 1
+                self._retire(instance, str(fleet.why[instance.name]))
+
+    def _owes(self, instance: Instance) -> bool:
+        repair = self._repair
+        own = repair is not None and instance.revision == repair.revision.id
+        return own and instance.name not in self._fleet.deviants
+
+    def _over(self) -> None:
+        """Of the wanted revision, those that have not proved themselves and have no place.
+
+        Either there are more than the most, or the revision that works needs their places.
+        """
+        turn, fleet = self._turn, self._fleet
+        chosen = {r.name for r in self._step.retires}
+        apart = {q.name for q in self._step.quarantines}
+        unproven = [i for i in fleet.current if not turn.available(i) and i.name not in chosen]
+        for instance in by_worth(fleet, unproven)[: self._ledger.over]:
+            chosen.add(instance.name)
+            self._retire(instance, f"Scaled: at most {turn.budget.most} may exist")
+        if self._repair is not None:
+            self._make_room(self._repair, chosen, apart)
+
+    def _make_room(self, repair: _Repair, chosen: set[str], apart: set[str]) -> None:
+        """Those that never worked make room for what works, but for the surge of the wanted one."""
+        turn, fleet = self._turn, self._fleet
+        short = repair.missing - self._ledger.room(replacing=True) - len(chosen)
+        if short <= 0:
+            return
+        out = chosen | apart
+        useless = [i for i in fleet.active if i.ready_since is None and i.name not in out]
+        others = [i for i in useless if i in fleet.stale and not self._owes(i)]
+        wanted = by_worth(fleet, [i for i in useless if i in fleet.current])
+        kept = turn.budget.most - repair.owed - turn.count_available(fleet.current)
+        goes = [*others, *wanted[: max(0, len(wanted) - max(0, kept))]]
+        for instance in goes[:short]:
+            self._retire(instance, f"Missing: its place is needed, {repair.revision.id} works")
+
+
+def _ended_to_clear(turn: Turn, fleet: Fleet) -> list[Instance]:
+    """Ended instances that have served their purpose.
+
+    The last one in a slot stays until all is well: it paces the births after it, and people look
+    at it to see why it ended. Where a quota counts it and refuses its successor, it goes.
+    """
+    wanted = turn.wanted
+    if wanted is None:
+        return []
+    if fleet.available_current >= turn.budget.desired:
+        return list(fleet.ended)
+    if any(r.cause is Cause.QUOTA for r in _refused_births(turn, wanted)):
+        return list(fleet.ended)
+    keep = {i.name for i in latest_ended(fleet, wanted)}
+    return [i for i in fleet.ended if i.name not in keep]
+
+
+def _births(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, repair: _Repair | None) -> None:
+    """First what is lost of the revision that works, then what is missing of the wanted one."""
+    if repair is not None and repair.missing:
+        _grow(turn, fleet, ledger, step, _Growth(repair.revision, repair.missing, repairs=True))
+    wanted = turn.wanted
+    missing = turn.budget.desired - len(fleet.current)
+    if wanted is not None and missing > 0:
+        _grow(turn, fleet, ledger, step, _Growth(wanted, missing))
+
+
+@dataclass(frozen=True, slots=True)
+class _Growth:
+    """How many instances of a revision are missing; ``repairs``: they make good what is lost."""
+
+    revision: Revision
+    missing: int
+    repairs: bool = False
+
+
+def _grow(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, growth: _Growth) -> None:
+    """Births of one revision, as far as there is room and nothing refuses them."""
+    what = f"{growth.missing} of {growth.revision.id}" if growth.repairs else str(growth.missing)
+    if held := turn.target.unborn.get(growth.revision.id):
+        step.notes.append(f"create 0 of {what}: {held}")
+        return
+    room = ledger.room(replacing=growth.repairs or bool(fleet.stale))
+    count = min(growth.missing, room, turn.policy.most_moves)
+    exist = f"{len(fleet.active)} of at most {turn.budget.most} exist"
+    if count <= 0:
+        step.notes.append(f"create 0 of {what}: {exist} (surge {turn.budget.surge})")
+        return
+    refusals = _refused_births(turn, growth.revision)
+    if refusals:
+        latest = max(refusals, key=lambda r: (r.retry_at, r.subject))
+        if latest.retry_at > turn.now:
+            step.due.append(latest.retry_at)
+            step.notes.append(f"create 0 of {what}: {latest.message}")
+            return
+        count = 1  # one probe tells whether the refusal still stands
+    empty = count if growth.repairs else ledger.empty
+    births = Births(fleet, growth.revision, count, empty, tuple(step.creates))
+    born = births.plan(repairs=growth.repairs)
+    step.due += births.due
+    step.creates += born
+    ledger.spend(len(born) + len(births.due))
+    if born:
+        step.notes.append(
+            f"create {len(born)} of {what}: {tally(c.because for c in born)}; {exist}"
+        )

@@ -1,0 +1,72 @@
+"""One turn: everything that the steps of a plan need, put together once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from immutable_operator.domain.families import Family
+from immutable_operator.domain.ledger import Budget
+from immutable_operator.domain.model import Instance, Policy, Revision, Spec, View
+from immutable_operator.domain.target import Target
+
+__all__ = ["Turn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A view, the target that was chosen in it, and the budget; ``now`` in seconds."""
+
+    view: View
+    target: Target
+    now: float
+    policy: Policy
+    family: Family
+    budget: Budget
+
+    @classmethod
+    def of(cls, view: View, target: Target, now: float, policy: Policy, family: Family) -> Turn:
+        spec = view.spec
+        budget = Budget.of(_desired(view), spec.max_surge, spec.max_unavailable)
+        return cls(view, target, now, policy, family, budget)
+
+    @property
+    def spec(self) -> Spec:
+        return self.view.spec
+
+    @property
+    def wanted(self) -> Revision | None:
+        return self.target.wanted
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether anything may begin that is not a repair."""
+        return not self.target.freeze.holds and not self.spec.suspend
+
+    def available(self, instance: Instance) -> bool:
+        at = self.family.available_at(instance, self.spec.min_ready_seconds)
+        return at is not None and at <= self.now
+
+    def count_available(self, instances: Iterable[Instance]) -> int:
+        return sum(self.available(i) for i in instances)
+
+    def next_available(self, instances: Iterable[Instance]) -> float | None:
+        """When the next ready instance becomes available by waiting alone."""
+        least = self.spec.min_ready_seconds
+        times = [self.family.available_at(i, least) for i in instances]
+        return min((t for t in times if t is not None and t > self.now), default=None)
+
+
+def _desired(view: View) -> int:
+    """The wanted number: as the spec says; where it does not, what runs is kept; 1 at birth.
+
+    After a restart, what runs is counted by its slots: a successor has that of its predecessor.
+    """
+    if view.spec.replicas is not None:
+        return view.spec.replicas
+    if view.desired_before is not None:
+        return view.desired_before
+    living = [i for i in (*view.instances, *view.departed) if not i.terminating]
+    if living:
+        return len({i.slot for i in living})
+    return 1 if not view.revisions else max(1, len(view.instances))

@@ -1,0 +1,126 @@
+"""Verdicts: what is to be written on the records of revisions, so that it is remembered.
+
+Few writes a rollout: when a revision becomes the target, and when it is complete. Whatever a later
+plan must know of a revision stands there, and not in the status of the service.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.model import (
+    DeleteRevision,
+    Move,
+    Phase,
+    Revision,
+    SetVerdict,
+    Verdict,
+)
+from immutable_operator.domain.staleness.age import start_seconds
+from immutable_operator.domain.target import latest_completed
+from immutable_operator.domain.turn import Turn
+
+__all__ = ["beyond_history", "last_good", "verdicts"]
+
+OPEN = (Phase.PENDING, Phase.PROGRESSING)
+TICK = 0.001
+
+
+def verdicts(turn: Turn, fleet: Fleet) -> tuple[tuple[SetVerdict, ...], tuple[float, ...]]:
+    """What is to be written now, and when what was refused may be tried again."""
+    wanted, target = turn.wanted, turn.target
+    if wanted is None or turn.spec.suspend:
+        return (), ()
+    found: dict[str, SetVerdict] = {}
+    new = _of_wanted(turn, fleet, wanted)
+    if new != wanted.verdict:
+        found[wanted.name] = SetVerdict(wanted, new)
+    if target.is_asked:
+        for revision in turn.view.revisions:
+            if revision != wanted and revision.verdict.phase in OPEN:
+                text = f"revision {wanted.number} ({wanted.id}) was wanted before it was complete"
+                over = replace(revision.verdict, phase=Phase.SUPERSEDED, message=text)
+                found[revision.name] = SetVerdict(revision, over)
+    held = {r.subject: r.retry_at for r in turn.view.refusals if r.move is Move.VERDICT}
+    waits = [held[name] for name in found if held.get(name, 0.0) > turn.now]
+    due = [found[name] for name in sorted(found) if held.get(name, 0.0) <= turn.now]
+    return tuple(due), tuple(waits)
+
+
+def last_good(turn: Turn, fleet: Fleet) -> Revision | None:
+    """The revision that was complete last, which may be the wanted one as of now."""
+    if turn.wanted is not None and _is_good(turn, fleet):
+        return turn.wanted
+    return latest_completed(turn.view)
+
+
+def _is_good(turn: Turn, fleet: Fleet) -> bool:
+    return turn.target.is_asked and fleet.is_complete and turn.budget.desired > 0
+
+
+def _of_wanted(turn: Turn, fleet: Fleet, wanted: Revision) -> Verdict:
+    verdict = wanted.verdict
+    others = [r.verdict.started or 0.0 for r in turn.view.revisions if r != wanted]
+    if turn.target.is_asked and (
+        verdict.started is None or verdict.started < max(others, default=0.0)
+    ):
+        phase = Phase.GOOD if verdict.phase is Phase.GOOD else Phase.PROGRESSING
+        verdict = _noted(turn, replace(verdict, phase=phase, started=_after(turn.now, others)))
+        verdict = replace(verdict, message="")
+    last = latest_completed(turn.view)
+    if verdict.first_available is None and last is None and fleet.available_current:
+        verdict = _noted(turn, replace(verdict, first_available=turn.now))
+    if _is_good(turn, fleet) and (wanted != last or verdict.phase is not Phase.GOOD):
+        ends = [r.verdict.completed or 0.0 for r in turn.view.revisions if r != wanted]
+        began = verdict.started if verdict.started is not None else turn.now
+        verdict = _noted(
+            turn,
+            replace(
+                verdict,
+                phase=Phase.GOOD,
+                reason="Completed",
+                message="",
+                first_available=verdict.first_available or turn.now,
+                completed=_after(turn.now, ends),
+                replaced=_replaced(fleet, last, turn.now - began),
+                start_seconds=start_seconds(fleet.current),
+            ),
+        )
+    return verdict
+
+
+def _after(now: float, others: list[float]) -> float:
+    """Later than the same of every other revision, whatever clocks say."""
+    return max([now, *(other + TICK for other in others)])
+
+
+def _noted(turn: Turn, verdict: Verdict) -> Verdict:
+    known = (max(r.number, r.verdict.number_floor) for r in turn.view.revisions)
+    return replace(verdict, number_floor=max(known, default=0))
+
+
+def _replaced(fleet: Fleet, last: Revision | None, seconds: float) -> str:
+    count = f"{len(fleet.current)} instances in {max(0, round(seconds))} s"
+    return count if last is None else f"{count}; before: revision {last.number} ({last.id})"
+
+
+def beyond_history(turn: Turn, fleet: Fleet) -> tuple[DeleteRevision, ...]:
+    """Old revisions beyond the history limit that nothing needs, also while a rollout goes on.
+
+    The wanted one, the last good one, the one that repairs come from, those that have instances
+    and the newest are kept.
+    """
+    view, target = turn.view, turn.target
+    if turn.spec.suspend or not view.revisions:
+        return ()
+    good = last_good(turn, fleet)
+    kept = {r.id for r in (target.wanted, target.fallback, good) if r is not None}
+    kept.add(max(view.revisions, key=lambda r: r.number).id)
+    kept |= {i.revision for i in (*view.instances, *view.departed)}
+    held = {r.subject: r.retry_at for r in view.refusals if r.move is Move.FORGET}
+    old = sorted((r for r in view.revisions if r.id not in kept), key=lambda r: -r.number)
+    beyond = old[turn.spec.history_limit :]
+    if good is None:
+        beyond = [r for r in beyond if r.verdict.first_available is None]
+    return tuple(DeleteRevision(r.name, r.uid) for r in beyond if held.get(r.name, 0.0) <= turn.now)
