@@ -13,6 +13,7 @@ from immutable_operator.api.names import (
 )
 from immutable_operator.domain.model import Freeze
 from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.reading import Identity
 from immutable_operator.wire.service import ServiceRecord
 from immutable_operator.wire.windows import windows_of, windows_problem
 
@@ -67,6 +68,9 @@ class Freezes:
     def of(self, service: ServiceRecord) -> Iterator[Freeze]:
         """Those that select a service."""
         return (f.content for f in self._by_name.values() if f.selects(service))
+
+    def known(self, which: Identity) -> FreezeRecord | None:
+        return self._by_name.get(which.name)
 
     def replace(self, items: list[FreezeRecord], version: int) -> None:
         self._by_name = {item.name: item for item in items}
