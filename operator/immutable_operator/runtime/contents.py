@@ -95,7 +95,7 @@ class Contents:
         record = self._configs.get(*key)
         if record is None:
             return Source(ABSENT)
-        version, digest = self._digests.get(key, (0, ""))
+        version, digest = self._digests.get(key, (-1, ""))
         if version >= record.version:
             return Source(digest)
         self._ask(key)
