@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from immutable_operator.admission.policies import policies
+from immutable_operator.admission.selfcheck import BREAK_GLASS, Found, faults
 from immutable_operator.instances.pods.codec import decode_pod
 from immutable_operator.instances.pods.strays import strays_in
 from immutable_operator.kube.errors import ApiError, error_from
@@ -224,6 +226,36 @@ def test_a_service_whose_spec_cannot_be_read_says_so_itself(
     record = ServiceRecord.of(SERVICE)
     assert record.spec is None
     assert str(record.invalid).startswith("spec cannot be read")
+
+
+def test_a_freeze_whose_spec_cannot_be_read_holds_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Left out, it would let everything through."""
+
+    def fails(windows: Any, path: str) -> Any:
+        raise RecursionError("maximum recursion depth exceeded")
+
+    monkeypatch.setattr("immutable_operator.wire.freeze.windows_problem", fails)
+    found = decode_freeze(json.dumps(KINDS["freeze"][1]).encode())
+    assert (found.namespaces, found.labels, found.content.ends) == ((), (), None)
+    assert "cannot be read" in found.content.reason
+
+
+@pytest.mark.parametrize("content", [5, [], {"matchResources": 5}, {"validationActions": 7}])
+def test_a_guard_that_makes_no_sense_hides_no_other_fault(content: Any) -> None:
+    wanted = policies("operator")
+    first, *others = wanted
+    found = Found(wanted, {guard: content if guard == first else None for guard in wanted}, {})
+    told = faults(found, "operator", break_glass=False)
+    assert [fault.guard for fault in told if fault.reason == "BindingMissing"] == others
+    assert first in {fault.guard for fault in told}
+
+
+@pytest.mark.parametrize("webhooks", [5, {"a": 1}, [5], [{"rules": 5}], [{"rules": [None]}]])
+def test_a_webhook_that_makes_no_sense_is_a_fault(webhooks: Any) -> None:
+    found = Found({}, {}, {BREAK_GLASS: webhooks})
+    assert faults(found, "operator", break_glass=True)[-1].guard == BREAK_GLASS
 
 
 @pytest.mark.parametrize(
