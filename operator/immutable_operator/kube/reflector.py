@@ -10,7 +10,6 @@ other; one that was known stays as it was.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -21,14 +20,14 @@ import msgspec
 import structlog
 
 from immutable_operator.kube.client import JSON, METADATA, METADATA_LIST, KubeClient
-from immutable_operator.kube.errors import ApiError, Gone, error_from
-from immutable_operator.kube.reading import READ_ERRORS, Identity, Reader, decoded, version_of
+from immutable_operator.kube.errors import ApiError, Gone
+from immutable_operator.kube.messages import Event, Page, Unreadable, error_in, read
+from immutable_operator.kube.reading import Identity, Reader
 
 __all__ = ["Reflector", "Sink"]
 
 log = structlog.get_logger()
 T = TypeVar("T")
-M = TypeVar("M")
 
 PAGE = 500
 SLICE = 100  # events parsed before other tasks get their turn
@@ -50,34 +49,6 @@ class Sink(Protocol[T]):
     def advance(self, version: int) -> None: ...
     def known(self, which: Identity) -> T | None:
         """The object as it was last told."""
-
-
-class _Unreadable(Exception):
-    """A page or a line that is none of the API server's: cut short, or a proxy's."""
-
-
-class _Event(msgspec.Struct):
-    type: str
-    object: msgspec.Raw
-
-
-class _ListMeta(msgspec.Struct, rename="camel"):
-    resource_version: str | None = None
-    continue_: str | None = msgspec.field(default=None, name="continue")
-
-
-class _Meta(msgspec.Struct):
-    metadata: _ListMeta
-
-
-class _Code(msgspec.Struct):
-    code: int = 500
-
-
-class _Page(msgspec.Struct):
-    metadata: _ListMeta
-    # A list of metadata that is empty says null.
-    items: list[msgspec.Raw] | None = None
 
 
 class Reflector(Generic[T]):
@@ -161,7 +132,7 @@ class Reflector(Generic[T]):
                     # The API server is younger than what was heard: a backup was restored.
                     self._wanted.set()
                 asked = False
-            except _Unreadable as error:
+            except Unreadable as error:
                 # A line cut in the middle or HTML from a proxy: what was read so far holds.
                 log.warning("watch unreadable", resource=self.resource, error=str(error))
                 self._stumbled(progress=self._told > told or self.lists > lists)
@@ -243,18 +214,18 @@ class Reflector(Generic[T]):
             body = await self._client.list(
                 self._path, resource=self.resource, accept=self._accept, **query
             )
-            page = _decoded(body, _Page)
+            page = read(body, Page)
             found = page.items or []
             for start in range(0, len(found), SLICE):
-                read = (self._read(raw) for raw in found[start : start + SLICE])
-                items += [item for item in read if item is not None]
+                mirrored = (self._read(raw) for raw in found[start : start + SLICE])
+                items += [item for item in mirrored if item is not None]
                 await asyncio.sleep(0)
-            version = version or _version_in(page.metadata)
-            token = page.metadata.continue_ or ""
+            version = version or page.version
+            token = page.successor
             if not token:
                 return items, version
             if token in followed:
-                raise _Unreadable("the list has no end: two pages have the same successor")
+                raise Unreadable("the list has no end: two pages have the same successor")
             followed.add(token)
 
     def _read(self, raw: msgspec.Raw) -> T | None:
@@ -288,7 +259,7 @@ class Reflector(Generic[T]):
                 buffer.clear()
                 rest = lines.pop()
                 if len(rest) > BUFFER_LIMIT:
-                    raise _Unreadable(f"a line of more than {BUFFER_LIMIT} bytes")
+                    raise Unreadable(f"a line of more than {BUFFER_LIMIT} bytes")
                 for index, line in enumerate(lines):
                     if line:
                         self._handle(line)
@@ -299,10 +270,15 @@ class Reflector(Generic[T]):
             drainer.cancel()
 
     def _handle(self, line: bytes) -> None:
-        event = _decoded(line, _Event)
+        event = read(line, Event)
         if event.type == "ERROR":
-            raise _error(event.object)
-        version = self._advanced(event.object)
+            raise error_in(event.object)
+        try:
+            version = event.version
+        except ValueError as error:
+            # What it says of its object holds all the same.
+            self._reader.tell(Identity.of(event.object), error)
+            version = self._version
         if event.type == "BOOKMARK":
             self._sink.advance(version)
         elif event.type == "DELETED":
@@ -321,39 +297,3 @@ class Reflector(Generic[T]):
                 self._sink.upsert(item, version)
         self._version = version
         self._told += 1
-
-    def _advanced(self, raw: msgspec.Raw) -> int:
-        """The version that an event brings; the last one where its own makes no sense."""
-        try:
-            return version_of(msgspec.json.decode(raw, type=_Meta).metadata.resource_version)
-        except READ_ERRORS as error:
-            which = Identity.of(raw)
-            with contextlib.suppress(ValueError):
-                return version_of(which.version)
-            self._reader.tell(which, error)
-            return self._version
-
-
-def _decoded(body: bytes, form: type[M]) -> M:
-    """A page or an event; its objects stay as they came. Raises `_Unreadable`."""
-    try:
-        return decoded(body, form)
-    except READ_ERRORS as error:
-        raise _Unreadable(str(error)) from error
-
-
-def _version_in(meta: _ListMeta) -> int:
-    try:
-        return version_of(meta.resource_version)
-    except ValueError as error:
-        raise _Unreadable(f"a list: {error}") from error
-
-
-def _error(raw: msgspec.Raw) -> ApiError:
-    """The error that a stream ends with, by the code that it says itself."""
-    body = bytes(raw)
-    try:
-        code = decoded(body, _Code).code
-    except READ_ERRORS:
-        code = 500
-    return error_from(code, body)

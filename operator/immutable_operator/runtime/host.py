@@ -20,7 +20,8 @@ from kubernetes.aio.client import Configuration
 from immutable_operator.api.names import GROUP, SERVICE_PLURAL, VERSION
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import Unreachable
-from immutable_operator.kube.reading import READ_ERRORS, Identity, Reader, decoded, version_of
+from immutable_operator.kube.messages import Page, Unreadable, read
+from immutable_operator.kube.reading import READ_ERRORS, Identity, Reader
 from immutable_operator.kube.store import Owners
 from immutable_operator.wire.service import SERVICES, ServiceRecord
 
@@ -29,16 +30,6 @@ __all__ = ["run_kopf", "service_reader", "sweep"]
 LOGIN_SECONDS = 600
 IDENTITY: Any = "immutable-operator"  # never shown: peering is off
 PAGE = 500
-
-
-class _ListMeta(msgspec.Struct, rename="camel"):
-    resource_version: str
-    continue_: str | None = msgspec.field(default=None, name="continue")
-
-
-class _Page(msgspec.Struct):
-    metadata: _ListMeta
-    items: list[msgspec.Raw] | None = None
 
 
 def service_reader(count: Callable[[str], None] = lambda _: None) -> Reader[ServiceRecord]:
@@ -180,17 +171,17 @@ async def sweep(
         query: dict[str, Any] = {"limit": PAGE, **({"continue": token} if token else {})}
         body = await client.list(SERVICES.all(), resource=SERVICE_PLURAL, **query)
         try:
-            page = decoded(body, _Page)
-            version = version or version_of(page.metadata.resource_version)
-        except READ_ERRORS as error:
-            raise Unreachable(0, "Unreadable", f"no list of services: {error!r}") from error
+            page = read(body, Page)
+            version = version or page.version
+        except Unreadable as error:
+            raise Unreachable(0, "Unreadable", f"no list of services: {error}") from error
         for raw in page.items or ():
             record = reader.read(raw)
             if record is None:
                 unread.add(Identity.of(raw).uid)
             else:
                 records.append(record)
-        before, token = token, page.metadata.continue_ or ""
+        before, token = token, page.successor
         if not token:
             return services.sweep(records, version, unread)
         if token == before:
