@@ -65,7 +65,7 @@ cluster-stop: venv
 	@$(PY) -m tests.controlplane stop
 
 # What is fast and needs nothing comes first.
-FAST := $(wildcard tests/unit tests/simulation)
+FAST := $(wildcard tests/unit tests/wire tests/simulation)
 
 # The programs are built before it, because building shows its progress better than a test does.
 .PHONY: test

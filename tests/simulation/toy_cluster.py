@@ -31,6 +31,7 @@ from immutable_operator.domain.model import (
     revision_name,
 )
 from immutable_operator.kube.errors import (
+    DISRUPTION_BUDGET,
     Conflict,
     Forbidden,
     Invalid,
@@ -166,7 +167,10 @@ class ToyCluster:
         if protected and healthy - ready < (self.min_available or 0):
             needs = f"needs {self.min_available} healthy pods and has {healthy} currently"
             raise TooManyRequests(
-                429, "TooManyRequests", f"The disruption budget {SERVICE} {needs}"
+                429,
+                "TooManyRequests",
+                f"The disruption budget {SERVICE} {needs}",
+                causes=(DISRUPTION_BUDGET,),
             )
         self._leave(pod, at_once=True)
 

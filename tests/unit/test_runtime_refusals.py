@@ -1,4 +1,4 @@
-"""What the API server's refusals mean: its words are data here, as 1.36.3 says them."""
+"""What is remembered of refused writes: enough to wait longer each time, and not for ever."""
 
 from __future__ import annotations
 
@@ -6,102 +6,33 @@ import json
 
 import pytest
 
-from immutable_operator.domain.model import Cause, Move
-from immutable_operator.kube.errors import ApiError, ServerTrouble, error_from
-from immutable_operator.runtime.refusals import Refusals, cause_of
+from immutable_operator.domain.model import Cause, Move, Refusal
+from immutable_operator.kube.errors import ApiError, Conflict, error_from
+from immutable_operator.runtime.refusals import MOST, Refusals
 
 
-def answer(status: int, message: str, reason: str = "", causes: object = None) -> ApiError:
-    details = {"causes": causes} if causes else {}
-    body = {"kind": "Status", "message": message, "reason": reason, "details": details}
-    return error_from(status, json.dumps(body).encode())
+def answer(status: int, message: str, cause: str = "") -> ApiError:
+    details = {"causes": [{"reason": cause, "message": message}]} if cause else {}
+    return error_from(status, json.dumps({"message": message, "details": details}).encode())
 
 
-CASES = [
-    (
-        Move.CREATE,
-        answer(403, 'pods "w" is forbidden: exceeded quota: q, requested: pods=1', "Forbidden"),
-        Cause.QUOTA,
-    ),
-    (
-        Move.CREATE,
-        answer(403, 'pods "w" is forbidden: violates PodSecurity "restricted:latest"', "Forbidden"),
-        Cause.TEMPLATE,
-    ),
-    (
-        Move.CREATE,
-        answer(
-            403,
-            'pods is forbidden: User "x" cannot create resource "pods" in API group "" in the'
-            ' namespace "n"',
-            "Forbidden",
-        ),
-        Cause.FORBIDDEN,
-    ),
-    (Move.CREATE, answer(422, 'Pod "w" is invalid: spec.x: Required value'), Cause.TEMPLATE),
-    (
-        Move.CREATE,
-        answer(
-            403,
-            'pods "w" is forbidden: unable to create new content in namespace n because it is'
-            " being terminated",
-            "Forbidden",
-            [{"reason": "NamespaceTerminating"}],
-        ),
-        Cause.NAMESPACE_TERMINATING,
-    ),
-    (Move.CREATE, answer(404, 'namespaces "n" not found'), Cause.NAMESPACE_TERMINATING),
-    (Move.CREATE, answer(500, "failed calling webhook"), Cause.API_SERVER),
-    (
-        Move.CREATE,
-        answer(403, 'pods "w" is forbidden: cannot find RESTMapping for APIVersion', "Forbidden"),
-        Cause.API_SERVER,
-    ),
-    (Move.CREATE, answer(429, "too many requests"), Cause.API_SERVER),
-    (
-        Move.RETIRE,
-        answer(
-            429,
-            "Cannot evict pod as it would violate the pod's disruption budget.",
-            "TooManyRequests",
-            [
-                {
-                    "reason": "DisruptionBudget",
-                    "message": "The disruption budget web needs 3 healthy pods and has 3 currently",
-                }
-            ],
-        ),
-        Cause.DISRUPTION_BUDGET,
-    ),
-    (
-        Move.RETIRE,
-        answer(500, "This pod has more than one PodDisruptionBudget, which the eviction …"),
-        Cause.DISRUPTION_BUDGET,
-    ),
-]
+QUOTA = answer(403, 'pods "w" is forbidden: exceeded quota: q, requested: pods=1')
+INVALID = answer(422, 'Pod "w" is invalid: spec.x: Required value')
+BUDGETED = answer(429, "The disruption budget web needs 3 healthy pods", "DisruptionBudget")
+DENIED = answer(403, 'admission webhook "w.example.com" denied the request: not now')
+MISSING = answer(403, 'pods "w" is forbidden: no PriorityClass with name high was found')
+BUSY = answer(429, "Too many requests, please try again later.")
+TAKEN = Conflict(409, "AlreadyExists", "pod w exists")
 
 
-@pytest.mark.parametrize(("move", "error", "cause"), CASES)
-def test_the_cause_is_told_from_the_answer(move: Move, error: ApiError, cause: Cause) -> None:
-    assert cause_of(move, error) is cause
-
-
-def test_the_budget_that_blocks_is_named() -> None:
-    budgeted = next(error for _, error, cause in CASES if cause is Cause.DISRUPTION_BUDGET)
-    assert budgeted.message.startswith("The disruption budget web needs 3 healthy pods")
-
-
-def test_an_answer_that_is_no_status_object_is_quoted_in_short() -> None:
-    error = error_from(502, b"<html>" + b"x" * 1000)
-    assert isinstance(error, ServerTrouble)
-    assert len(error.message) <= 200
+def of(refusals: Refusals, now: float | None = None) -> list[tuple[Move, str, Cause]]:
+    return sorted((r.move, r.subject, r.cause) for r in refusals.all(now))
 
 
 def test_each_try_waits_longer_whichever_instance_it_is_for() -> None:
     refusals = Refusals()
-    quota = CASES[0][1]
-    first = refusals.refused(Move.CREATE, "web-a", "r1", quota, 0.0)
-    second = refusals.refused(Move.CREATE, "web-b", "r1", quota, 10.0)
+    first = refusals.refused(Move.CREATE, "web-a", "r1", QUOTA, 0.0)
+    second = refusals.refused(Move.CREATE, "web-b", "r1", QUOTA, 10.0)
     assert (first.attempts, second.attempts) == (1, 2)
     assert second.retry_at - 10.0 > first.retry_at - 0.0
     assert second.since == first.since
@@ -110,28 +41,116 @@ def test_each_try_waits_longer_whichever_instance_it_is_for() -> None:
 
 def test_a_new_revision_starts_afresh() -> None:
     refusals = Refusals()
-    refusals.refused(Move.CREATE, "web-a", "r1", CASES[3][1], 0.0)
-    assert refusals.refused(Move.CREATE, "web-b", "r2", CASES[3][1], 9.0).attempts == 1
+    refusals.refused(Move.CREATE, "web-a", "r1", INVALID, 0.0)
+    assert refusals.refused(Move.CREATE, "web-b", "r2", INVALID, 9.0).attempts == 1
+
+
+def test_of_two_revisions_that_grow_each_has_its_own_refusal() -> None:
+    refusals = Refusals()
+    refusals.refused(Move.CREATE, "web-a", "r1", QUOTA, 0.0)
+    refusals.refused(Move.CREATE, "web-b", "r2", INVALID, 1.0)
+    assert len(refusals.all()) == 2
+    refusals.accepted(Move.CREATE, "web-c", "r1")
+    assert of(refusals) == [(Move.CREATE, "web-b", Cause.TEMPLATE)], "r2 is no better for it"
 
 
 def test_what_is_accepted_is_history() -> None:
     refusals = Refusals()
-    refusals.refused(Move.CREATE, "web-a", "r1", CASES[0][1], 0.0)
+    refusals.refused(Move.CREATE, "web-a", "r1", QUOTA, 0.0)
     refusals.accepted(Move.CREATE, "web-c")
+    assert refusals.all() == ()
+
+
+def test_a_birth_says_nothing_of_names_that_are_taken() -> None:
+    refusals = Refusals()
+    refusals.note(Move.CREATE, "web-a", "r1", Cause.NAME_TAKEN, TAKEN, 0.0)
+    refusals.accepted(Move.CREATE, "web-b", "r1")
+    assert of(refusals) == [(Move.CREATE, "web-a", Cause.NAME_TAKEN)]
+    refusals.accepted(Move.CREATE, "web-a", "r1")
     assert refusals.all() == ()
 
 
 def test_refusals_to_retire_end_with_the_instance() -> None:
     refusals = Refusals()
-    refusals.refused(Move.RETIRE, "web-a", None, CASES[-1][1], 0.0)
+    refusals.refused(Move.RETIRE, "web-a", None, BUDGETED, 0.0)
     refusals.forget_subjects({"web-b"})
     assert refusals.all() == ()
 
 
 def test_a_budget_that_gives_way_for_one_is_asked_for_all_again() -> None:
     refusals = Refusals()
-    budgeted = next(error for _, error, cause in CASES if cause is Cause.DISRUPTION_BUDGET)
-    refusals.refused(Move.RETIRE, "web-a", None, budgeted, 0.0)
-    refusals.refused(Move.RETIRE, "web-b", None, budgeted, 1.0)
+    refusals.refused(Move.RETIRE, "web-a", None, BUDGETED, 0.0)
+    refusals.refused(Move.RETIRE, "web-b", None, BUDGETED, 1.0)
     refusals.accepted(Move.RETIRE, "web-a")
     assert refusals.all() == ()
+
+
+def test_a_webhook_that_gives_way_for_one_is_asked_for_each_in_its_turn() -> None:
+    refusals = Refusals()
+    refusals.refused(Move.RETIRE, "web-a", None, DENIED, 0.0)
+    refusals.refused(Move.RETIRE, "web-b", None, DENIED, 1.0)
+    refusals.accepted(Move.RETIRE, "web-a")
+    assert of(refusals) == [(Move.RETIRE, "web-b", Cause.ADMISSION)]
+
+
+def test_an_overload_is_no_budget() -> None:
+    refusals = Refusals()
+    refusals.refused(Move.RETIRE, "web-a", None, BUSY, 0.0)
+    assert of(refusals) == [(Move.RETIRE, "web-a", Cause.API_SERVER)]
+
+
+def test_a_lack_is_asked_for_each_second_and_ever_rarer_after_half_a_minute() -> None:
+    refusals, now, asked = Refusals(), 1000.0, 0
+    while now < 1000.0 + 300.0:
+        refusal = refusals.refused(Move.CREATE, f"web-{asked}", "r1", MISSING, now)
+        assert 1.0 <= refusal.retry_at - now <= 30.0
+        assert refusal.since == 1000.0
+        now, asked = refusal.retry_at, asked + 1
+    assert 30 < asked < 60
+
+
+@pytest.mark.parametrize("later", [601.0, 1e6])
+def test_what_was_not_repeated_for_ten_minutes_is_another_story(later: float) -> None:
+    """Else its age would say that it had stood all the time, and its event would be told as old."""
+    refusals = Refusals()
+    for _ in range(5):
+        refusals.refused(Move.CREATE, "web-a", "r1", QUOTA, 0.0)
+    fresh = refusals.refused(Move.CREATE, "web-b", "r1", QUOTA, later)
+    assert (fresh.attempts, fresh.since) == (1, later)
+
+
+def test_a_name_that_nobody_asks_for_any_more_is_not_told_for_ever() -> None:
+    refusals = Refusals()
+    refusals.note(Move.CREATE, "web-a", "r1", Cause.NAME_TAKEN, TAKEN, 0.0)
+    assert of(refusals, now=300.0)
+    assert of(refusals, now=601.0) == []
+
+
+def test_refusals_that_are_repeated_stay() -> None:
+    refusals, now = Refusals(), 0.0
+    for attempt in range(1, 20):
+        refusal: Refusal = refusals.refused(Move.CREATE, "web-a", "r1", INVALID, now)
+        assert refusal.attempts == attempt
+        assert refusals.all(refusal.retry_at) == (refusal,)
+        now = refusal.retry_at
+
+
+def test_four_thousand_refusals_are_not_kept() -> None:
+    refusals = Refusals()
+    refusals.refused(Move.CREATE, "web-new", "r2", QUOTA, 0.0)
+    refusals.refused(Move.RECORD, "r3", None, DENIED, 0.0)
+    for number in range(4000):
+        refusals.refused(Move.RETIRE, f"web-{number}", None, DENIED, number / 100)
+        refusals.note(Move.CREATE, f"name-{number}", "r2", Cause.NAME_TAKEN, TAKEN, number / 100)
+    found = of(refusals)
+    assert len(found) == MOST
+    assert (Move.CREATE, "web-new", Cause.QUOTA) in found, "what stands for many moves stays"
+    assert (Move.RECORD, "r3", Cause.ADMISSION) in found
+    assert (Move.CREATE, "name-3999", Cause.NAME_TAKEN) in found, "and the last of the others"
+
+
+def test_four_thousand_revisions_are_not_kept() -> None:
+    refusals = Refusals()
+    for number in range(4000):
+        refusals.refused(Move.CREATE, "web", f"r{number}", QUOTA, number / 100)
+    assert len(refusals.all()) == MOST

@@ -138,7 +138,7 @@ def read_keys(data: Mapping[str, str]) -> Keys:
     """The state in the (decoded) data of the Secret; what is missing or broken is not there."""
     try:
         since = msgspec.json.decode(data.get("since.json", "{}"), type=_Since)
-    except ValueError:
+    except (ValueError, RecursionError):
         since = _Since()
     return Keys(
         serving=_read(data, ""),

@@ -12,6 +12,7 @@ from typing import Any
 
 from immutable_operator.admission.policies import GUARDS, object_name, policies
 from immutable_operator.domain.model import Guard
+from immutable_operator.kube.reading import READ_ERRORS
 
 __all__ = ["BREAK_GLASS", "Fault", "Found", "faults", "guard_of"]
 
@@ -48,10 +49,19 @@ class Fault:
 def faults(found: Found, operator_user: str, *, break_glass: bool) -> tuple[Fault, ...]:
     """All that is wrong, in the order of the guards. ``break_glass``: this operator serves it."""
     wanted = policies(operator_user)
-    wrong = [fault for guard in GUARDS for fault in _wrong(guard, wanted[guard], found)]
+    wrong = [f for guard in GUARDS for f in _read(guard, _wrong(guard, wanted[guard], found))]
     if break_glass:
-        wrong += _unwatched(found.webhooks.get(BREAK_GLASS))
+        wrong += _read(BREAK_GLASS, _unwatched(found.webhooks.get(BREAK_GLASS)))
     return tuple(wrong)
+
+
+def _read(guard: str, wrong: Iterator[Fault]) -> list[Fault]:
+    """One guard's faults; what makes no sense guards nothing, and hides no other fault."""
+    try:
+        return list(wrong)
+    except READ_ERRORS:
+        text = f"what is there of {object_name(guard)} cannot be read; {INSTEAD}"
+        return [Fault(guard, "GuardUnreadable", text)]
 
 
 def _wrong(guard: str, wanted: Mapping[str, Any], found: Found) -> Iterator[Fault]:

@@ -1,12 +1,14 @@
 """The one client: bytes in, bytes out, over the kubernetes package's connection and login.
 
 Every request has a timeout, is counted, and fails with an exception of ``kube.errors``.
-Writes pass the ``fence`` (is this process still the leader?) and one rate limit. Typed models
+Writes pass the ``fence`` (for how many seconds is this process surely the leader?) and one rate
+limit. Typed models
 stay out of it: they cost a hundred times more than what the operator reads of an object.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,7 +30,7 @@ __all__ = [
     "load_configuration",
 ]
 
-Fence = Callable[[], None]
+Fence = Callable[[], float]
 Count = Callable[[str, str, str], None]
 JSON = "application/json"
 # Of each object only its metadata: what names, labels and owners tell costs a tenth.
@@ -63,7 +65,7 @@ class KubeClient:
     writes_per_second
         One limit for all writes of this process.
     timeout
-        Seconds for any request but a watch.
+        Seconds for any request but a watch; a write gets no more than the fence has left.
     count
         Called with verb, resource and status code (or ``error``) after each request.
     """
@@ -78,9 +80,9 @@ class KubeClient:
     ) -> None:
         self._api = ApiClient(configuration)
         self._limit = AsyncLimiter(writes_per_second, 1.0)
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._seconds = timeout
         self._count = count
-        self.fence: Fence = lambda: None
+        self.fence: Fence = lambda: math.inf
 
     async def close(self) -> None:
         await self._api.close()
@@ -173,9 +175,16 @@ class KubeClient:
         content: str = "application/json",
     ) -> bytes:
         await self._limit.acquire()
-        self.fence()
+        within = aiohttp.ClientTimeout(total=min(self._seconds, self.fence()))
         return await self._request(
-            method, path, verb=verb, resource=resource, query=query, body=body, content=content
+            method,
+            path,
+            verb=verb,
+            resource=resource,
+            query=query,
+            body=body,
+            content=content,
+            timeout=within,
         )
 
     async def _request(
@@ -191,14 +200,19 @@ class KubeClient:
         timeout: aiohttp.ClientTimeout | None = None,
         accept: str = JSON,
     ) -> bytes:
-        within = timeout or self._timeout
+        within = timeout or aiohttp.ClientTimeout(total=self._seconds)
         response = await self._send(
             method, path, verb, resource, query, body, content, within, accept
         )
         try:
-            return await response.read()
+            answer = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(0, "Unreachable", f"answer cut short: {error!r}") from error
+        if not answer.lstrip().startswith(b"{"):
+            # A proxy's page, whatever its code says: nobody knows what became of the request.
+            quoted = answer[:200].decode(errors="replace")
+            raise Unreachable(0, "Unreachable", f"{method} {path}: no object: {quoted!r}")
+        return answer
 
     async def _send(
         self,

@@ -6,7 +6,10 @@ from typing import Any
 
 import msgspec
 
+from immutable_operator.kube.reading import READ_ERRORS, shallow
+
 __all__ = [
+    "DISRUPTION_BUDGET",
     "ApiError",
     "Conflict",
     "Forbidden",
@@ -20,12 +23,17 @@ __all__ = [
     "error_from",
 ]
 
+# The type of the cause by which an eviction says that a budget forbids it.
+DISRUPTION_BUDGET = "DisruptionBudget"
+MOST_PAUSE = 300.0
+
 
 class ApiError(Exception):
     """A request that did not succeed.
 
     ``status`` is the HTTP status (0 when there was no answer), ``reason`` the machine-readable
-    reason of the Status object, ``message`` its sentence, ``causes`` the types of its causes.
+    reason of the Status object, ``message`` its sentence, ``causes`` the types of its causes,
+    ``kind`` and ``name`` what its details say that it is about (mostly a resource: "pods").
     """
 
     def __init__(
@@ -35,6 +43,8 @@ class ApiError(Exception):
         message: str,
         *,
         causes: tuple[str, ...] = (),
+        kind: str = "",
+        name: str = "",
         retry_after: float | None = None,
     ) -> None:
         super().__init__(f"{status} {reason}: {message}" if status else message)
@@ -42,6 +52,8 @@ class ApiError(Exception):
         self.reason = reason
         self.message = message
         self.causes = causes
+        self.kind = kind
+        self.name = name
         self.retry_after = retry_after
 
 
@@ -94,27 +106,51 @@ _KINDS: dict[int, type[ApiError]] = {
 
 
 def error_from(status: int, body: bytes, retry_after: str | None = None) -> ApiError:
-    """The exception for an answer; a body that is no Status object is quoted in short."""
-    try:
-        decoded: Any = msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        decoded = {}
-    if not isinstance(decoded, dict):
-        decoded = {}
-    text = body[:200].decode(errors="replace").strip() or "no further explanation"
-    details = decoded.get("details") or {}
-    causes = [c for c in details.get("causes") or () if isinstance(c, dict)]
-    message = str(decoded.get("message") or text)
+    """The exception for any answer; a body that is no Status object is quoted in short.
+
+    Whatever is on the way may answer, in any form: what of a Status has none of its own is left
+    out, and the rest is read.
+    """
+    decoded = _decoded(body)
+    details = decoded.get("details")
+    details = details if isinstance(details, dict) else {}
+    causes = details.get("causes")
+    causes = [c for c in causes if isinstance(c, dict)] if isinstance(causes, list) else []
+    quoted = body[:200].decode(errors="replace").strip() or "no further explanation"
+    message = _text(decoded.get("message")) or quoted
     for cause in causes:
         # An eviction's message says only that a budget forbids it; the cause says which.
-        if cause.get("reason") == "DisruptionBudget" and cause.get("message"):
-            message = str(cause["message"])
+        if cause.get("reason") == DISRUPTION_BUDGET and _text(cause.get("message")):
+            message = _text(cause.get("message"))
     kind = _KINDS.get(status, ServerTrouble if status >= 500 else ApiError)
-    seconds = str(retry_after or details.get("retryAfterSeconds") or "")
     return kind(
         status,
-        str(decoded.get("reason") or ""),
+        _text(decoded.get("reason")),
         message,
-        causes=tuple(str(c.get("reason", "")) for c in causes),
-        retry_after=float(seconds) if seconds.isdigit() else None,
+        causes=tuple(_text(cause.get("reason")) for cause in causes),
+        kind=_text(details.get("kind")),
+        name=_text(details.get("name")),
+        retry_after=_seconds(retry_after) or _seconds(details.get("retryAfterSeconds")),
     )
+
+
+def _decoded(body: bytes) -> dict[str, Any]:
+    try:
+        decoded = msgspec.json.decode(shallow(body))
+    except READ_ERRORS:
+        return {}
+    return decoded if isinstance(decoded, dict) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _seconds(value: object) -> float | None:
+    """A pause that was asked for; None for none, for a date, and for what makes no sense."""
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        return None
+    # Not a number compares as false.
+    return min(seconds, MOST_PAUSE) if seconds >= 0 else None

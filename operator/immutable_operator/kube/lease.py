@@ -21,11 +21,48 @@ import structlog
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound, Unreachable
 from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.reading import READ_ERRORS, decoded
 
 __all__ = ["LEASES", "Lease", "LeaseTimes", "NotLeader"]
 
 log = structlog.get_logger()
+MOST_DURATION = 600.0
+MOST_TRANSITIONS = 2**31 - 1
 LEASES = ApiPath("apis/coordination.k8s.io/v1", "leases")
+
+
+class _Meta(msgspec.Struct, rename="camel"):
+    resource_version: str
+
+
+class _Spec(msgspec.Struct, rename="camel"):
+    holder_identity: str | None = None
+    lease_duration_seconds: float | None = None
+    lease_transitions: int | None = None
+    acquire_time: str | None = None
+
+
+class _Lease(msgspec.Struct):
+    """A lease as it is stored: anybody with the right may have written it, by hand as well."""
+
+    metadata: _Meta
+    spec: _Spec | None = None
+
+    @property
+    def holder(self) -> str:
+        return (self.spec and self.spec.holder_identity) or ""
+
+    @property
+    def duration(self) -> float:
+        """Seconds; 0 where it says none. No holder keeps the others out for ever."""
+        stated = (self.spec and self.spec.lease_duration_seconds) or 0.0
+        return min(stated, MOST_DURATION) if stated > 0 else 0.0
+
+    @property
+    def transitions(self) -> int:
+        """A count that would outgrow its field, or is none, begins again."""
+        stated = (self.spec and self.spec.lease_transitions) or 0
+        return stated if 0 <= stated < MOST_TRANSITIONS else 0
 
 
 class NotLeader(Exception):
@@ -55,8 +92,8 @@ class Lease:
     ----------
     identity
         This replica's name; unique per process.
-    margin
-        Seconds of validity that a write needs to be allowed: longer than a request lasts.
+    times
+        A write needs ``retry`` seconds of validity to be allowed, and gets no more than is left.
     """
 
     def __init__(
@@ -74,7 +111,7 @@ class Lease:
         self.identity = identity
         self.times = times
         self._valid_until = 0.0
-        self._held: dict[str, Any] | None = None
+        self._held: _Lease | None = None
         self._seen_version = ""
         self._seen_at = 0.0
         self.acquired = asyncio.Event()
@@ -83,10 +120,15 @@ class Lease:
     def leading(self) -> bool:
         return time.monotonic() < self._valid_until
 
-    def fence(self) -> None:
-        """Raise `NotLeader` unless the lease holds for as long as a write may be under way."""
-        if time.monotonic() + self.times.retry > self._valid_until:
+    def fence(self) -> float:
+        """Seconds for which the lease surely holds: so long a write may last.
+
+        Raises `NotLeader` where that is too little to begin anything with.
+        """
+        left = self._valid_until - time.monotonic()
+        if left < self.times.retry:
             raise NotLeader(f"{self.identity} does not hold the lease {self._name}")
+        return left
 
     async def run(self) -> None:
         """Acquire, then renew until the lease is lost; returning means it is lost."""
@@ -107,29 +149,31 @@ class Lease:
         try:
             body = await self._client.get(self._path, resource="leases")
         except NotFound:
-            return await self._hold("POST", self._collection, self._body({}, transitions=0))
+            return await self._hold("POST", self._collection, self._body(None, 0))
         except ApiError as error:
             log.warning("lease unreadable", error=str(error))
             return False
-        lease = msgspec.json.decode(body)
-        spec, version = lease.get("spec") or {}, lease["metadata"]["resourceVersion"]
-        holder = spec.get("holderIdentity") or ""
+        try:
+            lease = decoded(body, _Lease)
+        except READ_ERRORS as error:
+            log.warning("lease unreadable", error=str(error))
+            return False
+        version, holder = lease.metadata.resource_version, lease.holder
         if version != self._seen_version:
             self._seen_version, self._seen_at = version, time.monotonic()
         waited = time.monotonic() - self._seen_at
-        period = float(spec.get("leaseDurationSeconds") or self.times.duration)
+        period = lease.duration or self.times.duration
         if holder and holder != self.identity and waited < period:
             return False
-        transitions = int(spec.get("leaseTransitions") or 0) + (holder != self.identity)
-        return await self._hold("PUT", self._path, self._body(lease, transitions=transitions))
+        transitions = lease.transitions + (holder != self.identity)
+        return await self._hold("PUT", self._path, self._body(lease, transitions))
 
     async def try_renew(self) -> bool:
         """One renewal by the cached version: no read, and no way to overwrite another's."""
         if self._held is None:
             return False
-        transitions = int(self._held["spec"].get("leaseTransitions") or 0)
-        body = self._body(self._held, transitions=transitions)
-        body["spec"]["acquireTime"] = self._held["spec"].get("acquireTime")
+        body = self._body(self._held, self._held.transitions)
+        body["spec"]["acquireTime"] = self._held.spec.acquire_time if self._held.spec else None
         return await self._hold("PUT", self._path, body)
 
     async def release(self) -> None:
@@ -137,8 +181,7 @@ class Lease:
         for _ in range(2):
             if self._held is None or not self.leading:
                 return
-            transitions = int(self._held["spec"].get("leaseTransitions") or 0)
-            body = self._body(self._held, transitions=transitions)
+            body = self._body(self._held, self._held.transitions)
             body["spec"]["holderIdentity"] = ""
             body["spec"]["leaseDurationSeconds"] = 1
             try:
@@ -167,30 +210,34 @@ class Lease:
             level = log.info if isinstance(error, Unreachable) else log.warning
             level("lease not written", error=str(error))
             return False
-        self._take(msgspec.json.decode(answer), before)
+        try:
+            self._take(decoded(answer, _Lease), before)
+        except READ_ERRORS as error:
+            log.warning("lease unreadable", error=str(error))
+            return await self._look()
         return True
 
     async def _look(self) -> bool:
         try:
-            lease = msgspec.json.decode(await self._client.get(self._path, resource="leases"))
-        except ApiError:
+            lease = decoded(await self._client.get(self._path, resource="leases"), _Lease)
+        except (ApiError, *READ_ERRORS):
             return False
-        if (lease.get("spec") or {}).get("holderIdentity") != self.identity:
+        if lease.holder != self.identity:
             self._valid_until = 0.0
         elif self._held is not None:
             # The stored renewal may be older than this try, so it does not extend validity.
             self._held = lease
         return False
 
-    def _take(self, lease: dict[str, Any], before: float) -> None:
+    def _take(self, lease: _Lease, before: float) -> None:
         self._held = lease
         self._valid_until = before + self.times.duration
 
-    def _body(self, lease: dict[str, Any], *, transitions: int) -> dict[str, Any]:
+    def _body(self, lease: _Lease | None, transitions: int) -> dict[str, Any]:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         metadata: dict[str, Any] = {"name": self._name, "namespace": self._namespace}
-        if "metadata" in lease:
-            metadata["resourceVersion"] = lease["metadata"]["resourceVersion"]
+        if lease is not None:
+            metadata["resourceVersion"] = lease.metadata.resource_version
         return {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",

@@ -3,7 +3,8 @@
 The socket is drained by one task and parsed by another, because the API server ends a watch
 whose client reads slowly. The end of a stream is ordinary: the watch resumes from the last
 resource version without a list. Only 410 (too old) lists again, and a list *replaces*: what
-vanished meanwhile is told as deleted.
+vanished meanwhile is told as deleted. An object that cannot be read is left out and holds up no
+other; one that was known stays as it was.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import msgspec
 import structlog
 
 from immutable_operator.kube.client import JSON, METADATA, METADATA_LIST, KubeClient
-from immutable_operator.kube.errors import ApiError, Gone, error_from
+from immutable_operator.kube.errors import ApiError, Gone
+from immutable_operator.kube.messages import Event, Page, Unreadable, error_in, read
+from immutable_operator.kube.reading import Identity, Reader
 
 __all__ = ["Reflector", "Sink"]
 
@@ -33,6 +36,8 @@ SERVER_SECONDS = 290
 SILENCE_SECONDS = 70.0  # bookmarks come every minute; less than that is a dead stream
 GOOD_SECONDS = 5.0  # a stream that lived that long was no failure, news or none
 BACKOFF_BASE, BACKOFF_MOST = 0.2, 30.0
+UNREADABLE_STREAMS = 3  # in a row and at one version; then a list goes past what is there
+TOO_LARGE = "ResourceVersionTooLarge"
 
 
 class Sink(Protocol[T]):
@@ -42,26 +47,8 @@ class Sink(Protocol[T]):
     def upsert(self, item: T, version: int) -> None: ...
     def remove(self, item: T, version: int) -> None: ...
     def advance(self, version: int) -> None: ...
-
-
-class _Event(msgspec.Struct):
-    type: str
-    object: msgspec.Raw
-
-
-class _ListMeta(msgspec.Struct, rename="camel"):
-    resource_version: str = "0"
-    continue_: str = msgspec.field(default="", name="continue")
-
-
-class _Meta(msgspec.Struct):
-    metadata: _ListMeta
-
-
-class _Page(msgspec.Struct):
-    metadata: _ListMeta
-    # A list of metadata that is empty says null.
-    items: list[msgspec.Raw] | None = None
+    def known(self, which: Identity) -> T | None:
+        """The object as it was last told."""
 
 
 class Reflector(Generic[T]):
@@ -79,6 +66,8 @@ class Reflector(Generic[T]):
         Ask for the metadata of each object and nothing else.
     resumed
         Called with the resource each time a watch is opened again.
+    unreadable
+        Called with the resource for each version of an object that cannot be read.
     """
 
     def __init__(
@@ -92,11 +81,12 @@ class Reflector(Generic[T]):
         selector: str = "",
         metadata_only: bool = False,
         resumed: Callable[[str], None] = lambda resource: None,
+        unreadable: Callable[[str], None] = lambda resource: None,
     ) -> None:
         self._client = client
         self._path = path
         self.resource = resource
-        self._decode = decode
+        self._reader = Reader(resource, decode, unreadable)
         self._sink = sink
         self._selector = {"labelSelector": selector} if selector else {}
         self._accept = METADATA_LIST if metadata_only else JSON
@@ -104,42 +94,74 @@ class Reflector(Generic[T]):
         self._resumed = resumed
         self._version = 0
         self._failures = 0
+        self._unreadable = 0
         self._told = 0
-        self._relist = True
+        self._wanted = asyncio.Event()  # a list, before anything else is heard
+        self._wanted.set()
+        self._begun = self._completed = 0
+        self.lists = 0
         self.synced = asyncio.Event()
 
     def relist(self) -> None:
-        """List again before the next watch; used when a write stays unseen."""
-        self._relist = True
+        """List now, whatever the watch is doing; used when a write stays unseen."""
+        self._wanted.set()
+
+    def mark(self) -> Callable[[], bool]:
+        """Whether a list that began after this call has been told to the sink: ask the answer."""
+        begun = self._begun
+        return lambda: self._completed > begun
 
     async def run(self) -> None:
         """Mirror for ever. API trouble is retried with full jitter, never raised.
 
         Whether a stream was a failure depends on what it gave, not on how it ended: one that
-        brought news or lasted is resumed at once, one that ended at once is backed off from.
+        brought news, lasted or was asked to end is resumed at once, one that ended at once is
+        backed off from.
         """
         while True:
-            began, told = time.monotonic(), self._told
+            began, told, lists = time.monotonic(), self._told, self.lists
             try:
-                await self.step()
+                asked = await self.step()
             except Gone:
                 log.info("watch too old, listing again", resource=self.resource)
-                self._relist = True
+                self._wanted.set()
+                asked = False
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 log.warning("watch interrupted", resource=self.resource, error=str(error))
-            except msgspec.DecodeError as error:
+                if isinstance(error, ApiError) and TOO_LARGE in error.causes:
+                    # The API server is younger than what was heard: a backup was restored.
+                    self._wanted.set()
+                asked = False
+            except Unreadable as error:
                 # A line cut in the middle or HTML from a proxy: what was read so far holds.
                 log.warning("watch unreadable", resource=self.resource, error=str(error))
+                self._stumbled(progress=self._told > told or self.lists > lists)
+                asked = False
             lasted = time.monotonic() - began > GOOD_SECONDS
-            good = lasted or self._told > told
+            good = asked or lasted or self._told > told
             self._failures = 0 if good else self._failures + 1
             await asyncio.sleep(self._pause())
             self._resumed(self.resource)
 
-    async def step(self) -> None:
-        """List if need be, then watch until the stream ends."""
-        if self._relist:
+    async def step(self) -> bool:
+        """List if need be, then watch until the stream ends; True if a list ended it."""
+        if self._wanted.is_set():
             await self._list()
+        watching = asyncio.create_task(self._watch())
+        wanted = asyncio.create_task(self._wanted.wait())
+        try:
+            await asyncio.wait([watching, wanted], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            wanted.cancel()
+            if not watching.done():
+                watching.cancel()
+                await asyncio.wait([watching])
+        if watching.cancelled():
+            return True
+        watching.result()
+        return self._wanted.is_set()
+
+    async def _watch(self) -> None:
         async with self._client.watch(
             self._path,
             resource=self.resource,
@@ -151,6 +173,13 @@ class Reflector(Generic[T]):
         ) as stream:
             await self._follow(stream)
 
+    def _stumbled(self, *, progress: bool) -> None:
+        """A line that cannot be read comes again with each watch from before it."""
+        self._unreadable = 0 if progress else self._unreadable + 1
+        if self._unreadable >= UNREADABLE_STREAMS:
+            self._unreadable = 0
+            self._wanted.set()
+
     def _pause(self) -> float:
         if not self._failures:
             return random.uniform(0, 0.05)  # noqa: S311
@@ -158,8 +187,26 @@ class Reflector(Generic[T]):
         return random.uniform(0, most)  # noqa: S311
 
     async def _list(self) -> None:
+        self._begun += 1
+        began = self._begun
+        # Whoever wants a list from here on wants another one.
+        self._wanted.clear()
+        try:
+            items, version = await self._pages()
+        except BaseException:
+            self._wanted.set()
+            raise
+        self._version = version
+        self._sink.replace(items, version)
+        self._completed = began
+        self.lists += 1
+        self.synced.set()
+
+    async def _pages(self) -> tuple[list[T], int]:
+        """All objects that can be read or were known, and the version of the list."""
         items: list[T] = []
         token, version = "", 0
+        followed: set[str] = set()
         while True:
             query: dict[str, str | int] = {"limit": PAGE, **self._selector}
             if token:
@@ -167,19 +214,24 @@ class Reflector(Generic[T]):
             body = await self._client.list(
                 self._path, resource=self.resource, accept=self._accept, **query
             )
-            page = msgspec.json.decode(body, type=_Page)
+            page = read(body, Page)
             found = page.items or []
             for start in range(0, len(found), SLICE):
-                items += [self._decode(raw) for raw in found[start : start + SLICE]]
+                mirrored = (self._read(raw) for raw in found[start : start + SLICE])
+                items += [item for item in mirrored if item is not None]
                 await asyncio.sleep(0)
-            version = version or int(page.metadata.resource_version)
-            token = page.metadata.continue_
+            version = version or page.version
+            token = page.successor
             if not token:
-                break
-        self._version = version
-        self._relist = False
-        self._sink.replace(items, version)
-        self.synced.set()
+                return items, version
+            if token in followed:
+                raise Unreadable("the list has no end: two pages have the same successor")
+            followed.add(token)
+
+    def _read(self, raw: msgspec.Raw) -> T | None:
+        """The object; as it was last told where it cannot be read."""
+        item = self._reader.read(raw)
+        return self._sink.known(Identity.of(raw)) if item is None else item
 
     async def _follow(self, stream: aiohttp.StreamReader) -> None:
         """Drain the socket in one task, parse in this one."""
@@ -206,32 +258,42 @@ class Reflector(Generic[T]):
                 lines = (rest + b"".join(buffer)).split(b"\n")
                 buffer.clear()
                 rest = lines.pop()
+                if len(rest) > BUFFER_LIMIT:
+                    raise Unreadable(f"a line of more than {BUFFER_LIMIT} bytes")
                 for index, line in enumerate(lines):
                     if line:
                         self._handle(line)
                     if index % SLICE == SLICE - 1:
                         await asyncio.sleep(0)
-                if self._relist:
-                    return
             drainer.result()
         finally:
             drainer.cancel()
 
     def _handle(self, line: bytes) -> None:
-        event = msgspec.json.decode(line, type=_Event)
+        event = read(line, Event)
         if event.type == "ERROR":
-            raise self._error(event.object)
-        version = int(msgspec.json.decode(event.object, type=_Meta).metadata.resource_version)
+            raise error_in(event.object)
+        try:
+            version = event.version
+        except ValueError as error:
+            # What it says of its object holds all the same.
+            self._reader.tell(Identity.of(event.object), error)
+            version = self._version
         if event.type == "BOOKMARK":
             self._sink.advance(version)
         elif event.type == "DELETED":
-            self._sink.remove(self._decode(event.object), version)
+            # Whatever it looked like in the end, what was known of it is gone.
+            item = self._read(event.object)
+            if item is not None:
+                self._sink.remove(item, version)
+            else:
+                self._sink.advance(version)
+                self._wanted.set()  # only a list can tell which one it was
         else:
-            self._sink.upsert(self._decode(event.object), version)
+            item = self._reader.read(event.object)
+            if item is None:
+                self._sink.advance(version)
+            else:
+                self._sink.upsert(item, version)
         self._version = version
         self._told += 1
-
-    def _error(self, raw: msgspec.Raw) -> ApiError:
-        body = bytes(raw)
-        code = msgspec.json.decode(body).get("code", 500)
-        return error_from(int(code), body)

@@ -7,12 +7,15 @@ not told. Every update carries a resource version, and an older one never wins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
+
+from immutable_operator.kube.reading import Identity
 
 __all__ = ["Child", "Children", "Owner", "Owners"]
 
 Changed = Callable[[str], None]
+Home = Callable[[str], str | None]
 TOMBSTONES = 10_000
 
 
@@ -24,6 +27,8 @@ class Child(Protocol):
     @property
     def owner(self) -> str: ...
     @property
+    def namespace(self) -> str: ...
+    @property
     def content(self) -> object: ...
 
 
@@ -31,10 +36,15 @@ C = TypeVar("C", bound=Child)
 
 
 class Children(Generic[C]):
-    """All objects of one kind, by the uid of their controlling owner."""
+    """All objects of one kind, by the uid of their controlling owner.
 
-    def __init__(self, changed: Changed) -> None:
+    ``home`` tells the namespace of an owner. Anybody can write a uid into an ownerReference: what
+    is not where its owner is belongs to nobody. Where the home is not known (None), all counts.
+    """
+
+    def __init__(self, changed: Changed, home: Home = lambda owner: None) -> None:
         self._changed = changed
+        self._home = home
         self._by_uid: dict[str, C] = {}
         self._by_owner: dict[str, dict[str, C]] = {}
         self.version = 0
@@ -44,7 +54,11 @@ class Children(Generic[C]):
 
     def of(self, owner: str) -> Iterable[C]:
         """The children of an owner (uid), in no particular order."""
-        return self._by_owner.get(owner, {}).values()
+        children, home = self._by_owner.get(owner, {}).values(), self._home(owner)
+        return [child for child in children if home in (None, child.namespace)]
+
+    def known(self, which: Identity) -> C | None:
+        return self._by_uid.get(which.uid)
 
     def get(self, uid: str) -> C | None:
         return self._by_uid.get(uid)
@@ -56,7 +70,8 @@ class Children(Generic[C]):
             self._drop(gone)
         for item in items:
             self._put(item)
-        self.advance(version)
+        # A list is the truth, even if it goes back: a backup of the cluster was restored.
+        self.version = version
 
     def upsert(self, item: C, version: int) -> None:
         self._put(item)
@@ -95,6 +110,10 @@ class Owner(Protocol):
     @property
     def uid(self) -> str: ...
     @property
+    def namespace(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
     def version(self) -> int: ...
     @property
     def content(self) -> object: ...
@@ -114,6 +133,7 @@ class Owners(Generic[O]):
     def __init__(self, changed: Changed) -> None:
         self._changed = changed
         self._by_uid: dict[str, O] = {}
+        self._by_name: dict[tuple[str, str], set[str]] = {}
         self._deleted: dict[str, None] = {}
 
     def __len__(self) -> int:
@@ -125,11 +145,22 @@ class Owners(Generic[O]):
     def get(self, uid: str) -> O | None:
         return self._by_uid.get(uid)
 
+    def named(self, namespace: str, name: str) -> O | None:
+        """The one that has this name; the youngest, while the end of another is not told yet."""
+        found = [self._by_uid[uid] for uid in self._by_name.get((namespace, name), ())]
+        return max(found, key=lambda owner: owner.version, default=None)
+
+    def home(self, uid: str) -> str | None:
+        """The namespace of an owner, where it is known."""
+        owner = self._by_uid.get(uid)
+        return owner.namespace if owner else None
+
     def upsert(self, owner: O) -> None:
         before = self._by_uid.get(owner.uid)
         if owner.uid in self._deleted or (before and before.version > owner.version):
             return
         self._by_uid[owner.uid] = owner
+        self._by_name.setdefault((owner.namespace, owner.name), set()).add(owner.uid)
         if before is None or before.content != owner.content:
             self._changed(owner.uid)
 
@@ -137,13 +168,18 @@ class Owners(Generic[O]):
         self._deleted[uid] = None
         while len(self._deleted) > TOMBSTONES:
             del self._deleted[next(iter(self._deleted))]
-        if self._by_uid.pop(uid, None) is not None:
+        if (owner := self._by_uid.pop(uid, None)) is not None:
+            namesakes = self._by_name[owner.namespace, owner.name]
+            namesakes.discard(uid)
+            if not namesakes:
+                del self._by_name[owner.namespace, owner.name]
             self._changed(uid)
 
-    def sweep(self, owners: Iterable[O], version: int) -> int:
+    def sweep(self, owners: Iterable[O], version: int, unread: Collection[str] = ()) -> int:
         """Take in a whole list as of ``version``; what it lacks, and is no newer, is gone.
 
-        Returns how many were unknown, out of date or gone: what the watch had not told (yet).
+        ``unread`` are the uids of those that are on the list and could not be read. Returns how
+        many were unknown, out of date or gone: what the watch had not told (yet).
         """
         listed, corrected = set(), 0
         for owner in owners:
@@ -155,7 +191,9 @@ class Owners(Generic[O]):
             corrected += fresh and owner.uid not in self._deleted
             self.upsert(owner)
         for known in list(self._by_uid.values()):
-            if known.uid not in listed and known.version <= version:
+            if known.uid in listed or known.uid in unread:
+                continue
+            if known.version <= version:
                 self.remove(known.uid)
                 corrected += 1
         return corrected

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, date, datetime
 
 __all__ = ["moment", "second", "stamp"]
+
+# Of the fraction's separator the API server's own check of `format: date-time` takes any.
+_RFC3339 = re.compile(
+    r"(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(?:\D(\d+))?(?:[Zz]|([+-])(\d{2}):(\d{2}))",
+    re.ASCII,
+)
+_EPOCH = date(1970, 1, 1).toordinal()
+_CYCLE_YEARS, _CYCLE_DAYS = 400, 146_097
 
 
 def stamp(seconds: float) -> str:
@@ -13,8 +22,23 @@ def stamp(seconds: float) -> str:
 
 
 def moment(text: str) -> float:
-    """Seconds since the epoch of an RFC 3339 time."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    """Seconds since the epoch of an RFC 3339 time, of any that an API server stores.
+
+    Raises ValueError, and nothing else, for what is none.
+    """
+    found = _RFC3339.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError(f"{str(text)[:40]!r} is no RFC 3339 time")
+    year, month, day, hours, minutes, seconds = (int(part) for part in found.groups()[:6])
+    if hours > 23 or minutes > 59 or seconds > 60:
+        raise ValueError(f"{text!r} is no time of a day")
+    # The year 0 is a year of RFC 3339 and none of Python's; years repeat every 400.
+    shift = 0 if year else 1
+    days = date(year + shift * _CYCLE_YEARS, month, day).toordinal() - shift * _CYCLE_DAYS
+    fraction, sign, ahead_hours, ahead_minutes = found.groups()[6:]
+    ahead = int(ahead_hours or 0) * 3600 + int(ahead_minutes or 0) * 60
+    whole = (days - _EPOCH) * 86_400 + hours * 3600 + minutes * 60 + seconds
+    return whole - (-ahead if sign == "-" else ahead) + float(f"0.{fraction or 0}")
 
 
 def second(seconds: float) -> str:

@@ -6,6 +6,7 @@ it takes credentials to read stays unknown: the operator has no right to read an
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Mapping
@@ -29,6 +30,9 @@ MANIFESTS = (
 MOST_BYTES = 4 * 2**20
 MOST_PLATFORMS = 64
 SECONDS = 10.0
+SECONDS_IN_ALL = 60.0
+MOST_QUOTED = 300
+DIGEST = re.compile("sha256:[0-9a-f]{64}")
 CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 DOCKER_HUB = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
 
@@ -57,7 +61,7 @@ class Stored:
         last = path.rpartition("/")[2]
         repository = path[: len(path) - len(last)] + last.partition(":")[0]
         named = "." in host or ":" in host or host == "localhost"
-        if not named or not repository or not re.fullmatch("sha256:[0-9a-f]{64}", digest):
+        if not named or not repository or not DIGEST.fullmatch(digest):
             return None
         return cls(host, repository, digest)
 
@@ -71,26 +75,30 @@ class Registries:
     async def contents(self, image: Stored) -> tuple[frozenset[str], frozenset[str]]:
         """All digests that are this image: of indexes and manifests, and of configurations.
 
-        Raises `RegistryError`.
+        Raises `RegistryError`, and nothing else, whatever a registry says or does.
         """
-        timeout = aiohttp.ClientTimeout(total=SECONDS)
         try:
-            async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
-                top = await self._manifest(session, image, image.digest)
-                if top.get("mediaType") not in INDEXES and "manifests" not in top:
-                    return frozenset({image.digest}), frozenset({_config(top)})
-                digests, configs = {image.digest}, set()
-                for entry in top["manifests"][:MOST_PLATFORMS]:
-                    if (entry.get("platform") or {}).get("os") == "unknown":
-                        continue  # an attestation
-                    digests.add(str(entry["digest"]))
-                    found = await self._manifest(session, image, str(entry["digest"]))
-                    configs.add(_config(found))
-                return frozenset(digests), frozenset(configs)
+            async with asyncio.timeout(SECONDS_IN_ALL):
+                return await self._contents(image)
+        except RegistryError:
+            raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise RegistryError(f"{image.host}: {error!r}") from error
-        except (KeyError, TypeError, ValueError, msgspec.DecodeError) as error:
-            raise RegistryError(f"{image.host}: no manifest: {error!r}") from error
+            raise RegistryError(f"{image.host}: {error!r}"[:MOST_QUOTED]) from error
+        except Exception as error:
+            # Anybody may name any registry: what it makes of our decoders is its own trouble.
+            raise RegistryError(f"{image.host}: no manifest: {error!r}"[:MOST_QUOTED]) from error
+
+    async def _contents(self, image: Stored) -> tuple[frozenset[str], frozenset[str]]:
+        timeout = aiohttp.ClientTimeout(total=SECONDS)
+        async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
+            top = await self._manifest(session, image, image.digest)
+            if top.get("mediaType") not in INDEXES and "manifests" not in top:
+                return frozenset({image.digest}), frozenset({_config(top)})
+            digests, configs = {image.digest}, set()
+            for digest in _entries(top["manifests"]):
+                digests.add(digest)
+                configs.add(_config(await self._manifest(session, image, digest)))
+            return frozenset(digests), frozenset(configs)
 
     async def _manifest(
         self, session: aiohttp.ClientSession, image: Stored, digest: str
@@ -109,7 +117,9 @@ class Registries:
             raise RegistryError(f"{image.host} answered {status} to {image.repository}@{digest}")
         if f"sha256:{hashlib.sha256(body).hexdigest()}" != digest:
             raise RegistryError(f"{image.host} gave other content for {digest}")
-        decoded: dict[str, Any] = msgspec.json.decode(body)
+        decoded = msgspec.json.decode(body)
+        if not isinstance(decoded, dict):
+            raise RegistryError(f"{image.host}: {digest} is no manifest")
         return decoded
 
 
@@ -117,10 +127,7 @@ async def _fetch(
     session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]
 ) -> tuple[int, bytes, str]:
     async with session.get(url, headers=headers, allow_redirects=False) as answer:
-        body = await answer.content.read(MOST_BYTES + 1)
-        if len(body) > MOST_BYTES:
-            raise RegistryError(f"{url}: more than {MOST_BYTES} bytes")
-        return answer.status, body, answer.headers.get("WWW-Authenticate", "")
+        return answer.status, await _body(answer), answer.headers.get("WWW-Authenticate", "")
 
 
 async def _token(session: aiohttp.ClientSession, challenge: Mapping[str, str]) -> str:
@@ -132,8 +139,37 @@ async def _token(session: aiohttp.ClientSession, challenge: Mapping[str, str]) -
     async with session.get(realm, params=query, allow_redirects=False) as answer:
         if answer.status != 200:
             raise RegistryError(f"no anonymous token at {realm}: {answer.status}")
-        decoded = msgspec.json.decode(await answer.content.read(MOST_BYTES))
+        decoded = msgspec.json.decode(await _body(answer))
         return str(decoded.get("token") or decoded.get("access_token"))
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    """The whole of it: one read gives what has come so far."""
+    body = b""
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            raise RegistryError(f"{answer.url.host}: more than {MOST_BYTES} bytes")
+    return body
+
+
+def _entries(manifests: Any) -> list[str]:
+    """The digests of an index's images. Raises `RegistryError` where not all can be known.
+
+    Else an image that is one of them would be taken for a different one.
+    """
+    if not isinstance(manifests, list) or len(manifests) > MOST_PLATFORMS:
+        raise RegistryError(f"an index of no list, or of more than {MOST_PLATFORMS} images")
+    found = []
+    for entry in manifests:
+        if entry is None:
+            continue  # it is no image
+        if (entry.get("platform") or {}).get("os") == "unknown":
+            continue  # an attestation
+        if not DIGEST.fullmatch(entry["digest"]):
+            raise RegistryError(f"an image whose digest is {entry['digest'][:80]!r}")
+        found.append(entry["digest"])
+    return found
 
 
 def _config(manifest: Mapping[str, Any]) -> str:

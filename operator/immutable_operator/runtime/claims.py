@@ -22,6 +22,7 @@ from immutable_operator.kube.client import METADATA_LIST, KubeClient
 from immutable_operator.kube.errors import ApiError, NotFound
 from immutable_operator.kube.lease import NotLeader
 from immutable_operator.kube.meta import ObjectMeta
+from immutable_operator.kube.reading import READ_ERRORS, decoded
 from immutable_operator.kube.store import Owners
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.wire.service import ServiceRecord
@@ -53,7 +54,7 @@ class Claims:
         self._metrics = metrics
         self._suspects: dict[str, tuple[str, str, int]] = {}
         self._news = asyncio.Event()
-        self.pods = Pods(changed, self._suspect_record)
+        self.pods = Pods(changed, self._suspect_record, services.home)
 
     def _suspect_record(self, pod: PodRecord) -> None:
         self.suspect(pod.uid, pod.namespace, pod.content.name)
@@ -76,7 +77,7 @@ class Claims:
         while True:
             try:
                 await self.sweep()
-            except (ApiError, msgspec.DecodeError) as error:
+            except (ApiError, *READ_ERRORS) as error:
                 log.warning("pods without our label not listed", error=str(error))
             await asyncio.sleep(SWEEP_SECONDS)
 
@@ -92,7 +93,7 @@ class Claims:
             )
             for meta in strays_in(page):
                 self.suspect(meta.uid, meta.namespace, meta.name)
-            token = msgspec.json.decode(page, type=_Meta).metadata.get("continue") or ""
+            token = decoded(page, _Meta).metadata.get("continue") or ""
             if not token:
                 return
 
@@ -107,7 +108,7 @@ class Claims:
                         self.pods.forget(uid)
                 except NotLeader:
                     raise
-                except (ApiError, msgspec.DecodeError, msgspec.ValidationError) as error:
+                except (ApiError, *READ_ERRORS) as error:
                     log.info("not claimed", namespace=namespace, pod=name, error=str(error))
                     if tries < TRIES:
                         self._suspects[uid] = (namespace, name, tries + 1)
@@ -121,8 +122,7 @@ class Claims:
         False if it is gone or none of ours.
         """
         owner = service_of(name)
-        candidates = (s for s in self._services if (s.namespace, s.name) == (namespace, owner))
-        service = next(candidates, None)
+        service = self._services.named(namespace, owner) if owner else None
         if service is None or service.deleting:
             return False  # the garbage collector's, or nobody's
         path = PODS.item(namespace, name)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
-import msgspec
 import structlog
 
 from immutable_operator.domain.model import ABSENT, CreateSnapshot, Revision, Source
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
+from immutable_operator.kube.reading import READ_ERRORS
 from immutable_operator.wire.config import (
     CONFIG_MAPS,
     Configs,
@@ -95,7 +95,7 @@ class Contents:
         record = self._configs.get(*key)
         if record is None:
             return Source(ABSENT)
-        version, digest = self._digests.get(key, (0, ""))
+        version, digest = self._digests.get(key, (-1, ""))
         if version >= record.version:
             return Source(digest)
         self._ask(key)
@@ -123,7 +123,7 @@ class Contents:
                 # Its deletion is on the way to the view; until then it is asked for again.
                 self._again(key)
                 continue
-            except (ApiError, msgspec.DecodeError) as error:
+            except (ApiError, *READ_ERRORS) as error:
                 log.warning("not read", namespace=key[0], configmap=key[1], error=str(error))
                 self._problems[key] = str(error)
                 self._again(key)

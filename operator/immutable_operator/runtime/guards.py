@@ -55,6 +55,7 @@ class Guards:
                 store,
                 selector=LABEL_GUARD,
                 resumed=metrics.count_resumption,
+                unreadable=metrics.count_unreadable,
             )
             for path, store in zip(GUARD_PATHS, self._stores, strict=True)
         )

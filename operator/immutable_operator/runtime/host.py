@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,14 +19,22 @@ from kubernetes.aio.client import Configuration
 
 from immutable_operator.api.names import GROUP, SERVICE_PLURAL, VERSION
 from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.errors import Unreachable
+from immutable_operator.kube.messages import Page, Unreadable, read
+from immutable_operator.kube.reading import READ_ERRORS, Identity, Reader
 from immutable_operator.kube.store import Owners
 from immutable_operator.wire.service import SERVICES, ServiceRecord
 
-__all__ = ["run_kopf", "sweep"]
+__all__ = ["run_kopf", "service_reader", "sweep"]
 
 LOGIN_SECONDS = 600
 IDENTITY: Any = "immutable-operator"  # never shown: peering is off
 PAGE = 500
+
+
+def service_reader(count: Callable[[str], None] = lambda _: None) -> Reader[ServiceRecord]:
+    """Reads services; ``count`` is called for each version of one that cannot be read."""
+    return Reader(SERVICE_PLURAL, lambda raw: ServiceRecord.of(msgspec.json.decode(raw)), count)
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
@@ -71,8 +79,12 @@ async def run_kopf(
     services: Owners[ServiceRecord],
     ready: asyncio.Event,
     stop: asyncio.Event,
+    reader: Reader[ServiceRecord],
 ) -> None:
-    """Feed ``services`` from kopf's watch until ``stop`` is set or a signal ends kopf."""
+    """Feed ``services`` from kopf's watch until ``stop`` is set or a signal ends kopf.
+
+    ``reader`` tells of what cannot be read.
+    """
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -83,8 +95,15 @@ async def run_kopf(
     async def observe(body: kopf.Body, type: str | None, **_: object) -> None:  # noqa: A002
         if type == "DELETED":
             services.remove(body["metadata"]["uid"])
+            return
+        try:
+            record = ServiceRecord.of(dict(body))
+        except READ_ERRORS as error:
+            # What was known of it stays; kopf goes on with the next one.
+            meta = body.get("metadata")
+            reader.tell(Identity.of(msgspec.json.encode({"metadata": meta})), error)
         else:
-            services.upsert(ServiceRecord.of(dict(body)))
+            services.upsert(record)
 
     logging.getLogger("kopf").setLevel(logging.WARNING)
     await kopf.operator(
@@ -138,23 +157,33 @@ def _settings() -> kopf.OperatorSettings:
 async def sweep(
     client: KubeClient,
     services: Owners[ServiceRecord],
-    decode: Callable[[bytes], Any] = msgspec.json.decode,
+    reader: Reader[ServiceRecord] | None = None,
 ) -> int:
-    """List all services once and make the store equal to the list; how many it lacked."""
+    """List all services once and make the store equal to the list; how many it lacked.
+
+    One that cannot be read stays as it was known. Raises `ApiError`, also for no list at all.
+    """
+    reader = reader or service_reader()
     records: list[ServiceRecord] = []
+    unread: set[str] = set()
     token, version = "", 0
     while True:
         query: dict[str, Any] = {"limit": PAGE, **({"continue": token} if token else {})}
-        page = decode(await client.list(SERVICES.all(), resource=SERVICE_PLURAL, **query))
-        version = version or int(page["metadata"]["resourceVersion"])
-        records += [ServiceRecord.of(item) for item in _items(page)]
-        token = page["metadata"].get("continue") or ""
+        body = await client.list(SERVICES.all(), resource=SERVICE_PLURAL, **query)
+        try:
+            page = read(body, Page)
+            version = version or page.version
+        except Unreadable as error:
+            raise Unreachable(0, "Unreadable", f"no list of services: {error}") from error
+        for raw in page.items or ():
+            record = reader.read(raw)
+            if record is None:
+                unread.add(Identity.of(raw).uid)
+            else:
+                records.append(record)
+        before, token = token, page.successor
         if not token:
-            break
+            return services.sweep(records, version, unread)
+        if token == before:
+            raise Unreachable(0, "Unreadable", "the list of services has no end")
         await asyncio.sleep(0)
-    return services.sweep(records, version)
-
-
-def _items(page: dict[str, Any]) -> Collection[dict[str, Any]]:
-    items: Collection[dict[str, Any]] = page.get("items") or ()
-    return items

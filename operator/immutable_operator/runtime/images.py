@@ -8,12 +8,14 @@ it tells twice counts. What cannot be proven is counted in a metric and heals no
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from enum import StrEnum
 
 import structlog
 
 from immutable_operator.registry.client import Registries, RegistryError, Stored
+from immutable_operator.runtime.gate import FairGate
 from immutable_operator.runtime.metrics import Metrics
 
 __all__ = ["ImageProofs", "Verdict", "compare"]
@@ -23,6 +25,7 @@ Pair = tuple[str, str]
 AGAIN_SECONDS = 10.0
 RETRY_SECONDS = 600.0
 MOST_PAIRS = 10_000
+HOSTS_AT_ONCE = 8
 
 
 class Verdict(StrEnum):
@@ -56,7 +59,8 @@ async def compare(registries: Registries, pair: Pair) -> Verdict:
 class ImageProofs:
     """The verdicts so far, and the work on those that are open. Only the leader runs it.
 
-    Pairs are of content, so a verdict holds for ever and for every instance.
+    Pairs are of content, so a verdict holds for ever and for every instance; those that were
+    used last are kept.
     """
 
     def __init__(
@@ -71,33 +75,73 @@ class ImageProofs:
         self._changed = changed
         self._metrics = metrics
         self._again = again
-        self._verdicts: dict[Pair, Verdict] = {}
+        self._verdicts: OrderedDict[Pair, Verdict] = OrderedDict()
         self._asked_by: dict[Pair, set[str]] = {}
-        self._open: asyncio.Queue[Pair] = asyncio.Queue()
+        # By registry: a host is in it while somebody works on its pairs.
+        self._open: dict[str, deque[Pair]] = {}
+        self._gate = FairGate(HOSTS_AT_ONCE)
+        self._news = asyncio.Event()
+        self._working: set[str] = set()
 
     def different(self, pairs: frozenset[Pair], owner: str) -> frozenset[Pair]:
         """Those that are proven different; ``owner`` is told when more is known."""
+        found = set()
         for pair in pairs:
-            if pair not in self._verdicts and len(self._asked_by) < MOST_PAIRS:
+            if pair in self._verdicts:
+                self._verdicts.move_to_end(pair)
+                if self._verdicts[pair] is Verdict.DIFFERENT:
+                    found.add(pair)
+            elif pair in self._asked_by or len(self._asked_by) < MOST_PAIRS:
                 if pair not in self._asked_by:
-                    self._open.put_nowait(pair)
+                    self._open.setdefault(_host(pair), deque()).append(pair)
+                    self._news.set()
                 self._asked_by.setdefault(pair, set()).add(owner)
-        return frozenset(p for p in pairs if self._verdicts.get(p) is Verdict.DIFFERENT)
+        return frozenset(found)
 
     async def run(self) -> None:
-        """Work off open pairs, one at a time: nobody's pull limits are used up."""
-        while True:
-            pair = await self._open.get()
-            verdict = await compare(self._registries, pair)
-            if verdict is Verdict.DIFFERENT:
-                await asyncio.sleep(self._again)
-                verdict = await compare(self._registries, pair)
-            self._metrics.image_verdicts.labels(verdict).inc()
-            if verdict is Verdict.UNKNOWN:
-                # Asked again after a while, should an instance still report it.
-                loop = asyncio.get_running_loop()
-                loop.call_later(RETRY_SECONDS, self._asked_by.pop, pair, None)
-                continue
-            self._verdicts[pair] = verdict
-            for owner in self._asked_by.pop(pair, ()):
-                self._changed(owner)
+        """Work off open pairs: of one registry one at a time, so that nobody's pull limits are
+        used up, and of several at once, so that a slow one holds up no other."""
+        async with asyncio.TaskGroup() as work:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                for host in self._open.keys() - self._working:
+                    self._working.add(host)
+                    work.create_task(self._work_off(host))
+
+    async def _work_off(self, host: str) -> None:
+        pairs = self._open[host]
+        try:
+            while pairs:
+                await self._judge(host, pairs.popleft())
+        finally:
+            self._working.discard(host)
+            if not pairs:
+                del self._open[host]
+
+    async def _judge(self, host: str, pair: Pair) -> None:
+        verdict = await self._compare(host, pair)
+        if verdict is Verdict.DIFFERENT:
+            await asyncio.sleep(self._again)
+            verdict = await self._compare(host, pair)
+        self._metrics.image_verdicts.labels(verdict).inc()
+        if verdict is Verdict.UNKNOWN:
+            # Asked again after a while, should an instance still report it.
+            loop = asyncio.get_running_loop()
+            loop.call_later(RETRY_SECONDS, self._asked_by.pop, pair, None)
+            return
+        self._verdicts[pair] = verdict
+        while len(self._verdicts) > MOST_PAIRS:
+            self._verdicts.popitem(last=False)
+        for owner in self._asked_by.pop(pair, ()):
+            self._changed(owner)
+
+    async def _compare(self, host: str, pair: Pair) -> Verdict:
+        async with self._gate.turn(host):
+            return await compare(self._registries, pair)
+
+
+def _host(pair: Pair) -> str:
+    """The registry that is asked about a pair; "" where none is."""
+    pinned = Stored.of(pair[0])
+    return pinned.host if pinned else ""

@@ -65,6 +65,12 @@ class Metrics:
             ["resource"],
             registry=self.registry,
         )
+        self.unreadable = Counter(
+            "immutable_unreadable_objects",
+            "Versions of objects that could not be read and were left out",
+            ["resource"],
+            registry=self.registry,
+        )
         self.corrections = Counter(
             "immutable_sweep_corrections",
             "Services that a sweep found and the watch had not told of",
@@ -144,6 +150,9 @@ class Metrics:
 
     def count_resumption(self, resource: str) -> None:
         self.resumptions.labels(resource).inc()
+
+    def count_unreadable(self, resource: str) -> None:
+        self.unreadable.labels(resource).inc()
 
     def count_review(self, outcome: str) -> None:
         self.reviews.labels(outcome).inc()

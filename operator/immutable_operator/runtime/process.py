@@ -19,7 +19,6 @@ from typing import Any
 import structlog
 
 from immutable_operator.api.names import LABEL_SERVICE
-from immutable_operator.domain.config.references import config_references
 from immutable_operator.domain.model import CONFIG_MAP, SECRET, Policy
 from immutable_operator.instances.pods.codec import PODS, decode_pod
 from immutable_operator.kube.client import KubeClient, load_configuration
@@ -33,11 +32,12 @@ from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.evidence import Witnesses
 from immutable_operator.runtime.guards import Guards
 from immutable_operator.runtime.health import Health, heartbeat
-from immutable_operator.runtime.host import run_kopf, sweep
+from immutable_operator.runtime.host import run_kopf, service_reader, sweep
 from immutable_operator.runtime.images import ImageProofs
 from immutable_operator.runtime.loop import ControlLoop
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
+from immutable_operator.runtime.readers import Readers
 from immutable_operator.runtime.unheard import Unheard
 from immutable_operator.runtime.webhook import Webhook
 from immutable_operator.wire.action import ACTIONS, ActionRecord, decode_action
@@ -94,7 +94,9 @@ class Operator:
         self._services: Owners[ServiceRecord] = Owners(self._service_changed)
         self._claims = Claims(client, self._services, self._queue.add, metrics)
         self._pods = self._claims.pods
-        self._revisions: Children[RevisionRecord] = Children(self._queue.add)
+        self._readers = Readers()
+        self._reader = service_reader(metrics.count_unreadable)
+        self._revisions: Children[RevisionRecord] = Children(self._queue.add, self._services.home)
         kinds = (CONFIG_MAP, SECRET) if options.watch_secrets else (CONFIG_MAP,)
         self._configs = {kind: Configs(kind, self._config_changed) for kind in kinds}
         self._contents = Contents(client, self._configs[CONFIG_MAP], self._queue.add)
@@ -113,6 +115,7 @@ class Operator:
                 self._pods,
                 selector=LABEL_SERVICE,
                 resumed=metrics.count_resumption,
+                unreadable=metrics.count_unreadable,
             ),
             Reflector(
                 client,
@@ -121,6 +124,7 @@ class Operator:
                 decode_revision,
                 self._revisions,
                 resumed=metrics.count_resumption,
+                unreadable=metrics.count_unreadable,
             ),
             *(
                 Reflector(
@@ -131,6 +135,7 @@ class Operator:
                     configs,
                     metadata_only=True,
                     resumed=metrics.count_resumption,
+                    unreadable=metrics.count_unreadable,
                 )
                 for kind, configs in self._configs.items()
             ),
@@ -142,6 +147,7 @@ class Operator:
                 decode_action,
                 self._actions,
                 resumed=metrics.count_resumption,
+                unreadable=metrics.count_unreadable,
             ),
             Reflector(
                 client,
@@ -150,6 +156,7 @@ class Operator:
                 decode_freeze,
                 self._freezes,
                 resumed=metrics.count_resumption,
+                unreadable=metrics.count_unreadable,
             ),
         )
         self._lease = Lease(
@@ -216,7 +223,7 @@ class Operator:
 
         while not await self._served():
             await asyncio.sleep(1)
-        await run_kopf(login, self._services, self._kopf_ready, self._stop)
+        await run_kopf(login, self._services, self._kopf_ready, self._stop, self._reader)
 
     async def _served(self) -> bool:
         try:
@@ -232,7 +239,7 @@ class Operator:
         pauses = iter([SECOND_SWEEP_SECONDS])
         while True:
             try:
-                corrected = await sweep(self._client, self._services)
+                corrected = await sweep(self._client, self._services, self._reader)
                 if corrected and self._swept.is_set():
                     self._metrics.corrections.inc(corrected)
                     log.warning("kopf's watch had not told of all services", services=corrected)
@@ -305,13 +312,14 @@ class Operator:
 
     def _service_changed(self, uid: str) -> None:
         self._queue.add(uid)
+        self._readers.update(uid, self._services.get(uid))
         self._unheard.service_changed(uid)
 
     def _action_changed(self, concerned: str) -> None:
         self._unheard.look_at(concerned)
-        for service in self._services:
-            if f"{service.namespace}/{service.name}" == concerned:
-                self._queue.add(service.uid)
+        namespace, _, name = concerned.partition("/")
+        if service := self._services.named(namespace, name):
+            self._queue.add(service.uid)
 
     def _config_changed(self, kind: str, item: ConfigRecord, anew: bool) -> None:
         """News for those who pin it, for the revision whose copy it is; anew: for all readers."""
@@ -320,10 +328,9 @@ class Operator:
                 self._queue.add(uid)
             if revision := self._revisions.get(item.revision):
                 self._queue.add(revision.owner)
-        for service in self._services if anew and not item.revision else ():
-            read = config_references(service.spec.template) if service.spec else ()
-            if service.namespace == item.namespace and (kind, item.name) in read:
-                self._queue.add(service.uid)
+        if anew and not item.revision:
+            for uid in self._readers.of(kind, item.namespace, item.name):
+                self._queue.add(uid)
 
     def _relist(self) -> None:
         for reflector in self._reflectors:

@@ -1,65 +1,45 @@
-"""Refused writes: what the API server's answer means, and when to try again.
+"""Refused writes of one owner: what was refused, since when, and when to try again.
 
 Kept in memory only: a restart tries again at once and is told the same.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from immutable_operator.domain.model import Cause, Move, Refusal
-from immutable_operator.kube.errors import (
-    ApiError,
-    Forbidden,
-    Invalid,
-    NotFound,
-    TooManyRequests,
-)
+from immutable_operator.instances.refused import cause_of, pause_after
+from immutable_operator.kube.errors import ApiError
 
-__all__ = ["Refusals", "cause_of"]
+__all__ = ["MOST", "Refusals"]
 
-# Seconds before the second try, and the most between two tries.
-BACKOFF: dict[Cause, tuple[float, float]] = {
-    Cause.DISRUPTION_BUDGET: (1.0, 10.0),
-    Cause.QUOTA: (1.0, 30.0),
-    Cause.TEMPLATE: (5.0, 300.0),
-    Cause.FORBIDDEN: (5.0, 60.0),
-    Cause.NAME_TAKEN: (60.0, 60.0),
-    Cause.NAMESPACE_TERMINATING: (5.0, 60.0),
-    Cause.API_SERVER: (0.5, 30.0),
-}
+MOST = 64
+# No pause is as long: what was not repeated in this time is history, the next one is another story.
+STALE_SECONDS = 600.0
+
+Key = tuple[Move, str, str | None]
 
 
-def cause_of(move: Move, error: ApiError) -> Cause:
-    """What a refusal means. The API server's own words are the only sign for most of them."""
-    text = error.message
-    if "exceeded quota" in text:
-        return Cause.QUOTA
-    if isinstance(error, NotFound) or "NamespaceTerminating" in error.causes:
-        return Cause.NAMESPACE_TERMINATING
-    if "is being terminated" in text:
-        return Cause.NAMESPACE_TERMINATING
-    if move is Move.RETIRE and isinstance(error, TooManyRequests):
-        return Cause.DISRUPTION_BUDGET
-    if move is Move.RETIRE and "more than one PodDisruptionBudget" in text:
-        return Cause.DISRUPTION_BUDGET
-    if "cannot find RESTMapping" in text:
-        # The API server does not know our definitions yet, seconds after they were installed.
-        return Cause.API_SERVER
-    if isinstance(error, Forbidden):
-        by_rbac = " cannot " in text and "in API group" in text
-        return Cause.FORBIDDEN if by_rbac or move is not Move.CREATE else Cause.TEMPLATE
-    if isinstance(error, Invalid):
-        return Cause.TEMPLATE
-    return Cause.API_SERVER
+@dataclass(frozen=True)
+class _Noted:
+    refusal: Refusal
+    at: float
 
 
 class Refusals:
-    """The refusals of one owner, by move and subject."""
+    """The refusals of one owner: one a revision for births, one a subject for all other moves.
+
+    Taken names are kept beside them. At most `MOST` are kept: those that hold up most go last.
+    """
 
     def __init__(self) -> None:
-        self._by_subject: dict[tuple[Move, str], Refusal] = {}
+        self._noted: dict[Key, _Noted] = {}
 
-    def all(self) -> tuple[Refusal, ...]:
-        return tuple(self._by_subject.values())
+    def all(self, now: float | None = None) -> tuple[Refusal, ...]:
+        """Those that stand; with ``now`` (seconds since the epoch) without those that are over."""
+        if now is not None:
+            self._expire(now)
+        return tuple(noted.refusal for noted in self._noted.values())
 
     def refused(
         self, move: Move, subject: str, revision: str | None, error: ApiError, now: float
@@ -76,40 +56,46 @@ class Refusals:
         error: ApiError,
         now: float,
     ) -> Refusal:
+        self._expire(now)
         before = self._before(move, subject, revision, cause)
         attempts = before.attempts + 1 if before else 1
-        base, most = BACKOFF[cause]
-        pause = min(most, base * 2.0 ** min(attempts - 1, 12))
+        since = before.since if before else now
         refusal = Refusal(
             move=move,
             subject=subject,
             cause=cause,
             message=error.message,
-            since=before.since if before else now,
-            retry_at=now + max(pause, error.retry_after or 0.0),
+            since=since,
+            retry_at=now + pause_after(cause, error, attempts, now - since),
             attempts=attempts,
             revision=revision,
         )
-        self._drop_births(move, cause)
-        self._by_subject[move, subject] = refusal
+        self._noted[_key(refusal)] = _Noted(refusal, now)
+        while len(self._noted) > MOST:
+            del self._noted[min(self._noted, key=self._worth)]
         return refusal
 
-    def accepted(self, move: Move, subject: str) -> None:
-        """A write went through: what stood against it is history."""
-        self._by_subject.pop((move, subject), None)
-        if move is Move.CREATE:
-            self._drop_births(move, None)
-        if move is Move.RETIRE:
-            # The budget gave way for one, so the others may be tried as well.
-            for key, refusal in list(self._by_subject.items()):
-                if refusal.cause is Cause.DISRUPTION_BUDGET:
-                    del self._by_subject[key]
+    def accepted(self, move: Move, subject: str, revision: str | None = None) -> None:
+        """A write went through: what stood against it is history.
+
+        ``revision`` is that of a birth; without it, births of all revisions may be tried again.
+        """
+        for key, noted in list(self._noted.items()):
+            refusal = noted.refusal
+            if refusal.move is move and _disproved(refusal, subject, revision):
+                del self._noted[key]
 
     def forget_subjects(self, living: set[str]) -> None:
         """Drop refusals to retire what no longer exists."""
-        for move, subject in list(self._by_subject):
-            if move is Move.RETIRE and subject not in living:
-                del self._by_subject[move, subject]
+        for key, noted in list(self._noted.items()):
+            if noted.refusal.move is Move.RETIRE and noted.refusal.subject not in living:
+                del self._noted[key]
+
+    def _expire(self, now: float) -> None:
+        """Drop what could have been tried again long since, and was not."""
+        for key, noted in list(self._noted.items()):
+            if now - noted.at > STALE_SECONDS:
+                del self._noted[key]
 
     def _before(
         self, move: Move, subject: str, revision: str | None, cause: Cause
@@ -119,17 +105,34 @@ class Refusals:
         Births of one revision share their fate, and so do retirements that a budget forbids:
         whichever instance was tried counts.
         """
-        known = [r for r in self._by_subject.values() if r.move is move and r.cause is cause]
+        known = [
+            noted.refusal
+            for noted in self._noted.values()
+            if noted.refusal.move is move and noted.refusal.cause is cause
+        ]
         if move is Move.CREATE and cause is not Cause.NAME_TAKEN:
             known = [r for r in known if r.revision == revision]
         elif cause is not Cause.DISRUPTION_BUDGET:
             known = [r for r in known if r.subject == subject]
         return max(known, key=lambda r: r.attempts, default=None)
 
-    def _drop_births(self, move: Move, cause: Cause | None) -> None:
-        """Keep one refusal of births at a time, beside those about taken names."""
-        if move is not Move.CREATE or cause is Cause.NAME_TAKEN:
-            return
-        for key, refusal in list(self._by_subject.items()):
-            if refusal.move is Move.CREATE and refusal.cause is not Cause.NAME_TAKEN:
-                del self._by_subject[key]
+    def _worth(self, key: Key) -> tuple[bool, float]:
+        """What stands for many moves goes last, else what may be tried again first goes first."""
+        noted = self._noted[key]
+        one = noted.refusal.move in (Move.RETIRE, Move.QUARANTINE)
+        return not (one or noted.refusal.cause is Cause.NAME_TAKEN), noted.refusal.retry_at
+
+
+def _key(refusal: Refusal) -> Key:
+    """Of births of one revision the last refusal says what stands against all of them."""
+    of_all = refusal.move is Move.CREATE and refusal.cause is not Cause.NAME_TAKEN
+    return refusal.move, "" if of_all else refusal.subject, refusal.revision
+
+
+def _disproved(refusal: Refusal, subject: str, revision: str | None) -> bool:
+    if refusal.move is Move.CREATE and refusal.cause is not Cause.NAME_TAKEN:
+        return revision in (None, refusal.revision)
+    if refusal.subject == subject:
+        return True
+    # The budget gave way for one, so the others may be tried as well.
+    return refusal.move is Move.RETIRE and refusal.cause is Cause.DISRUPTION_BUDGET

@@ -117,11 +117,11 @@ class Unheard:
 
     def _is_heard(self, key: str) -> bool:
         """Whether there is such a service, whose own turn answers."""
-        for service in self._services:
-            if f"{service.namespace}/{service.name}" == key:
-                self._heard[service.uid] = key
-                return True
-        return False
+        namespace, _, name = key.partition("/")
+        service = self._services.named(namespace, name)
+        if service is not None:
+            self._heard[service.uid] = key
+        return service is not None
 
     async def _exists(self, namespace: str, name: str) -> bool:
         """Ask the API server itself: what is said next is final."""

@@ -28,6 +28,7 @@ from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
 from immutable_operator.kube.lease import NotLeader
 from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.reading import READ_ERRORS
 from immutable_operator.runtime.metrics import Metrics
 
 __all__ = ["Webhook", "WebhookOptions"]
@@ -106,7 +107,7 @@ class Webhook:
             while True:
                 try:
                     await self._load()
-                except ApiError as error:
+                except (ApiError, *READ_ERRORS) as error:
                     self._tell("the webhook's secret cannot be read", error)
                 # The first certificate is only seconds away: the leader is making it.
                 await asyncio.sleep(
@@ -123,7 +124,7 @@ class Webhook:
                 await self._rotate(client)
             except (Conflict, NotLeader):
                 pass  # another replica leads, or did a moment ago: look again
-            except ApiError as error:
+            except (ApiError, *READ_ERRORS) as error:
                 self._tell("the webhook's certificates cannot be kept", error)
             await asyncio.sleep(self._options.poll)
 
@@ -165,7 +166,7 @@ class Webhook:
             log.info("certificate authorities published", count=keys.bundle.count("BEGIN"))
         self._trouble = ""
 
-    def _tell(self, what: str, error: ApiError) -> None:
+    def _tell(self, what: str, error: Exception) -> None:
         """Once for each trouble, not at every look."""
         if str(error) != self._trouble:
             self._trouble = str(error)

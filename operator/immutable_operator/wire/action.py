@@ -50,6 +50,7 @@ class ActionRecord(msgspec.Struct, frozen=True):
     uid: str
     owner: str
     content: Request
+    namespace: str = ""
 
     @property
     def ended(self) -> bool:
@@ -72,7 +73,7 @@ def decode_action(raw: bytes | msgspec.Raw) -> ActionRecord:
         message=status.message,
         started=moment(status.started_at) if status.started_at else None,
     )
-    return ActionRecord(meta.uid, f"{meta.namespace}/{spec.service}", request)
+    return ActionRecord(meta.uid, f"{meta.namespace}/{spec.service}", request, meta.namespace)
 
 
 def action_status(namespace: str, request: Request, outcome: Outcome, now: float) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from immutable_operator.domain.config.references import content_digest
 from immutable_operator.domain.model import CONFIG_MAP, SECRET, CreateSnapshot
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.reading import Identity, version_of
 from immutable_operator.kube.times import moment
 from immutable_operator.wire.service import ServiceRecord
 
@@ -65,7 +66,7 @@ def _record(meta: ObjectMeta) -> ConfigRecord:
         namespace=meta.namespace,
         name=meta.name,
         created=moment(meta.creation_timestamp),
-        version=int(meta.resource_version),
+        version=version_of(meta.resource_version),
         revision=meta.owner.uid if owned else "",
         digest=meta.annotations.get(ANNOTATION_DIGEST, "") if owned else "",
     )
@@ -149,13 +150,16 @@ class Configs:
         """The object that has this name now."""
         return self._records.get((namespace, name))
 
+    def known(self, which: Identity) -> ConfigRecord | None:
+        return self._records.get((which.namespace, which.name))
+
     def replace(self, items: list[ConfigRecord], version: int) -> None:
         fresh = {(item.namespace, item.name) for item in items}
         for gone in [record for key, record in self._records.items() if key not in fresh]:
             self.remove(gone, version)
         for item in items:
             self.upsert(item, version)
-        self.advance(version)
+        self.version = version  # a list is the truth, even if it goes back
 
     def upsert(self, item: ConfigRecord, version: int) -> None:
         key = (item.namespace, item.name)

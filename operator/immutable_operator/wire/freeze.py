@@ -13,6 +13,7 @@ from immutable_operator.api.names import (
 )
 from immutable_operator.domain.model import Freeze
 from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.reading import READ_ERRORS, Identity
 from immutable_operator.wire.service import ServiceRecord
 from immutable_operator.wire.windows import windows_of, windows_problem
 
@@ -39,10 +40,13 @@ def decode_freeze(raw: bytes | msgspec.Raw) -> FreezeRecord:
     body = msgspec.json.decode(raw)
     name = body["metadata"]["name"]
     try:
-        spec = ImmutableFreezeSpec.model_validate(body.get("spec") or {})
-    except ValueError:
+        return _understood(name, ImmutableFreezeSpec.model_validate(body.get("spec") or {}))
+    except READ_ERRORS:
         reason = "its spec cannot be read, so it holds for all; correct it or delete it"
         return FreezeRecord(name, (), (), Freeze(name, reason))
+
+
+def _understood(name: str, spec: ImmutableFreezeSpec) -> FreezeRecord:
     windows = spec.windows or []
     problem = windows_problem(windows, "spec.windows")
     freeze = Freeze(
@@ -67,6 +71,9 @@ class Freezes:
     def of(self, service: ServiceRecord) -> Iterator[Freeze]:
         """Those that select a service."""
         return (f.content for f in self._by_name.values() if f.selects(service))
+
+    def known(self, which: Identity) -> FreezeRecord | None:
+        return self._by_name.get(which.name)
 
     def replace(self, items: list[FreezeRecord], version: int) -> None:
         self._by_name = {item.name: item for item in items}

@@ -9,7 +9,9 @@ import msgspec
 
 from immutable_operator.api.names import LABEL_GUARD
 from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.errors import Unreachable
 from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.reading import READ_ERRORS, Identity
 
 __all__ = ["GUARD_PATHS", "GuardRecord", "GuardStore", "decode_guard", "own_name"]
 
@@ -53,6 +55,9 @@ class GuardStore:
         """``spec`` or ``webhooks`` by guard."""
         return {record.guard: record.content for record in self._by_name.values()}
 
+    def known(self, which: Identity) -> GuardRecord | None:
+        return self._by_name.get(which.name)
+
     def replace(self, items: list[GuardRecord], version: int) -> None:
         self._by_name = {item.name: item for item in items}
         self._changed()
@@ -70,7 +75,10 @@ class GuardStore:
 
 
 async def own_name(client: KubeClient) -> str:
-    """The user name under which this operator is known, as policies see it."""
+    """The user name under which this operator is known, as policies see it. Raises `ApiError`."""
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     answer = await client.create(SELF.all(), body, resource=SELF.resource)
-    return str(msgspec.json.decode(answer)["status"]["userInfo"]["username"])
+    try:
+        return str(msgspec.json.decode(answer)["status"]["userInfo"]["username"])
+    except READ_ERRORS as error:
+        raise Unreachable(0, "Unreadable", f"who the operator is: {error!r}") from error

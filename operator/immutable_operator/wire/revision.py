@@ -51,6 +51,7 @@ class RevisionRecord(msgspec.Struct, frozen=True):
     uid: str
     owner: str
     content: Revision
+    namespace: str = ""
 
 
 def decode_revision(raw: bytes | msgspec.Raw) -> RevisionRecord:
@@ -59,7 +60,7 @@ def decode_revision(raw: bytes | msgspec.Raw) -> RevisionRecord:
     meta, spec = body.metadata, body.spec
     config = tuple(Pin(pin.name, pin.snapshot, pin.digest) for pin in spec.config)
     revision = Revision(spec.revision, spec.number, spec.hash, meta.name, meta.uid, config)
-    return RevisionRecord(meta.uid, meta.controller, revision)
+    return RevisionRecord(meta.uid, meta.controller, revision, meta.namespace)
 
 
 def owner_reference(service: ServiceRecord) -> dict[str, Any]:

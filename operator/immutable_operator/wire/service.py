@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from immutable_operator.domain.model import (
     Spec,
 )
 from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.reading import READ_ERRORS, version_of
 from immutable_operator.kube.times import moment
 from immutable_operator.wire.windows import windows_of
 
@@ -56,21 +58,22 @@ class ServiceRecord:
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> ServiceRecord:
         meta = body["metadata"]
-        written = _written(meta.get("managedFields") or ())
+        fields = _entries(meta.get("managedFields"))
+        written = _written(fields)
         spec, invalid = _spec(meta["name"], body.get("spec") or {}, written)
         return cls(
             uid=meta["uid"],
             namespace=meta["namespace"],
             name=meta["name"],
-            version=int(meta["resourceVersion"]),
+            version=version_of(meta["resourceVersion"]),
             generation=int(meta.get("generation") or 0),
             labels=dict(meta.get("labels") or {}),
             deleting=bool(meta.get("deletionTimestamp")),
             spec=spec,
             invalid=invalid,
-            author=_author(meta.get("managedFields") or ()),
+            author=_author(fields),
             raw_status=dict(body.get("status") or {}),
-            strangers=_strangers(meta.get("managedFields") or ()),
+            strangers=_strangers(fields),
         )
 
     @property
@@ -92,23 +95,36 @@ def _regeneration(given: GivenRegeneration) -> tuple[Regeneration, str | None]:
     return wanted, "; ".join(f"spec.regeneration.{text}" for text in found) or None
 
 
+def _entries(managed_fields: Any) -> tuple[Mapping[str, Any], ...]:
+    """Who wrote what; an entry that has no such form is nobody's."""
+    found = managed_fields if isinstance(managed_fields, list | tuple) else ()
+    return tuple(entry for entry in found if isinstance(entry, Mapping))
+
+
 def _written(managed_fields: Any) -> float:
     """When the regeneration was last written by somebody; 0 where that is not on record."""
-    times = [
-        moment(entry["time"])
-        for entry in managed_fields
-        if not entry.get("subresource")
-        and entry.get("time")
-        and "f:regeneration" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
-    ]
+    times = []
+    for entry in managed_fields:
+        fields = (entry.get("fieldsV1") or {}).get("f:spec") or {}
+        if entry.get("subresource") or "f:regeneration" not in fields:
+            continue
+        with contextlib.suppress(ValueError):
+            times.append(moment(entry.get("time")))
     return max(times, default=0.0)
 
 
 def _spec(name: str, body: Mapping[str, Any], since: float) -> tuple[Spec | None, str | None]:
     try:
-        checked = validate_service(name, body)
+        return _checked(name, body, since)
     except InvalidSpec as error:
         return None, str(error)
+    except READ_ERRORS as error:
+        # Said where its author looks; no other service waits for it.
+        return None, f"spec cannot be read: {type(error).__name__}: {error}"[:1024]
+
+
+def _checked(name: str, body: Mapping[str, Any], since: float) -> tuple[Spec | None, str | None]:
+    checked = validate_service(name, body)
     rollout, immutability = checked.rollout, checked.immutability
     regeneration, trouble = _regeneration(checked.regeneration)
     if trouble:

@@ -18,6 +18,7 @@ from immutable_operator.domain.model import (
     Rollout,
     Status,
 )
+from immutable_operator.kube.reading import READ_ERRORS
 from immutable_operator.kube.times import moment, second
 from immutable_operator.wire.service import ServiceRecord
 
@@ -28,7 +29,7 @@ def stored_status(record: ServiceRecord) -> Status:
     """The stored status; what cannot be read (a stranger's write) counts as absent."""
     try:
         return _status(record.raw_status)
-    except (KeyError, TypeError, ValueError):
+    except READ_ERRORS:
         return Status()
 
 

@@ -25,7 +25,12 @@ class Cause(StrEnum):
 
     DISRUPTION_BUDGET = "PodDisruptionBudget"
     QUOTA = "QuotaExceeded"
+    # Of a birth; of other moves, a policy or webhook that does not let them pass.
     TEMPLATE = "TemplateRefused"
+    ADMISSION = "AdmissionRefused"
+    # Something that somebody else brings is not there yet: an account, a class, a definition.
+    DEPENDENCY = "DependencyMissing"
+    # A right that the operator lacks.
     FORBIDDEN = "Forbidden"
     NAME_TAKEN = "NameTaken"
     NAMESPACE_TERMINATING = "NamespaceTerminating"

@@ -31,6 +31,7 @@ from immutable_operator.instances.pods.taint import editor_of, other_images, tai
 from immutable_operator.instances.pods.trouble import Condition, PodStatus, trouble_of
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.reading import READ_ERRORS
 from immutable_operator.kube.times import moment, stamp
 from immutable_operator.wire.revision import owner_reference
 from immutable_operator.wire.service import ServiceRecord
@@ -41,6 +42,7 @@ PODS = ApiPath("api/v1", "pods")
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 ENDED = ("Failed", "Succeeded")
 BORN = 1
+MOST_NUMBER = 2**31 - 1
 
 
 class _Container(msgspec.Struct, frozen=True):
@@ -136,16 +138,18 @@ def _quarantine(text: str | None) -> _Quarantine | None:
     try:
         found = msgspec.json.decode(text, type=_Quarantine)
         moment(found.since_text)
-    except (msgspec.DecodeError, ValueError):
+    except READ_ERRORS:
         return None
     return found
 
 
 def _number(text: str | None) -> int:
+    """A number of 32 bits; what is none, or a larger one, was not written by the operator."""
     try:
-        return int(text or 0)
+        number = int(text or 0)
     except ValueError:
         return 0
+    return number if -MOST_NUMBER <= number <= MOST_NUMBER else 0
 
 
 def _ready_since(conditions: list[Condition]) -> float | None:

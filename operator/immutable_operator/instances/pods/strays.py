@@ -25,6 +25,7 @@ from immutable_operator.api.names import (
 from immutable_operator.domain.model import instance_name
 from immutable_operator.instances.pods.taint import editor_of_metadata
 from immutable_operator.kube.meta import ObjectMeta
+from immutable_operator.kube.reading import Reader, decoded
 from immutable_operator.kube.times import stamp
 from immutable_operator.wire.service import ServiceRecord
 
@@ -40,7 +41,7 @@ class _Partial(msgspec.Struct, frozen=True):
 
 
 class _Page(msgspec.Struct, frozen=True):
-    items: list[_Partial] | None = None
+    items: list[msgspec.Raw] | None = None
 
 
 def service_of(name: str) -> str | None:
@@ -51,8 +52,14 @@ def service_of(name: str) -> str | None:
 
 def strays_in(page: bytes) -> list[ObjectMeta]:
     """Of a list of pods' metadata, those that have the name of an instance."""
-    items = msgspec.json.decode(page, type=_Page).items or ()
-    return [i.metadata for i in items if service_of(i.metadata.name)]
+    items = decoded(page, _Page).items or ()
+    reader = Reader("pods", _decode_partial, lambda resource: None)
+    found = (reader.read(raw) for raw in items)
+    return [i.metadata for i in found if i is not None and service_of(i.metadata.name)]
+
+
+def _decode_partial(raw: bytes | msgspec.Raw) -> _Partial:
+    return msgspec.json.decode(raw, type=_Partial)
 
 
 def is_lost(meta: ObjectMeta, service: ServiceRecord) -> bool:

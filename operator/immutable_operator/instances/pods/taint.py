@@ -25,6 +25,7 @@ from immutable_operator.api.names import (
 from immutable_operator.domain.model import instance_name
 from immutable_operator.instances.pods.trouble import ContainerStatus
 from immutable_operator.kube.meta import ObjectMeta
+from immutable_operator.kube.reading import READ_ERRORS
 
 __all__ = ["editor_of", "editor_of_metadata", "other_images", "taint_of"]
 
@@ -49,7 +50,7 @@ def taint_of(meta: ObjectMeta, debuggers: Sequence[str], quarantined: str | None
 def _marked(text: str) -> str:
     try:
         mark = msgspec.json.decode(text, type=_Mark)
-    except msgspec.DecodeError:
+    except READ_ERRORS:
         return "it was marked as tainted"
     return f"{mark.what or 'something'} by {mark.by or 'somebody'} at {mark.at or 'some time'}"
 
@@ -75,9 +76,13 @@ def _certificate(meta: ObjectMeta) -> str | None:
 
 def editor_of(meta: ObjectMeta) -> str | None:
     """The field manager that changed a pod's spec last after its birth, where that is on record."""
-    entries: list[dict[str, Any]] = (
-        msgspec.json.decode(meta.managed_fields) if meta.managed_fields else []
-    )
+    try:
+        return _editor(msgspec.json.decode(meta.managed_fields) if meta.managed_fields else [])
+    except READ_ERRORS:
+        return None  # what is on record makes no sense: the edit is seen all the same
+
+
+def _editor(entries: list[dict[str, Any]]) -> str | None:
     edits = [
         (str(entry.get("time") or ""), str(entry.get("manager") or "unknown"))
         for entry in entries
@@ -93,7 +98,9 @@ def editor_of_metadata(metadata: Mapping[str, Any]) -> str | None:
     edits = [
         (str(entry.get("time") or ""), str(entry.get("manager") or "unknown"))
         for entry in metadata.get("managedFields") or ()
-        if entry.get("subresource") != "status" and entry.get("manager") != FIELD_MANAGER
+        if isinstance(entry, dict)
+        and entry.get("subresource") != "status"
+        and entry.get("manager") != FIELD_MANAGER
     ]
     return max(edits)[1] if edits else None
 

@@ -23,9 +23,12 @@ class Pods(Children[PodRecord]):
     """
 
     def __init__(
-        self, changed: Callable[[str], None], suspect: Callable[[PodRecord], None]
+        self,
+        changed: Callable[[str], None],
+        suspect: Callable[[PodRecord], None],
+        home: Callable[[str], str | None] = lambda owner: None,
     ) -> None:
-        super().__init__(changed)
+        super().__init__(changed, home)
         self._suspect = suspect
         self._adopted: dict[str, str] = {}
         self._gone: dict[str, dict[str, Instance]] = {}
@@ -39,6 +42,8 @@ class Pods(Children[PodRecord]):
 
     def _drop(self, item: PodRecord) -> None:
         super()._drop(item)
+        if self._home(item.owner) not in (None, item.namespace):
+            return
         self._gone.setdefault(item.owner, {})[item.content.name] = item.content
         if len(self._gone) > OWNERS_REMEMBERED:
             del self._gone[next(iter(self._gone))]

@@ -1,0 +1,118 @@
+"""What the operator knows: whose a child is, who has a name, and what a list does not forget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from immutable_operator.domain.model import Instance
+from immutable_operator.instances.pods.codec import PodRecord
+from immutable_operator.instances.pods.watched import Pods
+from immutable_operator.kube.reading import Identity
+from immutable_operator.kube.store import Children, Owners
+
+
+@dataclass(frozen=True)
+class Thing:
+    uid: str
+    owner: str = "s1"
+    namespace: str = "shop"
+    content: object = None
+
+
+@dataclass(frozen=True)
+class Service:
+    uid: str
+    namespace: str = "shop"
+    name: str = "web"
+    version: int = 1
+    content: object = None
+
+
+def children(home: str | None = "shop") -> Children[Thing]:
+    return Children(lambda owner: None, lambda owner: home)
+
+
+def test_a_child_in_another_namespace_than_its_owner_is_nobody_s() -> None:
+    store = children()
+    store.replace([Thing("a"), Thing("forged", namespace="elsewhere")], 5)
+    assert [child.uid for child in store.of("s1")] == ["a"]
+    store.upsert(Thing("later", namespace="elsewhere"), 6)
+    assert [child.uid for child in store.of("s1")] == ["a"]
+
+
+def test_children_of_an_owner_that_is_not_known_yet_are_all_there() -> None:
+    store = children(home=None)
+    store.replace([Thing("a"), Thing("b", namespace="elsewhere")], 5)
+    assert {child.uid for child in store.of("s1")} == {"a", "b"}
+
+
+def pod(uid: str, namespace: str = "shop") -> PodRecord:
+    instance = Instance(name=uid, uid=uid, revision="r", slot=0, incarnation=0, born=0.0)
+    return PodRecord(uid, "s1", instance, namespace)
+
+
+def test_a_forged_pod_is_not_missed_when_it_goes() -> None:
+    pods = Pods(lambda owner: None, lambda record: None, lambda owner: "shop")
+    pods.replace([pod("a"), pod("forged", "elsewhere")], 5)
+    pods.replace([], 6)
+    assert set(pods.gone("s1")) == {"a"}
+
+
+def test_a_list_is_the_truth_even_if_its_version_goes_back() -> None:
+    store = children()
+    store.replace([Thing("a")], 50)
+    store.advance(60)
+    store.advance(55)
+    assert store.version == 60
+    store.replace([Thing("a")], 7)
+    assert store.version == 7
+
+
+def test_what_is_known_is_found_by_its_identity() -> None:
+    store = children()
+    store.upsert(Thing("a"), 5)
+    assert store.known(Identity(uid="a", version="6")) == Thing("a")
+    assert store.known(Identity(uid="b")) is None
+    assert store.known(Identity()) is None
+
+
+def owners() -> Owners[Service]:
+    return Owners(lambda uid: None)
+
+
+def test_an_owner_is_found_by_its_name() -> None:
+    store = owners()
+    store.upsert(Service("u1"))
+    store.upsert(Service("u2", name="api"))
+    store.upsert(Service("u3", namespace="elsewhere"))
+    assert store.named("shop", "web") == Service("u1")
+    assert store.named("shop", "api") == Service("u2", name="api")
+    assert store.named("shop", "none") is None
+    assert (store.home("u3"), store.home("u9")) == ("elsewhere", None)
+
+
+@pytest.mark.parametrize("first", ["old", "new"])
+def test_of_two_of_a_name_the_younger_counts_until_the_end_of_the_other_is_told(
+    first: str,
+) -> None:
+    old, new = Service("u1", version=5), Service("u2", version=9)
+    store = owners()
+    for owner in (old, new) if first == "old" else (new, old):
+        store.upsert(owner)
+    assert store.named("shop", "web") == new
+    store.remove("u1")
+    assert store.named("shop", "web") == new
+    store.remove("u2")
+    assert store.named("shop", "web") is None
+    assert store._by_name == {}
+
+
+def test_a_sweep_does_not_forget_what_it_could_not_read() -> None:
+    store = owners()
+    store.upsert(Service("u1"))
+    store.upsert(Service("u2", name="api"))
+    assert store.sweep([], 10, {"u1"}) == 1
+    assert store.named("shop", "web") is not None
+    assert store.named("shop", "api") is None
