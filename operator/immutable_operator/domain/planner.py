@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from immutable_operator.domain.config.hashing import find_revision, is_made_of, revision_hash
-from immutable_operator.domain.config.references import config_change
+from immutable_operator.domain.config.references import config_author, config_change
 from immutable_operator.domain.config.snapshots import Lacking, Reading, copies, pins, reading
 from immutable_operator.domain.freezing import Frozen, frozen
 from immutable_operator.domain.ledger import Budget
@@ -160,24 +160,26 @@ def _record(view: View, spec: Spec, config: Reading, now: float) -> Plan:
         told = stall_announcements(view, status, str(view.generation))
         return Plan((), status, refused.retry_at, (note,), told)
     number = next_number(view.revisions)
-    reason, change = _change(view, spec, config)
+    reason, change, author = _change(view, spec, config)
     pinned = pins(view, short, config.digests)
-    record = CreateRevision(short, number, full_hash, reason, view.author, pinned)
+    record = CreateRevision(short, number, full_hash, reason, author, pinned)
     why = f"{reason} ({change})" if change else reason
-    text = f"revision {number} ({short}) recorded: {why}, template written by {view.author}"
+    what = "ConfigMap" if reason == "ConfigChanged" else "template"
+    text = f"revision {number} ({short}) recorded: {why}, {what} written by {author}"
     created = Announcement("RevisionCreated", text, f"{short}/{number}")
     return Plan((record,), None, None, (f"record revision {number} ({short})",), (created,))
 
 
-def _change(view: View, spec: Spec, config: Reading) -> tuple[str, str]:
-    """Why there is a new revision, and which ConfigMaps changed; "" where that is not all."""
+def _change(view: View, spec: Spec, config: Reading) -> tuple[str, str, str]:
+    """Why there is a new revision, which ConfigMaps changed ("" where that is not all), by whom."""
     before = _current(view) or max(view.revisions, key=lambda r: r.number, default=None)
     if before is None:
-        return "Created", ""
+        return "Created", "", view.author
     change = config_change(before.digests, config.digests)
     if is_made_of(before, spec.template):
-        return "ConfigChanged", change
-    return "TemplateChanged", change
+        old, new = before.digests, config.digests
+        return "ConfigChanged", change, config_author(old, new, config.authors, view.author)
+    return "TemplateChanged", change, view.author
 
 
 def _lacking_at_birth(view: View, lacking: tuple[Lacking, ...], now: float) -> Plan:
