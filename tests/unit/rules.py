@@ -347,12 +347,13 @@ def _12_conditions_tell_the_truth(case: Case) -> None:
     assert [c.type for c in status.conditions[:3]] == ["Ready", "Reconciling", "Stalled"]
     true = [c.type for c in status.conditions[:3] if c.status == "True"]
     assert len(true) <= 1
-    if true == ["Ready"] and status.conditions[0].reason == "Regenerating":
-        assert case.aged
-        assert status.available >= min(case.budget.fewest_available, status.available)
-        return
     assert status.observed_generation >= case.view.prior.observed_generation
     assert status.observed_generation >= case.view.generation
+    if true == ["Ready"] and status.conditions[0].reason == "Regenerating":
+        assert case.aged
+        assert status.stale > 0
+        assert status.available >= case.budget.fewest_available
+        return
     if true == ["Ready"]:
         assert case.wanted is not None
         assert status.current_revision == case.wanted.id
