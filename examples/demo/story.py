@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from examples.demo import operator_process
 from examples.demo.act import Act
@@ -155,5 +157,10 @@ def _how_to_go_on(place: Place, screen: Screen, change: str) -> None:
     ):
         screen.print(f"  # {what}", style="dim")
         screen.command(f"  {command}")
+    if place.address:
+        plugin = Path(sys.executable).with_name("kubectl-immutable")
+        image = place.get("immutableservice", SERVICE)["spec"]["template"]["spec"]["containers"][0]
+        screen.print("  # every way to change a pod that runs, tried: about a minute", style="dim")
+        screen.command(f"  {plugin} verify --image={image['image']}")
     screen.print()
     screen.print(f"Stop it, and delete all that it made:  {place.stop_command}", style="bold")
