@@ -11,12 +11,13 @@ import json
 import sys
 import time
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
 from examples.demo.place import SYSTEM, DemoError
 from tests.controlplane.processes import Child, end, free_ports, spawn
 
-__all__ = ["log_file", "start", "stop"]
+__all__ = ["Webhook", "log_file", "start", "stop"]
 
 COMPONENT = "operator"
 STATE = "operator.json"
@@ -25,12 +26,36 @@ POLITE_SECONDS = 10.0
 TAIL_LINES = 15
 
 
+@dataclass(frozen=True)
+class Webhook:
+    """Where the operator listens for the API server, which asks who breaks the glass."""
+
+    address: str
+    port: int
+
+    @classmethod
+    def on(cls, address: str) -> Webhook:
+        (port,) = free_ports(1)
+        return cls(address, port)
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.address}:{self.port}/break-glass"
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        return (
+            f"--webhook-listen={self.address}:{self.port}",
+            f"--webhook-names={self.address}",
+        )
+
+
 def log_file(folder: Path) -> Path:
     return folder / f"{COMPONENT}.log"
 
 
-def start(folder: Path, kubeconfig: Path) -> None:
-    """Start it, in place of one from an earlier demo; returns when it leads.
+def start(folder: Path, kubeconfig: Path, webhook: Webhook | None) -> None:
+    """Start it, in place of one from an earlier demo; returns when it leads and is ready.
 
     A leader that ended politely has given its lease back, so the next one need not wait.
     """
@@ -44,6 +69,7 @@ def start(folder: Path, kubeconfig: Path) -> None:
         f"--namespace={SYSTEM}",
         f"--listen=127.0.0.1:{port}",
         "--log-format=console",
+        *(webhook.flags if webhook else ()),
     ]
     process, child = spawn(COMPONENT, command, folder=folder, ports=(port,), tied=False)
     (folder / STATE).write_text(json.dumps(child.record()))
@@ -54,7 +80,7 @@ def start(folder: Path, kubeconfig: Path) -> None:
             raise DemoError(f"the operator ended with code {code}; {_tail(folder)}")
         if time.monotonic() > deadline:
             raise DemoError(
-                f"the operator does not lead after {READY_SECONDS:g} s; {_tail(folder)}"
+                f"the operator is not ready to lead after {READY_SECONDS:g} s; {_tail(folder)}"
             )
         time.sleep(0.1)
 
@@ -73,12 +99,19 @@ def stop(folder: Path) -> bool:
 
 
 def _leads(port: int) -> bool:
+    """Whether it is ready, its webhook too, and the one that acts."""
+    return bool(_ask(port, "readyz")) and "\nimmutable_leading 1.0" in _ask(port, "metrics")
+
+
+def _ask(port: int, what: str) -> str:
+    """What it says; "" where it does not, or says no."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            return "\nimmutable_leading 1.0" in answer.read().decode()
+        with opener.open(f"http://127.0.0.1:{port}/{what}", timeout=5) as answer:
+            text: str = answer.read().decode()
+            return text
     except OSError:
-        return False
+        return ""
 
 
 def _tail(folder: Path) -> str:

@@ -49,6 +49,7 @@ class Place:
     ``kubectl`` and ``helm`` are command prefixes; ``typed`` is what a person types for the
     former. ``folder`` holds what the demo keeps on this machine. ``operator_kubeconfig`` writes
     a kubeconfig of the chart's service account; None where an operator runs already.
+    ``address`` is this machine's as the API server reaches it; None where it cannot.
     ``manifest`` is the service to apply, ``edit`` the sed command that gives it another image.
     """
 
@@ -60,6 +61,7 @@ class Place:
     folder: Path
     stop_command: str
     operator_kubeconfig: Callable[[], Path] | None
+    address: str | None = None
     audit: AuditLog | None = None
     simulated: bool = False
     manifest: str = "examples/web.yaml"
@@ -68,6 +70,11 @@ class Place:
     def run(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl; returns what it printed, raises `DemoError` with what went wrong."""
         return self._run([*self.kubectl, *arguments], stdin)
+
+    def run_as(self, kubeconfig: Path, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl as the one to whom the kubeconfig belongs."""
+        command = [self.kubectl[0], f"--kubeconfig={kubeconfig}", *arguments]
+        return self._run(command, stdin)
 
     def run_helm(self, *arguments: str) -> str:
         return self._run([*self.helm, *arguments], None)

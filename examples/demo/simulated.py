@@ -125,6 +125,7 @@ def _place(plane: ControlPlane, helm: Path, real: bool) -> Place:
         folder=kept,
         stop_command="make demo-stop" + (" REAL=1" if real else ""),
         operator_kubeconfig=lambda: plane.service_account_kubeconfig(SYSTEM, ACCOUNT),
+        address="127.0.0.1",
         audit=plane.audit(),
         simulated=not real,
     )

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from examples.demo import operator_process
 from examples.demo.act import Act
 from examples.demo.feed import Feed
 from examples.demo.fleet import Fleet
+from examples.demo.operator_process import Webhook
 from examples.demo.own import CRDS
 from examples.demo.place import ACCOUNT, CHART, RELEASE, SYSTEM, DemoError, Place
 from examples.demo.screen import Screen
+from examples.demo.settled import until_settled
 from tests.controlplane.access import find_kubectl
 from tests.controlplane.audit import AuditLog
 
@@ -31,10 +35,11 @@ def play(screen: Screen, what: str, prepare: Callable[[], Place]) -> None:
     """The whole demo; ends with everything still running."""
     with screen.step(what, "10 s; about 15 minutes the first time" if "plane" in what else "5 s"):
         place = prepare()
+    webhook = Webhook.on(place.address) if place.address else None
     with screen.step("the operator's chart: objects and rights, by helm", "5 s"):
-        _install(place, screen)
-    with screen.step("the operator: a process under the chart's service account", "5 s"):
-        _start_operator(place, screen)
+        _install(place, screen, webhook)
+    with screen.step("the operator: a process under the chart's service account", "10 s"):
+        _start_operator(place, screen, webhook)
     fleet, began = Fleet(), 0
     change = f"sed '{place.edit}' {place.manifest} | {place.typed} apply -f -"
     with screen.step("a service of four pods, and then another image for it", "15 s"):
@@ -55,28 +60,36 @@ def _begin_afresh(place: Place, screen: Screen) -> None:
         place.run("delete", "immutableservice", SERVICE, "--cascade=foreground", "--timeout=100s")
 
 
-def _install(place: Place, screen: Screen) -> None:
+def _install(place: Place, screen: Screen, webhook: Webhook | None) -> None:
     if place.operator_kubeconfig is None:
         screen.detail("it is installed already: left as it is")
         return
+    if webhook:
+        way = f"breakGlassURL={webhook.url}"
+    else:
+        screen.detail("without break-glass: the API server cannot reach this machine")
+        way = "breakGlass=false"
+    install = (*INSTALL, f"--set=enforcement.{way}")
     try:
-        place.run_helm(*INSTALL)
+        place.run_helm(*install)
     except DemoError as error:
         # An install that was interrupted blocks the next one; uninstalling keeps services.
         if "another operation" not in str(error):
             raise
         screen.detail("an earlier install was interrupted: installing anew")
         place.run_helm("uninstall", RELEASE, f"--namespace={SYSTEM}")
-        place.run_helm(*INSTALL)
+        place.run_helm(*install)
     names = (f"customresourcedefinition/{name}" for name in CRDS)
     place.run("wait", "--for=condition=Established", "--timeout=60s", *names)
 
 
-def _start_operator(place: Place, screen: Screen) -> None:
+def _start_operator(place: Place, screen: Screen, webhook: Webhook | None) -> None:
     if place.operator_kubeconfig is None:
         screen.detail("it runs already: left as it is")
         return
-    operator_process.start(place.folder, place.operator_kubeconfig())
+    kubeconfig = place.operator_kubeconfig()
+    operator_process.start(place.folder, kubeconfig, webhook)
+    until_settled(place, kubeconfig)
     screen.detail(f"its log: {operator_process.log_file(place.folder)}")
 
 
@@ -144,5 +157,10 @@ def _how_to_go_on(place: Place, screen: Screen, change: str) -> None:
     ):
         screen.print(f"  # {what}", style="dim")
         screen.command(f"  {command}")
+    if place.address:
+        plugin = Path(sys.executable).with_name("kubectl-immutable")
+        image = place.get("immutableservice", SERVICE)["spec"]["template"]["spec"]["containers"][0]
+        screen.print("  # every way to change a pod that runs, tried: about a minute", style="dim")
+        screen.command(f"  {plugin} verify --image={image['image']}")
     screen.print()
     screen.print(f"Stop it, and delete all that it made:  {place.stop_command}", style="bold")

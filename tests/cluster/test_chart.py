@@ -207,9 +207,10 @@ def test_rights_are_what_the_operator_uses_and_no_more(plane: ControlPlane) -> N
         (("immutableservices/status",), ("patch",), ()),
         (("immutableservices/finalizers",), ("update",), ()),
         (("immutablerevisions",), ("create", "get", "list", "watch", "delete"), ()),
+        (("immutablerevisions/status",), ("patch",), ()),
         (("immutableactions", "immutablefreezes"), ("list", "watch"), ()),
         (("immutableactions/status",), ("patch",), ()),
-        (("pods",), ("create", "get", "list", "watch", "patch"), ()),
+        (("pods",), ("create", "get", "list", "watch", "patch", "delete"), ()),
         (("configmaps",), ("create", "get", "list", "watch"), ()),
         (("pods/eviction",), ("create",), ()),
         (("events",), ("create",), ()),
@@ -302,6 +303,27 @@ def test_users_of_a_namespace_get_rights_with_their_usual_roles(installed: Contr
     assert may("create", "immutablerevisions") == "no"
     assert may("patch", "immutableservices/status") == "no"
     assert may("list", "immutableservices", "default") == "no"
+    assert may("patch", "immutablerevisions/status") == "no"
+
+
+def test_freezes_are_the_clusters(installed: ControlPlane) -> None:
+    """Read with a usual role in the whole cluster; written and passed with a role of their own."""
+
+    def may(actor: str, verb: str) -> str:
+        ask = ("auth", "can-i", verb, "immutablefreezes.immutable.dev")
+        return installed.kubectl(*ask, actor=actor, check=False).stdout.strip()
+
+    roles = {"bob": "view", "carol": "admin", "dave": f"{NAME}-freezes"}
+    for actor, role in roles.items():
+        names = (f"{actor}-everywhere", f"--clusterrole={role}", f"--user={actor}")
+        installed.kubectl("create", "clusterrolebinding", *names)
+    wait_for(
+        "the roles are aggregated", lambda: may("carol", "list") == may("bob", "list") == "yes"
+    )
+    wait_for("the role is in force", lambda: may("dave", "override") == "yes")
+    for verb in ("create", "patch", "delete", "override"):
+        assert may("bob", verb) == may("carol", verb) == "no"
+        assert may("dave", verb) == "yes"
 
 
 def replicas(plane: ControlPlane, name: str) -> int | None:

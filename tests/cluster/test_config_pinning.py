@@ -37,7 +37,9 @@ def put(service: Service, mode: str, name: str = "settings") -> None:
         "data": {"mode": mode},
     }
     service.plane.kubectl(
-        "apply", "-f", "-", stdin=json.dumps(document), namespace=service.namespace
+        *("apply", "--field-manager=config-team", "-f", "-"),
+        stdin=json.dumps(document),
+        namespace=service.namespace,
     )
 
 
@@ -108,6 +110,7 @@ def test_a_changed_config_map_is_a_new_revision_and_rolls_out(pinned: Service) -
     assert all("ConfigMap settings changed" in str(text) for text in because), because
     first, second = pinned.revisions()
     assert (first["spec"]["reason"], second["spec"]["reason"]) == ("Created", "ConfigChanged")
+    assert second["spec"]["by"] == "config-team", "not who wrote the template"
     assert first["spec"]["template"] == second["spec"]["template"]
     assert second["spec"]["hash"].startswith("v2:")
     [entry] = second["spec"]["config"]

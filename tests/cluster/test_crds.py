@@ -97,8 +97,12 @@ def unguarded(installation: Installation) -> Iterator[None]:
 
 def told(case: Refused) -> str:
     """Give the sentence as the API server prints it: the operator's, or its schema's own."""
+    return case.server or told_by_a_rule(case)
+
+
+def told_by_a_rule(case: Refused) -> str:
     path, _, sentence = case.says.partition(": ")
-    return case.server or f"{path}: Invalid value: {sentence}"
+    return f"{path}: Invalid value: {sentence}"
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.why)
@@ -107,8 +111,21 @@ def test_a_bad_spec_is_refused_at_apply(case: Refused, apply: Apply) -> None:
     assert result.returncode == 1
     first, *more = result.stderr.strip().replace("is invalid: \n* ", "is invalid: ").split("\n* ")
     assert first == f'The ImmutableService "{case.name}" is invalid: {told(case)}'
+    if "more than 50000" in case.says:
+        assert told_by_a_rule(case) in more
     # The rest is the API server's own: what its scale subresource says, and that it stopped there.
-    assert all(line.startswith((".spec.replicas: ", "<nil>: ")) for line in more)
+    own = (".spec.replicas: ", "<nil>: ", told_by_a_rule(case))
+    assert all(line.startswith(own) for line in more)
+
+
+def test_nobody_scales_to_more_than_there_is_room_for(
+    apply: Apply, control_plane: ControlPlane, namespace: str
+) -> None:
+    apply(service(spec(replicas=0, suspend=True)))
+    scale = ("scale", "isvc/web", "--replicas=50001")
+    told = control_plane.kubectl(*scale, namespace=namespace, check=False)
+    assert told.returncode == 1
+    assert "divide it into several services" in told.stderr
 
 
 def test_every_kind_of_bad_image_is_told_in_the_words_of_the_operator(apply: Apply) -> None:
@@ -178,7 +195,9 @@ def test_explain_tells_what_a_field_means_and_its_default(control_plane: Control
         in explain("isvc.spec.template.spec.containers.livenessProbe")
     )
     assert "Default 600." in explain("isvc.spec.rollout.progressDeadlineSeconds")
-    assert "Number of instances wanted. Unset keeps the current number" in explain("isvc.spec")
+    assert "Number of instances wanted, at most 50000. Unset keeps the current number" in explain(
+        "isvc.spec"
+    )
 
 
 def test_two_managers_share_one_template_by_container_name(
@@ -229,11 +248,14 @@ def test_the_template_is_stored_as_it_was_written(apply: Apply, get: Callable[[s
 @pytest.mark.usefixtures("unguarded")
 def test_get_shows_revisions(control_plane: ControlPlane, apply: Apply, namespace: str) -> None:
     apply(revision(spec()["template"]))
+    status = ("--subresource=status", "--type=merge", "-p", '{"status": {"phase": "Good"}}')
+    control_plane.kubectl("patch", "irev", "web-im9f2c41d0", *status, namespace=namespace)
     lines = control_plane.kubectl("get", "irev", namespace=namespace).stdout.splitlines()
     titles, row = (line.split() for line in lines)
-    assert titles == ["NAME", "SERVICE", "NUMBER", "REVISION", "REASON", "IMAGE", "BY", "AGE"]
+    assert " ".join(titles) == "NAME SERVICE NUMBER REVISION PHASE REASON IMAGE BY AGE"
     assert " ".join(row[:-1]) == (
-        "web-im9f2c41d0 web 3 9f2c41d0 TemplateChanged web@9f2c41d07a1b kubectl-client-side-apply"
+        "web-im9f2c41d0 web 3 9f2c41d0 Good TemplateChanged web@9f2c41d07a1b "
+        "kubectl-client-side-apply"
     )
 
 

@@ -22,6 +22,7 @@ import pytest
 from tests.controlplane import ControlPlane
 from tests.controlplane.access import find_kubectl
 from tests.controlplane.api import Json
+from tests.controlplane.audit import AuditLog
 from tests.controlplane.build import binaries, cache_root
 from tests.controlplane.processes import Child
 from tests.waiting import wait_for
@@ -31,6 +32,7 @@ SECONDS = 240  # a whole demo on a busy machine; about 20 on an idle one
 PODS = 4
 REPLACED = re.compile(r"slot (\d)  (web-im\w{8}-\w{5}) -> (web-im\w{8}-\w{5})$", re.MULTILINE)
 CONTEXT = "test-bed"
+OPERATOR = "system:serviceaccount:immutable-system:immutable-operator"
 
 pytestmark = pytest.mark.timeout(2 * SECONDS)
 
@@ -63,7 +65,7 @@ class Demo:
             pytest.fail(f"the demo did not end within {SECONDS} s; it printed:\n{text}")
         return process.returncode, text
 
-    def shell(self, command: str) -> subprocess.CompletedProcess[str]:
+    def shell(self, command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """A command line as a user types it."""
         path = f"{find_kubectl().parent}:{os.environ['PATH']}"
         return subprocess.run(
@@ -72,7 +74,7 @@ class Demo:
             env={**os.environ, **self.environment, "PATH": path},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=timeout,
         )
 
 
@@ -147,6 +149,27 @@ def test_it_leaves_a_service_behind_that_runs_what_its_second_manifest_says(firs
     image = service["spec"]["template"]["spec"]["containers"][0]["image"]
     assert image.partition("agnhost:")[2] in first_run
     assert image not in (ROOT / "examples" / "web.yaml").read_text()
+
+
+def test_its_first_service_is_refused_nothing(first_run: str, cache: Path) -> None:
+    """It begins when the API server knows the kinds as owners, and the policies know them."""
+    audit = AuditLog(cache / "runs" / "demo" / "audit.log")
+    asked = [r for r in audit.since() if r.verb == "create" and r.namespace == "immutable-demo"]
+    operator = [r for r in asked if r.user == OPERATOR and "dryRun" not in r.uri]
+    assert sum(r.resource == "pods" for r in operator) >= PODS
+    assert [f"{r.target} {r.code}" for r in operator if r.code >= 400] == []
+
+
+def test_no_way_into_an_instance_is_open_on_it(demo: Demo, first_run: str) -> None:
+    """Its API server finds the operator, which marks whoever breaks the glass."""
+    command = re.search(r"^ *(\S+kubectl-immutable verify .*)$", first_run, re.MULTILINE)
+    export = re.search(r"export KUBECONFIG=\S+", first_run)
+    assert command, first_run
+    assert export
+    result = demo.shell(f"{export[0]}; {command[1]}", timeout=SECONDS)
+    assert result.returncode == 0, result.stdout + result.stderr
+    guarded = {c["type"]: c for c in kubectl(first_run)["status"]["conditions"]}["Guarded"]
+    assert guarded["status"] == "True", guarded
 
 
 def test_every_command_that_it_prints_works(demo: Demo, first_run: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.guards import BINDINGS, POLICIES, until_in_force, without_guards
-from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.operator_process import OperatorProcess, Operators
 from tests.cluster.services import Service, condition
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
@@ -118,6 +118,30 @@ def test_an_excluded_namespace_is_not_guarded_and_others_are(running: Service) -
             assert guarded(other) == ("True", "Enforced")
     finally:
         other.kubectl("delete", "isvc", other.name)
+
+
+@pytest.mark.parametrize(
+    ("port", "reason"),
+    [
+        pytest.param(1, "WebhookUnreachable", id="nobody listens"),
+        pytest.param(None, "WebhookUnreachable", id="a service without pods"),
+        pytest.param(0, "WebhookCertificate", id="somebody else answers"),
+    ],
+)
+def test_a_webhook_that_does_not_answer_is_told(
+    running: Service, operators: Operators, port: int | None, reason: str
+) -> None:
+    if port is None:
+        operators.aim_webhook_as_installed()
+    else:
+        operators.aim_webhook(port or running.plane.ports["kube-apiserver"])
+    try:
+        running.until("it is told", lambda: guarded(running) == ("False", reason))
+        said = condition(running.get(), "Guarded")["message"]
+        assert "does not answer API servers at" in said
+    finally:
+        operators.aim_webhook()
+    running.until("it is guarded again", lambda: guarded(running) == ("True", "Enforced"))
 
 
 def test_nothing_enforced_is_told_in_one_write_and_so_is_its_return(running: Service) -> None:

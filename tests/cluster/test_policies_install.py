@@ -80,7 +80,7 @@ def test_what_is_served_is_exactly_what_the_operator_expects(installed: Installa
     """So that a self-check can tell a policy that somebody has weakened."""
     found = served(installed.plane, POLICIES)
     assert {guard: item["spec"] for guard, item in found.items()} == policies(USER)
-    assert len(found) == len(GUARDS) == 13
+    assert len(found) == len(GUARDS) == 15
     bound = served(installed.plane, BINDINGS)
     assert {g: item["spec"] for g, item in bound.items()} == bindings(NAMESPACE)
 

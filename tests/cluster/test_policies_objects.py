@@ -14,8 +14,8 @@ import pytest
 
 from immutable_operator.api.names import LABEL_SERVICE
 from tests.cluster.guards import without_guards
-from tests.cluster.operator_process import Operators
-from tests.cluster.people import OPERATOR, PERSONS, Attempt, full_rights, refused, run
+from tests.cluster.operator_process import USER, Operators
+from tests.cluster.people import BREAK_GLASS, OPERATOR, PERSONS, Attempt, full_rights, refused, run
 from tests.cluster.services import KIND_PATH, Service
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
@@ -174,6 +174,37 @@ ROWS: dict[str, tuple[str, str, Make]] = {
             "DELETE", f"{kinds(s, 'immutablerevisions')}/{s.revisions()[0]['metadata']['name']}"
         ),
     ),
+    "C3-record of what came of a revision": (
+        *("revision-status", "is recorded by the operator only; to have another revision run"),
+        lambda s: Attempt("PATCH", record_status(s), {"status": {"phase": "Failed"}}, MERGE),
+    ),
+    "C3-the same as a whole": (
+        *("revision-status", "is recorded by the operator only; to have another revision run"),
+        lambda s: Attempt("PUT", record_status(s), {**s.revisions()[0], "status": {"step": 9}}),
+    ),
+    "C3-the same taken away": (
+        *("revision-status", "is recorded by the operator only; to have another revision run"),
+        lambda s: Attempt(
+            "PATCH",
+            record_status(s),
+            [{"op": "add", "path": "/status", "value": {}}],
+            "application/json-patch+json",
+        ),
+    ),
+    "C3-the same by server-side apply": (
+        *("revision-status", "is recorded by the operator only; to have another revision run"),
+        lambda s: Attempt(
+            "PATCH",
+            f"{record_status(s)}?fieldManager=immutable-operator&force=true",
+            {
+                "apiVersion": "immutable.dev/v1alpha1",
+                "kind": "ImmutableRevision",
+                "metadata": {"name": s.revisions()[0]["metadata"]["name"]},
+                "status": {"phase": "Good"},
+            },
+            "application/apply-patch+yaml",
+        ),
+    ),
     "S1-Service with our label": (
         *("service", "to select instances, write the label into its spec.selector"),
         lambda s: Attempt("POST", "services", {"metadata": {"name": "mine", **OURS}, **PORTS}),
@@ -287,6 +318,12 @@ def snapshot_rows(kind: str, word: str) -> dict[str, tuple[str, str, Make]]:
 ROWS |= snapshot_rows("configmap", "ConfigMap") | snapshot_rows("secret", "Secret")
 
 
+def record_status(service: Service) -> str:
+    """Path of the status of the service's first revision."""
+    name = service.revisions()[0]["metadata"]["name"]
+    return f"{kinds(service, 'immutablerevisions')}/{name}/status"
+
+
 def forged_revision(service: Service) -> Json:
     [record] = service.revisions()
     meta = {"name": "web-im00000000", "ownerReferences": record["metadata"]["ownerReferences"]}
@@ -376,3 +413,34 @@ def test_s1_load_balancers_find_what_they_need(bed: Service) -> None:
         "spec": {"selector": {LABEL_SERVICE: "web"}, **PORTS["spec"]},
     }
     run(bed.plane, bed.namespace, Attempt("POST", "services", own), "alice")
+
+
+def test_c3_not_even_by_breaking_the_glass(bed: Service) -> None:
+    name = bed.revisions()[0]["metadata"]["name"]
+    change = ("irev", name, "--type=merge", "--subresource=status", "-p")
+    told = bed.kubectl(
+        "patch", *change, '{"status": {"phase": "Failed"}}', *BREAK_GLASS, check=False
+    )
+    assert "what came of a revision is recorded by the operator only" in told
+    gone = bed.kubectl("delete", "irev", name, *BREAK_GLASS, check=False)
+    assert "by its spec.historyLimit" in gone
+
+
+def test_c3_the_operator_records_what_came_of_a_revision(bed: Service) -> None:
+    """With the rights that the chart gives it, by server-side apply of the status alone."""
+    name = bed.revisions()[0]["metadata"]["name"]
+    body = {
+        "apiVersion": "immutable.dev/v1alpha1",
+        "kind": "ImmutableRevision",
+        "metadata": {"name": name},
+        "status": {"message": "as the operator has it"},
+    }
+    apply = ("apply", "--server-side", "--subresource=status", "--field-manager=test", "-f", "-")
+    as_the_account = f"--as={USER}"
+    bed.plane.kubectl(*apply, as_the_account, namespace=bed.namespace, stdin=json.dumps(body))
+    assert bed.kubectl("get", "irev", name, "-o", "jsonpath={.status.message}") == (
+        "as the operator has it"
+    )
+    body["spec"] = {"service": "other"}
+    bed.plane.kubectl(*apply, as_the_account, namespace=bed.namespace, stdin=json.dumps(body))
+    assert bed.kubectl("get", "irev", name, "-o", "jsonpath={.spec.service}") == "web"

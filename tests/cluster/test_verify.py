@@ -33,7 +33,7 @@ ONLY_ADMISSION = {
     *("P6-exec", "P6-websocket", "P6-attach", "P6-portforward", "P6-proxy"),
     *("P7-exec", "P7-run", "P20-checkpoint"),
     *("P12-finalizer", "P13-not-ready", "P13-address", "P13-image-id"),
-    *("P15-label", "C2-orphan", "C3-forge", "C3-edit"),
+    *("P15-label", "C2-orphan", "C3-forge", "C3-edit", "C3-verdict"),
     *("S1-service", "S2-addresses", "M2-configmap", "M2-secret"),
 }
 """Paths that nobody sees where nobody refuses them."""

@@ -87,6 +87,10 @@ def exercise(web: Service) -> None:
     web.kubectl("create", "configmap", "settings", "--from-literal=mode=new")
     web.apply(container={"envFrom": [{"configMapRef": {"name": "settings"}}]})
     web.until_ready()
+    web.apply(replicas=2)
+    web.until_ready()
+    web.apply(replicas=1)
+    web.until("it is scaled down", lambda: len(web.active()) == 1)
     [pod] = [pod["metadata"]["name"] for pod in web.active()]
     web.kubectl("create", "rolebinding", "glass", "--clusterrole=edit", f"--group={GROUP}")
     web.kubectl("exec", pod, *member(), "--", "true", check=False)
@@ -137,7 +141,7 @@ def test_the_operator_writes_only_metadata_of_pods_and_reads_one_secret(web: Ser
     assert config <= {*watching, "get", "create"}, "a copy is made, and goes with its revision"
     touched = {(r.target, r.verb) for r in requests if r.resource == "pods"}
     assert touched <= {
-        *[("pods", verb) for verb in ("create", "get", "list", "patch", "watch")],
+        *[("pods", verb) for verb in ("create", "delete", "get", "list", "patch", "watch")],
         ("pods/eviction", "create"),
     }
     written = {r.resource for r in requests if r.verb not in ("get", "list", "watch")}

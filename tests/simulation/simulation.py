@@ -59,7 +59,7 @@ class Simulation:
     def configure(self, name: str, content: str | None) -> None:
         """Let a ConfigMap say something; None: delete it."""
         digest = content_digest({"is": content}, {}) if content is not None else ABSENT
-        self.cluster.configs[name] = Source(digest)
+        self.cluster.configs[name] = Source(digest, author="kubectl-edit")
         self.operator.due = self.cluster.now
 
     def refuse(self) -> None:

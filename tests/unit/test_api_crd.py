@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from immutable_operator.api import pod_template
 from immutable_operator.api.crd import FOLDERS, KINDS, ROOT, crd, main
 from immutable_operator.api.kind import Kind
+from immutable_operator.api.revision import REVISION
 from immutable_operator.api.service import SERVICE, ImmutableServiceSpec, ImmutableServiceStatus
 
 Schema = dict[str, Any]
@@ -205,6 +206,20 @@ def test_columns_of_services() -> None:
         ("MESSAGE", f"{ready}.message"),
         ("SELECTOR", ".status.selector"),
     ]
+
+
+def test_columns_of_revisions() -> None:
+    assert columns(REVISION, wide=False) == [
+        ("SERVICE", ".spec.service"),
+        ("NUMBER", ".spec.number"),
+        ("REVISION", ".spec.revision"),
+        ("PHASE", ".status.phase"),
+        ("REASON", ".spec.reason"),
+        ("IMAGE", ".spec.image"),
+        ("BY", ".spec.by"),
+        ("AGE", ".metadata.creationTimestamp"),
+    ]
+    assert crd(REVISION)["spec"]["versions"][0]["subresources"] == {"status": {}}
 
 
 def test_a_service_can_be_scaled() -> None:

@@ -25,7 +25,8 @@ RESERVED = (
 class Refused:
     """A spec that is refused: by the operator with `says`, by the API server with `server`.
 
-    `server` is given where the API server's own schema check speaks first.
+    `server` is given where the API server's own schema check speaks first; a rule of ours may
+    speak after it.
     """
 
     why: str
@@ -142,6 +143,30 @@ REFUSED = [
         "to 0",
     ),
     Refused(
+        "more replicas than a cluster has room for",
+        spec(replicas=2**31 - 1),
+        "spec.replicas: 2147483647: more than 50000 instances of one service are not possible; "
+        "write 50000 or less, or divide it into several services",
+        "spec.replicas: Invalid value: 2147483647: spec.replicas in body should be less than or "
+        "equal to 50000",
+    ),
+    Refused(
+        "one instance too many",
+        spec(replicas=50001),
+        "spec.replicas: 50001: more than 50000 instances of one service are not possible; "
+        "write 50000 or less, or divide it into several services",
+        "spec.replicas: Invalid value: 50001: spec.replicas in body should be less than or "
+        "equal to 50000",
+    ),
+    Refused(
+        "a pod replacement that does not exist",
+        spec({"podReplacement": "Failed"}),
+        "spec.rollout.podReplacement: Input should be 'TerminationStarted' or "
+        "'TerminationComplete'",
+        'spec.rollout.podReplacement: Unsupported value: "Failed": supported values: '
+        '"TerminationStarted", "TerminationComplete"',
+    ),
+    Refused(
         "replicas as text",
         spec(replicas="3"),
         "spec.replicas: Input should be a valid integer",
@@ -222,6 +247,7 @@ def test_a_spec_of_nothing_but_a_template_gets_the_documented_defaults() -> None
         "strategy": "Rolling",
         "maxSurge": "25%",
         "maxUnavailable": 0,
+        "podReplacement": "TerminationStarted",
         "minReadySeconds": 0,
         "progressDeadlineSeconds": 600,
     }
@@ -231,6 +257,8 @@ def test_a_spec_of_nothing_but_a_template_gets_the_documented_defaults() -> None
     "given",
     [
         spec(replicas=0),
+        spec(replicas=50000),
+        spec({"podReplacement": "TerminationComplete"}),
         spec({"maxSurge": 0, "maxUnavailable": 1}),
         spec({"maxSurge": "100%", "maxUnavailable": "1%"}, suspend=True, historyLimit=100),
         template(volumes=[{"name": "model", "image": {"reference": PIN}}, {"name": "tmp"}]),

@@ -166,3 +166,13 @@ def test_what_is_told_of_a_request(given: dict[str, Any], told: tuple[str, str] 
     [outcome] = found
     assert outcome.phase == told[0]
     assert told[1] in outcome.message
+
+
+def test_it_is_ready_while_instances_are_replaced_for_age_only_if_enough_are_available() -> None:
+    assert condition(planned(requests=(ASKED,)).status) == "Ready Regenerating"
+    fewer = planned(drawn="A ##.", requests=(ASKED,)).status
+    assert fewer is not None
+    assert fewer.stale > 0
+    assert condition(fewer) != "Ready Regenerating"
+    spared = planned(drawn="A ##.", requests=(ASKED,), max_unavailable=1).status
+    assert condition(spared) == "Ready Regenerating"

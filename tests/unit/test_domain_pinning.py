@@ -10,6 +10,7 @@ import pytest
 
 from immutable_operator.domain.config.hashing import find_revision, is_made_of, revision_hash
 from immutable_operator.domain.config.references import (
+    config_author,
     config_change,
     config_maps,
     config_references,
@@ -217,7 +218,7 @@ def service(
         pinned={"settings": optional},
         **spec,
     )
-    known = {"settings": Source(says, problem)} if says or problem else {}
+    known = {"settings": Source(says, problem, author="kubectl-edit")} if says or problem else {}
     there = frozenset(pin.snapshot for r in copies for pin in r.config)
     marked = tuple(_marked(r, was_good=r == running) for r in revisions)
     return replace(given, revisions=marked, configs=known, snapshots=there, **more)
@@ -260,7 +261,10 @@ def test_a_changed_config_map_is_a_new_revision_and_the_cause_is_said() -> None:
     assert isinstance(record, CreateRevision)
     assert record.reason == "ConfigChanged"
     [told] = decided.announcements
-    assert "ConfigChanged (ConfigMap settings changed)" in told.message
+    assert told.message.endswith(
+        "ConfigChanged (ConfigMap settings changed), ConfigMap written by kubectl-edit"
+    )
+    assert record.author == "kubectl-edit", "not who wrote the template"
     later = service(FIRST, SECOND, says=NEW, copies=(FIRST, SECOND), running=FIRST)
     [birth] = plan(later, NOW).actions
     assert isinstance(birth, Create)
@@ -272,6 +276,25 @@ def test_a_changed_template_is_called_that_though_a_config_map_changed_too() -> 
     [record] = plan(given, NOW).actions
     assert isinstance(record, CreateRevision)
     assert record.reason == "TemplateChanged"
+    assert record.author == given.author == "kubectl"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "by"),
+    [
+        pytest.param({"a": OLD, "b": OLD}, {"a": NEW, "b": OLD}, "ann", id="one of two"),
+        pytest.param({"a": OLD, "b": OLD}, {"a": NEW, "b": NEW}, "ann, bob", id="both"),
+        pytest.param({"a": OLD, "z": OLD}, {"a": NEW, "z": ABSENT}, "ann", id="one is gone"),
+        pytest.param({"z": OLD}, {"z": ABSENT}, "unknown", id="the only one is gone"),
+        pytest.param({"a": OLD, "b": OLD}, {"a": OLD}, "kubectl", id="pinned no longer"),
+        pytest.param({}, {"a": OLD}, "kubectl", id="pinned now"),
+    ],
+)
+def test_whoever_changed_the_config_maps_is_named(
+    old: dict[str, str], new: dict[str, str], by: str
+) -> None:
+    authors = {"a": "ann", "b": "bob", "z": ""}
+    assert config_author(old, new, authors, "kubectl") == by
 
 
 def test_a_content_that_comes_back_is_the_revision_that_it_was() -> None:

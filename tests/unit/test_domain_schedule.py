@@ -19,7 +19,6 @@ from immutable_operator.domain.calendar.windows import (
     least_open,
     next_close,
     next_open,
-    open_seconds,
     problem_of,
     wall,
 )
@@ -300,33 +299,30 @@ def test_a_window_is_open_from_its_slot_until_its_duration_is_over() -> None:
     assert next_close(NIGHT, end) is None
     assert last_open(NIGHT, begin + 60) == (begin, begin + 60)
     assert last_open(NIGHT, end + HOUR) == (begin, end)
-    assert open_seconds(NIGHT, begin - HOUR, begin + HOUR) == HOUR
-    assert open_seconds(NIGHT, begin, begin + 10 * DAY) == 40 * HOUR
 
 
 def test_a_window_lasts_as_long_as_written_also_where_the_clock_changes() -> None:
     for day in ("2026-03-29", "2026-10-25"):
         noon = at(f"{day}T12:00+00:00")
-        assert open_seconds(NIGHT, noon - DAY, noon) == 4 * HOUR
+        begin = next_open(NIGHT, noon - DAY)
+        assert begin is not None
+        assert next_close(NIGHT, begin) == begin + 4 * HOUR
 
 
 def test_windows_that_overlap_are_one() -> None:
     assert next_close(TWO, HOUR) == 2.5 * HOUR
-    assert open_seconds(TWO, 0, DAY) == 1.5 * HOUR
     assert last_open(TWO, 2.25 * HOUR) == (1.5 * HOUR, 2.25 * HOUR)
 
 
 def test_windows_that_never_end_are_always_open() -> None:
     assert is_open(ALWAYS, 12345.0)
     assert next_close(ALWAYS, 12345.0) is None
-    assert open_seconds(ALWAYS, 0, 100 * DAY) == 100 * DAY
 
 
 def test_no_windows_at_all_are_always_open() -> None:
     assert is_open((), 5.0)
     assert next_open((), 5.0) == 5.0
     assert next_close((), 5.0) is None
-    assert open_seconds((), 5.0, 9.0) == 4.0
     assert least_open((), 9.0, 0.0) == (9.0, 0.0)
 
 
@@ -335,7 +331,6 @@ def test_windows_without_slots_are_never_open() -> None:
     assert not is_open(never, 5.0)
     assert next_open(never, 5.0) is None
     assert last_open(never, 5.0) is None
-    assert open_seconds(never, 0, DAY) == 0
     assert least_open(never, DAY, 0.0) == (0.0, 0.0)
 
 
@@ -396,7 +391,6 @@ def test_openings_and_closings_agree_with_each_other(windows: tuple[Window, ...]
     if closing is not None:
         assert not is_open(windows, closing)
         assert is_open(windows, (opening + closing) / 2)
-        assert open_seconds(windows, t, closing) == pytest.approx(closing - opening)
         assert last_open(windows, closing + 0.5) is not None
     last = last_open(windows, t)
     if last is not None:

@@ -73,6 +73,43 @@ def config_map(**more: Any) -> bytes:
     return json.dumps(body).encode()
 
 
+def wrote(manager: str, minute: int, *fields: str, **more: Any) -> dict[str, Any]:
+    at = f"2026-01-01T00:{minute:02}:00Z"
+    return {"manager": manager, "time": at, "fieldsV1": {name: {} for name in fields}, **more}
+
+
+@pytest.mark.parametrize(
+    ("entries", "author"),
+    [
+        pytest.param([wrote("helm", 1, "f:data")], "helm", id="one"),
+        pytest.param(
+            [wrote("edit", 3, "f:data"), wrote("helm", 1, "f:data")], "edit", id="the last"
+        ),
+        pytest.param(
+            [wrote("helm", 1, "f:data"), wrote("label", 9, "f:metadata")], "helm", id="of content"
+        ),
+        pytest.param([wrote("bin", 1, "f:binaryData")], "bin", id="of binary content"),
+        pytest.param(
+            [wrote("helm", 1, "f:data"), wrote("x", 2, "f:data", subresource="status")],
+            "helm",
+            id="not of a subresource",
+        ),
+        pytest.param([wrote("label", 1, "f:metadata")], "", id="of nothing"),
+        pytest.param([{"manager": None, "fieldsV1": {"f:data": {}}}], "unknown", id="nameless"),
+        pytest.param([{"manager": "m", "fieldsV1": None}], "", id="no fields"),
+        pytest.param([], "", id="empty"),
+        pytest.param(None, "", id="null"),
+        pytest.param("odd", "", id="no list"),
+    ],
+)
+def test_the_author_of_content_is_who_last_wrote_it(entries: Any, author: str) -> None:
+    body = json.loads(config_map())
+    body["metadata"]["managedFields"] = entries
+    assert decode_content(json.dumps(body).encode()).author == author
+    del body["metadata"]["managedFields"]
+    assert decode_content(json.dumps(body).encode()).author == ""
+
+
 def test_a_copy_has_the_same_content_for_ever_and_goes_with_its_revision() -> None:
     content = decode_content(config_map(binaryData={"blob": "AAE="}))
     assert content.digest == DIGEST

@@ -6,20 +6,29 @@ said, in the condition ``Guarded`` of every service and in a metric, with the ca
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from immutable_operator.admission.policies import GUARDS, object_name, policies
 from immutable_operator.domain.model import Guard
 from immutable_operator.kube.reading import READ_ERRORS
 
-__all__ = ["BREAK_GLASS", "Fault", "Found", "faults", "guard_of"]
+__all__ = ["BREAK_GLASS", "Door", "Fault", "Found", "Trouble", "door_of", "faults", "guard_of"]
 
 BREAK_GLASS = "break-glass"
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 INSTEAD = "install or upgrade the chart to have it back"
 BINDING_REST = {"matchPolicy": "Equivalent", "objectSelector": {}}
+HTTPS = 443
+LEFT_OPEN = "until then whoever breaks the glass is let in unmarked"
+MENDING = {
+    "WebhookUnreachable": "let its address lead to operator pods that are ready, and the network"
+    " let API servers and the operator through",
+    "WebhookCertificate": "let nobody but the operator write its caBundle or answer in its place",
+}
 WATCHED = {"pods/exec", "pods/attach", "pods/portforward", "pods/proxy"}
 
 
@@ -31,6 +40,41 @@ class Found:
     policies: Mapping[str, Any]
     bindings: Mapping[str, Any]
     webhooks: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where API servers find the webhook; ``authorities`` (PEM) are whom they trust there."""
+
+    host: str
+    port: int
+    authorities: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What API servers would find at the door instead of the webhook: a word, and what was said."""
+
+    door: Door
+    reason: str
+    said: str
+
+
+def door_of(webhooks: Any) -> Door | None:
+    """The door in a webhook configuration; None where there is none that could be knocked at."""
+    client = (webhooks[0].get("clientConfig") or {}) if webhooks else {}
+    try:
+        authorities = base64.b64decode(client.get("caBundle") or "").decode()
+        if url := client.get("url"):
+            address = urlsplit(url)
+            host, port = address.hostname or "", address.port or HTTPS
+        else:
+            service = client.get("service") or {}
+            host = f"{service.get('name', '')}.{service.get('namespace', '')}.svc"
+            port = int(service.get("port") or HTTPS)
+    except ValueError:
+        return None
+    return Door(host, port, authorities) if authorities and host else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +90,19 @@ class Fault:
     namespaces: tuple[str, ...] | None = None
 
 
-def faults(found: Found, operator_user: str, *, break_glass: bool) -> tuple[Fault, ...]:
-    """All that is wrong, in the order of the guards. ``break_glass``: this operator serves it."""
+def faults(
+    found: Found, operator_user: str, *, break_glass: bool, trouble: Trouble | None = None
+) -> tuple[Fault, ...]:
+    """All that is wrong, in the order of the guards.
+
+    ``break_glass``: this operator serves it, and ``trouble`` is what is at its door instead.
+    """
     wanted = policies(operator_user)
     wrong = [f for guard in GUARDS for f in _read(guard, _wrong(guard, wanted[guard], found))]
     if break_glass:
-        wrong += _read(BREAK_GLASS, _unwatched(found.webhooks.get(BREAK_GLASS)))
+        webhooks = found.webhooks.get(BREAK_GLASS)
+        unwatched = _read(BREAK_GLASS, _unwatched(webhooks))
+        wrong += unwatched or _read(BREAK_GLASS, _unanswered(door_of(webhooks), trouble))
     return tuple(wrong)
 
 
@@ -120,6 +171,15 @@ def _unwatched(webhooks: Any) -> Iterator[Fault]:
     elif not (webhook.get("clientConfig") or {}).get("caBundle"):
         text = f"{name} has no caBundle yet: the API server cannot ask it"
         yield Fault(BREAK_GLASS, "WebhookUnreachable", text)
+
+
+def _unanswered(door: Door | None, trouble: Trouble | None) -> Iterator[Fault]:
+    if trouble and trouble.door == door:
+        text = (
+            f"the webhook for break-glass does not answer API servers at {door.host}:{door.port}"
+            f" ({trouble.said}): {MENDING[trouble.reason]}; {LEFT_OPEN}"
+        )
+        yield Fault(BREAK_GLASS, trouble.reason, text)
 
 
 def guard_of(wrong: tuple[Fault, ...], namespace: str) -> Guard:

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-__all__ = ["Duration", "in_words", "seconds", "seconds_rule"]
+__all__ = ["Duration", "seconds", "seconds_rule"]
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -22,12 +22,3 @@ def seconds_rule(field: str) -> str:
     number = f"int({field}.substring(0, size({field}) - 1))"
     unit = f"{field}.substring(size({field}) - 1)"
     return f"{number} * {{'s': 1, 'm': 60, 'h': 3600, 'd': 86400}}[{unit}]"
-
-
-def in_words(length: float) -> str:
-    """The shortest way to write a number of seconds, such as ``24h``; rounded to seconds."""
-    whole = round(length)
-    for unit, size in sorted(_UNITS.items(), key=lambda u: -u[1]):
-        if whole and whole % size == 0:
-            return f"{whole // size}{unit}"
-    return f"{whole}s"

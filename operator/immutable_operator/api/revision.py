@@ -1,5 +1,8 @@
-"""ImmutableRevision: the frozen record of one wanted state of an ImmutableService."""
+"""ImmutableRevision: the frozen record of one wanted state of an ImmutableService, and what came of
+it.
+"""
 
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
@@ -7,8 +10,9 @@ from pydantic import Field
 from immutable_operator.api import names
 from immutable_operator.api.cel import Rule
 from immutable_operator.api.kind import EMBED, RECORDED, ApiModel, Column, Kind
+from immutable_operator.api.scaling import Int32, Int64
 
-__all__ = ["REVISION", "ImmutableRevisionSpec", "PinnedConfig"]
+__all__ = ["REVISION", "ImmutableRevisionSpec", "ImmutableRevisionStatus", "PinnedConfig"]
 
 
 class PinnedConfig(ApiModel):
@@ -54,6 +58,33 @@ class ImmutableRevisionSpec(ApiModel):
     """The pinned ConfigMaps that the template reads; absent where there are none."""
 
 
+class ImmutableRevisionStatus(ApiModel):
+    """What came of it. The operator alone writes this, and remembers by it."""
+
+    phase: Literal["Pending", "Progressing", "Good", "Failed", "Superseded"] | None = None
+    """Pending: recorded, no instance yet. Progressing: being rolled out. Good: every instance was
+    available once. Failed: it did not work, and is not chosen again by itself. Superseded: another
+    revision was wanted before this one had proved itself."""
+    reason: Annotated[str, Field(max_length=128)] | None = None
+    """One word for machines: why it is in this phase."""
+    message: Annotated[str, Field(max_length=1024)] | None = None
+    """A sentence for people: why it is in this phase, and by whose doing."""
+    started_at: datetime | None = None
+    """When it became what is worked towards, the last time."""
+    first_available: datetime | None = None
+    """When an instance of it was available for the first time."""
+    completed: datetime | None = None
+    """When every instance was available, the first time."""
+    replaced: Annotated[str, Field(max_length=512)] | None = None
+    """The revision that was in its place before, and what became of that, for people."""
+    step: Int32 | None = None
+    """The step of a rollout in steps that was reached."""
+    number_floor: Annotated[Int64, Field(ge=0)] | None = None
+    """The highest number that a revision of the service had so far; none is used twice."""
+    start_seconds: Int32 | None = None
+    """Median of the seconds from the birth of an instance to when it was ready first."""
+
+
 REVISION: Final = Kind(
     name=names.REVISION_KIND,
     plural=names.REVISION_PLURAL,
@@ -61,10 +92,12 @@ REVISION: Final = Kind(
     description="The frozen record of one wanted state of an ImmutableService: its template, "
     "when it was wanted and who wrote it.",
     spec=ImmutableRevisionSpec,
+    status=ImmutableRevisionStatus,
     columns=(
         Column("Service", "string", ".spec.service", "The ImmutableService"),
         Column("Number", "integer", ".spec.number", "Counts the revisions of the service"),
         Column("Revision", "string", ".spec.revision", "The short hash that pods carry"),
+        Column("Phase", "string", ".status.phase", "What came of it"),
         Column("Reason", "string", ".spec.reason", "Why this revision came to be"),
         Column("Image", "string", ".spec.image", "The first image"),
         Column("By", "string", ".spec.by", "Who wrote the template"),

@@ -1,15 +1,22 @@
-"""Quantities that Kubernetes takes both as a number of instances and as a percentage of them."""
+"""Numbers as Kubernetes takes them, and how many instances there may be."""
 
 import re
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from immutable_operator.api.cel import Rule
 
-__all__ = ["INT32_MAX", "IntOrPercent", "is_zero"]
+__all__ = ["INT32_MAX", "MAX_REPLICAS", "Int32", "Int64", "IntOrPercent", "Replicas", "is_zero"]
 
 INT32_MAX: Final = 2**31 - 1
+MAX_REPLICAS: Final = 50_000
+"""Instances that one service may have: a third of the pods that a cluster is made for."""
+
+Int32 = Annotated[
+    int, Field(strict=True, ge=0, le=INT32_MAX, json_schema_extra={"format": "int32"})
+]
+Int64 = Annotated[int, Field(strict=True, json_schema_extra={"format": "int64"})]
 
 _PERCENT = "(0|[1-9][0-9]{0,2})%"
 _NEITHER = "neither a number nor a percentage; write 1 or 25%"
@@ -28,6 +35,32 @@ def _check(value: object) -> object:
         raise ValueError(f"{value} is not possible; write 0 or more")
     return value
 
+
+_TOO_MANY = f"more than {MAX_REPLICAS} instances of one service are not possible"
+_ADVICE = f"write {MAX_REPLICAS} or less, or divide it into several services"
+_MOST = Rule(f"self <= {MAX_REPLICAS}", f"{_TOO_MANY}; {_ADVICE}")
+
+
+def _at_most(value: int) -> int:
+    if value > MAX_REPLICAS:
+        raise ValueError(f"{value}: {_MOST.message}")
+    return value
+
+
+Replicas = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=0,
+        json_schema_extra={
+            "format": "int32",
+            "maximum": MAX_REPLICAS,
+            "x-kubernetes-validations": [_MOST.schema()],
+        },
+    ),
+    AfterValidator(_at_most),
+]
+"""A number of instances that may be asked for."""
 
 IntOrPercent = Annotated[
     int | str,

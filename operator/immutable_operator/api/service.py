@@ -12,7 +12,7 @@ from immutable_operator.api.cron import CronText, ZoneName
 from immutable_operator.api.duration import Duration, seconds, seconds_rule
 from immutable_operator.api.errors import InvalidSpec
 from immutable_operator.api.kind import EMBED, WANTED, ApiModel, Column, Kind
-from immutable_operator.api.scaling import INT32_MAX, IntOrPercent, is_zero
+from immutable_operator.api.scaling import Int32, Int64, IntOrPercent, Replicas, is_zero
 from immutable_operator.api.template import template_problems
 
 __all__ = [
@@ -29,10 +29,6 @@ __all__ = [
     "validate_service",
 ]
 
-Int32 = Annotated[
-    int, Field(strict=True, ge=0, le=INT32_MAX, json_schema_extra={"format": "int32"})
-]
-Int64 = Annotated[int, Field(strict=True, json_schema_extra={"format": "int64"})]
 Name = Annotated[str, Field(max_length=253)]
 RevisionHash = Annotated[str, Field(pattern="^[0-9a-f]{8}$", max_length=8)]
 
@@ -82,6 +78,13 @@ class Rollout(ApiModel):
     max_unavailable: IntOrPercent = 0
     """Instances below spec.replicas that may be unavailable during a replacement: a number, or a
     percentage of spec.replicas rounded down. Default 0."""
+
+    pod_replacement: Literal["TerminationStarted", "TerminationComplete"] = "TerminationStarted"
+    """When the place of a pod that is going is free again. TerminationStarted: as soon as it
+    terminates, so that there are at most replicas + maxSurge pods that do not. TerminationComplete:
+    once it is gone, so that there are at most replicas + maxSurge pods whatever they do, for
+    instances that take something that exists only so often, such as licences or GPUs; a replacement
+    then waits for the grace period. Default TerminationStarted."""
 
     min_ready_seconds: Int32 = 0
     """Seconds that an instance must have been ready without a break before it counts as
@@ -208,9 +211,9 @@ class Regeneration(ApiModel):
 class ImmutableServiceSpec(ApiModel):
     """What is wanted: how many instances of which template, and how they may be replaced."""
 
-    replicas: Int32 | None = None
-    """Number of instances wanted. Unset keeps the current number, and means 1 at birth.
-    kubectl scale and autoscalers write it."""
+    replicas: Replicas | None = None
+    """Number of instances wanted, at most 50000. Unset keeps the current number, and means 1 at
+    birth. kubectl scale and autoscalers write it."""
 
     template: Annotated[dict[str, Any], Field(json_schema_extra={EMBED: WANTED})]
     """The pod that each instance is. Every image is pinned by digest

@@ -68,10 +68,11 @@ def _forged(target: Target) -> Request:
     return Request("POST", request.path, body)
 
 
-def _revision(method: str, body: Any = None) -> Ask:
+def _revision(method: str, body: Any = None, below: str = "") -> Ask:
     def ask(target: Target) -> Request:
         name = target.revision["metadata"]["name"]
-        return Request(method, REVISIONS.item(target.away.namespace, name), body, MERGE)
+        path = REVISIONS.item(target.away.namespace, name)
+        return Request(method, f"{path}{below}", body, MERGE)
 
     return ask
 
@@ -97,6 +98,8 @@ def _unpinned(target: Target) -> Request:
 
 ORPHAN = {"propagationPolicy": "Orphan"}
 FORGED_STATUS = {"status": {"readyReplicas": 99}}
+# Of what the operator remembers by it, the part that decides nothing.
+FORGED_VERDICT = {"status": {"message": "forged"}}
 OTHERS = (
     _claim("P15-label", "a pod with the service's label", _stranger),
     _claim("P15-forged", "a pod with a forged certificate", _forged, Heals.RETIRED),
@@ -117,6 +120,10 @@ OTHERS = (
     ),
     _claim("C3-forge", "a forged revision", _forged_revision),
     only("C3-edit", "an edited revision", _revision("PATCH", {"metadata": {"labels": {"a": "b"}}})),
+    only(
+        *("C3-verdict", "a forged verdict on a revision"),
+        _revision("PATCH", FORGED_VERDICT, "/status"),
+    ),
     Path(
         *("C3-delete", "a deleted revision", HEALED),
         *(_revision("DELETE"), Heals.RECORD),

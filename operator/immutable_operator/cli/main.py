@@ -13,10 +13,9 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from immutable_operator.cli.person import Login
+from immutable_operator.cli.login import LoginError, find_login
 from immutable_operator.cli.regenerate import Regenerate, regenerate
 from immutable_operator.cli.throwaway import CannotRun
 from immutable_operator.cli.verify import Options, Verification, chosen
@@ -32,9 +31,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, run the command, exit with its code."""
     given = _parser().parse_args(arguments)
-    if given.command == "regenerate":
-        sys.exit(asyncio.run(regenerate(_request(given), _say, _show)))
-    sys.exit(asyncio.run(_Run(_options(given)).run()))
+    try:
+        if given.command == "regenerate":
+            sys.exit(asyncio.run(regenerate(_request(given), _say, _show)))
+        sys.exit(asyncio.run(_Run(_options(given)).run()))
+    except LoginError as error:
+        _say(f"error: cannot log in: {error}")
+        sys.exit(CANNOT_RUN)
 
 
 def _say(text: str) -> None:
@@ -104,7 +107,7 @@ class _Run:
 
 
 def _request(given: argparse.Namespace) -> Regenerate:
-    login = Login(_kubeconfig(given.kubeconfig), given.context)
+    login = find_login(given.kubeconfig, given.context)
     return Regenerate(
         login=login,
         namespace=given.namespace or login.namespace(),
@@ -118,7 +121,7 @@ def _request(given: argparse.Namespace) -> Regenerate:
 
 def _options(given: argparse.Namespace) -> Options:
     return Options(
-        login=Login(_kubeconfig(given.kubeconfig), given.context),
+        login=find_login(given.kubeconfig, given.context),
         paths=given.paths,
         image=given.image,
         namespace=given.namespace,
@@ -127,14 +130,6 @@ def _options(given: argparse.Namespace) -> Options:
         keep=given.keep,
         on_taint=given.on_taint,
     )
-
-
-def _kubeconfig(given: str | None) -> Path | None:
-    """As kubectl finds it; None in a pod that has none."""
-    default = Path.home() / ".kube" / "config"
-    path = Path(given or os.environ.get("KUBECONFIG") or default)
-    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ
-    return None if path == default and in_pod and not path.exists() else path
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -150,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 all that should hold holds, 1 something does not, 2 cannot run.",
     )
     add = verify.add_argument
-    add("--kubeconfig", help="file with connection and login [$KUBECONFIG, ~/.kube/config]")
+    add("--kubeconfig", help="file with connection and login, as for kubectl [$KUBECONFIG, ...]")
     add("--context", help="context of the kubeconfig to use")
     add(
         "--image",
@@ -185,7 +180,7 @@ def _add_regenerate(commands: Any) -> None:
     add("--wait", action="store_true", help="wait until it is done")
     add("--timeout", type=_seconds, default=600.0, help="seconds to wait [600]")
     add("--namespace", "-n", default="", help="namespace of the service [the context's]")
-    add("--kubeconfig", help="file with connection and login [$KUBECONFIG, ~/.kube/config]")
+    add("--kubeconfig", help="file with connection and login, as for kubectl [$KUBECONFIG, ...]")
     add("--context", help="context of the kubeconfig to use")
 
 

@@ -50,6 +50,12 @@ UNTRIED: tuple[tuple[str, str, Result, str], ...] = (
     ),
     ("C1", "another spec of the service", HELD, "the front door: it makes a new revision"),
     (
+        "C4",
+        "a freeze passed without the right",
+        HELD,
+        "changes no instance; it takes override on immutablefreezes",
+    ),
+    (
         "S3",
         "a second Service, route or NetworkPolicy",
         OPEN,

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import msgspec
-import yaml
 
-from immutable_operator.kube.client import KubeClient, load_configuration
+from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.paths import ApiPath
 
-__all__ = ["JSON_PATCH", "MERGE", "STRATEGIC", "Login", "Person", "Request"]
+__all__ = ["JSON_PATCH", "MERGE", "STRATEGIC", "Person", "Request"]
 
 JSON_PATCH = "application/json-patch+json"
 MERGE = "application/merge-patch+json"
@@ -38,35 +35,6 @@ class Request:
             return replace(self, body={**(self.body or {}), "dryRun": ["All"]})
         sign = "&" if "?" in self.path else "?"
         return replace(self, path=f"{self.path}{sign}dryRun=All")
-
-
-@dataclass(frozen=True)
-class Login:
-    """How to reach the cluster: a kubeconfig (None: this pod's service account), a context."""
-
-    kubeconfig: Path | None
-    context: str | None
-
-    def namespace(self) -> str:
-        """The namespace that kubectl would use without being told one."""
-        if self.kubeconfig is None or not self.kubeconfig.exists():
-            return "default"
-        config = yaml.safe_load(self.kubeconfig.read_text(encoding="utf-8")) or {}
-        wanted = self.context or config.get("current-context")
-        found = [c for c in config.get("contexts") or () if c.get("name") == wanted]
-        return str(found[0]["context"].get("namespace") or "default") if found else "default"
-
-    async def person(self, *, user: str = "", groups: Sequence[str] = ()) -> Person:
-        """The person who logs in, or whom they impersonate. Raises where the login is unusable."""
-        configuration = await load_configuration(self.kubeconfig, self.context)
-        if user:
-            # The client's own headers hold one value each, and there are several groups.
-            names = [("Impersonate-User", user), *(("Impersonate-Group", g) for g in groups)]
-            configuration.client_session_kwargs = {
-                "trust_env": False,
-                "headers": names,
-            }
-        return Person(configuration)
 
 
 class Person(KubeClient):

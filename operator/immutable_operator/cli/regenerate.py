@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import msgspec
 
 from immutable_operator.api.names import ACTION_KIND, API_VERSION
-from immutable_operator.cli.person import Login
-from immutable_operator.kube.client import KubeClient, load_configuration
+from immutable_operator.cli.login import Login
+from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, Forbidden, NotFound
 from immutable_operator.wire.action import ACTIONS
 from immutable_operator.wire.service import SERVICES
@@ -37,8 +37,7 @@ class Regenerate:
 
 async def regenerate(given: Regenerate, say: Say, show: Say) -> int:
     """Create the action; with a timeout wait for its end. 0 done, 1 failed or late, 2 refused."""
-    configuration = await load_configuration(given.login.kubeconfig, given.login.context)
-    client = KubeClient(configuration)
+    client = KubeClient(await given.login.configuration())
     try:
         return await _ask(client, given, say, show)
     except NotFound:
@@ -47,7 +46,10 @@ async def regenerate(given: Regenerate, say: Say, show: Say) -> int:
             " kubectl get isvc -A shows them"
         )
     except Forbidden as error:
-        say(f"error: you may not do that: {error.message}; ask for the role edit there")
+        # A policy says itself what to do; the role would not help.
+        policy = error.message.partition("denied request: ")[2]
+        advice = policy or f"you may not do that: {error.message}; ask for the role edit there"
+        say(f"error: {advice}")
     except (ApiError, OSError) as error:
         say(f"error: {error}")
     finally:

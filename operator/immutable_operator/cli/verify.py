@@ -11,11 +11,12 @@ from typing import Any
 from immutable_operator.api.image import is_pinned, pin_problem
 from immutable_operator.api.names import BREAK_GLASS_GROUP
 from immutable_operator.cli.attempts import attempt
+from immutable_operator.cli.login import Login
 from immutable_operator.cli.objects import Json, condition
 from immutable_operator.cli.outcome import Outcome
 from immutable_operator.cli.path import Path
 from immutable_operator.cli.paths import PATHS, UNTRIED
-from immutable_operator.cli.person import Login, Person
+from immutable_operator.cli.person import Person
 from immutable_operator.cli.report import conclusion, heading, line, reasons, report
 from immutable_operator.cli.throwaway import CannotRun, Image, ThrowAway
 from immutable_operator.kube.errors import ApiError, Forbidden, NotFound

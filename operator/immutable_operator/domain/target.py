@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from immutable_operator.domain.config.hashing import find_revision, is_made_of, revision_hash
-from immutable_operator.domain.config.references import config_change
+from immutable_operator.domain.config.references import config_author, config_change
 from immutable_operator.domain.config.snapshots import (
     Copies,
     Lacking,
@@ -28,7 +28,6 @@ from immutable_operator.domain.model import (
     Phase,
     Refusal,
     Revision,
-    Spec,
     View,
     next_number,
     revision_id,
@@ -219,11 +218,12 @@ def _recorded(
         note = f"record 0 of 1 revision: {refused.message}"
         return Target(running, False, held, lacking=(lack,), due=(refused.retry_at,), notes=(note,))
     number = next_number(view.revisions)
-    reason, change = _change(view, spec, digests, running)
+    reason, change, author = _change(view, asked.config, running)
     pinned = pins(view, short, digests)
-    record = CreateRevision(short, number, full_hash, reason, view.author, pinned)
+    record = CreateRevision(short, number, full_hash, reason, author, pinned)
     why = f"{reason} ({change})" if change else reason
-    text = f"revision {number} ({short}) recorded: {why}, template written by {view.author}"
+    what = "ConfigMap" if reason == "ConfigChanged" else "template"
+    text = f"revision {number} ({short}) recorded: {why}, {what} written by {author}"
     created = Announcement("RevisionCreated", text, f"{short}/{number}")
     return Target(
         running,
@@ -241,14 +241,14 @@ def _refusal(view: View, short: str, now: float) -> Refusal | None:
     return next((r for r in found if r.retry_at > now), None)
 
 
-def _change(
-    view: View, spec: Spec, digests: Mapping[str, str], running: Revision | None
-) -> tuple[str, str]:
-    """Why there is a new revision, and which ConfigMaps changed; "" where that is not all."""
+def _change(view: View, config: Reading, running: Revision | None) -> tuple[str, str, str]:
+    """Why there is a new revision, which ConfigMaps changed ("" where that is not all), by whom."""
     before = running or max(view.revisions, key=lambda r: r.number, default=None)
     if before is None:
-        return "Created", ""
-    change = config_change(before.digests, digests)
-    if is_made_of(before, spec.template or {}):
-        return "ConfigChanged", change
-    return "TemplateChanged", change
+        return "Created", "", view.author
+    old, new = before.digests, config.digests
+    change = config_change(old, new)
+    if is_made_of(before, view.spec.template or {}):
+        author = config_author(old, new, config.authors, view.author)
+        return "ConfigChanged", change, author
+    return "TemplateChanged", change, view.author

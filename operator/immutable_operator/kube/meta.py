@@ -16,6 +16,15 @@ class OwnerReference(msgspec.Struct, frozen=True):
     controller: bool | None = None
 
 
+class _Written(msgspec.Struct, rename="camel", frozen=True):
+    """An entry of managedFields."""
+
+    manager: str | None = None
+    time: str | None = None
+    subresource: str | None = None
+    fields: dict[str, msgspec.Raw] | None = msgspec.field(name="fieldsV1", default=None)
+
+
 class ObjectMeta(msgspec.Struct, rename="camel", frozen=True):
     """The part of metadata that the operator reads of the objects it owns."""
 
@@ -30,6 +39,22 @@ class ObjectMeta(msgspec.Struct, rename="camel", frozen=True):
     owner_references: list[OwnerReference] = []
     generation: int = 0
     managed_fields: msgspec.Raw = msgspec.Raw()
+
+    def last_writer(self, *fields: str) -> str:
+        """The field manager that last wrote one of these, such as ``f:data``; "" if none did.
+
+        Of what somebody only took away nothing is on record.
+        """
+        try:
+            entries = msgspec.json.decode(self.managed_fields or b"[]", type=list[_Written])
+        except msgspec.DecodeError:
+            return ""
+        writers = [
+            (entry.time or "", entry.manager or "unknown")
+            for entry in entries
+            if not entry.subresource and {*fields} & {*(entry.fields or ())}
+        ]
+        return max(writers, default=("", ""))[1]
 
     @property
     def owner(self) -> OwnerReference:

@@ -43,7 +43,7 @@ class Contents:
         self._client = client
         self._configs = configs
         self._changed = changed
-        self._digests: dict[Key, tuple[int, str]] = {}
+        self._digests: dict[Key, tuple[int, str, str]] = {}
         self._problems: dict[Key, str] = {}
         self._reads: dict[str, frozenset[Key]] = {}
         self._readers: dict[Key, set[str]] = {}
@@ -95,9 +95,9 @@ class Contents:
         record = self._configs.get(*key)
         if record is None:
             return Source(ABSENT)
-        version, digest = self._digests.get(key, (-1, ""))
+        version, digest, author = self._digests.get(key, (-1, "", ""))
         if version >= record.version:
-            return Source(digest)
+            return Source(digest, author=author)
         self._ask(key)
         problem = self._problems.get(key)
         return Source(None, problem) if problem else None
@@ -131,7 +131,8 @@ class Contents:
                 self._asked.discard(key)
                 self._problems.pop(key, None)
                 if key in self._readers:
-                    self._digests[key] = (content.record.version, content.digest)
+                    version = content.record.version
+                    self._digests[key] = (version, content.digest, content.author)
             if self._problems.get(key) != told or key not in self._problems:
                 for owner in self.readers(*key):
                     self._changed(owner)

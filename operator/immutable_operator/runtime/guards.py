@@ -7,12 +7,21 @@ from collections.abc import Callable
 
 import structlog
 
-from immutable_operator.admission.selfcheck import Fault, Found, faults, guard_of
+from immutable_operator.admission.selfcheck import (
+    BREAK_GLASS,
+    Door,
+    Fault,
+    Found,
+    door_of,
+    faults,
+    guard_of,
+)
 from immutable_operator.api.names import LABEL_GUARD
 from immutable_operator.domain.model import Guard
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError
 from immutable_operator.kube.reflector import Reflector
+from immutable_operator.runtime.knock import Knocker
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.wire.guard import (
     GUARD_PATHS,
@@ -59,6 +68,7 @@ class Guards:
             )
             for path, store in zip(GUARD_PATHS, self._stores, strict=True)
         )
+        self._knocker = Knocker(self._door, self._news.set)
         self._faults: tuple[Fault, ...] | None = None
         self._user = ""
 
@@ -77,17 +87,27 @@ class Guards:
         self._compare()
 
     async def run(self) -> None:
-        """Compare whenever something changed, for ever."""
+        """Compare whenever something changed, and knock at the webhook, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow())
+            if self._break_glass:
+                tasks.create_task(self._knocker.run())
+
+    async def _follow(self) -> None:
         while True:
             await self._news.wait()
             await asyncio.sleep(SETTLE_SECONDS)
             self._news.clear()
             self._compare()
 
+    def _door(self) -> Door | None:
+        return door_of(self._stores[-1].contents.get(BREAK_GLASS))
+
     def _compare(self) -> None:
         policies, bindings, webhooks = (store.contents for store in self._stores)
         found = Found(policies, bindings, webhooks)
-        wrong = faults(found, self._user, break_glass=self._break_glass)
+        trouble = self._knocker.trouble
+        wrong = faults(found, self._user, break_glass=self._break_glass, trouble=trouble)
         if wrong != self._faults:
             self._faults = wrong
             self._tell(wrong)

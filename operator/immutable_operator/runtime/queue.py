@@ -33,11 +33,6 @@ class KeyQueue:
     def __len__(self) -> int:
         return len(self._ready) + len(self._again)
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is ready, busy or due."""
-        return not (self._ready or self._busy or self._due_at)
-
     def add(self, key: str) -> None:
         """Ask for a plan as soon as its pace allows."""
         earliest = self._last.get(key, float("-inf")) + self._pace

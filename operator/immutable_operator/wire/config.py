@@ -84,11 +84,12 @@ class _ConfigMap(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Content(msgspec.Struct, frozen=True):
-    """A ConfigMap with its content; ``binary`` is as base64."""
+    """A ConfigMap with its content, and who last wrote that; ``binary`` is as base64."""
 
     record: ConfigRecord
     data: dict[str, str]
     binary: dict[str, str]
+    author: str = ""
 
     @property
     def digest(self) -> str:
@@ -98,7 +99,8 @@ class Content(msgspec.Struct, frozen=True):
 def decode_content(raw: bytes) -> Content:
     """Bytes of a ConfigMap to its content."""
     found = msgspec.json.decode(raw, type=_ConfigMap)
-    return Content(_record(found.metadata), found.data or {}, found.binary_data or {})
+    author = found.metadata.last_writer("f:data", "f:binaryData")
+    return Content(_record(found.metadata), found.data or {}, found.binary_data or {}, author)
 
 
 def snapshot_body(service: ServiceRecord, copy: CreateSnapshot, content: Content) -> dict[str, Any]:

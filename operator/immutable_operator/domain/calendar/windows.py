@@ -25,7 +25,6 @@ __all__ = [
     "least_open",
     "next_close",
     "next_open",
-    "open_seconds",
     "problem_of",
     "wall",
 ]
@@ -90,18 +89,6 @@ def last_open(windows: tuple[Window, ...], t: float) -> tuple[float, float] | No
         return None
     end, begin = max(found)
     return -begin, end
-
-
-def open_seconds(windows: tuple[Window, ...], start: float, end: float) -> float:
-    """Open seconds between two times."""
-    if not windows:
-        return max(0.0, end - start)
-    total = 0.0
-    for begin, close in _stretches(windows, start):
-        if begin >= end:
-            break
-        total += min(close, end) - max(begin, start)
-    return total
 
 
 @lru_cache(maxsize=1024)

@@ -76,6 +76,19 @@ def config_change(old: Mapping[str, str], new: Mapping[str, str]) -> str:
     return ", ".join(f"ConfigMap {name} {verb}" for verb, names in verbs.items() for name in names)
 
 
+def config_author(
+    old: Mapping[str, str], new: Mapping[str, str], authors: Mapping[str, str], template_author: str
+) -> str:
+    """Who wrote the ConfigMaps that differ; one that is only pinned or not is the template's."""
+    changed = [name for name in old.keys() | new.keys() if old.get(name) != new.get(name)]
+    named = {
+        (authors.get(name) or "unknown") if name in old and name in new else template_author
+        for name in changed
+    }
+    known = sorted(named - {"unknown"})
+    return ", ".join(known) or "unknown"
+
+
 def content_digest(data: Mapping[str, str], binary: Mapping[str, str]) -> str:
     """``sha256:<64 hex>`` over a ConfigMap's data and binaryData (as base64)."""
     content = {"binaryData": dict(binary), "data": dict(data)}

@@ -7,7 +7,7 @@ read copies ("snapshots") that the revision owns, and are not born before all of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from immutable_operator.domain.model import (
     ABSENT,
@@ -50,12 +50,14 @@ class Lacking:
 class Reading:
     """What the pinned ConfigMaps say now. ``unread`` are being read: nothing is known of them yet.
 
-    ``digests`` are whole only if nothing is unread or lacking.
+    ``digests`` are whole only if nothing is unread or lacking. ``authors`` are who last wrote what
+    the ConfigMaps say, by name.
     """
 
     digests: Mapping[str, str]
     unread: tuple[str, ...] = ()
     lacking: tuple[Lacking, ...] = ()
+    authors: Mapping[str, str] = field(default_factory=dict)
 
 
 def reading(pinned: Mapping[str, bool], sources: Mapping[str, Source]) -> Reading:
@@ -83,7 +85,8 @@ def reading(pinned: Mapping[str, bool], sources: Mapping[str, Source]) -> Readin
         text = f"{_named(unreadable)} cannot be read and is tried again: {sources[first].problem}"
         lacking.append(Lacking(CONFIG_UNREADABLE, text, f"configmap/{first}"))
     unread = tuple(name for name in sorted(pinned) if name not in sources)
-    return Reading(digests, unread, tuple(lacking))
+    authors = {name: source.author for name, source in sorted(sources.items()) if name in digests}
+    return Reading(digests, unread, tuple(lacking), authors)
 
 
 def _named(names: list[str]) -> str:

@@ -26,8 +26,11 @@ class Pin:
 class Source:
     """What is known of a ConfigMap: its digest (`ABSENT` if it is not there), or why none is.
 
+    ``author`` is the field manager that last wrote its content; "" where that is not known.
+
     Of one that is being read nothing is known, and there is no `Source`.
     """
 
     digest: str | None
     problem: str = ""
+    author: str = ""

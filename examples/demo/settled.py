@@ -1,0 +1,83 @@
+"""Waiting until the API server has taken in what was installed, in all of its parts.
+
+A definition that is established is not known yet to the admission plug-in that checks owners, nor
+to the policies: both look every ten seconds. Whoever comes earlier is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from examples.demo.place import DEMO, DemoError, Json, Place
+
+__all__ = ["until_settled"]
+
+SETTLE_SECONDS = 60.0
+POLL_SECONDS = 0.2
+API = "immutable.dev/v1alpha1"
+NOBODY = "00000000-0000-0000-0000-000000000000"
+IMAGE = f"registry.example/probe@sha256:{64 * '0'}"
+TEMPLATE = {"spec": {"containers": [{"name": "web", "image": IMAGE}]}}
+# Without replicas, which a policy fills in.
+SERVICE: Json = {
+    "apiVersion": API,
+    "kind": "ImmutableService",
+    "metadata": {"name": "probe"},
+    "spec": {"template": TEMPLATE},
+}
+OWNER = {"apiVersion": API, "kind": "ImmutableService", "name": "probe", "uid": NOBODY}
+REVISION: Json = {
+    "apiVersion": API,
+    "kind": "ImmutableRevision",
+    "metadata": {
+        "name": "probe-im00000000",
+        "ownerReferences": [OWNER | {"blockOwnerDeletion": True}],
+    },
+    "spec": {
+        **{"service": "probe", "number": 1, "revision": "00000000", "hash": f"v1:{64 * '0'}"},
+        **{"reason": "Created", "by": "probe", "image": "probe", "template": TEMPLATE},
+    },
+}
+
+
+def until_settled(place: Place, operator: Path) -> None:
+    """Until services are taken, and the operator, and nobody else, may record their revisions.
+
+    Parameters
+    ----------
+    operator
+        Kubeconfig of the operator's service account.
+    """
+
+    def as_operator(item: Json) -> str:
+        return _refusal(lambda: place.run_as(operator, *CREATE, stdin=json.dumps(item)))
+
+    def as_person(item: Json) -> str:
+        return _refusal(lambda: place.run(*CREATE, stdin=json.dumps(item)))
+
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while why := (
+        as_person(SERVICE)
+        or as_operator(REVISION)
+        or ("" if as_person(REVISION) else "the admission policies do not hold yet")
+    ):
+        if time.monotonic() > deadline:
+            raise DemoError(
+                f"the API server has not taken in the chart within {SETTLE_SECONDS:g} s: {why};"
+                f" end the demo ({place.stop_command}) and start it again"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+CREATE = ("create", "--dry-run=server", "--filename=-", f"--namespace={DEMO}")
+
+
+def _refusal(ask: Callable[[], object]) -> str:
+    try:
+        ask()
+    except DemoError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,192 @@
+"""How kubectl finds the cluster: files, context, namespace and proxy, by its rules.
+
+Files: ``--kubeconfig``, else the list in $KUBECONFIG, else ~/.kube/config; what the first file says
+of a name holds. Without any: the service account of the pod. Proxy: ``proxy-url`` of the cluster,
+else $HTTPS_PROXY and $NO_PROXY.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment
+
+import yaml
+from kubernetes.aio import config
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.config.incluster_config import (
+    SERVICE_CERT_FILENAME,
+    SERVICE_TOKEN_FILENAME,
+    InClusterConfigLoader,
+)
+from kubernetes.client.rest import should_bypass_proxies
+
+from immutable_operator.cli.person import Person
+
+__all__ = ["Login", "LoginError", "ServiceAccount", "find_login"]
+
+DEFAULT: Final = "default"
+
+
+class LoginError(Exception):
+    """No way to the cluster is known; the message says what is missing and what to do."""
+
+
+@dataclass(frozen=True)
+class ServiceAccount:
+    """What a pod has of its service account."""
+
+    token: Path = Path(SERVICE_TOKEN_FILENAME)
+    authority: Path = Path(SERVICE_CERT_FILENAME)
+
+    @property
+    def there(self) -> bool:
+        address = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
+        return all(map(os.environ.get, address)) and self.token.is_file()
+
+    @property
+    def namespace(self) -> str:
+        if named := os.environ.get("POD_NAMESPACE"):
+            return named
+        file = self.token.with_name("namespace")
+        text = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+        return text or DEFAULT
+
+    def load(self, configuration: Configuration) -> None:
+        InClusterConfigLoader(str(self.token), str(self.authority)).load_and_set(configuration)
+
+
+@dataclass(frozen=True)
+class Login:
+    """How to reach the cluster. ``files`` in order of precedence, each of which says something;
+    ``context`` the one to use, None where there is none: then the service account is used.
+    """
+
+    files: tuple[Path, ...] = ()
+    context: str | None = None
+    account: ServiceAccount = ServiceAccount()
+
+    def namespace(self) -> str:
+        """The namespace that kubectl would use without being told one."""
+        for document in map(_read, self.files):
+            for item in document.get("contexts") or ():
+                if item.get("name") == self.context is not None:
+                    named = (item.get("context") or {}).get("namespace")
+                    return str(named) if named else self._unnamed()
+        return self._unnamed()
+
+    def _unnamed(self) -> str:
+        return self.account.namespace if self.account.there else DEFAULT
+
+    async def configuration(self) -> Configuration:
+        """Connection and login. `LoginError` where they are unusable."""
+        found = Configuration()
+        try:
+            if self.context is None:
+                self.account.load(found)
+            else:
+                await config.load_kube_config(
+                    config_file=os.pathsep.join(map(str, self.files)),
+                    context=self.context,
+                    client_configuration=found,
+                )
+        except (config.ConfigException, OSError, ValueError) as error:
+            raise LoginError(f"{_where(self.files)}: {error}") from error
+        found.proxy = _usable(found.proxy or _proxy_of_the_environment(found.host))
+        # What the environment says of proxies is known by now.
+        found.client_session_kwargs = {"trust_env": False}
+        return found
+
+    async def person(self, *, user: str = "", groups: Sequence[str] = ()) -> Person:
+        """The person who logs in, or whom they impersonate. Raises where the login is unusable."""
+        configuration = await self.configuration()
+        if user:
+            # The client's own headers hold one value each, and there are several groups.
+            names = [("Impersonate-User", user), *(("Impersonate-Group", g) for g in groups)]
+            configuration.client_session_kwargs |= {"headers": names}
+        return Person(configuration)
+
+
+def find_login(
+    given: str | None = None,
+    context: str | None = None,
+    account: ServiceAccount = ServiceAccount(),
+) -> Login:
+    """What the options ``--kubeconfig`` and ``--context`` mean here; `LoginError` if nothing."""
+    asked = list(_asked(given))
+    if given and not asked[0].is_file():
+        raise LoginError(f"there is no file {given}; give another one with --kubeconfig")
+    # Every file is read here once, so that one that cannot be read is named.
+    files = tuple(path for path in dict.fromkeys(asked) if path.is_file() and _read(path))
+    named = (str(_read(path).get("current-context") or "") for path in files)
+    chosen = context or next(filter(None, named), None)
+    if chosen is not None and not any(_has(_read(path), chosen) for path in files):
+        raise LoginError(
+            f"there is no context {chosen} in {_where(files)}; see kubectl config get-contexts"
+        )
+    if chosen is None and not account.there:
+        raise LoginError(
+            f"no context is set in {_where(asked)}; give one with --context, or a file with"
+            " --kubeconfig"
+        )
+    return Login(files, chosen, account)
+
+
+def _asked(given: str | None) -> Iterator[Path]:
+    if given:
+        yield Path(given).expanduser()
+    elif listed := os.environ.get("KUBECONFIG"):
+        yield from (Path(name).expanduser() for name in listed.split(os.pathsep) if name)
+    else:
+        yield Path.home() / ".kube" / "config"
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise LoginError(f"{path} cannot be read: {error}") from error
+    if not isinstance(document or {}, dict):
+        raise LoginError(f"{path} is no kubeconfig; give another one with --kubeconfig")
+    return document or {}
+
+
+def _has(document: Mapping[str, Any], context: str) -> bool:
+    return any(item.get("name") == context for item in document.get("contexts") or ())
+
+
+def _where(files: Sequence[Path]) -> str:
+    return os.pathsep.join(map(str, files)) or "the service account of this pod"
+
+
+def _proxy_of_the_environment(server: str) -> str | None:
+    """The one for this address, as for kubectl: never for this machine itself."""
+    address, proxies = urlsplit(server), getproxies_environment()
+    if _is_here(address.hostname or "") or should_bypass_proxies(server, proxies.get("no", "")):
+        return None
+    return proxies.get(address.scheme)
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _usable(proxy: str | None) -> str | None:
+    if not proxy:
+        return None
+    url = proxy if "://" in proxy else f"http://{proxy}"
+    scheme = urlsplit(url).scheme
+    if scheme not in ("http", "https"):
+        raise LoginError(
+            f"a proxy that speaks {scheme} cannot be used here; give one that speaks http, as"
+            " proxy-url of the cluster in the kubeconfig or as HTTPS_PROXY"
+        )
+    return url

@@ -1,0 +1,187 @@
+"""Knocking at the webhook as an API server would: over real connections, on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from immutable_operator.admission.certificates import Pair, issue
+from immutable_operator.admission.endpoint import load_certificate, new_context
+from immutable_operator.admission.policies import bindings, policies
+from immutable_operator.admission.selfcheck import (
+    BREAK_GLASS,
+    WATCHED,
+    Door,
+    Found,
+    Trouble,
+    door_of,
+    faults,
+    guard_of,
+)
+from immutable_operator.runtime.knock import Knocker, knock
+
+HERE = "127.0.0.1"
+DAY = timedelta(days=1)
+OPERATOR = "system:serviceaccount:here:me"
+
+
+def pair(name: str = HERE, age: timedelta = timedelta(0)) -> Pair:
+    return issue((name,), datetime.now(UTC) - age, DAY)
+
+
+@asynccontextmanager
+async def listening(shown: Pair | None) -> AsyncIterator[int]:
+    """A port on which this certificate is shown; None: somebody who never says a word."""
+    context: ssl.SSLContext | None = None
+    if shown:
+        context = new_context()
+        load_certificate(context, shown.certificate, shown.key)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, HERE, 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+MINE, OTHER = pair(), pair()
+CASES: dict[str, tuple[Pair | None, str, str]] = {
+    "the one that is published": (MINE, MINE.authority, ""),
+    "one of those that are published": (MINE, OTHER.authority + MINE.authority, ""),
+    "another than is published": (OTHER, MINE.authority, "WebhookCertificate"),
+    "for another name": ((away := pair("else.svc")), away.authority, "WebhookCertificate"),
+    "one that is over": ((old := pair(age=3 * DAY)), old.authority, "WebhookCertificate"),
+    "none": (None, MINE.authority, "WebhookUnreachable"),
+    "a bundle that is none": (MINE, "nonsense", "WebhookCertificate"),
+}
+
+
+@pytest.mark.parametrize(("shown", "trusted", "reason"), CASES.values(), ids=CASES)
+def test_what_is_found_is_what_an_api_server_would_find(
+    shown: Pair | None, trusted: str, reason: str
+) -> None:
+    async def found() -> Trouble | None:
+        async with listening(shown) as port:
+            return await knock(Door(HERE, port, trusted), patience=0.5)
+
+    trouble = asyncio.run(found())
+    assert (trouble.reason if trouble else "") == reason
+    assert trouble is None or trouble.said
+
+
+@pytest.mark.parametrize("host", [HERE, "nobody.invalid", "", "a..b"])
+def test_where_nobody_listens_it_is_unreachable(host: str) -> None:
+    trouble = asyncio.run(knock(Door(host, 1, MINE.authority)))
+    assert trouble
+    assert trouble.reason == "WebhookUnreachable"
+
+
+def trouble_of(knocker: Knocker) -> str:
+    return knocker.trouble.reason if knocker.trouble else ""
+
+
+def test_once_is_no_fault_and_twice_in_a_row_is() -> None:
+    async def story() -> None:
+        door = Door(HERE, 1, MINE.authority)
+        news: list[int] = []
+        knocker = Knocker(lambda: door, lambda: news.append(1))
+        await knocker.step()
+        assert trouble_of(knocker) == ""
+        assert news == []
+        await knocker.step()
+        assert trouble_of(knocker) == "WebhookUnreachable"
+        await knocker.step()
+        assert news == [1], "it is told once"
+        async with listening(MINE) as port:
+            door = Door(HERE, port, MINE.authority)
+            await knocker.step()
+        assert trouble_of(knocker) == ""
+        assert news == [1, 1]
+        door = Door(HERE, 1, MINE.authority)
+        await knocker.step()
+        assert trouble_of(knocker) == "", "it counts anew"
+
+    asyncio.run(story())
+
+
+def test_two_doors_that_fail_once_each_are_no_fault() -> None:
+    async def story() -> None:
+        doors = [Door(HERE, port, MINE.authority) for port in (1, 2, 1, 2)]
+        knocker = Knocker(lambda: doors[0], lambda: None)
+        while doors:
+            await knocker.step()
+            assert knocker.trouble is None
+            del doors[0]
+
+    asyncio.run(story())
+
+
+def test_one_that_fails_in_two_ways_is_a_fault() -> None:
+    async def story() -> None:
+        async with listening(OTHER) as port:
+            door = Door(HERE, port, MINE.authority)
+            knocker = Knocker(lambda: door, lambda: None)
+            await knocker.step()
+        await knocker.step()
+        assert knocker.trouble
+        assert knocker.trouble.reason == "WebhookUnreachable"
+
+    asyncio.run(story())
+
+
+def hook(**client: Any) -> list[dict[str, Any]]:
+    bundle = base64.b64encode(MINE.authority.encode()).decode()
+    rules = [{"resources": sorted(WATCHED)}]
+    return [{"clientConfig": {"caBundle": bundle, **client}, "rules": rules}]
+
+
+SERVICE = {"name": "op-webhook", "namespace": "here", "path": "/x"}
+DOORS: dict[str, tuple[Any, tuple[str, int] | None]] = {
+    "a service": (hook(service=SERVICE), ("op-webhook.here.svc", 443)),
+    "its port": (hook(service={**SERVICE, "port": 8443}), ("op-webhook.here.svc", 8443)),
+    "a URL": (hook(url="https://op.example/x"), ("op.example", 443)),
+    "its port, too": (hook(url="https://[::1]:9443/x"), ("::1", 9443)),
+    "no bundle": (hook(service=SERVICE, caBundle=None), None),
+    "a bundle that is none": (hook(service=SERVICE, caBundle="?"), None),
+    "a port that is none": (hook(url="https://op.example:x/"), None),
+    "no client": ([{}], None),
+    "no webhook": ([], None),
+    "nothing": (None, None),
+}
+
+
+@pytest.mark.parametrize(("webhooks", "where"), DOORS.values(), ids=DOORS)
+def test_the_door_is_where_api_servers_go(webhooks: Any, where: tuple[str, int] | None) -> None:
+    door = door_of(webhooks)
+    assert (door and (door.host, door.port)) == where
+    assert door is None or door.authorities == MINE.authority
+
+
+@pytest.mark.parametrize("reason", ["WebhookUnreachable", "WebhookCertificate"])
+def test_trouble_is_told_with_what_to_do_and_only_of_the_door_that_is_there(reason: str) -> None:
+    webhooks = hook(service=SERVICE)
+    found = Found(policies(OPERATOR), bindings("here"), {BREAK_GLASS: webhooks})
+    everywhere = {"break_glass": True}
+
+    def told(door: Door | None) -> str:
+        assert door
+        trouble = Trouble(door, reason, "said so")
+        guard = guard_of(faults(found, OPERATOR, **everywhere, trouble=trouble), "shop")
+        return f"{guard.reason}: {guard.message}" if not guard.holds else ""
+
+    said = told(door_of(webhooks))
+    assert said.startswith(f"{reason}: the webhook for break-glass does not answer API servers at")
+    assert "op-webhook.here.svc:443 (said so): let " in said
+    assert "whoever breaks the glass is let in unmarked" in said
+    assert told(door_of(hook(url="https://old.example/"))) == ""
