@@ -14,6 +14,8 @@ __all__ = ["REVISION", "ImmutableRevisionSpec", "PinnedConfig"]
 class PinnedConfig(ApiModel):
     """A ConfigMap as it was when the revision was recorded."""
 
+    kind: Literal["ConfigMap", "Secret"] = "ConfigMap"
+    """Kind of the object that the template reads."""
     name: Annotated[str, Field(min_length=1, max_length=253)]
     """Name of the ConfigMap that the template reads."""
     snapshot: Annotated[str, Field(min_length=1, max_length=63)]

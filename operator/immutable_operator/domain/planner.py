@@ -59,7 +59,7 @@ def plan(view: View, now: float, policy: Policy | None = None) -> Plan:
     config = reading(view.spec.pinned, view.configs)
     if config.unread:
         # What is wanted is not known before they are read, and a guess would be a rollout.
-        return Plan(notes=(f"ConfigMap {', '.join(config.unread)} is being read",))
+        return Plan(notes=(f"{', '.join(config.unread)} is being read",))
     lacking = config.lacking
     wanted = None
     if not lacking:

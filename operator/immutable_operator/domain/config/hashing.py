@@ -47,7 +47,8 @@ def _hash_v1(template: Template) -> str:
 
 
 def _hash_v2(template: Template, config: Digests) -> str:
-    wanted = {"config": dict(config), "template": _hash_v1(template)}
+    digests = {name: digest for (_, name), digest in config.items()}
+    wanted = {"config": digests, "template": _hash_v1(template)}
     return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
 
 
@@ -66,7 +67,7 @@ def revision_hash(
 ) -> str:
     """``<version>:<64 hex>`` over the template's user-supplied fields.
 
-    ``config`` are the digests of the pinned ConfigMaps that it reads, by name.
+    ``config`` are the digests of the pinned ConfigMaps that it reads, by kind and name.
     """
     if config:
         version = version or _NEWEST_PINNING

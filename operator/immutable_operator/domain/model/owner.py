@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from immutable_operator.domain.calendar.regeneration import Regeneration
+from immutable_operator.domain.model.config import ConfigKey
 
 __all__ = ["OnTaint", "Policy", "Spec"]
 
@@ -39,8 +40,7 @@ class OnTaint(StrEnum):
 class Spec:
     """What the user wants, checked. ``replicas`` None keeps the current number.
 
-    ``pinned`` are the names of the ConfigMaps that are part of a revision, and whether each is
-    optional.
+    ``pinned`` are kind and name of what is part of a revision, and whether each is optional.
     """
 
     template: Mapping[str, Any]
@@ -56,4 +56,4 @@ class Spec:
     replace_restarted: bool = False
     regeneration: Regeneration = field(default_factory=Regeneration)
     schedule_since: float = 0.0
-    pinned: Mapping[str, bool] = field(default_factory=dict)
+    pinned: Mapping[ConfigKey, bool] = field(default_factory=dict)
