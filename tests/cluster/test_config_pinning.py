@@ -302,8 +302,10 @@ def test_a_lost_copy_whose_source_changed_is_said(pinned: Service, freeze: Json)
 def test_a_stranger_that_has_the_name_of_a_copy_is_told_and_left_alone(pinned: Service) -> None:
     body = pinned.get()
     digest = content_digest({"mode": "new"}, {})
-    full = revision_hash(body["spec"]["template"], config={"settings": digest})
-    taken = snapshot_name("web", body["metadata"]["uid"], revision_id(full, ()), "settings")
+    full = revision_hash(body["spec"]["template"], config={("ConfigMap", "settings"): digest})
+    taken = snapshot_name(
+        "web", body["metadata"]["uid"], revision_id(full, ()), ("ConfigMap", "settings")
+    )
     put(pinned, "mine", taken)
     put(pinned, "new")
     pinned.until("it is told", lambda: pinned.blocker("ApiServer"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from immutable_operator.domain.model import OnTaint, Spec, instance_name
+from immutable_operator.domain.model import CONFIG_MAP, OnTaint, Spec, instance_name
 from tests.simulation.simulation import Simulation
 from tests.unit.given import REVISIONS, SERVICE, UID
 
@@ -17,6 +17,7 @@ __all__ = ["Adversary", "begun"]
 
 GOOD = "AB"
 CONFIG = "settings"
+KEY = (CONFIG_MAP, CONFIG)
 LIMITS: list[tuple[int | str, int | str]] = [
     (1, 0),
     (0, 1),
@@ -106,7 +107,7 @@ class Adversary:
 
     def pin(self) -> None:
         """The template reads a ConfigMap (optional or not), or none."""
-        self.run.apply(pinned=self.rng.choice([{CONFIG: False}, {CONFIG: True}, {}]))
+        self.run.apply(pinned=self.rng.choice([{KEY: False}, {KEY: True}, {}]))
 
     # What befalls pods.
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from immutable_operator.domain.config.references import content_digest
-from immutable_operator.domain.model import ABSENT, Plan, Source, Spec
+from immutable_operator.domain.model import ABSENT, CONFIG_MAP, Plan, Source, Spec
 from tests.simulation.toy_cluster import START, ToyCluster
 from tests.simulation.toy_operator import Crash, ToyOperator
 from tests.unit.given import template
@@ -59,7 +59,7 @@ class Simulation:
     def configure(self, name: str, content: str | None) -> None:
         """Let a ConfigMap say something; None: delete it."""
         digest = content_digest({"is": content}, {}) if content is not None else ABSENT
-        self.cluster.configs[name] = Source(digest, author="kubectl-edit")
+        self.cluster.configs[CONFIG_MAP, name] = Source(digest, author="kubectl-edit")
         self.operator.due = self.cluster.now
 
     def refuse(self) -> None:

@@ -85,7 +85,7 @@ def test_any_state_converges_in_a_cluster_that_works(given_view: View) -> None:
     }
     for name, source in given_view.configs.items():
         run.cluster.configs[name] = source if source.digest not in (None, ABSENT) else Source(NEW)
-    run.cluster.configs.setdefault("settings", Source(NEW))
+    run.cluster.configs.setdefault(("ConfigMap", "settings"), Source(NEW))
     run.operator.desk.planned = given_view.prior
     run.cluster.live(list(given_view.instances))
     _comes_to_rest(run)

@@ -313,7 +313,7 @@ def regeneration_waits_for_its_window() -> Story:
 
 def a_config_map_changes_and_goes_missing() -> Story:
     story = Story("A ConfigMap changes and goes missing")
-    pinned = {"settings": False}
+    pinned = {("ConfigMap", "settings"): False}
     said = "applies web: 2 wanted, maxSurge 1; it reads the ConfigMap settings"
     story.user(said, "A", replicas=2, max_surge=1, max_unavailable=0, pinned=pinned)
     story.run(60)

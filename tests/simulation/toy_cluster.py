@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from immutable_operator.domain.config.hashing import is_made_of
 from immutable_operator.domain.model import (
     ABSENT,
+    ConfigKey,
     Create,
     CreateRevision,
     CreateSnapshot,
@@ -91,7 +92,7 @@ class ToyCluster:
         self.pods: dict[str, Instance] = {}
         self.seen: dict[str, Instance] = {}
         self.revisions: dict[str, Revision] = {}
-        self.configs: dict[str, Source] = {}
+        self.configs: dict[ConfigKey, Source] = {}
         self.snapshots: dict[str, str] = {}
         self._letters: dict[str, str] = {}
         self.strangers: set[str] = set()
@@ -197,7 +198,7 @@ class ToyCluster:
     def snapshot(self, copy: CreateSnapshot) -> None:
         self.writes += 1
         assert copy.revision.id in self.revisions
-        if self.configs.get(copy.pin.name, Source(ABSENT)).digest != copy.pin.digest:
+        if self.configs.get(copy.pin.key, Source(ABSENT)).digest != copy.pin.digest:
             raise Conflict(409, "Conflict", f"ConfigMap {copy.pin.name} was changed")
         self.snapshots[copy.pin.snapshot] = copy.pin.digest
 

@@ -15,6 +15,7 @@ from immutable_operator.domain.model import (
     Action,
     Announcement,
     Cause,
+    ConfigKey,
     Create,
     CreateRevision,
     CreateSnapshot,
@@ -122,8 +123,8 @@ class ToyOperator:
             prior=self.status,
         )
 
-    def _pinned(self) -> set[str]:
-        recorded = {pin.name for r in self.cluster.revisions.values() for pin in r.config}
+    def _pinned(self) -> set[ConfigKey]:
+        recorded = {pin.key for r in self.cluster.revisions.values() for pin in r.config}
         return recorded | set(self.cluster.spec.pinned if self.cluster.spec else ())
 
     def _act(self, given: View, decided: Plan) -> None:

@@ -20,6 +20,7 @@ from immutable_operator.domain.model import (
     Blocker,
     Cause,
     Condition,
+    ConfigKey,
     Freeze,
     Instance,
     Move,
@@ -136,7 +137,8 @@ some_specs = st.builds(
 )
 # What is known of the one ConfigMap that templates may read, where they do; None: it is being read.
 OLD, NEW = content_digest({"is": "old"}, {}), content_digest({"is": "new"}, {})
-PINNED: list[dict[str, bool]] = [{}, {}, {}, {"settings": False}, {"settings": True}]
+SETTINGS = ("ConfigMap", "settings")
+PINNED: list[dict[ConfigKey, bool]] = [{}, {}, {}, {SETTINGS: False}, {SETTINGS: True}]
 SOURCES = [
     *(Source(OLD), Source(OLD), Source(NEW), Source(ABSENT)),
     *(Source(None, "no answer"), None),
@@ -145,7 +147,7 @@ SOURCES = [
 
 def _with_config(letter: str, digest: str) -> Revision:
     """The revision under its own id, as if the template had read the ConfigMap."""
-    full = revision_hash(template(letter), config={"settings": digest})
+    full = revision_hash(template(letter), config={SETTINGS: digest})
     pin = Pin("settings", f"web-cfg{letter}", digest)
     return replace(REVISIONS[letter], hash=full, config=(pin,))
 
@@ -279,7 +281,7 @@ def any_view(draw: st.DrawFn) -> View:
         instances=tuple(instances),
         departed=departed,
         revisions=tuple(records),
-        configs={"settings": source} if source else {},
+        configs={SETTINGS: source} if source else {},
         snapshots=frozenset(f"web-cfg{letter}" for letter in copies),
         refusals=_refusals(draw(some_refusals), instances),
         requests=draw(st.sampled_from(REQUESTS)),

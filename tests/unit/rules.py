@@ -355,10 +355,10 @@ def _same_revision_same_content(case: Case) -> None:
         assert needed <= case.view.snapshots
     for action in case.plan.actions:
         if isinstance(action, CreateRevision):
-            assert {pin.name for pin in action.config} == set(case.spec.pinned)
+            assert {pin.key for pin in action.config} == set(case.spec.pinned)
         if isinstance(action, CreateRevision | CreateSnapshot):
             pins = action.config if isinstance(action, CreateRevision) else (action.pin,)
-            assert all(case.view.configs[pin.name].digest == pin.digest for pin in pins)
+            assert all(case.view.configs[pin.key].digest == pin.digest for pin in pins)
 
 
 def _9_names_are_free(case: Case) -> None:

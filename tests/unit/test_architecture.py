@@ -27,6 +27,7 @@ PURE = {
     "cronsim",
     "dataclasses",
     "datetime",
+    "decimal",  # quantities are compared as numbers, never as floats
     "enum",
     "functools",
     "hashlib",

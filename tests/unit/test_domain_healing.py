@@ -45,7 +45,7 @@ PLANS: list[tuple[str, str, dict[str, dict[str, Any]], dict[str, Any], str]] = [
         "A ###",
         dict.fromkeys(("A0", "A1", "A2"), TAINT),
         {"on_taint": OnTaint.QUARANTINE},
-        "quarantine A1 A0 A2; create A0'",
+        "quarantine A2 A1 A0; create A0'",
     ),
     (
         "in quarantine it is not counted",

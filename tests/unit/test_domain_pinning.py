@@ -12,12 +12,13 @@ from immutable_operator.domain.config.hashing import find_revision, is_made_of, 
 from immutable_operator.domain.config.references import (
     config_author,
     config_change,
-    config_maps,
+    config_read,
     config_references,
     content_digest,
     pinned,
     with_snapshots,
 )
+from immutable_operator.domain.config.snapshots import reading
 from immutable_operator.domain.model import (
     ABSENT,
     Cause,
@@ -43,6 +44,7 @@ from immutable_operator.domain.model import (
 from immutable_operator.domain.planner import plan
 from tests.unit.given import NOW, SERVICE, UID, begun, condition, proven, template, view
 
+SETTINGS = ("ConfigMap", "settings")
 OLD, NEW = content_digest({"mode": "old"}, {}), content_digest({"mode": "new"}, {})
 
 READER: dict[str, Any] = {
@@ -86,33 +88,68 @@ READER: dict[str, Any] = {
         ],
     },
 }
-ALL = {"env": False, "init": False, "maybe": True, "projected": False, "volume": False}
+ALL = {
+    ("ConfigMap", name): name == "maybe" for name in ("env", "init", "maybe", "projected", "volume")
+}
+ROOT_CA = ("ConfigMap", "kube-root-ca.crt")
+SECRETS = {("Secret", name): False for name in ("env", "init", "projected", "volume")}
 
 
 def test_every_way_to_read_a_config_map_is_seen() -> None:
-    assert config_maps(READER) == {**ALL, "kube-root-ca.crt": False}
+    assert config_read(READER) == {**ALL, ROOT_CA: False, **SECRETS}
     assert ("ConfigMap", "maybe") not in config_references(READER)
     assert ("Secret", "volume") in config_references(READER)
-    assert config_maps({}) == {}
+    assert config_read({}) == {}
 
 
 def test_what_is_pinned() -> None:
     assert pinned(READER, "Pinned", []) == ALL, "all but what the cluster renews"
-    assert pinned(READER, "Pinned", ["env", "unknown"]).keys() == ALL.keys() - {"env"}
+    assert pinned(READER, "Pinned", ["env", "unknown"]).keys() == ALL.keys() - {
+        ("ConfigMap", "env")
+    }
     assert pinned(READER, "Live", []) == {}
 
 
 def test_each_reference_is_turned_to_its_copy_and_nothing_else() -> None:
     before = copy.deepcopy(READER)
-    turned = with_snapshots(READER, [Pin(name, f"{name}-copy", OLD) for name in ALL])
+    turned = with_snapshots(READER, [Pin(name, f"{name}-copy", OLD) for _, name in ALL])
     assert before == READER, "the template itself is untouched"
-    assert config_maps(turned) == {
-        **{f"{name}-copy": optional for name, optional in ALL.items()},
-        "kube-root-ca.crt": False,
+    assert config_read(turned) == {
+        **{(kind, f"{name}-copy"): optional for (kind, name), optional in ALL.items()},
+        ROOT_CA: False,
+        **SECRETS,
     }
     # Turned back it is what it was: nothing else changed.
-    assert with_snapshots(turned, [Pin(f"{name}-copy", name, OLD) for name in ALL]) == before
+    assert with_snapshots(turned, [Pin(f"{name}-copy", name, OLD) for _, name in ALL]) == before
     assert with_snapshots(READER, []) is READER
+
+
+def test_a_secret_of_the_same_name_is_another_object() -> None:
+    """A template that reads the ConfigMap `x` and the Secret `x`, in every way there is."""
+    both = {"metadata": {}, "spec": {"containers": [{"name": "web", "envFrom": []}]}}
+    reads: Any = both["spec"]["containers"][0]["envFrom"]
+    reads += [{"configMapRef": {"name": "x"}}, {"secretRef": {"name": "x", "optional": True}}]
+    config, secret = ("ConfigMap", "x"), ("Secret", "x")
+    assert config_read(both) == {config: False, secret: True}
+    assert pinned(both, "Pinned", []) == {config: False}
+    names = {key: snapshot_name(SERVICE, UID, "0a1b2c3d", key) for key in (config, secret)}
+    pair = [Pin("x", names[key], OLD, kind=key[0]) for key in (config, secret)]
+    for given in ([], pair[:1], pair[1:], pair):
+        turned: Any = with_snapshots(both, given)
+        one, other = turned["spec"]["containers"][0]["envFrom"]
+        assert one["configMapRef"]["name"] == (names[config] if pair[0] in given else "x")
+        assert other["secretRef"]["name"] == (names[secret] if pair[1] in given else "x")
+    record = Revision("0a1b2c3d", 1, "v3:0", "web-im0a1b2c3d", "uid", tuple(pair))
+    assert record.digests == {config: OLD, secret: OLD}
+    known = {config: Source(OLD), secret: Source(ABSENT)}
+    assert reading({config: False, secret: False}, known).digests == {config: OLD}
+    [lacking] = reading({config: False, secret: False}, known).lacking
+    assert lacking.subject == "secret/x"
+    assert lacking.message.startswith("there is no Secret x, which")
+    [lacking] = reading(
+        {secret: False, config: False}, {key: Source(ABSENT) for key in known}
+    ).lacking
+    assert lacking.message.startswith("there is no ConfigMap x (nor Secret x), which")
 
 
 def test_a_digest_is_of_the_content_whatever_its_order() -> None:
@@ -136,22 +173,21 @@ def test_a_digest_is_of_the_content_whatever_its_order() -> None:
 
 def test_a_revision_is_its_template_and_what_its_config_maps_said() -> None:
     made = template("A")
-    assert revision_hash(made).startswith("v1:")
     hashes = [
         revision_hash(made),
-        *(revision_hash(made, config={"settings": d}) for d in (OLD, NEW, ABSENT)),
-        revision_hash(made, config={"other": OLD}),
-        revision_hash(template("B"), config={"settings": OLD}),
+        *(revision_hash(made, config={SETTINGS: d}) for d in (OLD, NEW, ABSENT)),
+        revision_hash(made, config={("ConfigMap", "other"): OLD}),
+        revision_hash(template("B"), config={SETTINGS: OLD}),
     ]
     assert len(set(hashes)) == len(hashes)
-    assert all(full.startswith("v2:") for full in hashes[1:])
+    assert revision_hash(made, config={("Secret", "settings"): OLD}) not in hashes
 
 
 def recorded(digest: str, number: int, letter: str = "A") -> Revision:
-    config = {"settings": digest}
+    config = {SETTINGS: digest}
     full = revision_hash(template(letter), config=config)
     short = revision_id(full, ())
-    pin = Pin("settings", snapshot_name(SERVICE, UID, short, "settings"), digest)
+    pin = Pin("settings", snapshot_name(SERVICE, UID, short, SETTINGS), digest)
     name = revision_name(SERVICE, short)
     return Revision(short, number, full, name, f"uid-r{number}", (pin,))
 
@@ -162,9 +198,9 @@ FIRST, SECOND = recorded(OLD, 1), recorded(NEW, 2)
 def test_a_revision_is_found_by_what_is_pinned_now() -> None:
     plain = Revision("00000000", 3, revision_hash(template("A")), "web-im00000000", "uid")
     known = (FIRST, SECOND, plain)
-    assert find_revision(template("A"), known, {"settings": OLD}) == FIRST
-    assert find_revision(template("A"), known, {"settings": NEW}) == SECOND
-    assert find_revision(template("A"), known, {"settings": ABSENT}) is None
+    assert find_revision(template("A"), known, {SETTINGS: OLD}) == FIRST
+    assert find_revision(template("A"), known, {SETTINGS: NEW}) == SECOND
+    assert find_revision(template("A"), known, {SETTINGS: ABSENT}) is None
     assert find_revision(template("A"), known) == plain
     assert is_made_of(FIRST, template("A"))
     assert not is_made_of(FIRST, template("B"))
@@ -172,22 +208,26 @@ def test_a_revision_is_found_by_what_is_pinned_now() -> None:
 
 def test_names_of_copies_are_theirs_alone_and_fit() -> None:
     names = {
-        snapshot_name("w" * 45, uid, revision, source)
+        snapshot_name("w" * 45, uid, revision, (kind, source))
         for uid in ("u1", "u2")
         for revision in ("00000000", "11111111")
+        for kind in ("ConfigMap", "Secret")
         for source in ("a", "b")
     }
-    assert len(names) == 8
+    assert len(names) == 16
     assert max(map(len, names)) <= 63
 
 
 def test_what_changed_is_said_by_name() -> None:
-    assert config_change({"a": OLD, "b": OLD}, {"a": NEW, "b": OLD}) == "ConfigMap a changed"
-    said = config_change({"a": OLD, "c": OLD}, {"a": NEW, "b": OLD})
+    a, b, c = (("ConfigMap", name) for name in "abc")
+    assert config_change({a: OLD, b: OLD}, {a: NEW, b: OLD}) == "ConfigMap a changed"
+    said = config_change({a: OLD, c: OLD}, {a: NEW, b: OLD})
     assert said == (
         "ConfigMap a changed, ConfigMap b is pinned now, ConfigMap c is no longer pinned"
     )
-    assert config_change({"a": OLD}, {"a": OLD}) == ""
+    assert config_change({a: OLD}, {a: OLD}) == ""
+    secret = ("Secret", "a")
+    assert config_change({a: OLD, secret: OLD}, {a: OLD, secret: NEW}) == "Secret a changed"
 
 
 # Plans: a service of one instance that reads the ConfigMap `settings`.
@@ -215,10 +255,10 @@ def service(
         instances=[instance(running)] if running else [],
         prior=prior,
         replicas=1,
-        pinned={"settings": optional},
+        pinned={SETTINGS: optional},
         **spec,
     )
-    known = {"settings": Source(says, problem, author="kubectl-edit")} if says or problem else {}
+    known = {SETTINGS: Source(says, problem, author="kubectl-edit")} if says or problem else {}
     there = frozenset(pin.snapshot for r in copies for pin in r.config)
     marked = tuple(_marked(r, was_good=r == running) for r in revisions)
     return replace(given, revisions=marked, configs=known, snapshots=there, **more)

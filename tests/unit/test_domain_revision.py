@@ -17,34 +17,51 @@ from typing import Any
 import pytest
 
 from immutable_operator.domain.config import hashing as module
-from immutable_operator.domain.config.hashing import find_revision, revision_hash
+from immutable_operator.domain.config.hashing import find_revision, is_made_of, revision_hash
 from immutable_operator.domain.model import (
+    Pin,
     Revision,
     instance_name,
     next_number,
     revision_id,
     revision_name,
+    snapshot_name,
 )
 
 GOLDEN = Path(__file__).parent / "golden" / "revision_hashes.json"
-VECTORS: list[dict[str, Any]] = json.loads(GOLDEN.read_text(encoding="utf-8"))["vectors"]
+RECORDED = json.loads(GOLDEN.read_text(encoding="utf-8"))
+VECTORS: list[dict[str, Any]] = RECORDED["vectors"]
 IMAGE = "registry.example/web@sha256:" + "9f" * 32
+
+
+def _key(name: str) -> tuple[str, str]:
+    """Kind and name; v2 knew of ConfigMaps only."""
+    kind, _, rest = name.rpartition("/")
+    return kind or "ConfigMap", rest
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda v: str(v["name"]))
 def test_the_hash_is_what_it_was_in_every_release(vector: dict[str, Any]) -> None:
     version = vector["hash"].partition(":")[0]
-    found = revision_hash(vector["template"], version, vector.get("config", {}))
+    digests = {_key(name): told for name, told in vector.get("config", {}).items()}
+    found = revision_hash(vector["template"], version, digests)
     told = f"{vector['name']}: an upgrade would replace every pod of every user"
     assert found == vector["hash"], told
+    for spelt in vector.get("spellings", ()):
+        assert revision_hash(spelt, version, digests) == vector["hash"], told
     assert revision_id(found, ()) == vector["id"], told
 
 
 def test_the_golden_vectors_are_all_different_and_the_newest_algorithm_has_some() -> None:
     hashes = [vector["hash"] for vector in VECTORS]
     assert len(set(hashes)) == len(hashes)
-    for newest in (revision_hash({}), revision_hash({}, config={"settings": "absent"})):
-        assert any(h.startswith(newest.partition(":")[0] + ":") for h in hashes)
+    newest = revision_hash({}).partition(":")[0]
+    assert len([h for h in hashes if h.startswith(f"{newest}:")]) >= 20
+
+
+def test_the_names_of_copies_are_what_they_were() -> None:
+    for vector in RECORDED["snapshots"]:
+        assert snapshot_name("web", "uid-1", "0a1b2c3d", _key(vector["of"])) == vector["name"]
 
 
 def pod(**spec: Any) -> dict[str, Any]:
@@ -83,10 +100,6 @@ def test_what_says_nothing_makes_no_new_revision(why: str, one: Any, other: Any)
 DIFFERENT = [
     ("order of lists", pod(args=["a", "b"]), pod(args=["b", "a"])),
     ("another protocol", port(protocol="UDP"), port()),
-    ("an empty map means something", {"emptyDir": {}}, {}),
-    ("an empty list", pod(args=[]), pod()),
-    ("an empty text", pod(workingDir=""), pod()),
-    ("0 and false", pod(stdin=False), pod(stdin=0)),
     ("a number and its text", port(containerPort=80), port(containerPort="80")),
     ("letters that look alike", pod(args=["\u00e9"]), pod(args=["e\u0301"])),
     # Only a port's protocol is filled in: these are the user's own words.
@@ -107,7 +120,7 @@ def test_hashing_leaves_the_template_as_it_was() -> None:
     assert template == before
 
 
-def recorded(template: Any, number: int, version: str = "v1") -> Revision:
+def recorded(template: Any, number: int, version: str | None = None) -> Revision:
     full = revision_hash(template, version)
     short = revision_id(full, ())
     return Revision(short, number, full, revision_name("web", short), f"uid-{number}")
@@ -124,7 +137,7 @@ def test_a_template_is_found_whatever_its_place_and_number() -> None:
 def test_a_revision_recorded_by_an_older_algorithm_is_found_by_that(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def old(template: Any) -> str:
+    def old(template: Any, config: Any) -> str:
         return "0" * 56 + f"{len(json.dumps(template)):08x}"
 
     monkeypatch.setattr(module, "_ALGORITHMS", {"v0": old, **module._ALGORITHMS})
@@ -132,6 +145,32 @@ def test_a_revision_recorded_by_an_older_algorithm_is_found_by_that(
     assert first.hash.startswith("v0:")
     assert find_revision(pod(), (first, second)) == first
     assert find_revision(pod(args=["new"]), (first, second)) == second
+
+
+SPELT = [pod(), pod(args=[]), pod(resources={}), pod(imagePullPolicy="IfNotPresent")]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_an_upgrade_replaces_nothing_that_is_written_as_it_was(version: str) -> None:
+    config = {("ConfigMap", "settings"): "sha256:1"} if version == "v2" else {}
+    full = revision_hash(pod(), version, config)
+    pins = tuple(Pin(name, "web-cfg0", digest) for (_, name), digest in config.items())
+    before = Revision("0a1b2c3d", 4, full, "web-im0a1b2c3d", "uid", pins)
+    assert find_revision(pod(), (before,), config) == before
+    assert is_made_of(before, pod())
+    # Written otherwise it was another revision then, and is one now: the record says no more.
+    assert [find_revision(spelt, (before,), config) for spelt in SPELT[1:]] == [None] * 3
+    # What it cannot tell apart it does not claim.
+    assert find_revision(pod(), (before,), {**config, ("Secret", "settings"): "sha256:1"}) is None
+    assert find_revision(pod(), (before,), {} if config else {("ConfigMap", "a"): "absent"}) is None
+
+
+def test_a_new_revision_is_found_however_it_is_written() -> None:
+    for first in SPELT:
+        known = recorded(first, 1)
+        assert [find_revision(spelt, (known,)) for spelt in SPELT] == [known] * len(SPELT)
+        assert all(is_made_of(known, spelt) for spelt in SPELT)
+        assert find_revision(pod(args=["x"]), (known,)) is None
 
 
 def test_a_revision_of_an_algorithm_that_is_not_known_yet_matches_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ def service(config: dict[str, Any] | None = None) -> ServiceRecord:
 def test_what_is_pinned_is_what_the_spec_says(config: Any, pinned: set[str]) -> None:
     found = service(config)
     assert found.spec is not None
-    assert set(found.spec.pinned) == pinned
+    assert set(found.spec.pinned) == {("ConfigMap", name) for name in pinned}
 
 
 def test_a_mode_that_does_not_exist_is_refused() -> None:
@@ -60,6 +61,13 @@ def test_a_record_reads_as_it_was_written() -> None:
     assert body["spec"]["template"] == given.spec.template, "references are those of the user"
     body["metadata"]["uid"] = "u1"
     assert decode_revision(json.dumps(body).encode()).content.config == (PIN,)
+    old = json.loads(json.dumps(body))
+    del old["spec"]["config"][0]["kind"]
+    assert decode_revision(json.dumps(old).encode()).content.config == (PIN,), "before kinds"
+    secret = replace(record, config=(PIN, replace(PIN, kind="Secret")))
+    both = revision_body(given, given.spec.template, secret)
+    both["metadata"]["uid"] = "u2"
+    assert decode_revision(json.dumps(both).encode()).content.config == secret.config
     plain = CreateRevision("0a1b2c3d", 1, "v1:" + "0" * 64, "Created", "kubectl")
     assert "config" not in revision_body(given, given.spec.template, plain)["spec"]
 

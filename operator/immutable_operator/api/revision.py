@@ -18,6 +18,8 @@ __all__ = ["REVISION", "ImmutableRevisionSpec", "ImmutableRevisionStatus", "Pinn
 class PinnedConfig(ApiModel):
     """A ConfigMap as it was when the revision was recorded."""
 
+    kind: Literal["ConfigMap", "Secret"] = "ConfigMap"
+    """Kind of the object that the template reads."""
     name: Annotated[str, Field(min_length=1, max_length=253)]
     """Name of the ConfigMap that the template reads."""
     snapshot: Annotated[str, Field(min_length=1, max_length=63)]
@@ -43,9 +45,9 @@ class ImmutableRevisionSpec(ApiModel):
     """Counts the revisions of the service from 1; never used twice."""
     revision: Annotated[str, Field(pattern="^[0-9a-f]{8}$", max_length=8)]
     """The short hash that pods and their names carry."""
-    hash: Annotated[str, Field(pattern="^v[12]:[0-9a-f]{64}$", max_length=67)]
-    """Version of the hash algorithm, and the hash of the template (v1) or of the template and the
-    digests of its pinned ConfigMaps (v2)."""
+    hash: Annotated[str, Field(pattern="^v[1-9]:[0-9a-f]{64}$", max_length=67)]
+    """Version of the hash algorithm, and the hash of the pods that the template makes and of the
+    digests of what is pinned (v3), or of the template as written (v1, v2)."""
     reason: Literal["Created", "TemplateChanged", "ConfigChanged"]
     """Why this revision came to be."""
     by: Annotated[str, Field(max_length=128)]

@@ -76,7 +76,7 @@ def choose(view: View, now: float) -> Target:
     running = _running(view)
     asked = _Asked.of(view)
     if asked.is_unread:
-        note = f"ConfigMap {', '.join(asked.config.unread)} is being read"
+        note = f"{', '.join(asked.config.unread)} is being read"
         return _grown(view, Target(running, False, held, is_open=True, notes=(note,)), now)
     if asked.lacking:
         return _grown(view, Target(running, False, held, lacking=asked.lacking), now)

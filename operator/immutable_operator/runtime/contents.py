@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
-from immutable_operator.domain.model import ABSENT, CreateSnapshot, Revision, Source
+from immutable_operator.domain.model import ABSENT, ConfigKey, CreateSnapshot, Revision, Source
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
 from immutable_operator.kube.reading import READ_ERRORS
@@ -52,15 +52,18 @@ class Contents:
 
     def look(
         self, service: ServiceRecord, revisions: Iterable[Revision]
-    ) -> tuple[Mapping[str, Source], frozenset[str]]:
+    ) -> tuple[Mapping[ConfigKey, Source], frozenset[str]]:
         """What is known of the ConfigMaps that a service pins, and which copies are there.
 
         Those of older revisions are asked for as long as a copy is missing.
         """
-        names = set(service.spec.pinned) if service.spec else set()
+        kind = self._configs.kind
+        names = {name for k, name in service.spec.pinned if k == kind} if service.spec else set()
         there = set()
         for revision in revisions:
             for pin in revision.config:
+                if pin.kind != kind:
+                    continue
                 found = self._configs.get(service.namespace, pin.snapshot)
                 if found and (found.revision, found.digest) == (revision.uid, pin.digest):
                     there.add(pin.snapshot)
@@ -68,7 +71,8 @@ class Contents:
                     names.add(pin.name)
         self._register(service.uid, frozenset((service.namespace, name) for name in names))
         sources = {name: self._source((service.namespace, name)) for name in sorted(names)}
-        return {name: source for name, source in sources.items() if source}, frozenset(there)
+        known = {(kind, name): source for name, source in sources.items() if source}
+        return known, frozenset(there)
 
     def forget(self, owner: str) -> None:
         """A service is gone."""

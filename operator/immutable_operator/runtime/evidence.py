@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from immutable_operator.domain.config.references import config_references
-from immutable_operator.domain.model import CONFIG_MAP, Evidence, Revision
+from immutable_operator.domain.model import Evidence, Revision
 from immutable_operator.instances.pods.codec import PodRecord
 from immutable_operator.runtime.images import ImageProofs
 from immutable_operator.wire.config import Configs
@@ -76,7 +76,7 @@ class Witnesses:
         made = [
             (kind, name, record.created)
             for kind, name in sorted(config_references(template))
-            if not (kind == CONFIG_MAP and name in pinned)
+            if (kind, name) not in pinned
             and (configs := self._configs.get(kind))
             and (record := configs.get(service.namespace, name))
         ]
@@ -91,15 +91,18 @@ class Witnesses:
         self, service: ServiceRecord, pods: Iterable[PodRecord], revisions: Iterable[Revision]
     ) -> dict[str, str]:
         """Those whose copy of a ConfigMap is younger than they are, by the cluster's clock."""
-        configs = self._configs[CONFIG_MAP]
         youngest: dict[str, tuple[float, str]] = {}
         for revision in revisions:
-            copies = [configs.get(service.namespace, pin.snapshot) for pin in revision.config]
-            made = [(copy.created, copy.name) for copy in copies if copy]
+            made = [
+                (copy.created, f"{pin.kind} {copy.name}")
+                for pin in revision.config
+                if (configs := self._configs.get(pin.kind))
+                and (copy := configs.get(service.namespace, pin.snapshot))
+            ]
             youngest[revision.id] = max(made, default=(0.0, ""))
         found = {}
         for pod in pods:
             at, snapshot = youngest.get(pod.content.revision, (0.0, ""))
             if at > pod.content.born + CLOCK_SECONDS:
-                found[pod.uid] = f"ConfigMap {snapshot} was deleted and made anew while it ran"
+                found[pod.uid] = f"{snapshot} was deleted and made anew while it ran"
         return found

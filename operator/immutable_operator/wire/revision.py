@@ -17,7 +17,7 @@ from immutable_operator.api.names import (
     REVISION_PLURAL,
     SERVICE_KIND,
 )
-from immutable_operator.domain.model import CreateRevision, Pin, Revision, revision_name
+from immutable_operator.domain.model import CONFIG_MAP, CreateRevision, Pin, Revision, revision_name
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.wire.service import ServiceRecord
@@ -31,6 +31,7 @@ class _Pin(msgspec.Struct, frozen=True):
     name: str
     snapshot: str
     digest: str
+    kind: str = CONFIG_MAP
 
 
 class _Spec(msgspec.Struct, frozen=True):
@@ -58,7 +59,7 @@ def decode_revision(raw: bytes | msgspec.Raw) -> RevisionRecord:
     """Bytes of an ImmutableRevision to its record."""
     body = msgspec.json.decode(raw, type=_RevisionObject)
     meta, spec = body.metadata, body.spec
-    config = tuple(Pin(pin.name, pin.snapshot, pin.digest) for pin in spec.config)
+    config = tuple(Pin(pin.name, pin.snapshot, pin.digest, pin.kind) for pin in spec.config)
     revision = Revision(spec.revision, spec.number, spec.hash, meta.name, meta.uid, config)
     return RevisionRecord(meta.uid, meta.controller, revision, meta.namespace)
 

@@ -3,7 +3,8 @@
 The hash covers user-supplied fields only and carries the version of its algorithm, so that
 an upgrade of the operator or of the API server replaces nothing (golden vectors in
 tests/unit/golden/revision_hashes.json). A changed algorithm gets a new version; the old one
-stays, because recorded revisions are compared with the algorithm that made them."""
+stays, because recorded revisions are compared with the algorithm that made them. v1 and v2
+compare what is written, v3 the pods that it makes."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from immutable_operator.domain.model import Digests, Revision
+from immutable_operator.domain.config.canonical import canonical
+from immutable_operator.domain.model import CONFIG_MAP, Digests, Revision
 
 __all__ = ["NO_CONFIG", "Template", "find_revision", "is_made_of", "revision_hash"]
 
@@ -39,7 +41,7 @@ def _canonical_v1(value: Any) -> Any:
     return value
 
 
-def _hash_v1(template: Template) -> str:
+def _hash_v1(template: Template, _: Digests = NO_CONFIG) -> str:
     text = json.dumps(
         _canonical_v1(template), sort_keys=True, separators=(",", ":"), ensure_ascii=False
     )
@@ -47,32 +49,35 @@ def _hash_v1(template: Template) -> str:
 
 
 def _hash_v2(template: Template, config: Digests) -> str:
-    wanted = {"config": dict(config), "template": _hash_v1(template)}
+    digests = {name: digest for (_, name), digest in config.items()}
+    wanted = {"config": digests, "template": _hash_v1(template)}
     return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
 
 
-# A template that reads no pinned ConfigMap is hashed as ever, so that nothing is replaced there.
-_ALGORITHMS: Mapping[str, Callable[[Template], str]] = {"v1": _hash_v1}
+def _hash_v3(template: Template, config: Digests) -> str:
+    digests = {f"{kind}/{name}": digest for (kind, name), digest in config.items()}
+    wanted = {"config": digests, "template": canonical(template)}
+    text = json.dumps(wanted, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-_PINNING_ALGORITHMS: Mapping[str, Callable[[Template, Digests], str]] = {"v2": _hash_v2}
-
-
-_NEWEST, _NEWEST_PINNING = "v1", "v2"
+_NEWEST = "v3"
+_ALGORITHMS: Mapping[str, Callable[[Template, Digests], str]] = {
+    "v1": _hash_v1,
+    "v2": _hash_v2,
+    _NEWEST: _hash_v3,
+}
 
 
 def revision_hash(
     template: Template, version: str | None = None, config: Digests = NO_CONFIG
 ) -> str:
-    """``<version>:<64 hex>`` over the template's user-supplied fields.
+    """``<version>:<64 hex>`` over what is wanted, however it is written.
 
-    ``config`` are the digests of the pinned ConfigMaps that it reads, by name.
+    ``config`` are the digests of the pinned ConfigMaps that it reads, by kind and name.
     """
-    if config:
-        version = version or _NEWEST_PINNING
-        return f"{version}:{_PINNING_ALGORITHMS[version](template, config)}"
     version = version or _NEWEST
-    return f"{version}:{_ALGORITHMS[version](template)}"
+    return f"{version}:{_ALGORITHMS[version](template, config)}"
 
 
 def find_revision(
@@ -82,17 +87,25 @@ def find_revision(
 
     It is compared by the algorithm that recorded it.
     """
-    known = _PINNING_ALGORITHMS if config else _ALGORITHMS
     computed: dict[str, str] = {}
     for revision in sorted(revisions, key=lambda r: -r.number):
         version = revision.hash.partition(":")[0]
-        if version not in known:
+        if not _can_tell(version, config):
             continue
         if version not in computed:
             computed[version] = revision_hash(template, version, config)
         if computed[version] == revision.hash:
             return revision
     return None
+
+
+def _can_tell(version: str, config: Digests) -> bool:
+    """v1 recorded what pins nothing, v2 what pins ConfigMaps."""
+    if version == "v1":
+        return not config
+    if version == "v2":
+        return bool(config) and all(kind == CONFIG_MAP for kind, _ in config)
+    return version in _ALGORITHMS
 
 
 def is_made_of(revision: Revision, template: Template) -> bool:

@@ -11,12 +11,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from immutable_operator.domain.model import CONFIG_MAP, SECRET, Pin
+from immutable_operator.domain.model import CONFIG_MAP, SECRET, ConfigKey, Digests, Pin
 
 __all__ = [
     "NEVER_PINNED",
     "config_change",
-    "config_maps",
+    "config_read",
     "config_references",
     "content_digest",
     "pinned",
@@ -36,7 +36,7 @@ Template = Mapping[str, Any]
 _Rename = Callable[[Mapping[str, Any], _Fields], dict[str, Any]]
 
 
-def config_references(template: Template) -> frozenset[tuple[str, str]]:
+def config_references(template: Template) -> frozenset[ConfigKey]:
     """Kind and name of each object that an instance cannot start without.
 
     Optional ones are left out: they may come later, rightfully.
@@ -45,39 +45,43 @@ def config_references(template: Template) -> frozenset[tuple[str, str]]:
     return frozenset((kind, name) for kind, name, optional in found if not optional)
 
 
-def config_maps(template: Template) -> dict[str, bool]:
-    """Names of all ConfigMaps that it reads, and whether each is optional wherever it is read."""
-    found: dict[str, bool] = {}
+def config_read(template: Template) -> dict[ConfigKey, bool]:
+    """Kind and name of all that it reads, and whether each is optional wherever it is read."""
+    found: dict[ConfigKey, bool] = {}
     for kind, name, optional in _references(template.get("spec") or {}):
-        if kind == CONFIG_MAP:
-            found[name] = found.get(name, True) and optional
+        found[kind, name] = found.get((kind, name), True) and optional
     return dict(sorted(found.items()))
 
 
-def pinned(template: Template, mode: str, live: Iterable[str]) -> dict[str, bool]:
-    """Names of the ConfigMaps that become part of a revision, and whether each is optional.
+def pinned(template: Template, mode: str, live: Iterable[str]) -> dict[ConfigKey, bool]:
+    """The ConfigMaps that become part of a revision, and whether each is optional.
 
-    ``mode`` is ``Pinned`` or ``Live``; ``live`` are those that are never pinned all the same.
+    ``mode`` is ``Pinned`` or ``Live``; ``live`` are names of those that are never pinned all the
+    same. Secrets are read live.
     """
     if mode != "Pinned":
         return {}
-    out = {NEVER_PINNED, *live}
-    return {name: optional for name, optional in config_maps(template).items() if name not in out}
+    out = {(CONFIG_MAP, name) for name in (NEVER_PINNED, *live)}
+    return {
+        key: optional
+        for key, optional in config_read(template).items()
+        if key[0] == CONFIG_MAP and key not in out
+    }
 
 
-def config_change(old: Mapping[str, str], new: Mapping[str, str]) -> str:
-    """What differs between the pinned ConfigMaps of two revisions, for people; "" for nothing."""
-    changed = [name for name in sorted(old.keys() & new.keys()) if old[name] != new[name]]
+def config_change(old: Digests, new: Digests) -> str:
+    """What differs between the pinned configuration of two revisions, for people; or ""."""
+    changed = [key for key in sorted(old.keys() & new.keys()) if old[key] != new[key]]
     verbs = {
         "changed": changed,
         "is pinned now": sorted(new.keys() - old.keys()),
         "is no longer pinned": sorted(old.keys() - new.keys()),
     }
-    return ", ".join(f"ConfigMap {name} {verb}" for verb, names in verbs.items() for name in names)
+    return ", ".join(f"{' '.join(key)} {verb}" for verb, keys in verbs.items() for key in keys)
 
 
 def config_author(
-    old: Mapping[str, str], new: Mapping[str, str], authors: Mapping[str, str], template_author: str
+    old: Digests, new: Digests, authors: Mapping[ConfigKey, str], template_author: str
 ) -> str:
     """Who wrote the ConfigMaps that differ; one that is only pinned or not is the template's."""
     changed = [name for name in old.keys() | new.keys() if old.get(name) != new.get(name)]
@@ -98,11 +102,11 @@ def content_digest(data: Mapping[str, str], binary: Mapping[str, str]) -> str:
 
 
 def with_snapshots(template: Template, config: Iterable[Pin]) -> Template:
-    """The template with each pinned ConfigMap's name turned to that of its copy.
+    """The template with the name of each that is pinned turned to that of its copy.
 
     One that was absent gets the name of a copy that is never made, so that it stays absent.
     """
-    names = {pin.name: pin.snapshot for pin in config}
+    names = {pin.key: pin.snapshot for pin in config}
     if not names:
         return template
 
@@ -110,8 +114,8 @@ def with_snapshots(template: Template, config: Iterable[Pin]) -> Template:
         turned = dict(holder)
         for field, (kind, key) in fields.items():
             reference = holder.get(field)
-            if kind == CONFIG_MAP and reference and reference.get(key) in names:
-                turned[field] = {**reference, key: names[reference[key]]}
+            if reference and (copy := names.get((kind, reference.get(key)))):
+                turned[field] = {**reference, key: copy}
         return turned
 
     spec = dict(template.get("spec") or {})

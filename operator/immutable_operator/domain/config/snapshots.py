@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 
 from immutable_operator.domain.model import (
     ABSENT,
+    ConfigKey,
     CreateSnapshot,
+    Digests,
     Move,
     Pin,
     Revision,
@@ -50,55 +52,60 @@ class Lacking:
 class Reading:
     """What the pinned ConfigMaps say now. ``unread`` are being read: nothing is known of them yet.
 
-    ``digests`` are whole only if nothing is unread or lacking. ``authors`` are who last wrote what
-    the ConfigMaps say, by name.
+    ``digests`` are whole only if nothing is unread or lacking. What is unread is told with its
+    kind. ``authors`` are who last wrote what the pinned objects say.
     """
 
-    digests: Mapping[str, str]
+    digests: Digests
     unread: tuple[str, ...] = ()
     lacking: tuple[Lacking, ...] = ()
-    authors: Mapping[str, str] = field(default_factory=dict)
+    authors: Mapping[ConfigKey, str] = field(default_factory=dict)
 
 
-def reading(pinned: Mapping[str, bool], sources: Mapping[str, Source]) -> Reading:
-    """Sort out what is known of the ``pinned`` ConfigMaps (name, and whether it is optional)."""
-    digests: dict[str, str] = {}
-    missing: list[str] = []
-    unreadable: list[str] = []
-    for name, optional in sorted(pinned.items()):
-        source = sources.get(name)
+def reading(pinned: Mapping[ConfigKey, bool], sources: Mapping[ConfigKey, Source]) -> Reading:
+    """Sort out what is known of what is ``pinned`` (kind and name, and whether it is optional)."""
+    digests: dict[ConfigKey, str] = {}
+    missing: list[ConfigKey] = []
+    unreadable: list[ConfigKey] = []
+    for key, optional in sorted(pinned.items()):
+        source = sources.get(key)
         if source is None:
             continue
         if source.digest is None:
-            unreadable.append(name)
+            unreadable.append(key)
         elif source.digest == ABSENT and not optional:
-            missing.append(name)
+            missing.append(key)
         else:
-            digests[name] = source.digest
+            digests[key] = source.digest
     lacking = []
     if missing:
         text = f"there is no {_named(missing)}, which the template reads"
         text += ": create it, or make the reference optional"
-        lacking.append(Lacking(CONFIG_MISSING, text, f"configmap/{missing[0]}"))
+        lacking.append(Lacking(CONFIG_MISSING, text, _subject(*missing[0])))
     if unreadable:
         first = unreadable[0]
         text = f"{_named(unreadable)} cannot be read and is tried again: {sources[first].problem}"
-        lacking.append(Lacking(CONFIG_UNREADABLE, text, f"configmap/{first}"))
-    unread = tuple(name for name in sorted(pinned) if name not in sources)
-    authors = {name: source.author for name, source in sorted(sources.items()) if name in digests}
+        lacking.append(Lacking(CONFIG_UNREADABLE, text, _subject(*first)))
+    unread = tuple(" ".join(key) for key in sorted(pinned) if key not in sources)
+    authors = {key: source.author for key, source in sorted(sources.items()) if key in digests}
     return Reading(digests, unread, tuple(lacking), authors)
 
 
-def _named(names: list[str]) -> str:
-    others = f" (nor {', '.join(names[1:])})" if len(names) > 1 else ""
-    return f"ConfigMap {names[0]}{others}"
+def _named(keys: list[ConfigKey]) -> str:
+    (kind, first), *others = keys
+    rest = [name if other == kind else f"{other} {name}" for other, name in others]
+    return f"{kind} {first}" + (f" (nor {', '.join(rest)})" if rest else "")
 
 
-def pins(view: View, revision: str, digests: Mapping[str, str]) -> tuple[Pin, ...]:
+def _subject(kind: str, name: str) -> str:
+    return f"{kind.lower()}/{name}"
+
+
+def pins(view: View, revision: str, digests: Digests) -> tuple[Pin, ...]:
     """What a new revision records of its ConfigMaps."""
     return tuple(
-        Pin(name, snapshot_name(view.name, view.uid, revision, name), digest)
-        for name, digest in sorted(digests.items())
+        Pin(key[1], snapshot_name(view.name, view.uid, revision, key), digest, kind=key[0])
+        for key, digest in sorted(digests.items())
     )
 
 
@@ -122,8 +129,8 @@ class Copies:
     def __str__(self) -> str:
         if self.lacking:
             return self.lacking[0].message
-        waiting = [copy.pin.name for copy in self.create] or self.unread
-        return f"births wait for the copies of ConfigMap {', '.join(waiting)}"
+        waiting = [" ".join(copy.pin.key) for copy in self.create] or self.unread
+        return f"births wait for the copies of {', '.join(waiting)}"
 
 
 def copies(view: View, wanted: Revision, now: float) -> Copies:
@@ -139,10 +146,10 @@ def copies(view: View, wanted: Revision, now: float) -> Copies:
     for pin in wanted.config:
         if pin.digest == ABSENT or pin.snapshot in view.snapshots:
             continue
-        subject = f"configmap/{pin.snapshot}"
-        source = view.configs.get(pin.name)
+        subject = _subject(pin.kind, pin.snapshot)
+        source = view.configs.get(pin.key)
         if source is None:
-            unread.append(pin.name)
+            unread.append(" ".join(pin.key))
             continue
         if source.digest != pin.digest:
             lacking.setdefault(SNAPSHOT_LOST, Lacking(SNAPSHOT_LOST, _lost(pin, wanted), subject))
@@ -158,7 +165,7 @@ def copies(view: View, wanted: Revision, now: float) -> Copies:
 
 def _lost(pin: Pin, wanted: Revision) -> str:
     return (
-        f"ConfigMap {pin.snapshot}, the copy of ConfigMap {pin.name} that revision"
+        f"{pin.kind} {pin.snapshot}, the copy of {pin.kind} {pin.name} that revision"
         f" {wanted.number} ({wanted.id}) was recorded with, is gone, and {pin.name} has changed"
         " since: nothing more can be born from that revision; give it its former content again, or"
         " let the present one roll out"

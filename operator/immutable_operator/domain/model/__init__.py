@@ -1,7 +1,14 @@
 """Nouns only: what goes into a plan and what comes out of it. Frozen, without live objects."""
 
 from immutable_operator.domain.model.command import Outcome, Request
-from immutable_operator.domain.model.config import ABSENT, CONFIG_MAP, SECRET, Pin, Source
+from immutable_operator.domain.model.config import (
+    ABSENT,
+    CONFIG_MAP,
+    SECRET,
+    ConfigKey,
+    Pin,
+    Source,
+)
 from immutable_operator.domain.model.freeze import Freeze
 from immutable_operator.domain.model.guard import Guard
 from immutable_operator.domain.model.instance import (
@@ -56,6 +63,7 @@ __all__ = [
     "Blocker",
     "Cause",
     "Condition",
+    "ConfigKey",
     "Create",
     "CreateRevision",
     "CreateSnapshot",

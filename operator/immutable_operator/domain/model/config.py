@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ABSENT", "CONFIG_MAP", "SECRET", "Pin", "Source"]
+__all__ = ["ABSENT", "CONFIG_MAP", "SECRET", "ConfigKey", "Pin", "Source"]
 
+# A ConfigMap and a Secret may have the same name: the kind is part of every key.
+ConfigKey = tuple[str, str]
 CONFIG_MAP, SECRET = "ConfigMap", "Secret"
 ABSENT = "absent"
 
@@ -20,6 +22,12 @@ class Pin:
     name: str
     snapshot: str
     digest: str
+    kind: str = CONFIG_MAP
+
+    @property
+    def key(self) -> ConfigKey:
+        """Kind and name of what is pinned."""
+        return self.kind, self.name
 
 
 @dataclass(frozen=True, slots=True)

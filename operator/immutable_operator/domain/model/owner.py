@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from immutable_operator.domain.calendar.regeneration import Regeneration
+from immutable_operator.domain.model.config import ConfigKey
 
 __all__ = ["OnTaint", "Policy", "Spec"]
 
@@ -41,9 +42,9 @@ class OnTaint(StrEnum):
 class Spec:
     """What the user wants, checked. ``replicas`` None keeps the current number.
 
-    ``pinned`` are the names of the ConfigMaps that are part of a revision, and whether each is
-    optional. ``template`` is None where it cannot be read; ``counts_terminating`` says that those
-    which still terminate count against replicas + maxSurge.
+    ``pinned`` are kind and name of what is part of a revision, and whether each is optional.
+    ``template`` is None where it cannot be read; ``counts_terminating`` says that those which
+    still terminate count against replicas + maxSurge.
     """
 
     template: Mapping[str, Any] | None
@@ -60,4 +61,4 @@ class Spec:
     regeneration: Regeneration = field(default_factory=Regeneration)
     schedule_since: float = 0.0
     counts_terminating: bool = False
-    pinned: Mapping[str, bool] = field(default_factory=dict)
+    pinned: Mapping[ConfigKey, bool] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from immutable_operator.domain.model.config import Pin
+from immutable_operator.domain.model.config import ConfigKey, Pin
 
 __all__ = [
     "Digests",
@@ -22,7 +22,7 @@ __all__ = [
     "snapshot_name",
 ]
 
-Digests = Mapping[str, str]
+Digests = Mapping[ConfigKey, str]
 
 
 class Phase(StrEnum):
@@ -73,8 +73,8 @@ class Revision:
 
     @property
     def digests(self) -> Digests:
-        """Digest of each pinned ConfigMap by its name."""
-        return {pin.name: pin.digest for pin in self.config}
+        """Digest of each pinned object by its kind and name."""
+        return {pin.key: pin.digest for pin in self.config}
 
 
 def revision_id(full_hash: str, revisions: Iterable[Revision]) -> str:
@@ -97,9 +97,12 @@ def revision_name(service: str, revision: str) -> str:
     return f"{service}-im{revision}"
 
 
-def snapshot_name(service: str, uid: str, revision: str, source: str) -> str:
-    """Name of the copy of a ConfigMap: ``<service>-cfg<8 hex>``, the same every time."""
-    seed = f"{uid}/{revision}/{source}".encode()
+def snapshot_name(service: str, uid: str, revision: str, source: ConfigKey) -> str:
+    """Name of the copy of a ConfigMap: ``<service>-cfg<8 hex>``, the same every time.
+
+    It stands in the record, and later releases read it there.
+    """
+    seed = "/".join((uid, revision, *source)).encode()
     return f"{service}-cfg{hashlib.sha256(seed).hexdigest()[:8]}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from immutable_operator.domain.model.command import Request
-from immutable_operator.domain.model.config import Source
+from immutable_operator.domain.model.config import ConfigKey, Source
 from immutable_operator.domain.model.freeze import Freeze
 from immutable_operator.domain.model.guard import Guard
 from immutable_operator.domain.model.instance import Instance
@@ -27,9 +27,9 @@ class View:
     not born yet; after a restart they are unknown, which costs a line of lineage, no more.
     ``invalid`` is a sentence when the spec was refused by the operator's own check. ``prior``
     is the status that the last plan computed, or the stored one after a restart. ``configs`` says
-    by name what is known of the pinned ConfigMaps; ``snapshots`` are the names of those copies of
-    the revisions' ConfigMaps that are there, and are what their revision says. ``retired`` are
-    the uids of those that this process evicted itself, as far as it remembers.
+    by kind and name what is known of the pinned ConfigMaps; ``snapshots`` are the names of those
+    copies of the revisions' ConfigMaps that are there, and are what their revision says.
+    ``retired`` are the uids of those that this process evicted itself, as far as it remembers.
     """
 
     name: str
@@ -49,7 +49,7 @@ class View:
     guard: Guard | None = None
     requests: tuple[Request, ...] = ()
     freezes: tuple[Freeze, ...] = ()
-    configs: Mapping[str, Source] = field(default_factory=dict)
+    configs: Mapping[ConfigKey, Source] = field(default_factory=dict)
     snapshots: frozenset[str] = frozenset()
     prior: Status = field(default_factory=Status)
     desired_before: int | None = None
