@@ -53,7 +53,7 @@ def plan(view: View, now: float, policy: Policy | None = None) -> Plan:
     """
     if view.deleting:
         return Plan(notes=("being deleted: ownerReferences clean up",))
-    if view.spec is None:
+    if view.spec is None or view.spec.template is None:
         return _invalid(view, view.invalid or "the spec cannot be read", now)
     policy = policy or Policy()
     config = reading(view.spec.pinned, view.configs)
@@ -151,7 +151,7 @@ def _record(view: View, spec: Spec, config: Reading, now: float) -> Plan:
 
     The status waits for the plan that follows at once, unless the record was refused.
     """
-    full_hash = revision_hash(spec.template, config=config.digests)
+    full_hash = revision_hash(spec.template or {}, config=config.digests)
     short = revision_id(full_hash, view.revisions)
     refused = next((r for r in view.refusals if (r.move, r.subject) == (Move.RECORD, short)), None)
     if refused is not None and refused.retry_at > now:
@@ -175,7 +175,7 @@ def _change(view: View, spec: Spec, config: Reading) -> tuple[str, str]:
     if before is None:
         return "Created", ""
     change = config_change(before.digests, config.digests)
-    if is_made_of(before, spec.template):
+    if is_made_of(before, spec.template or {}):
         return "ConfigChanged", change
     return "TemplateChanged", change
 

@@ -321,7 +321,7 @@ class Operator:
             if revision := self._revisions.get(item.revision):
                 self._queue.add(revision.owner)
         for service in self._services if anew and not item.revision else ():
-            read = config_references(service.spec.template) if service.spec else ()
+            read = config_references((service.spec and service.spec.template) or {})
             if service.namespace == item.namespace and (kind, item.name) in read:
                 self._queue.add(service.uid)
 

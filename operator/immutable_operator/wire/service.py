@@ -6,26 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from immutable_operator.api import InvalidSpec, validate_service
-from immutable_operator.api.duration import seconds
 from immutable_operator.api.names import (
     API_VERSION,
     FIELD_MANAGER,
     SERVICE_PLURAL,
 )
-from immutable_operator.api.service import AGE_FLOOR
-from immutable_operator.api.service import Regeneration as GivenRegeneration
-from immutable_operator.domain.calendar.feasibility import problems
-from immutable_operator.domain.calendar.regeneration import Regeneration
-from immutable_operator.domain.calendar.windows import Cron
-from immutable_operator.domain.config.references import pinned
-from immutable_operator.domain.model import (
-    OnTaint,
-    Spec,
-)
+from immutable_operator.domain.model import Spec
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.times import moment
-from immutable_operator.wire.windows import windows_of
+from immutable_operator.wire.spec import read_spec
 
 __all__ = ["SERVICES", "ServiceRecord"]
 
@@ -36,8 +25,9 @@ SERVICES = ApiPath(f"apis/{API_VERSION}", SERVICE_PLURAL)
 class ServiceRecord:
     """An ImmutableService as stored: identity, checked spec, and the status as it was read.
 
-    ``spec`` is None and ``invalid`` says why when the operator's own check refused it.
-    ``strangers`` are the managers that hold fields of the status beside the operator.
+    ``invalid`` says why the operator's own check refused the spec; ``spec`` is then what can be
+    read of it, without a template. ``strangers`` are the managers that hold fields of the status
+    beside the operator.
     """
 
     uid: str
@@ -56,8 +46,7 @@ class ServiceRecord:
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> ServiceRecord:
         meta = body["metadata"]
-        written = _written(meta.get("managedFields") or ())
-        spec, invalid = _spec(meta["name"], body.get("spec") or {}, written)
+        spec, invalid = read_spec(meta["name"], body.get("spec"), _written(meta))
         return cls(
             uid=meta["uid"],
             namespace=meta["namespace"],
@@ -79,59 +68,22 @@ class ServiceRecord:
         return self.generation, self.deleting, self.labels, self.raw_status
 
 
-def _regeneration(given: GivenRegeneration) -> tuple[Regeneration, str | None]:
-    wanted = Regeneration(
-        max_age=seconds(given.max_age) if given.max_age else None,
-        hard_max_age=seconds(given.hard_max_age) if given.hard_max_age else None,
-        jitter=int(given.jitter.removesuffix("%")) / 100,
-        max_concurrent=given.max_concurrent,
-        windows=windows_of(given.windows),
-        schedule=Cron(given.schedule, given.time_zone) if given.schedule else None,
-    )
-    found = problems(wanted, AGE_FLOOR)
-    return wanted, "; ".join(f"spec.regeneration.{text}" for text in found) or None
+def _written(meta: Mapping[str, Any]) -> float:
+    """The latest time at which the schedule can have been written: no field says when it was.
 
-
-def _written(managed_fields: Any) -> float:
-    """When the regeneration was last written by somebody; 0 where that is not on record."""
-    times = [
-        moment(entry["time"])
-        for entry in managed_fields
-        if not entry.get("subresource")
-        and entry.get("time")
-        and "f:regeneration" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+    The API server tells of each manager only when it last changed any field of its own.
+    """
+    owners = [
+        (moment(entry["time"]), regeneration)
+        for entry in meta.get("managedFields") or ()
+        if not entry.get("subresource") and entry.get("time")
+        for spec in [(entry.get("fieldsV1") or {}).get("f:spec") or {}]
+        for regeneration in [spec.get("f:regeneration")]
+        if regeneration is not None
     ]
-    return max(times, default=0.0)
-
-
-def _spec(name: str, body: Mapping[str, Any], since: float) -> tuple[Spec | None, str | None]:
-    try:
-        checked = validate_service(name, body)
-    except InvalidSpec as error:
-        return None, str(error)
-    rollout, immutability = checked.rollout, checked.immutability
-    regeneration, trouble = _regeneration(checked.regeneration)
-    if trouble:
-        return None, trouble
-    return (
-        Spec(
-            template=body["template"],
-            replicas=checked.replicas,
-            max_surge=rollout.max_surge,
-            max_unavailable=rollout.max_unavailable,
-            min_ready_seconds=rollout.min_ready_seconds,
-            progress_deadline_seconds=rollout.progress_deadline_seconds,
-            history_limit=checked.history_limit,
-            suspend=checked.suspend,
-            on_taint=OnTaint(immutability.on_taint),
-            quarantine_seconds=seconds(immutability.quarantine_for),
-            replace_restarted=immutability.restarts == "Replace",
-            regeneration=regeneration,
-            schedule_since=since,
-            pinned=pinned(body["template"], immutability.config.mode, immutability.config.live),
-        ),
-        None,
-    )
+    exact = [at for at, fields in owners if {"f:schedule", "f:timeZone"} & set(fields)]
+    born = moment(meta["creationTimestamp"]) if meta.get("creationTimestamp") else 0.0
+    return max(exact or [at for at, _ in owners], default=born)
 
 
 def _author(managed_fields: Any) -> str:

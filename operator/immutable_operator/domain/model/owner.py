@@ -40,10 +40,12 @@ class Spec:
     """What the user wants, checked. ``replicas`` None keeps the current number.
 
     ``pinned`` are the names of the ConfigMaps that are part of a revision, and whether each is
-    optional.
+    optional. ``template`` is None where it, or how to replace instances, cannot be read: what runs
+    is all that is known then. ``problems`` says in a sentence each what could not be read of the
+    regeneration and is left out. ``schedule_since`` is when its schedule was written.
     """
 
-    template: Mapping[str, Any]
+    template: Mapping[str, Any] | None
     replicas: int | None = None
     max_surge: int | str = "25%"
     max_unavailable: int | str = 0
@@ -57,3 +59,4 @@ class Spec:
     regeneration: Regeneration = field(default_factory=Regeneration)
     schedule_since: float = 0.0
     pinned: Mapping[str, bool] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
