@@ -20,9 +20,12 @@ AREAS: Final = (
 )
 
 
+_STEP = "(/0*[1-9][0-9]*)?"
+
+
 def _field(value: str, special: str = "") -> str:
     """Give the regular expression of a list of values, ranges and steps."""
-    item = rf"([*?]|({value})(-({value}))?)(/0*[1-9][0-9]*)?{special}"
+    item = rf"([*?]|({value})(-({value}))?){_STEP}{special}"
     return rf"({item})(,({item}))*"
 
 
@@ -31,9 +34,9 @@ _WEEKDAY = f"0*[0-7]|{DAYS.replace(' ', '|')}"
 FIELDS: Final = {
     "minute": (_field("0*[1-5]?[0-9]"), "0 to 59"),
     "hour": (_field("0*(1?[0-9]|2[0-3])"), "0 to 23"),
-    "day-of-month": (_field(_DAY, "|LW?"), "1 to 31, or L for the last day"),
+    "day-of-month": (_field(_DAY, f"|LW?{_STEP}"), "1 to 31, or L for the last day"),
     "month": (_field(f"0*([1-9]|1[0-2])|{MONTHS.replace(' ', '|')}"), "1 to 12, or JAN to DEC"),
-    "day-of-week": (_field(_WEEKDAY, f"|({_WEEKDAY})#0*[1-5]|[0-7]L"), "0 to 7, or SUN to SAT"),
+    "day-of-week": (_field(_WEEKDAY, f"|({_WEEKDAY})#0*[1-5]|0*[0-7]L"), "0 to 7, or SUN to SAT"),
 }
 """Of each field its regular expression (small letters and capitals alike), and what it may hold."""
 
