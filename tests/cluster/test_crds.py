@@ -163,8 +163,8 @@ TYPOS = {
         "spec.template.spec.ephemeralContainers",
     ),
     "metadata that no template may have": (
-        {"template": spec()["template"] | {"metadata": {"finalizers": ["x"]}}},
-        "spec.template.metadata.finalizers",
+        {"template": spec()["template"] | {"metadata": {"label": {"app": "web"}}}},
+        "spec.template.metadata.label",
     ),
 }
 
@@ -213,15 +213,16 @@ def test_two_managers_share_one_template_by_container_name(
     containers({"name": "web", "image": PIN}, manager="team")
     containers(
         {"name": "proxy", "image": OTHER_PIN},
-        {"name": "web", "env": [{"name": "PROXY", "value": "on"}]},
+        {"name": "web", "volumeMounts": [{"name": "certs", "mountPath": "/certs"}]},
         manager="mesh",
     )
-    containers({"name": "web", "image": PIN, "env": [{"name": "A", "value": "1"}]}, manager="team")
+    mounts = [{"name": "data", "mountPath": "/data"}]
+    containers({"name": "web", "image": PIN, "volumeMounts": mounts}, manager="team")
 
     found = {c["name"]: c for c in get("isvc/web")["spec"]["template"]["spec"]["containers"]}
     assert found["proxy"] == {"name": "proxy", "image": OTHER_PIN}
     assert found["web"]["image"] == PIN
-    assert {e["name"]: e["value"] for e in found["web"]["env"]} == {"A": "1", "PROXY": "on"}
+    assert {m["name"] for m in found["web"]["volumeMounts"]} == {"data", "certs"}
 
 
 def test_the_template_is_stored_as_it_was_written(apply: Apply, get: Callable[[str], Json]) -> None:
@@ -266,6 +267,14 @@ RECORDED: Json = {
         ]
     }
 }
+
+
+def limits(given: Json) -> Json:
+    """A change of the limits alone."""
+    container = RECORDED["spec"]["containers"][0] | {"resources": {"limits": given}}
+    return {"template": {"spec": {"containers": [container]}}}
+
+
 FORGERIES: dict[str, Json] = {
     "another number": {"number": 4},
     "another image": {"template": {"spec": {"containers": [{"name": "web", "image": OTHER_PIN}]}}},
@@ -286,6 +295,9 @@ FORGERIES: dict[str, Json] = {
             }
         }
     },
+    "another quantity": limits({"cpu": 1.5}),
+    "a quantity written otherwise": limits({"cpu": "1"}),
+    "one more quantity": limits({"cpu": 1, "memory": 1}),
     "a key for another in a map": {
         "template": {
             "spec": {

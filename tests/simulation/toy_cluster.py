@@ -191,7 +191,7 @@ class ToyCluster:
         uid = f"uid-{record.number}"
         made = Revision(record.id, record.number, record.hash, name, uid, record.config)
         self.revisions[record.id] = made
-        template = self.spec.template if self.spec else {}
+        template = (self.spec and self.spec.template) or {}
         made_of = (letter for letter, r in REVISIONS.items() if is_made_of(r, template))
         self._letters[record.id] = next(made_of, "")
 

@@ -126,7 +126,7 @@ class Case:
         if self.missing or self.spec.template is None:
             return None
         digests = {name: self.view.configs[name].digest or "" for name in self.spec.pinned}
-        return find_revision(self.spec.template, self.view.revisions, digests)
+        return find_revision(self.spec.template or {}, self.view.revisions, digests)
 
     @cached_property
     def frozen(self) -> bool:

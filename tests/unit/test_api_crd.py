@@ -18,6 +18,7 @@ from immutable_operator.api.crd import FOLDERS, KINDS, ROOT, crd, main
 from immutable_operator.api.kind import Kind
 from immutable_operator.api.revision import REVISION
 from immutable_operator.api.service import SERVICE, ImmutableServiceSpec, ImmutableServiceStatus
+from immutable_operator.api.template import IGNORED
 
 Schema = dict[str, Any]
 
@@ -27,8 +28,9 @@ ALLOWED = {
     *("minLength", "maxLength", "minItems", "maxItems", "maxProperties", "required"),
     *("properties", "items", "additionalProperties", "x-kubernetes-validations"),
     *("x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type"),
-    "x-kubernetes-int-or-string",
+    *("x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields", "nullable", "not"),
 }
+UNTYPED = ("int-or-string", "preserve-unknown-fields")
 both_kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.short)
 
 
@@ -54,8 +56,11 @@ def faults(schema: Schema) -> Iterator[str]:
     for path, node in nodes(schema):
         for keyword in sorted(set(node) - ALLOWED):
             yield f"{path}: {keyword} is not for structural schemas"
-        if ("type" in node) == node.get("x-kubernetes-int-or-string", False):
-            yield f"{path}: either a type or x-kubernetes-int-or-string"
+        untyped = any(node.get(f"x-kubernetes-{word}") for word in UNTYPED)
+        if "type" not in node and not untyped:
+            yield f"{path}: neither a type nor x-kubernetes-int-or-string"
+        if "type" in node and node.get("x-kubernetes-int-or-string"):
+            yield f"{path}: both a type and x-kubernetes-int-or-string"
         if node.get("default", ...) is None:
             yield f"{path}: a default of null is pruned"
         if "properties" in node and "additionalProperties" in node:
@@ -90,8 +95,12 @@ def test_the_schema_is_structural(kind: Kind) -> None:
     ("spoil", "fault"),
     [
         (lambda s: s.update(anyOf=[{}]), ": anyOf is not for structural schemas"),
-        (lambda s: s.update(nullable=True), ": nullable is not for structural schemas"),
-        (lambda s: s.pop("type"), ": either a type or x-kubernetes-int-or-string"),
+        (lambda s: s.update(oneOf=[{}]), ": oneOf is not for structural schemas"),
+        (lambda s: s.pop("type"), ": neither a type nor x-kubernetes-int-or-string"),
+        (
+            lambda s: s.update({"x-kubernetes-int-or-string": True}),
+            ": both a type and x-kubernetes-int-or-string",
+        ),
         (lambda s: s.update(default=None), ": a default of null is pruned"),
         (lambda s: s.update(additionalProperties={"type": "string"}), "exclude"),
         (lambda s: s["properties"]["conditions"].pop("x-kubernetes-list-type"), "list type None"),
@@ -165,10 +174,18 @@ def test_defaults_of_rollout_are_the_same_inside_and_outside() -> None:
     assert rollout["default"] == defaults(rollout)
 
 
-def test_only_a_key_of_a_list_has_a_default_in_the_template() -> None:
+def test_nothing_is_filled_into_a_template() -> None:
+    """What is stored is what was written: tools that compare them see no difference."""
     template = schema_of(SERVICE)["properties"]["spec"]["properties"]["template"]
-    found = {path.split(".")[-1] for path, node in nodes(template) if "default" in node}
-    assert found == {"protocol"}
+    assert [path for path, node in nodes(template) if "default" in node] == []
+
+
+def test_what_a_template_need_not_have_may_be_null() -> None:
+    template = schema_of(SERVICE)["properties"]["spec"]["properties"]["template"]
+    for path, node in nodes(template):
+        for name, field in node.get("properties", {}).items():
+            required = name in node.get("required", ())
+            assert field.get("nullable", False) is not required, f"{path}.{name}"
 
 
 def test_a_new_object_has_not_been_observed_yet() -> None:
@@ -250,14 +267,24 @@ OPENAPI = {
                         "additionalProperties": {"type": "string", "default": ""},
                     },
                     "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
-                    "uid": {"type": "string"},
+                    "finalizers": {"type": "array", "items": {"type": "string"}},
+                    **{name: {"type": "string"} for name in IGNORED},
+                    "ownerReferences": {"type": "array", "items": {"type": "object"}},
+                    "initializers": {"type": "string"},
                 },
             },
             "io.k8s.api.core.v1.PodSpec": {
                 "type": "object",
                 "properties": {
                     "ephemeralContainers": {"type": "array", "items": {"type": "string"}},
-                    "ports": {
+                    "dnsPolicy": {"type": "string", "enum": ["Default", "None"]},
+                    "hostAliases": {
+                        "type": "array",
+                        "items": {"$ref": "#/components/schemas/Port"},
+                        "x-kubernetes-list-type": "map",
+                        "x-kubernetes-list-map-keys": ["protocol"],
+                    },
+                    "spreads": {
                         "type": "array",
                         "description": "Ports, e.g. of HTTP.  Defaults to none. Be careful. "
                         "More info: elsewhere",
@@ -277,6 +304,15 @@ OPENAPI = {
                     },
                     "protocol": {"type": "string", "default": "TCP"},
                     "name": {"type": "string", "default": "x"},
+                    "size": {
+                        "description": "How large.",
+                        "allOf": [
+                            {
+                                "$ref": "#/components/schemas/"
+                                "io.k8s.apimachinery.pkg.api.resource.Quantity"
+                            }
+                        ],
+                    },
                 },
             },
         }
@@ -285,36 +321,37 @@ OPENAPI = {
 
 
 def test_a_template_is_extracted_without_references_and_with_certain_keys() -> None:
-    assert pod_template.extract(OPENAPI) == {
-        "type": "object",
-        "properties": {
-            "metadata": {
-                "type": "object",
-                "description": "Labels and annotations of the pod.",
-                "properties": {
-                    "labels": {"type": "object", "additionalProperties": {"type": "string"}},
-                    "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
-                },
-            },
-            "spec": {
-                "type": "object",
-                "properties": {
-                    "ports": {
-                        "type": "array",
-                        "description": "Ports, e.g. of HTTP. Defaults to none.",
-                        "x-kubernetes-list-type": "map",
-                        "x-kubernetes-list-map-keys": ["number", "protocol"],
-                        "items": {
-                            "type": "object",
-                            "required": ["number"],
-                            "properties": {
-                                "number": {"x-kubernetes-int-or-string": True},
-                                "protocol": {"type": "string", "default": "TCP"},
-                                "name": {"type": "string"},
-                            },
-                        },
-                    }
-                },
+    extracted = pod_template.extract(OPENAPI)["properties"]
+    spec = extracted["spec"]["properties"]
+    assert set(spec) == {"dnsPolicy", "hostAliases", "spreads"}
+    size = spec["spreads"]["items"]["properties"].pop("size")
+    assert size["description"].startswith("How large. A quantity is a number, or text")
+    assert "type" not in size
+    assert spec["spreads"] == {
+        "type": "array",
+        "description": "Ports, e.g. of HTTP. Defaults to none.",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["number", "protocol"],
+        "items": {
+            "type": "object",
+            "required": ["number"],
+            "properties": {
+                "number": {"x-kubernetes-int-or-string": True},
+                "protocol": {"type": "string", "default": "TCP"},
+                "name": {"type": "string"},
             },
         },
     }
+
+
+def test_a_template_is_extracted_as_wide_as_a_deployment_is_read() -> None:
+    extracted = pod_template.extract(OPENAPI)["properties"]
+    assert extracted["spec"]["properties"]["dnsPolicy"]["enum"] == ["", "Default", "None"]
+    aliases = extracted["spec"]["properties"]["hostAliases"]
+    assert aliases["x-kubernetes-list-type"] == "atomic", "a pod may have one address twice"
+    assert "x-kubernetes-list-map-keys" not in aliases
+    assert aliases["items"]["properties"]["protocol"] == {"type": "string"}
+    metadata = extracted["metadata"]["properties"]
+    assert set(metadata) == {"labels", "annotations", "finalizers", *IGNORED}
+    assert metadata["name"] == {"type": "string", "description": "Ignored: each pod gets its own."}
+    assert metadata["ownerReferences"]["x-kubernetes-list-type"] == "atomic"

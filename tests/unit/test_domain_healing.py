@@ -254,7 +254,27 @@ EVIDENCE: list[tuple[str, dict[str, Any], Any, Evidence, str | None]] = [
     ("edited without a node", {"generation": 4, "node": None}, template("A"), Evidence(), None),
     ("on its way out", {"generation": 2, "terminating": True}, template("A"), Evidence(), None),
     ("an API server that does not count", {"generation": 0}, template("A"), Evidence(), None),
-    ("gates, baseline unknown", {"generation": 4}, GATED, Evidence(), None),
+    (
+        "gates in its template, and never any on it",
+        {"generation": 2},
+        GATED,
+        Evidence(),
+        "Tainted: its spec was changed while it ran",
+    ),
+    (
+        "gates that are in no template",
+        {"generation": 2},
+        template("A"),
+        Evidence(baselines={"uid-A0": 2}),
+        None,
+    ),
+    (
+        "gates that are in no template, edited since",
+        {"generation": 3},
+        template("A"),
+        Evidence(baselines={"uid-A0": 2}),
+        "Tainted: its spec was changed while it ran",
+    ),
     (
         "gates, as at its baseline",
         {"generation": 4},

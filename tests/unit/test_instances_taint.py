@@ -162,6 +162,57 @@ def test_who_edited_a_pod_last_is_told_from_its_managed_fields() -> None:
     assert pod(generation=2, managedFields=fields[:1]).editor is None
 
 
+BORN_AT, BOUND_AT, LATER = (f"2026-11-22T01:00:{second:02}Z" for second in (0, 9, 30))
+BOUND = {"conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": BOUND_AT}]}
+
+
+def edit(at: str, *fields: str, manager: str = "queue", subresource: str = "") -> dict[str, Any]:
+    entry = {"manager": manager, "operation": "Update", "time": at}
+    entry |= {"subresource": subresource} if subresource else {}
+    return entry | {"fieldsV1": {"f:spec": {f"f:{field}": {} for field in fields}}}
+
+
+BIRTH = edit(BORN_AT, "containers", "schedulingGates", manager="immutable-operator")
+EDITS: list[tuple[str, list[dict[str, Any]], bool]] = [
+    ("a gate was taken off: that leaves no entry", [], False),
+    ("a queue said where it shall run", [edit("2026-11-22T01:00:05Z", "nodeSelector")], False),
+    ("and what it tolerates", [edit(BOUND_AT, "nodeSelector", "tolerations")], False),
+    ("a toleration was added while it ran", [edit(LATER, "tolerations")], True),
+    ("an image, whenever", [edit("2026-11-22T01:00:05Z", "containers")], True),
+    ("an end was set", [edit(LATER, "activeDeadlineSeconds")], True),
+    ("a resize", [edit(LATER, "containers", subresource="resize")], True),
+    (
+        "a resize under our name",
+        [edit(LATER, "containers", manager="immutable-operator", subresource="resize")],
+        True,
+    ),
+    (
+        "the status of a kubelet",
+        [edit(LATER, "containers", manager="kubelet", subresource="status")],
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(("why", "edits", "edited"), EDITS, ids=[e[0] for e in EDITS])
+def test_what_a_gate_explains_is_told_from_what_it_does_not(
+    why: str, edits: list[dict[str, Any]], edited: bool
+) -> None:
+    assert pod(status=BOUND, generation=3, managedFields=[BIRTH, *edits]).edited is edited, why
+
+
+def test_the_client_that_gave_birth_is_not_named_as_the_editor() -> None:
+    """Pods that were born before the operator said its name in the create call."""
+    birth = edit(BORN_AT, "containers", manager="OpenAPI-Generator")
+    found = pod(status=BOUND, generation=2, managedFields=[birth])
+    assert (found.editor, found.edited) == (None, False)
+
+
+def test_gates_are_seen() -> None:
+    assert pod({"schedulingGates": [{"name": "queue"}]}).gated
+    assert not pod().gated
+
+
 def test_reported_images_and_restarts_are_read() -> None:
     statuses: list[dict[str, Any]] = [
         {"name": "web", "imageID": "registry.example/other@sha256:" + "b" * 64, "restartCount": 1},

@@ -49,13 +49,15 @@ def test_what_is_pinned_is_what_the_spec_says(config: Any, pinned: set[str]) -> 
 
 def test_a_mode_that_does_not_exist_is_refused() -> None:
     found = service({"mode": "Frozen"})
-    assert found.spec is None
+    assert found.spec is not None
+    assert found.spec.template is None
     assert "spec.immutability.config.mode" in str(found.invalid)
 
 
 def test_a_record_reads_as_it_was_written() -> None:
     given = service()
     assert given.spec is not None
+    assert given.spec.template is not None
     record = CreateRevision("0a1b2c3d", 1, "v2:" + "0" * 64, "Created", "kubectl", (PIN,))
     body = revision_body(given, given.spec.template, record)
     assert body["spec"]["template"] == given.spec.template, "references are those of the user"

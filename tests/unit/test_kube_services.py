@@ -1,4 +1,4 @@
-"""The status on the wire: what is written is what is read after a restart."""
+"""A service on the wire: its spec as far as it can be read, its status as it was written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from immutable_operator.domain.model import Blocker, Condition, Rollout, Status
+from immutable_operator.api.template import IGNORED
+from immutable_operator.domain.calendar.regeneration import outlook
+from immutable_operator.domain.model import Blocker, Condition, Rollout, Spec, Status
 from immutable_operator.wire.service import ServiceRecord
 from immutable_operator.wire.status import StoredStatus, status_body, stored_status
 
@@ -125,6 +127,8 @@ IMAGE = "registry.example/web@sha256:" + "a" * 64
 BAD_REGENERATIONS: list[tuple[dict[str, object], str]] = [
     ({"schedule": "every day"}, "spec.regeneration.schedule"),
     ({"schedule": "61 3 * * *"}, '"61" is no minute'),
+    ({"schedule": "0 3 ? 13 SUN"}, '"13" is no month'),
+    ({"schedule": 5}, "spec.regeneration.schedule"),
     ({"schedule": "0 3 31 2 *"}, "never happens"),
     ({"schedule": "0 3 * * *", "timeZone": "Mars/Olympus"}, "Mars/Olympus"),
     ({"maxAge": "1d", "windows": [{"schedule": "0 0 31 2 *", "duration": "1h"}]}, "windows[0]"),
@@ -138,14 +142,157 @@ BAD_REGENERATIONS: list[tuple[dict[str, object], str]] = [
 ]
 
 
+TEMPLATE = {"spec": {"containers": [{"name": "web", "image": IMAGE}]}}
+
+
+def spec_of(**given: object) -> tuple[Spec, str | None]:
+    found = ServiceRecord.of({"metadata": META, "spec": {"template": TEMPLATE, **given}})
+    assert found.spec is not None
+    return found.spec, found.invalid
+
+
 @pytest.mark.parametrize(("regeneration", "words"), BAD_REGENERATIONS)
-def test_the_operator_itself_refuses_what_makes_no_sense(
+def test_what_cannot_be_read_of_the_regeneration_costs_only_that(
     regeneration: dict[str, object], words: str
 ) -> None:
     """Also where it got past the API server: an older definition, or a check that CEL has not."""
-    template = {"spec": {"containers": [{"name": "web", "image": IMAGE}]}}
-    spec = {"template": template, "regeneration": regeneration}
-    found = ServiceRecord.of({"metadata": META, "spec": spec})
-    assert found.spec is None
+    found, invalid = spec_of(regeneration=regeneration, replicas=3)
+    assert invalid is None
+    assert (found.template, found.replicas) == (TEMPLATE, 3)
+    [problem] = found.problems
+    assert problem.startswith("spec.regeneration")
+    assert words in problem
+
+
+def test_a_schedule_that_cannot_be_read_leaves_the_ages_in_force() -> None:
+    found, _ = spec_of(regeneration={"schedule": "0 3 * *", "maxAge": "1d", "hardMaxAge": "2d"})
+    wanted = found.regeneration
+    assert (wanted.schedule, wanted.max_age, wanted.hard_max_age) == (None, 86400, 172800)
+
+
+UNREADABLE_WINDOWS: list[object] = [
+    [{"schedule": "0 0 31 2 *", "duration": "1h"}],
+    [{"schedule": "0 0 * * *", "duration": "1h", "timeZone": "Europe/Berlim"}],
+    [{"schedule": "0 0 * * *", "duration": "soon"}],
+    [{"duration": "1h"}],
+    ["nights"],
+    "nights",
+]
+
+
+@pytest.mark.parametrize("windows", UNREADABLE_WINDOWS)
+def test_a_window_that_cannot_be_read_never_opens(windows: object) -> None:
+    """No window at all would mean that all is allowed at any time."""
+    found, _ = spec_of(regeneration={"maxAge": "1d", "hardMaxAge": "2d", "windows": windows})
+    assert found.problems
+    births = {"u": 1e9}
+    aged = outlook(found.regeneration, births, "s", 1e9 + 86400 * 1.5, 60)
+    assert [due.may_start for due in aged.due] == [False]
+    too_old = outlook(found.regeneration, births, "s", 1e9 + 86400 * 2.5, 60)
+    assert [due.may_start for due in too_old.due] == [True]
+
+
+def test_a_window_that_can_be_read_opens_beside_one_that_cannot() -> None:
+    windows = [
+        {"schedule": "0 0 * * *", "duration": "1h"},
+        {"schedule": "? ? 31 2 ?", "duration": "1h"},
+    ]
+    found, _ = spec_of(regeneration={"maxAge": "1d", "windows": windows})
+    [problem] = found.problems
+    assert problem.startswith("spec.regeneration.windows[1]: ")
+    [window] = found.regeneration.windows
+    assert window.cron.expression == "0 0 * * *"
+
+
+REFUSED_SPECS: dict[str, tuple[dict[str, object], str]] = {
+    "an image by tag": (
+        {"template": {"spec": {"containers": [{"name": "web", "image": "web:1"}]}}},
+        "spec.template.spec.containers[0].image",
+    ),
+    "no template": ({"template": None}, "spec.template"),
+    "a template of another shape": ({"template": {"spec": [1]}}, "spec.template"),
+    "containers of another shape": ({"template": {"spec": {"containers": "web"}}}, "spec.template"),
+    "a surge that is none": ({"rollout": {"maxSurge": "some"}}, "spec.rollout.maxSurge"),
+    "a number that is none": ({"replicas": "many"}, "spec.replicas"),
+}
+
+
+@pytest.mark.parametrize("why", REFUSED_SPECS)
+def test_of_a_refused_spec_all_else_stays_in_force(why: str) -> None:
+    """What runs is repaired by it; only which revision is asked for is not known."""
+    changes, words = REFUSED_SPECS[why]
+    given: dict[str, object] = {
+        "replicas": 4,
+        "rollout": {"maxSurge": 2},
+        "suspend": True,
+        "historyLimit": 3,
+        "regeneration": {"maxAge": "1d"},
+    }
+    found, invalid = spec_of(**{**given, **changes})
+    assert words in str(invalid)
+    assert found.template is None
+    assert found.pinned == {}
+    assert found.replicas == (None if "replicas" in changes else 4)
+    assert found.max_surge == ("25%" if "rollout" in changes else 2)
+    assert (found.suspend, found.history_limit) == (True, 3)
+    assert found.regeneration.max_age == 86400
+
+
+@pytest.mark.parametrize("body", [None, [], "x", {}])
+def test_a_spec_of_no_shape_at_all_is_read_as_nothing(body: object) -> None:
+    found = ServiceRecord.of({"metadata": META, "spec": body})
+    assert found.spec is not None
+    assert (found.spec.template, found.spec.replicas) == (None, None)
     assert found.invalid
-    assert words in found.invalid
+
+
+def test_what_a_deployment_ignores_of_a_template_is_no_part_of_it() -> None:
+    """So that it is neither hashed, nor recorded, nor asked of a pod."""
+    pod = {"containers": [{"name": "web", "image": IMAGE, "env": None, "args": ["a", None]}]}
+    metadata = {
+        **dict.fromkeys(IGNORED, "x"),
+        "creationTimestamp": None,
+        "labels": {"app": "web", "tier": None},
+        "annotations": None,
+        "finalizers": ["example.com/drain"],
+    }
+    found, invalid = spec_of(template={"metadata": metadata, "spec": {**pod, "volumes": None}})
+    assert invalid is None
+    assert found.template == {
+        "metadata": {"labels": {"app": "web", "tier": ""}, "finalizers": ["example.com/drain"]},
+        "spec": {"containers": [{"name": "web", "image": IMAGE, "args": ["a", None]}]},
+    }
+
+
+def managed(manager: str, at: str, **fields: object) -> dict[str, object]:
+    return {"manager": manager, "time": at, "fieldsV1": {"f:spec": fields}}
+
+
+SCHEDULE: dict[str, object] = {"f:regeneration": {"f:schedule": {}}}
+OTHER_FIELD: dict[str, object] = {"f:regeneration": {"f:maxAge": {}}}
+WRITTEN_TIMES: list[tuple[list[dict[str, object]], float]] = [
+    ([managed("a", "1970-01-01T00:01:00Z", **SCHEDULE)], 60),
+    # Others that never wrote the schedule do not move it.
+    (
+        [
+            managed("a", "1970-01-01T00:01:00Z", **SCHEDULE),
+            managed("b", "1970-01-01T00:02:00Z", **OTHER_FIELD),
+            managed("c", "1970-01-01T00:03:00Z", **{"f:replicas": {}}),
+        ],
+        60,
+    ),
+    ([managed("a", "1970-01-01T00:02:00Z", **OTHER_FIELD)], 120),
+    # Not on record: it is no older than the service.
+    ([], 30),
+    ([managed("c", "1970-01-01T00:03:00Z", **{"f:replicas": {}})], 30),
+]
+
+
+@pytest.mark.parametrize(("fields", "latest"), WRITTEN_TIMES)
+def test_the_schedule_was_written_no_later_than_its_owners_wrote(
+    fields: list[dict[str, object]], latest: float
+) -> None:
+    meta = {**META, "creationTimestamp": "1970-01-01T00:00:30Z", "managedFields": fields}
+    found = ServiceRecord.of({"metadata": meta, "spec": {"template": TEMPLATE}})
+    assert found.spec is not None
+    assert found.spec.schedule_since == latest

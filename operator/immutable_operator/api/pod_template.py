@@ -6,9 +6,10 @@ To renew it (after a change of the pinned Kubernetes version)::
 
 What is kept: types, required fields, list types and map keys, and of each description the first
 sentence and those with values and defaults, so that the CRD stays below the 256 KB that client-side
-`kubectl apply` can carry. What is not:
-references (inlined), defaults (the API server sets them on the pod; only a key of a list needs
-one), ephemeral containers (refused in every template) and what structural schemas may not have.
+`kubectl apply` can carry. What is not: references (inlined), defaults (the API server sets them on
+the pod; only a key of a list needs one), ephemeral containers (refused in every template) and what
+structural schemas may not have. What is widened: what the description of the API says more
+narrowly than the API server reads a Deployment (tests/cluster/test_templates.py asks both).
 """
 
 import argparse
@@ -18,6 +19,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+
+from immutable_operator.api.template import IGNORED
 
 __all__ = ["extract", "load"]
 
@@ -37,14 +40,31 @@ _KEPT: Final = (
 )
 _SCALARS: Final[Mapping[str, Schema]] = {
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"x-kubernetes-int-or-string": True},
+    # A number may have a fraction (cpu: 0.5), which int-or-string refuses; so there is no type,
+    # and what is neither a number nor text is kept out by its size.
     "io.k8s.apimachinery.pkg.api.resource.Quantity": {
-        "x-kubernetes-int-or-string": True,
+        "x-kubernetes-preserve-unknown-fields": True,
         "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))"
         r"(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
+        "maxItems": 0,
+        "maxProperties": 0,
+        "not": {"enum": [True, False]},
     },
 }
+_QUANTITY: Final = " A quantity is a number, or text such as 500m or 64Mi."
+# Lists in which a pod may have a key twice, each tried on the API server; of all others it says
+# itself that a key is there twice (tests/cluster/test_templates.py).
+_REPEATABLE: Final = frozenset(("env", "hostAliases", "imagePullSecrets", "ports"))
 _LEFT_OUT: Final = {"io.k8s.api.core.v1.PodSpec": {"ephemeralContainers"}}
-_METADATA: Final = ("labels", "annotations")
+# What the API's description calls required and a pod may leave out: the zero value is allowed.
+_OPTIONAL: Final[Mapping[str, set[str]]] = {
+    "io.k8s.api.core.v1.HTTPHeader": {"value"},
+    "io.k8s.api.core.v1.ISCSIVolumeSource": {"lun"},
+    "io.k8s.api.core.v1.PreferredSchedulingTerm": {"preference"},
+    "io.k8s.api.core.v1.SleepAction": {"seconds"},
+    "io.k8s.api.core.v1.Sysctl": {"value"},
+}
+_METADATA: Final = ("labels", "annotations", "finalizers")
 _SENTENCE_END: Final = re.compile(r"(?<!e\.g\.)(?<!i\.e\.)(?<!etc\.)(?<=\.) (?=[A-Z`\"])")
 _VALUES: Final = re.compile("Defaults? |One of |Possible |Valid |Must be |Minimum |Value must ")
 _TOO_SHORT: Final = 20
@@ -61,9 +81,18 @@ def extract(openapi: Mapping[str, Any]) -> Schema:
     definitions = openapi["components"]["schemas"]
     schema = _inline(definitions, {"$ref": _REF + ROOT})
     metadata = schema["properties"]["metadata"]
-    metadata["properties"] = {key: metadata["properties"][key] for key in _METADATA}
-    metadata["description"] = "Labels and annotations of the pod."
+    own = {key: metadata["properties"][key] for key in _METADATA}
+    metadata["properties"] = own | {key: _ignored(metadata["properties"][key]) for key in IGNORED}
+    metadata["description"] = "Labels, annotations and finalizers of the pod; the rest is ignored."
     return schema
+
+
+def _ignored(field: Mapping[str, Any]) -> Schema:
+    out: Schema = {"type": field["type"], "description": "Ignored: each pod gets its own."}
+    if field["type"] == "array":
+        item = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        out |= {"x-kubernetes-list-type": "atomic", "items": item}
+    return out
 
 
 def _inline(definitions: Mapping[str, Any], node: Mapping[str, Any]) -> Schema:
@@ -76,12 +105,17 @@ def _inline(definitions: Mapping[str, Any], node: Mapping[str, Any]) -> Schema:
         if name in _SCALARS:
             out = dict(_SCALARS[name])
         else:
-            left_out = _LEFT_OUT.get(name, set())
-            out = _node(definitions, definitions[name], left_out)
+            out = _node(definitions, definitions[name], _LEFT_OUT.get(name, set()))
+            out["required"] = [
+                f for f in out.get("required", ()) if f not in _OPTIONAL.get(name, ())
+            ]
+            if not out["required"]:
+                del out["required"]
     else:
         out = _node(definitions, node, set())
     if description := _shorten(node.get("description", "")):
-        out["description"] = description
+        quantities = "not" in out or "not" in out.get("additionalProperties", ())
+        out["description"] = f"{description.rstrip('.')}.{_QUANTITY}" if quantities else description
     return out
 
 
@@ -91,9 +125,10 @@ def _node(definitions: Mapping[str, Any], node: Mapping[str, Any], left_out: set
         out["description"] = description
     if "properties" in node:
         out["properties"] = {
-            key: _inline(definitions, value)
+            key: field if key in node.get("required", ()) else _or_empty(field)
             for key, value in sorted(node["properties"].items())
             if key not in left_out
+            for field in [_inline(definitions, _unkeyed(key, value))]
         }
     if "items" in node:
         out["items"] = _inline(definitions, node["items"])
@@ -103,6 +138,31 @@ def _node(definitions: Mapping[str, Any], node: Mapping[str, Any], left_out: set
         out["additionalProperties"] = _inline(definitions, node["additionalProperties"])
         out["additionalProperties"].pop("description", None)
     return out
+
+
+def _require_less(schema: Schema, optional: set[str]) -> None:
+    required = [field for field in schema.pop("required", ()) if field not in optional]
+    if required:
+        schema["required"] = required
+
+
+def _unkeyed(name: str, field: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Take the keys from a list in which the API server takes a key twice.
+
+    A keyed list of a definition never has one twice. The price is that server-side apply takes
+    such a list from one manager only.
+    """
+    if name not in _REPEATABLE or "x-kubernetes-list-map-keys" not in field:
+        return field
+    plain = {key: value for key, value in field.items() if key != "x-kubernetes-list-map-keys"}
+    return plain | {"x-kubernetes-list-type": "atomic"}
+
+
+def _or_empty(schema: Schema) -> Schema:
+    """Let one of several words be empty: the API server takes that as unset."""
+    if "enum" in schema and "" not in schema["enum"]:
+        schema["enum"] = ["", *schema["enum"]]
+    return schema
 
 
 def _make_keys_certain(

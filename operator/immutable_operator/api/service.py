@@ -142,7 +142,8 @@ class Window(ApiModel):
     """A span of time that comes again and again."""
 
     schedule: CronText
-    """When it opens, as five cron fields: minute, hour, day of month, month, day of week."""
+    """When it opens, as five cron fields: minute, hour, day of month, month, day of week. A
+    question mark means any, as in a CronJob; L is the last day of the month."""
 
     duration: Duration
     """How long it stays open, such as 30m or 4h."""
@@ -193,7 +194,7 @@ class Regeneration(ApiModel):
 
     schedule: CronText | None = None
     """At these times a full regeneration starts as well: every instance that is older is replaced.
-    Five cron fields."""
+    Five cron fields, as in windows."""
 
     time_zone: ZoneName = "UTC"
     """IANA name of the zone that schedule is meant in. Default UTC."""

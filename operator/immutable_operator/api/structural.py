@@ -3,6 +3,7 @@
 Pure rewriting; what it must achieve is checked by tests/unit/test_api_crd.py and by the API server.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ Schema = dict[str, Any]
 
 _DROPPED: Final = frozenset(("title", "examples", "$defs", "discriminator", EMBED))
 _MAX_LIST: Final = 64
+_MAX_VOLUMES: Final = 512
 _MAX_METADATA: Final = 256
 _BOUNDS: Final[Mapping[str, Schema]] = {
     "metadata.labels": {"maxProperties": _MAX_METADATA},
@@ -24,7 +26,7 @@ _BOUNDS: Final[Mapping[str, Schema]] = {
     "spec.restartPolicy": {"maxLength": 16},
     "spec.containers": {"minItems": 1, "maxItems": _MAX_LIST},
     "spec.initContainers": {"maxItems": _MAX_LIST},
-    "spec.volumes": {"maxItems": _MAX_LIST},
+    "spec.volumes": {"maxItems": _MAX_VOLUMES},
     "spec.containers[].name": {"maxLength": 63},
     "spec.initContainers[].name": {"maxLength": 63},
     "spec.volumes[].name": {"maxLength": 63},
@@ -34,6 +36,8 @@ _BOUNDS: Final[Mapping[str, Schema]] = {
 }
 """Each string, list and map that CEL reaches: the API server adds up the worst case."""
 
+_MOST_WORDS: Final = 10
+_BARE: Final = ("type", "x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields")
 _IMAGE = "Image pinned by digest: registry/name@sha256:<64 lower-case hex digits>."
 _DESCRIPTIONS: Final[Mapping[str, str]] = {
     "spec.containers[].image": _IMAGE,
@@ -51,8 +55,7 @@ def structural(model: type[ApiModel]) -> Schema:
 
 def wanted_template() -> Schema:
     """Give the schema of the template that a user writes, with bounds and rules."""
-    schema = pod_template.load()
-    schema["required"] = ["spec"]
+    schema = _nullable(pod_template.load() | {"required": ["spec"]})
     for path, bounds in _BOUNDS.items():
         _at(schema, path).update(bounds)
     for path, text in _DESCRIPTIONS.items():
@@ -71,8 +74,38 @@ def recorded_template() -> Schema:
     return _bare(pod_template.load())
 
 
+def _nullable(node: Mapping[str, Any]) -> Schema:
+    """Let every field be null that need not be there, as in a pod.
+
+    A create prunes what is null and may not be; a server-side apply is refused instead.
+    """
+    out = dict(node)
+    if "properties" in node:
+        required = node.get("required", ())
+        out["properties"] = {
+            key: _nullable(value) if key in required else _or_null(_nullable(value))
+            for key, value in node["properties"].items()
+        }
+    if "items" in node:
+        out["items"] = _nullable(node["items"])
+    if "additionalProperties" in node:
+        out["additionalProperties"] = _or_null(_nullable(node["additionalProperties"]))
+    return out
+
+
+def _or_null(node: Schema) -> Schema:
+    """Let a field be null. Of an enum the API server refuses null even where it is one of it."""
+    out = node | {"nullable": True}
+    if words := [word for word in out.pop("enum", ()) if word]:
+        out["pattern"] = f"^({'|'.join(re.escape(word) for word in words)})?$"
+        said = out.get("description", "")
+        if len(words) <= _MOST_WORDS and not all(word in said for word in words):
+            out["description"] = f"{said} One of {', '.join(words)}.".lstrip()
+    return out
+
+
 def _bare(node: Mapping[str, Any]) -> Schema:
-    out: Schema = {key: node[key] for key in ("type", "x-kubernetes-int-or-string") if key in node}
+    out: Schema = {key: node[key] for key in _BARE if key in node}
     if "properties" in node:
         out["properties"] = {key: _bare(value) for key, value in node["properties"].items()}
     for below in ("items", "additionalProperties"):

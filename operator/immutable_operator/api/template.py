@@ -10,7 +10,15 @@ from immutable_operator.api.cel import Rule, quote
 from immutable_operator.api.image import pin_problem, pin_rule
 from immutable_operator.api.names import RESERVED_PREFIX
 
-__all__ = ["TEMPLATE_RULES", "template_problems"]
+__all__ = ["IGNORED", "TEMPLATE_RULES", "born_with", "template_problems"]
+
+IGNORED: Final = (
+    *("name", "generateName", "namespace", "uid", "resourceVersion", "generation", "selfLink"),
+    *("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"),
+    *("ownerReferences", "managedFields"),
+)
+"""What a template's metadata may say and no pod is born with, as with a Deployment."""
+_TEXTS: Final = frozenset(("labels", "annotations", "nodeSelector", "matchLabels"))
 
 _RESERVED = (
     f" is reserved: keys with the prefix {RESERVED_PREFIX} are written by the operator only;"
@@ -30,7 +38,7 @@ TEMPLATE_RULES: Final[Mapping[str, Rule]] = {
     "metadata.labels": _reserved_rule,
     "metadata.annotations": _reserved_rule,
     "spec": Rule(
-        "!has(self.restartPolicy) || self.restartPolicy == 'Always'",
+        "!has(self.restartPolicy) || self.restartPolicy in ['', 'Always']",
         _RESTART_POLICY,
         field=".restartPolicy",
     ),
@@ -41,13 +49,38 @@ TEMPLATE_RULES: Final[Mapping[str, Rule]] = {
 """Path below the template, `[]` for the items of a list, to the rule that stands there."""
 
 
+def born_with(template: Mapping[str, Any]) -> dict[str, Any]:
+    """Give of a template what its pods are born with: no metadata of another object, no nulls.
+
+    In a map of texts null is the empty text, as the API server reads it in a pod.
+    """
+    out: dict[str, Any] = _without_nulls(template)
+    if isinstance(metadata := out.get("metadata"), dict):
+        out["metadata"] = {key: value for key, value in metadata.items() if key not in IGNORED}
+    return out
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            key: {name: text or "" for name, text in item.items()}
+            if key in _TEXTS and isinstance(item, Mapping)
+            else _without_nulls(item)
+            for key, item in value.items()
+            if item is not None
+        }
+    if isinstance(value, list | tuple):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
 def template_problems(template: Mapping[str, Any]) -> Iterator[str]:
     """Name what makes a template impossible; each with its path, as the API server prints it."""
     yield from _reserved_keys(template.get("metadata") or {})
     spec = template.get("spec") or {}
     if not spec.get("containers"):
         yield f"spec.template.spec.containers: {_NO_CONTAINERS}"
-    if spec.get("restartPolicy", "Always") != "Always":
+    if (spec.get("restartPolicy") or "Always") != "Always":
         yield f"spec.template.spec.restartPolicy: {_RESTART_POLICY}"
     yield from _unpinned_images(spec)
 

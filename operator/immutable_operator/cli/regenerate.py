@@ -99,7 +99,9 @@ async def _create(client: KubeClient, given: Regenerate) -> str:
         }
         try:
             collection = ACTIONS.collection(given.namespace)
-            await client.create(collection, body, resource=ACTIONS.resource)
+            await client.create(
+                collection, body, resource=ACTIONS.resource, manager="kubectl-immutable"
+            )
         except Conflict:
             continue
         return name

@@ -20,6 +20,7 @@ from aiolimiter import AsyncLimiter
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
+from immutable_operator.api.names import FIELD_MANAGER
 from immutable_operator.kube.errors import ApiError, Unreachable, error_from
 
 __all__ = [
@@ -97,8 +98,16 @@ class KubeClient:
             "GET", path, verb="list", resource=resource, query=query, accept=accept
         )
 
-    async def create(self, path: str, body: Mapping[str, Any], *, resource: str) -> bytes:
-        return await self._write("POST", path, body, verb="create", resource=resource)
+    async def create(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        resource: str,
+        manager: str = FIELD_MANAGER,
+    ) -> bytes:
+        query = {"fieldManager": manager}
+        return await self._write("POST", path, body, verb="create", resource=resource, query=query)
 
     async def delete(self, path: str, body: Mapping[str, Any], *, resource: str) -> bytes:
         return await self._write("DELETE", path, body, verb="delete", resource=resource)
@@ -134,7 +143,14 @@ class KubeClient:
 
     async def update(self, path: str, body: Mapping[str, Any], *, resource: str) -> bytes:
         """Replace an object; with a resourceVersion in it, only the one that was read."""
-        return await self._write("PUT", path, body, verb="update", resource=resource)
+        return await self._write(
+            "PUT",
+            path,
+            body,
+            verb="update",
+            resource=resource,
+            query={"fieldManager": FIELD_MANAGER},
+        )
 
     async def hold(self, method: str, path: str, body: Mapping[str, Any], timeout: float) -> bytes:
         """A write of the lease: neither fenced nor limited, with a timeout of its own."""

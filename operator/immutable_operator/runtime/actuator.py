@@ -191,7 +191,7 @@ class Actuator:
         During a freeze the spec may ask for something else than what runs. ConfigMaps that are
         part of the revision are read from its copies.
         """
-        wanted: Mapping[str, Any] = service.spec.template if service.spec else {}
+        wanted: Mapping[str, Any] = (service.spec and service.spec.template) or {}
         known = [r.content for r in self._revisions.of(service.uid) if r.content.id == revision]
         if not known:
             raise Conflict(409, "Conflict", f"revision {revision} is no longer on record")
@@ -233,7 +233,7 @@ class Actuator:
         self._expect_version(self._pods, answer, memory)
 
     async def _record(self, service: ServiceRecord, record: CreateRevision, memory: Memory) -> None:
-        template: Mapping[str, Any] = service.spec.template if service.spec else {}
+        template: Mapping[str, Any] = (service.spec and service.spec.template) or {}
         body = revision_body(service, template, record)
         try:
             answer = await self._client.create(

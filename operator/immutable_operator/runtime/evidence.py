@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from immutable_operator.domain.config.references import config_references
-from immutable_operator.domain.model import Evidence, Revision
-from immutable_operator.instances.pods.codec import PodRecord
+from immutable_operator.domain.model import Evidence, Instance, Revision
+from immutable_operator.instances.pods.codec import BORN, PodRecord
 from immutable_operator.runtime.images import ImageProofs
 from immutable_operator.wire.config import Configs
 from immutable_operator.wire.service import ServiceRecord
@@ -19,18 +19,33 @@ CLOCK_SECONDS = 1.0
 
 
 class Baselines:
-    """The generation at which each instance that was born with gates got its node.
+    """The generation of each instance that is rightful: that with which it got its node.
 
-    In memory only: after a restart of the operator it is the one that is seen first.
+    It is the first, unless scheduling gates held the instance back: whoever put them there takes
+    them away, and may say where it shall run. An instance that was seen without gates when nobody
+    had changed it yet never had any. Of one that was not seen before it got its node (the operator
+    was restarted), its managed fields tell.
     """
 
     def __init__(self) -> None:
-        self._first: dict[str, int] = {}
+        self._rightful: dict[str, int] = {}
 
     def of(self, pods: Iterable[PodRecord]) -> Mapping[str, int]:
-        seen = {p.uid: p.content.generation for p in pods if p.content.node}
-        self._first = {uid: self._first.get(uid, now) for uid, now in seen.items()}
-        return self._first
+        """The rightful generations by uid, of those of which anything can be said by now."""
+        known, self._rightful = self._rightful, {}
+        for pod in pods:
+            rightful = known.get(pod.uid) or _rightful(pod.content)
+            if rightful is not None:
+                self._rightful[pod.uid] = rightful
+        return self._rightful
+
+
+def _rightful(instance: Instance) -> int | None:
+    if instance.generation <= BORN and not instance.gated:
+        return BORN
+    if not instance.node:
+        return None
+    return BORN if instance.edited else instance.generation
 
 
 class Witnesses:
@@ -51,8 +66,7 @@ class Witnesses:
         if service.spec is None:
             return Evidence()
         pods = list(pods)
-        template = service.spec.template
-        gated = bool((template.get("spec") or {}).get("schedulingGates"))
+        template = service.spec.template or {}
         pairs = {
             (image, reported)
             for pod in pods
@@ -61,7 +75,7 @@ class Witnesses:
             for image in [dict(pod.content.images).get(name, "")]
         }
         return Evidence(
-            baselines=baselines.of(pods) if gated else {},
+            baselines=baselines.of(pods),
             different=self._images.different(frozenset(pairs), service.uid),
             replaced=self._replaced(service, template, pods)
             | self._copied(service, pods, revisions),

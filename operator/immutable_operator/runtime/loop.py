@@ -38,6 +38,7 @@ from immutable_operator.runtime.evidence import Baselines, Witnesses
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.report import Report
+from immutable_operator.runtime.schedules import Schedules
 from immutable_operator.wire.action import ACTIONS, ActionRecord, action_status
 from immutable_operator.wire.config import Configs
 from immutable_operator.wire.event import announce
@@ -132,6 +133,7 @@ class ControlLoop:
         self._actions, self._freezes = actions, freezes
         self._policy = policy or Policy()
         self._desks: dict[str, Desk] = {}
+        self._schedules = Schedules()
         self._actuator = Actuator(
             client, pods, revisions, configs, metrics, time.time, time.monotonic
         )
@@ -161,6 +163,7 @@ class ControlLoop:
         if service is None:
             self._desks.pop(key, None)
             self._contents.forget(key)
+            self._schedules.forget(key)
             self._queue.forget(key)
             return
         desk = self._desks.setdefault(key, Desk())
@@ -200,7 +203,7 @@ class ControlLoop:
             namespace=service.namespace,
             uid=service.uid,
             generation=service.generation,
-            spec=service.spec,
+            spec=service.spec and self._schedules.applied(service.uid, service.spec),
             invalid=service.invalid,
             deleting=service.deleting,
             author=service.author,

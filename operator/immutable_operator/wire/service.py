@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from immutable_operator.api import InvalidSpec, validate_service
-from immutable_operator.api.duration import seconds
 from immutable_operator.api.names import (
     API_VERSION,
     FIELD_MANAGER,
     SERVICE_PLURAL,
 )
-from immutable_operator.api.service import AGE_FLOOR
-from immutable_operator.api.service import Regeneration as GivenRegeneration
-from immutable_operator.domain.calendar.feasibility import problems
-from immutable_operator.domain.calendar.regeneration import Regeneration
-from immutable_operator.domain.calendar.windows import Cron
-from immutable_operator.domain.config.references import pinned
-from immutable_operator.domain.model import (
-    OnTaint,
-    Spec,
-)
+from immutable_operator.domain.model import Spec
 from immutable_operator.kube.paths import ApiPath
-from immutable_operator.kube.reading import READ_ERRORS, version_of
+from immutable_operator.kube.reading import version_of
 from immutable_operator.kube.times import moment
-from immutable_operator.wire.windows import windows_of
+from immutable_operator.wire.spec import read_spec
 
 __all__ = ["SERVICES", "ServiceRecord"]
 
@@ -38,8 +27,9 @@ SERVICES = ApiPath(f"apis/{API_VERSION}", SERVICE_PLURAL)
 class ServiceRecord:
     """An ImmutableService as stored: identity, checked spec, and the status as it was read.
 
-    ``spec`` is None and ``invalid`` says why when the operator's own check refused it.
-    ``strangers`` are the managers that hold fields of the status beside the operator.
+    ``invalid`` says why the operator's own check refused the spec; ``spec`` is then what can be
+    read of it, without a template. ``strangers`` are the managers that hold fields of the status
+    beside the operator.
     """
 
     uid: str
@@ -48,7 +38,7 @@ class ServiceRecord:
     version: int
     generation: int
     deleting: bool
-    spec: Spec | None
+    spec: Spec
     invalid: str | None
     author: str
     labels: Mapping[str, str]
@@ -59,8 +49,7 @@ class ServiceRecord:
     def of(cls, body: Mapping[str, Any]) -> ServiceRecord:
         meta = body["metadata"]
         fields = _entries(meta.get("managedFields"))
-        written = _written(fields)
-        spec, invalid = _spec(meta["name"], body.get("spec") or {}, written)
+        spec, invalid = _spec(meta["name"], body.get("spec"), _written(meta, fields))
         return cls(
             uid=meta["uid"],
             namespace=meta["namespace"],
@@ -82,72 +71,37 @@ class ServiceRecord:
         return self.generation, self.deleting, self.labels, self.raw_status
 
 
-def _regeneration(given: GivenRegeneration) -> tuple[Regeneration, str | None]:
-    wanted = Regeneration(
-        max_age=seconds(given.max_age) if given.max_age else None,
-        hard_max_age=seconds(given.hard_max_age) if given.hard_max_age else None,
-        jitter=int(given.jitter.removesuffix("%")) / 100,
-        max_concurrent=given.max_concurrent,
-        windows=windows_of(given.windows),
-        schedule=Cron(given.schedule, given.time_zone) if given.schedule else None,
-    )
-    found = problems(wanted, AGE_FLOOR)
-    return wanted, "; ".join(f"spec.regeneration.{text}" for text in found) or None
+def _spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
+    try:
+        return read_spec(name, body, since)
+    except READ_ERRORS as error:
+        # Said where its author looks; no other service waits for it.
+        return Spec(None), f"spec cannot be read: {type(error).__name__}: {error}"[:1024]
+
+
+def _written(meta: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> float:
+    """The latest time at which the schedule can have been written: no field says when it was.
+
+    The API server tells of each manager only when it last changed any field of its own.
+    """
+    owners: list[tuple[float, Mapping[str, Any]]] = []
+    for entry in entries:
+        fields = ((entry.get("fieldsV1") or {}).get("f:spec") or {}).get("f:regeneration")
+        if entry.get("subresource") or not isinstance(fields, Mapping):
+            continue
+        with contextlib.suppress(ValueError):
+            owners.append((moment(entry.get("time")), fields))
+    exact = [at for at, fields in owners if {"f:schedule", "f:timeZone"} & set(fields)]
+    born = 0.0
+    with contextlib.suppress(ValueError):
+        born = moment(meta.get("creationTimestamp"))
+    return max(exact or [at for at, _ in owners], default=born)
 
 
 def _entries(managed_fields: Any) -> tuple[Mapping[str, Any], ...]:
     """Who wrote what; an entry that has no such form is nobody's."""
     found = managed_fields if isinstance(managed_fields, list | tuple) else ()
     return tuple(entry for entry in found if isinstance(entry, Mapping))
-
-
-def _written(managed_fields: Any) -> float:
-    """When the regeneration was last written by somebody; 0 where that is not on record."""
-    times = []
-    for entry in managed_fields:
-        fields = (entry.get("fieldsV1") or {}).get("f:spec") or {}
-        if entry.get("subresource") or "f:regeneration" not in fields:
-            continue
-        with contextlib.suppress(ValueError):
-            times.append(moment(entry.get("time")))
-    return max(times, default=0.0)
-
-
-def _spec(name: str, body: Mapping[str, Any], since: float) -> tuple[Spec | None, str | None]:
-    try:
-        return _checked(name, body, since)
-    except InvalidSpec as error:
-        return None, str(error)
-    except READ_ERRORS as error:
-        # Said where its author looks; no other service waits for it.
-        return None, f"spec cannot be read: {type(error).__name__}: {error}"[:1024]
-
-
-def _checked(name: str, body: Mapping[str, Any], since: float) -> tuple[Spec | None, str | None]:
-    checked = validate_service(name, body)
-    rollout, immutability = checked.rollout, checked.immutability
-    regeneration, trouble = _regeneration(checked.regeneration)
-    if trouble:
-        return None, trouble
-    return (
-        Spec(
-            template=body["template"],
-            replicas=checked.replicas,
-            max_surge=rollout.max_surge,
-            max_unavailable=rollout.max_unavailable,
-            min_ready_seconds=rollout.min_ready_seconds,
-            progress_deadline_seconds=rollout.progress_deadline_seconds,
-            history_limit=checked.history_limit,
-            suspend=checked.suspend,
-            on_taint=OnTaint(immutability.on_taint),
-            quarantine_seconds=seconds(immutability.quarantine_for),
-            replace_restarted=immutability.restarts == "Replace",
-            regeneration=regeneration,
-            schedule_since=since,
-            pinned=pinned(body["template"], immutability.config.mode, immutability.config.live),
-        ),
-        None,
-    )
 
 
 def _author(managed_fields: Any) -> str:

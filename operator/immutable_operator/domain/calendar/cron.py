@@ -91,8 +91,18 @@ def problem_of(
     return None
 
 
+def _as_star(expression: str) -> str:
+    """A question mark means any, as in a CronJob."""
+    fields = (field.split(",") for field in expression.split())
+    return " ".join(
+        ",".join(f"*{item[1:]}" if item.startswith("?") else item for item in field)
+        for field in fields
+    )
+
+
 def _unreadable(expression: str) -> str | None:
     """The name of the field that cannot be read; None also when it only never happens."""
+    expression = _as_star(expression)
     try:
         CronSim(expression, datetime(2000, 1, 1))
     except (CronSimError, ValueError) as error:
@@ -111,7 +121,7 @@ def _parsed(expression: str) -> CronSim | None:
     if len(expression.split()) != 5 or len(expression) > _MOST_CHARACTERS:
         return None
     try:
-        return CronSim(expression, datetime(2000, 1, 1))
+        return CronSim(_as_star(expression), datetime(2000, 1, 1))
     except (CronSimError, ValueError):
         return None
 

@@ -31,7 +31,7 @@ def deviation(
         spec = template.get("spec") or {}
         if cause := _other_image(instance, spec, evidence):
             return Staleness(StaleReason.DRIFTED, cause)
-        if cause := _edited(instance, spec, evidence):
+        if cause := _edited(instance, evidence):
             return Staleness(StaleReason.TAINTED, cause)
     if cause := evidence.replaced.get(instance.uid):
         return Staleness(StaleReason.DRIFTED, cause)
@@ -75,18 +75,15 @@ def _other_image(instance: Instance, spec: Mapping[str, Any], evidence: Evidence
     return None
 
 
-def _edited(instance: Instance, spec: Mapping[str, Any], evidence: Evidence) -> str | None:
+def _edited(instance: Instance, evidence: Evidence) -> str | None:
     """A spec that was changed after it got its node, by the API server's own count.
 
     It starts at 1 and a rightful step is none but deletion: the binding to a node does not count
-    (1.36.3). While scheduling gates hold it back, others may still shape it.
+    (1.36.3). While scheduling gates hold it back, whoever put them there, others may shape it.
     """
     if not instance.node or instance.terminating or not instance.generation:
         return None
-    rightful: int | None = 1
-    if spec.get("schedulingGates"):
-        rightful = evidence.baselines.get(instance.uid)
-    if rightful is None or instance.generation <= rightful:
+    if instance.generation <= evidence.baselines.get(instance.uid, 1):
         return None
     return f"its spec was changed while it ran{_by(instance)}"
 

@@ -50,9 +50,11 @@ class Instance:
     shows that somebody reached into it; ``generation`` is the API server's own count of changes
     of its spec, ``editor`` who made the last one; ``images`` and ``reported`` are by container
     what its spec says, and what its node says where that is another digest; ``restarted`` is the
-    first container that was restarted in place. ``heals`` counts the replacements in a row that
-    led to this one because its predecessors were reached into, ``tries`` those whose predecessors
-    ended. ``because`` and ``purpose`` are what its birth certificate says it was born for.
+    first container that was restarted in place; ``gated`` says that scheduling gates hold it back,
+    ``edited`` that its spec was changed in a way that no gate explains. ``heals`` counts the
+    replacements in a row that led to this one because its predecessors were reached into,
+    ``tries`` those whose predecessors ended. ``because`` and ``purpose`` are what its birth
+    certificate says it was born for.
     ``quarantined`` is since when it is kept out of traffic.
     """
 
@@ -73,6 +75,8 @@ class Instance:
     taint: str | None = None
     generation: int = 0
     editor: str | None = None
+    gated: bool = False
+    edited: bool = False
     images: tuple[tuple[str, str], ...] = ()
     reported: tuple[tuple[str, str], ...] = ()
     restarted: str | None = None

@@ -43,8 +43,10 @@ class Spec:
     """What the user wants, checked. ``replicas`` None keeps the current number.
 
     ``pinned`` are kind and name of what is part of a revision, and whether each is optional.
-    ``template`` is None where it cannot be read; ``counts_terminating`` says that those which
-    still terminate count against replicas + maxSurge.
+    ``template`` is None where it, or how to replace instances, cannot be read: what runs is all
+    that is known then. ``problems`` says in a sentence each what could not be read of the
+    regeneration and is left out. ``schedule_since`` is when its schedule was written.
+    ``counts_terminating`` says that those that still terminate count against replicas + maxSurge.
     """
 
     template: Mapping[str, Any] | None
@@ -62,3 +64,4 @@ class Spec:
     schedule_since: float = 0.0
     counts_terminating: bool = False
     pinned: Mapping[ConfigKey, bool] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()

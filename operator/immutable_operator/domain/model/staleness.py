@@ -41,10 +41,10 @@ class Staleness:
 class Evidence:
     """What is known of a service's instances from elsewhere than from themselves.
 
-    ``baselines`` is by uid the generation at which an instance that was born with scheduling
-    gates got its node; ``different`` holds pairs (pinned image, reported image id) that a registry
-    proved to be different images; ``replaced`` is by uid a sentence about configuration that was
-    deleted and made anew under an instance.
+    ``baselines`` is by uid the rightful generation of an instance, where it is not the first or
+    is known by more than the instance itself; ``different`` holds pairs (pinned image, reported
+    image id) that a registry proved to be different images; ``replaced`` is by uid a sentence about
+    configuration that was deleted and made anew under an instance.
     """
 
     baselines: Mapping[str, int] = field(default_factory=dict)

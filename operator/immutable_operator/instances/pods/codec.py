@@ -27,7 +27,7 @@ from immutable_operator.api.names import (
     RESERVED_PREFIX,
 )
 from immutable_operator.domain.model import Create, Instance, Quarantine, Retire
-from immutable_operator.instances.pods.taint import editor_of, other_images, taint_of
+from immutable_operator.instances.pods.taint import edited, editor_of, other_images, taint_of
 from immutable_operator.instances.pods.trouble import Condition, PodStatus, trouble_of
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
@@ -36,7 +36,15 @@ from immutable_operator.kube.times import moment, stamp
 from immutable_operator.wire.revision import owner_reference
 from immutable_operator.wire.service import ServiceRecord
 
-__all__ = ["PODS", "PodRecord", "decode_pod", "eviction_body", "pod_body", "quarantine_body"]
+__all__ = [
+    "BORN",
+    "PODS",
+    "PodRecord",
+    "decode_pod",
+    "eviction_body",
+    "pod_body",
+    "quarantine_body",
+]
 
 PODS = ApiPath("api/v1", "pods")
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -50,11 +58,16 @@ class _Container(msgspec.Struct, frozen=True):
     image: str = ""
 
 
+class _Gate(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
 class _PodSpec(msgspec.Struct, rename="camel", frozen=True):
     node_name: str | None = None
     containers: list[_Container] = []
     init_containers: list[_Container] = []
     ephemeral_containers: list[_Container] = []
+    scheduling_gates: list[_Gate] = []
 
     def images(self) -> dict[str, str]:
         return {c.name: c.image for c in (*self.init_containers, *self.containers)}
@@ -105,6 +118,8 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
         taint=taint,
         generation=meta.generation,
         editor=editor_of(meta) if meta.generation > BORN else None,
+        gated=bool(pod.spec.scheduling_gates),
+        edited=meta.generation > BORN and edited(meta, _bound(pod.status.conditions)),
         images=_shared(tuple(images.items())),
         reported=other_images(images, statuses),
         restarted=next((s.name for s in statuses if s.restart_count and not s.ended_well), None),
@@ -159,6 +174,14 @@ def _ready_since(conditions: list[Condition]) -> float | None:
     return None
 
 
+def _bound(conditions: list[Condition]) -> str | None:
+    """When it got its node."""
+    for condition in conditions:
+        if condition.type == "PodScheduled" and condition.status == "True":
+            return condition.last_transition_time
+    return None
+
+
 def _leaving(conditions: list[Condition]) -> str | None:
     for condition in conditions:
         if condition.type == "DisruptionTarget" and condition.status == "True":
@@ -191,6 +214,7 @@ def pod_body(service: ServiceRecord, template: Mapping[str, Any], create: Create
                 LABEL_REVISION: create.revision,
             },
             "annotations": annotations,
+            **({"finalizers": meta["finalizers"]} if meta.get("finalizers") else {}),
             "ownerReferences": [owner_reference(service)],
         },
         "spec": template.get("spec") or {},

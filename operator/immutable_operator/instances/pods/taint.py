@@ -6,7 +6,7 @@ restart as well as at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -27,7 +27,10 @@ from immutable_operator.instances.pods.trouble import ContainerStatus
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.reading import READ_ERRORS
 
-__all__ = ["editor_of", "editor_of_metadata", "other_images", "taint_of"]
+__all__ = ["edited", "editor_of", "editor_of_metadata", "other_images", "taint_of"]
+
+
+_SHAPED = {"f:affinity", "f:nodeSelector", "f:schedulingGates", "f:tolerations"}
 
 
 class _Mark(msgspec.Struct, frozen=True):
@@ -77,20 +80,42 @@ def _certificate(meta: ObjectMeta) -> str | None:
 def editor_of(meta: ObjectMeta) -> str | None:
     """The field manager that changed a pod's spec last after its birth, where that is on record."""
     try:
-        return _editor(msgspec.json.decode(meta.managed_fields) if meta.managed_fields else [])
+        edits = [(at, manager) for at, manager, _ in _edits(meta)]
     except READ_ERRORS:
         return None  # what is on record makes no sense: the edit is seen all the same
-
-
-def _editor(entries: list[dict[str, Any]]) -> str | None:
-    edits = [
-        (str(entry.get("time") or ""), str(entry.get("manager") or "unknown"))
-        for entry in entries
-        if "f:spec" in (entry.get("fieldsV1") or {})
-        and entry.get("subresource") != "status"
-        and (entry.get("manager") != FIELD_MANAGER or entry.get("subresource"))
-    ]
     return max(edits)[1] if edits else None
+
+
+def edited(meta: ObjectMeta, bound: str | None) -> bool:
+    """Whether its spec was changed in a way that no scheduling gate explains.
+
+    While gates hold a pod back, they may be taken off and where it runs may be narrowed down; who
+    takes something off leaves no entry. Whatever may be changed later leaves one: it adds a field
+    or changes one. ``bound`` is when it got its node. What makes no sense explains nothing.
+    """
+    try:
+        return any(
+            not fields <= _SHAPED or (bound is not None and at > bound)
+            for at, _, fields in _edits(meta)
+        )
+    except READ_ERRORS:
+        return True
+
+
+def _edits(meta: ObjectMeta) -> Iterator[tuple[str, str, set[str]]]:
+    """Of each manager that changed the spec after the birth: when last, its name, which fields."""
+    entries: list[dict[str, Any]] = (
+        msgspec.json.decode(meta.managed_fields) if meta.managed_fields else []
+    )
+    for entry in entries:
+        spec = (entry.get("fieldsV1") or {}).get("f:spec")
+        at, manager = str(entry.get("time") or ""), str(entry.get("manager") or "unknown")
+        if spec is None or entry.get("subresource") == "status":
+            continue
+        # Before it said its name at births, the operator had that of its client.
+        birth = manager == FIELD_MANAGER or at == meta.creation_timestamp
+        if not birth or entry.get("subresource"):
+            yield at, manager, set(spec)
 
 
 def editor_of_metadata(metadata: Mapping[str, Any]) -> str | None:
