@@ -35,6 +35,12 @@ ANNOTATION_TAINTED: Final = f"{GROUP}/tainted"
 ANNOTATION_HEALS: Final = f"{GROUP}/heals"
 """How many replacements in a row led to this instance because its predecessors were tainted."""
 
+ANNOTATION_TRIES: Final = f"{GROUP}/try-count"
+"""How many births in a row led to this instance because their predecessors ended."""
+
+ANNOTATION_PURPOSE: Final = f"{GROUP}/purpose"
+"""What asked for this instance: request/<uid> of an ImmutableAction, slot/<second> of a schedule."""
+
 ANNOTATION_QUARANTINED: Final = f"{GROUP}/quarantined"
 """On an instance in quarantine, as JSON: {"since": "2026-11-22T04:30:00Z", "because": "Tainted:
 …", "labels": {…}}, the labels being those that were taken from it."""

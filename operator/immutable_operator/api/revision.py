@@ -76,9 +76,9 @@ class ImmutableRevisionStatus(ApiModel):
     first_available: datetime | None = None
     """When an instance of it was available for the first time."""
     completed: datetime | None = None
-    """When every instance was available, the first time."""
+    """When every instance was available, the last time that this was the newest to be so."""
     replaced: Annotated[str, Field(max_length=512)] | None = None
-    """The revision that was in its place before, and what became of that, for people."""
+    """How many instances it got, in which time, and which revision was in its place before."""
     step: Int32 | None = None
     """The step of a rollout in steps that was reached."""
     number_floor: Annotated[Int64, Field(ge=0)] | None = None

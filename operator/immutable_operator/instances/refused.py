@@ -19,7 +19,7 @@ from immutable_operator.kube.errors import (
     TooManyRequests,
 )
 
-__all__ = ["cause_of", "pause_after"]
+__all__ = ["Refused", "cause_of", "pause_after", "refused"]
 
 NAMESPACE_TERMINATING = "NamespaceTerminating"
 TOO_LARGE = 413
@@ -120,18 +120,46 @@ _PACES: dict[Cause, _Pace] = {
 _LATER = 0.1  # beyond the eager time: of what was waited so far
 
 
-def pause_after(cause: Cause, error: ApiError, attempts: int, waited: float) -> float:
+class Refused(Exception):
+    """A write that is not done: why, in a word and in a sentence.
+
+    ``retry_after`` is how many seconds the API server asks to wait; ``is_invalid`` says that what
+    was to be written makes no sense to it, whoever else would allow it.
+    """
+
+    def __init__(
+        self,
+        cause: Cause,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        is_invalid: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.message = message
+        self.retry_after = retry_after
+        self.is_invalid = is_invalid
+
+
+def refused(move: Move, error: ApiError) -> Refused:
+    """What the API server's refusal of a move says."""
+    invalid = isinstance(error, Invalid)
+    return Refused(cause_of(move, error), error.message, error.retry_after, is_invalid=invalid)
+
+
+def pause_after(said: Refused, attempts: int, waited: float) -> float:
     """Seconds until the next try, after ``attempts`` tries in ``waited`` seconds.
 
     What the API server itself asks for is the least. A template that a policy or webhook refuses
     is accepted as soon as they are changed, one that is invalid only when it is changed itself.
     """
-    by_policy = cause is Cause.TEMPLATE and not isinstance(error, Invalid)
-    pace = _PACES[Cause.ADMISSION if by_policy else cause]
+    by_policy = said.cause is Cause.TEMPLATE and not said.is_invalid
+    pace = _PACES[Cause.ADMISSION if by_policy else said.cause]
     if not pace.eager:
         pause = pace.first * 2.0 ** min(attempts - 1, 12)
     elif waited < pace.eager:
         pause = pace.first
     else:
         pause = waited * _LATER
-    return max(min(pace.most, pause), error.retry_after or 0.0)
+    return max(min(pace.most, pause), said.retry_after or 0.0)

@@ -1,39 +1,75 @@
-"""Read-your-writes: no new plan for an owner before its last writes are in the view."""
+"""Read-your-writes: no new plan for an owner before the view shows what was written for it.
+
+It opens when the view shows a write, or when a list that began after it is complete; never because
+time has passed. A write whose answer was lost is waited for in the same way.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
-__all__ = ["Barrier"]
+__all__ = ["Barrier", "Lists"]
 
 Seen = Callable[[], bool]
+# Seconds until a list is asked for: a watch mostly shows a write within milliseconds.
+PATIENCE = 10.0
+PATIENCE_UNKNOWN = 2.0
+
+
+class Lists(Protocol):
+    """Lists of the collections that make up the view."""
+
+    def mark(self, resource: str) -> Seen:
+        """Whether a list of a collection that begins after this call is complete."""
+        ...
+
+    def relist(self, resource: str) -> None:
+        """Ask for one now."""
+        ...
+
+
+@dataclass
+class _Awaited:
+    resource: str
+    seen: Seen
+    until: float
+    listed: Seen | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.seen() or (self.listed is not None and self.listed())
 
 
 class Barrier:
-    """Writes of one owner that the watches have not shown yet."""
+    """Writes of one owner that the view does not show yet. Times are monotonic, in seconds."""
 
-    def __init__(self, patience: float = 10.0) -> None:
-        self._patience = patience
-        self._unseen: list[Seen] = []
-        self._until = 0.0
+    def __init__(self) -> None:
+        self._awaited: list[_Awaited] = []
 
-    def expect(self, seen: Seen, now: float) -> None:
-        """After a write: ``seen`` tells whether the view has it. ``now`` is monotonic."""
-        self._unseen.append(seen)
-        self._until = now + self._patience
+    def expect(self, resource: str, seen: Seen, now: float, *, unknown: bool = False) -> None:
+        """After a write: ``seen`` tells whether the view has it; ``unknown``: if it is done."""
+        patience = PATIENCE_UNKNOWN if unknown else PATIENCE
+        self._awaited.append(_Awaited(resource, seen, now + patience))
 
-    def open(self) -> bool:
-        """Whether everything written is in the view."""
-        self._unseen = [seen for seen in self._unseen if not seen()]
-        return not self._unseen
+    def is_open(self) -> bool:
+        """Whether the view shows all that was written."""
+        self._awaited = [awaited for awaited in self._awaited if not awaited.is_over]
+        return not self._awaited
 
-    def overdue(self, now: float) -> bool:
-        return bool(self._unseen) and now >= self._until
+    def ask(self, now: float, lists: Lists) -> int:
+        """Ask for lists where patience is over; returns how many collections are listed for it."""
+        late = {a.resource for a in self._awaited if a.until <= now and a.listed is None}
+        for resource in late:
+            listed = lists.mark(resource)
+            for awaited in self._awaited:
+                if awaited.resource == resource:
+                    awaited.listed = listed
+            lists.relist(resource)
+        return len(late)
 
-    @property
-    def until(self) -> float:
-        """When patience ends, by the monotonic clock."""
-        return self._until
-
-    def clear(self) -> None:
-        self._unseen.clear()
+    def due(self, now: float) -> float:
+        """When to look again, at the latest."""
+        waits = [a.until for a in self._awaited if a.listed is None]
+        return max(now, min([*waits, now + 0.5]))

@@ -12,20 +12,19 @@ from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
-from immutable_operator.domain.model import ABSENT, ConfigKey, CreateSnapshot, Revision, Source
+from immutable_operator.domain.model import ABSENT, ConfigKey, Revision, Source
 from immutable_operator.kube.client import KubeClient
-from immutable_operator.kube.errors import ApiError, Conflict, NotFound
+from immutable_operator.kube.errors import ApiError, NotFound
 from immutable_operator.kube.reading import READ_ERRORS
 from immutable_operator.wire.config import (
     CONFIG_MAPS,
     Configs,
     Content,
     decode_content,
-    snapshot_body,
 )
 from immutable_operator.wire.service import ServiceRecord
 
-__all__ = ["Contents", "make_snapshot"]
+__all__ = ["Contents", "read_content"]
 
 log = structlog.get_logger()
 AT_ONCE = 8
@@ -122,7 +121,7 @@ class Contents:
             key = await self._open.get()
             told = self._problems.get(key)
             try:
-                content = await _read(self._client, *key)
+                content = await read_content(self._client, *key)
             except NotFound:
                 # Its deletion is on the way to the view; until then it is asked for again.
                 self._again(key)
@@ -150,48 +149,7 @@ class Contents:
         asyncio.get_running_loop().call_later(RETRY_SECONDS, ask)
 
 
-async def _read(client: KubeClient, namespace: str, name: str) -> Content:
+async def read_content(client: KubeClient, namespace: str, name: str) -> Content:
+    """What a ConfigMap says now. Raises `ApiError`, and whatever a decoder may raise."""
     path = CONFIG_MAPS.item(namespace, name)
     return decode_content(await client.get(path, resource=CONFIG_MAPS.resource))
-
-
-async def make_snapshot(client: KubeClient, service: ServiceRecord, copy: CreateSnapshot) -> bytes:
-    """Copy a ConfigMap; the answer is the copy. One that is there already is as good.
-
-    Raises
-    ------
-    ApiError
-        Where the ConfigMap has another content than was recorded, where another object has the
-        copy's name, or where the API server refuses the copy.
-    """
-    source, namespace = copy.pin.name, service.namespace
-    try:
-        content = await _read(client, namespace, source)
-    except NotFound:
-        raise _Changed(f"ConfigMap {source} was deleted before it could be copied") from None
-    if content.digest != copy.pin.digest:
-        raise _Changed(f"ConfigMap {source} was changed before it could be copied")
-    body = snapshot_body(service, copy, content)
-    try:
-        return await client.create(
-            CONFIG_MAPS.collection(namespace), body, resource=CONFIG_MAPS.resource
-        )
-    except Conflict as error:
-        path = CONFIG_MAPS.item(namespace, copy.pin.snapshot)
-        answer = await client.get(path, resource=CONFIG_MAPS.resource)
-        found = decode_content(answer)
-        wanted = (copy.revision.uid, copy.pin.digest, copy.pin.digest)
-        if (found.record.revision, found.record.digest, found.digest) != wanted:
-            error.message = (
-                f"ConfigMap {copy.pin.snapshot} exists and is not this revision's copy of"
-                f" {source}; waiting for it to be gone: delete it if it is nobody's"
-            )
-            raise
-        return answer
-
-
-class _Changed(Conflict):
-    """The source is no longer what was recorded; the next plan knows."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(409, "Conflict", message)

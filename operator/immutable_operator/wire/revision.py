@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -17,12 +18,29 @@ from immutable_operator.api.names import (
     REVISION_PLURAL,
     SERVICE_KIND,
 )
-from immutable_operator.domain.model import CONFIG_MAP, CreateRevision, Pin, Revision, revision_name
+from immutable_operator.domain.model import (
+    CONFIG_MAP,
+    CreateRevision,
+    Phase,
+    Pin,
+    Revision,
+    Verdict,
+    revision_name,
+)
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.reading import READ_ERRORS
+from immutable_operator.kube.times import moment, stamp
 from immutable_operator.wire.service import ServiceRecord
 
-__all__ = ["REVISIONS", "RevisionRecord", "decode_revision", "owner_reference", "revision_body"]
+__all__ = [
+    "REVISIONS",
+    "RevisionRecord",
+    "decode_revision",
+    "owner_reference",
+    "revision_body",
+    "verdict_body",
+]
 
 REVISIONS = ApiPath(f"apis/{API_VERSION}", REVISION_PLURAL)
 
@@ -41,9 +59,22 @@ class _Spec(msgspec.Struct, frozen=True):
     config: list[_Pin] = []
 
 
+class _Status(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    phase: Phase = Phase.PENDING
+    reason: str = ""
+    message: str = ""
+    started_at: str | None = None
+    first_available: str | None = None
+    completed: str | None = None
+    replaced: str = ""
+    number_floor: int = 0
+    start_seconds: float | None = None
+
+
 class _RevisionObject(msgspec.Struct, frozen=True):
     metadata: ObjectMeta
     spec: _Spec = _Spec()
+    status: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class RevisionRecord(msgspec.Struct, frozen=True):
@@ -60,8 +91,59 @@ def decode_revision(raw: bytes | msgspec.Raw) -> RevisionRecord:
     body = msgspec.json.decode(raw, type=_RevisionObject)
     meta, spec = body.metadata, body.spec
     config = tuple(Pin(pin.name, pin.snapshot, pin.digest, pin.kind) for pin in spec.config)
-    revision = Revision(spec.revision, spec.number, spec.hash, meta.name, meta.uid, config)
+    revision = Revision(
+        spec.revision, spec.number, spec.hash, meta.name, meta.uid, config, _verdict(body.status)
+    )
     return RevisionRecord(meta.uid, meta.controller, revision, meta.namespace)
+
+
+def _verdict(raw: msgspec.Raw) -> Verdict:
+    """What a record's status says; one that cannot be read says nothing, and hides no record."""
+    try:
+        status = msgspec.json.decode(raw, type=_Status)
+        return Verdict(
+            phase=status.phase,
+            reason=status.reason,
+            message=status.message,
+            started=_moment(status.started_at),
+            first_available=_moment(status.first_available),
+            completed=_moment(status.completed),
+            replaced=status.replaced,
+            number_floor=status.number_floor,
+            start_seconds=status.start_seconds,
+        )
+    except READ_ERRORS:
+        return Verdict()
+
+
+def _moment(text: str | None) -> float | None:
+    return None if text is None else moment(text)
+
+
+def _stamp(seconds: float | None) -> str | None:
+    return None if seconds is None else stamp(seconds)
+
+
+def verdict_body(namespace: str, revision: Revision, verdict: Verdict) -> dict[str, Any]:
+    """The body of a server-side apply of a record's status; the uid makes it refuse a namesake."""
+    start = verdict.start_seconds
+    status = _Status(
+        phase=verdict.phase,
+        reason=verdict.reason[:128],
+        message=verdict.message[:1024],
+        started_at=_stamp(verdict.started),
+        first_available=_stamp(verdict.first_available),
+        completed=_stamp(verdict.completed),
+        replaced=verdict.replaced[:512],
+        number_floor=verdict.number_floor,
+        start_seconds=None if start is None else ceil(start),
+    )
+    return {
+        "apiVersion": API_VERSION,
+        "kind": REVISION_KIND,
+        "metadata": {"name": revision.name, "namespace": namespace, "uid": revision.uid},
+        "status": {"phase": verdict.phase, **msgspec.to_builtins(status)},
+    }
 
 
 def owner_reference(service: ServiceRecord) -> dict[str, Any]:

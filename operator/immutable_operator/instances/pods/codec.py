@@ -18,9 +18,11 @@ from immutable_operator.api.names import (
     ANNOTATION_BECAUSE,
     ANNOTATION_HEALS,
     ANNOTATION_INCARNATION,
+    ANNOTATION_PURPOSE,
     ANNOTATION_QUARANTINED,
     ANNOTATION_REPLACES,
     ANNOTATION_SLOT,
+    ANNOTATION_TRIES,
     LABEL_REVISION,
     LABEL_SERVICE,
     QUARANTINED_SUFFIX,
@@ -41,6 +43,7 @@ __all__ = [
     "PODS",
     "PodRecord",
     "decode_pod",
+    "deletion_body",
     "eviction_body",
     "pod_body",
     "quarantine_body",
@@ -82,7 +85,8 @@ class _Pod(msgspec.Struct, frozen=True):
 class PodRecord(msgspec.Struct, frozen=True):
     """A pod that carries our label: its owner's uid ("" if none), and the instance it is.
 
-    ``running_since`` is when the first of the containers that run now was started.
+    ``running_since`` is when the first of the containers that run now was started. ``version`` is
+    its resource version, on which no plan depends.
     """
 
     uid: str
@@ -90,6 +94,7 @@ class PodRecord(msgspec.Struct, frozen=True):
     content: Instance
     namespace: str = ""
     running_since: float | None = None
+    version: str = ""
 
 
 def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
@@ -124,17 +129,26 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
         reported=other_images(images, statuses),
         restarted=next((s.name for s in statuses if s.restart_count and not s.ended_well), None),
         heals=_number(meta.annotations.get(ANNOTATION_HEALS)),
+        tries=_number(meta.annotations.get(ANNOTATION_TRIES)),
+        because=_shared_text(meta.annotations.get(ANNOTATION_BECAUSE, "")),
+        purpose=_shared_text(meta.annotations.get(ANNOTATION_PURPOSE, "")),
         quarantined=quarantine.since if quarantine else None,
     )
     started = (s.state.running.started_at for s in statuses if s.state.running)
     since = min((moment(text) for text in started if text), default=None)
-    return PodRecord(meta.uid, meta.controller, instance, meta.namespace, since)
+    where = (meta.namespace, since, meta.resource_version)
+    return PodRecord(meta.uid, meta.controller, instance, *where)
 
 
 @functools.lru_cache(maxsize=4096)
 def _shared(images: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """One copy for all instances of a revision: there are thousands of them."""
     return images
+
+
+@functools.lru_cache(maxsize=4096)
+def _shared_text(text: str) -> str:
+    return text
 
 
 class _Quarantine(msgspec.Struct, frozen=True):
@@ -198,6 +212,10 @@ def pod_body(service: ServiceRecord, template: Mapping[str, Any], create: Create
         ANNOTATION_INCARNATION: str(create.incarnation),
         ANNOTATION_BECAUSE: create.because,
     }
+    if create.tries:
+        annotations[ANNOTATION_TRIES] = str(create.tries)
+    if create.purpose:
+        annotations[ANNOTATION_PURPOSE] = create.purpose
     if create.heals:
         annotations[ANNOTATION_HEALS] = str(create.heals)
     if create.replaces:
@@ -250,4 +268,13 @@ def eviction_body(service: ServiceRecord, retire: Retire) -> dict[str, Any]:
         "kind": "Eviction",
         "metadata": {"name": retire.name, "namespace": service.namespace},
         "deleteOptions": {"preconditions": {"uid": retire.uid}},
+    }
+
+
+def deletion_body(uid: str, version: str) -> dict[str, Any]:
+    """The deletion of this very pod as it was seen; its grace period is the pod's own."""
+    return {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": {"uid": uid, "resourceVersion": version},
     }

@@ -1,0 +1,129 @@
+"""The driver of pods: births, evictions, deletions, quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from immutable_operator.api.names import FIELD_MANAGER
+from immutable_operator.domain.model import Cause, Create, Instance, Move, Quarantine, Retire
+from immutable_operator.instances.driver import Refused, Seen, Template, outcome_of
+from immutable_operator.instances.pods.codec import (
+    PODS,
+    PodRecord,
+    decode_pod,
+    deletion_body,
+    eviction_body,
+    pod_body,
+    quarantine_body,
+)
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.errors import ApiError, Conflict, NotFound
+from immutable_operator.kube.reading import version_of
+from immutable_operator.kube.store import Children
+from immutable_operator.wire.service import ServiceRecord
+
+__all__ = ["PodDriver"]
+
+
+class _Meta(msgspec.Struct):
+    metadata: dict[str, Any]
+
+
+class PodDriver:
+    """Writes pods. ``clock`` gives seconds since the epoch."""
+
+    resource = "pods"
+
+    def __init__(
+        self, client: KubeClient, pods: Children[PodRecord], clock: Callable[[], float]
+    ) -> None:
+        self._client = client
+        self._pods = pods
+        self._clock = clock
+
+    async def create(self, service: ServiceRecord, template: Template, birth: Create) -> Seen:
+        path = PODS.collection(service.namespace)
+        body = pod_body(service, template, birth)
+        try:
+            answer = await self._client.create(path, body, resource="pods")
+        except Conflict as error:
+            answer = await self._own(service, birth, error)
+        except ApiError as error:
+            raise outcome_of(Move.CREATE, error) from error
+        return self._until(answer, self.shows(service, birth))
+
+    async def _own(self, service: ServiceRecord, birth: Create, error: Conflict) -> bytes:
+        """The pod that has the name already, if it is the one that was to be born."""
+        path = PODS.item(service.namespace, birth.name)
+        try:
+            answer = await self._client.get(path, resource="pods")
+        except NotFound as gone:
+            # It went between the two answers: the name is free for the next try.
+            raise Refused(Cause.API_SERVER, gone.message) from gone
+        except ApiError as other:
+            raise outcome_of(Move.CREATE, other) from other
+        found = decode_pod(answer)
+        if found.owner != service.uid or found.content.revision != birth.revision:
+            text = (
+                f"pod {birth.name} exists and is not of this service; it is left alone and"
+                " another name is used: delete or rename it to have this warning end"
+            )
+            raise Refused(Cause.NAME_TAKEN, text) from error
+        return answer
+
+    async def retire(self, service: ServiceRecord, order: Retire) -> Seen:
+        try:
+            if order.by_will:
+                await self._delete(service, order)
+            else:
+                path = PODS.item(service.namespace, order.name, "eviction")
+                body = eviction_body(service, order)
+                await self._client.create(path, body, resource="pods/eviction")
+        except NotFound:
+            pass  # gone already; the view will show it
+        except ApiError as error:
+            raise outcome_of(Move.RETIRE, error) from error
+        return self.shows(service, order)
+
+    async def _delete(self, service: ServiceRecord, order: Retire) -> None:
+        """Delete a pod as it is known: whatever changes meanwhile is looked at first."""
+        pod = self._pods.get(order.uid)
+        if pod is None:
+            return
+        path = PODS.item(service.namespace, order.name)
+        body = deletion_body(order.uid, pod.version)
+        await self._client.delete(path, body, resource="pods")
+
+    async def quarantine(self, service: ServiceRecord, order: Quarantine) -> Seen:
+        path = PODS.item(service.namespace, order.name)
+        try:
+            found = await self._client.get(path, resource="pods")
+            labels = msgspec.json.decode(found, type=_Meta).metadata.get("labels") or {}
+            body = quarantine_body(service, labels, order, self._clock())
+            answer = await self._client.patch(path, body, resource="pods", manager=FIELD_MANAGER)
+        except NotFound:
+            return lambda: self._pods.get(order.uid) is None
+        except ApiError as error:
+            raise outcome_of(Move.QUARANTINE, error) from error
+        return self._until(answer, self.shows(service, order))
+
+    def shows(self, service: ServiceRecord, move: Create | Retire | Quarantine) -> Seen:
+        match move:
+            case Create():
+                return lambda: any(p.content.name == move.name for p in self._pods.of(service.uid))
+            case Retire():
+                return lambda: self._is(move.uid, lambda i: i.terminating)
+            case Quarantine():
+                return lambda: self._is(move.uid, lambda i: i.quarantined is not None)
+
+    def _is(self, uid: str, what: Callable[[Instance], bool]) -> bool:
+        """Whether a pod is gone, or as it was to become."""
+        pod = self._pods.get(uid)
+        return pod is None or what(pod.content)
+
+    def _until(self, answer: bytes, shows: Seen) -> Seen:
+        version = version_of(msgspec.json.decode(answer, type=_Meta).metadata["resourceVersion"])
+        return lambda: self._pods.version >= version or shows()

@@ -1,0 +1,68 @@
+"""What the loop remembers of one service between its turns: in memory only, and bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from immutable_operator.domain.model import Instance, Status
+from immutable_operator.runtime.barrier import Barrier
+from immutable_operator.runtime.evidence import Baselines
+from immutable_operator.runtime.refusals import Refusals
+from immutable_operator.runtime.report import Report
+
+__all__ = ["Memory"]
+
+RETELL = 3600.0  # seconds that the API server keeps an event
+
+
+class Memory:
+    """Everything here is found out anew after a restart, and changes no move then.
+
+    ``retired`` are the uids of those that this process had go; ``accepted`` are the revisions of
+    which the API server took a birth. ``desired`` is the number that was wanted last.
+    """
+
+    def __init__(self) -> None:
+        self.refusals = Refusals()
+        self.barrier = Barrier()
+        self.retired: set[str] = set()
+        self.accepted: set[str] = set()
+        self.planned: Status | None = None
+        self.desired: int | None = None
+        self.report = Report()
+        self.failures = 0
+        self.baselines = Baselines()
+        self.stale_since: dict[str, tuple[float, str]] = {}
+        self.observed_at: float | None = None
+        self.blocked_by: tuple[str, ...] = ()
+        self._told: dict[tuple[str, str], float] = {}
+        self._last: dict[str, Instance] = {}
+        self._departed: dict[str, Instance] = {}
+
+    def departed(
+        self, instances: tuple[Instance, ...], gone: Mapping[str, Instance]
+    ) -> tuple[Instance, ...]:
+        """Those seen before that are gone, until a successor of theirs is seen or all is well.
+
+        ``gone`` has them by name as they were in the end.
+        """
+        here = {i.name: i for i in instances}
+        if self.planned and self.planned.rollout is None:
+            self._departed.clear()
+        left = {name: i for name, i in self._last.items() if name not in here}
+        self._departed |= {name: gone.get(name, i) for name, i in left.items()}
+        for instance in instances:
+            self._departed.pop(instance.replaces or "", None)
+        self._last = here
+        known = (*instances, *self._departed.values())
+        self.retired &= {instance.uid for instance in known}
+        return tuple(self._departed.values())
+
+    def is_told(self, key: tuple[str, str], now: float) -> bool:
+        """Whether an event was told so lately that the API server has it still."""
+        for old in [key for key, at in self._told.items() if now - at >= RETELL]:
+            del self._told[old]
+        return key in self._told
+
+    def told(self, key: tuple[str, str], now: float) -> None:
+        self._told[key] = now

@@ -1,0 +1,214 @@
+"""Writes of what a revision is made of: its record, its verdict, the copies of its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from immutable_operator.api.names import FIELD_MANAGER, REVISION_PLURAL
+from immutable_operator.domain.config.hashing import is_made_of
+from immutable_operator.domain.config.references import with_snapshots
+from immutable_operator.domain.model import (
+    Cause,
+    CreateRevision,
+    CreateSnapshot,
+    DeleteRevision,
+    Move,
+    SetVerdict,
+)
+from immutable_operator.instances.driver import Refused, Seen, outcome_of
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.errors import ApiError, Conflict, NotFound
+from immutable_operator.kube.reading import READ_ERRORS, version_of
+from immutable_operator.kube.store import Children
+from immutable_operator.runtime.contents import read_content
+from immutable_operator.wire.config import (
+    CONFIG_MAPS,
+    Configs,
+    Content,
+    decode_content,
+    snapshot_body,
+)
+from immutable_operator.wire.revision import (
+    REVISIONS,
+    RevisionRecord,
+    decode_revision,
+    revision_body,
+    verdict_body,
+)
+from immutable_operator.wire.service import ServiceRecord
+
+__all__ = ["Records"]
+
+RecordMove = CreateRevision | CreateSnapshot | DeleteRevision | SetVerdict
+
+
+class _Meta(msgspec.Struct):
+    metadata: dict[str, Any]
+
+
+class Records:
+    """Writes and reads what belongs to revisions; each write returns what tells that it is seen."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        revisions: Children[RevisionRecord],
+        configs: Mapping[str, Configs],
+    ) -> None:
+        self._client = client
+        self._revisions = revisions
+        self._configs = configs
+
+    async def write(self, service: ServiceRecord, move: RecordMove) -> Seen:
+        """Carry one move out. Raises `Refused` or `Unknown`."""
+        match move:
+            case CreateRevision():
+                return await self._record(service, move)
+            case CreateSnapshot():
+                return await self._copy(service, move)
+            case SetVerdict():
+                return await self._mark(service, move)
+            case DeleteRevision():
+                return await self._forget(service, move)
+
+    def resource(self, move: RecordMove) -> str:
+        """The collection in which a move shows."""
+        return "configmaps" if isinstance(move, CreateSnapshot) else REVISION_PLURAL
+
+    def shows(self, service: ServiceRecord, move: RecordMove) -> Seen:
+        """What tells that a move whose answer is lost was carried out after all."""
+        match move:
+            case CreateRevision():
+                return lambda: any(r.content.id == move.id for r in self._revisions.of(service.uid))
+            case CreateSnapshot():
+                configs = self._configs[move.pin.kind]
+                return lambda: configs.get(service.namespace, move.pin.snapshot) is not None
+            case SetVerdict():
+                return lambda: self._has(move)
+            case DeleteRevision():
+                return lambda: self._revisions.get(move.uid) is None
+
+    def _has(self, move: SetVerdict) -> bool:
+        record = self._revisions.get(move.revision.uid)
+        return record is None or record.content.verdict.phase is move.verdict.phase
+
+    async def template(self, service: ServiceRecord, revision: str) -> Mapping[str, Any]:
+        """What is born from a revision: the spec's template, or the record's where it is another.
+
+        Configuration that is part of the revision is read from its copies.
+        """
+        known = [r.content for r in self._revisions.of(service.uid) if r.content.id == revision]
+        if not known:
+            raise Refused(Cause.API_SERVER, f"revision {revision} is no longer on record")
+        [record] = known
+        wanted = service.spec.template
+        if wanted is None or not is_made_of(record, wanted):
+            path = REVISIONS.item(service.namespace, record.name)
+            try:
+                answer = await self._client.get(path, resource=REVISION_PLURAL)
+            except ApiError as error:
+                raise Refused(Cause.API_SERVER, error.message, error.retry_after) from error
+            wanted = msgspec.json.decode(answer)["spec"]["template"]
+        return with_snapshots(wanted or {}, record.config)
+
+    async def _record(self, service: ServiceRecord, move: CreateRevision) -> Seen:
+        body = revision_body(service, service.spec.template or {}, move)
+        path = REVISIONS.collection(service.namespace)
+        try:
+            answer = await self._client.create(path, body, resource=REVISION_PLURAL)
+        except Conflict as error:
+            answer = await self._own(service, move, body["metadata"]["name"], error)
+        except ApiError as error:
+            raise outcome_of(Move.RECORD, error) from error
+        return _until(self._revisions, answer, self.shows(service, move))
+
+    async def _own(
+        self, service: ServiceRecord, move: CreateRevision, name: str, error: Conflict
+    ) -> bytes:
+        """The record that has the name already, if it is the one that was to be written."""
+        path = REVISIONS.item(service.namespace, name)
+        try:
+            answer = await self._client.get(path, resource=REVISION_PLURAL)
+        except ApiError as other:
+            raise outcome_of(Move.RECORD, other) from other
+        found = decode_revision(answer)
+        if found.owner != service.uid or found.content.hash != move.hash:
+            # A namesake of a deleted service, until the garbage collector took it.
+            text = f"revision {name} exists and belongs to another owner; waiting for it to be gone"
+            raise Refused(Cause.API_SERVER, text) from error
+        return answer
+
+    async def _copy(self, service: ServiceRecord, move: CreateSnapshot) -> Seen:
+        """Copy what an object says now, as long as that is what was recorded."""
+        try:
+            content = await self._source(service.namespace, move)
+            body = snapshot_body(service, move, content)
+            path = CONFIG_MAPS.collection(service.namespace)
+            answer = await self._client.create(path, body, resource=CONFIG_MAPS.resource)
+        except Conflict as error:
+            answer = await self._own_copy(service, move, error)
+        except ApiError as error:
+            raise outcome_of(Move.SNAPSHOT, error) from error
+        return _until(self._configs[move.pin.kind], answer, self.shows(service, move))
+
+    async def _source(self, namespace: str, move: CreateSnapshot) -> Content:
+        name, changed = move.pin.name, "was changed"
+        try:
+            content = await read_content(self._client, namespace, name)
+            if content.digest == move.pin.digest:
+                return content
+        except NotFound:
+            changed = "was deleted"
+        except READ_ERRORS as error:
+            changed = f"cannot be read ({error})"
+        raise Refused(Cause.API_SERVER, f"ConfigMap {name} {changed} before it could be copied")
+
+    async def _own_copy(
+        self, service: ServiceRecord, move: CreateSnapshot, error: Conflict
+    ) -> bytes:
+        """The object that has the copy's name already, if it is that copy."""
+        path = CONFIG_MAPS.item(service.namespace, move.pin.snapshot)
+        try:
+            answer = await self._client.get(path, resource=CONFIG_MAPS.resource)
+        except ApiError as other:
+            raise outcome_of(Move.SNAPSHOT, other) from other
+        found = decode_content(answer)
+        wanted = (move.revision.uid, move.pin.digest, move.pin.digest)
+        if (found.record.revision, found.record.digest, found.digest) != wanted:
+            text = (
+                f"ConfigMap {move.pin.snapshot} exists and is not this revision's copy of"
+                f" {move.pin.name}; waiting for it to be gone: delete it if it is nobody's"
+            )
+            raise Refused(Cause.API_SERVER, text) from error
+        return answer
+
+    async def _mark(self, service: ServiceRecord, move: SetVerdict) -> Seen:
+        path = REVISIONS.item(service.namespace, move.revision.name, "status")
+        body = verdict_body(service.namespace, move.revision, move.verdict)
+        resource = f"{REVISION_PLURAL}/status"
+        try:
+            answer = await self._client.apply(path, body, resource=resource, manager=FIELD_MANAGER)
+        except NotFound:
+            return lambda: self._revisions.get(move.revision.uid) is None
+        except ApiError as error:
+            raise outcome_of(Move.VERDICT, error) from error
+        return _until(self._revisions, answer, lambda: False)
+
+    async def _forget(self, service: ServiceRecord, move: DeleteRevision) -> Seen:
+        path = REVISIONS.item(service.namespace, move.name)
+        body = {"preconditions": {"uid": move.uid}}
+        try:
+            await self._client.delete(path, body, resource=REVISION_PLURAL)
+        except NotFound:
+            pass  # gone already; the view will show it
+        except ApiError as error:
+            raise outcome_of(Move.FORGET, error) from error
+        return self.shows(service, move)
+
+
+def _until(view: Children[RevisionRecord] | Configs, answer: bytes, shows: Seen) -> Seen:
+    version = version_of(msgspec.json.decode(answer, type=_Meta).metadata["resourceVersion"])
+    return lambda: view.version >= version or shows()
