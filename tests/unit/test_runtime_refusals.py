@@ -154,3 +154,44 @@ def test_four_thousand_revisions_are_not_kept() -> None:
     for number in range(4000):
         refusals.refused(Move.CREATE, "web", f"r{number}", QUOTA, number / 100)
     assert len(refusals.all()) == MOST
+
+
+def test_a_crowd_that_is_refused_for_one_cause_waits_together() -> None:
+    """Else those that are not remembered would be tried at each turn."""
+    refusals, now = Refusals(), 0.0
+    for number in range(200):
+        refusal = refusals.refused(Move.RETIRE, f"web-{number}", None, DENIED, now)
+        now += 0.01
+    assert refusal.shared
+    assert refusal.attempts > 100
+    assert refusal.retry_at - now > 29.0
+    refusals.accepted(Move.RETIRE, "web-other")
+    assert not any(r.shared for r in refusals.all()), "it gave way for one"
+
+
+def test_a_few_are_told_apart() -> None:
+    refusals = Refusals()
+    for number in range(5):
+        assert not refusals.refused(Move.RETIRE, f"web-{number}", None, DENIED, 0.0).shared
+    assert refusals.refused(Move.RETIRE, "web-0", None, DENIED, 1.0).attempts == 2
+
+
+def test_each_subject_of_a_crowd_has_its_turn() -> None:
+    """Those that are not remembered come first, so a free one is found among blocked ones."""
+    refusals, order = Refusals(), list[str]()
+    names = [f"web-{number:03}" for number in range(200)]
+    for turn in range(400):
+        known = {r.subject: r.attempts for r in refusals.all()}
+        chosen = min(names, key=lambda name: (known.get(name, 0), name))
+        refusals.refused(Move.RETIRE, chosen, None, BUDGETED, float(turn))
+        order.append(chosen)
+    assert len(set(order)) > MOST
+
+
+def test_refusals_of_births_and_budgets_are_shared_and_taken_names_are_not() -> None:
+    refusals = Refusals()
+    assert refusals.refused(Move.CREATE, "web-a", "r1", QUOTA, 0.0).shared
+    assert refusals.refused(Move.RETIRE, "web-a", None, BUDGETED, 0.0).shared
+    for number in range(40):
+        name = f"web-{number}"
+        assert not refusals.note(Move.CREATE, name, "r1", Cause.NAME_TAKEN, TAKEN, 0.0).shared

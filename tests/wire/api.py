@@ -33,10 +33,12 @@ def thing(name: str, version: int | str = 1, **more: Any) -> dict[str, Any]:
     return {"metadata": meta, **more}
 
 
-def page(*items: Any, version: int | str = 10, token: str | None = None) -> bytes:
+def page(*items: Any, version: int | str = 10, successor: str | None = None) -> bytes:
     """A page of a list; an item that is bytes is put in as it is."""
     texts = [item.decode() if isinstance(item, bytes) else json.dumps(item) for item in items]
-    meta = json.dumps({"resourceVersion": f"{version}", **({"continue": token} if token else {})})
+    meta = json.dumps(
+        {"resourceVersion": f"{version}", **({"continue": successor} if successor else {})}
+    )
     return f'{{"kind":"List","metadata":{meta},"items":[{",".join(texts)}]}}'.encode()
 
 

@@ -226,7 +226,7 @@ def test_a_list_whose_pages_go_round_in_a_circle_ends(monkeypatch: pytest.Monkey
         await it.mirror.synced.wait()
         assert set(it.known()) == {"one"}
 
-    circle = [page(thing("x"), token=token) for token in ("a", "b", "a")]
+    circle = [page(thing("x"), successor=token) for token in ("a", "b", "a")]
     story(told, *circle, page(thing("one")))
 
 

@@ -17,6 +17,9 @@ MOST = 64
 # No pause is as long: what was not repeated in this time is history, the next one is another story.
 STALE_SECONDS = 600.0
 
+# So many subjects refused for one cause are told apart no longer: all wait for one of them.
+CROWD = 16
+
 Key = tuple[Move, str, str | None]
 
 
@@ -29,7 +32,8 @@ class _Noted:
 class Refusals:
     """The refusals of one owner: one a revision for births, one a subject for all other moves.
 
-    Taken names are kept beside them. At most `MOST` are kept: those that hold up most go last.
+    Taken names are kept beside them. At most `MOST` are kept: those that hold up most go last, and
+    of the others those that were tried longest ago go first, so that each has its turn.
     """
 
     def __init__(self) -> None:
@@ -57,7 +61,13 @@ class Refusals:
         now: float,
     ) -> Refusal:
         self._expire(now)
-        before = self._before(move, subject, revision, cause)
+        akin = self._akin(move, revision, cause)
+        shared = cause is not Cause.NAME_TAKEN and (
+            move is Move.CREATE or cause is Cause.DISRUPTION_BUDGET or len(akin) >= CROWD
+        )
+        # Where they share their fate, whichever subject was tried counts.
+        repeated = akin if shared else [r for r in akin if r.subject == subject]
+        before = max(repeated, key=lambda r: r.attempts, default=None)
         attempts = before.attempts + 1 if before else 1
         since = before.since if before else now
         refusal = Refusal(
@@ -69,6 +79,7 @@ class Refusals:
             retry_at=now + pause_after(cause, error, attempts, now - since),
             attempts=attempts,
             revision=revision,
+            shared=shared,
         )
         self._noted[_key(refusal)] = _Noted(refusal, now)
         while len(self._noted) > MOST:
@@ -97,30 +108,17 @@ class Refusals:
             if now - noted.at > STALE_SECONDS:
                 del self._noted[key]
 
-    def _before(
-        self, move: Move, subject: str, revision: str | None, cause: Cause
-    ) -> Refusal | None:
-        """The refusal that this one repeats, whose attempts and ``since`` it carries on.
-
-        Births of one revision share their fate, and so do retirements that a budget forbids:
-        whichever instance was tried counts.
-        """
-        known = [
-            noted.refusal
-            for noted in self._noted.values()
-            if noted.refusal.move is move and noted.refusal.cause is cause
-        ]
-        if move is Move.CREATE and cause is not Cause.NAME_TAKEN:
-            known = [r for r in known if r.revision == revision]
-        elif cause is not Cause.DISRUPTION_BUDGET:
-            known = [r for r in known if r.subject == subject]
-        return max(known, key=lambda r: r.attempts, default=None)
+    def _akin(self, move: Move, revision: str | None, cause: Cause) -> list[Refusal]:
+        """Those of the same move and cause; of births, of the same revision."""
+        known = (noted.refusal for noted in self._noted.values())
+        akin = [r for r in known if r.move is move and r.cause is cause]
+        return [r for r in akin if r.revision == revision] if move is Move.CREATE else akin
 
     def _worth(self, key: Key) -> tuple[bool, float]:
-        """What stands for many moves goes last, else what may be tried again first goes first."""
+        """What stands for many moves goes last; else what was tried longest ago goes first."""
         noted = self._noted[key]
         one = noted.refusal.move in (Move.RETIRE, Move.QUARANTINE)
-        return not (one or noted.refusal.cause is Cause.NAME_TAKEN), noted.refusal.retry_at
+        return not (one or noted.refusal.cause is Cause.NAME_TAKEN), noted.at
 
 
 def _key(refusal: Refusal) -> Key:
@@ -134,5 +132,5 @@ def _disproved(refusal: Refusal, subject: str, revision: str | None) -> bool:
         return revision in (None, refusal.revision)
     if refusal.subject == subject:
         return True
-    # The budget gave way for one, so the others may be tried as well.
-    return refusal.move is Move.RETIRE and refusal.cause is Cause.DISRUPTION_BUDGET
+    # What gave way for one may give way for the others.
+    return refusal.shared

@@ -41,7 +41,9 @@ class Cause(StrEnum):
 class Refusal:
     """A write that was refused and may be tried again at ``retry_at``.
 
-    ``subject`` is the instance's name; ``revision`` the one it was to be born from.
+    ``subject`` is the instance's name; ``revision`` the one it was to be born from. A refusal that
+    is ``shared`` stands against all moves of its kind (births: of its revision): no other subject
+    is tried before ``retry_at`` either, and then one at a time until it gives way.
     """
 
     move: Move
@@ -52,3 +54,4 @@ class Refusal:
     retry_at: float
     attempts: int = 1
     revision: str | None = None
+    shared: bool = False

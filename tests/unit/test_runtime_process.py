@@ -1,0 +1,109 @@
+"""What one piece of news asks to be planned: those whom it concerns, found without a search."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kubernetes.aio.client import Configuration
+
+from immutable_operator.domain.model import CONFIG_MAP, Revision
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.store import Owners
+from immutable_operator.runtime.metrics import Metrics
+from immutable_operator.runtime.process import Operator, Options
+from immutable_operator.wire.action import decode_action
+from immutable_operator.wire.config import ConfigRecord
+from immutable_operator.wire.revision import RevisionRecord
+from immutable_operator.wire.service import ServiceRecord
+
+IMAGE = "registry.example/web@sha256:" + "9f" * 32
+
+
+class Asked:
+    """The operator's queue, and only what it was asked for."""
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+
+    def add(self, key: str) -> None:
+        self.keys.add(key)
+
+    def take(self) -> set[str]:
+        taken, self.keys = self.keys, set()
+        return taken
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    found = Asked()
+    monkeypatch.setattr("immutable_operator.runtime.process.KeyQueue", lambda clock: found)
+    return found
+
+
+@pytest.fixture
+def operator(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    client = KubeClient(Configuration(host="http://127.0.0.1:1"))
+    made = Operator(Options(namespace="ns", identity="me"), client, Metrics())
+    for number in range(50):
+        read = "settings" if number % 10 == 0 else f"other-{number}"
+        made._services.upsert(service(number, read))
+    asked.take()
+
+    def search(owners: Owners[Any]) -> Iterator[Any]:
+        raise AssertionError("all services were searched")
+
+    monkeypatch.setattr(Owners, "__iter__", search)
+    yield made
+    asyncio.run(client.close())
+
+
+def service(number: int, read: str, namespace: str = "shop") -> ServiceRecord:
+    reads = [{"configMapRef": {"name": read}}]
+    template = {"spec": {"containers": [{"name": "web", "image": IMAGE, "envFrom": reads}]}}
+    meta = {"name": f"web-{number}", "namespace": namespace, "uid": f"u{number}"}
+    return ServiceRecord.of(
+        {"metadata": {**meta, "resourceVersion": "5"}, "spec": {"template": template}}
+    )
+
+
+def test_a_new_config_map_concerns_its_readers_alone(operator: Operator, asked: Asked) -> None:
+    configs = operator._configs[CONFIG_MAP]
+    configs.upsert(ConfigRecord("shop", "settings", 1.0, 7), 7)
+    assert asked.take() == {"u0", "u10", "u20", "u30", "u40"}
+    configs.upsert(ConfigRecord("elsewhere", "settings", 1.0, 8), 8)
+    assert asked.take() == set()
+    operator._services.remove("u10")
+    asked.take()
+    configs.upsert(ConfigRecord("shop", "settings", 2.0, 9), 9)
+    assert asked.take() == {"u0", "u20", "u30", "u40"}
+
+
+def test_an_action_concerns_the_service_that_has_the_name(operator: Operator, asked: Asked) -> None:
+    meta = {"name": "now", "namespace": "shop", "uid": "a1", "resourceVersion": "5"}
+    body = {
+        "metadata": {**meta, "creationTimestamp": "2026-11-22T01:00:00Z"},
+        "spec": {"service": "web-7", "actor": "alice"},
+    }
+    operator._actions.upsert(decode_action(json.dumps(body).encode()), 5)
+    assert asked.take() == {"u7"}
+
+
+def test_a_record_in_another_namespace_is_no_record_of_a_service(operator: Operator) -> None:
+    forged = Revision("0a1b2c3d", 9, "v2:0", "forged", "r9")
+    mine = Revision("0a1b2c3d", 1, "v2:0", "mine", "r1")
+    operator._revisions.upsert(RevisionRecord("r9", "u7", forged, "elsewhere"), 5)
+    operator._revisions.upsert(RevisionRecord("r1", "u7", mine, "shop"), 6)
+    assert [record.content.name for record in operator._revisions.of("u7")] == ["mine"]
+
+
+def test_every_reflector_counts_what_it_cannot_read(operator: Operator) -> None:
+    for reflector in operator._reflectors:
+        reflector._reader.read(b"null")
+        value = operator._metrics.registry.get_sample_value(
+            "immutable_unreadable_objects_total", {"resource": reflector.resource}
+        )
+        assert value == 1.0, reflector.resource

@@ -1,0 +1,100 @@
+"""The sweep of services and the reading of ConfigMaps, where one of them is poisonous."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from immutable_operator.domain.model import CONFIG_MAP, Source
+from immutable_operator.kube.errors import ApiError
+from immutable_operator.kube.store import Owners
+from immutable_operator.runtime.contents import Contents
+from immutable_operator.runtime.host import service_reader, sweep
+from immutable_operator.wire.config import ConfigRecord, Configs
+from immutable_operator.wire.service import ServiceRecord
+from tests.wire.api import Api, page, serving, until
+
+IMAGE = "registry.example/web@sha256:" + "9f" * 32
+
+
+def body(name: str, version: Any = "5") -> dict[str, Any]:
+    reads = [{"configMapRef": {"name": "settings"}}]
+    template = {"spec": {"containers": [{"name": "web", "image": IMAGE, "envFrom": reads}]}}
+    meta = {"name": name, "namespace": "shop", "uid": f"uid-{name}", "resourceVersion": version}
+    return {"metadata": meta, "spec": {"template": template}}
+
+
+def test_a_service_that_cannot_be_read_stays_as_it_was_and_hides_no_other() -> None:
+    async def run() -> None:
+        told: list[str] = []
+        reader = service_reader(told.append)
+        services: Owners[ServiceRecord] = Owners(lambda uid: None)
+        api = Api()
+        api.pages += [
+            page(body("one"), body("two"), body("gone")),
+            page(body("one", "abc"), body("two", "6"), b"null", body("new")),
+        ]
+        async with serving(api) as client:
+            await sweep(client, services, reader)
+            for _ in range(3):
+                await sweep(client, services, reader)
+        assert {s.name for s in services} == {"one", "two", "new"}
+        assert len(told) == 2, "each is told once, not with each sweep"
+
+    asyncio.run(run())
+
+
+LISTS = [b"<html>", b"{}", b'{"metadata":{"resourceVersion":"x"}}', page(successor="a")]
+
+
+@pytest.mark.parametrize("said", LISTS)
+def test_a_list_of_services_that_is_none_is_an_error_like_any_other(said: bytes) -> None:
+    async def run() -> None:
+        api = Api()
+        api.pages.append(said)
+        async with serving(api) as client:
+            with pytest.raises(ApiError):
+                await sweep(client, Owners(lambda uid: None))
+
+    asyncio.run(run())
+
+
+META = {"name": "settings", "namespace": "shop", "uid": "c", "resourceVersion": "7"}
+ODD: list[Any] = [
+    {"metadata": META, "data": {"a": "b"}},  # no time of its creation
+    {"metadata": {**META, "creationTimestamp": "soon"}},
+    {"metadata": {**META, "resourceVersion": "-7"}},
+    {"metadata": None},
+    {"metadata": META, "data": ["a"]},
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_config_map_that_cannot_be_read_is_a_problem_told_and_ends_nothing(odd: Any) -> None:
+    async def run() -> None:
+        api = Api()
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            return web.json_response(odd)
+
+        api.pages.append(answer)
+        told: list[str] = []
+        configs = Configs(CONFIG_MAP, lambda kind, item, anew: None)
+        configs.upsert(ConfigRecord("shop", "settings", 1.0, 7), 7)
+        async with serving(api) as client:
+            contents = Contents(client, configs, told.append)
+            reading = asyncio.create_task(contents.run())
+            service = ServiceRecord.of(json.loads(json.dumps(body("one"))))
+            assert contents.look(service, ())[0] == {}
+            await until(lambda: told or reading.done())
+            assert not reading.done()
+            found: Source = contents.look(service, ())[0]["settings"]
+            assert found.digest is None
+            assert found.problem
+            reading.cancel()
+
+    asyncio.run(run())
