@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from immutable_operator.cli.person import Person, Request
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Unreachable
 from immutable_operator.kube.lease import LEASES, Lease, LeaseTimes, NotLeader
@@ -209,5 +210,21 @@ def test_the_fence_tells_how_long_the_lease_holds() -> None:
             with pytest.raises(NotLeader):
                 lease.fence()
             assert lease.leading, "too little to begin with, and not lost yet"
+
+    asyncio.run(run())
+
+
+def test_a_person_s_single_request_may_be_answered_by_anything() -> None:
+    """A log or a proxied page is what `verify` looks for: it says that somebody got in."""
+
+    async def run() -> None:
+        api = Api()
+        api.pages.append(b"plain words of a container")
+        async with serving(api) as client:
+            person = Person(client._api.configuration)
+            try:
+                assert await person.send(Request("GET", f"{PATH}/log")) == api.pages[0]
+            finally:
+                await person.close()
 
     asyncio.run(run())

@@ -89,14 +89,16 @@ class KubeClient:
         await self._api.close()
 
     async def get(self, path: str, *, resource: str, **query: str | int) -> bytes:
-        return await self._request("GET", path, verb="get", resource=resource, query=query)
+        answer = await self._request("GET", path, verb="get", resource=resource, query=query)
+        return _object(path, answer)
 
     async def list(
         self, path: str, *, resource: str, accept: str = JSON, **query: str | int
     ) -> bytes:
-        return await self._request(
+        answer = await self._request(
             "GET", path, verb="list", resource=resource, query=query, accept=accept
         )
+        return _object(path, answer)
 
     async def create(
         self,
@@ -156,9 +158,10 @@ class KubeClient:
         """A write of the lease: neither fenced nor limited, with a timeout of its own."""
         verb = {"POST": "create", "PUT": "update"}[method]
         within = aiohttp.ClientTimeout(total=timeout)
-        return await self._request(
+        answer = await self._request(
             method, path, verb=verb, resource="leases", body=body, timeout=within
         )
+        return _object(path, answer)
 
     @asynccontextmanager
     async def watch(
@@ -192,7 +195,7 @@ class KubeClient:
     ) -> bytes:
         await self._limit.acquire()
         within = aiohttp.ClientTimeout(total=min(self._seconds, self.fence()))
-        return await self._request(
+        answer = await self._request(
             method,
             path,
             verb=verb,
@@ -202,6 +205,7 @@ class KubeClient:
             content=content,
             timeout=within,
         )
+        return _object(path, answer)
 
     async def _request(
         self,
@@ -221,14 +225,9 @@ class KubeClient:
             method, path, verb, resource, query, body, content, within, accept
         )
         try:
-            answer = await response.read()
+            return await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(0, "Unreachable", f"answer cut short: {error!r}") from error
-        if not answer.lstrip().startswith(b"{"):
-            # A proxy's page, whatever its code says: nobody knows what became of the request.
-            quoted = answer[:200].decode(errors="replace")
-            raise Unreachable(0, "Unreachable", f"{method} {path}: no object: {quoted!r}")
-        return answer
 
     async def _send(
         self,
@@ -264,3 +263,11 @@ class KubeClient:
             raise Unreachable(0, "Unreachable", f"{method} {path}: {what}") from error
         finally:
             self._count(verb, resource, code)
+
+
+def _object(path: str, answer: bytes) -> bytes:
+    """A proxy's page is no answer, whatever its code: nobody knows what became of the request."""
+    if answer.lstrip().startswith(b"{"):
+        return answer
+    quoted = answer[:200].decode(errors="replace")
+    raise Unreachable(0, "Unreachable", f"{path}: no object: {quoted!r}")
