@@ -71,7 +71,7 @@ class Adversary:
         """No more trouble: a spec that works, room for it, and an operator that lives."""
         self.run.crash_chance = 0.0
         self.cluster.quota = self.cluster.min_available = self.cluster.patched_after = None
-        if any(not optional for optional in (self.cluster.spec or Spec({})).pinned.values()):
+        if any(not optional for optional in self.cluster.spec.pinned.values()):
             self.run.configure(CONFIG, "good")
         self.run.apply(self.rng.choice(GOOD), suspend=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 from immutable_operator.domain.config.references import content_digest
 from immutable_operator.domain.model import ABSENT, CONFIG_MAP, Plan, Source, Spec
@@ -49,7 +50,7 @@ class Simulation:
     def apply(self, letter: str | None = None, **fields: object) -> None:
         """Apply the template ``letter`` (or keep the one that is) with other fields changed."""
         spec = self.cluster.spec
-        known = {f: getattr(spec, f) for f in Spec.__slots__} if spec else {}
+        known = {f: getattr(spec, f) for f in Spec.__slots__}
         if letter is not None:
             known["template"] = template(letter)
         self.cluster.spec = Spec(**{**known, **fields})
@@ -64,7 +65,7 @@ class Simulation:
 
     def refuse(self) -> None:
         """Apply a spec that the operator's own check refuses."""
-        self.cluster.spec = None
+        self.cluster.spec = replace(self.cluster.spec, template=None)
         self.cluster.generation += 1
         self.operator.due = self.cluster.now
 
@@ -87,7 +88,7 @@ class Simulation:
 
     def _settle(self) -> None:
         """Turns until one changes nothing, as the loop is asked again after each write."""
-        wanted = self.cluster.spec.replicas if self.cluster.spec else 0
+        wanted = self.cluster.spec.replicas
         most = 20 + TURNS_AT_ONCE * (len(self.cluster.pods) + (wanted or 0))
         for _ in range(most):
             if self.operator.waits:

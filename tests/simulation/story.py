@@ -134,7 +134,7 @@ class Story(Simulation):
             return "q"
         if pod.ready_since is None:
             return "."
-        least = self.cluster.spec.min_ready_seconds if self.cluster.spec else 0
+        least = self.cluster.spec.min_ready_seconds
         return "#" if pod.ready_since + least <= self.cluster.now else "+"
 
     def _label(self, pod: Instance) -> str:

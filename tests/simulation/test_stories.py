@@ -34,8 +34,8 @@ def rolling_3_surge_1() -> Story:
     story = _begun("Rolling, 3 surge 1")
     story.user("changes the image", "B")
     story.run()
-    # Records, births of both revisions, retirements: and no write more.
-    assert story.cluster.writes == 2 + 3 + 3 + 3
+    # Records, births of both revisions, retirements, verdicts (begun and good): no write more.
+    assert story.cluster.writes == 2 + 3 + 3 + 3 + 4
     return story
 
 
@@ -53,7 +53,7 @@ def rolling_20() -> Story:
     story = _begun("Rolling, surge 25% of 20", said, replicas=20, max_surge="25%")
     story.user("changes the image", "B")
     story.run()
-    assert story.cluster.writes == 2 + 20 + 20 + 20
+    assert story.cluster.writes == 2 + 20 + 20 + 20 + 4
     return story
 
 

@@ -25,6 +25,7 @@ from immutable_operator.domain.model import (
     Quarantine,
     Retire,
     Revision,
+    SetVerdict,
     Source,
     Spec,
     Trouble,
@@ -45,6 +46,8 @@ __all__ = ["BEHAVIOURS", "START", "Behaviour", "ToyCluster"]
 
 START = NOW
 GRACE = 2.0
+# A surplus goes by the owner's will, the tainted ones of it first.
+WILL = ("Scaled", "Tainted", "Drifted")
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class ToyCluster:
     ) -> None:
         self.now = START
         self.rng, self.tell, self.lag = rng, tell, lag
-        self.spec: Spec | None = None
+        self.spec = Spec(None)
         self.generation = 0
         self.pods: dict[str, Instance] = {}
         self.seen: dict[str, Instance] = {}
@@ -150,6 +153,9 @@ class ToyCluster:
             born=self.now,
             replaces=birth.replaces,
             heals=birth.heals,
+            tries=birth.tries,
+            because=birth.because,
+            purpose=birth.purpose,
             node=f"n{birth.slot % 3}",
         )
         self._put(pod, at_once=True)
@@ -164,7 +170,9 @@ class ToyCluster:
             raise Conflict(409, "Conflict", "the uid in the precondition is not that of the pod")
         healthy = sum(p.ready_since is not None and p.active for p in self.pods.values())
         ready = pod.ready_since is not None
-        protected = self.min_available is not None and not pod.ended
+        protected = self.min_available is not None and not pod.ended and not retirement.by_will
+        if retirement.by_will and ready and not retirement.because.startswith(WILL):
+            raise Conflict(409, "Conflict", "the version in the precondition is not the pod's")
         if protected and healthy - ready < (self.min_available or 0):
             needs = f"needs {self.min_available} healthy pods and has {healthy} currently"
             raise TooManyRequests(
@@ -201,6 +209,13 @@ class ToyCluster:
         if self.configs.get(copy.pin.key, Source(ABSENT)).digest != copy.pin.digest:
             raise Conflict(409, "Conflict", f"ConfigMap {copy.pin.name} was changed")
         self.snapshots[copy.pin.snapshot] = copy.pin.digest
+
+    def mark(self, mark: SetVerdict) -> None:
+        self.writes += 1
+        known = self.revisions.get(mark.revision.id)
+        if known is None:
+            raise NotFound(404, "NotFound", f"{mark.revision.name} not found")
+        self.revisions[known.id] = replace(known, verdict=mark.verdict)
 
     def forget(self, record: DeleteRevision) -> None:
         self.writes += 1

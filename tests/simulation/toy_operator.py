@@ -24,14 +24,16 @@ from immutable_operator.domain.model import (
     Plan,
     Quarantine,
     Retire,
+    SetVerdict,
     Source,
     Status,
     View,
 )
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.status.tell import same_but_for_counts
+from immutable_operator.instances.refused import Refused, refused
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
-from immutable_operator.runtime.loop import Desk
+from immutable_operator.runtime.memory import Memory
 from immutable_operator.wire.service import ServiceRecord
 from immutable_operator.wire.status import status_body, stored_status
 from tests.simulation.toy_cluster import ToyCluster
@@ -62,7 +64,7 @@ class ToyOperator:
         self.cluster = cluster
         self.crash, self.order = crash, order
         self.stored: Mapping[str, Any] = {}
-        self.desk = Desk()
+        self.desk = Memory()
         self.due: float | None = None
         self.told: list[Announcement] = []
         self._keys: set[tuple[str, str]] = set()
@@ -71,7 +73,7 @@ class ToyOperator:
 
     def restart(self) -> None:
         """Begin anew with nothing but what is in the cluster."""
-        self.desk = Desk()
+        self.desk = Memory()
         self._leaving.clear()
         self.due = self.cluster.now
 
@@ -112,20 +114,21 @@ class ToyOperator:
             uid=UID,
             generation=cluster.generation,
             spec=cluster.spec,
-            invalid=None if cluster.spec else "spec.replicas: no",
+            invalid=None if cluster.spec.template is not None else "spec.replicas: no",
             author="kubectl",
             instances=instances,
             departed=desk.departed(instances, {}),
             revisions=tuple(cluster.revisions.values()),
-            refusals=desk.refusals.all(),
+            refusals=desk.refusals.all(cluster.now),
             configs={name: cluster.configs.get(name, Source(ABSENT)) for name in self._pinned()},
             snapshots=frozenset(cluster.snapshots),
             prior=self.status,
+            desired_before=self.desk.desired,
         )
 
     def _pinned(self) -> set[ConfigKey]:
         recorded = {pin.key for r in self.cluster.revisions.values() for pin in r.config}
-        return recorded | set(self.cluster.spec.pinned if self.cluster.spec else ())
+        return recorded | set(self.cluster.spec.pinned)
 
     def _act(self, given: View, decided: Plan) -> None:
         """Births one after the other until one is refused, the other moves beside them."""
@@ -166,26 +169,27 @@ class ToyOperator:
             case CreateSnapshot():
                 move, subject, revision = Move.SNAPSHOT, action.pin.snapshot, ""
                 write = lambda: cluster.snapshot(action)  # noqa: E731
+            case SetVerdict():
+                move, subject, revision = Move.VERDICT, action.revision.name, ""
+                write = lambda: cluster.mark(action)  # noqa: E731
             case DeleteRevision():
-                cluster.forget(action)
-                return True
+                move, subject, revision = Move.FORGET, action.name, ""
+                write = lambda: cluster.forget(action)  # noqa: E731
         try:
             write()
         except NotFound:
             self._leaving |= {action.uid} if isinstance(action, Retire) else set()
             return True
         except Conflict as error:
-            if move is Move.RETIRE:
-                return True
-            if move is Move.SNAPSHOT:
-                refusals.refused(move, subject, None, error, cluster.now)
-                return False
-            refusals.note(move, subject, revision, Cause.NAME_TAKEN, error, cluster.now)
+            cause = Cause.NAME_TAKEN if move is Move.CREATE else Cause.API_SERVER
+            refusals.note(
+                move, subject, revision or None, Refused(cause, error.message), cluster.now
+            )
             return False
         except ApiError as error:
-            refusals.refused(move, subject, revision or None, error, cluster.now)
+            refusals.note(move, subject, revision or None, refused(move, error), cluster.now)
             return False
-        refusals.accepted(move, subject)
+        refusals.accepted(move, subject, revision or None)
         return True
 
     def _tell(self, decided: Plan) -> None:
@@ -202,6 +206,7 @@ class ToyOperator:
         before = self.status
         assert decided.status.observed_generation >= before.observed_generation
         self.desk.planned = decided.status
+        self.desk.desired = decided.status.desired
         if self.order and same_but_for_counts(before, decided.status) and self.order.random() < 0.5:
             return
         self.stored = status_body(self._record(), decided.status)["status"]

@@ -98,7 +98,7 @@ class Case:
         """Whether the wanted revision can be counted on."""
         if self.wanted is None or not self.births_of(self.wanted):
             return False
-        proven = bool(self.available(self.current)) or self.wanted == self.last_good
+        proven = bool(self.available(self.of_wanted)) or self.wanted == self.last_good
         return proven and not any(i.trouble and i.trouble.settled for i in self.current)
 
     def births_of(self, revision: Revision) -> bool:
@@ -311,14 +311,17 @@ def _22_what_works_is_repaired(case: Case) -> None:
         return
     if not case.births_of(good) or case.covered:
         return
-    there = [i for i in case.active if i.revision == good.id and not case.deviates(i)]
-    apart = case.available(i for i in case.active if i.revision != good.id)
+    known = [*case.view.instances, *case.view.departed]
+    if not any(i.revision == good.id for i in known):
+        return  # scaled to none before: nothing of it was lost
+    active = [i for i in case.view.instances if i.active]
+    there = [i for i in active if i.revision == good.id]
+    apart = case.available(i for i in active if i.revision != good.id)
     born = sum(c.revision == good.id for c in case.creates)
     least = case.budget.fewest_available - apart
     waiting = case.spec.counts_terminating
     leaving = sum(i.terminating for i in case.view.instances) if waiting else 0
-    seen = sum(i.active for i in case.view.instances)
-    room = max(0, case.budget.most - seen - leaving)
+    room = max(0, case.budget.most - len(active) - leaving)
     paced = any(i.ended and i.tries for i in case.view.instances)
     assert paced or len(there) + born >= min(least, len(there) + room)
 

@@ -21,6 +21,7 @@ from immutable_operator.domain.config.references import (
 from immutable_operator.domain.config.snapshots import reading
 from immutable_operator.domain.model import (
     ABSENT,
+    CONFIG_MAP,
     Cause,
     Create,
     CreateRevision,
@@ -334,7 +335,11 @@ def test_whoever_changed_the_config_maps_is_named(
     old: dict[str, str], new: dict[str, str], by: str
 ) -> None:
     authors = {"a": "ann", "b": "bob", "z": ""}
-    assert config_author(old, new, authors, "kubectl") == by
+
+    def keyed(known: dict[str, str]) -> dict[tuple[str, str], str]:
+        return {(CONFIG_MAP, name): what for name, what in known.items()}
+
+    assert config_author(keyed(old), keyed(new), keyed(authors), "kubectl") == by
 
 
 def test_a_content_that_comes_back_is_the_revision_that_it_was() -> None:

@@ -50,7 +50,7 @@ def operator(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator
     made = Operator(Options(namespace="ns", identity="me"), client, Metrics())
     for number in range(50):
         read = "settings" if number % 10 == 0 else f"other-{number}"
-        made._services.upsert(service(number, read))
+        made._watches.services.upsert(service(number, read))
     asked.take()
 
     def search(owners: Owners[Any]) -> Iterator[Any]:
@@ -71,12 +71,12 @@ def service(number: int, read: str, namespace: str = "shop") -> ServiceRecord:
 
 
 def test_a_new_config_map_concerns_its_readers_alone(operator: Operator, asked: Asked) -> None:
-    configs = operator._configs[CONFIG_MAP]
+    configs = operator._watches.configs[CONFIG_MAP]
     configs.upsert(ConfigRecord("shop", "settings", 1.0, 7), 7)
     assert asked.take() == {"u0", "u10", "u20", "u30", "u40"}
     configs.upsert(ConfigRecord("elsewhere", "settings", 1.0, 8), 8)
     assert asked.take() == set()
-    operator._services.remove("u10")
+    operator._watches.services.remove("u10")
     asked.take()
     configs.upsert(ConfigRecord("shop", "settings", 2.0, 9), 9)
     assert asked.take() == {"u0", "u20", "u30", "u40"}
@@ -88,20 +88,20 @@ def test_an_action_concerns_the_service_that_has_the_name(operator: Operator, as
         "metadata": {**meta, "creationTimestamp": "2026-11-22T01:00:00Z"},
         "spec": {"service": "web-7", "actor": "alice"},
     }
-    operator._actions.upsert(decode_action(json.dumps(body).encode()), 5)
+    operator._watches.actions.upsert(decode_action(json.dumps(body).encode()), 5)
     assert asked.take() == {"u7"}
 
 
 def test_a_record_in_another_namespace_is_no_record_of_a_service(operator: Operator) -> None:
     forged = Revision("0a1b2c3d", 9, "v2:0", "forged", "r9")
     mine = Revision("0a1b2c3d", 1, "v2:0", "mine", "r1")
-    operator._revisions.upsert(RevisionRecord("r9", "u7", forged, "elsewhere"), 5)
-    operator._revisions.upsert(RevisionRecord("r1", "u7", mine, "shop"), 6)
-    assert [record.content.name for record in operator._revisions.of("u7")] == ["mine"]
+    operator._watches.revisions.upsert(RevisionRecord("r9", "u7", forged, "elsewhere"), 5)
+    operator._watches.revisions.upsert(RevisionRecord("r1", "u7", mine, "shop"), 6)
+    assert [record.content.name for record in operator._watches.revisions.of("u7")] == ["mine"]
 
 
 def test_every_reflector_counts_what_it_cannot_read(operator: Operator) -> None:
-    for reflector in operator._reflectors:
+    for reflector in operator._watches.reflectors:
         reflector._reader.read(b"null")
         value = operator._metrics.registry.get_sample_value(
             "immutable_unreadable_objects_total", {"resource": reflector.resource}

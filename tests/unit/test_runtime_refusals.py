@@ -7,7 +7,8 @@ import json
 import pytest
 
 from immutable_operator.domain.model import Cause, Move, Refusal
-from immutable_operator.kube.errors import ApiError, Conflict, error_from
+from immutable_operator.instances.refused import Refused, refused
+from immutable_operator.kube.errors import ApiError, error_from
 from immutable_operator.runtime.refusals import MOST, Refusals
 
 
@@ -22,7 +23,13 @@ BUDGETED = answer(429, "The disruption budget web needs 3 healthy pods", "Disrup
 DENIED = answer(403, 'admission webhook "w.example.com" denied the request: not now')
 MISSING = answer(403, 'pods "w" is forbidden: no PriorityClass with name high was found')
 BUSY = answer(429, "Too many requests, please try again later.")
-TAKEN = Conflict(409, "AlreadyExists", "pod w exists")
+TAKEN = Refused(Cause.NAME_TAKEN, "pod w exists")
+
+
+def refuse(
+    refusals: Refusals, move: Move, subject: str, revision: str | None, error: ApiError, now: float
+) -> Refusal:
+    return refusals.note(move, subject, revision, refused(move, error), now)
 
 
 def of(refusals: Refusals, now: float | None = None) -> list[tuple[Move, str, Cause]]:
@@ -31,8 +38,8 @@ def of(refusals: Refusals, now: float | None = None) -> list[tuple[Move, str, Ca
 
 def test_each_try_waits_longer_whichever_instance_it_is_for() -> None:
     refusals = Refusals()
-    first = refusals.refused(Move.CREATE, "web-a", "r1", QUOTA, 0.0)
-    second = refusals.refused(Move.CREATE, "web-b", "r1", QUOTA, 10.0)
+    first = refuse(refusals, Move.CREATE, "web-a", "r1", QUOTA, 0.0)
+    second = refuse(refusals, Move.CREATE, "web-b", "r1", QUOTA, 10.0)
     assert (first.attempts, second.attempts) == (1, 2)
     assert second.retry_at - 10.0 > first.retry_at - 0.0
     assert second.since == first.since
@@ -41,14 +48,14 @@ def test_each_try_waits_longer_whichever_instance_it_is_for() -> None:
 
 def test_a_new_revision_starts_afresh() -> None:
     refusals = Refusals()
-    refusals.refused(Move.CREATE, "web-a", "r1", INVALID, 0.0)
-    assert refusals.refused(Move.CREATE, "web-b", "r2", INVALID, 9.0).attempts == 1
+    refuse(refusals, Move.CREATE, "web-a", "r1", INVALID, 0.0)
+    assert refuse(refusals, Move.CREATE, "web-b", "r2", INVALID, 9.0).attempts == 1
 
 
 def test_of_two_revisions_that_grow_each_has_its_own_refusal() -> None:
     refusals = Refusals()
-    refusals.refused(Move.CREATE, "web-a", "r1", QUOTA, 0.0)
-    refusals.refused(Move.CREATE, "web-b", "r2", INVALID, 1.0)
+    refuse(refusals, Move.CREATE, "web-a", "r1", QUOTA, 0.0)
+    refuse(refusals, Move.CREATE, "web-b", "r2", INVALID, 1.0)
     assert len(refusals.all()) == 2
     refusals.accepted(Move.CREATE, "web-c", "r1")
     assert of(refusals) == [(Move.CREATE, "web-b", Cause.TEMPLATE)], "r2 is no better for it"
@@ -56,14 +63,14 @@ def test_of_two_revisions_that_grow_each_has_its_own_refusal() -> None:
 
 def test_what_is_accepted_is_history() -> None:
     refusals = Refusals()
-    refusals.refused(Move.CREATE, "web-a", "r1", QUOTA, 0.0)
+    refuse(refusals, Move.CREATE, "web-a", "r1", QUOTA, 0.0)
     refusals.accepted(Move.CREATE, "web-c")
     assert refusals.all() == ()
 
 
 def test_a_birth_says_nothing_of_names_that_are_taken() -> None:
     refusals = Refusals()
-    refusals.note(Move.CREATE, "web-a", "r1", Cause.NAME_TAKEN, TAKEN, 0.0)
+    refusals.note(Move.CREATE, "web-a", "r1", TAKEN, 0.0)
     refusals.accepted(Move.CREATE, "web-b", "r1")
     assert of(refusals) == [(Move.CREATE, "web-a", Cause.NAME_TAKEN)]
     refusals.accepted(Move.CREATE, "web-a", "r1")
@@ -72,37 +79,37 @@ def test_a_birth_says_nothing_of_names_that_are_taken() -> None:
 
 def test_refusals_to_retire_end_with_the_instance() -> None:
     refusals = Refusals()
-    refusals.refused(Move.RETIRE, "web-a", None, BUDGETED, 0.0)
+    refuse(refusals, Move.RETIRE, "web-a", None, BUDGETED, 0.0)
     refusals.forget_subjects({"web-b"})
     assert refusals.all() == ()
 
 
 def test_a_budget_that_gives_way_for_one_is_asked_for_all_again() -> None:
     refusals = Refusals()
-    refusals.refused(Move.RETIRE, "web-a", None, BUDGETED, 0.0)
-    refusals.refused(Move.RETIRE, "web-b", None, BUDGETED, 1.0)
+    refuse(refusals, Move.RETIRE, "web-a", None, BUDGETED, 0.0)
+    refuse(refusals, Move.RETIRE, "web-b", None, BUDGETED, 1.0)
     refusals.accepted(Move.RETIRE, "web-a")
     assert refusals.all() == ()
 
 
 def test_a_webhook_that_gives_way_for_one_is_asked_for_each_in_its_turn() -> None:
     refusals = Refusals()
-    refusals.refused(Move.RETIRE, "web-a", None, DENIED, 0.0)
-    refusals.refused(Move.RETIRE, "web-b", None, DENIED, 1.0)
+    refuse(refusals, Move.RETIRE, "web-a", None, DENIED, 0.0)
+    refuse(refusals, Move.RETIRE, "web-b", None, DENIED, 1.0)
     refusals.accepted(Move.RETIRE, "web-a")
     assert of(refusals) == [(Move.RETIRE, "web-b", Cause.ADMISSION)]
 
 
 def test_an_overload_is_no_budget() -> None:
     refusals = Refusals()
-    refusals.refused(Move.RETIRE, "web-a", None, BUSY, 0.0)
+    refuse(refusals, Move.RETIRE, "web-a", None, BUSY, 0.0)
     assert of(refusals) == [(Move.RETIRE, "web-a", Cause.API_SERVER)]
 
 
 def test_a_lack_is_asked_for_each_second_and_ever_rarer_after_half_a_minute() -> None:
     refusals, now, asked = Refusals(), 1000.0, 0
     while now < 1000.0 + 300.0:
-        refusal = refusals.refused(Move.CREATE, f"web-{asked}", "r1", MISSING, now)
+        refusal = refuse(refusals, Move.CREATE, f"web-{asked}", "r1", MISSING, now)
         assert 1.0 <= refusal.retry_at - now <= 30.0
         assert refusal.since == 1000.0
         now, asked = refusal.retry_at, asked + 1
@@ -114,14 +121,14 @@ def test_what_was_not_repeated_for_ten_minutes_is_another_story(later: float) ->
     """Else its age would say that it had stood all the time, and its event would be told as old."""
     refusals = Refusals()
     for _ in range(5):
-        refusals.refused(Move.CREATE, "web-a", "r1", QUOTA, 0.0)
-    fresh = refusals.refused(Move.CREATE, "web-b", "r1", QUOTA, later)
+        refuse(refusals, Move.CREATE, "web-a", "r1", QUOTA, 0.0)
+    fresh = refuse(refusals, Move.CREATE, "web-b", "r1", QUOTA, later)
     assert (fresh.attempts, fresh.since) == (1, later)
 
 
 def test_a_name_that_nobody_asks_for_any_more_is_not_told_for_ever() -> None:
     refusals = Refusals()
-    refusals.note(Move.CREATE, "web-a", "r1", Cause.NAME_TAKEN, TAKEN, 0.0)
+    refusals.note(Move.CREATE, "web-a", "r1", TAKEN, 0.0)
     assert of(refusals, now=300.0)
     assert of(refusals, now=601.0) == []
 
@@ -129,7 +136,7 @@ def test_a_name_that_nobody_asks_for_any_more_is_not_told_for_ever() -> None:
 def test_refusals_that_are_repeated_stay() -> None:
     refusals, now = Refusals(), 0.0
     for attempt in range(1, 20):
-        refusal: Refusal = refusals.refused(Move.CREATE, "web-a", "r1", INVALID, now)
+        refusal: Refusal = refuse(refusals, Move.CREATE, "web-a", "r1", INVALID, now)
         assert refusal.attempts == attempt
         assert refusals.all(refusal.retry_at) == (refusal,)
         now = refusal.retry_at
@@ -137,11 +144,11 @@ def test_refusals_that_are_repeated_stay() -> None:
 
 def test_four_thousand_refusals_are_not_kept() -> None:
     refusals = Refusals()
-    refusals.refused(Move.CREATE, "web-new", "r2", QUOTA, 0.0)
-    refusals.refused(Move.RECORD, "r3", None, DENIED, 0.0)
+    refuse(refusals, Move.CREATE, "web-new", "r2", QUOTA, 0.0)
+    refuse(refusals, Move.RECORD, "r3", None, DENIED, 0.0)
     for number in range(4000):
-        refusals.refused(Move.RETIRE, f"web-{number}", None, DENIED, number / 100)
-        refusals.note(Move.CREATE, f"name-{number}", "r2", Cause.NAME_TAKEN, TAKEN, number / 100)
+        refuse(refusals, Move.RETIRE, f"web-{number}", None, DENIED, number / 100)
+        refusals.note(Move.CREATE, f"name-{number}", "r2", TAKEN, number / 100)
     found = of(refusals)
     assert len(found) == MOST
     assert (Move.CREATE, "web-new", Cause.QUOTA) in found, "what stands for many moves stays"
@@ -152,7 +159,7 @@ def test_four_thousand_refusals_are_not_kept() -> None:
 def test_four_thousand_revisions_are_not_kept() -> None:
     refusals = Refusals()
     for number in range(4000):
-        refusals.refused(Move.CREATE, "web", f"r{number}", QUOTA, number / 100)
+        refuse(refusals, Move.CREATE, "web", f"r{number}", QUOTA, number / 100)
     assert len(refusals.all()) == MOST
 
 
@@ -160,7 +167,7 @@ def test_a_crowd_that_is_refused_for_one_cause_waits_together() -> None:
     """Else those that are not remembered would be tried at each turn."""
     refusals, now = Refusals(), 0.0
     for number in range(200):
-        refusal = refusals.refused(Move.RETIRE, f"web-{number}", None, DENIED, now)
+        refusal = refuse(refusals, Move.RETIRE, f"web-{number}", None, DENIED, now)
         now += 0.01
     assert refusal.shared
     assert refusal.attempts > 100
@@ -172,8 +179,8 @@ def test_a_crowd_that_is_refused_for_one_cause_waits_together() -> None:
 def test_a_few_are_told_apart() -> None:
     refusals = Refusals()
     for number in range(5):
-        assert not refusals.refused(Move.RETIRE, f"web-{number}", None, DENIED, 0.0).shared
-    assert refusals.refused(Move.RETIRE, "web-0", None, DENIED, 1.0).attempts == 2
+        assert not refuse(refusals, Move.RETIRE, f"web-{number}", None, DENIED, 0.0).shared
+    assert refuse(refusals, Move.RETIRE, "web-0", None, DENIED, 1.0).attempts == 2
 
 
 def test_each_subject_of_a_crowd_has_its_turn() -> None:
@@ -183,15 +190,15 @@ def test_each_subject_of_a_crowd_has_its_turn() -> None:
     for turn in range(400):
         known = {r.subject: r.attempts for r in refusals.all()}
         chosen = min(names, key=lambda name: (known.get(name, 0), name))
-        refusals.refused(Move.RETIRE, chosen, None, BUDGETED, float(turn))
+        refuse(refusals, Move.RETIRE, chosen, None, BUDGETED, float(turn))
         order.append(chosen)
     assert len(set(order)) > MOST
 
 
 def test_refusals_of_births_and_budgets_are_shared_and_taken_names_are_not() -> None:
     refusals = Refusals()
-    assert refusals.refused(Move.CREATE, "web-a", "r1", QUOTA, 0.0).shared
-    assert refusals.refused(Move.RETIRE, "web-a", None, BUDGETED, 0.0).shared
+    assert refuse(refusals, Move.CREATE, "web-a", "r1", QUOTA, 0.0).shared
+    assert refuse(refusals, Move.RETIRE, "web-a", None, BUDGETED, 0.0).shared
     for number in range(40):
         name = f"web-{number}"
-        assert not refusals.note(Move.CREATE, name, "r1", Cause.NAME_TAKEN, TAKEN, 0.0).shared
+        assert not refusals.note(Move.CREATE, name, "r1", TAKEN, 0.0).shared

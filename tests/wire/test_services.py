@@ -92,7 +92,7 @@ def test_a_config_map_that_cannot_be_read_is_a_problem_told_and_ends_nothing(odd
             assert contents.look(service, ())[0] == {}
             await until(lambda: told or reading.done())
             assert not reading.done()
-            found: Source = contents.look(service, ())[0]["settings"]
+            found: Source = contents.look(service, ())[0][CONFIG_MAP, "settings"]
             assert found.digest is None
             assert found.problem
             reading.cancel()

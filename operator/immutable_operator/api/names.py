@@ -39,7 +39,7 @@ ANNOTATION_TRIES: Final = f"{GROUP}/try-count"
 """How many births in a row led to this instance because their predecessors ended."""
 
 ANNOTATION_PURPOSE: Final = f"{GROUP}/purpose"
-"""What asked for this instance: request/<uid> of an ImmutableAction, slot/<second> of a schedule."""
+"""What asked for it: request/<uid> of an ImmutableAction, slot/<second> of a schedule."""
 
 ANNOTATION_QUARANTINED: Final = f"{GROUP}/quarantined"
 """On an instance in quarantine, as JSON: {"since": "2026-11-22T04:30:00Z", "because": "Tainted:

@@ -99,11 +99,6 @@ class Ledger:
         self._empty -= births
 
     @property
-    def empty(self) -> int:
-        """How many places of the wanted number nobody holds."""
-        return max(0, self._empty)
-
-    @property
     def over(self) -> int:
         """How many active instances there are beyond the most allowed."""
         return max(0, self._active - self.budget.most)

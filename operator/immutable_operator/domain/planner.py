@@ -10,7 +10,7 @@ from immutable_operator.domain.families import Family
 from immutable_operator.domain.families.pods import PODS
 from immutable_operator.domain.fleet import Fleet, sort_out
 from immutable_operator.domain.ledger import Ledger
-from immutable_operator.domain.model import Outcome, Plan, Policy, View
+from immutable_operator.domain.model import Outcome, Plan, Policy, SetVerdict, View
 from immutable_operator.domain.staleness.requested import outcomes
 from immutable_operator.domain.status.tell import tell
 from immutable_operator.domain.strategies.rolling import ROLLING, counts
@@ -76,11 +76,19 @@ def _plan(turn: Turn, fleet: Fleet, step: Step) -> Plan:
         actions=actions,
         status=told.status if told else None,
         due=min((t for t in times if t is not None), default=None),
-        notes=(*target.notes, *step.notes) or ("nothing to do",),
+        notes=(*target.notes, *_marked(marks), *step.notes) or ("nothing to do",),
         announcements=(*target.announcements, *(told.announcements if told else ())),
         stale=tuple((i.name, fleet.why[i.name].reason) for i in fleet.stale if i.name in fleet.why),
         outcomes=_outcomes(turn),
     )
+
+
+def _marked(marks: tuple[SetVerdict, ...]) -> list[str]:
+    """What is written on records, in words."""
+    return [
+        f"revision {mark.revision.number} ({mark.revision.id}) is {mark.verdict.phase}"
+        for mark in marks
+    ]
 
 
 def _outcomes(turn: Turn) -> tuple[Outcome, ...]:

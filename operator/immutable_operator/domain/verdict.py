@@ -117,7 +117,8 @@ def beyond_history(turn: Turn, fleet: Fleet) -> tuple[DeleteRevision, ...]:
     good = last_good(turn, fleet)
     kept = {r.id for r in (target.wanted, target.fallback, good) if r is not None}
     kept.add(max(view.revisions, key=lambda r: r.number).id)
-    kept |= {i.revision for i in (*view.instances, *view.departed)}
+    kept |= {i.revision for i in view.instances}
+    kept |= set() if fleet.is_complete else {i.revision for i in view.departed}
     held = {r.subject: r.retry_at for r in view.refusals if r.move is Move.FORGET}
     old = sorted((r for r in view.revisions if r.id not in kept), key=lambda r: -r.number)
     beyond = old[turn.spec.history_limit :]

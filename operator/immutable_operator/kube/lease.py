@@ -94,6 +94,8 @@ class Lease:
         This replica's name; unique per process.
     times
         A write needs ``retry`` seconds of validity to be allowed, and gets no more than is left.
+
+    ``took_over`` says that there was a leader before, whose last writes may not be seen yet.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class Lease:
         self._seen_version = ""
         self._seen_at = 0.0
         self.acquired = asyncio.Event()
+        self.took_over = False
 
     @property
     def leading(self) -> bool:
@@ -166,6 +169,7 @@ class Lease:
         if holder and holder != self.identity and waited < period:
             return False
         transitions = lease.transitions + (holder != self.identity)
+        self.took_over = True
         return await self._hold("PUT", self._path, self._body(lease, transitions))
 
     async def try_renew(self) -> bool:

@@ -53,6 +53,12 @@ class Metrics:
             ["move", "cause"],
             registry=self.registry,
         )
+        self.unknown = Counter(
+            "immutable_unknown_outcomes",
+            "Moves whose answer was lost, so that the view has to show what became of them",
+            ["move"],
+            registry=self.registry,
+        )
         self.plan_seconds = Histogram(
             "immutable_plan_seconds",
             "Time to view and plan one service",

@@ -18,33 +18,21 @@ from typing import Any
 
 import structlog
 
-from immutable_operator.api.names import LABEL_SERVICE
-from immutable_operator.domain.model import CONFIG_MAP, SECRET, Policy
-from immutable_operator.instances.pods.codec import PODS, decode_pod
+from immutable_operator.domain.model import Policy
 from immutable_operator.kube.client import KubeClient, load_configuration
 from immutable_operator.kube.errors import ApiError
 from immutable_operator.kube.lease import Lease, LeaseTimes, NotLeader
-from immutable_operator.kube.reflector import Reflector
-from immutable_operator.kube.store import Children, Owners
 from immutable_operator.registry.client import Registries
-from immutable_operator.runtime.claims import Claims
-from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.evidence import Witnesses
-from immutable_operator.runtime.guards import Guards
 from immutable_operator.runtime.health import Health, heartbeat
 from immutable_operator.runtime.host import run_kopf, service_reader, sweep
 from immutable_operator.runtime.images import ImageProofs
 from immutable_operator.runtime.loop import ControlLoop
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
-from immutable_operator.runtime.readers import Readers
-from immutable_operator.runtime.unheard import Unheard
+from immutable_operator.runtime.watches import Watches
 from immutable_operator.runtime.webhook import Webhook
-from immutable_operator.wire.action import ACTIONS, ActionRecord, decode_action
-from immutable_operator.wire.config import CONFIG_PATHS, ConfigRecord, Configs, decode_config
-from immutable_operator.wire.freeze import FREEZES, Freezes, decode_freeze
-from immutable_operator.wire.revision import REVISIONS, RevisionRecord, decode_revision
-from immutable_operator.wire.service import SERVICES, ServiceRecord
+from immutable_operator.wire.service import SERVICES
 
 __all__ = ["Operator", "Options"]
 
@@ -86,79 +74,21 @@ class Operator:
         self._client = client
         self._metrics = metrics
         self._health = Health(metrics)
-        metrics.watch_ages(self._ages)
         self._stop = asyncio.Event()
         self._kopf_ready = asyncio.Event()
         self._swept = asyncio.Event()
         self._queue = KeyQueue(time.monotonic)
-        self._services: Owners[ServiceRecord] = Owners(self._service_changed)
-        self._claims = Claims(client, self._services, self._queue.add, metrics)
-        self._pods = self._claims.pods
-        self._readers = Readers()
+        self._watches = Watches(
+            client,
+            metrics,
+            self._queue,
+            secrets=options.watch_secrets,
+            break_glass=webhook is not None,
+        )
         self._reader = service_reader(metrics.count_unreadable)
-        self._revisions: Children[RevisionRecord] = Children(self._queue.add, self._services.home)
-        kinds = (CONFIG_MAP, SECRET) if options.watch_secrets else (CONFIG_MAP,)
-        self._configs = {kind: Configs(kind, self._config_changed) for kind in kinds}
-        self._contents = Contents(client, self._configs[CONFIG_MAP], self._queue.add)
+        metrics.watch_ages(self._watches.ages)
         registries = Registries(options.plain_http_registries)
         self._images = ImageProofs(registries, self._queue.add, metrics)
-        self._actions: Children[ActionRecord] = Children(self._action_changed)
-        self._unheard = Unheard(client, self._services, self._actions)
-        self._freezes = Freezes(self._all_again)
-        self._guards = Guards(client, metrics, self._all_again, break_glass=webhook is not None)
-        self._reflectors: tuple[Reflector[Any], ...] = (
-            Reflector(
-                client,
-                PODS.all(),
-                "pods",
-                decode_pod,
-                self._pods,
-                selector=LABEL_SERVICE,
-                resumed=metrics.count_resumption,
-                unreadable=metrics.count_unreadable,
-            ),
-            Reflector(
-                client,
-                REVISIONS.all(),
-                REVISIONS.resource,
-                decode_revision,
-                self._revisions,
-                resumed=metrics.count_resumption,
-                unreadable=metrics.count_unreadable,
-            ),
-            *(
-                Reflector(
-                    client,
-                    CONFIG_PATHS[kind].all(),
-                    CONFIG_PATHS[kind].resource,
-                    decode_config,
-                    configs,
-                    metadata_only=True,
-                    resumed=metrics.count_resumption,
-                    unreadable=metrics.count_unreadable,
-                )
-                for kind, configs in self._configs.items()
-            ),
-            *self._guards.reflectors,
-            Reflector(
-                client,
-                ACTIONS.all(),
-                ACTIONS.resource,
-                decode_action,
-                self._actions,
-                resumed=metrics.count_resumption,
-                unreadable=metrics.count_unreadable,
-            ),
-            Reflector(
-                client,
-                FREEZES.all(),
-                FREEZES.resource,
-                decode_freeze,
-                self._freezes,
-                resumed=metrics.count_resumption,
-                unreadable=metrics.count_unreadable,
-            ),
-        )
         self._lease = Lease(
             client, options.namespace, options.lease_name, options.identity, options.lease
         )
@@ -173,7 +103,7 @@ class Operator:
         parts = [
             leader,
             self._part("heartbeat", heartbeat(self._health, self._observe)),
-            *(self._part(f"reflector {r.resource}", r.run()) for r in self._reflectors),
+            *(self._part(f"reflector {r.resource}", r.run()) for r in self._watches.reflectors),
             self._part("sweeper", self._sweeps()),
         ]
         if self._webhook:
@@ -223,7 +153,7 @@ class Operator:
 
         while not await self._served():
             await asyncio.sleep(1)
-        await run_kopf(login, self._services, self._kopf_ready, self._stop, self._reader)
+        await run_kopf(login, self._watches.services, self._kopf_ready, self._stop, self._reader)
 
     async def _served(self) -> bool:
         try:
@@ -239,7 +169,7 @@ class Operator:
         pauses = iter([SECOND_SWEEP_SECONDS])
         while True:
             try:
-                corrected = await sweep(self._client, self._services, self._reader)
+                corrected = await sweep(self._client, self._watches.services, self._reader)
                 if corrected and self._swept.is_set():
                     self._metrics.corrections.inc(corrected)
                     log.warning("kopf's watch had not told of all services", services=corrected)
@@ -253,11 +183,11 @@ class Operator:
     async def _lead(self) -> None:
         """Stand by until the view is whole and the lease ours; then plan until it is lost."""
         await self._swept.wait()
-        for reflector in self._reflectors:
+        for reflector in self._watches.reflectors:
             await reflector.synced.wait()
         gc.collect()
         gc.freeze()
-        log.info("synced", services=len(self._services), pods=len(self._pods))
+        log.info("synced", services=len(self._watches.services), pods=len(self._watches.pods))
         election = asyncio.create_task(self._lease.run(), name="lease")
         work = asyncio.create_task(self._work(), name="control loop")
         try:
@@ -273,91 +203,57 @@ class Operator:
 
     async def _work(self) -> None:
         await self._lease.acquired.wait()
+        if self._lease.took_over:
+            await self._watches.refresh()
         # A new leader trusts no plan of an old one: every service is looked at.
-        await self._guards.look()
-        self._all_again()
+        await self._watches.guards.look()
+        self._watches.all_again()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._loop().run())
-            tasks.create_task(self._claims.run())
-            tasks.create_task(self._contents.run())
+            tasks.create_task(self._watches.claims.run())
+            tasks.create_task(self._watches.contents.run())
             tasks.create_task(self._images.run())
-            tasks.create_task(self._guards.run())
-            tasks.create_task(self._unheard.run())
+            tasks.create_task(self._watches.guards.run())
+            tasks.create_task(self._watches.unheard.run())
             if self._webhook:
                 tasks.create_task(self._webhook.renew(self._client))
 
     def _loop(self) -> ControlLoop:
+        watches = self._watches
         return ControlLoop(
             self._client,
-            self._services,
-            self._pods,
-            self._revisions,
-            self._configs[CONFIG_MAP],
-            self._contents,
+            watches.services,
+            watches.pods,
+            watches.revisions,
+            watches.configs,
+            watches.contents,
             self._queue,
             self._metrics,
-            relist=self._relist,
+            lists=watches,
             identity=self._options.identity,
-            guard=self._guards.of,
-            actions=self._actions,
-            freezes=self._freezes,
-            witnesses=Witnesses(self._configs, self._images),
+            guard=watches.guards.of,
+            actions=watches.actions,
+            freezes=watches.freezes,
+            witnesses=Witnesses(watches.configs, self._images),
             policy=self._options.policy,
         )
-
-    def _all_again(self) -> None:
-        """Something changed that concerns every service."""
-        for service in self._services:
-            self._queue.add(service.uid)
-
-    def _service_changed(self, uid: str) -> None:
-        self._queue.add(uid)
-        self._readers.update(uid, self._services.get(uid))
-        self._unheard.service_changed(uid)
-
-    def _action_changed(self, concerned: str) -> None:
-        self._unheard.look_at(concerned)
-        namespace, _, name = concerned.partition("/")
-        if service := self._services.named(namespace, name):
-            self._queue.add(service.uid)
-
-    def _config_changed(self, kind: str, item: ConfigRecord, anew: bool) -> None:
-        """News for those who pin it, for the revision whose copy it is; anew: for all readers."""
-        if kind == CONFIG_MAP:
-            for uid in self._contents.readers(item.namespace, item.name):
-                self._queue.add(uid)
-            if revision := self._revisions.get(item.revision):
-                self._queue.add(revision.owner)
-        if anew and not item.revision:
-            for uid in self._readers.of(kind, item.namespace, item.name):
-                self._queue.add(uid)
-
-    def _relist(self) -> None:
-        for reflector in self._reflectors:
-            reflector.relist()
 
     def _waits_for(self) -> str | None:
         if not self._swept.is_set():
             return "the list of services"
-        late = [r.resource for r in self._reflectors if not r.synced.is_set()]
-        if late:
+        if late := self._watches.late:
             return f"the list of {', '.join(late)}"
         if self._webhook and not self._webhook.serving:
             return "the webhook's certificate"
         return None
 
-    def _ages(self) -> list[float]:
-        now = time.time()
-        active = (p.content for s in self._services for p in self._pods.of(s.uid))
-        return [max(0.0, now - i.born) for i in active if i.active]
-
     def _observe(self) -> None:
         self._metrics.leading.set(self._lease.leading)
         self._metrics.queue_depth.set(len(self._queue))
         counts = {
-            "services": len(self._services),
-            "pods": len(self._pods),
-            "revisions": len(self._revisions),
+            "services": len(self._watches.services),
+            "pods": len(self._watches.pods),
+            "revisions": len(self._watches.revisions),
         }
         for kind, count in counts.items():
             self._metrics.objects.labels(kind).set(count)

@@ -42,5 +42,5 @@ class Readers:
 
 
 def _read_by(service: ServiceRecord) -> frozenset[Key]:
-    read = config_references(service.spec.template) if service.spec else ()
+    read = config_references(service.spec.template or {})
     return frozenset((kind, service.namespace, name) for kind, name in read)

@@ -1,4 +1,4 @@
-"""Writes of what a revision is made of: its record, its verdict, the copies of its configuration."""
+"""Writes of what a revision is made of: record, verdict, copies of its configuration."""
 
 from __future__ import annotations
 

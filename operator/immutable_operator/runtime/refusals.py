@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from immutable_operator.domain.model import Cause, Move, Refusal
-from immutable_operator.instances.refused import cause_of, pause_after
-from immutable_operator.kube.errors import ApiError
+from immutable_operator.instances.refused import Refused, pause_after
 
 __all__ = ["MOST", "Refusals"]
 
@@ -45,21 +44,11 @@ class Refusals:
             self._expire(now)
         return tuple(noted.refusal for noted in self._noted.values())
 
-    def refused(
-        self, move: Move, subject: str, revision: str | None, error: ApiError, now: float
+    def note(
+        self, move: Move, subject: str, revision: str | None, said: Refused, now: float
     ) -> Refusal:
         """Note a refusal; every further one of the same kind waits longer."""
-        return self.note(move, subject, revision, cause_of(move, error), error, now)
-
-    def note(
-        self,
-        move: Move,
-        subject: str,
-        revision: str | None,
-        cause: Cause,
-        error: ApiError,
-        now: float,
-    ) -> Refusal:
+        cause = said.cause
         self._expire(now)
         akin = self._akin(move, revision, cause)
         shared = cause is not Cause.NAME_TAKEN and (
@@ -74,9 +63,9 @@ class Refusals:
             move=move,
             subject=subject,
             cause=cause,
-            message=error.message,
+            message=said.message,
             since=since,
-            retry_at=now + pause_after(cause, error, attempts, now - since),
+            retry_at=now + pause_after(said, attempts, now - since),
             attempts=attempts,
             revision=revision,
             shared=shared,

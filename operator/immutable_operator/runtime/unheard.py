@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER
-from immutable_operator.domain.staleness.age import unheard
+from immutable_operator.domain.staleness.requested import unheard
 from immutable_operator.kube.client import METADATA_LIST, KubeClient
 from immutable_operator.kube.errors import ApiError, NotFound
 from immutable_operator.kube.lease import NotLeader

@@ -14,7 +14,7 @@ from immutable_operator.api.names import (
 )
 from immutable_operator.domain.model import Spec
 from immutable_operator.kube.paths import ApiPath
-from immutable_operator.kube.reading import version_of
+from immutable_operator.kube.reading import READ_ERRORS, version_of
 from immutable_operator.kube.times import moment
 from immutable_operator.wire.spec import read_spec
 
@@ -90,11 +90,11 @@ def _written(meta: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> f
         if entry.get("subresource") or not isinstance(fields, Mapping):
             continue
         with contextlib.suppress(ValueError):
-            owners.append((moment(entry.get("time")), fields))
+            owners.append((moment(str(entry.get("time"))), fields))
     exact = [at for at, fields in owners if {"f:schedule", "f:timeZone"} & set(fields)]
     born = 0.0
     with contextlib.suppress(ValueError):
-        born = moment(meta.get("creationTimestamp"))
+        born = moment(str(meta.get("creationTimestamp")))
     return max(exact or [at for at, _ in owners], default=born)
 
 

@@ -13,11 +13,13 @@ from immutable_operator.domain.turn import Turn
 __all__ = ["STALLING", "TAINT_RETURNS", "Waits", "waits"]
 
 TAINT_RETURNS = "TaintReturns"
+REGENERATION_UNREADABLE = "RegenerationUnreadable"
 # What no waiting mends: the service is stalled as soon as it is seen.
 STALLING: frozenset[str] = frozenset(
     {
         INVALID_SPEC,
         TAINT_RETURNS,
+        REGENERATION_UNREADABLE,
         CONFIG_MISSING,
         SNAPSHOT_LOST,
         Cause.QUOTA,
@@ -68,6 +70,8 @@ def waits(turn: Turn, fleet: Fleet) -> Waits:
     frozen = target.is_frozen or fleet.aging.waiting or _kept_by_freeze(turn, fleet)
     if target.freeze.holds and frozen:
         found.add(FROZEN, target.freeze.message, None)
+    for problem in turn.spec.problems:
+        found.add(REGENERATION_UNREADABLE, problem, None)
     for item in target.lacking:
         found.add(item.reason, item.message, item.subject)
     if fleet.is_complete:

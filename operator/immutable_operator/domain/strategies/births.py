@@ -47,10 +47,12 @@ class Births:
         # Also by one that is stale itself: then that one is who is replaced.
         self._succeeded = {i.replaces for i in fleet.active if i.replaces}
         self._succeeded |= {birth.replaces for birth in self.others if birth.replaces}
+        # The last one that held a place is who is replaced, also where it has ended.
+        known_to_be = self._succeeded | {i.replaces for i in known if i.replaces}
         for predecessor in self._vacated(repairs=repairs):
             if not self.empty or not self.count:
                 break
-            if predecessor.name not in self._succeeded and predecessor.slot not in self._used:
+            if predecessor.name not in known_to_be and predecessor.slot not in self._used:
                 self._succeed(predecessor, None if repairs else fleet.why.get(predecessor.name))
         for predecessor in stale_in_order(fleet, {}):
             if not self.count:

@@ -51,13 +51,18 @@ def is_working(turn: Turn, fleet: Fleet) -> bool:
     for a moment does not bring another one back.
     """
     wanted = turn.wanted
-    if wanted is None or wanted.id in turn.target.unborn:
+    if wanted is None or _is_failing(turn, fleet):
         return False
-    if not fleet.available_current and wanted != latest_completed(turn.view):
-        return False
-    if any(i.trouble and i.trouble.settled for i in fleet.current):
-        return False
-    return not _refused_births(turn, wanted)
+    own = (i for i in fleet.active if i.revision == wanted.id)
+    return turn.count_available(own) > 0 or wanted == latest_completed(turn.view)
+
+
+def _is_failing(turn: Turn, fleet: Fleet) -> bool:
+    """Whether it is known that the wanted revision does not get on."""
+    wanted = turn.wanted
+    if wanted is None or wanted.id in turn.target.unborn or _refused_births(turn, wanted):
+        return True
+    return any(i.trouble and i.trouble.settled for i in fleet.current)
 
 
 def _is_crowded(turn: Turn, fleet: Fleet) -> bool:
@@ -104,13 +109,15 @@ ROLLING = Rolling()
 class _Repair:
     """What the revision that works owes while the wanted one does not.
 
-    ``owed`` of its sound instances must exist, so that enough of the service is available whatever
-    becomes of the wanted revision; ``missing`` of them do not.
+    ``owed`` of its instances must exist, so that enough of the service is available whatever
+    becomes of the wanted revision; ``missing`` of them do not. Those that were reached into are
+    replaced by the wanted revision, or, where that is known to fail (``heals``), by their own.
     """
 
     revision: Revision
     owed: int
     there: int
+    heals: bool = False
 
     @property
     def missing(self) -> int:
@@ -119,16 +126,32 @@ class _Repair:
     @classmethod
     def of(cls, turn: Turn, fleet: Fleet, ledger: Ledger) -> _Repair | None:
         fallback = turn.target.fallback
-        if fallback is None or is_working(turn, fleet):
+        if fallback is None or is_working(turn, fleet) or not _ran(turn, fleet, fallback):
             return None
         own = [i for i in fleet.stale if i.revision == fallback.id]
-        sound = sum(i.name not in fleet.deviants for i in own)
+        heals = _is_failing(turn, fleet)
+        there = sum(not (heals and i.name in fleet.deviants) for i in own)
         others = turn.count_available(i for i in fleet.active if i.revision != fallback.id)
         # A place that was given to the wanted revision is not taken back while it starts there.
         living = {i.name for i in fleet.active}
         lent = sum(not turn.available(i) and i.replaces not in living for i in fleet.current)
         least = max(ledger.budget.fewest_available, ledger.floor - lent)
-        return cls(fallback, max(0, least - others), sound)
+        return cls(fallback, max(0, least - others), there, heals)
+
+
+def _ran(turn: Turn, fleet: Fleet, fallback: Revision) -> bool:
+    """Whether the fallback ran when the wanted revision came, or that one cannot be born at all.
+
+    Where a service was scaled to none before its template changed, nothing of it was lost.
+    """
+    wanted, view = turn.wanted, turn.view
+    if wanted is None or wanted.id in turn.target.unborn or not turn.target.is_asked:
+        return True
+    if _refused_births(turn, wanted):
+        return True
+    known = (*view.instances, *view.departed)
+    mark = f"-im{fallback.id}-"
+    return any(i.revision == fallback.id or mark in (i.replaces or "") for i in known)
 
 
 def _note_waits(fleet: Fleet, step: Step) -> None:
@@ -173,7 +196,10 @@ class _Retirements:
         self._turn, self._fleet, self._ledger = turn, fleet, ledger
         self._step, self._repair = step, repair
         self._refused = {r.subject: r for r in turn.view.refusals if r.move is Move.RETIRE}
-        budgets = (r for r in self._refused.values() if r.cause is Cause.DISRUPTION_BUDGET)
+        shared = (r.shared or r.cause is Cause.DISRUPTION_BUDGET for r in self._refused.values())
+        budgets = [
+            r for r, is_shared in zip(self._refused.values(), shared, strict=True) if is_shared
+        ]
         self._held = max((r.retry_at for r in budgets), default=None)
         self._probed = False
 
@@ -268,8 +294,9 @@ class _Retirements:
 
     def _owes(self, instance: Instance) -> bool:
         repair = self._repair
-        own = repair is not None and instance.revision == repair.revision.id
-        return own and instance.name not in self._fleet.deviants
+        if repair is None or instance.revision != repair.revision.id:
+            return False
+        return not (repair.heals and instance.name in self._fleet.deviants)
 
     def _over(self) -> None:
         """Of the wanted revision, those that have not proved themselves and have no place.
@@ -300,6 +327,13 @@ class _Retirements:
         goes = [*others, *wanted[: max(0, len(wanted) - max(0, kept))]]
         for instance in goes[:short]:
             self._retire(instance, f"Missing: its place is needed, {repair.revision.id} works")
+
+
+def _empty_places(turn: Turn, fleet: Fleet) -> int:
+    """How many places of the wanted number nobody holds; who has a successor shares one with it."""
+    succeeded = {i.replaces for i in fleet.active if i.replaces}
+    holders = sum(i.name not in succeeded for i in fleet.stale)
+    return max(0, turn.budget.desired - len(fleet.current) - holders)
 
 
 def _ended_to_clear(turn: Turn, fleet: Fleet) -> list[Instance]:
@@ -358,7 +392,7 @@ def _grow(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, growth: _Growth)
             step.notes.append(f"create 0 of {what}: {latest.message}")
             return
         count = 1  # one probe tells whether the refusal still stands
-    empty = count if growth.repairs else ledger.empty
+    empty = count if growth.repairs else _empty_places(turn, fleet)
     births = Births(fleet, growth.revision, count, empty, tuple(step.creates))
     born = births.plan(repairs=growth.repairs)
     step.due += births.due

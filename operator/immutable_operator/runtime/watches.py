@@ -1,0 +1,160 @@
+"""Watches: what one replica knows of the cluster, and who hears of which news."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import msgspec
+
+from immutable_operator.api.names import LABEL_SERVICE
+from immutable_operator.domain.model import CONFIG_MAP, SECRET
+from immutable_operator.instances.pods.codec import PODS, decode_pod
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.reflector import Reflector, Sink
+from immutable_operator.kube.store import Children, Owners
+from immutable_operator.runtime.claims import Claims
+from immutable_operator.runtime.contents import Contents
+from immutable_operator.runtime.guards import Guards
+from immutable_operator.runtime.metrics import Metrics
+from immutable_operator.runtime.queue import KeyQueue
+from immutable_operator.runtime.readers import Readers
+from immutable_operator.runtime.schedules import Schedules
+from immutable_operator.runtime.unheard import Unheard
+from immutable_operator.wire.action import ACTIONS, ActionRecord, decode_action
+from immutable_operator.wire.config import CONFIG_PATHS, ConfigRecord, Configs, decode_config
+from immutable_operator.wire.freeze import FREEZES, Freezes, decode_freeze
+from immutable_operator.wire.revision import REVISIONS, RevisionRecord, decode_revision
+from immutable_operator.wire.service import ServiceRecord
+
+__all__ = ["Watches"]
+
+T = TypeVar("T")
+Decode = Callable[[bytes | msgspec.Raw], T]
+
+
+class Watches:
+    """The stores of a replica, the reflectors that fill them, and the ways that news take.
+
+    ``queue`` gets the uid of each service whose view changed.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        metrics: Metrics,
+        queue: KeyQueue,
+        *,
+        secrets: bool = False,
+        break_glass: bool = False,
+    ) -> None:
+        self._client, self._metrics, self._queue = client, metrics, queue
+        self.services: Owners[ServiceRecord] = Owners(self._service_changed)
+        self.claims = Claims(client, self.services, queue.add, metrics)
+        self.pods = self.claims.pods
+        self.revisions: Children[RevisionRecord] = Children(queue.add, self.services.home)
+        kinds = (CONFIG_MAP, SECRET) if secrets else (CONFIG_MAP,)
+        self.configs = {kind: Configs(kind, self._config_changed) for kind in kinds}
+        self.contents = Contents(client, self.configs[CONFIG_MAP], queue.add)
+        self.actions: Children[ActionRecord] = Children(self._action_changed)
+        self.unheard = Unheard(client, self.services, self.actions)
+        self.freezes = Freezes(self.all_again)
+        self.guards = Guards(client, metrics, self.all_again, break_glass=break_glass)
+        self._readers = Readers()
+        self.schedules = Schedules()
+        self.reflectors: tuple[Reflector[Any], ...] = (
+            self._reflector(PODS, decode_pod, self.pods, selector=LABEL_SERVICE),
+            self._reflector(REVISIONS, decode_revision, self.revisions),
+            *(
+                self._reflector(CONFIG_PATHS[kind], decode_config, configs, metadata_only=True)
+                for kind, configs in self.configs.items()
+            ),
+            *self.guards.reflectors,
+            self._reflector(ACTIONS, decode_action, self.actions),
+            self._reflector(FREEZES, decode_freeze, self.freezes),
+        )
+
+    def _reflector(
+        self, path: ApiPath, decode: Decode[T], sink: Sink[T], **options: Any
+    ) -> Reflector[T]:
+        return Reflector(
+            self._client,
+            path.all(),
+            path.resource,
+            decode,
+            sink,
+            resumed=self._metrics.count_resumption,
+            unreadable=self._metrics.count_unreadable,
+            **options,
+        )
+
+    # Lists, for what stays unseen.
+
+    def mark(self, resource: str) -> Callable[[], bool]:
+        """Whether a list of a collection that begins after this call is complete."""
+        marks = [r.mark() for r in self.reflectors if r.resource == resource]
+        return lambda: all(mark() for mark in marks)
+
+    def relist(self, resource: str) -> None:
+        """List a collection now."""
+        for reflector in self.reflectors:
+            if reflector.resource == resource:
+                reflector.relist()
+
+    async def refresh(self) -> None:
+        """List what instances depend on anew, and wait until that is complete.
+
+        A new leader must not plan on what it saw before the last write of the old one.
+        """
+        resources = (PODS.resource, REVISIONS.resource)
+        marks = [self.mark(resource) for resource in resources]
+        for resource in resources:
+            self.relist(resource)
+        while not all(mark() for mark in marks):
+            await asyncio.sleep(0.02)
+
+    @property
+    def late(self) -> Iterable[str]:
+        """The collections that were not listed yet."""
+        return [r.resource for r in self.reflectors if not r.synced.is_set()]
+
+    # Who hears of what.
+
+    def all_again(self) -> None:
+        """Something changed that concerns every service."""
+        for service in self.services:
+            self._queue.add(service.uid)
+
+    def _service_changed(self, uid: str) -> None:
+        self._queue.add(uid)
+        service = self.services.get(uid)
+        self._readers.update(uid, service)
+        if service is not None:
+            self.schedules.note(uid, service.spec)
+        self.unheard.service_changed(uid)
+
+    def _action_changed(self, concerned: str) -> None:
+        self.unheard.look_at(concerned)
+        namespace, _, name = concerned.partition("/")
+        if service := self.services.named(namespace, name):
+            self._queue.add(service.uid)
+
+    def _config_changed(self, kind: str, item: ConfigRecord, anew: bool) -> None:
+        """News for those who pin it, for the revision whose copy it is; anew: for all readers."""
+        if kind == CONFIG_MAP:
+            for uid in self.contents.readers(item.namespace, item.name):
+                self._queue.add(uid)
+            if revision := self.revisions.get(item.revision):
+                self._queue.add(revision.owner)
+        if anew and not item.revision:
+            for uid in self._readers.of(kind, item.namespace, item.name):
+                self._queue.add(uid)
+
+    def ages(self) -> list[float]:
+        """How old the active instances are, in seconds."""
+        now = time.time()
+        active = (p.content for s in self.services for p in self.pods.of(s.uid))
+        return [max(0.0, now - i.born) for i in active if i.active]
