@@ -38,7 +38,7 @@ def play(screen: Screen, what: str, prepare: Callable[[], Place]) -> None:
     webhook = Webhook.on(place.address) if place.address else None
     with screen.step("the operator's chart: objects and rights, by helm", "5 s"):
         _install(place, screen, webhook)
-    with screen.step("the operator: a process under the chart's service account", "10 s"):
+    with screen.step("the operator: a process under the chart's service account", "20 s"):
         _start_operator(place, screen, webhook)
     fleet, began = Fleet(), 0
     change = f"sed '{place.edit}' {place.manifest} | {place.typed} apply -f -"

@@ -16,6 +16,7 @@ from tests.cluster.operator_process import Installation
 from tests.controlplane import ControlPlane
 from tests.controlplane.access import find_kubectl
 from tests.unit.test_api_service import spec
+from tests.waiting import wait_for
 
 BEHIND = "https://kubernetes.default.svc:6443"
 """An address that only a proxy can resolve; the API server's certificate has the name."""
@@ -102,6 +103,20 @@ def test_the_proxy_of_the_environment_is_gone_through(
         here = split(plane, tmp_path, namespace)
         assert_as_kubectl(here, HTTPS_PROXY=proxy.url)
         assert len(proxy.asked) == before, "no proxy leads to this machine itself"
+
+
+def test_a_refusal_by_a_policy_is_said_in_its_own_words(
+    plane: ControlPlane, namespace: str
+) -> None:
+    """The role edit, which is the advice for want of a right in RBAC, is there already."""
+    plane.grant("carol", namespace, "edit")
+    login = str(plane.kubeconfig("carol"))
+    ask = (*REGENERATE, f"--namespace={namespace}", "--reason=fire", "--override-freeze")
+    wait_for("the role is in force", lambda: "override" in run(login, *ask).stderr)
+    done = run(login, *ask)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: carol may not override a change freeze")
+    assert "role edit" not in done.stderr
 
 
 def test_what_is_wrong_with_the_login_is_said_in_a_line(tmp_path: Path) -> None:
