@@ -180,6 +180,14 @@ def test_nothing_is_filled_into_a_template() -> None:
     assert [path for path, node in nodes(template) if "default" in node] == []
 
 
+def test_a_record_has_no_field_whose_content_the_api_server_would_not_compare() -> None:
+    """Where it knows no schema, its `self == oldSelf` overlooks a key in place of another one."""
+    spec = schema_of(REVISION)["properties"]["spec"]
+    unknown = [n for _, n in nodes(spec) if n.get("x-kubernetes-preserve-unknown-fields")]
+    assert unknown, "quantities"
+    assert all("type" not in node for node in unknown)
+
+
 def test_what_a_template_need_not_have_may_be_null() -> None:
     template = schema_of(SERVICE)["properties"]["spec"]["properties"]["template"]
     for path, node in nodes(template):

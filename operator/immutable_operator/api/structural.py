@@ -10,7 +10,7 @@ from typing import Any, Final
 from immutable_operator.api import pod_template
 from immutable_operator.api.image import MAX_IMAGE
 from immutable_operator.api.kind import EMBED, RECORDED, WANTED, ApiModel
-from immutable_operator.api.template import TEMPLATE_RULES
+from immutable_operator.api.template import IGNORED, TEMPLATE_RULES
 
 __all__ = ["recorded_template", "structural", "wanted_template"]
 
@@ -71,7 +71,11 @@ def recorded_template() -> Schema:
     Not x-kubernetes-preserve-unknown-fields: there the API server's `self == oldSelf` overlooks a
     key that is replaced by another one (1.36.3), and the record would not be frozen.
     """
-    return _bare(pod_template.load())
+    schema = pod_template.load()
+    metadata = schema["properties"]["metadata"]["properties"]
+    for field in IGNORED:
+        del metadata[field]  # what no pod is born with is not recorded
+    return _bare(schema)
 
 
 def _nullable(node: Mapping[str, Any]) -> Schema:
