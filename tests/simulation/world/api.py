@@ -7,6 +7,7 @@ lists in pages, watches (`watching`). Who asks is a name; rights are not checked
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -43,13 +44,10 @@ class Request:
     content: str = ""
     meta_only: bool = False
 
-    @property
+    @functools.cached_property
     def route(self) -> tuple[str, str, str, str]:
         """Namespace, resource, name, subresource; each may be ""."""
-        found = ROUTE.fullmatch(self.path)
-        assert found, self.path
-        namespace, resource, name, sub = (part or "" for part in found.groups())
-        return namespace, resource, name, sub
+        return _route(self.path)
 
     @property
     def is_write(self) -> bool:
@@ -285,6 +283,14 @@ class ModelApi:
             after["spec"] = {**before["spec"], **spec}
         if after != before:
             self.storage.commit(who, "pods", before, after)
+
+
+@functools.lru_cache(maxsize=1000)
+def _route(path: str) -> tuple[str, str, str, str]:
+    found = ROUTE.fullmatch(path)
+    assert found, path
+    namespace, resource, name, sub = (part or "" for part in found.groups())
+    return namespace, resource, name, sub
 
 
 def _name(obj: Obj) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import itertools
 import random
 from collections import deque
 from collections.abc import Callable
@@ -48,15 +49,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
     """
 
     _ready: deque[asyncio.Handle]
-    _scheduled: list[asyncio.TimerHandle]
-    _stopping: bool
-    _timer_cancelled_count: int
 
     def __init__(self, shuffle: random.Random | None = None) -> None:
         super().__init__()
         self._now = BOOT
         self._shuffle = shuffle
         self._at_once = 0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._count = itertools.count()
+        self._cancelled = 0
         self._nobody = Context()
         self.frozen: set[Running] = set()
         self.troubles: list[str] = []
@@ -95,15 +96,27 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if not isinstance(error, asyncio.CancelledError):
             self.troubles.append(f"{context.get('message')}: {error!r}")
 
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._count), handle))
+        return handle
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        self._cancelled += 1
+
     def _run_once(self) -> None:
         self._forget_cancelled()
-        scheduled, ready = self._scheduled, self._ready
-        if not ready and scheduled and scheduled[0].when() > self._now:
-            self._now, self._at_once = scheduled[0].when(), 0
-        while scheduled and scheduled[0].when() <= self._now:
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False  # type: ignore[attr-defined]
-            ready.append(handle)
+        timers, ready = self._timers, self._ready
+        if not ready and timers and timers[0][0] > self._now:
+            self._now, self._at_once = timers[0][0], 0
+        while timers and timers[0][0] <= self._now:
+            ready.append(heapq.heappop(timers)[2])
         if not ready:
             raise StandsStill("nothing will ever happen again")
         batch = list(ready)
@@ -114,12 +127,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if self._at_once > MOST_AT_ONCE:
             raise StandsStill(f"{self._at_once} callbacks and no time passed")
         for handle in batch:
-            if not handle._cancelled and not self._keeps_back(handle):
+            if not handle._cancelled and not (self.frozen and self._keeps_back(handle)):
                 handle._run()
 
     def _keeps_back(self, handle: asyncio.Handle) -> bool:
-        if not self.frozen:
-            return False
         context: Context = handle._context  # type: ignore[attr-defined]
         process = context.get(PROCESS)
         if process is None or not process.frozen:
@@ -129,13 +140,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _forget_cancelled(self) -> None:
         """Drop cancelled timers from the head, and all of them where they are the most."""
-        if self._timer_cancelled_count > 200:
-            kept = [h for h in self._scheduled if not h._cancelled]
-            heapq.heapify(kept)
-            self._scheduled[:] = kept
-            self._timer_cancelled_count = 0
-        while self._scheduled and self._scheduled[0]._cancelled:
-            heapq.heappop(self._scheduled)
+        if self._cancelled > 200:
+            self._timers[:] = [timer for timer in self._timers if not timer[2]._cancelled]
+            heapq.heapify(self._timers)
+            self._cancelled = 0
+        while self._timers and self._timers[0][2]._cancelled:
+            heapq.heappop(self._timers)
 
     def _write_to_self(self) -> None:
         """Nobody sleeps, so nobody is woken."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import gc
 import random
 import sys
@@ -13,10 +14,13 @@ from typing import Any
 
 import structlog
 
+from immutable_operator.admission.policies import policies
 from tests.simulation.world.clock import VirtualDatetime, VirtualLoop, WallClock
 
 __all__ = ["stand_ins"]
 
+# Every process reads its policies from the package, which takes longer than the rest of its life.
+READ_ONCE = functools.cache(policies)
 NOW_ONLY = {"immutable_operator.kube.lease"}  # ask datetime for nothing but the present
 
 
@@ -49,6 +53,8 @@ def stand_ins(loop: VirtualLoop, seed: int) -> Iterator[None]:
             new["random"] = random.Random(f"{seed}/{name}")
         if getattr(module, "gc", None) is gc:
             new["gc"] = _NoCollector()
+        if getattr(module, "policies", None) is policies:
+            new["policies"] = READ_ONCE
         if name in NOW_ONLY and getattr(module, "datetime", None) is datetime.datetime:
             new["datetime"] = VirtualDatetime(clock)
         for attribute, stand_in in new.items():
