@@ -38,6 +38,7 @@ class Adversary:
         self.rng = rng = random.Random(f"adversary/{seed}")
         self.people = People(world)
         self.faults = Faults(world, rng)
+        self.strangers: list[str] = []
         self.port = rng.random() < 0.1
         self.config = rng.random() < 0.3
         people: list[Callable[[], None]] = [
@@ -107,6 +108,8 @@ class Adversary:
         self.world.say("peace", "begins")
         self.faults.stop()
         self._free()
+        for name in self.strangers:
+            self.people.ask("DELETE", f"{PODS}/{name}", {"gracePeriodSeconds": 0})
         self.people.thaw()
         self.people.configure("good")
         nodes = len(self.cluster.nodes)
@@ -255,6 +258,7 @@ class Adversary:
             name = instance_name(service.name, service.uid, revision, slot, incarnation)
             body = {"metadata": {"name": name}, "spec": template("A")["spec"]}
             if self.people.ask("POST", PODS, body):
+                self.strangers.append(name)
                 self.world.say("stranger", f"has the name {name}")
 
     # Stories: what only shows when one thing follows the other.

@@ -29,11 +29,13 @@ class Account:
     writes: float = CONSTANT * WRITES
     size: int = 1
     aged_every: float | None = None
+    short_lives: float = 8.0
 
     def earn(self, events: float, *, now: float) -> None:
         seconds, self.at = now - self.at, now
         aged = seconds * self.size / self.aged_every if self.aged_every else 0.0
         gained = FACTOR * (events + aged) + PER_SECOND * seconds
+        self.short_lives = min(8.0, self.short_lives + seconds / 60.0)
         most = CONSTANT + 2 * FACTOR * self.size
         self.moves = min(most, self.moves + gained)
         writes = self.writes + WRITES * FACTOR * (events + aged) + WRITES_PER_SECOND * seconds
@@ -53,6 +55,14 @@ class Storm:
         account = self._accounts.setdefault(service.uid, Account(now))
         account.size = max(1, len(service.pods), *(k.replicas for k in service.of_late(now - 60)))
         account.earn(events, now=now)
+
+    def ended_young(self, service: Service, now: float) -> None:
+        """An instance did not get far: that explains ever fewer tries, as a back-off would."""
+        self.explain(service, 0, now)
+        account = self._accounts[service.uid]
+        if account.short_lives > 0:
+            account.short_lives -= 1.0 / account.size
+            account.earn(1, now=now)
 
     def ages(self, service: Service, seconds: float | None, now: float) -> None:
         """Every instance falls due each so many seconds."""

@@ -145,7 +145,7 @@ class Watcher:
             return
         spec = commit.obj["spec"]
         if commit.before is None:
-            if spec["number"] <= service.highest:
+            if spec["number"] <= service.highest and service.gone_at is None:
                 text = f"revision {spec['number']} after {service.highest}"
                 self._broken("6", f"{commit.name}: {text}")
             service.highest = max(service.highest, spec["number"])

@@ -142,6 +142,8 @@ class World:
             )
             if (left and not ended) or (harmed and lived):
                 self.storm.explain(service, 1, self.now)
+            elif harmed:
+                self.storm.ended_young(service, self.now)
 
     # Processes.
 
