@@ -8,6 +8,7 @@ lists in pages, watches (`watching`). Who asks is a name; rights are not checked
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -71,6 +72,7 @@ class ModelApi:
         self.budgets: dict[str, Obj] = {}
         self.unwanted: Callable[[Obj], str | None] = lambda pod: None
         self.streams: list[Stream] = []
+        self._tokens = itertools.count()
         self._pages: dict[str, tuple[int, list[Obj]]] = {}
         self.storage.listeners.append(self._spread)
 
@@ -158,7 +160,7 @@ class ModelApi:
         limit = min(int(query.get("limit", "0")) or len(items) or 1, self.page)
         rest, token = items[limit:], ""
         if rest:
-            token = f"{version}-{len(self._pages)}-{len(rest)}"
+            token = f"page-{next(self._tokens)}"
             self._pages[token] = version, rest
         shown: Any = [partial(o) if request.meta_only else o for o in items[:limit]]
         meta = {"resourceVersion": str(version), "continue": token}

@@ -165,7 +165,7 @@ class Faults:
         if streams:
             stream = self.rng.choice(streams)
             self.world.say("watches", f"of {stream.resource} by {stream.who} fall silent")
-            self._behind(75.0)
+            self._behind(315.0 if stream.resource == "immutableservices" else 75.0)
             stream.mute = True
 
     def stop(self) -> None:

@@ -10,6 +10,7 @@ __all__ = ["comes_to_rest"]
 # The longest pause of births that end is 300 s, of healing an hour, and a pool may do both.
 MOST = 3 * 3600
 HOUR = 3600.0
+SWEEP = 700.0  # what vanished in a gap is forgotten with the next sweep
 
 
 def comes_to_rest(world: World, people: People) -> None:
@@ -28,7 +29,7 @@ def comes_to_rest(world: World, people: People) -> None:
     for index, process in list(world.processes.items()):
         if index:
             process.kill("it is not needed any more")
-    world.run(100.0)
+    world.run(SWEEP)
     _is_silent(world, HOUR, "converged")
     for process in list(world.processes.values()):
         process.kill("it is replaced")

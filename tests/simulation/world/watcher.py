@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Watcher"]
 
 PREFIX = "immutable.dev/"
+# What vanishes while kopf lists anew is known to be gone after the next sweep only.
+SWEEP = 700.0
 
 
 class Watcher:
@@ -92,7 +94,7 @@ class Watcher:
         most = max(known.most for known in limits)
         if len(counted) + 1 > most:
             self._broken("1", f"{name} is number {len(counted) + 1} of at most {most}")
-        if service.gone_at is not None and service.gone_at < self._world.behind:
+        if service.gone_at is not None and service.gone_at < self._world.now - SWEEP:
             self._broken("11", f"{name} was born for a service that is gone")
         if all(known.suspend for known in limits):
             self._broken("13", f"{name} was born while suspended")

@@ -39,7 +39,7 @@ class World:
 
     ``replicas`` operators run at a time; each that ends is followed by a new one. ``network`` is
     what those that start from now on find. ``staleness`` is by how many seconds a view may be
-    behind in this run.
+    behind in this run. Of services that are gone it may be behind until the next sweep.
     """
 
     def __init__(self, seed: int, *, replicas: int = 1) -> None:
@@ -111,7 +111,7 @@ class World:
         meta = request.body.get("metadata") or {}
         owners = {o["uid"] for o in meta.get("ownerReferences") or ()}
         uid = meta.get("uid")
-        for service in self.truth.living():
+        for service in reversed(self.truth.services.values()):
             if service.uid in owners or uid == service.uid or name.startswith(service.name):
                 return service
         return None
