@@ -14,8 +14,10 @@ from immutable_operator.domain.model import instance_name
 from tests.simulation.world.api import NAMESPACE
 from tests.simulation.world.cluster import GOOD
 from tests.simulation.world.faults import Faults
-from tests.simulation.world.people import PODS, People, template
+from tests.simulation.world.people import PODS, People
+from tests.simulation.world.people import template as pod_template
 from tests.simulation.world.storage import Obj
+from tests.simulation.world.stories import Stories
 from tests.simulation.world.world import World
 
 __all__ = ["Adversary"]
@@ -69,11 +71,11 @@ class Adversary:
             self.budget,
             self.stranger,
         ]
-        stories = [self.stuck_release, self.aged_fleet, self.look, self.to_and_fro]
+        stories = Stories(self).all
         self.kinds = [
             *rng.sample(people, rng.randint(1, 4)),
             *rng.sample(cluster, rng.randint(1, 3)),
-            *rng.sample(stories, rng.choice([0, 0, 1, 2])),
+            *rng.sample(stories, rng.choice([0, 1, 1, 2])),
             *rng.sample(self.faults.all, rng.choice([0, 1, 1, 2, 3])),
         ]
         self.picked = sorted(kind.__name__ for kind in self.kinds)
@@ -91,7 +93,7 @@ class Adversary:
         }
         self.people.apply(
             replicas=rng.choice([1, 2, 3, 3, 4, 6]),
-            template=self._template("A"),
+            template=self.template("A"),
             rollout=rollout,
             historyLimit=rng.choice([1, 10]),
         )
@@ -107,7 +109,7 @@ class Adversary:
         """No more trouble: a spec that works, and room for it."""
         self.world.say("peace", "begins")
         self.faults.stop()
-        self._free()
+        self.free()
         for name in self.strangers:
             self.people.ask("DELETE", f"{PODS}/{name}", {"gracePeriodSeconds": 0})
         self.people.thaw()
@@ -117,7 +119,7 @@ class Adversary:
         if self.port:
             rollout |= {"maxSurge": 0, "maxUnavailable": 1}
         self.people.apply(
-            template=self._template(self.rng.choice(GOOD)),
+            template=self.template(self.rng.choice(GOOD)),
             replicas=self.rng.randint(1, nodes if self.port else 6),
             rollout=rollout,
             suspend=False,
@@ -125,27 +127,31 @@ class Adversary:
             immutability=None,
         )
 
-    def _free(self) -> None:
+    def free(self) -> None:
         """What the cluster forbids is allowed again."""
         self.world.api.quota = None
         self.world.api.budgets.clear()
         for node in list(self.cluster.nodes):
             self.cluster.uncordon(node)
 
-    def _template(self, letter: str) -> Obj:
-        return template(letter, port=self.port, config=self.config)
+    def template(self, letter: str) -> Obj:
+        return pod_template(letter, port=self.port, config=self.config)
 
-    def _any_pod(self) -> Obj | None:
-        pods = [p for p in self.world.api.storage.all("pods") if "deletionTimestamp" not in p["metadata"]]
+    def any_pod(self) -> Obj | None:
+        pods = [
+            p
+            for p in self.world.api.storage.all("pods")
+            if "deletionTimestamp" not in p["metadata"]
+        ]
         return self.rng.choice(pods) if pods else None
 
     # People.
 
     def change_image(self) -> None:
-        self.people.apply(template=self._template(self.rng.choice(GOOD)))
+        self.people.apply(template=self.template(self.rng.choice(GOOD)))
 
     def break_image(self) -> None:
-        self.people.apply(template=self._template(self.rng.choice("CDEF")))
+        self.people.apply(template=self.template(self.rng.choice("CDEF")))
 
     def scale(self) -> None:
         self.people.apply(replicas=self.rng.choice([0, 1, 2, 3, 5, 8]))
@@ -181,7 +187,7 @@ class Adversary:
         self.people.apply(regeneration={"schedule": "*/5 * * * *"})
 
     def request(self) -> None:
-        pod = self._any_pod() if self.rng.random() < 0.5 else None
+        pod = self.any_pod() if self.rng.random() < 0.5 else None
         override = self.rng.random() < 0.3
         self.people.regenerate(pod["metadata"]["name"] if pod else None, override=override)
 
@@ -192,7 +198,7 @@ class Adversary:
         self.people.forge(self.rng.choice([None, {"lastGoodRevision": "00000000"}]))
 
     def reach_into(self) -> None:
-        if pod := self._any_pod():
+        if pod := self.any_pod():
             self.people.mark(pod)
 
     def on_taint(self) -> None:
@@ -205,7 +211,7 @@ class Adversary:
     # The cluster.
 
     def delete_a_pod(self) -> None:
-        if pod := self._any_pod():
+        if pod := self.any_pod():
             self.people.delete_pod(pod, force=self.rng.random() < 0.3)
 
     def delete_a_starting_one(self) -> None:
@@ -218,12 +224,12 @@ class Adversary:
                 self.people.delete_pod(pod)
 
     def end_a_pod(self) -> None:
-        if pod := self._any_pod():
+        if pod := self.any_pod():
             self.world.say("kubelet", f"evicts {pod['metadata']['name']}")
             self.cluster.end(pod)
 
     def unready(self) -> None:
-        pod = self._any_pod()
+        pod = self.any_pod()
         if pod and pod["spec"].get("nodeName"):
             key = (NAMESPACE, pod["metadata"]["name"])
             self.cluster.unready(key, pod["metadata"]["uid"], self.rng.choice([2.0, 20.0]))
@@ -256,47 +262,7 @@ class Adversary:
             assert service is not None
             slot, incarnation = self.rng.randint(0, 4), self.rng.randint(0, 2)
             name = instance_name(service.name, service.uid, revision, slot, incarnation)
-            body = {"metadata": {"name": name}, "spec": template("A")["spec"]}
+            body = {"metadata": {"name": name}, "spec": pod_template("A")["spec"]}
             if self.people.ask("POST", PODS, body):
                 self.strangers.append(name)
                 self.world.say("stranger", f"has the name {name}")
-
-    # Stories: what only shows when one thing follows the other.
-
-    def stuck_release(self) -> None:
-        """A release that does not work, and ordinary drains of what does."""
-        self.break_image()
-        self.world.run(self.rng.choice([5.0, 40.0]))
-        for node in sorted(self.cluster.nodes):
-            self.cluster.drain(node)
-            self.world.run(self.rng.choice([10.0, 30.0]))
-        self.look()
-
-    def aged_fleet(self) -> None:
-        """Instances fall due, and their successors do not get far."""
-        ages = {"maxAge": "60s", "maxConcurrent": self.rng.choice([1, 1, 2])}
-        self.people.apply(regeneration=ages)
-        for _ in range(40):
-            self.world.run(2.0)
-            if self.rng.random() < 0.3:
-                self.rng.choice([self.delete_a_starting_one, self.delete_a_pod, self.scale])()
-
-    def to_and_fro(self) -> None:
-        """A good one, a bad one and the good one again, in quick succession."""
-        for letter in self.rng.choice(["BA", "BCA", "CAB", "DBA", "ABAB"]):
-            self.people.apply(template=self._template(letter))
-            self.world.run(self.rng.choice([0.02, 0.2, 2.0, 20.0]))
-
-    def look(self) -> None:
-        """22: in quiet, what works is repaired, whatever is wrong with what is wanted."""
-        self.faults.stop()
-        self._free()
-        self.world.run(240.0)
-        service = self.people.service
-        if service is None or service.now.suspend or not service.good:
-            return
-        ready = sum(p.ready_since is not None for p in service.active)
-        fewest = service.now.fewest if self.port else service.now.fewest
-        if ready < fewest and self.world.revision(service.name, service.good):
-            text = f"{ready} available, at least {fewest} wanted, {service.good} works"
-            self.world.broken("22", text)

@@ -221,7 +221,7 @@ class ModelApi:
         gone = {f"f:{k}" for k, v in status.items() if v is None}
         for entry in kept:
             if entry.get("subresource") == "status":
-                left = {n: {} for n in entry["fieldsV1"]["f:status"] if n not in gone}
+                left: Obj = {n: {} for n in entry["fieldsV1"]["f:status"] if n not in gone}
                 entry["fieldsV1"] = {"f:status": left}
         kept = [e for e in kept if any(e["fieldsV1"].values())]
         return {**after, "metadata": {**before["metadata"], "managedFields": kept}}

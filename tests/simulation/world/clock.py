@@ -96,7 +96,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if not isinstance(error, asyncio.CancelledError):
             self.troubles.append(f"{context.get('message')}: {error!r}")
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self,
         when: float,
         callback: Callable[..., object],

@@ -103,7 +103,9 @@ class Cluster:
             return
         node = self._fitting(pod)
         if node is None:
-            told = self._condition("PodScheduled", "False", "Unschedulable", "0 nodes are available")
+            told = self._condition(
+                "PodScheduled", "False", "Unschedulable", "0 nodes are available"
+            )
             if not any(c["type"] == "PodScheduled" for c in pod["status"]["conditions"]):
                 self.api.put_status("scheduler", key, {"conditions": [told]})
             return

@@ -50,7 +50,7 @@ class Faults:
     def _behind(self, seconds: float) -> None:
         self.world.staleness = max(self.world.staleness, seconds + 3.0)
 
-    def _for_a_while(self, **chances: float) -> None:
+    def _for_a_while(self, seconds: float | None = None, **chances: float) -> None:
         """Let these chances be so, and end it after a while."""
         self.world.say("network", ", ".join(f"{k} {v:g}" for k, v in chances.items()))
         self._behind(RETRIES)
@@ -61,7 +61,7 @@ class Faults:
                     setattr(network, name, chance * factor)
 
         put(1.0)
-        self.world.loop.after(self.rng.choice([5.0, 20.0, 60.0]), put, 0.0)
+        self.world.loop.after(seconds or self.rng.choice([5.0, 20.0, 60.0]), put, 0.0)
 
     # Processes.
 
@@ -104,8 +104,8 @@ class Faults:
 
     # The way to the API server.
 
-    def lose_answers(self) -> None:
-        self._for_a_while(unanswered=self.rng.choice([0.1, 0.4, 0.9]))
+    def lose_answers(self, chance: float | None = None, seconds: float | None = None) -> None:
+        self._for_a_while(seconds, unanswered=chance or self.rng.choice([0.1, 0.4, 0.9]))
 
     def lose_requests(self) -> None:
         self._for_a_while(lost=self.rng.choice([0.1, 0.5]))
@@ -116,9 +116,9 @@ class Faults:
     def late_requests(self) -> None:
         self._for_a_while(late=self.rng.choice([0.1, 0.5]))
 
-    def outage(self) -> None:
+    def outage(self, seconds: float | None = None) -> None:
         """Nobody gets through for a while; leases run out."""
-        seconds = self.rng.choice([3.0, 15.0, 45.0])
+        seconds = seconds or self.rng.choice([3.0, 15.0, 45.0])
         self.world.say("network", f"is down for {seconds:g} s")
         self._behind(seconds + RETRIES)
         for network in self._networks():
@@ -132,8 +132,9 @@ class Faults:
 
     # Watches.
 
-    def lag(self) -> None:
-        kind, seconds = self.rng.choice(KINDS), self.rng.choice([0.2, 1.0, 6.0, 30.0])
+    def lag(self, kind: str | None = None, seconds: float | None = None) -> None:
+        kind = self.rng.choice(KINDS) if kind is None else kind
+        seconds = seconds or self.rng.choice([0.2, 1.0, 6.0, 30.0])
         self._behind(2 * seconds)
         self.world.say("watches", f"of {kind or 'all'} are up to {seconds:g} s late")
         for network in self._networks():

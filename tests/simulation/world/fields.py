@@ -68,7 +68,8 @@ def applied_status(obj: Obj, wanted: Obj, manager: str, now: str) -> Obj:
         *(
             _fields(e, "f:status")
             for e in entries
-            if e.get("subresource") == "status" and (e["manager"], e["operation"]) != (manager, "Apply")
+            if e.get("subresource") == "status"
+            and (e["manager"], e["operation"]) != (manager, "Apply")
         )
     )
     status = {k: v for k, v in before.items() if f"f:{k}" not in dropped - kept}

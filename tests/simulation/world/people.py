@@ -1,4 +1,4 @@
-"""What people do to the API server: they apply services, scale, freeze, ask, and reach into pods."""
+"""What people do to the API server: apply services, scale, freeze, ask, reach into pods."""
 
 from __future__ import annotations
 

@@ -108,7 +108,12 @@ def start_operator(world: World, name: str) -> Process:
 
     async def live() -> None:
         client = Connection(
-            world.api, name, network, random.Random(world.rng.random()), process.sends, process.served
+            world.api,
+            name,
+            network,
+            random.Random(world.rng.random()),
+            process.sends,
+            process.served,
         )
         options = Options(namespace="immutable-system", identity=name, lease=LEASE_TIMES)
         operator = Operator(options, client, Metrics())

@@ -24,7 +24,13 @@ class Commit:
     __slots__ = ("_bytes", "after", "at", "before", "resource", "version", "who")
 
     def __init__(
-        self, version: int, at: float, who: str, resource: str, before: Obj | None, after: Obj | None
+        self,
+        version: int,
+        at: float,
+        who: str,
+        resource: str,
+        before: Obj | None,
+        after: Obj | None,
     ) -> None:
         self.version, self.at, self.who, self.resource = version, at, who, resource
         self.before, self.after = before, after

@@ -1,7 +1,7 @@
 """The oracle for storms: moves and writes are bounded by what the events explain.
 
 Each service has credit: what others do to it brings some, time brings a little, each move costs 1.
-It can be saved only up to a few times the size of the service, so that a quiet day pays for no storm.
+It can be saved only up to a few times the size of the service: a quiet day pays for no storm.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.simulation.world.admission import is_ready
 from tests.simulation.world.cluster import letter_of
 from tests.simulation.world.storage import Commit, Obj
 
@@ -73,5 +74,5 @@ def _differ(before: Obj, after: Obj, key: str) -> bool:
 
 
 def _ready(obj: Obj) -> bool:
-    conditions = obj["status"].get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    ready: bool = is_ready({"status": {"conditions": [], **obj["status"]}})
+    return ready

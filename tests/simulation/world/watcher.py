@@ -166,7 +166,9 @@ class Watcher:
         if observed < service.observed and commit.who == self._world.holder:
             self._broken("12", f"observedGeneration fell from {service.observed} to {observed}")
         service.observed = max(service.observed, observed)
-        true = {c["type"]: c["reason"] for c in status.get("conditions") or () if c["status"] == "True"}
+        true = {
+            c["type"]: c["reason"] for c in status.get("conditions") or () if c["status"] == "True"
+        }
         if "Ready" in true and {"Reconciling", "Stalled"} & set(true):
             self._broken("12", f"Ready beside {sorted(true)}")
         if true.get("Ready") == "Current":

@@ -1,4 +1,4 @@
-"""Watches: streams of lines, each delivered in order and perhaps late, that may be cut or go mute."""
+"""Watches: streams of lines, each delivered in order, perhaps late; they may be cut or go mute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One world: a model API server, its cluster, operator processes on it, and who watches them all."""
+"""One world: a model API server, its cluster, operator processes on it, and who watches all."""
 
 from __future__ import annotations
 
