@@ -154,7 +154,7 @@ class Adversary:
         self.people.apply(template=self.template(self.rng.choice("CDEF")))
 
     def scale(self) -> None:
-        self.people.apply(replicas=self.rng.choice([0, 1, 2, 3, 5, 8]))
+        self.people.apply(replicas=self.rng.choice([0, 1, 2, 3, 5, 8, None]))
 
     def change_limits(self) -> None:
         self.people.apply(rollout=self.rng.choice(LIMITS))

@@ -81,10 +81,19 @@ class Process(Running):
 
 
 class _Task(asyncio.Task):  # type: ignore[type-arg]
-    """A task that knows whose it is, and the how manyeth."""
+    """A task that knows whose it is. Sets of tasks have them in the same order in each run."""
 
-    process: Running | None = None
-    number = 0
+    def __init__(self, coro: Any, *, loop: Any, context: Any, number: int) -> None:
+        self.number = number
+        known = PROCESS.get() if context is None else context.get(PROCESS)
+        self.process: Running | None = known
+        super().__init__(coro, loop=loop, context=context)
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
 
 def count_tasks(loop: asyncio.AbstractEventLoop) -> None:
@@ -92,10 +101,7 @@ def count_tasks(loop: asyncio.AbstractEventLoop) -> None:
     numbers = itertools.count()
 
     def factory(loop: asyncio.AbstractEventLoop, coro: Any, context: Any = None) -> Any:
-        task = _Task(coro, loop=loop, context=context)
-        task.process = PROCESS.get() if context is None else context.get(PROCESS)
-        task.number = next(numbers)
-        return task
+        return _Task(coro, loop=loop, context=context, number=next(numbers))
 
     loop.set_task_factory(factory)
 

@@ -78,7 +78,7 @@ class Stories:
         self._adversary.free()
         self.world.run(240.0)
         service = self._adversary.people.service
-        if service is None or service.now.suspend or not service.good:
+        if service is None or service.now.suspend or not service.good or self._adversary.port:
             return
         ready = sum(p.ready_since is not None for p in service.active)
         fewest = service.now.fewest

@@ -70,7 +70,7 @@ def _of_pod(commit: Commit) -> str:
 
 
 def _differ(before: Obj, after: Obj, key: str) -> bool:
-    return before["metadata"].get(key) != after["metadata"].get(key)
+    return bool(before["metadata"].get(key) != after["metadata"].get(key))
 
 
 def _ready(obj: Obj) -> bool:
