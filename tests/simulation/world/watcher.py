@@ -99,6 +99,8 @@ class Watcher:
         if all(known.suspend for known in limits):
             self._broken("13", f"{name} was born while suspended")
         letter = letter_of(commit.obj)
+        if self._world.holds:  # a freeze, or a ConfigMap that is not there: what ran before goes on
+            limits = [known for _, known in service.limits]
         if letter not in {known.letter for known in limits} | service.worked:
             self._broken("5", f"{name} was born of {letter}, which is not wanted and never worked")
         self._pinned(service, commit.obj)

@@ -82,6 +82,12 @@ class World:
         lease = self.api.storage.get("leases", ("immutable-system", LEASE))
         return str((lease or {}).get("spec", {}).get("holderIdentity", ""))
 
+    @property
+    def holds(self) -> bool:
+        """Whether what is wanted has to wait: for the end of a freeze, or for a ConfigMap."""
+        settings = self.api.storage.get("configmaps", (NAMESPACE, "settings"))
+        return bool(self.api.storage.all("immutablefreezes")) or settings is None
+
     def revision(self, service: str, revision: str) -> Obj | None:
         name = f"{service}-im{revision}"
         return self.api.storage.get(REVISIONS.resource, (NAMESPACE, name))
