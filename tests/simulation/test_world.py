@@ -1,0 +1,89 @@
+"""The whole operator under attack, by seed, in a world of its own (`tests.simulation.world`).
+
+``SEEDS=4711 pytest tests/simulation/test_world.py`` plays one seed again; ``SEEDS=0-5000`` searches
+longer. A rule in ``KNOWN`` is broken today and counts as an expected failure; ``STRICT=1`` lets it
+fail, and shows the story. ``MUTANTS=1`` plants bugs and looks whether the world notices them.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.simulation.world.adversary import Adversary
+from tests.simulation.world.mutants import MUTANTS, planted
+from tests.simulation.world.rest import comes_to_rest
+from tests.simulation.world.world import Broken, World, world
+
+# What each of these once showed: an old instance replaced without end; a release that does not work
+# and drains; two evictions whose answers were lost; what a standby did not hear of; a barrier that
+# opened by time; a status that came late.
+ONCE_FAILED = [34, 3, 1102, 1226, 1177, 1241, 1114]
+# Rules that are broken today, and why. Whoever mends one takes it out of here.
+KNOWN = {
+    "storm": "who is going is guessed anew in each turn (A1)",
+    "22": "what works is not repaired while what is wanted does not (K1, A9)",
+    "2": "a lost answer counts as not done (A3); a standby keeps pods that were forced away",
+    "6": "the barrier opens by time (A4)",
+    "12": "a status is applied without the version that it was made of (B)",
+}
+STRICT = bool(os.environ.get("STRICT"))
+MUTANT_SEEDS = 150
+
+
+def _seeds() -> list[int]:
+    given = os.environ.get("SEEDS")
+    first, _, last = (given or "0-39").partition("-")
+    asked = range(int(first), int(last or first) + 1)
+    return list(asked) if given else [*ONCE_FAILED, *(s for s in asked if s not in ONCE_FAILED)]
+
+
+def _play(seed: int) -> World:
+    """One run: attacked for a while, then left in peace. Raises `Broken`."""
+    with world(seed, replicas=1 + seed % 2) as run:
+        adversary = Adversary(run, seed)
+        run.say("seed", f"{seed}: {', '.join(adversary.picked)}")
+        adversary.begin()
+        adversary.attack(25)
+        adversary.stop()
+        comes_to_rest(run, adversary.people)
+    return run
+
+
+def _outcome(seed: int) -> str:
+    """The rule that a seed breaks, "" if it breaks none."""
+    try:
+        _play(seed)
+    except Broken as broken:
+        return broken.rule
+    return ""
+
+
+@pytest.mark.parametrize("seed", _seeds())
+def test_the_rules_hold_under_attack_and_peace_brings_rest(seed: int) -> None:
+    try:
+        _play(seed)
+    except Broken as broken:
+        if broken.rule in KNOWN and not STRICT:
+            pytest.xfail(f"rule {broken.rule}: {KNOWN[broken.rule]}")
+        again = f"STRICT=1 SEEDS={seed} pytest tests/simulation/test_world.py"
+        pytest.fail(f"{broken}\n\nto play it again: {again}", pytrace=False)
+
+
+def test_a_seed_tells_the_same_story_each_time() -> None:
+    first, second = (_play(1).story.lines for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.skipif(not os.environ.get("MUTANTS"), reason="takes minutes: MUTANTS=1")
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_planted_bug_is_noticed(name: str) -> None:
+    """Some seed breaks a rule with the bug, and another or none without it."""
+    for seed in range(MUTANT_SEEDS):
+        with planted(name):
+            rule = _outcome(seed)
+        if rule and rule != _outcome(seed):
+            return
+    pytest.fail(f"{name} lives: none of {MUTANT_SEEDS} seeds notices it")

@@ -1,0 +1,83 @@
+"""What the model API server refuses of pods and evictions, in Kubernetes' own words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tests.simulation.world.storage import Obj
+
+__all__ = ["Refused", "admit_eviction", "admit_pod", "is_ready"]
+
+ENDED = ("Failed", "Succeeded")
+
+
+class Refused(Exception):
+    """An answer that is a Status."""
+
+    def __init__(
+        self, code: int, reason: str, message: str, causes: tuple[dict[str, Any], ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        details = {"details": {"causes": list(causes)}} if causes else {}
+        self.status = {
+            "kind": "Status",
+            "status": "Failure",
+            "code": code,
+            "reason": reason,
+            "message": message,
+            **details,
+        }
+
+
+def is_ready(pod: Obj) -> bool:
+    """Whether its condition Ready is True."""
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"]["conditions"])
+
+
+def admit_pod(
+    pod: Obj, pods: Iterable[Obj], quota: int | None, unwanted: Callable[[Obj], str | None]
+) -> None:
+    """The API server's validation, then admission, then the quota."""
+    name = pod["metadata"]["name"]
+    if refusal := unwanted(pod):
+        raise Refused(422, "Invalid", f'Pod "{name}" is invalid: {refusal}')
+    used = sum(p["status"]["phase"] not in ENDED for p in pods)
+    if quota is not None and used >= quota:
+        counts = f"requested: pods=1, used: pods={used}, limited: pods={quota}"
+        text = f'pods "{name}" is forbidden: exceeded quota: pods, {counts}'
+        raise Refused(403, "Forbidden", text)
+
+
+def admit_eviction(pod: Obj, pods: Iterable[Obj], budgets: dict[str, Obj]) -> None:
+    """Ask the PodDisruptionBudgets that select the pod."""
+    if pod["status"]["phase"] in (*ENDED, "Pending"):
+        return
+    asked = {n: b for n, b in budgets.items() if _selects(b, pod)}
+    if not asked:
+        return
+    if len(asked) > 1:
+        text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does"
+        raise Refused(500, "InternalError", f"{text} not support.")
+    [(name, budget)] = asked.items()
+    selected = [p for p in pods if _selects(budget, p) and not _leaves(p)]
+    healthy, least = sum(is_ready(p) for p in selected), budget["minAvailable"]
+    if not is_ready(pod) and (budget.get("alwaysAllow") or healthy >= least):
+        return
+    if is_ready(pod) and healthy > least:
+        return
+    text = f"The disruption budget {name} needs {least} healthy pods and has {healthy} currently"
+    cause = {"reason": "DisruptionBudget", "message": text}
+    message = "Cannot evict pod as it would violate the pod's disruption budget."
+    raise Refused(429, "TooManyRequests", message, (cause,))
+
+
+def _leaves(pod: Obj) -> bool:
+    return "deletionTimestamp" in pod["metadata"] or pod["status"]["phase"] in ENDED
+
+
+def _selects(budget: Obj, pod: Obj) -> bool:
+    labels = pod["metadata"].get("labels") or {}
+    wanted: dict[str, str] = budget["labels"]
+    return all(labels.get(k) == v for k, v in wanted.items())

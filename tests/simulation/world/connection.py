@@ -1,0 +1,188 @@
+"""The way from one operator process to the model API server, and what goes wrong on it.
+
+`Connection` is the real `KubeClient` down to where bytes would go over a socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import aiohttp
+from aiolimiter import AsyncLimiter
+
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.errors import Unreachable, error_from
+from tests.simulation.world.admission import Refused
+from tests.simulation.world.api import ModelApi, Request
+from tests.simulation.world.storage import encode
+from tests.simulation.world.watching import Stream
+
+__all__ = ["Connection", "Network"]
+
+LATENCY = 0.01
+
+
+@dataclass
+class Network:
+    """What befalls the requests and watches of one process; probabilities from 0 to 1.
+
+    ``lost`` requests are never served; ``unanswered`` ones are, but nobody hears of it; ``late``
+    ones are served seconds after they were sent. ``lag`` is by resource, ``""`` for all others.
+    """
+
+    lost: float = 0.0
+    unanswered: float = 0.0
+    trouble: float = 0.0
+    throttled: float = 0.0
+    late: float = 0.0
+    down: bool = False
+    lag: dict[str, float] = field(default_factory=dict)
+
+    def calm(self) -> None:
+        """Everything works from now on."""
+        self.lost = self.unanswered = self.trouble = self.throttled = self.late = 0.0
+        self.down = False
+        self.lag.clear()
+
+
+class _Response:
+    """The part of an HTTP response that the client uses."""
+
+    def __init__(self, body: bytes, content: Stream | None = None) -> None:
+        self._body = body
+        self.content = content
+        self.status = 200
+
+    async def read(self) -> bytes:
+        return self._body
+
+    def close(self) -> None:
+        if self.content is not None:
+            self.content.close()
+
+
+class Connection(KubeClient):
+    """The client of one process. ``sends`` is told of each request before it is on its way."""
+
+    def __init__(
+        self,
+        api: ModelApi,
+        who: str,
+        network: Network,
+        rng: random.Random,
+        sends: Callable[[Request], None],
+        served: Callable[[Request], None],
+    ) -> None:
+        # Nothing of the kubernetes package: there is no socket.
+        self._limit = AsyncLimiter(200.0, 1.0)
+        self._timeout = aiohttp.ClientTimeout(total=15.0)
+        self._model, self.who, self._network, self._rng = api, who, network, rng
+        self._sends, self._served = sends, served
+        self._count = lambda verb, resource, code: None
+        self.fence = lambda: None
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        verb: str,
+        resource: str,
+        query: Mapping[str, str | int] | None,
+        body: Mapping[str, Any] | None,
+        content: str,
+        timeout: aiohttp.ClientTimeout,
+        accept: str,
+    ) -> aiohttp.ClientResponse:
+        request = Request(
+            self.who,
+            method,
+            path,
+            dict(body or {}),
+            {key: str(value) for key, value in (query or {}).items()},
+            content,
+            "PartialObjectMetadata" in accept,
+        )
+        self._sends(request)
+        if self._network.down:
+            await asyncio.sleep(self._pause())  # a process that died just now ends here
+        if verb == "watch":
+            return cast(aiohttp.ClientResponse, await self._watch(request, timeout))
+        return cast(aiohttp.ClientResponse, await self._ask(request, timeout.total or 15.0))
+
+    async def _watch(self, request: Request, timeout: aiohttp.ClientTimeout) -> _Response:
+        await asyncio.sleep(self._pause())
+        self._stumble(request)
+        stream = self._model.watch(
+            request, timeout.sock_read or 70.0, lambda: self._lag_of(request.route[1])
+        )
+        return _Response(b"", stream)
+
+    async def _ask(self, request: Request, patience: float) -> _Response:
+        """On the wire a request is its own: it arrives whatever becomes of who sent it."""
+        self._stumble(request)
+        loop, network, rng = self._model.loop, self._network, self._rng
+        answered: asyncio.Future[bytes] = loop.create_future()
+        late = network.late and rng.random() < network.late
+        delay = rng.uniform(0.5, 20.0) if late else self._pause()
+        loop.after(delay, self._arrive, request, answered)
+        try:
+            async with asyncio.timeout(patience):
+                return _Response(await answered)
+        except TimeoutError:
+            raise Unreachable(0, "Unreachable", f"{request.path}: no answer in time") from None
+
+    def _arrive(self, request: Request, answered: asyncio.Future[bytes]) -> None:
+        network, rng, loop = self._network, self._rng, self._model.loop
+        if network.down and rng.random() < 0.5:
+            return  # it went down with its sender
+        answer = self._model.handle(request)
+        self._served(request)
+        error: Exception | None = None
+        if network.unanswered and rng.random() < network.unanswered:
+            if rng.random() < 0.5:
+                return  # nobody ever answers
+            error = Unreachable(0, "Unreachable", f"{request.path}: connection reset")
+        elif answer.status >= 300:
+            error = error_from(answer.status, answer.body)
+        loop.after(self._pause(), self._answer, answered, answer.body, error)
+
+    @staticmethod
+    def _answer(answered: asyncio.Future[bytes], body: bytes, error: Exception | None) -> None:
+        if answered.done():
+            return
+        if error is not None:
+            answered.set_exception(error)
+        else:
+            answered.set_result(body)
+
+    def _stumble(self, request: Request) -> None:
+        """What goes wrong before the server has done anything."""
+        network, rng = self._network, self._rng
+        if network.down or (network.lost and rng.random() < network.lost):
+            raise Unreachable(0, "Unreachable", f"{request.path}: connection refused")
+        if network.trouble and rng.random() < network.trouble:
+            code = rng.choice([500, 502, 503, 504])
+            text = rng.choice([b"<html>bad gateway</html>", b""])
+            raise error_from(code, text or _status(code, "InternalError", "etcd is slow"))
+        if network.throttled and rng.random() < network.throttled:
+            body = _status(429, "TooManyRequests", "too many requests, try again later")
+            raise error_from(429, body, "1")
+
+    def _pause(self) -> float:
+        return LATENCY * (0.2 + self._rng.random())
+
+    def _lag_of(self, resource: str) -> float:
+        lag = self._network.lag
+        most = lag.get(resource, lag.get("", 0.02))
+        return most * self._rng.random()
+
+
+def _status(code: int, reason: str, message: str) -> bytes:
+    return encode(Refused(code, reason, message).status)

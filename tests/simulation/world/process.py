@@ -1,0 +1,180 @@
+"""Operator processes: the real operator on a connection of its own, killed, frozen and thawed.
+
+`start_operator` is the only place that builds anything of the operator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.errors import ApiError
+from immutable_operator.kube.lease import LeaseTimes
+from immutable_operator.kube.store import Owners
+from immutable_operator.runtime.metrics import Metrics
+from immutable_operator.runtime.process import Operator, Options
+from immutable_operator.wire.service import SERVICES, ServiceRecord
+from tests.simulation.world.api import Request
+from tests.simulation.world.clock import PROCESS, Running
+from tests.simulation.world.connection import Connection, Network
+
+if TYPE_CHECKING:
+    from tests.simulation.world.world import World
+
+__all__ = ["LEASE", "Process", "count_tasks", "start_operator"]
+
+LEASE = "immutable-operator"
+LEASE_TIMES = LeaseTimes(duration=30.0, renew=20.0, retry=5.0)
+
+
+class Process(Running):
+    """One life of one replica. ``ended`` says why it is over."""
+
+    def __init__(self, world: World, name: str, network: Network) -> None:
+        super().__init__(name)
+        self._world = world
+        self.network = network
+        self.tasks: list[asyncio.Task[Any]] = []
+        self.ended: str | None = None
+        self.dies_at_write: int | None = None
+        self.dies_before = True
+
+    def sends(self, request: Request) -> None:
+        """A request is about to go out: the watcher sees it, and it may be the last one."""
+        self._world.sent(self, request)
+        if self._counts(request) and self.dies_before:
+            self._die()
+
+    def served(self, request: Request) -> None:
+        if self._counts(request) and not self.dies_before:
+            self._die()
+
+    def _counts(self, request: Request) -> bool:
+        return self.dies_at_write is not None and request.is_write and "/leases" not in request.path
+
+    def _die(self) -> None:
+        assert self.dies_at_write is not None
+        self.dies_at_write -= 1
+        if self.dies_at_write < 0:
+            self.dies_at_write = None
+            self.kill("it crashed at a write")
+
+    def kill(self, why: str) -> None:
+        """End every task of it; nothing is asked or written on the way out."""
+        if self.ended is not None:
+            return
+        self.ended = why
+        self.network.down = True
+        if self.frozen:
+            self._world.loop.thaw(self)
+        tasks = [t for t in asyncio.all_tasks(self._world.loop) if isinstance(t, _Task)]
+        for task in sorted(tasks, key=lambda t: t.number):
+            if task.process is self:
+                task.cancel()
+        self._world.process_ended(self)
+
+
+class _Task(asyncio.Task):  # type: ignore[type-arg]
+    """A task that knows whose it is. Sets of tasks have them in the same order in each run."""
+
+    def __init__(self, coro: Any, *, loop: Any, context: Any, number: int) -> None:
+        self.number = number
+        known = PROCESS.get() if context is None else context.get(PROCESS)
+        self.process: Running | None = known
+        super().__init__(coro, loop=loop, context=context)
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+def count_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Have the loop make tasks that remember the process in whose context they were made."""
+    numbers = itertools.count()
+
+    def factory(loop: asyncio.AbstractEventLoop, coro: Any, context: Any = None) -> Any:
+        return _Task(coro, loop=loop, context=context, number=next(numbers))
+
+    loop.set_task_factory(factory)
+
+
+def start_operator(world: World, name: str) -> Process:
+    """Build one replica of the operator as `runtime.process` does, and set it going."""
+    network = Network(**vars(world.network))
+    process = Process(world, name, network)
+    process.wall_offset = world.wall_offset
+
+    async def live() -> None:
+        client = Connection(
+            world.api,
+            name,
+            network,
+            random.Random(world.rng.random()),
+            process.sends,
+            process.served,
+        )
+        options = Options(namespace="immutable-system", identity=name, lease=LEASE_TIMES)
+        operator = Operator(options, client, Metrics())
+        parts = [
+            operator._lead(),
+            operator._sweeps(),
+            *(reflector.run() for reflector in operator._reflectors),
+            _feed(client, operator._services, operator._kopf_ready),
+        ]
+        process.tasks = [asyncio.create_task(part) for part in parts]
+        done, _ = await asyncio.wait(process.tasks, return_when=asyncio.FIRST_COMPLETED)
+        error = next((t.exception() for t in done if not t.cancelled()), None)
+        process.kill(f"it ended: {_cause(error)}")
+
+    context = copy_context()
+    context.run(PROCESS.set, process)
+    world.loop.create_task(live(), context=context)
+    return process
+
+
+def _cause(error: BaseException | None) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return repr(error)
+
+
+async def _feed(client: KubeClient, services: Owners[ServiceRecord], ready: asyncio.Event) -> None:
+    """In the place of kopf: list, watch, list anew; what vanishes in between is not told."""
+    while True:
+        try:
+            page = msgspec.json.decode(
+                await client.list(SERVICES.all(), resource=SERVICES.resource)
+            )
+            for body in page["items"] or ():
+                services.upsert(ServiceRecord.of(body))
+            version = int(page["metadata"]["resourceVersion"])
+            ready.set()
+            async with client.watch(
+                SERVICES.all(), resource=SERVICES.resource, silence=310.0, resourceVersion=version
+            ) as stream:
+                await _follow(stream, services)
+        except (ApiError, TimeoutError, OSError, msgspec.DecodeError):
+            await asyncio.sleep(1.0)
+
+
+async def _follow(stream: Any, services: Owners[ServiceRecord]) -> None:
+    rest = b""
+    async for chunk in stream.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            event = msgspec.json.decode(line)
+            body = event["object"]
+            if event["type"] == "ERROR":
+                return
+            if event["type"] == "DELETED":
+                services.remove(body["metadata"]["uid"])
+            elif event["type"] != "BOOKMARK":
+                services.upsert(ServiceRecord.of(body))

@@ -1,0 +1,183 @@
+"""The independent watcher: the invariants of safety, checked at each request and each commit.
+
+What an operator does is held against what its view may justify: the specs that were in force, and
+the losses that others brought about, within the time by which its view may be behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.world.cluster import letter_of
+from tests.simulation.world.storage import Commit, Obj
+from tests.simulation.world.truth import Pod, Service, Truth
+
+if TYPE_CHECKING:
+    from tests.simulation.world.api import Request
+    from tests.simulation.world.world import World
+
+__all__ = ["Watcher"]
+
+PREFIX = "immutable.dev/"
+# What vanishes while kopf lists anew is known to be gone after the next sweep only.
+SWEEP = 700.0
+
+
+class Watcher:
+    """Calls ``broken`` with the number of an invariant and a sentence."""
+
+    def __init__(self, world: World, truth: Truth, broken: Callable[[str, str], None]) -> None:
+        self._world, self._truth, self._broken = world, truth, broken
+        self._late: set[str] = set()
+
+    # Requests, before they are on their way.
+
+    def sent(self, who: str, request: Request) -> None:
+        """18: who does not hold the lease writes nothing; 10: deletions say whom they mean."""
+        _, resource, name, sub = request.route
+        if not request.is_write or resource in ("leases", "selfsubjectreviews"):
+            return
+        if (holder := self._world.holder) != who:
+            self._broken("18", f"{who} writes {request.path}, and {holder} holds the lease")
+        body = request.body
+        if request.method == "DELETE" or sub == "eviction":
+            options = body if request.method == "DELETE" else body.get("deleteOptions") or {}
+            if not (options.get("preconditions") or {}).get("uid"):
+                self._broken("10", f"{request.method} {request.path} names no uid")
+        if request.method == "DELETE" and resource == "pods":
+            self._deleted(name)
+
+    def _deleted(self, name: str) -> None:
+        """15: what is available and wanted leaves by eviction only."""
+        for service in self._truth.living():
+            for pod in service.pods.values():
+                if pod.name == name and pod.active and pod.ready_since is not None:
+                    wanted = min(k.replicas for k in service.of_late(self._world.behind))
+                    if len(service.active) <= wanted:
+                        self._broken("15", f"{name} is available, and was deleted, not evicted")
+
+    # Commits, before the truth has taken them in.
+
+    def committed(self, commit: Commit) -> None:
+        """Check what an operator has done; the truth is still that of a moment before."""
+        match commit.resource:
+            case "pods":
+                self._pod(commit)
+            case "immutablerevisions":
+                self._revision(commit)
+            case "immutableservices":
+                self._status(commit)
+
+    def _pod(self, commit: Commit) -> None:
+        service = self._truth.of_pod(commit.obj)
+        before, after = commit.before, commit.after
+        if service is None:
+            if not (commit.obj["metadata"].get("labels") or {}).get(PREFIX + "service"):
+                self._broken("9", f"{commit.name} is none of ours, and was written")
+            return
+        if before is None:
+            self._born(service, commit)
+        elif after is None or "deletionTimestamp" in after["metadata"]:
+            if commit.who == self._world.holder:
+                self._retired(service, service.pods.get(commit.obj["metadata"]["uid"]))
+        else:
+            self._written(before, after)
+
+    def _born(self, service: Service, commit: Commit) -> None:
+        if commit.who != self._world.holder:
+            self._late.add(commit.obj["metadata"]["uid"])
+            return  # sent in time, and on the way for long: it counts as nobody's
+        limits = service.of_late(self._world.behind)
+        name = commit.name
+        counted = [p for p in service.active if p.uid not in self._late]
+        most = max(known.most for known in limits)
+        if len(counted) + 1 > most:
+            self._broken("1", f"{name} is number {len(counted) + 1} of at most {most}")
+        if service.gone_at is not None and service.gone_at < self._world.now - SWEEP:
+            self._broken("11", f"{name} was born for a service that is gone")
+        if all(known.suspend for known in limits):
+            self._broken("13", f"{name} was born while suspended")
+        letter = letter_of(commit.obj)
+        if self._world.holds:  # a freeze, or a ConfigMap that is not there: what ran before goes on
+            limits = [known for _, known in service.limits]
+        if letter not in {known.letter for known in limits} | service.worked:
+            self._broken("5", f"{name} was born of {letter}, which is not wanted and never worked")
+        self._pinned(service, commit.obj)
+
+    def _pinned(self, service: Service, pod: Obj) -> None:
+        """8: it runs what its revision recorded."""
+        revision = (pod["metadata"].get("labels") or {}).get(PREFIX + "revision", "")
+        record = self._world.revision(service.name, revision)
+        if record is None:
+            if service.gone_at is None and service.good == revision:
+                self._broken("8", f"{pod['metadata']['name']}: no record of revision {revision}")
+        elif letter_of(record["spec"]["template"]) != letter_of(pod):
+            self._broken("8", f"{pod['metadata']['name']} is not what {revision} recorded")
+
+    def _retired(self, service: Service, pod: Pod | None) -> None:
+        if pod is None or pod.terminating:
+            return
+        now, behind = self._world.now, self._world.behind
+        limits = service.of_late(behind)
+        if all(known.suspend for known in limits):
+            self._broken("13", f"{pod.name} was retired while suspended")
+        least = min(known.min_ready for known in limits) if self._world.clocks_right else 0.0
+        if not pod.available(now, max(known.min_ready for known in limits)):
+            return
+        left = sum(p.available(now, least) for p in service.pods.values()) - 1
+        lost = len(service.lost_since(behind))
+        fewest = min(known.fewest for known in limits)
+        if left < fewest - lost:
+            text = f"{pod.name} was retired: {left} available, at least {fewest} were to be"
+            self._broken("2", f"{text}; {lost} were lost of late")
+
+    def _written(self, before: Obj, after: Obj) -> None:
+        """7: only reserved metadata, or the labels of one that goes into quarantine."""
+        name = after["metadata"]["name"]
+        if before["spec"] != after["spec"]:
+            self._broken("7", f"the spec of {name} was written")
+        old, new = (o["metadata"].get("labels") or {} for o in (before, after))
+        quarantined = PREFIX + "quarantined" in (after["metadata"].get("annotations") or {})
+        foreign = {k for k in {*old, *new} if old.get(k) != new.get(k) and PREFIX not in k}
+        if foreign and not quarantined:
+            self._broken("7", f"labels {sorted(foreign)} of {name} were written")
+
+    def _revision(self, commit: Commit) -> None:
+        service = self._truth.of_pod(commit.obj)
+        if service is None:
+            return
+        spec = commit.obj["spec"]
+        if commit.before is None:
+            if spec["number"] <= service.highest and service.gone_at is None:
+                text = f"revision {spec['number']} after {service.highest}"
+                self._broken("6", f"{commit.name}: {text}")
+            service.highest = max(service.highest, spec["number"])
+        elif commit.after is None:
+            if spec["revision"] == service.good:
+                self._broken("4", f"{commit.name} is the last good one, and was deleted")
+            if any(p.revision == spec["revision"] and p.active for p in service.pods.values()):
+                self._broken("4", f"{commit.name} has instances, and was deleted")
+
+    def _status(self, commit: Commit) -> None:
+        if commit.after is None or commit.before is None:
+            return
+        service = self._truth.services[commit.after["metadata"]["uid"]]
+        status: dict[str, Any] = commit.after.get("status") or {}
+        observed = status.get("observedGeneration", -1)
+        if observed < service.observed and commit.who == self._world.holder:
+            self._broken("12", f"observedGeneration fell from {service.observed} to {observed}")
+        service.observed = max(service.observed, observed)
+        true = {
+            c["type"]: c["reason"] for c in status.get("conditions") or () if c["status"] == "True"
+        }
+        if "Ready" in true and {"Reconciling", "Stalled"} & set(true):
+            self._broken("12", f"Ready beside {sorted(true)}")
+        if true.get("Ready") == "Current":
+            behind = self._world.behind
+            seen = [n for at, n in service.ready if at >= behind] + [
+                n for at, n in service.ready if at < behind
+            ][-1:]
+            fewest = min(known.replicas for known in service.of_late(behind))
+            if max(seen, default=0) < fewest:
+                self._broken("12", f"Ready with {max(seen, default=0)} of {fewest} instances")
