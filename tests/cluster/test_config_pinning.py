@@ -12,10 +12,13 @@ import pytest
 
 from immutable_operator.domain.config.hashing import revision_hash
 from immutable_operator.domain.config.references import content_digest
-from immutable_operator.domain.model import CreateSnapshot, revision_id, snapshot_name
+from immutable_operator.domain.model import CONFIG_MAP, CreateSnapshot, revision_id, snapshot_name
+from immutable_operator.instances.driver import Seen
+from immutable_operator.instances.refused import Refused
 from immutable_operator.kube.client import KubeClient, load_configuration
-from immutable_operator.kube.errors import ApiError
-from immutable_operator.runtime.contents import make_snapshot
+from immutable_operator.kube.store import Children
+from immutable_operator.runtime.records import Records
+from immutable_operator.wire.config import Configs
 from immutable_operator.wire.revision import decode_revision
 from immutable_operator.wire.service import ServiceRecord
 from tests.cluster.audit import OperatorRequests
@@ -327,18 +330,20 @@ def test_a_copy_that_is_there_already_is_as_good_and_a_changed_source_is_not_cop
     action = CreateSnapshot(record.config[0], record)
     login = pinned.plane.service_account_kubeconfig(NAMESPACE, ACCOUNT)
 
-    async def again() -> bytes:
+    async def again() -> Seen:
         client = KubeClient(await load_configuration(login))
+        configs = {CONFIG_MAP: Configs(CONFIG_MAP, lambda kind, item, anew: None)}
         try:
-            return await make_snapshot(client, service, action)
+            return await Records(client, Children(lambda uid: None), configs).write(service, action)
         finally:
             await client.close()
 
     before = snapshots(pinned)
-    answer = json.loads(asyncio.run(again()))
-    assert answer["metadata"]["uid"] == before[record.config[0].snapshot]["metadata"]["uid"]
+    asyncio.run(again())
+    after = snapshots(pinned)[record.config[0].snapshot]
+    assert after["metadata"]["uid"] == before[record.config[0].snapshot]["metadata"]["uid"]
     put(pinned, "new")
-    with pytest.raises(ApiError, match="settings was changed before it could be copied"):
+    with pytest.raises(Refused, match="settings was changed before it could be copied"):
         asyncio.run(again())
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from immutable_operator.domain.model import Cause, Move
-from immutable_operator.instances.refused import cause_of, pause_after
-from immutable_operator.kube.errors import ApiError, ServerTrouble, Unreachable, error_from
+from immutable_operator.instances.refused import Refused, cause_of, pause_after
+from immutable_operator.kube.errors import ApiError, Invalid, ServerTrouble, Unreachable, error_from
 
 EVERY = tuple(Move)
 OTHERS = tuple(move for move in Move if move is not Move.CREATE)
@@ -336,11 +336,16 @@ def test_an_answer_that_is_no_status_object_is_quoted_in_short() -> None:
     assert len(error.message) <= 200
 
 
+def _said(cause: Cause, error: ApiError) -> Refused:
+    invalid = isinstance(error, Invalid)
+    return Refused(cause, error.message, error.retry_after, is_invalid=invalid)
+
+
 def tries(cause: Cause, error: ApiError, seconds: float) -> list[float]:
     """When it is tried again, as long as it is refused."""
     at, found = 0.0, list[float]()
     while at < seconds:
-        at += pause_after(cause, error, len(found) + 1, at)
+        at += pause_after(_said(cause, error), len(found) + 1, at)
         found.append(at)
     return found
 
@@ -365,8 +370,9 @@ def test_a_template_that_is_wrong_is_tried_rarely() -> None:
 
 
 def test_what_the_api_server_asks_for_is_the_least() -> None:
-    assert pause_after(Cause.API_SERVER, error_from(429, b"{}", "7"), 1, 0.0) == 7.0
-    assert pause_after(Cause.API_SERVER, error_from(429, b"{}", "9" * 99), 1, 0.0) == 300.0
+    assert pause_after(_said(Cause.API_SERVER, error_from(429, b"{}", "7")), 1, 0.0) == 7.0
+    long = _said(Cause.API_SERVER, error_from(429, b"{}", "9" * 99))
+    assert pause_after(long, 1, 0.0) == 300.0
 
 
 @pytest.mark.parametrize("cause", Cause)

@@ -219,12 +219,12 @@ def test_one_odd_pod_hides_no_stray() -> None:
 def test_a_service_whose_spec_cannot_be_read_says_so_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fails(name: str, body: Any) -> Any:
+    def fails(name: str, body: Any, since: float) -> Any:
         raise RecursionError("maximum recursion depth exceeded")
 
-    monkeypatch.setattr("immutable_operator.wire.service.validate_service", fails)
+    monkeypatch.setattr("immutable_operator.wire.service.read_spec", fails)
     record = ServiceRecord.of(SERVICE)
-    assert record.spec is None
+    assert record.spec.template is None
     assert str(record.invalid).startswith("spec cannot be read")
 
 
@@ -264,8 +264,8 @@ def test_a_webhook_that_makes_no_sense_is_a_fault(webhooks: Any) -> None:
 )
 def test_odd_managed_fields_cost_a_service_nothing_else(fields: Any) -> None:
     record = ServiceRecord.of({**SERVICE, "metadata": {**META, "managedFields": fields}})
-    assert record.spec is not None
-    assert record.spec.schedule_since == 0.0
+    assert record.spec.template is not None
+    assert record.spec.schedule_since == moment(META["creationTimestamp"])
 
 
 def test_what_is_told_is_remembered_within_bounds() -> None:

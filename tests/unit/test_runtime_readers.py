@@ -52,7 +52,7 @@ def test_a_spec_that_is_refused_reads_nothing() -> None:
     readers.update("u1", service("u1", ("ConfigMap", "settings")))
     meta = {"name": "u1", "namespace": "shop", "uid": "u1", "resourceVersion": "6"}
     broken = ServiceRecord.of({"metadata": {**meta, "generation": 2}, "spec": {}})
-    assert broken.spec is None
+    assert broken.spec.template is None
     readers.update("u1", broken)
     assert len(readers) == 0
 

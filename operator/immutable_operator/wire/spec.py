@@ -67,6 +67,7 @@ def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
         replace_restarted=immutability.restarts == "Replace",
         regeneration=regeneration,
         schedule_since=since,
+        counts_terminating=rollout.pod_replacement == "TerminationComplete",
         pinned={} if invalid else pins,
         problems=left_out,
     )

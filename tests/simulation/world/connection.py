@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -79,11 +80,11 @@ class Connection(KubeClient):
     ) -> None:
         # Nothing of the kubernetes package: there is no socket.
         self._limit = AsyncLimiter(200.0, 1.0)
-        self._timeout = aiohttp.ClientTimeout(total=15.0)
+        self._seconds = 15.0
         self._model, self.who, self._network, self._rng = api, who, network, rng
         self._sends, self._served = sends, served
         self._count = lambda verb, resource, code: None
-        self.fence = lambda: None
+        self.fence = lambda: math.inf
 
     async def close(self) -> None:
         """There is nothing to close."""

@@ -126,8 +126,8 @@ def start_operator(world: World, name: str) -> Process:
         parts = [
             operator._lead(),
             operator._sweeps(),
-            *(reflector.run() for reflector in operator._reflectors),
-            _feed(client, operator._services, operator._kopf_ready),
+            *(reflector.run() for reflector in operator._watches.reflectors),
+            _feed(client, operator._watches.services, operator._kopf_ready),
         ]
         process.tasks = [asyncio.create_task(part) for part in parts]
         done, _ = await asyncio.wait(process.tasks, return_when=asyncio.FIRST_COMPLETED)
