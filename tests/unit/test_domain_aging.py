@@ -71,7 +71,12 @@ PLANS: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         "a repair goes on during a freeze",
-        {"wanted": "B", "freezes": (FREEZE,), "changes": {"A1": {"taint": "exec by jane"}}},
+        {
+            "wanted": "B",
+            "recorded": "A",
+            "freezes": (FREEZE,),
+            "changes": {"A1": {"taint": "exec by jane"}},
+        },
         "create A1'",
     ),
     (

@@ -12,10 +12,12 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+import msgspec
 import structlog
 
 from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER
 from immutable_operator.domain.model import (
+    Create,
     CreateRevision,
     Guard,
     Instance,
@@ -23,6 +25,7 @@ from immutable_operator.domain.model import (
     Plan,
     Policy,
     Request,
+    Status,
     View,
     slot_of,
 )
@@ -30,8 +33,9 @@ from immutable_operator.domain.planner import plan
 from immutable_operator.instances.pods.driver import PodDriver
 from immutable_operator.instances.pods.watched import Pods
 from immutable_operator.kube.client import KubeClient
-from immutable_operator.kube.errors import ApiError, NotFound
+from immutable_operator.kube.errors import ApiError, Conflict, NotFound
 from immutable_operator.kube.lease import NotLeader
+from immutable_operator.kube.reading import READ_ERRORS
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.runtime.actuator import Actuator
 from immutable_operator.runtime.barrier import Lists
@@ -47,7 +51,7 @@ from immutable_operator.wire.config import Configs
 from immutable_operator.wire.event import announce
 from immutable_operator.wire.freeze import Freezes
 from immutable_operator.wire.revision import RevisionRecord
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.service import SERVICES, ServiceRecord
 from immutable_operator.wire.status import stored_status
 
 __all__ = ["ControlLoop"]
@@ -55,6 +59,7 @@ __all__ = ["ControlLoop"]
 log = structlog.get_logger()
 WORKERS = 32
 RETRY_BASE, RETRY_MOST = 0.5, 60.0
+CONFIRM_SECONDS = 10.0
 
 
 class ControlLoop:
@@ -148,14 +153,13 @@ class ControlLoop:
         log.debug("planned", service=service.name, notes=list(decided.notes))
         if decided.actions:
             await self._actuator.act(service, decided.actions, memory)
+            await self._confirm(service, decided, memory)
         records = any(isinstance(a, CreateRevision) for a in decided.actions)
         if not (records and any(r.move is Move.RECORD for r in memory.refusals.all())):
             await self._tell(service, decided, memory)  # a refused record is not told as made
         if decided.status is not None:
             memory.planned, memory.desired = decided.status, decided.status.desired
-            turn = await memory.report.write(self._client, service, decided.status)
-            if turn is not None:
-                self._queue.add_at(key, turn)
+            await self._write_status(service, decided.status, memory)
         await self._answer(service, decided)
         self._measure(service, decided, memory)
         memory.failures = 0
@@ -164,6 +168,42 @@ class ControlLoop:
         if decided.actions:
             # What was refused changes the plan and shows in no watch.
             self._queue.add(key)
+
+    async def _write_status(self, service: ServiceRecord, status: Status, memory: Memory) -> None:
+        try:
+            turn = await memory.report.write(self._client, service, status)
+        except (NotFound, Conflict):
+            # Deleted, made anew or written meanwhile: the next turn knows.
+            await self._look_up(service, memory)
+            self._queue.add(service.uid)
+            return
+        if turn is not None:
+            self._queue.add_at(service.uid, turn)
+
+    async def _confirm(self, service: ServiceRecord, decided: Plan, memory: Memory) -> None:
+        """Now and then, while there are births, look whether the service is there itself.
+
+        Its watch may never tell that it is gone; the garbage collector would take what is born, and
+        that would be born again.
+        """
+        made = any(isinstance(a, Create | CreateRevision) for a in decided.actions)
+        if made and time.monotonic() - memory.confirmed_at > CONFIRM_SECONDS:
+            await self._look_up(service, memory)
+
+    async def _look_up(self, service: ServiceRecord, memory: Memory) -> None:
+        memory.confirmed_at = time.monotonic()
+        path = SERVICES.item(service.namespace, service.name)
+        try:
+            answer = await self._client.get(path, resource=SERVICES.resource)
+            found = ServiceRecord.of(msgspec.json.decode(answer))
+        except NotFound:
+            self._services.remove(service.uid)
+            return
+        except READ_ERRORS:
+            return  # the watch tells of it
+        if found.uid != service.uid:
+            self._services.remove(service.uid)
+        self._services.upsert(found)
 
     def _forget(self, key: str) -> None:
         """The service is gone."""

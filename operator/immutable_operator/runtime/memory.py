@@ -19,7 +19,8 @@ class Memory:
     """Everything here is found out anew after a restart, and changes no move then.
 
     ``retired`` are the uids of those that this process had go; ``accepted`` are the revisions of
-    which the API server took a birth. ``desired`` is the number that was wanted last.
+    which the API server took a birth. ``desired`` is the number that was wanted last;
+    ``confirmed_at`` is when the service itself was looked up last, in monotonic seconds.
     """
 
     def __init__(self) -> None:
@@ -31,6 +32,7 @@ class Memory:
         self.desired: int | None = None
         self.report = Report()
         self.failures = 0
+        self.confirmed_at = float("-inf")
         self.baselines = Baselines()
         self.stale_since: dict[str, tuple[float, str]] = {}
         self.observed_at: float | None = None

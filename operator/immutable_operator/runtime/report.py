@@ -12,7 +12,6 @@ from immutable_operator.api.names import FIELD_MANAGER, SERVICE_PLURAL
 from immutable_operator.domain.model import Status
 from immutable_operator.domain.status.tell import same_but_for_counts
 from immutable_operator.kube.client import KubeClient
-from immutable_operator.kube.errors import NotFound
 from immutable_operator.wire.service import SERVICES, ServiceRecord
 from immutable_operator.wire.status import StoredStatus, status_body, stored_status
 
@@ -39,7 +38,7 @@ class Report:
         """Write if there is something to say, and return when a status that waits is due.
 
         Mere counts wait; what somebody else wrote over it does not. The time is monotonic,
-        in seconds.
+        in seconds. Raises `NotFound` or `Conflict` where the service is not what was seen of it.
         """
         before = self._written or stored_status(service)
         forged = self._stored is not None and self._stored.is_overwritten(service)
@@ -49,10 +48,8 @@ class Report:
         due = self._written_at + self._pause
         if counts_only and time.monotonic() < due:
             return due
-        try:
-            self._stored = await _store(client, service, status_body(service, status))
-        except NotFound:
-            return None  # deleted meanwhile; its event is on the way
+        version = max(service.version, self._stored.version if self._stored else 0)
+        self._stored = await _store(client, service, status_body(service, status, version))
         if forged:
             log.warning("status was forged", service=service.name, by=service.strangers)
         self._written, self._written_at = status, time.monotonic()
@@ -70,7 +67,8 @@ async def _store(
     )
     if beside := stored.beside(body):
         # What is not so and somebody else says: an apply takes it over, but does not take it away.
-        empty = {**body, "status": dict.fromkeys(beside)}
+        metadata = {**body["metadata"], "resourceVersion": str(stored.version)}
+        empty = {**body, "metadata": metadata, "status": dict.fromkeys(beside)}
         stored = StoredStatus.of(
             await client.patch(path, empty, resource=resource, manager=FIELD_MANAGER), body
         )

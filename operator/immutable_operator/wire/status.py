@@ -116,8 +116,14 @@ def _without_others(status: Mapping[str, Any], types: frozenset[str]) -> dict[st
     return {**status, "conditions": [c for c in conditions if c.get("type") in types]}
 
 
-def status_body(record: ServiceRecord, status: Status) -> dict[str, Any]:
-    """The body of a server-side apply of the status; the uid makes it refuse a namesake."""
+def status_body(
+    record: ServiceRecord, status: Status, version: int | None = None
+) -> dict[str, Any]:
+    """The body of a server-side apply of the status; the uid makes it refuse a namesake.
+
+    With a resource version (0: none) it is refused where anybody wrote the service since, so that
+    what a slower process says of an older spec does not stand.
+    """
     body: dict[str, Any] = {
         "observedGeneration": status.observed_generation,
         "desiredReplicas": status.desired,
@@ -156,10 +162,13 @@ def status_body(record: ServiceRecord, status: Status) -> dict[str, Any]:
         ]
     if status.rollout is not None:
         body["rollout"] = _rollout_body(status.rollout)
+    metadata = {"name": record.name, "namespace": record.namespace, "uid": record.uid}
+    if version:
+        metadata["resourceVersion"] = str(version)
     return {
         "apiVersion": API_VERSION,
         "kind": SERVICE_KIND,
-        "metadata": {"name": record.name, "namespace": record.namespace, "uid": record.uid},
+        "metadata": metadata,
         "status": body,
     }
 

@@ -91,13 +91,25 @@ def aging(turn: Turn, candidates: Sequence[Instance], going: Mapping[str, Stalen
     short = max(0, turn.budget.desired - len(rest) - busy)
     unready = len(rest) - turn.count_available(rest)
     places = regeneration.max_concurrent - max(busy, short + unready)
-    names = {i.uid: i.name for i in rest}
-    ready = [due for due in seen.due if due.may_start] if turn.may_begin else []
+    names = {i.uid: i.name for i in rest if _has_served(turn, i, swap)}
+    ready = [due for due in seen.due if due.may_start and due.uid in names]
+    ready = ready if turn.may_begin else []
     found: dict[str, Staleness] = {}
     for due in ready[: max(0, places)]:
         purpose = "" if due.slot is None else purpose_of_slot(due.slot)
         found[names[due.uid]] = Staleness(StaleReason.EXPIRED, due.reason, purpose)
     return Aging(found, len(seen.due) - len(found), seen.again, seen.window)
+
+
+def _has_served(turn: Turn, instance: Instance, swap: float) -> bool:
+    """Whether an instance lived long enough to be replaced for its age at all.
+
+    Where an age cannot be met, a successor is due at its birth: it would be replaced before it is
+    of any use, and so would its own.
+    """
+    age = turn.now - instance.born
+    started = turn.available(instance) or age >= turn.spec.progress_deadline_seconds
+    return started and age >= swap
 
 
 def _wants(regeneration: Regeneration) -> bool:

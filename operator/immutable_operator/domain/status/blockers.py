@@ -77,7 +77,7 @@ def waits(turn: Turn, fleet: Fleet) -> Waits:
     if fleet.is_complete:
         return found
     for refusal in sorted(turn.view.refusals, key=lambda r: (r.since, r.subject, r.move)):
-        if _holds_back(turn, fleet, refusal):
+        if _holds_back(turn, fleet, refusal) and not _is_passing(refusal):
             # A birth's name says nothing to people: the pod does not exist.
             subject = None if refusal.revision else refusal.subject
             found.add(refusal.cause, refusal.message, subject, refusal.since)
@@ -114,6 +114,11 @@ def _holds_back(turn: Turn, fleet: Fleet, refusal: Refusal) -> bool:
             return True
         case Move.RECORD | Move.SNAPSHOT:
             return False  # said elsewhere
+
+
+def _is_passing(refusal: Refusal) -> bool:
+    """Whether it may well be gone at the next try, as when an object changed under a write."""
+    return refusal.cause is Cause.API_SERVER and refusal.attempts < 3
 
 
 def _taint_returns(fleet: Fleet) -> str:

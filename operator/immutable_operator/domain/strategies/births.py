@@ -37,9 +37,8 @@ class Births:
         own = [i for i in known if i.revision == self.revision.id]
         self._names = {i.name for i in known}
         self._names |= {r.subject for r in view.refusals if r.cause is Cause.NAME_TAKEN}
-        self._last: dict[int, int] = {}
-        for i in own:
-            self._last[i.slot] = max(self._last.get(i.slot, -1), i.incarnation)
+        self._latest = {i.slot: i for i in sorted(own, key=lambda i: (i.incarnation, i.name))}
+        self._last = {slot: i.incarnation for slot, i in self._latest.items()}
         held = fleet.current if not repairs else self._sound(own)
         self._used = {i.slot for i in held}
         self._cursor = 0
@@ -111,11 +110,12 @@ class Births:
         if predecessor is not None:
             if predecessor.name in fleet.deviants:
                 heals = fleet.healing.heals_after(predecessor, turn.now, turn.policy)
-            if predecessor.ended:
-                tries = predecessor.tries + 1
             if predecessor.revision == self.revision.id:
                 # Who takes the place of one that was asked for was asked for, too.
                 purpose = purpose or predecessor.purpose
+        before = self._latest.get(slot)
+        if before is not None and before.ended:
+            tries = max(0, before.tries) + 1
         incarnation = max(0, self._last.get(slot, -1) + 1)
         # A name that is taken, by a stranger or by chance, is passed over.
         while (name := self._name(slot, incarnation)) in self._names:
