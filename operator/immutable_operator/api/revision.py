@@ -79,6 +79,9 @@ class ImmutableRevisionStatus(ApiModel):
     """When every instance was available, the last time that this was the newest to be so."""
     replaced: Annotated[str, Field(max_length=512)] | None = None
     """How many instances it got, in which time, and which revision was in its place before."""
+    takes_over_from: Annotated[str, Field(max_length=8)] | None = None
+    """The revision that worked, if instances of it ran when this one became what is worked towards:
+    what is lost of them is born from it again until this one works."""
     step: Int32 | None = None
     """The step of a rollout in steps that was reached."""
     number_floor: Annotated[Int64, Field(ge=0)] | None = None

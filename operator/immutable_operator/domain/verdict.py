@@ -66,8 +66,8 @@ def _of_wanted(turn: Turn, fleet: Fleet, wanted: Revision) -> Verdict:
         verdict.started is None or verdict.started < max(others, default=0.0)
     ):
         phase = Phase.GOOD if verdict.phase is Phase.GOOD else Phase.PROGRESSING
-        verdict = _noted(turn, replace(verdict, phase=phase, started=_after(turn.now, others)))
-        verdict = replace(verdict, message="")
+        begun = replace(verdict, phase=phase, started=_after(turn.now, others), message="")
+        verdict = _noted(turn, replace(begun, takes_over_from=_taken_over_from(turn)))
     last = latest_completed(turn.view)
     if verdict.first_available is None and last is None and fleet.available_current:
         verdict = _noted(turn, replace(verdict, first_available=turn.now))
@@ -88,6 +88,16 @@ def _of_wanted(turn: Turn, fleet: Fleet, wanted: Revision) -> Verdict:
             ),
         )
     return verdict
+
+
+def _taken_over_from(turn: Turn) -> str:
+    """The revision that works, if it runs, or ran when what is replaced now became the target."""
+    works, view = turn.target.fallback, turn.view
+    if works is None or not turn.budget.desired:
+        return ""
+    runs = any(i.revision == works.id for i in (*view.instances, *view.departed))
+    ran = any(r.verdict.takes_over_from == works.id for r in view.revisions if r != turn.wanted)
+    return works.id if runs or ran else ""
 
 
 def _after(now: float, others: list[float]) -> float:

@@ -67,6 +67,7 @@ class _Status(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     first_available: str | None = None
     completed: str | None = None
     replaced: str = ""
+    takes_over_from: str = ""
     number_floor: int = 0
     start_seconds: float | None = None
 
@@ -109,6 +110,7 @@ def _verdict(raw: msgspec.Raw) -> Verdict:
             first_available=_moment(status.first_available),
             completed=_moment(status.completed),
             replaced=status.replaced,
+            takes_over_from=status.takes_over_from,
             number_floor=status.number_floor,
             start_seconds=status.start_seconds,
         )
@@ -135,6 +137,7 @@ def verdict_body(namespace: str, revision: Revision, verdict: Verdict) -> dict[s
         first_available=_stamp(verdict.first_available),
         completed=_stamp(verdict.completed),
         replaced=verdict.replaced[:512],
+        takes_over_from=verdict.takes_over_from,
         number_floor=verdict.number_floor,
         start_seconds=None if start is None else ceil(start),
     )

@@ -89,11 +89,15 @@ class Pod:
 
 @dataclass
 class Service:
-    """One service, by uid. ``limits`` are those of each spec it had, and since when."""
+    """One service, by uid. ``limits`` are those of each spec it had, and since when.
+
+    ``unset`` says that the spec names no number now.
+    """
 
     uid: str
     name: str
     generation: int = 0
+    unset: bool = False
     gone_at: float | None = None
     limits: list[tuple[float, Limits]] = field(default_factory=list)
     pods: dict[str, Pod] = field(default_factory=dict)
@@ -159,6 +163,7 @@ class Truth:
         spec = commit.after["spec"]
         kept = service.now.replicas if service.limits else 1
         replicas = spec.get("replicas")
+        service.unset = replicas is None
         limits = Limits.of(spec, kept if replicas is None else replicas)
         service.limits.append((commit.at, limits))
 

@@ -178,6 +178,10 @@ class Watcher:
             seen = [n for at, n in service.ready if at >= behind] + [
                 n for at, n in service.ready if at < behind
             ][-1:]
-            fewest = min(known.replicas for known in service.of_late(behind))
+            # A number that left the manifest before the operator saw it is not known to anybody.
+            told = status.get("desiredReplicas", 0) if service.unset else None
+            fewest = (
+                min(known.replicas for known in service.of_late(behind)) if told is None else told
+            )
             if max(seen, default=0) < fewest:
                 self._broken("12", f"Ready with {max(seen, default=0)} of {fewest} instances")

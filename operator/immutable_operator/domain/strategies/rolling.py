@@ -147,11 +147,9 @@ def _ran(turn: Turn, fleet: Fleet, fallback: Revision) -> bool:
     wanted, view = turn.wanted, turn.view
     if wanted is None or wanted.id in turn.target.unborn or not turn.target.is_asked:
         return True
-    if _refused_births(turn, wanted):
+    if _refused_births(turn, wanted) or wanted.verdict.takes_over_from == fallback.id:
         return True
-    known = (*view.instances, *view.departed)
-    mark = f"-im{fallback.id}-"
-    return any(i.revision == fallback.id or mark in (i.replaces or "") for i in known)
+    return any(i.revision == fallback.id for i in (*view.instances, *view.departed))
 
 
 def _note_waits(fleet: Fleet, step: Step) -> None:
@@ -354,12 +352,20 @@ def _ended_to_clear(turn: Turn, fleet: Fleet) -> list[Instance]:
 
 
 def _births(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, repair: _Repair | None) -> None:
-    """First what is lost of the revision that works, then what is missing of the wanted one."""
+    """First what is lost of the revision that works, then what is missing of the wanted one.
+
+    The place of what is lost is kept, also where it cannot be born at once. What does not work does
+    not grow while something else is asked for.
+    """
+    wanted, target = turn.wanted, turn.target
     if repair is not None and repair.missing:
+        before = len(step.creates)
         _grow(turn, fleet, ledger, step, _Growth(repair.revision, repair.missing, repairs=True))
-    wanted = turn.wanted
+        if repair.revision.id not in target.unborn:
+            ledger.spend(repair.missing - (len(step.creates) - before))
     missing = turn.budget.desired - len(fleet.current)
-    if wanted is not None and missing > 0:
+    grows = wanted is not None and (target.is_asked or repair is None)
+    if wanted is not None and grows and missing > 0:
         _grow(turn, fleet, ledger, step, _Growth(wanted, missing))
 
 
