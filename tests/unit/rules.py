@@ -164,6 +164,10 @@ class Case:
         desired = self.spec.replicas
         if desired is None:
             desired = self.view.desired_before
+        noted = [r for r in self.view.revisions if r.verdict.replicas is not None]
+        if desired is None and noted:
+            latest = max(noted, key=lambda r: (r.verdict.started or 0.0, r.number))
+            desired = latest.verdict.replicas
         if desired is None:
             known = [*self.view.instances, *self.view.departed]
             slots = {i.slot for i in known if not i.terminating}
@@ -210,7 +214,8 @@ class Case:
 
     def to_heal(self, instance: Instance) -> bool:
         """Whether it is to be replaced for that, now or later."""
-        restarted = self.spec.replace_restarted and instance.restarted is not None
+        ready = instance.ready_since is not None
+        restarted = self.spec.replace_restarted and instance.restarted is not None and ready
         return restarted or (self.deviates(instance) and self.spec.on_taint is not OnTaint.REPORT)
 
     @property

@@ -86,6 +86,8 @@ class ImmutableRevisionStatus(ApiModel):
     """The step of a rollout in steps that was reached."""
     number_floor: Annotated[Int64, Field(ge=0)] | None = None
     """The highest number that a revision of the service had so far; none is used twice."""
+    replicas: Int32 | None = None
+    """Number of instances wanted, where spec.replicas of the service is unset."""
     start_seconds: Int32 | None = None
     """Median of the seconds from the birth of an instance to when it was ready first."""
 

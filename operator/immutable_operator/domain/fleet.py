@@ -131,7 +131,9 @@ def _judge(turn: Turn, instance: Instance) -> tuple[Staleness | None, Staleness 
         template = spec.template
     deviates = turn.family.deviation(instance, template, turn.view.evidence)
     reported = deviates is not None and spec.on_taint is OnTaint.REPORT
-    if instance.restarted and spec.replace_restarted and (deviates is None or reported):
+    # One that does not get ready after it was restarted is in trouble, and not reached into.
+    restarted = instance.restarted and instance.ready_since is not None
+    if restarted and spec.replace_restarted and (deviates is None or reported):
         cause = f"container {instance.restarted} was restarted in place"
         deviates, reported = Staleness(StaleReason.TAINTED, cause), False
     if deviates is not None and not reported:

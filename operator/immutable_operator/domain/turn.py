@@ -60,12 +60,17 @@ class Turn:
 def _desired(view: View) -> int:
     """The wanted number: as the spec says; where it does not, what runs is kept; 1 at birth.
 
-    After a restart, what runs is counted by its slots: a successor has that of its predecessor.
+    After a restart it is on the record of the revision; else what runs is counted by its slots: a
+    successor has that of its predecessor.
     """
     if view.spec.replicas is not None:
         return view.spec.replicas
     if view.desired_before is not None:
         return view.desired_before
+    noted = [r for r in view.revisions if r.verdict.replicas is not None]
+    if noted:
+        latest = max(noted, key=lambda r: (r.verdict.started or 0.0, r.number))
+        return latest.verdict.replicas or 0
     living = [i for i in (*view.instances, *view.departed) if not i.terminating]
     if living:
         return len({i.slot for i in living})

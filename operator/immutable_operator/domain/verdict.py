@@ -15,6 +15,7 @@ from immutable_operator.domain.model import (
     Phase,
     Revision,
     SetVerdict,
+    StaleReason,
     Verdict,
 )
 from immutable_operator.domain.staleness.age import start_seconds
@@ -23,25 +24,24 @@ from immutable_operator.domain.turn import Turn
 
 __all__ = ["beyond_history", "last_good", "verdicts"]
 
+AGING = (StaleReason.EXPIRED, StaleReason.REQUESTED)
 OPEN = (Phase.PENDING, Phase.PROGRESSING)
 TICK = 0.001
 
 
 def verdicts(turn: Turn, fleet: Fleet) -> tuple[tuple[SetVerdict, ...], tuple[float, ...]]:
     """What is to be written now, and when what was refused may be tried again."""
-    wanted, target = turn.wanted, turn.target
+    wanted = turn.wanted
     if wanted is None or turn.spec.suspend:
         return (), ()
     found: dict[str, SetVerdict] = {}
-    new = _of_wanted(turn, fleet, wanted)
-    if new != wanted.verdict:
-        found[wanted.name] = SetVerdict(wanted, new)
-    if target.is_asked:
-        for revision in turn.view.revisions:
-            if revision != wanted and revision.verdict.phase in OPEN:
-                text = f"revision {wanted.number} ({wanted.id}) was wanted before it was complete"
-                over = replace(revision.verdict, phase=Phase.SUPERSEDED, message=text)
-                found[revision.name] = SetVerdict(revision, over)
+    for revision in turn.view.revisions:
+        if revision == wanted:
+            new = _of_wanted(turn, fleet, wanted)
+        else:
+            new = _of_other(turn, fleet, revision, wanted)
+        if new != revision.verdict:
+            found[revision.name] = SetVerdict(revision, new)
     held = {r.subject: r.retry_at for r in turn.view.refusals if r.move is Move.VERDICT}
     waits = [held[name] for name in found if held.get(name, 0.0) > turn.now]
     due = [found[name] for name in sorted(found) if held.get(name, 0.0) <= turn.now]
@@ -56,7 +56,32 @@ def last_good(turn: Turn, fleet: Fleet) -> Revision | None:
 
 
 def _is_good(turn: Turn, fleet: Fleet) -> bool:
-    return turn.target.is_asked and fleet.is_complete and turn.budget.desired > 0
+    """Whether nothing but the wanted revision is left, and as much of it is available as is wanted.
+
+    That some of it are replaced for their age says nothing against it.
+    """
+    wanted, desired = turn.wanted, turn.budget.desired
+    if wanted is None or not turn.target.is_asked or not desired or fleet.held:
+        return False
+    others = [i for i in fleet.stale if fleet.why[i.name].reason not in AGING]
+    return not others and turn.count_available(fleet.active) >= desired
+
+
+def _of_other(turn: Turn, fleet: Fleet, revision: Revision, wanted: Revision) -> Verdict:
+    verdict = _seen_available(turn, fleet, revision, revision.verdict)
+    if turn.target.is_asked and verdict.phase in OPEN:
+        text = f"revision {wanted.number} ({wanted.id}) was wanted before it was complete"
+        verdict = replace(verdict, phase=Phase.SUPERSEDED, message=text)
+    return verdict
+
+
+def _seen_available(turn: Turn, fleet: Fleet, revision: Revision, verdict: Verdict) -> Verdict:
+    """Until a revision was complete, whatever worked once is what there is to fall back on."""
+    if verdict.first_available is not None or latest_completed(turn.view) is not None:
+        return verdict
+    if not turn.count_available(i for i in fleet.active if i.revision == revision.id):
+        return verdict
+    return _noted(turn, replace(verdict, first_available=turn.now))
 
 
 def _of_wanted(turn: Turn, fleet: Fleet, wanted: Revision) -> Verdict:
@@ -68,9 +93,10 @@ def _of_wanted(turn: Turn, fleet: Fleet, wanted: Revision) -> Verdict:
         phase = Phase.GOOD if verdict.phase is Phase.GOOD else Phase.PROGRESSING
         begun = replace(verdict, phase=phase, started=_after(turn.now, others), message="")
         verdict = _noted(turn, replace(begun, takes_over_from=_taken_over_from(turn)))
+    if turn.spec.replicas is None and verdict.replicas != turn.budget.desired:
+        verdict = _noted(turn, replace(verdict, replicas=turn.budget.desired))
     last = latest_completed(turn.view)
-    if verdict.first_available is None and last is None and fleet.available_current:
-        verdict = _noted(turn, replace(verdict, first_available=turn.now))
+    verdict = _seen_available(turn, fleet, wanted, verdict)
     if _is_good(turn, fleet) and (wanted != last or verdict.phase is not Phase.GOOD):
         ends = [r.verdict.completed or 0.0 for r in turn.view.revisions if r != wanted]
         began = verdict.started if verdict.started is not None else turn.now
@@ -84,7 +110,7 @@ def _of_wanted(turn: Turn, fleet: Fleet, wanted: Revision) -> Verdict:
                 first_available=verdict.first_available or turn.now,
                 completed=_after(turn.now, ends),
                 replaced=_replaced(fleet, last, turn.now - began),
-                start_seconds=start_seconds(fleet.current),
+                start_seconds=start_seconds(fleet.active),
             ),
         )
     return verdict
@@ -111,7 +137,7 @@ def _noted(turn: Turn, verdict: Verdict) -> Verdict:
 
 
 def _replaced(fleet: Fleet, last: Revision | None, seconds: float) -> str:
-    count = f"{len(fleet.current)} instances in {max(0, round(seconds))} s"
+    count = f"{len(fleet.active)} instances in {max(0, round(seconds))} s"
     return count if last is None else f"{count}; before: revision {last.number} ({last.id})"
 
 
@@ -128,7 +154,6 @@ def beyond_history(turn: Turn, fleet: Fleet) -> tuple[DeleteRevision, ...]:
     kept = {r.id for r in (target.wanted, target.fallback, good) if r is not None}
     kept.add(max(view.revisions, key=lambda r: r.number).id)
     kept |= {i.revision for i in view.instances}
-    kept |= set() if fleet.is_complete else {i.revision for i in view.departed}
     held = {r.subject: r.retry_at for r in view.refusals if r.move is Move.FORGET}
     old = sorted((r for r in view.revisions if r.id not in kept), key=lambda r: -r.number)
     beyond = old[turn.spec.history_limit :]

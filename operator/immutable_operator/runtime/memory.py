@@ -12,6 +12,7 @@ from immutable_operator.runtime.report import Report
 
 __all__ = ["Memory"]
 
+MOST_DEPARTED = 1000
 RETELL = 3600.0  # seconds that the API server keeps an event
 
 
@@ -55,6 +56,8 @@ class Memory:
         self._departed |= {name: gone.get(name, i) for name, i in left.items()}
         for instance in instances:
             self._departed.pop(instance.replaces or "", None)
+        while len(self._departed) > MOST_DEPARTED:
+            del self._departed[next(iter(self._departed))]
         self._last = here
         known = (*instances, *self._departed.values())
         self.retired &= {instance.uid for instance in known}

@@ -70,6 +70,7 @@ class _Status(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     takes_over_from: str = ""
     number_floor: int = 0
     start_seconds: float | None = None
+    replicas: int | None = None
 
 
 class _RevisionObject(msgspec.Struct, frozen=True):
@@ -113,6 +114,7 @@ def _verdict(raw: msgspec.Raw) -> Verdict:
             takes_over_from=status.takes_over_from,
             number_floor=status.number_floor,
             start_seconds=status.start_seconds,
+            replicas=status.replicas,
         )
     except READ_ERRORS:
         return Verdict()
@@ -140,6 +142,7 @@ def verdict_body(namespace: str, revision: Revision, verdict: Verdict) -> dict[s
         takes_over_from=verdict.takes_over_from,
         number_floor=verdict.number_floor,
         start_seconds=None if start is None else ceil(start),
+        replicas=verdict.replicas,
     )
     return {
         "apiVersion": API_VERSION,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import floor
 from typing import Any
 
 from tests.simulation.world.admission import is_ready
@@ -82,9 +83,9 @@ class Pod:
         return not (self.terminating or self.ended or self.quarantined)
 
     def available(self, now: float, min_ready: float) -> bool:
-        """Ready for long enough; times are told in whole seconds, so one less will do."""
+        """Ready for long enough, as the API server tells it: in whole seconds."""
         since = self.ready_since
-        return self.active and since is not None and now >= since + min_ready - 1.0
+        return self.active and since is not None and now >= floor(since) + min_ready
 
 
 @dataclass

@@ -41,10 +41,11 @@ class Verdict:
 
     ``started`` is when it became the target last, ``first_available`` when an instance of it was
     seen available first, ``completed`` when all of its instances last were. ``replaced`` is a
-    sentence for people. ``takes_over_from`` is the id of the revision that worked, where instances of
-    it ran when this one became the target: what is lost of them is born from it again.
+    sentence for people. ``takes_over_from`` is the id of the revision that worked, where instances
+    of it ran when this one became the target: what is lost of them is born from it again.
     ``number_floor`` is the highest number of a revision that was known then. ``start_seconds`` is
-    how long its instances took from birth to readiness.
+    how long its instances took from birth to readiness. ``replicas`` is the wanted number, where
+    the spec names none.
     """
 
     phase: Phase = Phase.PENDING
@@ -57,6 +58,7 @@ class Verdict:
     takes_over_from: str = ""
     number_floor: int = 0
     start_seconds: float | None = None
+    replicas: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

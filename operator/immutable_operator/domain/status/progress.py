@@ -26,7 +26,8 @@ def progress(turn: Turn, fleet: Fleet) -> Rollout | None:
     desired, before = turn.budget.desired, turn.view.prior.rollout
     if before is None or before.revision != turn.wanted.id:
         return Rollout(turn.wanted.id, desired, good, stale, now, None if paused else now)
-    better = good > before.most_current or stale < before.least_stale
+    # That others go is progress only where the wanted revision works: else they were too many.
+    better = good > before.most_current or (good > 0 and stale < before.least_stale)
     if before.desired != desired:
         before = replace(before, desired=desired, most_current=good, least_stale=stale)
         better = good > 0
