@@ -156,6 +156,7 @@ class ToyCluster:
             tries=birth.tries,
             because=birth.because,
             purpose=birth.purpose,
+            replaces_uid=birth.replaces_uid,
             node=f"n{birth.slot % 3}",
         )
         self._put(pod, at_once=True)

@@ -26,6 +26,7 @@ LABEL_REVISION: Final = f"{GROUP}/revision"
 ANNOTATION_SLOT: Final = f"{GROUP}/slot"
 ANNOTATION_INCARNATION: Final = f"{GROUP}/incarnation"
 ANNOTATION_REPLACES: Final = f"{GROUP}/replaces"
+ANNOTATION_REPLACES_UID: Final = f"{GROUP}/replaces-uid"
 ANNOTATION_BECAUSE: Final = f"{GROUP}/because"
 
 ANNOTATION_TAINTED: Final = f"{GROUP}/tainted"

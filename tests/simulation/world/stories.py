@@ -82,6 +82,8 @@ class Stories:
             return
         ready = sum(p.ready_since is not None for p in service.active)
         fewest = service.now.fewest
-        if ready < fewest and self.world.revision(service.name, service.good):
+        # Those that were born of it and do not work any more (an image that is gone) are no fault.
+        there = sum(p.revision == service.good for p in service.active)
+        if max(ready, there) < fewest and self.world.revision(service.name, service.good):
             text = f"{ready} available, at least {fewest} wanted, {service.good} works"
             self.world.broken("22", text)

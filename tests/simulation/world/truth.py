@@ -73,6 +73,7 @@ class Pod:
     revision: str
     born: float
     ready_since: float | None = None
+    version: str = ""
     terminating: bool = False
     ended: bool = False
     quarantined: bool = False
@@ -206,6 +207,7 @@ def _label(meta: Obj) -> str:
 
 def _update(pod: Pod, obj: Obj, at: float) -> None:
     annotations = obj["metadata"].get("annotations") or {}
+    pod.version = obj["metadata"]["resourceVersion"]
     pod.terminating = "deletionTimestamp" in obj["metadata"]
     pod.ended = obj["status"]["phase"] in ("Failed", "Succeeded")
     pod.quarantined = QUARANTINED in annotations

@@ -46,13 +46,18 @@ class Watcher:
             if not (options.get("preconditions") or {}).get("uid"):
                 self._broken("10", f"{request.method} {request.path} names no uid")
         if request.method == "DELETE" and resource == "pods":
-            self._deleted(name)
+            self._deleted(name, (body.get("preconditions") or {}).get("resourceVersion"))
 
-    def _deleted(self, name: str) -> None:
-        """15: what is available and wanted leaves by eviction only."""
+    def _deleted(self, name: str, version: str | None) -> None:
+        """15: what is available and wanted leaves by eviction only.
+
+        Of a pod that changed meanwhile the API server refuses the deletion.
+        """
         for service in self._truth.living():
             for pod in service.pods.values():
-                if pod.name == name and pod.active and pod.ready_since is not None:
+                if pod.name != name or (version and pod.version != version):
+                    continue
+                if pod.active and pod.ready_since is not None:
                     wanted = min(k.replicas for k in service.of_late(self._world.behind))
                     if len(service.active) <= wanted:
                         self._broken("15", f"{name} is available, and was deleted, not evicted")

@@ -5,6 +5,7 @@ Drivers in ``instances/`` make these from live objects; the planner decides over
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -43,7 +44,8 @@ class Instance:
 
     ``born`` and ``ready_since`` are seconds since the epoch; ``ready_since`` is None while
     not ready. ``ended`` says that it will never run again (pod phase Failed or Succeeded).
-    ``replaces`` names its predecessor, as its birth certificate says. ``leaving`` says who takes
+    ``replaces`` and ``replaces_uid`` name its predecessor, as its birth certificate says: names come
+    back, uids do not. ``leaving`` says who takes
     it away and why, where the cluster tells (taint, drain, preemption, garbage collection).
 
     What tells whether it is still as it was born: ``taint`` is a sentence when the object itself
@@ -84,7 +86,17 @@ class Instance:
     tries: int = 0
     because: str = ""
     purpose: str = ""
+    replaces_uid: str = ""
     quarantined: float | None = None
+
+    @property
+    def predecessor(self) -> str:
+        """Whom it replaces: the uid, the name where no uid is on record, "" for nobody."""
+        return self.replaces_uid or self.replaces or ""
+
+    def is_among(self, predecessors: Container[str]) -> bool:
+        """Whether it is one of those that others replace (see `predecessor`)."""
+        return self.uid in predecessors or self.name in predecessors
 
     @property
     def active(self) -> bool:

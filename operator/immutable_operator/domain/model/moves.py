@@ -63,7 +63,8 @@ class Create:
     """Give birth to an instance. All but the name goes into its birth certificate.
 
     ``because`` is the reason and its cause in words; ``purpose`` names the request or the slot of
-    the schedule that asked for it (`purpose_of_request`, `purpose_of_slot`). ``heals`` and
+    the schedule that asked for it (`purpose_of_request`, `purpose_of_slot`). ``replaces`` and
+    ``replaces_uid`` say whose successor it is. ``heals`` and
     ``tries`` count the births in a row whose predecessors were reached into, or ended.
     """
 
@@ -76,6 +77,7 @@ class Create:
     heals: int = 0
     tries: int = 0
     purpose: str = ""
+    replaces_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

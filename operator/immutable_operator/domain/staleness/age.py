@@ -63,9 +63,9 @@ def under_way(candidates: Sequence[Instance], living: Sequence[Instance]) -> dic
     """Those whose successor lives: they go until one of the two is gone, whatever is due by now."""
     found: dict[str, Staleness] = {}
     wanted = {i.revision for i in candidates}
-    successors = {i.replaces: i for i in living if i.replaces and i.revision in wanted}
+    successors = {i.predecessor: i for i in living if i.predecessor and i.revision in wanted}
     for instance in candidates:
-        successor = successors.get(instance.name)
+        successor = successors.get(instance.uid) or successors.get(instance.name)
         if successor is None or successor is instance:
             continue
         reason, _, cause = successor.because.partition(": ")

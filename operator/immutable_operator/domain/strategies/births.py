@@ -44,21 +44,21 @@ class Births:
         self._cursor = 0
         self._paces = self._pauses(own)
         # Also by one that is stale itself: then that one is who is replaced.
-        self._succeeded = {i.replaces for i in fleet.active if i.replaces}
-        self._succeeded |= {birth.replaces for birth in self.others if birth.replaces}
+        self._succeeded = {i.predecessor for i in fleet.active}
+        self._succeeded |= {birth.replaces_uid for birth in self.others}
         # The last one that held a place is who is replaced, also where it has ended.
-        known_to_be = self._succeeded | {i.replaces for i in known if i.replaces}
+        known_to_be = self._succeeded | {i.predecessor for i in known}
         for predecessor in self._vacated(repairs=repairs):
             if not self.empty or not self.count:
                 break
-            if predecessor.name not in known_to_be and predecessor.slot not in self._used:
+            if not predecessor.is_among(known_to_be) and predecessor.slot not in self._used:
                 self._succeed(predecessor, None if repairs else fleet.why.get(predecessor.name))
         for predecessor in stale_in_order(fleet, {}):
             if not self.count:
                 break
             tainted = predecessor.name in fleet.deviants
             own_tainted = tainted and predecessor.revision == self.revision.id
-            if predecessor.name not in self._succeeded and (own_tainted or not repairs):
+            if not predecessor.is_among(self._succeeded) and (own_tainted or not repairs):
                 self._succeed(predecessor, fleet.why.get(predecessor.name))
         self._fill()
         return self.births
@@ -134,6 +134,7 @@ class Births:
                 heals=heals,
                 tries=tries,
                 purpose=purpose,
+                replaces_uid=predecessor.uid if predecessor else "",
             )
         )
 

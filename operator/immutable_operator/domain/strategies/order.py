@@ -19,7 +19,7 @@ def stale_in_order(fleet: Fleet, refused: Mapping[str, Refusal]) -> list[Instanc
     after all others, also those of revisions that were wanted in between.
     """
     turn = fleet.turn
-    succeeded = {i.replaces for i in fleet.current if turn.available(i)}
+    succeeded = {i.predecessor for i in fleet.current if turn.available(i)}
     kept = () if fleet.available_current else (turn.target.fallback, latest_completed(turn.view))
     worth = {revision.id: place for place, revision in enumerate(kept, 1) if revision}
 
@@ -28,7 +28,7 @@ def stale_in_order(fleet: Fleet, refused: Mapping[str, Refusal]) -> list[Instanc
         attempts = refused[i.name].attempts if i.name in refused else 0
         sound = not (i.name in fleet.why and fleet.why[i.name].deviates)
         kept = worth.get(i.revision, 0) if sound and available else 0
-        return kept, attempts, available, sound, i.name not in succeeded, i.born, i.name
+        return kept, attempts, available, sound, not i.is_among(succeeded), i.born, i.name
 
     return sorted(fleet.stale, key=order)
 
@@ -42,13 +42,13 @@ def by_worth(fleet: Fleet, instances: Sequence[Instance]) -> list[Instance]:
     """
     turn = fleet.turn
     crowd = Counter(i.node for i in fleet.active)
-    succeeded = {i.replaces for i in fleet.current if turn.available(i)}
+    succeeded = {i.predecessor for i in fleet.current if turn.available(i)}
 
     def order(i: Instance) -> tuple[bool, bool, int, bool, bool, bool, int, int, float, str]:
         held = i.name in fleet.deviants
         return (
             not held,
-            not (held and i.name in succeeded),
+            not (held and i.is_among(succeeded)),
             i.heals if i.name in fleet.healing.relapsed else 0,
             turn.available(i),
             i.ready_since is not None,

@@ -133,8 +133,8 @@ class _Repair:
         there = sum(not (heals and i.name in fleet.deviants) for i in own)
         others = turn.count_available(i for i in fleet.active if i.revision != fallback.id)
         # A place that was given to the wanted revision is not taken back while it starts there.
-        living = {i.name for i in fleet.active}
-        lent = sum(not turn.available(i) and i.replaces not in living for i in fleet.current)
+        living = {key for i in fleet.active for key in (i.name, i.uid)}
+        lent = sum(not turn.available(i) and i.predecessor not in living for i in fleet.current)
         least = max(ledger.budget.fewest_available, ledger.floor - lent)
         return cls(fallback, max(0, least - others), there, heals)
 
@@ -329,8 +329,8 @@ class _Retirements:
 
 def _empty_places(turn: Turn, fleet: Fleet) -> int:
     """How many places of the wanted number nobody holds; who has a successor shares one with it."""
-    succeeded = {i.replaces for i in fleet.active if i.replaces}
-    holders = sum(i.name not in succeeded for i in fleet.stale)
+    succeeded = {i.predecessor for i in fleet.active}
+    holders = sum(not i.is_among(succeeded) for i in fleet.stale)
     return max(0, turn.budget.desired - len(fleet.current) - holders)
 
 

@@ -21,6 +21,7 @@ from immutable_operator.api.names import (
     ANNOTATION_PURPOSE,
     ANNOTATION_QUARANTINED,
     ANNOTATION_REPLACES,
+    ANNOTATION_REPLACES_UID,
     ANNOTATION_SLOT,
     ANNOTATION_TRIES,
     LABEL_REVISION,
@@ -113,6 +114,7 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
         incarnation=_number(meta.annotations.get(ANNOTATION_INCARNATION)),
         born=moment(meta.creation_timestamp),
         replaces=meta.annotations.get(ANNOTATION_REPLACES),
+        replaces_uid=meta.annotations.get(ANNOTATION_REPLACES_UID, ""),
         ready_since=_ready_since(pod.status.conditions),
         terminating=meta.deletion_timestamp is not None,
         ended=pod.status.phase in ENDED,
@@ -220,6 +222,7 @@ def pod_body(service: ServiceRecord, template: Mapping[str, Any], create: Create
         annotations[ANNOTATION_HEALS] = str(create.heals)
     if create.replaces:
         annotations[ANNOTATION_REPLACES] = create.replaces
+        annotations[ANNOTATION_REPLACES_UID] = create.replaces_uid
     return {
         "apiVersion": "v1",
         "kind": "Pod",
