@@ -171,9 +171,12 @@ class ToyCluster:
             raise Conflict(409, "Conflict", "the uid in the precondition is not that of the pod")
         healthy = sum(p.ready_since is not None and p.active for p in self.pods.values())
         ready = pod.ready_since is not None
-        protected = self.min_available is not None and not pod.ended and not retirement.by_will
-        if retirement.by_will and ready and not retirement.because.startswith(WILL):
-            raise Conflict(409, "Conflict", "the version in the precondition is not the pod's")
+        protected = (
+            self.min_available is not None
+            and not pod.ended
+            and not (retirement.by_will or (retirement.while_unready and not ready))
+        )
+        assert not retirement.by_will or retirement.because.startswith(WILL)
         if protected and healthy - ready < (self.min_available or 0):
             needs = f"needs {self.min_available} healthy pods and has {healthy} currently"
             raise TooManyRequests(

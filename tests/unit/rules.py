@@ -342,9 +342,11 @@ def _deletes_are_the_owners_will_or_hurt_no_budget(case: Case) -> None:
     ready = {i.name for i in case.view.instances if i.ready_since is not None}
     mine = {i.name for i in case.view.instances if case.wanted and i.revision == case.wanted.id}
     for action in case.plan.actions:
-        if isinstance(action, Retire) and action.by_will and action.name in ready:
+        if isinstance(action, Retire) and action.by_will:
             assert action.name in mine
             assert len(case.of_wanted) > case.budget.desired
+        if isinstance(action, Retire) and action.while_unready:
+            assert action.name not in ready
 
 
 def _6_a_record_is_new(case: Case) -> None:
@@ -451,7 +453,8 @@ def _refused_moves_wait_for_their_time(case: Case) -> None:
             continue
         if refusal.move is Move.RETIRE:
             # A budget that forbids an eviction is not asked about a deletion.
-            by_will = {a.name for a in case.plan.actions if isinstance(a, Retire) and a.by_will}
+            retires = [a for a in case.plan.actions if isinstance(a, Retire)]
+            by_will = {a.name for a in retires if a.by_will or a.while_unready}
             moot = by_will if refusal.cause is Cause.DISRUPTION_BUDGET else set()
             assert refusal.subject not in case.retired - moot
         elif refusal.move is Move.CREATE and refusal.cause is not Cause.NAME_TAKEN:

@@ -146,8 +146,8 @@ def latest_completed(view: View) -> Revision | None:
 def _proven(view: View, wanted: Revision | None) -> list[Revision]:
     """Other revisions that work, the best first: the last good one, and those that do now.
 
-    Where ``wanted`` is the last good one itself, an older one does not come back from the dead. What
-    worked once and is stuck now comes last.
+    Where ``wanted`` is the last good one itself, an older one does not come back. What worked once
+    and is stuck now comes last.
     """
     least, last = view.spec.min_ready_seconds, latest_completed(view)
     ready = {i.revision for i in view.instances if i.available_at(least) is not None}
@@ -159,7 +159,7 @@ def _proven(view: View, wanted: Revision | None) -> list[Revision]:
         and (r == last or r.id in ready or (not last and r.verdict.first_available is not None))
     ]
     stuck = {i.revision for i in view.instances if i.trouble and i.trouble.settled} - ready
-    return sorted(works, key=lambda r: (r.id in stuck, r != last, -r.number))
+    return sorted(works, key=lambda r: (r.id in stuck, r != last, r.id not in ready, -r.number))
 
 
 def _grown(view: View, target: Target, now: float) -> Target:

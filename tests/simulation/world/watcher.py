@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from immutable_operator.api.names import LABEL_SERVICE
 from tests.simulation.world.cluster import letter_of
 from tests.simulation.world.storage import Commit, Obj
 from tests.simulation.world.truth import Pod, Service, Truth
@@ -59,8 +60,14 @@ class Watcher:
                     continue
                 if pod.active and pod.ready_since is not None:
                     wanted = min(k.replicas for k in service.of_late(self._world.behind))
-                    if len(service.active) <= wanted:
+                    if max(len(service.active), self._labelled(service.name)) <= wanted:
                         self._broken("15", f"{name} is available, and was deleted, not evicted")
+
+    def _labelled(self, service: str) -> int:
+        """How many pods carry a service's label, strangers that were claimed by mistake, too."""
+        pods = self._world.api.storage.all("pods")
+        labels = [p["metadata"].get("labels") or {} for p in pods if not _leaves(p)]
+        return sum(found.get(LABEL_SERVICE) == service for found in labels)
 
     # Commits, before the truth has taken them in.
 
@@ -190,3 +197,7 @@ class Watcher:
             )
             if max(seen, default=0) < fewest:
                 self._broken("12", f"Ready with {max(seen, default=0)} of {fewest} instances")
+
+
+def _leaves(pod: Obj) -> bool:
+    return "deletionTimestamp" in pod["metadata"]

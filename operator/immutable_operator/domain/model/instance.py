@@ -44,9 +44,9 @@ class Instance:
 
     ``born`` and ``ready_since`` are seconds since the epoch; ``ready_since`` is None while
     not ready. ``ended`` says that it will never run again (pod phase Failed or Succeeded).
-    ``replaces`` and ``replaces_uid`` name its predecessor, as its birth certificate says: names come
-    back, uids do not. ``leaving`` says who takes
-    it away and why, where the cluster tells (taint, drain, preemption, garbage collection).
+    ``replaces`` and ``replaces_uid`` name its predecessor, as its birth certificate says: a name
+    may be used again, a uid is not. ``leaving`` says who takes it away and why, where the cluster
+    tells (taint, drain, preemption, garbage collection).
 
     What tells whether it is still as it was born: ``taint`` is a sentence when the object itself
     shows that somebody reached into it; ``generation`` is the API server's own count of changes

@@ -84,14 +84,16 @@ class Create:
 class Retire:
     """Take an instance away, this very one (``uid``).
 
-    It is evicted, so that PodDisruptionBudgets are asked; ``by_will`` deletes it instead, where the
-    owner's will is the reason (scaling down) or no budget can be hurt (it is not ready).
+    It is evicted, so that PodDisruptionBudgets are asked. ``by_will`` deletes it instead, because
+    the owner's will is the reason (scaling down); ``while_unready`` does so as long as it is not
+    ready, because no budget can be hurt.
     """
 
     name: str
     uid: str
     because: str
     by_will: bool = False
+    while_unready: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,12 +104,10 @@ def aging(turn: Turn, candidates: Sequence[Instance], going: Mapping[str, Stalen
 def _has_served(turn: Turn, instance: Instance, swap: float) -> bool:
     """Whether an instance lived long enough to be replaced for its age at all.
 
-    Where an age cannot be met, a successor is due at its birth: it would be replaced before it is
-    of any use, and so would its own.
+    Where an age cannot be met, or clocks differ, a successor is due at its birth: it would be
+    replaced before it is of any use, and so would its own.
     """
-    age = turn.now - instance.born
-    started = turn.available(instance) or age >= turn.spec.progress_deadline_seconds
-    return started and age >= swap
+    return turn.available(instance) and turn.now - instance.born >= swap
 
 
 def _wants(regeneration: Regeneration) -> bool:

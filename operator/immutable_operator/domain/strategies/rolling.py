@@ -222,22 +222,24 @@ class _Retirements:
         """
         if len(self._step.retires) >= self._turn.policy.most_moves:
             return
-        by_will = by_will or instance.ready_since is None
+        unready = instance.ready_since is None
+        asks = not (by_will or unready)
         refusal = self._refused.get(instance.name)
-        waits = [refusal.retry_at] if refusal and not self._is_moot(refusal, by_will) else []
-        probes = not by_will and self._held is not None
+        waits = [refusal.retry_at] if refusal and not self._is_moot(refusal, asks) else []
+        probes = asks and self._held is not None
         if probes and self._held is not None:
             waits.append(self._held)
         if waits and max(waits) > self._turn.now:
             self._step.due.append(max(waits))
         elif not (probes and self._probed):
-            self._probed = self._probed or not by_will
-            self._step.retires.append(Retire(instance.name, instance.uid, because, by_will))
+            self._probed = self._probed or asks
+            order = Retire(instance.name, instance.uid, because, by_will, unready)
+            self._step.retires.append(order)
 
     @staticmethod
-    def _is_moot(refusal: Refusal, by_will: bool) -> bool:
+    def _is_moot(refusal: Refusal, asks: bool) -> bool:
         """Whether a budget refused an eviction, and none is asked now."""
-        return by_will and refusal.cause is Cause.DISRUPTION_BUDGET
+        return not asks and refusal.cause is Cause.DISRUPTION_BUDGET
 
     def _ended(self) -> None:
         for instance in _ended_to_clear(self._turn, self._fleet):

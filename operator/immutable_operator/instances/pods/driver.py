@@ -76,7 +76,7 @@ class PodDriver:
 
     async def retire(self, service: ServiceRecord, order: Retire) -> Seen:
         try:
-            if order.by_will:
+            if order.by_will or (order.while_unready and not self._is_ready(order.uid)):
                 await self._delete(service, order)
             else:
                 path = PODS.item(service.namespace, order.name, "eviction")
@@ -87,6 +87,11 @@ class PodDriver:
         except ApiError as error:
             raise outcome_of(Move.RETIRE, error) from error
         return self.shows(service, order)
+
+    def _is_ready(self, uid: str) -> bool:
+        """Whether a pod got ready since the plan was made: then a budget counts on it."""
+        pod = self._pods.get(uid)
+        return pod is not None and pod.content.ready_since is not None
 
     async def _delete(self, service: ServiceRecord, order: Retire) -> None:
         """Delete a pod as it is known: whatever changes meanwhile is looked at first."""
