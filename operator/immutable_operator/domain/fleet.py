@@ -105,9 +105,12 @@ def sort_out(turn: Turn) -> Fleet:
 
 
 def _requests(turn: Turn) -> tuple[Any, ...]:
-    """Those that may be worked on: during a freeze, those that pass it."""
+    """Those that may be worked on: during a freeze, those that pass it.
+
+    None before it is known which revision is wanted: what is born meanwhile would be outdated.
+    """
     requests = turn.view.requests
-    if turn.spec.suspend:
+    if turn.spec.suspend or turn.target.is_open:
         return ()
     if turn.target.freeze.holds:
         return tuple(r for r in requests if r.override_freeze)

@@ -41,7 +41,8 @@ class Turn:
     @property
     def may_begin(self) -> bool:
         """Whether anything may begin that is not a repair."""
-        return not self.target.freeze.holds and not self.spec.suspend
+        held = self.target.freeze.holds or self.target.is_open
+        return not held and not self.spec.suspend
 
     def available(self, instance: Instance) -> bool:
         at = self.family.available_at(instance, self.spec.min_ready_seconds)

@@ -1,0 +1,207 @@
+"""Who goes is on record: a successor says whom it replaces, and for what (case K11)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from immutable_operator.domain.calendar.regeneration import Regeneration
+from immutable_operator.domain.calendar.windows import Cron
+from immutable_operator.domain.model import (
+    Create,
+    Instance,
+    Request,
+    Retire,
+    purpose_of_request,
+    purpose_of_slot,
+)
+from immutable_operator.domain.planner import plan
+from tests.unit.given import NOW, fleet, moves, name_of, proven, view
+
+HOURLY = Regeneration(max_age=3600.0, jitter=0.0)
+OLD = {"born": NOW - 5000}
+
+
+def heir(of: str, **changes: Any) -> dict[str, Any]:
+    """What a successor in the place of ``of`` is born with, for its age."""
+    return {
+        "replaces": name_of(of),
+        "replaces_uid": f"uid-{of}",
+        "because": "Expired: older than maxAge 1h",
+        "born": NOW - 5,
+        **changes,
+    }
+
+
+STORMS: list[tuple[str, str, dict[str, dict[str, Any]], dict[str, Any], str]] = [
+    # rule, fleet (all of A), changes, spec, then
+    (
+        "one that leaves after a scale-down takes no place",
+        "A ##-",
+        {},
+        {"replicas": 2},
+        "create A0'",
+    ),
+    (
+        "the starting successor lives: nothing more is born and nobody is surplus",
+        "A ##.",
+        {"A2": heir("A0")},
+        {"replicas": 2},
+        "",
+    ),
+    (
+        "it is ready: the old one goes",
+        "A ###",
+        {"A2": heir("A0")},
+        {"replicas": 2},
+        "retire A0",
+    ),
+    (
+        "the starting successor was deleted: one more, for the same one",
+        "A ##-",
+        {"A2": heir("A0")},
+        {"replicas": 2},
+        "create A0'",
+    ),
+    (
+        "who is replaced goes on being replaced, whatever is due by now",
+        "A ###",
+        {"A0": {"born": NOW - 10}, "A1": {"born": NOW - 10}, "A2": heir("A0")},
+        {"replicas": 2},
+        "retire A0",
+    ),
+    (
+        "a scale-up leaves who is going going, and fills the free slot",
+        "A ##.",
+        {"A2": heir("A0")},
+        {"replicas": 3},
+        "create A0'",
+    ),
+    (
+        "a name that came back is not the one that was replaced",
+        "A ##",
+        {"A0": {"born": NOW - 5}, "A1": heir("A0", replaces_uid="uid-of-an-older-A0")},
+        {"replicas": 2},
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "drawn", "changes", "spec", "then"), STORMS, ids=[s[0] for s in STORMS]
+)
+def test_nobody_guesses_who_goes(
+    rule: str,
+    drawn: str,
+    changes: dict[str, dict[str, Any]],
+    spec: dict[str, Any],
+    then: str,
+) -> None:
+    given = view(
+        instances=fleet(drawn, **changes), regeneration=HOURLY, min_ready_seconds=0, **spec
+    )
+    assert moves(plan(given, NOW)) == then, rule
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+def test_a_starting_successor_that_is_deleted_again_and_again_costs_one_birth_each(
+    replicas: int,
+) -> None:
+    """Plan after plan, as the loop would make them; each birth is deleted at once by somebody."""
+    alive = list(fleet("A " + "#" * replicas))
+    births = 0
+    for deletions in range(1, 20):
+        for _ in range(10):  # turns without news in between
+            decided = plan(
+                view(
+                    instances=alive,
+                    replicas=replicas,
+                    regeneration=HOURLY,
+                    min_ready_seconds=0,
+                ),
+                NOW,
+            )
+            assert not [a for a in decided.actions if isinstance(a, Retire)]
+            for birth in [a for a in decided.actions if isinstance(a, Create)]:
+                births += 1
+                alive.append(_born(birth))
+        assert births == deletions
+        alive = [i if i.ready_since else replace(i, terminating=True) for i in alive]
+
+
+def _born(birth: Create) -> Instance:
+    return Instance(
+        birth.name,
+        f"uid-{birth.name}",
+        birth.revision,
+        birth.slot,
+        birth.incarnation,
+        NOW,
+        replaces=birth.replaces,
+        replaces_uid=birth.replaces_uid,
+        because=birth.because,
+        purpose=birth.purpose,
+    )
+
+
+ASKED = Request("all", "r1", NOW - 100, "jane")
+
+
+def test_who_was_born_for_a_request_is_not_meant_by_it_whatever_clocks_say() -> None:
+    """The clocks of two API servers may differ by seconds."""
+    skewed = {"born": NOW - 102, "purpose": purpose_of_request("r1")}
+    given = replace(
+        view(instances=fleet("A ###", A0=skewed, A1=skewed, A2=skewed)), requests=(ASKED,)
+    )
+    decided = plan(given, NOW)
+    assert moves(decided) == ""
+    assert [o.phase for o in decided.outcomes] == ["Succeeded"]
+
+
+def test_the_successor_of_one_that_was_asked_for_was_asked_for_too() -> None:
+    lost = fleet("A ##-", A2={"purpose": purpose_of_request("r1")})
+    [birth] = [a for a in plan(view(instances=lost), NOW).actions if isinstance(a, Create)]
+    assert birth.purpose == purpose_of_request("r1")
+
+
+def test_a_birth_says_which_request_or_slot_asked_for_it() -> None:
+    given = replace(view("A ###"), requests=(ASKED,))
+    [birth] = [a for a in plan(given, NOW).actions if isinstance(a, Create)]
+    assert birth.purpose == purpose_of_request("r1")
+    hourly = Regeneration(schedule=Cron("0 * * * *", "UTC"))
+    later = NOW - NOW % 3600 + 3600 + 1800
+    [birth] = [
+        a for a in plan(view("A ###", regeneration=hourly), later).actions if isinstance(a, Create)
+    ]
+    assert birth.purpose == purpose_of_slot(later - 1800)
+
+
+def test_who_was_born_for_a_slot_is_not_due_by_it() -> None:
+    hourly = Regeneration(schedule=Cron("0 * * * *", "UTC"))
+    later = NOW - NOW % 3600 + 3600 + 1800
+    skewed = {"born": later - 1802, "purpose": purpose_of_slot(later - 1800)}
+    given = view(instances=fleet("A #", A0=skewed), replicas=1, regeneration=hourly)
+    assert moves(plan(given, later)) == ""
+
+
+def test_a_flap_makes_nobody_look_slow() -> None:
+    """A12: the time until readiness is that of the first starts, as the revision's record says."""
+    flapped = {"born": NOW - 43_000, "ready_since": NOW - 10}
+    daily = Regeneration(max_age=86_400.0, jitter=0.0)
+    given = view(instances=fleet("A ###", A0=flapped, A1=flapped, A2=flapped), regeneration=daily)
+    known = replace(proven("A"), verdict=replace(proven("A").verdict, start_seconds=4.0))
+    given = replace(given, revisions=(known,))
+    assert moves(plan(given, NOW)) == ""
+
+
+def test_a_newborn_is_not_due_though_its_age_cannot_be_met() -> None:
+    minute = Regeneration(max_age=60.0, jitter=0.0, max_concurrent=3)
+    young = {"born": NOW - 5, "ready_since": None}
+    given = view(
+        instances=fleet("A ...", A0=young, A1=young, A2=young),
+        regeneration=minute,
+        min_ready_seconds=0,
+    )
+    assert moves(plan(given, NOW)) == ""

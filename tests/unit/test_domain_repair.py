@@ -1,0 +1,269 @@
+"""What works is repaired, whatever is wrong with what is wanted (invariant 22; cases K1 and K2).
+
+A is the last good revision, B is wanted. Fleets are drawn as in `tests.unit.given`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from immutable_operator.domain.model import (
+    ABSENT,
+    CONFIG_MAP,
+    Cause,
+    Create,
+    Freeze,
+    Instance,
+    Move,
+    Pin,
+    Request,
+    Retire,
+    SetVerdict,
+    Source,
+    Trouble,
+    TroubleKind,
+)
+from immutable_operator.domain.planner import plan
+from tests.unit.given import NOW, REVISIONS, begun, fleet, moves, proven, refusal, view
+
+CRASHES = Trouble(TroubleKind.CRASH_LOOP, "container web keeps exiting", settled=True)
+UNPLACED = Trouble(TroubleKind.UNSCHEDULABLE, "no node has a place for it")
+
+STEPS: list[tuple[str, str, dict[str, Any], str]] = [
+    # rule, given (3 wanted, surge 1), spec, then
+    ("what is lost is born from what works", "A ## B .", {}, "create A2"),
+    ("two of them", "A # B .", {}, "create A1 A2"),
+    ("all of them", "B .", {}, "create A0 A1 A2"),
+    ("what is added is born from what works", "A ### B .", {"replicas": 6}, "create A3 A4 A5"),
+    (
+        "and the wanted one grows with its surge",
+        "A ###### B .",
+        {"replicas": 6, "max_surge": 2},
+        "create B1",
+    ),
+    (
+        "as many as R - U, where maxUnavailable alone is given",
+        "A # B .",
+        {"max_surge": 0, "max_unavailable": 1},
+        "create A1",
+    ),
+    ("no more than R - U there", "A ## B .", {"max_surge": 0, "max_unavailable": 1}, ""),
+    ("what never worked makes room", "A # B ...", {}, "retire B2 B1"),
+    ("but for the surge of the wanted one", "A ## B ..", {}, "retire B1"),
+    ("what starts again is no surplus", "A ##. B .", {}, ""),
+    ("one that works takes over", "A ## B #", {}, "create B1"),
+    ("scaled down, what works stays", "A ### B .", {"replicas": 1}, "retire A0 A1"),
+    (
+        "all may be unavailable, as the user said",
+        "A # B .",
+        {"max_surge": 0, "max_unavailable": "100%"},
+        "retire A0; create B1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "drawn", "spec", "then"), STEPS, ids=[s[0] for s in STEPS])
+def test_what_works_is_repaired(rule: str, drawn: str, spec: dict[str, Any], then: str) -> None:
+    given = view(drawn, wanted="B", **spec)
+    took_over = replace(begun("B").verdict, takes_over_from=REVISIONS["A"].id)
+    given = replace(
+        given,
+        revisions=tuple(
+            replace(r, verdict=took_over) if r.id == REVISIONS["B"].id else r
+            for r in given.revisions
+        ),
+    )
+    assert moves(plan(given, NOW)) == then, rule
+
+
+def test_a_repair_says_whom_it_replaces_and_that_it_was_lost() -> None:
+    lost = fleet("A ##- B .", A2={"leaving": "EvictionByEvictionAPI: a drain"})
+    [birth] = [
+        a for a in plan(view(instances=lost, wanted="B"), NOW).actions if isinstance(a, Create)
+    ]
+    assert (birth.revision, birth.slot) == (REVISIONS["A"].id, 2)
+    assert (birth.replaces, birth.replaces_uid) == (lost[2].name, lost[2].uid)
+    assert birth.because == "Missing: EvictionByEvictionAPI: a drain"
+
+
+def test_nothing_of_it_was_lost_where_the_service_was_scaled_to_none_before() -> None:
+    given = view("", wanted="B", replicas=2)
+    assert moves(plan(given, NOW)) == "create B0 B1"
+
+
+def test_what_ran_when_the_wanted_one_came_is_remembered_on_its_record() -> None:
+    fresh = replace(view("A ###", wanted="B"), revisions=(proven("A"), REVISIONS["B"]))
+    [mark] = [a for a in plan(fresh, NOW).actions if isinstance(a, SetVerdict)]
+    assert mark.verdict.takes_over_from == REVISIONS["A"].id
+    none = replace(view("", wanted="B"), revisions=(proven("A"), REVISIONS["B"]))
+    [mark] = [a for a in plan(none, NOW).actions if isinstance(a, SetVerdict)]
+    assert mark.verdict.takes_over_from == ""
+
+
+WRONG: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "births are refused",
+        {"refusals": [refusal(Move.CREATE, "B0", Cause.TEMPLATE, revision="B")]},
+        "create A2",
+    ),
+    ("the spec cannot be read", {"template": None}, "create A2"),
+    (
+        "a freeze holds",
+        {"freezes": (Freeze("closing", "the quarter ends", ends=NOW + 600),), "recorded": "A"},
+        "create A2",
+    ),
+    ("the record is refused", {"recorded": "A", "record": Cause.FORBIDDEN}, "create A2"),
+    ("a ConfigMap is missing", {"recorded": "A", "pinned": True}, "create A2"),
+]
+
+
+@pytest.mark.parametrize(("what", "changes", "then"), WRONG, ids=[w[0] for w in WRONG])
+def test_whatever_is_wrong_what_is_lost_is_born_again(
+    what: str, changes: dict[str, Any], then: str
+) -> None:
+    given = view(
+        "A ##",
+        wanted="B",
+        recorded=changes.get("recorded", "AB"),
+        refusals=changes.get("refusals", ()),
+    )
+    spec = given.spec
+    if "template" in changes:
+        spec = replace(spec, template=None)
+    if "pinned" in changes:
+        spec = replace(spec, pinned={(CONFIG_MAP, "settings"): False})
+        given = replace(given, configs={(CONFIG_MAP, "settings"): Source(ABSENT)})
+    if cause := changes.get("record"):
+        short = plan(given, NOW).actions[0].id  # type: ignore[union-attr]
+        given = replace(given, refusals=(refusal(Move.RECORD, short, cause),))
+    given = replace(given, spec=spec, freezes=changes.get("freezes", ()))
+    decided = plan(given, NOW)
+    assert moves(decided) == then, what
+    assert decided.status is not None
+    assert (decided.status.replicas, decided.status.available) == (2, 2), "the counts are of now"
+
+
+def test_a_copy_that_is_lost_for_good_costs_the_wanted_revision_alone() -> None:
+    pin = Pin("settings", "web-cfgB", "sha256:" + "0" * 64)
+    given = view("A ##", wanted="B", pinned={(CONFIG_MAP, "settings"): False})
+    broken = replace(begun("B"), config=(pin,))
+    given = replace(
+        given,
+        revisions=(proven("A"), broken),
+        configs={(CONFIG_MAP, "settings"): Source("sha256:" + "1" * 64)},
+    )
+    births = [a.revision for a in plan(given, NOW).actions if isinstance(a, Create)]
+    assert REVISIONS["A"].id in births
+    assert REVISIONS["B"].id not in births
+
+
+def test_a_wanted_revision_that_is_stuck_part_of_the_way_is_no_reason_to_lose_what_works() -> None:
+    stuck = fleet("A # B #.", B1={"trouble": CRASHES})
+    assert moves(plan(view(instances=stuck, wanted="B"), NOW)) == "create A1"
+    healthy = fleet("A # B #.")
+    assert moves(plan(view(instances=healthy, wanted="B"), NOW)) == "create B2"
+
+
+CROWDED: list[tuple[str, str, dict[str, Any], str]] = [
+    (
+        "the surge has no node: what may be unavailable is spent",
+        "A ### B .",
+        {"max_unavailable": 1},
+        "retire A0",
+    ),
+    ("and no more than that", "A ## B .", {"max_unavailable": 1}, "create B1"),
+    ("where nothing may be, nothing is", "A ### B .", {}, ""),
+]
+
+
+@pytest.mark.parametrize(("rule", "drawn", "spec", "then"), CROWDED, ids=[c[0] for c in CROWDED])
+def test_a_protective_rule_leaves_a_possible_move(
+    rule: str, drawn: str, spec: dict[str, Any], then: str
+) -> None:
+    instances = fleet(drawn, B0={"trouble": UNPLACED})
+    assert moves(plan(view(instances=instances, wanted="B", **spec), NOW)) == then, rule
+
+
+def test_a_quota_that_the_surge_meets_is_no_dead_end() -> None:
+    full = refusal(Move.CREATE, "B0", Cause.QUOTA, revision="B")
+    given = view("A ###", wanted="B", max_unavailable=1, refusals=[full])
+    assert moves(plan(given, NOW)) == "retire A0"
+
+
+def test_a_birth_that_a_quota_refuses_is_not_chased_by_retirements() -> None:
+    """Found by seed 68: the place was freed, the wanted revision took it, it was freed again."""
+    full = refusal(Move.CREATE, "A2", Cause.QUOTA, revision="A")
+    given = view("A # B ...", wanted="B", refusals=[full])
+    assert moves(plan(given, NOW)) == "retire B2 B1"
+    after = view("A # B .", wanted="B", refusals=[full])
+    assert moves(plan(after, NOW)) == "", "the place is kept"
+
+
+def test_an_ended_instance_that_a_quota_counts_makes_way_for_its_successor() -> None:
+    full = refusal(Move.CREATE, "A2", Cause.QUOTA, revision="A")
+    given = view("A ##x", refusals=[full])
+    assert "retire A2" in moves(plan(given, NOW))
+
+
+FROZEN = Freeze("closing", "the quarter ends", ends=NOW + 600)
+
+
+def test_going_back_to_what_worked_is_always_allowed() -> None:
+    given = replace(view("A ### B .", wanted="A"), freezes=(FROZEN,))
+    back = replace(given, revisions=(proven("A"), begun("B"), REVISIONS["C"]))
+    assert moves(plan(back, NOW)) == "retire B0"
+
+
+def test_a_lost_status_or_record_rolls_nothing_out_in_a_freeze() -> None:
+    given = replace(view("A ###", wanted="B", recorded="B", good=None), freezes=(FROZEN,))
+    lost = replace(given, revisions=(REVISIONS["B"],))
+    assert moves(plan(lost, NOW)) == ""
+
+
+def test_an_override_counts_for_what_it_names() -> None:
+    one = fleet("A ###")[1]
+    asked = Request("one", "uid", NOW - 100, "jane", instance=one.name, override_freeze=True)
+    given = replace(view("A ###", wanted="B", recorded="A"), freezes=(FROZEN,), requests=(asked,))
+    assert moves(plan(given, NOW)) == "create A1'", "the one, and no rollout"
+    whole = replace(given, requests=(replace(asked, instance=None),))
+    assert moves(plan(whole, NOW)) == "record B"
+
+
+def test_a_freeze_of_repairs_is_not_told_as_ready() -> None:
+    hurt = fleet("A ###", A1={"taint": "exec by jane"})
+    strict = replace(FROZEN, repairs=True)
+    decided = plan(replace(view(instances=hurt), freezes=(strict,)), NOW)
+    assert moves(decided) == ""
+    assert decided.status is not None
+    ready = decided.status.condition("Ready")
+    assert ready is not None
+    assert (ready.status, ready.reason) == ("False", "Frozen")
+
+
+def _by_will(instances: tuple[Instance, ...], **spec: Any) -> dict[str, tuple[bool, bool]]:
+    decided = plan(view(instances=instances, wanted="B", good="B", **spec), NOW)
+    found = [a for a in decided.actions if isinstance(a, Retire)]
+    return {a.uid.removeprefix("uid-"): (a.by_will, a.while_unready) for a in found}
+
+
+def test_scaling_down_follows_at_once_and_what_is_not_ready_asks_no_budget() -> None:
+    assert _by_will(fleet("B ####")) == {"B3": (True, False)}
+    assert _by_will(fleet("A . B ###")) == {"A0": (False, True)}
+    assert _by_will(fleet("A # B ###")) == {"A0": (False, False)}
+
+
+def test_a_budget_that_forbids_evictions_holds_up_no_scaling_down() -> None:
+    held = refusal(Move.RETIRE, "B0", Cause.DISRUPTION_BUDGET)
+    given = view("B ####", wanted="B", good="B", replicas=2, refusals=[held])
+    assert moves(plan(given, NOW)) == "retire B3 B2"
+
+
+def test_a_plan_is_bounded() -> None:
+    decided = plan(view("", good=None, replicas=2**31 - 1), NOW)
+    assert sum(isinstance(a, Create) for a in decided.actions) == 500
+    many = fleet("A " + "#" * 1200)
+    down = plan(view(instances=many, replicas=0), NOW)
+    assert sum(isinstance(a, Retire) for a in down.actions) == 500
