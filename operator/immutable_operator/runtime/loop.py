@@ -191,19 +191,20 @@ class ControlLoop:
             await self._look_up(service, memory)
 
     async def _look_up(self, service: ServiceRecord, memory: Memory) -> None:
+        """Ask the API server for the service of this name; the right to list is enough for that."""
         memory.confirmed_at = time.monotonic()
-        path = SERVICES.item(service.namespace, service.name)
+        path = SERVICES.collection(service.namespace)
+        named = f"metadata.name={service.name}"
         try:
-            answer = await self._client.get(path, resource=SERVICES.resource)
-            found = ServiceRecord.of(msgspec.json.decode(answer))
-        except NotFound:
+            page = await self._client.list(path, resource=SERVICES.resource, fieldSelector=named)
+            found = [ServiceRecord.of(item) for item in msgspec.json.decode(page)["items"] or ()]
+        except (ApiError, *READ_ERRORS) as error:
+            log.warning("service not looked up", service=service.name, error=str(error))
+            return  # its watch tells, sooner or later
+        if service.uid not in {record.uid for record in found}:
             self._services.remove(service.uid)
-            return
-        except READ_ERRORS:
-            return  # the watch tells of it
-        if found.uid != service.uid:
-            self._services.remove(service.uid)
-        self._services.upsert(found)
+        for record in found:
+            self._services.upsert(record)
 
     def _forget(self, key: str) -> None:
         """The service is gone."""

@@ -45,7 +45,7 @@ class Memory:
     def departed(
         self, instances: tuple[Instance, ...], gone: Mapping[str, Instance]
     ) -> tuple[Instance, ...]:
-        """Those seen before that are gone, until a successor of theirs is seen or all is well.
+        """Those seen before that are gone, until their own revision has a successor or all is well.
 
         ``gone`` has them by name as they were in the end.
         """
@@ -55,7 +55,9 @@ class Memory:
         left = {name: i for name, i in self._last.items() if name not in here}
         self._departed |= {name: gone.get(name, i) for name, i in left.items()}
         for instance in instances:
-            self._departed.pop(instance.replaces or "", None)
+            before = self._departed.get(instance.replaces or "")
+            if before is not None and before.revision == instance.revision:
+                del self._departed[before.name]
         while len(self._departed) > MOST_DEPARTED:
             del self._departed[next(iter(self._departed))]
         self._last = here

@@ -44,10 +44,12 @@ class Births:
         self._cursor = 0
         self._paces = self._pauses(own)
         # Also by one that is stale itself: then that one is who is replaced.
-        self._succeeded = {i.predecessor for i in fleet.active}
+        # What works makes good what it lost itself, whoever is to come in its place later.
+        heirs = own if repairs else known
+        self._succeeded = {i.predecessor for i in heirs if i.active}
         self._succeeded |= {birth.replaces_uid for birth in self.others}
         # The last one that held a place is who is replaced, also where it has ended.
-        known_to_be = self._succeeded | {i.predecessor for i in known}
+        known_to_be = self._succeeded | {i.predecessor for i in heirs}
         for predecessor in self._vacated(repairs=repairs):
             if not self.empty or not self.count:
                 break

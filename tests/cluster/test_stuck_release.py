@@ -1,0 +1,232 @@
+"""What works stays working while what is wanted does not: drains, load, deletions, full nodes.
+
+Kin of the reports in ../shared/cases (17, 12, 36, 01, 05, 13, 14, 21), with other numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.cluster.audit import OperatorRequests
+from tests.cluster.services import Service, annotation, condition, is_active, is_ready, pin
+
+BROKEN: dict[str, str] = {"fault": "image-pull"}
+NEVER: dict[str, str] = {"fault": "never-ready"}
+
+
+def of(service: Service, image: str) -> list[Any]:
+    """The active pods made from an image."""
+    return [pod for pod in service.active() if pod["spec"]["containers"][0]["image"] == pin(image)]
+
+
+def ready(service: Service) -> int:
+    return sum(is_ready(pod) for pod in service.active())
+
+
+def evict(service: Service, name: str) -> None:
+    """What `kubectl drain` does with one pod."""
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": name, "namespace": service.namespace},
+    }
+    path = f"/api/v1/namespaces/{service.namespace}/pods/{name}/eviction"
+    service.plane.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+
+
+def _until_gone(service: Service, name: str) -> None:
+    service.until("it is gone", lambda: name not in {p["metadata"]["name"] for p in service.pods()})
+
+
+def _until_left(service: Service, name: str) -> None:
+    service.until("it leaves", lambda: name not in _names(service))
+
+
+def _until_recorded(service: Service, number: int) -> None:
+    service.until("it is recorded", lambda: service.revisions()[-1]["spec"]["number"] == number)
+
+
+def stuck(service: Service, replicas: int, **rollout: Any) -> None:
+    """A service whose next release is stuck at its image."""
+    service.apply(image="good", replicas=replicas, rollout=rollout)
+    service.until_ready()
+    service.apply(image="broken", sim=BROKEN)
+    service.until_stalled("ImagePull")
+
+
+@pytest.mark.parametrize(
+    ("replicas", "rollout"),
+    [
+        (4, {"maxSurge": 1, "maxUnavailable": 0}),
+        (2, {"maxSurge": "100%"}),
+        (1, {"maxSurge": 1}),
+    ],
+)
+def test_drains_during_a_stuck_release_cost_nothing(
+    web: Service, replicas: int, rollout: dict[str, Any]
+) -> None:
+    stuck(web, replicas, **rollout)
+    for pod in [*of(web, "good")]:
+        name = pod["metadata"]["name"]
+        evict(web, name)
+        _until_gone(web, name)
+        web.until("as many are ready as are wanted", lambda: ready(web) == replicas)
+    assert len(of(web, "good")) == replicas
+    assert of(web, "broken"), "the release keeps its place to prove itself"
+    assert {annotation(p, "because").partition(":")[0] for p in of(web, "good")} == {"Missing"}  # type: ignore[union-attr]
+    status = web.status()
+    assert (status["readyReplicas"], status["lastGoodRevision"]) == (
+        replicas,
+        web.revisions()[0]["spec"]["revision"],
+    )
+
+
+def test_load_during_a_stuck_release_is_met_by_what_works(web: Service) -> None:
+    stuck(web, 2, maxSurge=1)
+    web.kubectl("scale", "isvc/web", "--replicas=5")
+    web.until("five are ready", lambda: ready(web) == 5)
+    assert len(of(web, "good")) == 5
+    web.kubectl("scale", "isvc/web", "--replicas=1")
+    web.until("one is left of what works", lambda: len(of(web, "good")) == 1)
+
+
+def test_a_restart_of_the_operator_forgets_neither_what_works_nor_what_is_missing(
+    web: Service, operators: Any
+) -> None:
+    stuck(web, 3)
+    operators.main.kill()
+    for pod in of(web, "good"):
+        web.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false")
+    web.until("nothing of it is left", lambda: not of(web, "good"), 60)
+    # Whoever writes over the status meanwhile changes no move.
+    patch = json.dumps({"status": {"lastGoodRevision": None, "currentRevision": "00000000"}})
+    web.kubectl(
+        "patch", "isvc", "web", "--subresource=status", "--type=merge", "-p", patch, check=False
+    )
+    operators.restart()
+    web.until("three of what works are ready", lambda: len(of(web, "good")) == ready(web) == 3, 90)
+    phases = [r["status"]["phase"] for r in web.revisions()]
+    assert phases == ["Good", "Progressing"]
+
+
+def test_the_release_that_is_mended_replaces_all(web: Service) -> None:
+    stuck(web, 3)
+    web.apply(image="mended", sim={})
+    web.until_ready()
+    assert web.images() == [pin("mended")] * 3
+    assert [r["status"]["phase"] for r in web.revisions()] == ["Good", "Superseded", "Good"]
+
+
+def test_the_starting_successor_of_an_aged_pod_is_deleted(web: Service) -> None:
+    regeneration = {"maxAge": "40s", "jitter": "0%"}
+    slow = {"ready-delay": "4s", "terminate-delay": "5s"}
+    web.apply(replicas=1, sim=slow, pod={"terminationGracePeriodSeconds": 30})
+    web.until_ready()
+    web.apply(spec={"regeneration": regeneration})
+    first = web.active()[0]["metadata"]["name"]
+    for _ in range(2):
+        web.until("a successor starts", lambda: len(web.active()) == 2, 90)
+        [young] = [p for p in web.active() if p["metadata"]["name"] != first]
+        assert annotation(young, "replaces") == first
+        assert annotation(young, "because").startswith("Expired")  # type: ignore[union-attr]
+        web.kubectl("delete", "pod", young["metadata"]["name"], "--wait=false")
+        _until_left(web, young["metadata"]["name"])
+    asked = OperatorRequests.from_now(web.plane, web.namespace)
+    web.until("the aged one is replaced", lambda: first not in _names(web), 60)
+    assert sum(asked.codes("create pods").values()) <= 2
+    assert sum(asked.codes("create pods/eviction").values()) <= 2
+
+
+def _names(web: Service) -> set[str]:
+    return {pod["metadata"]["name"] for pod in web.active()}
+
+
+def test_a_surge_that_no_node_has_a_place_for_is_no_dead_end(web: Service) -> None:
+    nodes = len(web.plane.api().get("/api/v1/nodes")["items"])
+    port = {"ports": [{"containerPort": 80, "hostPort": 31987}]}
+    web.apply(
+        image="a",
+        replicas=nodes,
+        container=port,
+        rollout={"maxSurge": 1, "maxUnavailable": 1},
+    )
+    web.until_ready(60)
+    web.apply(image="b")
+    least = nodes
+    deadline = time.monotonic() + 120
+    while web.images() != [pin("b")] * nodes or ready(web) < nodes:
+        least = min(least, ready(web))
+        assert time.monotonic() < deadline, web.describe()
+        time.sleep(0.1)
+    assert least >= nodes - 1
+    web.until_ready()
+
+
+def test_a_fix_gets_through_a_budget_that_counts_pods_that_do_not_work(web: Service) -> None:
+    web.apply(image="a", replicas=3, rollout={"maxSurge": 1})
+    web.until_ready()
+    document = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "web", "namespace": web.namespace},
+        "spec": {"selector": {"matchLabels": {"app": "web"}}, "minAvailable": 2},
+    }
+    web.plane.kubectl("apply", "-f", "-", stdin=json.dumps(document))
+    for pod in web.active():
+        web.mark_pod(pod["metadata"]["name"], fault="not-ready")
+    web.until("none is ready", lambda: ready(web) == 0)
+    web.apply(image="fix")
+    web.until_ready(90)
+    assert web.images() == [pin("fix")] * 3
+
+
+def test_a_number_that_changes_puts_off_no_deadline(web: Service) -> None:
+    web.apply(image="a", replicas=2, rollout={"progressDeadlineSeconds": 20})
+    web.until_ready()
+    web.apply(image="b", sim=NEVER)
+    for replicas in (3, 2, 3, 2, 3):
+        web.kubectl("scale", "isvc/web", f"--replicas={replicas}")
+        time.sleep(6)
+    assert condition(web.get(), "Stalled")["reason"] == "ProgressDeadlineExceeded"
+
+
+def test_those_that_still_terminate_count_where_the_user_says_so(web: Service) -> None:
+    web.apply(
+        image="a",
+        replicas=3,
+        rollout={"maxSurge": 1, "podReplacement": "TerminationComplete"},
+        pod={"terminationGracePeriodSeconds": 30},
+        sim={"terminate-delay": "4s"},
+    )
+    web.until_ready()
+    web.apply(image="b")
+    most = 0
+    deadline = time.monotonic() + 120
+    while not (web.images() == [pin("b")] * 3 and ready(web) == 3):
+        most = max(most, len(web.pods()))
+        assert time.monotonic() < deadline, web.describe()
+        time.sleep(0.05)
+    assert most <= 4
+
+
+def test_a_crash_outranks_the_restart_that_follows_from_it(web: Service) -> None:
+    web.apply(image="a", replicas=2, spec={"immutability": {"restarts": "Replace"}})
+    web.until_ready()
+    web.apply(image="b", sim={"fault": "crash-loop"})
+    web.until_stalled("CrashLoop", 90)
+    assert len(of(web, "a")) == 2
+    assert all(is_active(pod) for pod in of(web, "a"))
+
+
+def test_history_is_bounded_while_nothing_gets_done(web: Service) -> None:
+    web.apply(image="good", replicas=1, spec={"historyLimit": 2})
+    web.until_ready()
+    for number in range(8):
+        web.apply(image=f"broken-{number}", sim=BROKEN)
+        _until_recorded(web, number + 2)
+    web.until("old records are gone", lambda: len(web.revisions()) <= 5)
+    assert web.revisions()[0]["spec"]["number"] == 1, "the last good one stays"
