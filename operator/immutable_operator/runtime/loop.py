@@ -90,6 +90,7 @@ class ControlLoop:
         guard: Callable[[str], Guard | None] = lambda namespace: None,
         actions: Children[ActionRecord] | None = None,
         freezes: Freezes | None = None,
+        schedules: Schedules | None = None,
         policy: Policy | None = None,
     ) -> None:
         self._client = client
@@ -104,7 +105,7 @@ class ControlLoop:
         self._actions, self._freezes = actions, freezes
         self._policy = policy or Policy()
         self._memories: dict[str, Memory] = {}
-        self._schedules = Schedules()
+        self._schedules = schedules or Schedules()
         self._actuator = Actuator(
             PodDriver(client, pods, time.time),
             Records(client, revisions, configs),
