@@ -61,12 +61,14 @@ class ImmutableRevisionSpec(ApiModel):
 
 
 class ImmutableRevisionStatus(ApiModel):
-    """What came of it. The operator alone writes this, and remembers by it."""
+    """What came of it. The operator alone writes this, and remembers by it: once when the revision
+    becomes what is worked towards, and once when it is complete."""
 
     phase: Literal["Pending", "Progressing", "Good", "Failed", "Superseded"] | None = None
-    """Pending: recorded, no instance yet. Progressing: being rolled out. Good: every instance was
-    available once. Failed: it did not work, and is not chosen again by itself. Superseded: another
-    revision was wanted before this one had proved itself."""
+    """Absent or Pending: recorded, not worked towards yet. Progressing: being rolled out. Good:
+    every instance was available once, and no other revision was left. Superseded: another revision
+    was wanted before this one was complete. Failed: it did not work, and nothing is born from it;
+    this release writes it of none."""
     reason: Annotated[str, Field(max_length=128)] | None = None
     """One word for machines: why it is in this phase."""
     message: Annotated[str, Field(max_length=1024)] | None = None
@@ -74,7 +76,8 @@ class ImmutableRevisionStatus(ApiModel):
     started_at: datetime | None = None
     """When it became what is worked towards, the last time."""
     first_available: datetime | None = None
-    """When an instance of it was available for the first time."""
+    """When an instance of it was seen available for the first time. Once a revision of the service
+    was complete, it is written of later ones only when they are, with completed."""
     completed: datetime | None = None
     """When every instance was available, the last time that this was the newest to be so."""
     replaced: Annotated[str, Field(max_length=512)] | None = None
@@ -83,7 +86,7 @@ class ImmutableRevisionStatus(ApiModel):
     """The revision that worked, if instances of it ran when this one became what is worked towards:
     what is lost of them is born from it again until this one works."""
     step: Int32 | None = None
-    """The step of a rollout in steps that was reached."""
+    """The step of a rollout in steps that was reached; this release writes none."""
     number_floor: Annotated[Int64, Field(ge=0)] | None = None
     """The highest number that a revision of the service had so far; none is used twice."""
     replicas: Int32 | None = None

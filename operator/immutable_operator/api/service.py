@@ -73,11 +73,14 @@ class Rollout(ApiModel):
 
     max_surge: IntOrPercent = "25%"
     """Instances above spec.replicas that may exist during a replacement: a number, or a percentage
-    of spec.replicas rounded up. Default 25%."""
+    of spec.replicas rounded up. Whether pods that terminate count is said by podReplacement.
+    Default 25%."""
 
     max_unavailable: IntOrPercent = 0
     """Instances below spec.replicas that may be unavailable during a replacement: a number, or a
-    percentage of spec.replicas rounded down. Default 0."""
+    percentage of spec.replicas rounded down. While no instance of the wanted revision is available,
+    it is spent on that revision only where the surge finds no place (full nodes, a host port, a
+    quota) or is 0. Default 0."""
 
     pod_replacement: Literal["TerminationStarted", "TerminationComplete"] = "TerminationStarted"
     """When the place of a pod that is going is free again. TerminationStarted: as soon as it
@@ -92,7 +95,8 @@ class Rollout(ApiModel):
 
     progress_deadline_seconds: Annotated[Int32, Field(ge=1)] = 600
     """Seconds without any progress after which a rollout is reported as stalled; the instances
-    that work are kept. Must be greater than minReadySeconds. Default 600."""
+    that work are kept. A change of spec.replicas does not start them afresh. Must be greater than
+    minReadySeconds. Default 600."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -132,7 +136,8 @@ class Immutability(ApiModel):
 
     restarts: Literal["Allow", "Replace"] = "Allow"
     """Whether a container may be restarted in place (after a crash, or by its liveness probe),
-    which keeps its emptyDir volumes. Replace: such an instance is replaced. Default Allow."""
+    which keeps its emptyDir volumes. Replace: such an instance is replaced once it is ready again;
+    one that does not get ready is reported as CrashLoop. Default Allow."""
 
     config: Config = Config()
     """Which ConfigMaps become part of a revision. Default: all that the template reads."""
@@ -218,7 +223,8 @@ class ImmutableServiceSpec(ApiModel):
 
     template: Annotated[dict[str, Any], Field(json_schema_extra={EMBED: WANTED})]
     """The pod that each instance is. Every image is pinned by digest
-    (registry/name@sha256:<64 lower-case hex digits>). A change replaces every instance."""
+    (registry/name@sha256:<64 lower-case hex digits>). A change of the pods that it makes replaces
+    every instance; the same pods written in another way replace none."""
 
     rollout: Rollout = Rollout()
     """How instances are replaced when the template changes."""
@@ -230,7 +236,9 @@ class ImmutableServiceSpec(ApiModel):
     """What happens to an instance that is no longer what was born."""
 
     history_limit: Annotated[int, Field(strict=True, ge=1, le=100)] = 10
-    """Number of old revisions that are kept, 1 to 100. Default 10."""
+    """Number of old revisions that are kept, 1 to 100, also during a rollout that does not end.
+    Beside these the wanted revision, the newest, the last good one and those that have instances
+    are kept. Default 10."""
 
     suspend: Annotated[bool, Field(strict=True)] = False
     """While true nothing is created and nothing is retired; what runs stays. Default false."""
@@ -240,7 +248,8 @@ class Condition(ApiModel):
     """One aspect of the state, as in every Kubernetes object."""
 
     type: Annotated[str, Field(max_length=316)]
-    """Name of the aspect: Ready, Reconciling, Stalled or Guarded."""
+    """Name of the aspect: Ready, Reconciling, Stalled, Guarded, Regenerating or
+    CannotMeetMaxAge."""
     status: Literal["True", "False", "Unknown"]
     """Whether it holds."""
     observed_generation: Annotated[Int64, Field(ge=0)] | None = None
@@ -316,9 +325,12 @@ class ImmutableServiceStatus(ApiModel):
     selector: Annotated[str, Field(max_length=512)] | None = None
     """Label selector of the instances, for autoscalers."""
     current_revision: RevisionHash | None = None
-    """The revision of spec.template: the last 8 digits in the name of an ImmutableRevision."""
+    """The revision that is worked towards: that of spec.template, or, while a freeze or something
+    that is missing holds it back, the one that runs. The last 8 digits in the name of an
+    ImmutableRevision."""
     last_good_revision: RevisionHash | None = None
-    """The newest revision of which every instance was available."""
+    """The revision of which every instance was available last. Like all of this status it is for
+    people: the operator itself reads it from the records of the revisions."""
     oldest_instance: datetime | None = None
     """When the oldest instance was created."""
     next_regeneration: datetime | None = None
