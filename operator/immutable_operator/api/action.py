@@ -7,7 +7,7 @@ from pydantic import Field
 
 from immutable_operator.api import names
 from immutable_operator.api.cel import Rule
-from immutable_operator.api.kind import ApiModel, Column, Kind
+from immutable_operator.api.kind import ApiModel, Column, Kind, Version
 
 __all__ = ["ACTION", "ImmutableActionSpec", "ImmutableActionStatus"]
 
@@ -61,16 +61,22 @@ ACTION: Final = Kind(
     plural=names.ACTION_PLURAL,
     short="iact",
     description="A person's command to an ImmutableService, on record with its actor and outcome.",
-    spec=ImmutableActionSpec,
-    status=ImmutableActionStatus,
-    columns=(
-        Column("Type", "string", ".spec.type", "What is to be done"),
-        Column("Service", "string", ".spec.service", "The ImmutableService"),
-        Column("Instance", "string", ".spec.instance", "The one pod that is meant; empty: all"),
-        Column("Actor", "string", ".spec.actor", "Who commanded it"),
-        Column("Phase", "string", ".status.phase", "How far it is"),
-        Column("Age", "date", ".metadata.creationTimestamp", "Age of the action"),
-        Column("Reason", "string", ".spec.reason", "Why", wide=True),
-        Column("Message", "string", ".status.message", "What came of it", wide=True),
+    versions=(
+        Version(
+            spec=ImmutableActionSpec,
+            status=ImmutableActionStatus,
+            columns=(
+                Column("Type", "string", ".spec.type", "What is to be done"),
+                Column("Service", "string", ".spec.service", "The ImmutableService"),
+                Column(
+                    "Instance", "string", ".spec.instance", "The one pod that is meant; empty: all"
+                ),
+                Column("Actor", "string", ".spec.actor", "Who commanded it"),
+                Column("Phase", "string", ".status.phase", "How far it is"),
+                Column("Age", "date", ".metadata.creationTimestamp", "Age of the action"),
+                Column("Reason", "string", ".spec.reason", "Why", wide=True),
+                Column("Message", "string", ".status.message", "What came of it", wide=True),
+            ),
+        ),
     ),
 )

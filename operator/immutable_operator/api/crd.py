@@ -14,7 +14,7 @@ import yaml
 from immutable_operator.api import names
 from immutable_operator.api.action import ACTION
 from immutable_operator.api.freeze import FREEZE
-from immutable_operator.api.kind import Column, Kind
+from immutable_operator.api.kind import Column, Kind, Version
 from immutable_operator.api.revision import REVISION
 from immutable_operator.api.service import SERVICE
 from immutable_operator.api.structural import structural
@@ -29,21 +29,6 @@ _HEADER = "# Generated from operator/immutable_operator/api: python -m immutable
 
 def crd(kind: Kind) -> dict[str, Any]:
     """Give the CustomResourceDefinition of a kind."""
-    version: dict[str, Any] = {
-        "name": names.VERSION,
-        "served": True,
-        "storage": True,
-        "additionalPrinterColumns": [_column(column) for column in kind.columns],
-        "schema": {"openAPIV3Schema": _schema(kind)},
-    }
-    if kind.status:
-        version["subresources"] = {"status": {}}
-    if kind.scale:
-        version["subresources"]["scale"] = {
-            "specReplicasPath": ".spec.replicas",
-            "statusReplicasPath": ".status.replicas",
-            "labelSelectorPath": ".status.selector",
-        }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -62,30 +47,49 @@ def crd(kind: Kind) -> dict[str, Any]:
                 "shortNames": [kind.short],
                 "categories": ["immutable"],
             },
-            "versions": [version],
+            "versions": [_version(kind, version) for version in kind.versions],
         },
     }
 
 
-def _schema(kind: Kind) -> dict[str, Any]:
+def _version(kind: Kind, version: Version) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "name": version.name,
+        "served": True,
+        "storage": version.stored,
+        "additionalPrinterColumns": [_column(column) for column in version.columns],
+        "schema": {"openAPIV3Schema": _schema(kind, version)},
+    }
+    if version.status:
+        out["subresources"] = {"status": {}}
+    if version.scale:
+        out["subresources"]["scale"] = {
+            "specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        }
+    return out
+
+
+def _schema(kind: Kind, version: Version) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "apiVersion": {"type": "string", "description": "Version of the API."},
         "kind": {"type": "string", "description": "Kind of the object."},
         "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
-        "spec": structural(kind.spec),
+        "spec": structural(version.spec),
     }
-    if kind.status:
-        properties["status"] = structural(kind.status)
-        if kind.status_default:
-            properties["status"]["default"] = dict(kind.status_default)
+    if version.status:
+        properties["status"] = structural(version.status)
+        if version.status_default:
+            properties["status"]["default"] = dict(version.status_default)
     schema: dict[str, Any] = {
         "type": "object",
         "description": kind.description,
         "required": ["spec"],
         "properties": properties,
     }
-    if kind.rules:
-        schema["x-kubernetes-validations"] = [rule.schema() for rule in kind.rules]
+    if version.rules:
+        schema["x-kubernetes-validations"] = [rule.schema() for rule in version.rules]
     return schema
 
 

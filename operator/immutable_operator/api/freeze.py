@@ -7,7 +7,7 @@ from pydantic import Field
 
 from immutable_operator.api import names
 from immutable_operator.api.cel import Rule
-from immutable_operator.api.kind import ApiModel, Column, Kind
+from immutable_operator.api.kind import ApiModel, Column, Kind, Version
 from immutable_operator.api.service import Window
 
 __all__ = ["FREEZE", "ImmutableFreezeSpec"]
@@ -60,11 +60,15 @@ FREEZE: Final = Kind(
     scope="Cluster",
     description="A change freeze: rollouts and regeneration of the services that it selects wait "
     "until it ends; repairs go on.",
-    spec=ImmutableFreezeSpec,
-    columns=(
-        Column("From", "string", ".spec.from", "When it begins"),
-        Column("Until", "string", ".spec.until", "When it ends"),
-        Column("Reason", "string", ".spec.reason", "Why"),
-        Column("Age", "date", ".metadata.creationTimestamp", "Age of the freeze"),
+    versions=(
+        Version(
+            spec=ImmutableFreezeSpec,
+            columns=(
+                Column("From", "string", ".spec.from", "When it begins"),
+                Column("Until", "string", ".spec.until", "When it ends"),
+                Column("Reason", "string", ".spec.reason", "Why"),
+                Column("Age", "date", ".metadata.creationTimestamp", "Age of the freeze"),
+            ),
+        ),
     ),
 )

@@ -6,9 +6,10 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from immutable_operator.api import names
 from immutable_operator.api.cel import Rule
 
-__all__ = ["EMBED", "RECORDED", "WANTED", "ApiModel", "Column", "Kind"]
+__all__ = ["EMBED", "RECORDED", "WANTED", "ApiModel", "Column", "Kind", "Version"]
 
 EMBED: Final = "x-immutable-embed"
 """Marks a field whose schema the CRD generator puts in place: WANTED or RECORDED."""
@@ -51,17 +52,29 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a custom resource: its fields, columns and subresources.
+
+    One of a kind's versions is the one that is stored.
+    """
+
+    spec: type[ApiModel]
+    columns: tuple[Column, ...]
+    name: str = names.VERSION
+    status: type[ApiModel] | None = None
+    status_default: dict[str, int] | None = None
+    scale: bool = False
+    rules: tuple[Rule, ...] = ()
+    stored: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
-    """A custom resource: everything of its CRD that its fields do not say."""
+    """A custom resource: everything of its CRD that the fields of its versions do not say."""
 
     name: str
     plural: str
     short: str
     description: str
-    spec: type[ApiModel]
-    columns: tuple[Column, ...]
-    status: type[ApiModel] | None = None
-    status_default: dict[str, int] | None = None
-    scale: bool = False
+    versions: tuple[Version, ...]
     scope: Literal["Namespaced", "Cluster"] = "Namespaced"
-    rules: tuple[Rule, ...] = ()

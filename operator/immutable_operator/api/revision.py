@@ -9,7 +9,7 @@ from pydantic import Field
 
 from immutable_operator.api import names
 from immutable_operator.api.cel import Rule
-from immutable_operator.api.kind import EMBED, RECORDED, ApiModel, Column, Kind
+from immutable_operator.api.kind import EMBED, RECORDED, ApiModel, Column, Kind, Version
 from immutable_operator.api.scaling import Int32, Int64
 
 __all__ = ["REVISION", "ImmutableRevisionSpec", "ImmutableRevisionStatus", "PinnedConfig"]
@@ -101,16 +101,20 @@ REVISION: Final = Kind(
     short="irev",
     description="The frozen record of one wanted state of an ImmutableService: its template, "
     "when it was wanted and who wrote it.",
-    spec=ImmutableRevisionSpec,
-    status=ImmutableRevisionStatus,
-    columns=(
-        Column("Service", "string", ".spec.service", "The ImmutableService"),
-        Column("Number", "integer", ".spec.number", "Counts the revisions of the service"),
-        Column("Revision", "string", ".spec.revision", "The short hash that pods carry"),
-        Column("Phase", "string", ".status.phase", "What came of it"),
-        Column("Reason", "string", ".spec.reason", "Why this revision came to be"),
-        Column("Image", "string", ".spec.image", "The first image"),
-        Column("By", "string", ".spec.by", "Who wrote the template"),
-        Column("Age", "date", ".metadata.creationTimestamp", "Age of the revision"),
+    versions=(
+        Version(
+            spec=ImmutableRevisionSpec,
+            status=ImmutableRevisionStatus,
+            columns=(
+                Column("Service", "string", ".spec.service", "The ImmutableService"),
+                Column("Number", "integer", ".spec.number", "Counts the revisions of the service"),
+                Column("Revision", "string", ".spec.revision", "The short hash that pods carry"),
+                Column("Phase", "string", ".status.phase", "What came of it"),
+                Column("Reason", "string", ".spec.reason", "Why this revision came to be"),
+                Column("Image", "string", ".spec.image", "The first image"),
+                Column("By", "string", ".spec.by", "Who wrote the template"),
+                Column("Age", "date", ".metadata.creationTimestamp", "Age of the revision"),
+            ),
+        ),
     ),
 )

@@ -11,7 +11,7 @@ from immutable_operator.api.cel import Rule, quote
 from immutable_operator.api.cron import CronText, ZoneName
 from immutable_operator.api.duration import Duration, seconds, seconds_rule
 from immutable_operator.api.errors import InvalidSpec
-from immutable_operator.api.kind import EMBED, WANTED, ApiModel, Column, Kind
+from immutable_operator.api.kind import EMBED, WANTED, ApiModel, Column, Kind, Version
 from immutable_operator.api.scaling import Int32, Int64, IntOrPercent, Replicas, is_zero
 from immutable_operator.api.template import template_problems
 
@@ -365,29 +365,37 @@ SERVICE: Final = Kind(
     short="isvc",
     description="A service whose instances are replaced, never patched: a change of the template "
     "replaces every pod, successor first.",
-    spec=ImmutableServiceSpec,
-    status=ImmutableServiceStatus,
-    status_default={"observedGeneration": -1},
-    scale=True,
-    columns=(
-        Column("Desired", "integer", ".spec.replicas", "Instances wanted"),
-        Column("Current", "integer", ".status.currentReplicas", "Instances of this revision"),
-        Column("Ready", "integer", ".status.readyReplicas", "Instances that are ready"),
-        Column("Stale", "integer", ".status.staleReplicas", "Instances to be replaced"),
-        Column("Revision", "string", ".status.currentRevision", "The current revision"),
-        Column("Oldest", "date", ".status.oldestInstance", "Age of the oldest instance"),
-        Column("Status", "string", f"{_READY}.reason", "Why it is ready or not"),
-        Column("Age", "date", ".metadata.creationTimestamp", "Age of the service"),
-        Column("Message", "string", f"{_READY}.message", "The same as a sentence", wide=True),
-        Column("Selector", "string", ".status.selector", "Labels of its pods", wide=True),
-    ),
-    rules=(
-        Rule(
-            f"size(self.metadata.name) <= {names.MAX_SERVICE_NAME}",
-            f"{quote('name %s has %d' + _NAME_LENGTH)}"
-            ".format([self.metadata.name, size(self.metadata.name)])",
-            computed=True,
-            field=".metadata.name",
+    versions=(
+        Version(
+            spec=ImmutableServiceSpec,
+            status=ImmutableServiceStatus,
+            status_default={"observedGeneration": -1},
+            scale=True,
+            columns=(
+                Column("Desired", "integer", ".spec.replicas", "Instances wanted"),
+                Column(
+                    "Current", "integer", ".status.currentReplicas", "Instances of this revision"
+                ),
+                Column("Ready", "integer", ".status.readyReplicas", "Instances that are ready"),
+                Column("Stale", "integer", ".status.staleReplicas", "Instances to be replaced"),
+                Column("Revision", "string", ".status.currentRevision", "The current revision"),
+                Column("Oldest", "date", ".status.oldestInstance", "Age of the oldest instance"),
+                Column("Status", "string", f"{_READY}.reason", "Why it is ready or not"),
+                Column("Age", "date", ".metadata.creationTimestamp", "Age of the service"),
+                Column(
+                    "Message", "string", f"{_READY}.message", "The same as a sentence", wide=True
+                ),
+                Column("Selector", "string", ".status.selector", "Labels of its pods", wide=True),
+            ),
+            rules=(
+                Rule(
+                    f"size(self.metadata.name) <= {names.MAX_SERVICE_NAME}",
+                    f"{quote('name %s has %d' + _NAME_LENGTH)}"
+                    ".format([self.metadata.name, size(self.metadata.name)])",
+                    computed=True,
+                    field=".metadata.name",
+                ),
+            ),
         ),
     ),
 )
