@@ -111,7 +111,7 @@ async def serving(api: Api, **options: Any) -> AsyncIterator[KubeClient]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", api.answer)
     async with TestServer(app) as server:
-        # In the clear no authority is asked: to read all of the system's takes most of a test's time.
+        # In the clear no authority is asked, and to read all of them takes most of a test's time.
         with patch.dict(os.environ, SSL_CERT_FILE=os.devnull):
             client = KubeClient(Configuration(host=str(server.make_url("")).rstrip("/")), **options)
         try:

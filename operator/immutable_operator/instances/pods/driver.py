@@ -33,7 +33,7 @@ class _Meta(msgspec.Struct):
 
 
 def _is_born(answer: bytes, service: ServiceRecord, birth: Create) -> bool:
-    """Whether this is the pod that was to be born; none of ours is so odd that it cannot be read."""
+    """Whether this is the pod that was to be born; one that cannot be read is another one."""
     try:
         found = decode_pod(answer)
     except READ_ERRORS:
