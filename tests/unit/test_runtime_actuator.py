@@ -227,18 +227,19 @@ def test_an_accepted_birth_clears_the_refusal_of_its_own_revision_alone() -> Non
     ],
     ids=lambda each: type(each).__name__,
 )
-def test_an_unknown_end_is_awaited_and_is_no_refusal(move: Action, resource: str) -> None:
+def test_an_unknown_end_is_awaited_and_is_no_refusal(
+    move: Create | Retire | Quarantine | DeleteRevision, resource: str
+) -> None:
     """An eviction may be committed though its answer is lost: it keeps its place till it shows."""
     writes, lists = Writes(), Lists()
-    subject = move.name if not isinstance(move, DeleteRevision) else FORGET.name
-    writes.ends[subject] = lost()
+    writes.ends[move.name] = lost()
     memory = act(writes, [move])
     assert memory.refusals.all() == ()
     assert (memory.accepted, memory.retired) == (set(), set())
     assert not memory.barrier.is_open()
     assert memory.barrier.ask(TICK + 2.0, lists) == 1
     assert lists.asked == [resource]
-    writes.shown.add(subject)
+    writes.shown.add(move.name)
     assert memory.barrier.is_open()
 
 

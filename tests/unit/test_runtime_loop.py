@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from kubernetes.aio.client import Configuration
+from structlog.testing import capture_logs
 
 from immutable_operator.domain.model import CONFIG_MAP, Guard
 from immutable_operator.instances.pods.watched import Pods
@@ -16,7 +17,6 @@ from immutable_operator.kube.errors import Unreachable
 from immutable_operator.kube.lease import NotLeader
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.registry.client import Registries
-from immutable_operator.runtime import loop as loop_module
 from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.evidence import Witnesses
 from immutable_operator.runtime.images import ImageProofs
@@ -100,9 +100,10 @@ def story(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Bed], Awaitabl
         async def run() -> None:
             client = KubeClient(Configuration(host="http://127.0.0.1:1"))
             bed = Bed(client)
-            monkeypatch.setattr(loop_module.time, "monotonic", lambda: bed.now)
+            monkeypatch.setattr("immutable_operator.runtime.loop.time.monotonic", lambda: bed.now)
             try:
-                await told(bed)
+                with capture_logs():  # tracebacks are drawn for people, slowly
+                    await told(bed)
             finally:
                 await client.close()
 
@@ -183,17 +184,17 @@ def test_the_trouble_of_one_service_ends_nothing_and_is_retried_with_back_off(
             bed.add("sick", "well")
             await until(lambda: sorted(bed.planned) == ["sick", "well"])
             pauses = []
-            for attempt in range(2, 10):
+            for attempt in range(2, 9):
                 before = bed.now
                 while bed.planned.count("sick") < attempt:
-                    bed.now += 0.25
+                    bed.now += 0.5
                     bed.add("well")
                     await until(lambda: len(bed.queue) == 0)
                     assert not running.done()
                 pauses.append(bed.now - before)
             assert pauses == sorted(pauses)
             assert pauses[0] >= 1.0
-            assert pauses[-1] == pauses[-2] == 60.0
+            assert pauses[-1] == 60.0
             del bed.ends["sick"]
             assert bed.planned.count("well") > 100
         finally:

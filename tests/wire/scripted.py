@@ -55,7 +55,9 @@ class Script:
 
     def __init__(self, *answers: Answer | dict[str, Any]) -> None:
         self.asked: list[Asked] = []
-        self._answers = [(201, said, {}) if isinstance(said, dict) else said for said in answers]
+        self._answers: list[Answer] = [
+            (201, said, {}) if isinstance(said, dict) else said for said in answers
+        ]
 
     @property
     def lines(self) -> list[str]:

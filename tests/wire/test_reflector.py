@@ -348,7 +348,11 @@ GONE = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old 
 
 
 @pytest.mark.parametrize("told_by", ["an event", "the answer"])
-def test_a_watch_that_is_too_old_is_listed_anew_and_drops_what_vanished(told_by: str) -> None:
+def test_a_watch_that_is_too_old_is_listed_anew_and_drops_what_vanished(
+    told_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reflector_module, "BACKOFF_BASE", 0.0)
+
     async def told(it: Bed) -> None:
         await until(lambda: it.api.watches)
         assert set(it.known()) == {"one", "two"}
