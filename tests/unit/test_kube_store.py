@@ -116,3 +116,83 @@ def test_a_sweep_does_not_forget_what_it_could_not_read() -> None:
     assert store.sweep([], 10, {"u1"}) == 1
     assert store.named("shop", "web") is not None
     assert store.named("shop", "api") is None
+
+
+def test_an_older_event_of_an_owner_does_not_win() -> None:
+    told: list[str] = []
+    store: Owners[Service] = Owners(told.append)
+    store.upsert(Service("u1", version=9, content="new"))
+    store.upsert(Service("u1", version=5, content="old"))
+    assert store.get("u1") == Service("u1", version=9, content="new")
+    assert told == ["u1"]
+    store.sweep([Service("u1", version=7, content="old")], 12)
+    assert store.get("u1") == Service("u1", version=9, content="new")
+    store.upsert(Service("u1", version=10, content="newest"))
+    assert store.get("u1") == Service("u1", version=10, content="newest")
+    assert told == ["u1", "u1"]
+
+
+def test_a_deleted_owner_does_not_come_back_by_an_old_event_or_an_old_list() -> None:
+    store = owners()
+    store.upsert(Service("u1", version=5))
+    store.remove("u1")
+    store.upsert(Service("u1", version=5))
+    store.upsert(Service("u1", version=99))
+    assert store.sweep([Service("u1", version=5)], 4) == 0
+    assert (store.get("u1"), len(store)) == (None, 0)
+    store.upsert(Service("u2", version=6))
+    assert store.named("shop", "web") == Service("u2", version=6), "a new one of that name"
+
+
+def test_an_end_that_is_told_before_the_beginning_counts() -> None:
+    store = owners()
+    store.remove("u1")
+    store.upsert(Service("u1", version=5))
+    assert store.get("u1") is None
+
+
+def test_a_sweep_forgets_what_it_lacks_unless_that_is_younger() -> None:
+    told: list[str] = []
+    store: Owners[Service] = Owners(told.append)
+    store.upsert(Service("u1", version=5))
+    store.upsert(Service("u2", name="api", version=20))
+    told.clear()
+    assert store.sweep([], 10) == 1
+    assert [owner.uid for owner in store] == ["u2"]
+    assert told == ["u1"]
+    store.upsert(Service("u1", version=5))
+    assert store.get("u1") is None, "what a sweep forgot does not come back, either"
+
+
+def test_a_list_drops_what_vanished_and_tells_whose_it_was() -> None:
+    told: list[str] = []
+    store: Children[Thing] = Children(told.append)
+    store.replace([Thing("a"), Thing("b", owner="s2"), Thing("c")], 5)
+    told.clear()
+    store.replace([Thing("c")], 9)
+    assert sorted(told) == ["s1", "s2"]
+    assert [child.uid for child in store.of("s1")] == ["c"]
+    assert list(store.of("s2")) == []
+    assert (store.get("a"), store.get("b"), len(store)) == (None, None, 1)
+
+
+def test_a_child_that_changes_its_owner_is_no_longer_the_first_one_s() -> None:
+    told: list[str] = []
+    store: Children[Thing] = Children(told.append)
+    store.upsert(Thing("a"), 5)
+    store.upsert(Thing("a", owner="s2"), 6)
+    assert list(store.of("s1")) == []
+    assert [child.uid for child in store.of("s2")] == ["a"]
+    assert told == ["s1", "s1", "s2"]
+
+
+def test_news_that_no_plan_depends_on_are_not_told() -> None:
+    told: list[str] = []
+    store: Children[Thing] = Children(told.append)
+    store.upsert(Thing("a", content=1), 5)
+    store.upsert(Thing("a", content=1), 6)
+    assert (told, store.version) == (["s1"], 6)
+    store.upsert(Thing("a", content=2), 7)
+    store.remove(Thing("a"), 8)
+    store.remove(Thing("a"), 9)
+    assert (told, store.version) == (["s1", "s1", "s1"], 9)

@@ -107,3 +107,40 @@ def test_every_reflector_counts_what_it_cannot_read(operator: Operator) -> None:
             "immutable_unreadable_objects_total", {"resource": reflector.resource}
         )
         assert value == 1.0, reflector.resource
+
+
+class Planned(Exception):
+    """The first look of a new leader, which ends the test."""
+
+
+@pytest.mark.parametrize("took_over", [True, False])
+def test_a_new_leader_reads_anew_what_another_one_may_have_written(
+    operator: Operator, took_over: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+
+    async def refresh() -> None:
+        steps.append("refresh begins")
+        await asyncio.sleep(0)
+        steps.append("refresh is complete")
+
+    async def look() -> None:
+        steps.append("looks")
+        raise Planned
+
+    monkeypatch.setattr(operator._watches, "refresh", refresh)
+    monkeypatch.setattr(operator._watches.guards, "look", look)
+
+    async def run() -> None:
+        work = asyncio.create_task(operator._work())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert steps == [], "it does not lead yet"
+        operator._lease.took_over = took_over
+        operator._lease.acquired.set()
+        with pytest.raises(Planned):
+            await work
+
+    asyncio.run(run())
+    read = ["refresh begins", "refresh is complete"] if took_over else []
+    assert steps == [*read, "looks"]

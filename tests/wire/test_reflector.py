@@ -342,3 +342,40 @@ def test_a_list_that_fails_is_still_wanted(monkeypatch: pytest.MonkeyPatch) -> N
         assert set(it.known()) == {"two"}
 
     story(told, page(thing("one")))
+
+
+GONE = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
+
+
+@pytest.mark.parametrize("told_by", ["an event", "the answer"])
+def test_a_watch_that_is_too_old_is_listed_anew_and_drops_what_vanished(
+    told_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reflector_module, "BACKOFF_BASE", 0.0)
+
+    async def told(it: Bed) -> None:
+        await until(lambda: it.api.watches)
+        assert set(it.known()) == {"one", "two"}
+        if told_by == "an event":
+            await it.api.push(event("ERROR", GONE))
+        else:
+            it.api.refused.append((410, msgspec.json.encode(GONE)))
+            it.api.close()
+        await until(lambda: it.mirror.lists == 2)
+        assert set(it.known()) == {"two"}
+        await until(lambda: it.api.watches[-1]["resourceVersion"] == "30")
+
+    story(told, page(thing("one"), thing("two")), page(thing("two"), version=30))
+
+
+def test_an_ordinary_end_of_a_watch_is_resumed_without_a_list() -> None:
+    async def told(it: Bed) -> None:
+        await until(lambda: it.api.watches)
+        await it.api.push(event("MODIFIED", thing("one", 12, count=3)))
+        await until(lambda: it.known() == {"one": 3})
+        it.api.close()
+        await until(lambda: len(it.api.watches) == 2)
+        assert it.api.watches[1]["resourceVersion"] == "12"
+        assert it.mirror.lists == 1
+
+    story(told, page(thing("one")))

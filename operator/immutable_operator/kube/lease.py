@@ -115,7 +115,7 @@ class Lease:
         self._valid_until = 0.0
         self._held: _Lease | None = None
         self._seen_version = ""
-        self._seen_at = 0.0
+        self._seen_at = self._seen_period = 0.0
         self.acquired = asyncio.Event()
         self.took_over = False
 
@@ -152,25 +152,34 @@ class Lease:
         try:
             body = await self._client.get(self._path, resource="leases")
         except NotFound:
+            # Whoever held one that was deleted may not have heard of it yet.
+            if self._is_anothers(""):
+                return False
             return await self._hold("POST", self._collection, self._body(None, 0))
         except ApiError as error:
             log.warning("lease unreadable", error=str(error))
             return False
+        self.took_over = True
         try:
             lease = decoded(body, _Lease)
         except READ_ERRORS as error:
             log.warning("lease unreadable", error=str(error))
             return False
-        version, holder = lease.metadata.resource_version, lease.holder
+        foreign = lease.holder not in ("", self.identity)
+        self._seen_period = (lease.duration or self.times.duration) if foreign else 0.0
+        if self._is_anothers(lease.metadata.resource_version):
+            return False
+        transitions = lease.transitions + (lease.holder != self.identity)
+        return await self._hold("PUT", self._path, self._body(lease, transitions))
+
+    def _is_anothers(self, version: str) -> bool:
+        """Whether the lease that was seen with another holder changed within its duration.
+
+        ``version`` is the one that is there now, "" for none.
+        """
         if version != self._seen_version:
             self._seen_version, self._seen_at = version, time.monotonic()
-        waited = time.monotonic() - self._seen_at
-        period = lease.duration or self.times.duration
-        if holder and holder != self.identity and waited < period:
-            return False
-        transitions = lease.transitions + (holder != self.identity)
-        self.took_over = True
-        return await self._hold("PUT", self._path, self._body(lease, transitions))
+        return time.monotonic() - self._seen_at < self._seen_period
 
     async def try_renew(self) -> bool:
         """One renewal by the cached version: no read, and no way to overwrite another's."""
@@ -210,6 +219,11 @@ class Lease:
             # Another replica was faster, or a renewal of ours was committed but its answer
             # lost: read what is there, and keep it if it is ours.
             return await self._look()
+        except NotFound:
+            # It was deleted: whoever makes it anew holds it.
+            self._valid_until = 0.0
+            log.warning("lease is gone")
+            return False
         except ApiError as error:
             level = log.info if isinstance(error, Unreachable) else log.warning
             level("lease not written", error=str(error))

@@ -134,8 +134,7 @@ class Records:
             answer = await self._client.get(path, resource=REVISION_PLURAL)
         except ApiError as other:
             raise outcome_of(Move.RECORD, other) from other
-        found = decode_revision(answer)
-        if found.owner != service.uid or found.content.hash != move.hash:
+        if not _is_recorded(answer, service, move):
             # A namesake of a deleted service, until the garbage collector took it.
             text = f"revision {name} exists and belongs to another owner; waiting for it to be gone"
             raise Refused(Cause.API_SERVER, text) from error
@@ -175,9 +174,7 @@ class Records:
             answer = await self._client.get(path, resource=CONFIG_MAPS.resource)
         except ApiError as other:
             raise outcome_of(Move.SNAPSHOT, other) from other
-        found = decode_content(answer)
-        wanted = (move.revision.uid, move.pin.digest, move.pin.digest)
-        if (found.record.revision, found.record.digest, found.digest) != wanted:
+        if not _is_copied(answer, move):
             text = (
                 f"ConfigMap {move.pin.snapshot} exists and is not this revision's copy of"
                 f" {move.pin.name}; waiting for it to be gone: delete it if it is nobody's"
@@ -207,6 +204,25 @@ class Records:
         except ApiError as error:
             raise outcome_of(Move.FORGET, error) from error
         return self.shows(service, move)
+
+
+def _is_recorded(answer: bytes, service: ServiceRecord, move: CreateRevision) -> bool:
+    """Whether this is the record that was to be written; what cannot be read is another one."""
+    try:
+        found = decode_revision(answer)
+    except READ_ERRORS:
+        return False
+    return found.owner == service.uid and found.content.hash == move.hash
+
+
+def _is_copied(answer: bytes, move: CreateSnapshot) -> bool:
+    """Whether this is the copy that was to be made; what cannot be read is another object."""
+    try:
+        found = decode_content(answer)
+    except READ_ERRORS:
+        return False
+    wanted = (move.revision.uid, move.pin.digest, move.pin.digest)
+    return (found.record.revision, found.record.digest, found.digest) == wanted
 
 
 def _until(view: Children[RevisionRecord] | Configs, answer: bytes, shows: Seen) -> Seen:

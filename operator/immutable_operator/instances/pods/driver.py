@@ -21,7 +21,7 @@ from immutable_operator.instances.pods.codec import (
 )
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
-from immutable_operator.kube.reading import version_of
+from immutable_operator.kube.reading import READ_ERRORS, version_of
 from immutable_operator.kube.store import Children
 from immutable_operator.wire.service import ServiceRecord
 
@@ -30,6 +30,15 @@ __all__ = ["PodDriver"]
 
 class _Meta(msgspec.Struct):
     metadata: dict[str, Any]
+
+
+def _is_born(answer: bytes, service: ServiceRecord, birth: Create) -> bool:
+    """Whether this is the pod that was to be born; one that cannot be read is another one."""
+    try:
+        found = decode_pod(answer)
+    except READ_ERRORS:
+        return False
+    return found.owner == service.uid and found.content.revision == birth.revision
 
 
 class PodDriver:
@@ -65,8 +74,7 @@ class PodDriver:
             raise Refused(Cause.API_SERVER, gone.message) from gone
         except ApiError as other:
             raise outcome_of(Move.CREATE, other) from other
-        found = decode_pod(answer)
-        if found.owner != service.uid or found.content.revision != birth.revision:
+        if not _is_born(answer, service, birth):
             text = (
                 f"pod {birth.name} exists and is not of this service; it is left alone and"
                 " another name is used: delete or rename it to have this warning end"

@@ -1,0 +1,350 @@
+"""How a plan is carried out: in small portions, none unobserved, no answer guessed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from immutable_operator.domain.model import (
+    Action,
+    Cause,
+    Create,
+    DeleteRevision,
+    Move,
+    Quarantine,
+    Retire,
+)
+from immutable_operator.instances.driver import Refused, Seen, Unknown
+from immutable_operator.kube.errors import Unreachable
+from immutable_operator.kube.lease import NotLeader
+from immutable_operator.runtime.actuator import AT_ONCE, Actuator
+from immutable_operator.runtime.memory import Memory
+from immutable_operator.runtime.metrics import Metrics
+from immutable_operator.runtime.records import RecordMove, Records
+from immutable_operator.wire.service import ServiceRecord
+
+EPOCH, TICK = 1_700_000_000.0, 50.0
+QUOTA = Refused(Cause.QUOTA, "exceeded quota: q")
+META = {"name": "web", "namespace": "shop", "uid": "s1", "resourceVersion": "5"}
+SERVICE = ServiceRecord.of({"metadata": META, "spec": {}})
+Said = Exception | None
+
+
+def lost() -> Unknown:
+    return Unknown(Unreachable(0, "Unreachable", "no answer in time"))
+
+
+def birth(number: int, revision: str = "r1") -> Create:
+    return Create(f"web-{number}", revision, number, 1, None, "Scale: it is wanted")
+
+
+def retirement(number: int) -> Retire:
+    return Retire(f"web-{number}", f"u{number}", "Scale: it is not wanted")
+
+
+def quarantine(number: int) -> Quarantine:
+    return Quarantine(f"web-{number}", f"u{number}", "Tainted: somebody reached into it")
+
+
+FORGET = DeleteRevision("web-im0a1b2c3d", "u-r1")
+
+
+class Writes:
+    """Writes that a test says the ends of: by name of their subject; all others go well."""
+
+    def __init__(self) -> None:
+        self.ends: dict[str, Exception] = {}
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self.shown: set[str] = set()
+        self.most = self._inside = 0
+
+    async def write(self, subject: str) -> Seen:
+        self.begun.append(subject)
+        self._inside += 1
+        self.most = max(self.most, self._inside)
+        try:
+            if end := self.ends.get(subject):
+                raise end
+            for _ in range(20):
+                await asyncio.sleep(0)
+        finally:
+            self._inside -= 1
+            self.ended.append(subject)
+        return self.shows(subject)
+
+    def shows(self, subject: str) -> Seen:
+        return lambda: subject in self.shown
+
+
+class Driver:
+    """A driver of instances that are nowhere."""
+
+    resource = "instances"
+
+    def __init__(self, writes: Writes) -> None:
+        self._writes = writes
+
+    async def create(
+        self, service: ServiceRecord, template: Mapping[str, Any], birth: Create
+    ) -> Seen:
+        return await self._writes.write(birth.name)
+
+    async def retire(self, service: ServiceRecord, order: Retire) -> Seen:
+        return await self._writes.write(order.name)
+
+    async def quarantine(self, service: ServiceRecord, order: Quarantine) -> Seen:
+        return await self._writes.write(order.name)
+
+    def shows(self, service: ServiceRecord, move: Create | Retire | Quarantine) -> Seen:
+        return self._writes.shows(move.name)
+
+
+class Book(Records):
+    """Records that are nowhere, either."""
+
+    def __init__(self, writes: Writes) -> None:
+        self._writes = writes
+
+    async def template(self, service: ServiceRecord, revision: str) -> Mapping[str, Any]:
+        return {}
+
+    async def write(self, service: ServiceRecord, move: RecordMove) -> Seen:
+        return await self._writes.write(_subject(move))
+
+    def resource(self, move: RecordMove) -> str:
+        return "records"
+
+    def shows(self, service: ServiceRecord, move: RecordMove) -> Seen:
+        return self._writes.shows(_subject(move))
+
+
+def _subject(move: RecordMove) -> str:
+    assert isinstance(move, DeleteRevision)
+    return move.name
+
+
+class Lists:
+    """No list ever completes; which were asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def mark(self, resource: str) -> Seen:
+        return lambda: False
+
+    def relist(self, resource: str) -> None:
+        self.asked.append(resource)
+
+
+def act(
+    writes: Writes,
+    actions: Sequence[Action],
+    memory: Memory | None = None,
+    holds: Callable[[], bool] = lambda: True,
+) -> Memory:
+    async def run() -> Memory:
+        there = Memory() if memory is None else memory
+        actuator = Actuator(
+            Driver(writes),
+            Book(writes),
+            Metrics(),
+            lambda: EPOCH,
+            lambda: TICK,
+            lambda service: holds(),
+        )
+        await actuator.act(SERVICE, actions, there)
+        return there
+
+    return asyncio.run(run())
+
+
+def knowing(*revisions: str) -> Memory:
+    memory = Memory()
+    memory.accepted |= set(revisions)
+    return memory
+
+
+def test_births_start_with_one_and_go_on_by_sixteen_once_one_was_accepted() -> None:
+    writes, portions = Writes(), list[int]()
+
+    def holds() -> bool:
+        portions.append(len(writes.ended))
+        return True
+
+    memory = act(writes, [birth(n) for n in range(40)], holds=holds)
+    assert portions == [1, 17, 33]
+    assert (len(writes.ended), writes.most, memory.accepted) == (40, AT_ONCE, {"r1"})
+
+
+def test_a_refused_birth_costs_one_request() -> None:
+    writes = Writes()
+    writes.ends["web-0"] = QUOTA
+    memory = act(writes, [birth(n) for n in range(600)])
+    assert writes.begun == ["web-0"]
+    [refusal] = memory.refusals.all()
+    assert (refusal.move, refusal.cause, refusal.revision) == (Move.CREATE, Cause.QUOTA, "r1")
+    assert refusal.retry_at > EPOCH
+    assert memory.accepted == set()
+    assert memory.barrier.is_open(), "what is refused is not awaited"
+
+
+def test_a_refusal_later_on_ends_the_row() -> None:
+    writes = Writes()
+    writes.ends["web-20"] = QUOTA
+    act(writes, [birth(n) for n in range(600)])
+    assert len(writes.begun) == 1 + 2 * AT_ONCE
+
+
+def test_a_refusal_disproves_the_births_of_its_own_revision_alone() -> None:
+    writes = Writes()
+    writes.ends["web-0"] = QUOTA
+    memory = act(writes, [birth(0, "r1")], knowing("r1", "r2"))
+    assert memory.accepted == {"r2"}
+
+
+def test_an_accepted_birth_clears_the_refusal_of_its_own_revision_alone() -> None:
+    writes, memory = Writes(), Memory()
+    writes.ends |= {"web-0": QUOTA, "web-1": QUOTA}
+    act(writes, [birth(0, "r1")], memory)
+    act(writes, [birth(1, "r2")], memory)
+    assert {r.revision for r in memory.refusals.all()} == {"r1", "r2"}
+    act(writes, [birth(2, "r1")], memory)
+    assert {r.revision for r in memory.refusals.all()} == {"r2"}
+    assert memory.accepted == {"r1"}
+
+
+@pytest.mark.parametrize(
+    ("move", "resource"),
+    [
+        (birth(0), "instances"),
+        (retirement(0), "instances"),
+        (quarantine(0), "instances"),
+        (FORGET, "records"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_an_unknown_end_is_awaited_and_is_no_refusal(
+    move: Create | Retire | Quarantine | DeleteRevision, resource: str
+) -> None:
+    """An eviction may be committed though its answer is lost: it keeps its place till it shows."""
+    writes, lists = Writes(), Lists()
+    writes.ends[move.name] = lost()
+    memory = act(writes, [move])
+    assert memory.refusals.all() == ()
+    assert (memory.accepted, memory.retired) == (set(), set())
+    assert not memory.barrier.is_open()
+    assert memory.barrier.ask(TICK + 2.0, lists) == 1
+    assert lists.asked == [resource]
+    writes.shown.add(move.name)
+    assert memory.barrier.is_open()
+
+
+def test_an_unknown_end_ends_the_row_of_births() -> None:
+    writes = Writes()
+    writes.ends["web-0"] = lost()
+    act(writes, [birth(n) for n in range(600)])
+    assert writes.begun == ["web-0"]
+    writes = Writes()
+    writes.ends["web-3"] = lost()
+    memory = act(writes, [birth(n) for n in range(600)], knowing("r1"))
+    assert len(writes.begun) == AT_ONCE
+    assert memory.accepted == {"r1"}
+
+
+@pytest.mark.parametrize("move", [birth(0), retirement(0), quarantine(0), FORGET])
+def test_what_is_done_is_awaited_until_the_view_shows_it(move: Action) -> None:
+    writes = Writes()
+    memory = act(writes, [move])
+    [subject] = writes.ended
+    assert not memory.barrier.is_open()
+    assert memory.barrier.ask(TICK + 9.9, Lists()) == 0
+    assert memory.barrier.ask(TICK + 10.0, Lists()) == 1
+    writes.shown.add(subject)
+    assert memory.barrier.is_open()
+
+
+def stops_after(writes: Writes, most: int) -> Callable[[], bool]:
+    return lambda: len(writes.ended) < most
+
+
+def test_a_plan_that_holds_no_longer_has_no_more_births() -> None:
+    """601 births, and the service is suspended, changed or deleted after the first few."""
+    writes = Writes()
+    memory = act(writes, [birth(n) for n in range(601)], knowing("r1"), stops_after(writes, 16))
+    assert len(writes.begun) == AT_ONCE
+    assert memory.refusals.all() == ()
+    writes = Writes()
+    act(writes, [birth(n) for n in range(601)], None, stops_after(writes, 1))
+    assert writes.begun == ["web-0"]
+
+
+@pytest.mark.parametrize("kind", [retirement, quarantine])
+def test_other_moves_go_by_sixteen_and_only_while_the_plan_holds(
+    kind: Callable[[int], Action],
+) -> None:
+    writes = Writes()
+    act(writes, [kind(n) for n in range(100)])
+    assert (len(writes.ended), writes.most) == (100, AT_ONCE)
+    writes = Writes()
+    act(writes, [kind(n) for n in range(100)], None, stops_after(writes, 20))
+    assert len(writes.begun) == 2 * AT_ONCE
+
+
+def test_one_refused_retirement_holds_up_no_other() -> None:
+    writes = Writes()
+    writes.ends["web-0"] = Refused(Cause.FORBIDDEN, "not allowed")
+    memory = act(writes, [retirement(n) for n in range(20)])
+    assert len(writes.begun) == 20
+    assert memory.retired == {f"u{n}" for n in range(1, 20)}
+    assert [r.subject for r in memory.refusals.all()] == ["web-0"]
+
+
+def test_of_many_at_once_all_are_awaited_when_one_finds_the_lease_lost() -> None:
+    """None may go on unobserved: its answer says what was done in the cluster."""
+    writes = Writes()
+    writes.ends["web-0"] = NotLeader("the lease was lost")
+    with pytest.raises(NotLeader):
+        act(writes, [*(retirement(n) for n in range(8)), *(birth(n) for n in range(20, 30))])
+    assert set(writes.begun) == set(writes.ended)
+    assert {f"web-{n}" for n in range(8)} <= set(writes.ended)
+    memory = knowing("r1")
+    with pytest.raises(NotLeader):
+        act(writes, [birth(n) for n in range(16)], memory)
+    assert writes.ended.count("web-15") == 1
+    assert not memory.barrier.is_open(), "what the others did is known"
+
+
+def test_a_lost_lease_ends_the_row() -> None:
+    writes = Writes()
+    writes.ends["web-3"] = NotLeader("the lease was lost")
+    with pytest.raises(NotLeader):
+        act(writes, [birth(n) for n in range(100)], knowing("r1"))
+    assert len(writes.begun) == AT_ONCE
+
+
+def test_a_record_that_is_not_deleted_is_a_refusal_that_waits_longer_each_time() -> None:
+    writes, memory = Writes(), Memory()
+    writes.ends[FORGET.name] = Refused(Cause.FORBIDDEN, "not allowed")
+    pauses = []
+    for attempt in (1, 2, 3):
+        act(writes, [FORGET], memory)
+        [refusal] = memory.refusals.all()
+        assert (refusal.move, refusal.subject) == (Move.FORGET, FORGET.name)
+        assert refusal.attempts == attempt
+        pauses.append(refusal.retry_at - EPOCH)
+    assert pauses == sorted(set(pauses))
+    assert pauses[0] > 0
+    writes.ends.clear()
+    act(writes, [FORGET], memory)
+    assert memory.refusals.all() == ()
+
+
+def test_the_pause_that_the_api_server_asks_for_is_kept() -> None:
+    writes = Writes()
+    writes.ends["web-0"] = Refused(Cause.API_SERVER, "busy", retry_after=42.0)
+    [refusal] = act(writes, [retirement(0)]).refusals.all()
+    assert refusal.retry_at == EPOCH + 42.0

@@ -1,0 +1,248 @@
+"""The control loop: no plan on an old view, none after its time, and no service for all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+from kubernetes.aio.client import Configuration
+from structlog.testing import capture_logs
+
+from immutable_operator.domain.model import CONFIG_MAP, Guard
+from immutable_operator.instances.pods.watched import Pods
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.errors import Unreachable
+from immutable_operator.kube.lease import NotLeader
+from immutable_operator.kube.store import Children, Owners
+from immutable_operator.registry.client import Registries
+from immutable_operator.runtime.contents import Contents
+from immutable_operator.runtime.evidence import Witnesses
+from immutable_operator.runtime.images import ImageProofs
+from immutable_operator.runtime.loop import ControlLoop
+from immutable_operator.runtime.memory import Memory
+from immutable_operator.runtime.metrics import Metrics
+from immutable_operator.runtime.queue import KeyQueue
+from immutable_operator.wire.config import Configs
+from immutable_operator.wire.revision import RevisionRecord
+from immutable_operator.wire.service import ServiceRecord
+
+START = 1_000.0
+
+
+def service(uid: str, *, generation: int = 1, deleting: bool = True) -> ServiceRecord:
+    """One that is being deleted: its plan does nothing, so that only who is planned matters."""
+    meta = {"name": f"web-{uid}", "namespace": uid, "uid": uid, "resourceVersion": "5"}
+    made = ServiceRecord.of({"metadata": meta | {"generation": generation}, "spec": {}})
+    return replace(made, deleting=deleting)
+
+
+class Bed:
+    """A loop without a cluster; a plan is noted when it asks for the guard of the namespace."""
+
+    def __init__(self, client: KubeClient) -> None:
+        self.planned: list[str] = []
+        self.ends: dict[str, Exception] = {}
+        self.asked: list[str] = []
+        self.listed = 0
+        self.now = START
+        self.queue = KeyQueue(lambda: self.now, pace=0.0)
+        self.services: Owners[ServiceRecord] = Owners(lambda uid: None)
+        revisions: Children[RevisionRecord] = Children(lambda owner: None)
+        configs = Configs(CONFIG_MAP, lambda kind, item, anew: None)
+        metrics = Metrics()
+        images = ImageProofs(Registries(frozenset()), lambda owner: None, metrics)
+        self.loop = ControlLoop(
+            client,
+            self.services,
+            Pods(lambda owner: None, lambda record: None),
+            revisions,
+            {CONFIG_MAP: configs},
+            Contents(client, configs, lambda uid: None),
+            self.queue,
+            metrics,
+            lists=self,
+            identity="me",
+            witnesses=Witnesses({CONFIG_MAP: configs}, images),
+            guard=self._guard,
+        )
+
+    def _guard(self, namespace: str) -> Guard | None:
+        self.planned.append(namespace)
+        if end := self.ends.get(namespace):
+            raise end
+        return None
+
+    def mark(self, resource: str) -> Callable[[], bool]:
+        listed = self.listed
+        return lambda: self.listed > listed
+
+    def relist(self, resource: str) -> None:
+        self.asked.append(resource)
+
+    def add(self, *uids: str) -> None:
+        for uid in uids:
+            self.services.upsert(service(uid))
+            self.queue.add(uid)
+
+    def expects(self, uid: str, seen: Callable[[], bool], since: float) -> None:
+        """A write was made for this service."""
+        memory = self.loop._memories.setdefault(uid, Memory())
+        memory.barrier.expect("pods", seen, since)
+
+
+@pytest.fixture
+def story(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Bed], Awaitable[None]]], None]:
+    """Runs a test with a loop, whose monotonic clock is the bed's."""
+
+    def tell(told: Callable[[Bed], Awaitable[None]]) -> None:
+        async def run() -> None:
+            client = KubeClient(Configuration(host="http://127.0.0.1:1"))
+            bed = Bed(client)
+            monkeypatch.setattr("immutable_operator.runtime.loop.time.monotonic", lambda: bed.now)
+            try:
+                with capture_logs():  # tracebacks are drawn for people, slowly
+                    await told(bed)
+            finally:
+                await client.close()
+
+        asyncio.run(run())
+
+    return tell
+
+
+Story = Callable[[Callable[[Bed], Awaitable[None]]], None]
+
+
+async def until(check: Callable[[], bool]) -> None:
+    for _ in range(1_000):
+        if check():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it does not come to that")
+
+
+def test_no_plan_is_made_before_the_view_has_what_was_written(story: Story) -> None:
+    async def told(bed: Bed) -> None:
+        bed.services.upsert(service("a"))
+        shown: list[bool] = []
+        bed.expects("a", lambda: bool(shown), START)
+        for pause in (0.0, 9.0, 1e6):
+            bed.now = START + pause
+            await bed.loop.step("a")
+        assert bed.planned == []
+        assert bed.asked == ["pods"]
+        shown.append(True)
+        await bed.loop.step("a")
+        assert bed.planned == ["a"]
+
+    story(told)
+
+
+def test_a_list_that_began_later_lets_a_plan_be_made(story: Story) -> None:
+    async def told(bed: Bed) -> None:
+        bed.services.upsert(service("a"))
+        bed.expects("a", lambda: False, START)
+        bed.listed += 1
+        bed.now += 10.0
+        await bed.loop.step("a")
+        assert (bed.planned, bed.asked) == ([], ["pods"])
+        bed.listed += 1
+        await bed.loop.step("a")
+        assert bed.planned == ["a"]
+
+    story(told)
+
+
+def test_what_one_service_awaits_holds_up_no_other(story: Story) -> None:
+    async def told(bed: Bed) -> None:
+        bed.services.upsert(service("a"))
+        bed.services.upsert(service("b"))
+        bed.expects("a", lambda: False, START)
+        await bed.loop.step("a")
+        await bed.loop.step("b")
+        assert bed.planned == ["b"]
+
+    story(told)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(ValueError("odd"), id="a fault"),
+        pytest.param(Unreachable(0, "Unreachable", "no answer"), id="the API server's"),
+    ],
+)
+def test_the_trouble_of_one_service_ends_nothing_and_is_retried_with_back_off(
+    story: Story, trouble: Exception
+) -> None:
+    async def told(bed: Bed) -> None:
+        bed.ends["sick"] = trouble
+        running = asyncio.create_task(bed.loop.run())
+        try:
+            bed.add("sick", "well")
+            await until(lambda: sorted(bed.planned) == ["sick", "well"])
+            pauses = []
+            for attempt in range(2, 9):
+                before = bed.now
+                while bed.planned.count("sick") < attempt:
+                    bed.now += 0.5
+                    bed.add("well")
+                    await until(lambda: len(bed.queue) == 0)
+                    assert not running.done()
+                pauses.append(bed.now - before)
+            assert pauses == sorted(pauses)
+            assert pauses[0] >= 1.0
+            assert pauses[-1] == 60.0
+            del bed.ends["sick"]
+            assert bed.planned.count("well") > 100
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+
+    story(told)
+
+
+def test_the_loss_of_the_lease_ends_the_loop(story: Story) -> None:
+    async def told(bed: Bed) -> None:
+        bed.ends["a"] = NotLeader("the lease was lost")
+        bed.add("a", "b")
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await bed.loop.run()
+        assert caught.group_contains(NotLeader)
+
+    story(told)
+
+
+def test_a_plan_holds_as_long_as_its_service_is_there_and_the_same(story: Story) -> None:
+    """A new image and ``suspend: true`` are a new generation."""
+
+    async def told(bed: Bed) -> None:
+        planned = service("a", deleting=False)
+        bed.services.upsert(planned)
+        assert bed.loop._holds(planned)
+        bed.services.upsert(replace(planned, labels={"x": "y"}, version=6))
+        assert bed.loop._holds(planned), "its labels are not its spec"
+        bed.services.upsert(replace(planned, generation=2, version=7))
+        assert not bed.loop._holds(planned)
+        again = replace(planned, generation=2, version=7)
+        assert bed.loop._holds(again)
+        bed.services.upsert(replace(again, deleting=True, version=8))
+        assert not bed.loop._holds(again)
+        bed.services.remove("a")
+        assert not bed.loop._holds(again)
+
+    story(told)
+
+
+def test_what_is_remembered_of_a_service_that_is_gone_goes_with_it(story: Story) -> None:
+    async def told(bed: Bed) -> None:
+        bed.services.upsert(service("a"))
+        await bed.loop.step("a")
+        bed.expects("a", lambda: False, START)
+        bed.services.remove("a")
+        await bed.loop.step("a")
+        assert bed.loop._memories == {}
+
+    story(told)

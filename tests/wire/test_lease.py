@@ -1,0 +1,342 @@
+"""The election by a clock that the test moves: who may write, until when, and after whom."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from immutable_operator.kube import lease as lease_module
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.lease import Lease, LeaseTimes, NotLeader
+from tests.wire.api import PATH, Api, serving
+
+TIMES = LeaseTimes(duration=15.0, renew=10.0, retry=2.0)
+
+
+class Clock:
+    """This process's monotonic clock; it goes on only when told to, or asleep."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.at_sleep: Callable[[], None] = lambda: None
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.at_sleep()
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(lease_module, "time", made)
+    own = SimpleNamespace(sleep=made.sleep, Event=asyncio.Event)
+    monkeypatch.setattr(lease_module, "asyncio", own)
+    return made
+
+
+class Leases:
+    """One lease, with optimistic locking as the API server does it, and writes of other things."""
+
+    def __init__(self, clock: Clock, holder: str | None = None, **spec: Any) -> None:
+        self.api = Api()
+        self.api.pages.append(self._get)
+        self.api.writes = self._write
+        self.stored: dict[str, Any] | None = None
+        self.takes = 0.0  # seconds that a write takes
+        self.down = False
+        self.things = 0
+        self._clock = clock
+        self._version = 100
+        if holder is not None:
+            self.renew(holder, **spec)
+
+    def renew(self, holder: str, **spec: Any) -> None:
+        """Another replica writes the lease."""
+        self._version += 1
+        meta = {"name": "lease", "namespace": "ns", "resourceVersion": str(self._version)}
+        stated = {"holderIdentity": holder, "leaseDurationSeconds": 15, **spec}
+        self.stored = {"metadata": meta, "spec": stated}
+
+    async def _get(self, request: web.Request) -> web.StreamResponse:
+        if self.stored is None:
+            return web.json_response({"message": "not found"}, status=404)
+        return web.json_response(self.stored)
+
+    async def _write(self, request: web.Request) -> web.StreamResponse:
+        if not request.path.endswith(("/leases", "/leases/lease")):
+            self.things += 1
+            return web.json_response({})
+        self._clock.now += self.takes
+        if self.down:
+            return web.json_response({"message": "etcdserver: no leader"}, status=503)
+        body = await request.json()
+        if request.method == "PUT" and self.stored is None:
+            return web.json_response({"message": "not found"}, status=404)
+        now = self.stored["metadata"]["resourceVersion"] if self.stored else None
+        if body["metadata"].get("resourceVersion") != now:
+            return web.json_response({"reason": "Conflict"}, status=409)
+        self._version += 1
+        body["metadata"]["resourceVersion"] = str(self._version)
+        self.stored = body
+        return web.json_response(body)
+
+    @property
+    def holder(self) -> str:
+        assert self.stored is not None
+        return str(self.stored["spec"]["holderIdentity"])
+
+
+def story(leases: Leases, told: Callable[[Lease, KubeClient], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with serving(leases.api) as client:
+            lease = Lease(client, "ns", "lease", "me", TIMES)
+            client.fence = lease.fence
+            await told(lease, client)
+
+    asyncio.run(run())
+
+
+async def write(client: KubeClient) -> None:
+    await client.create(PATH, {}, resource="things")
+
+
+def test_validity_counts_from_before_the_request(clock: Clock) -> None:
+    """The API server may have stored it as soon as it was sent; the others count from there."""
+    leases = Leases(clock)
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        leases.takes = 4.0
+        assert await lease.try_acquire()
+        assert lease.fence() == 11.0
+        clock.now += 5.0
+        assert lease.fence() == 6.0
+        leases.takes = 3.0
+        assert await lease.try_renew()
+        assert lease.fence() == 12.0
+
+    story(leases, told)
+
+
+def test_a_write_is_sent_only_while_the_lease_surely_holds(clock: Clock) -> None:
+    leases = Leases(clock)
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        with pytest.raises(NotLeader):
+            await write(client)
+        assert await lease.try_acquire()
+        await write(client)
+        clock.now += 12.75
+        await write(client)
+        clock.now += 0.5
+        with pytest.raises(NotLeader):
+            await write(client)
+        assert leases.things == 2
+
+    story(leases, told)
+
+
+def test_a_write_that_waited_for_its_turn_is_fenced_after_it(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases = Leases(clock)
+
+    async def long_turn() -> None:
+        clock.now += 14.0
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        assert await lease.try_acquire()
+        monkeypatch.setattr(client, "_limit", SimpleNamespace(acquire=long_turn))
+        with pytest.raises(NotLeader):
+            await write(client)
+        assert leases.things == 0
+
+    story(leases, told)
+
+
+def test_a_write_gets_no_more_time_than_the_lease_has_left(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases, given = Leases(clock), list[float | None]()
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        request = client._request
+
+        async def noted(*args: Any, **options: Any) -> bytes:
+            given.append(options["timeout"].total)
+            return await request(*args, **options)
+
+        assert await lease.try_acquire()
+        monkeypatch.setattr(client, "_request", noted)
+        clock.now += 9.0
+        await write(client)
+        clock.now += 3.5
+        await write(client)
+        assert given == [6.0, 2.5]
+
+    story(leases, told)
+
+
+def test_a_lease_of_another_is_taken_after_its_duration_by_our_own_clock(clock: Clock) -> None:
+    """What its times say counts for nothing: they are of another machine's clock."""
+    leases = Leases(clock, "other", renewTime="2001-01-01T00:00:00.000000Z")
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        assert not await lease.try_acquire()
+        clock.now += 14.75
+        assert not await lease.try_acquire()
+        leases.renew("other")
+        clock.now += 1.0
+        assert not await lease.try_acquire(), "it was renewed"
+        clock.now += 14.75
+        assert not await lease.try_acquire()
+        assert leases.holder == "other"
+        clock.now += 0.25
+        assert await lease.try_acquire()
+        assert leases.holder == "me"
+
+    story(leases, told)
+
+
+def test_the_duration_that_the_other_states_is_kept(clock: Clock) -> None:
+    leases = Leases(clock, "other", leaseDurationSeconds=40)
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        assert not await lease.try_acquire()
+        clock.now += 39.75
+        assert not await lease.try_acquire()
+        clock.now += 0.25
+        assert await lease.try_acquire()
+
+    story(leases, told)
+
+
+def test_of_two_that_read_the_same_lease_one_gets_it(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases = Leases(clock, "")
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        hold = client.hold
+
+        async def too_late(*args: Any) -> bytes:
+            leases.renew("rival")
+            return await hold(*args)
+
+        monkeypatch.setattr(client, "hold", too_late)
+        assert not await lease.try_acquire()
+        assert leases.holder == "rival"
+        with pytest.raises(NotLeader):
+            lease.fence()
+
+    story(leases, told)
+
+
+@pytest.mark.parametrize(
+    ("holder", "took_over"),
+    [
+        pytest.param(None, False, id="no lease before"),
+        pytest.param("", True, id="one that was given back"),
+        pytest.param("me", True, id="our own of before"),
+        pytest.param("other", True, id="one that ran out"),
+    ],
+)
+def test_a_leader_knows_whether_there_was_one_before(
+    clock: Clock, holder: str | None, took_over: bool
+) -> None:
+    leases = Leases(clock, holder)
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        if holder == "other":
+            assert not await lease.try_acquire()
+            clock.now += 15.0
+        assert await lease.try_acquire()
+        assert lease.took_over is took_over
+
+    story(leases, told)
+
+
+def test_a_deleted_lease_is_made_anew_after_its_holder_s_time(clock: Clock) -> None:
+    """Its holder may write until it hears of it, and the next one reads what it wrote."""
+    leases = Leases(clock, "other")
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        assert not await lease.try_acquire()
+        clock.now += 10.0
+        leases.stored = None
+        assert not await lease.try_acquire()
+        clock.now += 14.75
+        assert not await lease.try_acquire()
+        clock.now += 0.25
+        assert await lease.try_acquire()
+        assert lease.took_over
+
+    story(leases, told)
+
+
+def test_a_deleted_lease_that_nobody_held_is_made_anew_at_once(clock: Clock) -> None:
+    leases = Leases(clock, "")
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        leases.down = True
+        assert not await lease.try_acquire()
+        leases.down, leases.stored = False, None
+        assert await lease.try_acquire()
+
+    story(leases, told)
+
+
+@pytest.mark.parametrize("end", ["deleted", "taken"])
+def test_a_leader_whose_lease_is_another_s_or_nobody_s_writes_no_more(
+    clock: Clock, end: str
+) -> None:
+    leases = Leases(clock)
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        assert await lease.try_acquire()
+        if end == "deleted":
+            leases.stored = None
+        else:
+            leases.renew("other")
+        assert not await lease.try_renew()
+        assert not lease.leading
+        with pytest.raises(NotLeader):
+            await write(client)
+
+    story(leases, told)
+
+
+def test_a_leader_that_cannot_renew_ends_before_another_may_begin(clock: Clock) -> None:
+    leases = Leases(clock)
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        began = clock.now
+        clock.at_sleep = lambda: setattr(leases, "down", clock.now > began + 20)
+        await lease.run()
+        assert lease.acquired.is_set()
+        assert began + 20 + TIMES.renew <= clock.now < began + 22 + TIMES.duration
+        assert not lease.leading
+
+    story(leases, told)
+
+
+def test_a_lease_that_is_given_back_is_free_at_once_and_fences_at_once(clock: Clock) -> None:
+    leases = Leases(clock)
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        assert await lease.try_acquire()
+        await lease.release()
+        assert leases.holder == ""
+        with pytest.raises(NotLeader):
+            await write(client)
+        assert await Lease(client, "ns", "lease", "next", TIMES).try_acquire()
+
+    story(leases, told)
