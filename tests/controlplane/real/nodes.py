@@ -35,6 +35,18 @@ REGISTRY = "registry"
 PRIVATE = "private-registry"
 
 
+# Kubelets, containerds and control planes watch files; a machine's default is enough for two nodes.
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_LEAST = 1024
+
+
+def _make_room() -> None:
+    """Let as many programs watch files as two beds of real nodes and three control planes need."""
+    with contextlib.suppress(OSError, ValueError):
+        if int(INOTIFY.read_text()) < INOTIFY_LEAST:
+            INOTIFY.write_text(str(INOTIFY_LEAST))
+
+
 class RealNodes:
     """The real nodes of one control plane, and the registries that they pull from."""
 
@@ -60,6 +72,7 @@ class RealNodes:
         reason = missing()
         if reason is not None:
             raise RuntimeError(f"no real nodes here: {reason}")
+        _make_room()
         programs = binaries(PROGRAMS, say)
         before = Remains.load(plane.folder)
         if before is not None and any(child.is_alive() for child in before.children.values()):
