@@ -110,7 +110,7 @@ real: venv
 
 .PHONY: unit
 unit: venv
-	@$(BIN)/pytest $(FAST)
+	@HYPOTHESIS_PROFILE=fixed $(BIN)/pytest $(FAST)
 
 .PHONY: check
 check: code chart

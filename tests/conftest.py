@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError
@@ -15,6 +17,10 @@ from tests.controlplane.components import COMPONENTS
 from tests.waiting import wait_for
 
 NODES = 5
+# Other examples in each run, and the failing one is printed; `make unit` has the same ones always.
+settings.register_profile("random", print_blob=True)
+settings.register_profile("fixed", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "random"))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -63,7 +63,6 @@ EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
 
 @settings(
     max_examples=int(EXAMPLES or 40),
-    derandomize=EXAMPLES is None,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

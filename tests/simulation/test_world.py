@@ -25,7 +25,7 @@ MUTANT_SEEDS = 150
 
 def _seeds() -> list[int]:
     given = os.environ.get("SEEDS")
-    first, _, last = (given or "0-39").partition("-")
+    first, _, last = (given or "0-19").partition("-")
     asked = range(int(first), int(last or first) + 1)
     return list(asked) if given else [*ONCE_FAILED, *(s for s in asked if s not in ONCE_FAILED)]
 

@@ -21,11 +21,9 @@ from tests.unit.any_view import any_view
 from tests.unit.given import NOW, view
 from tests.unit.rules import Case, check
 
-# The same examples in every run of the suite; others in every longer search.
 EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
 any_time = settings(
     max_examples=int(EXAMPLES or 200),
-    derandomize=EXAMPLES is None,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -39,7 +39,6 @@ EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
 def searching(examples: int) -> settings:
     return settings(
         max_examples=int(EXAMPLES or examples),
-        derandomize=EXAMPLES is None,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )

@@ -177,7 +177,7 @@ CHANGES = [datetime(2026, *d, tzinfo=UTC) for d in [(3, 7), (3, 28), (4, 4), (10
 SPAN = timedelta(hours=44)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(ZONES),
     st.sampled_from(CHANGES),
@@ -211,7 +211,7 @@ def test_a_slot_is_the_first_moment_at_which_the_clock_shows_it_or_later(
         assert cron.last_before(t) == before
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None)
 @given(
     st.text(alphabet="0123456789*/,-#L W?abcdMONJAN@ \n²", max_size=40),
     st.text(max_size=20) | st.sampled_from([*ZONES, "Europe", "../UTC", "/etc/passwd", "a\0b"]),
@@ -364,7 +364,7 @@ def test_the_day_of_25_hours_is_told_where_it_decides() -> None:
     assert (found, wall(since, "Europe/Berlin")) == (0.0, "2026-10-25T04:00 Europe/Berlin")
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.builds(
