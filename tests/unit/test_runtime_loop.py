@@ -252,6 +252,7 @@ def test_a_service_that_got_well_is_retried_soon_when_it_fails_again(story: Stor
         bed.add("a")
         running = asyncio.create_task(bed.loop.run())
         try:
+            await until(lambda: bed.planned == ["a"])
             for _ in range(3):
                 bed.ends["a"] = ValueError("odd")
                 bed.queue.add("a")
