@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError
@@ -15,6 +16,10 @@ from tests.controlplane.components import COMPONENTS
 from tests.waiting import wait_for
 
 NODES = 5
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
