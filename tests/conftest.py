@@ -22,6 +22,10 @@ settings.register_profile("random", print_blob=True)
 settings.register_profile("fixed", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "random"))
 
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build before the first test: a test's time limit is not for building Kubernetes."""

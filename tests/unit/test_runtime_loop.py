@@ -195,7 +195,6 @@ def test_the_trouble_of_one_service_ends_nothing_and_is_retried_with_back_off(
             assert pauses == sorted(pauses)
             assert pauses[0] >= 1.0
             assert pauses[-1] == 60.0
-            del bed.ends["sick"]
             assert bed.planned.count("well") > 100
         finally:
             running.cancel()
@@ -244,5 +243,25 @@ def test_what_is_remembered_of_a_service_that_is_gone_goes_with_it(story: Story)
         bed.services.remove("a")
         await bed.loop.step("a")
         assert bed.loop._memories == {}
+
+    story(told)
+
+
+def test_a_service_that_got_well_is_retried_soon_when_it_fails_again(story: Story) -> None:
+    async def told(bed: Bed) -> None:
+        bed.add("a")
+        running = asyncio.create_task(bed.loop.run())
+        try:
+            await until(lambda: bed.planned == ["a"])
+            for _ in range(3):
+                bed.ends["a"] = ValueError("odd")
+                bed.queue.add("a")
+                await until(lambda: bed.loop._memories["a"].failures == 1)
+                del bed.ends["a"]
+                bed.queue.add("a")
+                await until(lambda: bed.loop._memories["a"].failures == 0)
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
 
     story(told)
