@@ -18,13 +18,10 @@ from tests.waiting import wait_for
 
 NODES = 5
 # Other examples in each run, and the failing one is printed; `make unit` has the same ones always.
-settings.register_profile("random", print_blob=True)
-settings.register_profile("fixed", derandomize=True)
+# Without a deadline: how long an example takes says how busy the machine is.
+settings.register_profile("random", deadline=None, print_blob=True)
+settings.register_profile("fixed", deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "random"))
-
-# How long an example takes says how busy the machine is.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
