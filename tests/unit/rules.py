@@ -392,8 +392,10 @@ def _each_birth_has_its_own_slot_and_predecessor(case: Case) -> None:
         assert not set(slots) & {(i.revision, i.slot) for i in case.current}
     replaced = [c.replaces for c in case.creates if c.replaces]
     assert len(set(replaced)) == len(replaced)
-    living = {i.replaces for i in case.active if i.replaces}
-    assert not living & set(replaced), "at most one living successor a predecessor"
+    # What works makes good what it lost, also where a release had begun to replace that one.
+    living = {(i.revision, i.replaces) for i in case.active if i.replaces}
+    born = {(c.revision, c.replaces) for c in case.creates}
+    assert not living & born, "at most one living successor a predecessor and revision"
 
 
 def _what_taints_again_is_tried_one_at_a_time(case: Case) -> None:
