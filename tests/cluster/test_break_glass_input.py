@@ -6,6 +6,7 @@ would make two of one.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import socket
 import ssl
@@ -90,7 +91,8 @@ def test_noise_and_half_requests_harm_nobody(operator: OperatorProcess) -> None:
     ):
         with socket.create_connection(address) as raw:
             secure = context.wrap_socket(raw, server_hostname="localhost")
-            secure.sendall(noise)
+            with contextlib.suppress(OSError):  # it may hang up before it has heard all
+                secure.sendall(noise)
             secure.close()
     assert ask(operator.webhook_port, trusted, review("default", "web")).response["allowed"] is True
 

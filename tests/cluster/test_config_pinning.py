@@ -115,7 +115,7 @@ def test_a_changed_config_map_is_a_new_revision_and_rolls_out(pinned: Service) -
     assert (first["spec"]["reason"], second["spec"]["reason"]) == ("Created", "ConfigChanged")
     assert second["spec"]["by"] == "config-team", "not who wrote the template"
     assert first["spec"]["template"] == second["spec"]["template"]
-    assert second["spec"]["hash"].startswith("v2:")
+    assert second["spec"]["hash"].startswith("v3:")
     [entry] = second["spec"]["config"]
     assert entry["name"] == "settings"
     assert read_by(pinned) == {entry["snapshot"]}
@@ -196,7 +196,7 @@ def test_what_is_live_is_read_as_it_is(web: Service, config: str) -> None:
     put(web, "new")
     web.always("nothing moves", lambda: names(web) == before, 3)
     [revision] = web.revisions()
-    assert revision["spec"]["hash"].startswith("v1:")
+    assert revision["spec"]["hash"].startswith("v3:")
     assert "config" not in revision["spec"]
 
 

@@ -113,7 +113,8 @@ def test_retirement_is_eviction_and_never_deletion(web: Service) -> None:
     assert asked.codes("create pods/eviction") == {201: 3}
     written = {r.target for r in asked.writes()}
     assert written <= {
-        *("pods", "pods/eviction", "events", "immutablerevisions", "immutableservices/status"),
+        *("pods", "pods/eviction", "events", "immutablerevisions", "immutablerevisions/status"),
+        "immutableservices/status",
     }
     assert {r.verb for r in asked.writes() if r.resource == "pods"} == {"create"}
 

@@ -134,8 +134,8 @@ def _judge(turn: Turn, instance: Instance) -> tuple[Staleness | None, Staleness 
         template = spec.template
     deviates = turn.family.deviation(instance, template, turn.view.evidence)
     reported = deviates is not None and spec.on_taint is OnTaint.REPORT
-    # One that does not get ready after it was restarted is in trouble, and not reached into.
-    restarted = instance.restarted and instance.ready_since is not None
+    # Of a revision that has not worked yet, one that is restarted is in trouble, not reached into.
+    restarted = instance.restarted and (instance.ready_since is not None or _worked(turn, instance))
     if restarted and spec.replace_restarted and (deviates is None or reported):
         cause = f"container {instance.restarted} was restarted in place"
         deviates, reported = Staleness(StaleReason.TAINTED, cause), False
@@ -144,6 +144,12 @@ def _judge(turn: Turn, instance: Instance) -> tuple[Staleness | None, Staleness 
     # What else makes it stale still does where a deviation is only reported.
     other = _stale(turn, instance)
     return deviates or other, other
+
+
+def _worked(turn: Turn, instance: Instance) -> bool:
+    """Its revision was available once."""
+    verdicts = (r.verdict for r in turn.view.revisions if r.id == instance.revision)
+    return any(v.completed is not None or v.first_available is not None for v in verdicts)
 
 
 def _stale(turn: Turn, instance: Instance) -> Staleness | None:
