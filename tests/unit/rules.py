@@ -214,8 +214,10 @@ class Case:
 
     def to_heal(self, instance: Instance) -> bool:
         """Whether it is to be replaced for that, now or later."""
-        ready = instance.ready_since is not None
-        restarted = self.spec.replace_restarted and instance.restarted is not None and ready
+        verdicts = (r.verdict for r in self.view.revisions if r.id == instance.revision)
+        worked = any(v.completed is not None or v.first_available is not None for v in verdicts)
+        known = instance.ready_since is not None or worked
+        restarted = self.spec.replace_restarted and instance.restarted is not None and known
         return restarted or (self.deviates(instance) and self.spec.on_taint is not OnTaint.REPORT)
 
     @property

@@ -86,6 +86,20 @@ PLANS: list[tuple[str, str, dict[str, dict[str, Any]], dict[str, Any], str]] = [
         {"replace_restarted": True, "on_taint": OnTaint.REPORT},
         "create A0'",
     ),
+    (
+        "restarted in place, not allowed, and not ready again",
+        "A .##",
+        {"A0": {"restarted": "web"}},
+        {"replace_restarted": True},
+        "create A0'",
+    ),
+    (
+        "restarted again and again, and never ready: a release in trouble",
+        "A .##",
+        {"A0": {"restarted": "web"}},
+        {"replace_restarted": True, "good": None},
+        "",
+    ),
     # Healing that does not help.
     ("a minute after the first relapse: not yet", "A ###", {"A0": again(1, 59)}, {}, ""),
     ("a minute after the first relapse", "A ###", {"A0": again(1, 60)}, {}, "create A0'"),
