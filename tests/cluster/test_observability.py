@@ -15,6 +15,8 @@ METRICS = {
     "immutable_api_requests": "counter",
     "immutable_actions": "counter",
     "immutable_refusals": "counter",
+    "immutable_unknown_outcomes": "counter",
+    "immutable_unreadable_objects": "counter",
     "immutable_plan_seconds": "histogram",
     "immutable_watch_resumptions": "counter",
     "immutable_barrier_timeouts": "counter",
@@ -153,8 +155,10 @@ def test_logs_are_json_lines_that_say_who_and_why(web: Service, operator: Operat
     records = operator.records()
     assert all({"event", "level", "timestamp", "logger"} <= set(record) for record in records)
     own = [r for r in records if r.get("namespace") == web.namespace]
-    done = [(r["event"], r["because"].partition(":")[0]) for r in own if "because" in r]
-    assert done == [
+    told = [(r["event"], *r["because"].split(": ", 1)) for r in own if "because" in r]
+    verdicts = [why for event, _, why in told if event == "verdict"]
+    assert verdicts[:4] == ["Progressing", "Good"] * 2
+    assert [(event, reason) for event, reason, _ in told if event != "verdict"] == [
         *[("record", "Created"), ("create", "Created")],
         *[("record", "TemplateChanged"), ("create", "Outdated"), ("retire", "Outdated")],
         ("record", "TemplateChanged"),
@@ -167,8 +171,8 @@ def test_logs_are_json_lines_that_say_who_and_why(web: Service, operator: Operat
     assert "Traceback" not in text
     assert not [r for r in records if r["level"] in ("error", "critical")]
     assert SECRET not in text
-    told = json.dumps([web.status(), web.events()]) + metrics(operator)
-    assert SECRET not in told
+    shown = json.dumps([web.status(), web.events()]) + metrics(operator)
+    assert SECRET not in shown
 
 
 def test_the_console_format_is_for_people(operators: Operators) -> None:
