@@ -66,6 +66,7 @@ cluster-stop: venv
 
 # What is fast and needs nothing comes first.
 FAST := $(wildcard tests/unit tests/wire tests/simulation)
+DOMAIN := $(wildcard tests/unit/test_domain_*.py)
 
 # The programs are built before it, because building shows its progress better than a test does.
 .PHONY: test
@@ -108,9 +109,18 @@ lane = ( mkdir -p .pytest_cache; { $(BIN)/pytest -o cache_dir=.pytest_cache/$(1)
 real: venv
 	@$(BIN)/pytest tests/real
 
+# The same examples each time, so that a change is what differs; two halves at once.
 .PHONY: unit
 unit: venv
-	@HYPOTHESIS_PROFILE=fixed $(BIN)/pytest $(FAST)
+	@HYPOTHESIS_PROFILE=fixed $(MAKE) -k -j2 --output-sync=target unit-domain unit-rest
+
+.PHONY: unit-domain
+unit-domain:
+	@$(BIN)/pytest -o cache_dir=.pytest_cache/domain $(DOMAIN)
+
+.PHONY: unit-rest
+unit-rest:
+	@$(BIN)/pytest -o cache_dir=.pytest_cache/rest $(FAST) $(addprefix --ignore=,$(DOMAIN))
 
 .PHONY: check
 check: code chart

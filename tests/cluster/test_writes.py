@@ -21,6 +21,7 @@ from tests.waiting import wait_for
 QUIET_SECONDS = 6.0  # longer than the operator puts off a status in which only counts moved
 IDLE_SECONDS = 60.0
 FLEET = 50
+VERDICTS = "patch immutablerevisions/status"
 # The lease; the webhook's certificate, which all replicas look at every ten seconds, and where
 # its authority is published.
 BY_THE_CLOCK = {"leases", "secrets", "validatingwebhookconfigurations"}
@@ -64,9 +65,11 @@ def test_20_pods_cost_20_creates_and_their_replacement_20_evictions_more(
     print(f"birth: {dict(birth)}\nrollout: {dict(rollout)}")
     assert web.images() == [pin("b")] * 20
     assert birth.pop("create pods") == 20
+    assert birth.pop(VERDICTS) <= 3, "Progressing, the first that is available, Good"
     assert birth.total() <= 6, birth
     assert rollout.pop("create pods") <= 20
     assert rollout.pop("create pods/eviction") <= 20
+    assert rollout.pop(VERDICTS) <= 2, "Progressing and Good"
     assert rollout.total() <= 8, rollout
     assert rollout["create immutablerevisions"] == 1
     assert rollout["create events"] == 2, "RevisionCreated and ReplacementFinished"
