@@ -95,5 +95,6 @@ def test_a_restart_writes_nothing_but_the_lease(web: Service, operators: Operato
         ("create", "events"),
         ("create", "immutablerevisions"),
         ("create", "pods"),
+        *[("patch", "immutablerevisions/status")] * 2,
     ], "what the new service needs, and nothing for the others"
     assert {s.name: s.get() for s in (web, stalled, waiting)} == before
