@@ -267,3 +267,37 @@ def test_a_plan_is_bounded() -> None:
     many = fleet("A " + "#" * 1200)
     down = plan(view(instances=many, replicas=0), NOW)
     assert sum(isinstance(a, Retire) for a in down.actions) == 500
+
+
+@pytest.mark.parametrize(
+    ("since", "then"), [(15.0, ""), (29.0, ""), (31.0, "retire A0")], ids=lambda v: str(v)
+)
+def test_once_its_loss_was_made_good_the_wanted_one_is_to_be_steady(
+    since: float, then: str
+) -> None:
+    """Or else each time that it flaps one that works would be retired and born anew."""
+    made_good = {"A1": {"born": NOW - 50}, "B0": {"ready_since": NOW - since}}
+    drawn = "A ## B #."
+    given = view(drawn, instances=fleet(drawn, **made_good), wanted="B", replicas=2, max_surge=2)
+    decided = plan(given, NOW)
+    assert moves(decided) == then
+    if not then:
+        assert decided.due is not None
+        assert decided.due <= NOW - since + 30
+    calm = fleet(drawn, B0={"ready_since": NOW - since})
+    undisturbed = view(drawn, instances=calm, wanted="B", replicas=2, max_surge=2)
+    assert moves(plan(undisturbed, NOW)).startswith("retire A"), "nothing was to be made good"
+
+
+def test_no_room_is_made_for_what_cannot_be_born() -> None:
+    """The copy that A was recorded with is gone: B would take the room again, without an end."""
+    pin = Pin("settings", "web-cfg-a", "sha256:" + "0" * 64)
+    lost = replace(proven("A"), config=(pin,))
+    given = replace(
+        view("A # B ...", wanted="B"),
+        revisions=(lost, begun("B")),
+        configs={(CONFIG_MAP, "settings"): Source("sha256:" + "1" * 64)},
+    )
+    decided = plan(given, NOW)
+    assert not [a for a in decided.actions if isinstance(a, Retire)], decided.notes
+    assert any("is gone" in note for note in decided.notes), decided.notes

@@ -28,6 +28,9 @@ from immutable_operator.domain.strategies.step import Step, tally
 from immutable_operator.domain.target import latest_completed
 from immutable_operator.domain.turn import Turn
 
+# How long the wanted revision is to be available before what made good its loss goes again.
+STEADY_SECONDS = 30.0
+
 __all__ = ["ROLLING", "Rolling", "counts", "is_working"]
 
 
@@ -276,8 +279,13 @@ class _Retirements:
         surplus = len(fleet.active) - turn.budget.desired
         kept = fleet.deviants if turn.spec.on_taint is OnTaint.QUARANTINE else {}
         spare = self._repair.there - self._repair.owed if self._repair else 0
+        flaps = self._until_steady()
         for instance in stale_in_order(fleet, self._refused):
             if instance.name in kept or (unborn and surplus <= 0):
+                continue
+            sound = turn.available(instance) and instance.name not in fleet.deviants
+            if flaps is not None and sound:
+                self._step.due.append(flaps)
                 continue
             owed = self._owes(instance)
             if owed and spare <= 0:
@@ -291,6 +299,25 @@ class _Retirements:
                 spare -= owed
                 surplus -= 1
                 self._retire(instance, str(fleet.why[instance.name]))
+
+    def _until_steady(self) -> float | None:
+        """Until when what works stays, because the wanted revision failed and came back just now.
+
+        Once the fallback had to make good what the wanted revision lost, that one has to be
+        available for a while: one that gets ready and unready again would have an instance of
+        the fallback retired and born each time.
+        """
+        turn, fleet = self._turn, self._fleet
+        wanted, fallback = turn.wanted, turn.target.fallback
+        if wanted is None or fallback is None or wanted.verdict.started is None:
+            return None
+        began = wanted.verdict.started
+        if not any(i.revision == fallback.id and i.born > began for i in fleet.stale):
+            return None
+        ready = [i.ready_since for i in fleet.current if i.ready_since is not None]
+        # A time in the future is a clock that is wrong: nothing is waited for.
+        until = min((at for at in ready if at <= turn.now), default=0.0) + STEADY_SECONDS
+        return until if until > turn.now else None
 
     def _owes(self, instance: Instance) -> bool:
         repair = self._repair
@@ -316,6 +343,8 @@ class _Retirements:
     def _make_room(self, repair: _Repair, chosen: set[str], apart: set[str]) -> None:
         """Those that never worked make room for what works, but for the surge of the wanted one."""
         turn, fleet = self._turn, self._fleet
+        if repair.revision.id in turn.target.unborn:
+            return  # the room would be taken by the wanted one again, without an end
         short = repair.missing - self._ledger.room(replacing=True) - len(chosen)
         if short <= 0:
             return
