@@ -155,10 +155,11 @@ def test_logs_are_json_lines_that_say_who_and_why(web: Service, operator: Operat
     records = operator.records()
     assert all({"event", "level", "timestamp", "logger"} <= set(record) for record in records)
     own = [r for r in records if r.get("namespace") == web.namespace]
-    told = [(r["event"], *r["because"].split(": ", 1)) for r in own if "because" in r]
-    verdicts = [why for event, _, why in told if event == "verdict"]
-    assert verdicts[:4] == ["Progressing", "Good"] * 2
-    assert [(event, reason) for event, reason, _ in told if event != "verdict"] == [
+    told = [(r["event"], r["because"]) for r in own if "because" in r]
+    verdicts = [because for event, because in told if event == "verdict"]
+    assert verdicts[:4] == ["Verdict: Progressing", "Verdict: Good"] * 2
+    done = [(event, why.partition(":")[0]) for event, why in told if event != "verdict"]
+    assert done == [
         *[("record", "Created"), ("create", "Created")],
         *[("record", "TemplateChanged"), ("create", "Outdated"), ("retire", "Outdated")],
         ("record", "TemplateChanged"),
