@@ -66,7 +66,7 @@ cluster-stop: venv
 
 # What is fast and needs nothing comes first.
 FAST := $(wildcard tests/unit tests/wire tests/simulation)
-DOMAIN := $(wildcard tests/unit/test_domain_*.py)
+HALF := $(wildcard tests/wire tests/unit/test_[a-k]*.py tests/simulation/test_stories.py)
 
 # The programs are built before it, because building shows its progress better than a test does.
 .PHONY: test
@@ -112,15 +112,15 @@ real: venv
 # The same examples each time, so that a change is what differs; two halves at once.
 .PHONY: unit
 unit: venv
-	@HYPOTHESIS_PROFILE=fixed $(MAKE) -k -j2 --output-sync=target unit-domain unit-rest
+	@HYPOTHESIS_PROFILE=fixed $(MAKE) -k -j2 --output-sync=target unit-half unit-rest
 
-.PHONY: unit-domain
-unit-domain:
-	@$(BIN)/pytest -o cache_dir=.pytest_cache/domain $(DOMAIN)
+.PHONY: unit-half
+unit-half:
+	@$(BIN)/pytest -o cache_dir=.pytest_cache/half $(HALF)
 
 .PHONY: unit-rest
 unit-rest:
-	@$(BIN)/pytest -o cache_dir=.pytest_cache/rest $(FAST) $(addprefix --ignore=,$(DOMAIN))
+	@$(BIN)/pytest -o cache_dir=.pytest_cache/rest $(FAST) $(addprefix --ignore=,$(HALF))
 
 .PHONY: check
 check: code chart
