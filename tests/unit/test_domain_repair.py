@@ -301,3 +301,13 @@ def test_no_room_is_made_for_what_cannot_be_born() -> None:
     decided = plan(given, NOW)
     assert not [a for a in decided.actions if isinstance(a, Retire)], decided.notes
     assert any("is gone" in note for note in decided.notes), decided.notes
+
+
+def test_while_one_flaps_what_works_stays_though_others_are_steady() -> None:
+    """B1 crashes now and then: each time it comes back, nothing of A goes for it at once."""
+    drawn = "A ## B ##"
+    came_back = {"A1": {"born": NOW - 50}, "B1": {"ready_since": NOW - 15}}
+    spec: dict[str, Any] = {"wanted": "B", "replicas": 3, "max_surge": 1}
+    assert moves(plan(view(drawn, instances=fleet(drawn, **came_back), **spec), NOW)) == ""
+    steady = came_back | {"B1": {"ready_since": NOW - 31}}
+    assert moves(plan(view(drawn, instances=fleet(drawn, **steady), **spec), NOW)) == "retire A0"

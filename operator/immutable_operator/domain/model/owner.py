@@ -19,7 +19,8 @@ class Policy:
 
     ``heal_*`` pace the replacement of instances whose predecessors were reached into as well;
     an instance that was left alone for ``heal_memory``, which is longer than any pause, starts
-    afresh. ``most_moves`` bounds the births and the retirements of one plan.
+    afresh. ``most_moves`` bounds the births and the retirements of one plan. ``steady`` is how long
+    instances of the wanted revision are to be ready before what made good their loss goes again.
     """
 
     retry_ended_base: float = 1.0
@@ -28,6 +29,7 @@ class Policy:
     heal_most: float = 3600.0
     heal_memory: float = 7200.0
     most_moves: int = 500
+    steady: float = 30.0
 
 
 class OnTaint(StrEnum):

@@ -24,14 +24,11 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.domain.strategies.births import Births, latest_ended
 from immutable_operator.domain.strategies.order import by_worth, stale_in_order
+from immutable_operator.domain.strategies.repair import Repair, refused_births, until_steady
 from immutable_operator.domain.strategies.step import Step, tally
-from immutable_operator.domain.target import latest_completed
 from immutable_operator.domain.turn import Turn
 
-# How long the wanted revision is to be available before what made good its loss goes again.
-STEADY_SECONDS = 30.0
-
-__all__ = ["ROLLING", "Rolling", "counts", "is_working"]
+__all__ = ["ROLLING", "Rolling", "counts"]
 
 
 def counts(turn: Turn, fleet: Fleet) -> Counts:
@@ -47,27 +44,6 @@ def counts(turn: Turn, fleet: Fleet) -> Counts:
     )
 
 
-def is_working(turn: Turn, fleet: Fleet) -> bool:
-    """Whether the wanted revision can be counted on: some of it is available, nothing is amiss.
-
-    The last good revision is counted on as long as nothing is amiss: that none of it is available
-    for a moment does not bring another one back.
-    """
-    wanted = turn.wanted
-    if wanted is None or _is_failing(turn, fleet):
-        return False
-    own = (i for i in fleet.active if i.revision == wanted.id)
-    return turn.count_available(own) > 0 or wanted == latest_completed(turn.view)
-
-
-def _is_failing(turn: Turn, fleet: Fleet) -> bool:
-    """Whether it is known that the wanted revision does not get on."""
-    wanted = turn.wanted
-    if wanted is None or wanted.id in turn.target.unborn or _refused_births(turn, wanted):
-        return True
-    return any(i.trouble and i.trouble.settled for i in fleet.current)
-
-
 def _is_crowded(turn: Turn, fleet: Fleet) -> bool:
     """Whether the wanted revision lacks a place that only the end of another instance gives."""
     wanted = turn.wanted
@@ -78,15 +54,7 @@ def _is_crowded(turn: Turn, fleet: Fleet) -> bool:
         for i in fleet.current
         if not turn.available(i)
     )
-    return unplaced or any(r.cause is Cause.QUOTA for r in _refused_births(turn, wanted))
-
-
-def _refused_births(turn: Turn, revision: Revision) -> list[Refusal]:
-    return [
-        r
-        for r in turn.view.refusals
-        if r.move is Move.CREATE and r.revision == revision.id and r.cause is not Cause.NAME_TAKEN
-    ]
+    return unplaced or any(r.cause is Cause.QUOTA for r in refused_births(turn, wanted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,60 +67,13 @@ class Rolling:
         _note_waits(fleet, step)
         if turn.spec.on_taint is OnTaint.QUARANTINE:
             _quarantine(turn, fleet, ledger, step)
-        repair = _Repair.of(turn, fleet, ledger)
+        repair = Repair.of(turn, fleet, ledger)
         _Retirements(turn, fleet, ledger, step, repair).plan()
         _births(turn, fleet, ledger, step, repair)
         return step
 
 
 ROLLING = Rolling()
-
-
-@dataclass(frozen=True, slots=True)
-class _Repair:
-    """What the revision that works owes while the wanted one does not.
-
-    ``owed`` of its instances must exist, so that enough of the service is available whatever
-    becomes of the wanted revision; ``missing`` of them do not. Those that were reached into are
-    replaced by the wanted revision, or, where that is known to fail (``heals``), by their own.
-    """
-
-    revision: Revision
-    owed: int
-    there: int
-    heals: bool = False
-
-    @property
-    def missing(self) -> int:
-        return max(0, self.owed - self.there)
-
-    @classmethod
-    def of(cls, turn: Turn, fleet: Fleet, ledger: Ledger) -> _Repair | None:
-        fallback = turn.target.fallback
-        if fallback is None or is_working(turn, fleet) or not _ran(turn, fleet, fallback):
-            return None
-        own = [i for i in fleet.stale if i.revision == fallback.id]
-        heals = _is_failing(turn, fleet)
-        there = sum(not (heals and i.name in fleet.deviants) for i in own)
-        others = turn.count_available(i for i in fleet.active if i.revision != fallback.id)
-        # A place that was given to the wanted revision is not taken back while it starts there.
-        living = {key for i in fleet.active for key in (i.name, i.uid)}
-        lent = sum(not turn.available(i) and i.predecessor not in living for i in fleet.current)
-        least = max(ledger.budget.fewest_available, ledger.floor - lent)
-        return cls(fallback, max(0, least - others), there, heals)
-
-
-def _ran(turn: Turn, fleet: Fleet, fallback: Revision) -> bool:
-    """Whether the fallback ran when the wanted revision came, or that one cannot be born at all.
-
-    Where a service was scaled to none before its template changed, nothing of it was lost.
-    """
-    wanted, view = turn.wanted, turn.view
-    if wanted is None or wanted.id in turn.target.unborn or not turn.target.is_asked:
-        return True
-    if _refused_births(turn, wanted) or wanted.verdict.takes_over_from == fallback.id:
-        return True
-    return any(i.revision == fallback.id for i in (*view.instances, *view.departed))
 
 
 def _note_waits(fleet: Fleet, step: Step) -> None:
@@ -192,7 +113,7 @@ class _Retirements:
     """
 
     def __init__(
-        self, turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, repair: _Repair | None
+        self, turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, repair: Repair | None
     ) -> None:
         self._turn, self._fleet, self._ledger = turn, fleet, ledger
         self._step, self._repair = step, repair
@@ -279,7 +200,7 @@ class _Retirements:
         surplus = len(fleet.active) - turn.budget.desired
         kept = fleet.deviants if turn.spec.on_taint is OnTaint.QUARANTINE else {}
         spare = self._repair.there - self._repair.owed if self._repair else 0
-        flaps = self._until_steady()
+        flaps = until_steady(turn, fleet)
         for instance in stale_in_order(fleet, self._refused):
             if instance.name in kept or (unborn and surplus <= 0):
                 continue
@@ -299,25 +220,6 @@ class _Retirements:
                 spare -= owed
                 surplus -= 1
                 self._retire(instance, str(fleet.why[instance.name]))
-
-    def _until_steady(self) -> float | None:
-        """Until when what works stays, because the wanted revision failed and came back just now.
-
-        Once the fallback had to make good what the wanted revision lost, that one has to be
-        available for a while: one that gets ready and unready again would have an instance of
-        the fallback retired and born each time.
-        """
-        turn, fleet = self._turn, self._fleet
-        wanted, fallback = turn.wanted, turn.target.fallback
-        if wanted is None or fallback is None or wanted.verdict.started is None:
-            return None
-        began = wanted.verdict.started
-        if not any(i.revision == fallback.id and i.born > began for i in fleet.stale):
-            return None
-        ready = [i.ready_since for i in fleet.current if i.ready_since is not None]
-        # A time in the future is a clock that is wrong: nothing is waited for.
-        until = min((at for at in ready if at <= turn.now), default=0.0) + STEADY_SECONDS
-        return until if until > turn.now else None
 
     def _owes(self, instance: Instance) -> bool:
         repair = self._repair
@@ -340,7 +242,7 @@ class _Retirements:
         if self._repair is not None:
             self._make_room(self._repair, chosen, apart)
 
-    def _make_room(self, repair: _Repair, chosen: set[str], apart: set[str]) -> None:
+    def _make_room(self, repair: Repair, chosen: set[str], apart: set[str]) -> None:
         """Those that never worked make room for what works, but for the surge of the wanted one."""
         turn, fleet = self._turn, self._fleet
         if repair.revision.id in turn.target.unborn:
@@ -376,13 +278,13 @@ def _ended_to_clear(turn: Turn, fleet: Fleet) -> list[Instance]:
         return []
     if fleet.available_current >= turn.budget.desired:
         return list(fleet.ended)
-    if any(r.cause is Cause.QUOTA for r in _refused_births(turn, wanted)):
+    if any(r.cause is Cause.QUOTA for r in refused_births(turn, wanted)):
         return list(fleet.ended)
     keep = {i.name for i in latest_ended(fleet, wanted)}
     return [i for i in fleet.ended if i.name not in keep]
 
 
-def _births(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, repair: _Repair | None) -> None:
+def _births(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, repair: Repair | None) -> None:
     """First what is lost of the revision that works, then what is missing of the wanted one.
 
     The place of what is lost is kept, also where it cannot be born at once. What does not work does
@@ -421,7 +323,7 @@ def _grow(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, growth: _Growth)
     if count <= 0:
         step.notes.append(f"create 0 of {what}: {exist} (surge {turn.budget.surge})")
         return
-    refusals = _refused_births(turn, growth.revision)
+    refusals = refused_births(turn, growth.revision)
     if refusals:
         latest = max(refusals, key=lambda r: (r.retry_at, r.subject))
         if latest.retry_at > turn.now:

@@ -1,0 +1,109 @@
+"""Repair: what the revision that works owes while the wanted one does not work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.ledger import Ledger
+from immutable_operator.domain.model import Cause, Move, Refusal, Revision
+from immutable_operator.domain.target import latest_completed
+from immutable_operator.domain.turn import Turn
+
+__all__ = ["Repair", "is_working", "refused_births", "until_steady"]
+
+
+def is_working(turn: Turn, fleet: Fleet) -> bool:
+    """Whether the wanted revision can be counted on: some of it is available, nothing is amiss.
+
+    The last good revision is counted on as long as nothing is amiss: that none of it is available
+    for a moment does not bring another one back.
+    """
+    wanted = turn.wanted
+    if wanted is None or _is_failing(turn, fleet):
+        return False
+    own = (i for i in fleet.active if i.revision == wanted.id)
+    return turn.count_available(own) > 0 or wanted == latest_completed(turn.view)
+
+
+def _is_failing(turn: Turn, fleet: Fleet) -> bool:
+    """Whether it is known that the wanted revision does not get on."""
+    wanted = turn.wanted
+    if wanted is None or wanted.id in turn.target.unborn or refused_births(turn, wanted):
+        return True
+    return any(i.trouble and i.trouble.settled for i in fleet.current)
+
+
+def refused_births(turn: Turn, revision: Revision) -> list[Refusal]:
+    """Why instances of a revision are not born; a name that is taken is no reason."""
+    return [
+        r
+        for r in turn.view.refusals
+        if r.move is Move.CREATE and r.revision == revision.id and r.cause is not Cause.NAME_TAKEN
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What the revision that works owes while the wanted one does not.
+
+    ``owed`` of its instances must exist, so that enough of the service is available whatever
+    becomes of the wanted revision; ``missing`` of them do not. Those that were reached into are
+    replaced by the wanted revision, or, where that is known to fail (``heals``), by their own.
+    """
+
+    revision: Revision
+    owed: int
+    there: int
+    heals: bool = False
+
+    @property
+    def missing(self) -> int:
+        return max(0, self.owed - self.there)
+
+    @classmethod
+    def of(cls, turn: Turn, fleet: Fleet, ledger: Ledger) -> Repair | None:
+        fallback = turn.target.fallback
+        if fallback is None or is_working(turn, fleet) or not _ran(turn, fleet, fallback):
+            return None
+        own = [i for i in fleet.stale if i.revision == fallback.id]
+        heals = _is_failing(turn, fleet)
+        there = sum(not (heals and i.name in fleet.deviants) for i in own)
+        others = turn.count_available(i for i in fleet.active if i.revision != fallback.id)
+        # A place that was given to the wanted revision is not taken back while it starts there.
+        living = {key for i in fleet.active for key in (i.name, i.uid)}
+        lent = sum(not turn.available(i) and i.predecessor not in living for i in fleet.current)
+        least = max(ledger.budget.fewest_available, ledger.floor - lent)
+        return cls(fallback, max(0, least - others), there, heals)
+
+
+def _ran(turn: Turn, fleet: Fleet, fallback: Revision) -> bool:
+    """Whether the fallback ran when the wanted revision came, or that one cannot be born at all.
+
+    Where a service was scaled to none before its template changed, nothing of it was lost.
+    """
+    wanted, view = turn.wanted, turn.view
+    if wanted is None or wanted.id in turn.target.unborn or not turn.target.is_asked:
+        return True
+    if refused_births(turn, wanted) or wanted.verdict.takes_over_from == fallback.id:
+        return True
+    return any(i.revision == fallback.id for i in (*view.instances, *view.departed))
+
+
+def until_steady(turn: Turn, fleet: Fleet) -> float | None:
+    """Until when what works stays, because the wanted revision failed and came back just now.
+
+    Once the fallback made good a loss, each ready instance of the wanted revision has to stay so
+    for a while: one that gets ready and unready again would have an instance of the fallback
+    retired and born each time.
+    """
+    wanted, fallback = turn.wanted, turn.target.fallback
+    if wanted is None or fallback is None or wanted.verdict.started is None:
+        return None
+    began = wanted.verdict.started
+    if not any(i.revision == fallback.id and i.born > began for i in fleet.stale):
+        return None
+    ready = [i.ready_since for i in fleet.current if i.ready_since is not None]
+    # A time in the future is a clock that is wrong: nothing is waited for.
+    until = max((at for at in ready if at <= turn.now), default=0.0) + turn.policy.steady
+    return until if until > turn.now else None
