@@ -143,6 +143,7 @@ def test_c4_the_actor_is_written_by_the_api_server(actions: Actions, person: str
     assert me != "somebody-else"
     assert actor_of(actions.create(person, actor="somebody-else")) == me
     assert actor_of(actions.create(person, actor="")) == me
+    assert actor_of(actions.create(person, actor=None)) == me, "no way to stay unnamed"
 
 
 @each_person
@@ -165,7 +166,10 @@ NO_ACTIONS: dict[str, Any] = {
     "a text": "x",
     "a list": [],
     "an override in words": {"type": "Regenerate", "service": "a", "overrideFreeze": "true"},
+    "a number": 5,
     "an actor that is a number": {"type": "Regenerate", "service": "a", "actor": 1},
+    "an actor that is a list": {"type": "Regenerate", "service": "a", "actor": []},
+    "an actor that is a map": {"type": "Regenerate", "service": "a", "actor": {"a": "b"}},
 }
 
 
