@@ -30,6 +30,7 @@ from immutable_operator.domain.planner import plan
 from tests.unit.given import NOW, REVISIONS, begun, fleet, moves, proven, refusal, view
 
 CRASHES = Trouble(TroubleKind.CRASH_LOOP, "container web keeps exiting", settled=True)
+MADE_GOOD: dict[str, Any] = {"born": NOW - 50, "replaces": "one-that-was-lost"}
 UNPLACED = Trouble(TroubleKind.UNSCHEDULABLE, "no node has a place for it")
 
 STEPS: list[tuple[str, str, dict[str, Any], str]] = [
@@ -270,13 +271,13 @@ def test_a_plan_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("since", "then"), [(15.0, ""), (29.0, ""), (31.0, "retire A0")], ids=lambda v: str(v)
+    ("since", "then"), [(15.0, ""), (29.0, ""), (31.0, "retire A1")], ids=lambda v: str(v)
 )
 def test_once_its_loss_was_made_good_the_wanted_one_is_to_be_steady(
     since: float, then: str
 ) -> None:
     """Or else each time that it flaps one that works would be retired and born anew."""
-    made_good = {"A1": {"born": NOW - 50}, "B0": {"ready_since": NOW - since}}
+    made_good: dict[str, dict[str, Any]] = {"A1": MADE_GOOD, "B0": {"ready_since": NOW - since}}
     drawn = "A ## B #."
     given = view(drawn, instances=fleet(drawn, **made_good), wanted="B", replicas=2, max_surge=2)
     decided = plan(given, NOW)
@@ -306,8 +307,16 @@ def test_no_room_is_made_for_what_cannot_be_born() -> None:
 def test_while_one_flaps_what_works_stays_though_others_are_steady() -> None:
     """B1 crashes now and then: each time it comes back, nothing of A goes for it at once."""
     drawn = "A ## B ##"
-    came_back = {"A1": {"born": NOW - 50}, "B1": {"ready_since": NOW - 15}}
+    came_back: dict[str, dict[str, Any]] = {"A1": MADE_GOOD, "B1": {"ready_since": NOW - 15}}
     spec: dict[str, Any] = {"wanted": "B", "replicas": 3, "max_surge": 1}
     assert moves(plan(view(drawn, instances=fleet(drawn, **came_back), **spec), NOW)) == ""
     steady = came_back | {"B1": {"ready_since": NOW - 31}}
-    assert moves(plan(view(drawn, instances=fleet(drawn, **steady), **spec), NOW)) == "retire A0"
+    assert moves(plan(view(drawn, instances=fleet(drawn, **steady), **spec), NOW)) == "retire A1"
+
+
+def test_what_was_added_during_a_rollout_is_no_sign_that_it_failed() -> None:
+    """A scale in its middle does not slow it down."""
+    drawn = "A ### B #"
+    added: dict[str, dict[str, Any]] = {"A2": {"born": NOW - 50}, "B0": {"ready_since": NOW - 15}}
+    given = view(drawn, instances=fleet(drawn, **added), wanted="B", replicas=3, max_surge=1)
+    assert moves(plan(given, NOW)) == "retire A0"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.model import Instance, Refusal
+from immutable_operator.domain.strategies.repair import made_good
 from immutable_operator.domain.target import latest_completed
 
 __all__ = ["by_worth", "stale_in_order"]
@@ -15,20 +16,26 @@ __all__ = ["by_worth", "stale_in_order"]
 def stale_in_order(fleet: Fleet, refused: Mapping[str, Refusal]) -> list[Instance]:
     """Stale instances, first to go first: untried, unhealthy, tainted, succeeded, oldest.
 
-    Until the wanted revision has proved itself, healthy ones of the revision that works come
-    after all others, also those of revisions that were wanted in between.
+    Of the healthy ones those that made good a loss come first, so that the rest of the rollout
+    does not wait for its revision to be steady. Until the wanted revision has proved itself,
+    healthy ones of the revision that works come after all others, also those of revisions that
+    were wanted in between.
     """
     turn = fleet.turn
     succeeded = {i.predecessor for i in fleet.current if turn.available(i)}
     kept = () if fleet.available_current else (turn.target.fallback, latest_completed(turn.view))
     worth = {revision.id: place for place, revision in enumerate(kept, 1) if revision}
 
-    def order(i: Instance) -> tuple[int, int, bool, bool, bool, float, str]:
+    repairs = {i.name for i in made_good(fleet)}
+
+    def order(i: Instance) -> tuple[int, int, bool, bool, bool, bool, float, str]:
         available = turn.available(i)
         attempts = refused[i.name].attempts if i.name in refused else 0
         sound = not (i.name in fleet.why and fleet.why[i.name].deviates)
         kept = worth.get(i.revision, 0) if sound and available else 0
-        return kept, attempts, available, sound, not i.is_among(succeeded), i.born, i.name
+        later = i.name not in repairs
+        unmet = not i.is_among(succeeded)
+        return kept, attempts, available, sound, later, unmet, i.born, i.name
 
     return sorted(fleet.stale, key=order)
 

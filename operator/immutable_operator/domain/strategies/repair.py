@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.ledger import Ledger
-from immutable_operator.domain.model import Cause, Move, Refusal, Revision
+from immutable_operator.domain.model import Cause, Instance, Move, Refusal, Revision
 from immutable_operator.domain.target import latest_completed
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["Repair", "is_working", "refused_births", "until_steady"]
+__all__ = ["Repair", "is_working", "made_good", "refused_births", "until_steady"]
 
 
 def is_working(turn: Turn, fleet: Fleet) -> bool:
@@ -90,20 +90,31 @@ def _ran(turn: Turn, fleet: Fleet, fallback: Revision) -> bool:
     return any(i.revision == fallback.id for i in (*view.instances, *view.departed))
 
 
-def until_steady(turn: Turn, fleet: Fleet) -> float | None:
-    """Until when what works stays, because the wanted revision failed and came back just now.
+def made_good(fleet: Fleet) -> list[Instance]:
+    """Instances of the fallback that took the places of lost ones since the rollout began.
 
-    Once the fallback made good a loss, each ready instance of the wanted revision has to stay so
-    for a while: one that gets ready and unready again would have an instance of the fallback
-    retired and born each time.
+    What it grew by, because more were wanted, is no sign that the wanted revision failed.
     """
+    turn = fleet.turn
     wanted, fallback = turn.wanted, turn.target.fallback
     if wanted is None or fallback is None or wanted.verdict.started is None:
-        return None
+        return []
     began = wanted.verdict.started
-    if not any(i.revision == fallback.id and i.born > began for i in fleet.stale):
+    own = (i for i in fleet.stale if i.revision == fallback.id)
+    return [i for i in own if i.born > began and i.predecessor]
+
+
+def until_steady(fleet: Fleet) -> float | None:
+    """Until when what works stays, because the wanted revision failed and came back just now.
+
+    As long as there are instances that made good a loss, each ready instance of the wanted
+    revision has to stay so for a while: one that gets ready and unready again would have an
+    instance of the fallback retired and born each time.
+    """
+    if not made_good(fleet):
         return None
+    now = fleet.turn.now
     ready = [i.ready_since for i in fleet.current if i.ready_since is not None]
     # A time in the future is a clock that is wrong: nothing is waited for.
-    until = max((at for at in ready if at <= turn.now), default=0.0) + turn.policy.steady
-    return until if until > turn.now else None
+    until = max((at for at in ready if at <= now), default=0.0) + fleet.turn.policy.steady
+    return until if until > now else None

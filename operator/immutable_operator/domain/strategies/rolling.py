@@ -200,7 +200,7 @@ class _Retirements:
         surplus = len(fleet.active) - turn.budget.desired
         kept = fleet.deviants if turn.spec.on_taint is OnTaint.QUARANTINE else {}
         spare = self._repair.there - self._repair.owed if self._repair else 0
-        flaps = until_steady(turn, fleet)
+        flaps = until_steady(fleet)
         for instance in stale_in_order(fleet, self._refused):
             if instance.name in kept or (unborn and surplus <= 0):
                 continue
