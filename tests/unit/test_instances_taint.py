@@ -201,11 +201,11 @@ def test_what_a_gate_explains_is_told_from_what_it_does_not(
     assert pod(status=BOUND, generation=3, managedFields=[BIRTH, *edits]).edited is edited, why
 
 
-def test_the_client_that_gave_birth_is_not_named_as_the_editor() -> None:
-    """Pods that were born before the operator said its name in the create call."""
-    birth = edit(BORN_AT, "containers", manager="OpenAPI-Generator")
-    found = pod(status=BOUND, generation=2, managedFields=[birth])
-    assert (found.editor, found.edited) == (None, False)
+def test_an_edit_in_the_second_of_the_birth_is_an_edit() -> None:
+    """The API server notes whole seconds: the time does not tell a birth."""
+    at_once = edit(BORN_AT, "activeDeadlineSeconds", manager="kubectl-patch")
+    found = pod(status=BOUND, generation=2, managedFields=[BIRTH, at_once])
+    assert (found.editor, found.edited) == ("kubectl-patch", True)
 
 
 def test_gates_are_seen() -> None:
