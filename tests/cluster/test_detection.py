@@ -144,9 +144,13 @@ def test_what_was_reached_into_is_replaced_successor_first(running: Service, dee
             history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
     assert running.images() == [pin("a")] * REPLICAS
     assert len(running.revisions()) == 1
-    told = [event["message"] for event in running.events(reason)]
-    assert any(victim in message and cause in message for message in told), told
-    assert "deviants" not in running.status()
+
+    def told() -> bool:
+        said = [event["message"] for event in running.events(reason)]
+        return any(victim in message and cause in message for message in said)
+
+    running.until("an event tells it", told)
+    running.until("no deviant is told of", lambda: "deviants" not in running.status())
 
 
 def test_with_gates_it_is_judged_from_when_it_got_its_node(web: Service) -> None:
