@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from immutable_operator.domain.families.pods import deviation
-from immutable_operator.domain.model import Create, Evidence, OnTaint, Plan, Policy, Retire, View
+from immutable_operator.domain.model import (
+    Backoff,
+    Create,
+    Evidence,
+    OnTaint,
+    Plan,
+    Policy,
+    Retire,
+    View,
+)
 from immutable_operator.domain.planner import plan
 from tests.unit.given import MIN_READY, NOW, condition, fleet, moves, template, view
 
@@ -193,7 +202,7 @@ def test_when_quarantine_ends_it_looks_again() -> None:
 
 
 def test_pauses_grow_up_to_an_hour_and_follow_the_installation() -> None:
-    policy = Policy(heal_base=2, heal_most=30, heal_memory=100)
+    policy = Policy(heal=Backoff(2, 30), heal_memory=100)
     for heals, pause in ((1, 2), (2, 4), (4, 16), (5, 30), (60, 30)):
         given = view("A ###", instances=fleet("A ###", A0=again(heals, 1)))
         assert plan(given, NOW, policy).due == NOW - 1 + pause

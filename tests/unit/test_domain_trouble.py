@@ -8,6 +8,7 @@ import pytest
 
 from immutable_operator.domain.config.hashing import revision_hash
 from immutable_operator.domain.model import (
+    Backoff,
     Cause,
     CreateRevision,
     Move,
@@ -100,7 +101,7 @@ def test_a_paced_birth_does_not_hold_up_the_others() -> None:
 
 def test_the_pace_is_the_installations() -> None:
     given = view(instances=fleet("A ##x", A2={"incarnation": 3, "tries": 3, "born": NOW}))
-    assert plan(given, NOW, Policy(retry_ended_base=0.5, retry_ended_most=3)).due == NOW + 3
+    assert plan(given, NOW, Policy(retry_ended=Backoff(1, 3))).due == NOW + 3
 
 
 QUOTA: dict[str, Any] = {"cause": Cause.QUOTA, "message": "exceeded quota: pods", "revision": "B"}

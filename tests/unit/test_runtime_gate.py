@@ -17,8 +17,8 @@ from immutable_operator.runtime.gate import FairGate
 class Street:
     """Those who want through a gate; each stays inside until it is let out."""
 
-    def __init__(self, limit: int) -> None:
-        self.gate = FairGate(limit)
+    def __init__(self, limit: int, each: int | None = None) -> None:
+        self.gate = FairGate(limit, each=each)
         self.inside: list[str] = []
         self.let_in: list[str] = []
         self._doors: dict[asyncio.Task[None], asyncio.Event] = {}
@@ -151,12 +151,33 @@ def test_a_failure_inside_gives_the_place_back() -> None:
     run(story())
 
 
-@given(st.integers(1, 4), st.lists(st.sampled_from("abcd"), max_size=30), st.randoms())
+def test_of_one_owner_no_more_than_allowed_are_inside_and_others_pass_it() -> None:
+    async def story() -> None:
+        street = Street(3, each=1)
+        tasks = [street.come(owner) for owner in "aaab"]
+        await settle()
+        assert street.inside == ["a", "b"]
+        street.let_out(tasks[0])
+        await settle()
+        assert street.inside == ["b", "a"]
+        street.open_all()
+        await asyncio.gather(*tasks)
+        assert street.gate._inside == {}
+
+    run(story())
+
+
+@given(
+    st.integers(1, 4),
+    st.none() | st.integers(1, 3),
+    st.lists(st.sampled_from("abcd"), max_size=30),
+    st.randoms(),
+)
 def test_whoever_comes_goes_and_gives_up_no_place_is_lost(
-    limit: int, comers: list[str], chance: random.Random
+    limit: int, each: int | None, comers: list[str], chance: random.Random
 ) -> None:
     async def story() -> None:
-        street = Street(limit)
+        street = Street(limit, each)
         tasks = [street.come(owner) for owner in comers]
         while pending := [task for task in tasks if not task.done()]:
             task = chance.choice(pending)
@@ -167,6 +188,8 @@ def test_whoever_comes_goes_and_gives_up_no_place_is_lost(
             for _ in range(chance.randrange(3)):
                 await asyncio.sleep(0)
             assert len(street.inside) <= limit
+            crowd = [street.inside.count(owner) for owner in street.inside]
+            assert each is None or all(count <= each for count in crowd)
         await settle()
         assert street.gate._free == limit
         assert street.gate._waiting == {}

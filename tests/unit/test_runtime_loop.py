@@ -47,7 +47,7 @@ class Bed:
         self.asked: list[str] = []
         self.listed = 0
         self.now = START
-        self.queue = KeyQueue(lambda: self.now, pace=0.0)
+        self.queue: KeyQueue[str] = KeyQueue(lambda: self.now, pace=0.0)
         self.services: Owners[ServiceRecord] = Owners(lambda uid: None)
         revisions: Children[RevisionRecord] = Children(lambda owner: None)
         configs = Configs(CONFIG_MAP, lambda kind, item, anew: None)

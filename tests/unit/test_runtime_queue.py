@@ -17,7 +17,7 @@ class Clock:
         return self.now
 
 
-async def taken(queue: KeyQueue) -> str | None:
+async def taken(queue: KeyQueue[str]) -> str | None:
     """The next key if one is ready now."""
     try:
         async with asyncio.timeout(0.02):
@@ -28,7 +28,7 @@ async def taken(queue: KeyQueue) -> str | None:
 
 def test_many_news_are_one_key() -> None:
     async def story() -> None:
-        queue = KeyQueue(Clock())
+        queue: KeyQueue[str] = KeyQueue(Clock())
         for _ in range(100):
             queue.add("web")
         assert await taken(queue) == "web"
@@ -40,7 +40,7 @@ def test_many_news_are_one_key() -> None:
 def test_news_during_work_bring_the_key_up_again_afterwards_and_not_before() -> None:
     async def story() -> None:
         clock = Clock()
-        queue = KeyQueue(clock, pace=1.0)
+        queue: KeyQueue[str] = KeyQueue(clock, pace=1.0)
         queue.add("web")
         assert await taken(queue) == "web"
         clock.now += 5
@@ -55,7 +55,7 @@ def test_news_during_work_bring_the_key_up_again_afterwards_and_not_before() -> 
 def test_a_burst_of_news_is_paced() -> None:
     async def story() -> None:
         clock = Clock()
-        queue = KeyQueue(clock, pace=1.0)
+        queue: KeyQueue[str] = KeyQueue(clock, pace=1.0)
         queue.add("web")
         assert await taken(queue) == "web"
         queue.done("web")
@@ -70,7 +70,7 @@ def test_a_burst_of_news_is_paced() -> None:
 def test_the_earliest_due_time_counts() -> None:
     async def story() -> None:
         clock = Clock()
-        queue = KeyQueue(clock)
+        queue: KeyQueue[str] = KeyQueue(clock)
         queue.add_at("web", 120.0)
         queue.add_at("web", 110.0)
         queue.add_at("web", 130.0)
@@ -86,7 +86,7 @@ def test_the_earliest_due_time_counts() -> None:
 
 def test_one_busy_service_does_not_hold_up_another() -> None:
     async def story() -> None:
-        queue = KeyQueue(Clock())
+        queue: KeyQueue[str] = KeyQueue(Clock())
         queue.add("slow")
         assert await taken(queue) == "slow"
         queue.add("quick")
@@ -97,7 +97,7 @@ def test_one_busy_service_does_not_hold_up_another() -> None:
 
 def test_all_hands_get_work() -> None:
     async def story() -> None:
-        queue = KeyQueue(Clock())
+        queue: KeyQueue[str] = KeyQueue(Clock())
         hands = [asyncio.create_task(queue.get()) for _ in range(3)]
         await asyncio.sleep(0)
         for key in ("a", "b", "c"):

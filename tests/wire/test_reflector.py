@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from immutable_operator.domain.model import Backoff
 from immutable_operator.kube import reflector as reflector_module
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.reflector import Reflector
@@ -202,7 +203,7 @@ def test_a_resource_version_that_is_no_number_is_passed_over(version: str) -> No
 def test_a_list_that_is_none_is_asked_for_again(
     first: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reflector_module, "BACKOFF_BASE", 0.0)
+    monkeypatch.setattr(reflector_module, "RETRY", Backoff(0.0, 0.0))
 
     async def told(it: Bed) -> None:
         await it.mirror.synced.wait()
@@ -220,7 +221,7 @@ def test_an_empty_list_may_say_null() -> None:
 
 
 def test_a_list_whose_pages_go_round_in_a_circle_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reflector_module, "BACKOFF_BASE", 0.0)
+    monkeypatch.setattr(reflector_module, "RETRY", Backoff(0.0, 0.0))
 
     async def told(it: Bed) -> None:
         await it.mirror.synced.wait()
@@ -233,7 +234,7 @@ def test_a_list_whose_pages_go_round_in_a_circle_ends(monkeypatch: pytest.Monkey
 def test_a_line_that_comes_again_and_again_is_gone_past_by_a_list(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reflector_module, "BACKOFF_BASE", 0.0)
+    monkeypatch.setattr(reflector_module, "RETRY", Backoff(0.0, 0.0))
 
     async def told(it: Bed) -> None:
         it.api.first_words = [b'{"type":"ADDED","object":{"metadata":{]}}\n']
@@ -256,7 +257,7 @@ def test_a_line_that_comes_again_and_again_is_gone_past_by_a_list(
 def test_an_error_in_any_form_ends_the_stream_only(
     said: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reflector_module, "BACKOFF_BASE", 0.0)
+    monkeypatch.setattr(reflector_module, "RETRY", Backoff(0.0, 0.0))
 
     async def told(it: Bed) -> None:
         await it.mirror.synced.wait()
@@ -270,7 +271,7 @@ def test_a_version_that_the_api_server_has_not_reached_is_listed_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After a backup of the cluster was restored: else it is asked for in vain for ever."""
-    monkeypatch.setattr(reflector_module, "BACKOFF_BASE", 0.0)
+    monkeypatch.setattr(reflector_module, "RETRY", Backoff(0.0, 0.0))
     too_large = (
         b'{"kind":"Status","reason":"Timeout","message":"Too large resource version: 99",'
         b'"code":504,"details":{"causes":[{"reason":"ResourceVersionTooLarge","message":"..."}]}}'
@@ -327,7 +328,7 @@ def test_only_a_list_that_began_after_the_mark_counts() -> None:
 
 
 def test_a_list_that_fails_is_still_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reflector_module, "BACKOFF_BASE", 0.0)
+    monkeypatch.setattr(reflector_module, "RETRY", Backoff(0.0, 0.0))
 
     async def told(it: Bed) -> None:
         await it.mirror.synced.wait()
@@ -351,7 +352,7 @@ GONE = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old 
 def test_a_watch_that_is_too_old_is_listed_anew_and_drops_what_vanished(
     told_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reflector_module, "BACKOFF_BASE", 0.0)
+    monkeypatch.setattr(reflector_module, "RETRY", Backoff(0.0, 0.0))
 
     async def told(it: Bed) -> None:
         await until(lambda: it.api.watches)

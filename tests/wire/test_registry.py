@@ -17,6 +17,7 @@ from immutable_operator.registry import client as client_module
 from immutable_operator.registry.client import Registries, RegistryError, Stored
 from immutable_operator.runtime import images as images_module
 from immutable_operator.runtime.images import ImageProofs
+from immutable_operator.runtime.inquiry import AT_ONCE
 from immutable_operator.runtime.metrics import Metrics
 from tests.wire.api import until
 
@@ -238,15 +239,15 @@ def test_a_slow_registry_holds_up_no_other_and_each_is_asked_one_thing_at_a_time
 def test_many_slow_registries_leave_turns_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         known, told = Known(), list[str]()
-        hosts = [f"h{n}" for n in range(images_module.HOSTS_AT_ONCE * 2)]
+        hosts = [f"h{n}" for n in range(AT_ONCE * 2)]
         known.slow = {f"{host}:1": asyncio.Event() for host in hosts}
         async with proofs(known, told) as made:
             made.different(frozenset(pair(host, 1) for host in hosts), "a")
-            await until(lambda: sum(known.open.values()) == images_module.HOSTS_AT_ONCE)
+            await until(lambda: sum(known.open.values()) == AT_ONCE)
             made.different(frozenset({pair("late", 1)}), "late")
             for host in [h for h, n in known.open.items() if n]:
                 known.slow[host].set()
-            await until(lambda: sum(known.open.values()) == images_module.HOSTS_AT_ONCE)
+            await until(lambda: sum(known.open.values()) == AT_ONCE)
             for event in known.slow.values():
                 event.set()
             await until(lambda: len(told) == len(hosts) + 1)
@@ -270,6 +271,6 @@ def test_verdicts_are_remembered_within_bounds_and_the_used_ones_first(
             assert pair("quick", 0) in made._verdicts
             asked = [image.digest for image in known.asked]
             assert len(asked) == len(set(asked)), "nothing that is in use is asked twice"
-        assert made._open == {}
+        assert not made._inquiry._open
 
     asyncio.run(run())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from immutable_operator.domain.model import Cause, Move
+from immutable_operator.domain.model import Backoff, Cause, Move
 from immutable_operator.kube.errors import (
     DISRUPTION_BUDGET,
     ApiError,
@@ -99,23 +99,22 @@ def _not_admitted(move: Move) -> Cause:
 
 @dataclass(frozen=True)
 class _Pace:
-    """Seconds: before the second try, at most between two, and for how long the first holds."""
+    """How long to wait between tries, and for how many seconds the first pause holds."""
 
-    first: float
-    most: float
+    backoff: Backoff
     eager: float = 0.0
 
 
 _PACES: dict[Cause, _Pace] = {
-    Cause.DISRUPTION_BUDGET: _Pace(1.0, 10.0),
-    Cause.QUOTA: _Pace(1.0, 30.0),
-    Cause.TEMPLATE: _Pace(5.0, 300.0),
-    Cause.ADMISSION: _Pace(1.0, 30.0),
-    Cause.DEPENDENCY: _Pace(1.0, 30.0, eager=30.0),
-    Cause.FORBIDDEN: _Pace(5.0, 60.0),
-    Cause.NAME_TAKEN: _Pace(60.0, 60.0),
-    Cause.NAMESPACE_TERMINATING: _Pace(5.0, 60.0),
-    Cause.API_SERVER: _Pace(0.5, 30.0),
+    Cause.DISRUPTION_BUDGET: _Pace(Backoff(1.0, 10.0)),
+    Cause.QUOTA: _Pace(Backoff(1.0, 30.0)),
+    Cause.TEMPLATE: _Pace(Backoff(5.0, 300.0)),
+    Cause.ADMISSION: _Pace(Backoff(1.0, 30.0)),
+    Cause.DEPENDENCY: _Pace(Backoff(1.0, 30.0), eager=30.0),
+    Cause.FORBIDDEN: _Pace(Backoff(5.0, 60.0)),
+    Cause.NAME_TAKEN: _Pace(Backoff(60.0, 60.0)),
+    Cause.NAMESPACE_TERMINATING: _Pace(Backoff(5.0, 60.0)),
+    Cause.API_SERVER: _Pace(Backoff(0.5, 30.0)),
 }
 _LATER = 0.1  # beyond the eager time: of what was waited so far
 
@@ -157,9 +156,9 @@ def pause_after(said: Refused, attempts: int, waited: float) -> float:
     by_policy = said.cause is Cause.TEMPLATE and not said.is_invalid
     pace = _PACES[Cause.ADMISSION if by_policy else said.cause]
     if not pace.eager:
-        pause = pace.first * 2.0 ** min(attempts - 1, 12)
+        pause = pace.backoff.after(attempts)
     elif waited < pace.eager:
-        pause = pace.first
+        pause = pace.backoff.first
     else:
-        pause = waited * _LATER
-    return max(min(pace.most, pause), said.retry_after or 0.0)
+        pause = min(pace.backoff.most, waited * _LATER)
+    return max(pause, said.retry_after or 0.0)

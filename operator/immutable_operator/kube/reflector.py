@@ -19,6 +19,7 @@ import aiohttp
 import msgspec
 import structlog
 
+from immutable_operator.domain.model import Backoff
 from immutable_operator.kube.client import JSON, METADATA, METADATA_LIST, KubeClient
 from immutable_operator.kube.errors import ApiError, Gone
 from immutable_operator.kube.messages import Event, Page, Unreadable, error_in, read
@@ -35,7 +36,7 @@ BUFFER_LIMIT = 64 * 2**20
 SERVER_SECONDS = 290
 SILENCE_SECONDS = 70.0  # bookmarks come every minute; less than that is a dead stream
 GOOD_SECONDS = 5.0  # a stream that lived that long was no failure, news or none
-BACKOFF_BASE, BACKOFF_MOST = 0.2, 30.0
+RETRY = Backoff(0.4, 30.0)
 UNREADABLE_STREAMS = 3  # in a row and at one version; then a list goes past what is there
 TOO_LARGE = "ResourceVersionTooLarge"
 
@@ -183,8 +184,7 @@ class Reflector(Generic[T]):
     def _pause(self) -> float:
         if not self._failures:
             return random.uniform(0, 0.05)  # noqa: S311
-        most = min(BACKOFF_MOST, BACKOFF_BASE * 2.0 ** min(self._failures, 10))
-        return random.uniform(0, most)  # noqa: S311
+        return random.uniform(0, RETRY.after(self._failures))  # noqa: S311
 
     async def _list(self) -> None:
         self._begun += 1

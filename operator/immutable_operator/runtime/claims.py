@@ -15,15 +15,16 @@ import msgspec
 import structlog
 
 from immutable_operator.api.names import FIELD_MANAGER, LABEL_SERVICE
+from immutable_operator.domain.model import Backoff
 from immutable_operator.instances.pods.codec import PODS, PodRecord
 from immutable_operator.instances.pods.strays import claim_body, is_lost, service_of, strays_in
 from immutable_operator.instances.pods.watched import Pods
 from immutable_operator.kube.client import METADATA_LIST, KubeClient
 from immutable_operator.kube.errors import ApiError, NotFound
-from immutable_operator.kube.lease import NotLeader
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.reading import READ_ERRORS, decoded
 from immutable_operator.kube.store import Owners
+from immutable_operator.runtime.inquiry import Inquiry
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.wire.service import ServiceRecord
 
@@ -32,7 +33,9 @@ __all__ = ["Claims"]
 log = structlog.get_logger()
 SWEEP_SECONDS = 600.0
 PAGE = 500
-TRIES = 5
+RETRY = Backoff(1.0, 600.0)
+
+Suspect = tuple[str, str, str]
 
 
 class _Meta(msgspec.Struct):
@@ -52,8 +55,7 @@ class Claims:
         self._client = client
         self._services = services
         self._metrics = metrics
-        self._suspects: dict[str, tuple[str, str, int]] = {}
-        self._news = asyncio.Event()
+        self._inquiry: Inquiry[Suspect] = Inquiry("not claimed", self._look, retry=RETRY)
         self.pods = Pods(changed, self._suspect_record, services.home)
 
     def _suspect_record(self, pod: PodRecord) -> None:
@@ -62,8 +64,7 @@ class Claims:
     def suspect(self, uid: str, namespace: str, name: str) -> None:
         """Have a pod looked at; what has not the name of an instance is none of ours."""
         if service_of(name):
-            self._suspects.setdefault(uid, (namespace, name, 0))
-            self._news.set()
+            self._inquiry.want((uid, namespace, name))
         else:
             self.pods.forget(uid)
 
@@ -71,7 +72,7 @@ class Claims:
         """For ever: what is heard of at once, everything else every ten minutes."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sweeps())
-            tasks.create_task(self._work())
+            tasks.create_task(self._inquiry.run())
 
     async def _sweeps(self) -> None:
         while True:
@@ -97,24 +98,9 @@ class Claims:
             if not token:
                 return
 
-    async def _work(self) -> None:
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            for uid, (namespace, name, tries) in list(self._suspects.items()):
-                del self._suspects[uid]
-                try:
-                    if not await self.look(uid, namespace, name):
-                        self.pods.forget(uid)
-                except NotLeader:
-                    raise
-                except (ApiError, *READ_ERRORS) as error:
-                    log.info("not claimed", namespace=namespace, pod=name, error=str(error))
-                    if tries < TRIES:
-                        self._suspects[uid] = (namespace, name, tries + 1)
-            if self._suspects:
-                await asyncio.sleep(1.0)
-                self._news.set()
+    async def _look(self, suspect: Suspect) -> None:
+        if not await self.look(*suspect):
+            self.pods.forget(suspect[0])
 
     async def look(self, uid: str, namespace: str, name: str) -> bool:
         """Claim one pod back if it is a lost instance of a service that lives.

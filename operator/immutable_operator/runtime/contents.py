@@ -7,15 +7,15 @@ plan is made on a guess. Only the leader reads.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
-from immutable_operator.domain.model import ABSENT, ConfigKey, Revision, Source
+from immutable_operator.domain.model import ABSENT, Backoff, ConfigKey, Revision, Source
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, NotFound
 from immutable_operator.kube.reading import READ_ERRORS
+from immutable_operator.runtime.inquiry import Inquiry
 from immutable_operator.wire.config import (
     CONFIG_MAPS,
     Configs,
@@ -27,8 +27,7 @@ from immutable_operator.wire.service import ServiceRecord
 __all__ = ["Contents", "read_content"]
 
 log = structlog.get_logger()
-AT_ONCE = 8
-RETRY_SECONDS = 5.0
+RETRY = Backoff(5.0, 60.0)
 
 Key = tuple[str, str]
 
@@ -46,8 +45,7 @@ class Contents:
         self._problems: dict[Key, str] = {}
         self._reads: dict[str, frozenset[Key]] = {}
         self._readers: dict[Key, set[str]] = {}
-        self._open: asyncio.Queue[Key] = asyncio.Queue()
-        self._asked: set[Key] = set()
+        self._inquiry = Inquiry("not read", self._read, retry=RETRY)
 
     def look(
         self, service: ServiceRecord, revisions: Iterable[Revision]
@@ -101,52 +99,35 @@ class Contents:
         version, digest, author = self._digests.get(key, (-1, "", ""))
         if version >= record.version:
             return Source(digest, author=author)
-        self._ask(key)
+        self._inquiry.want(key)
         problem = self._problems.get(key)
         return Source(None, problem) if problem else None
 
-    def _ask(self, key: Key) -> None:
-        if key not in self._asked:
-            self._asked.add(key)
-            self._open.put_nowait(key)
-
     async def run(self) -> None:
         """Read what is asked for, a few at a time, for ever."""
-        async with asyncio.TaskGroup() as hands:
-            for _ in range(AT_ONCE):
-                hands.create_task(self._work())
+        await self._inquiry.run()
 
-    async def _work(self) -> None:
-        while True:
-            key = await self._open.get()
-            told = self._problems.get(key)
-            try:
-                content = await read_content(self._client, *key)
-            except NotFound:
-                # Its deletion is on the way to the view; until then it is asked for again.
-                self._again(key)
-                continue
-            except (ApiError, *READ_ERRORS) as error:
-                log.warning("not read", namespace=key[0], configmap=key[1], error=str(error))
+    async def _read(self, key: Key) -> float | None:
+        if not self._readers.get(key) or self._configs.get(*key) is None:
+            return None
+        try:
+            content = await read_content(self._client, *key)
+        except NotFound:
+            return RETRY.first  # its deletion is on the way to the view
+        except (ApiError, *READ_ERRORS) as error:
+            if self._problems.get(key) != str(error):
                 self._problems[key] = str(error)
-                self._again(key)
-            else:
-                self._asked.discard(key)
-                self._problems.pop(key, None)
-                if key in self._readers:
-                    version = content.record.version
-                    self._digests[key] = (version, content.digest, content.author)
-            if self._problems.get(key) != told or key not in self._problems:
-                for owner in self.readers(*key):
-                    self._changed(owner)
+                self._tell(key)
+            raise
+        self._problems.pop(key, None)
+        if key in self._readers:
+            self._digests[key] = (content.record.version, content.digest, content.author)
+        self._tell(key)
+        return None
 
-    def _again(self, key: Key) -> None:
-        def ask() -> None:
-            self._asked.discard(key)
-            if self._readers.get(key) and self._configs.get(*key):
-                self._ask(key)
-
-        asyncio.get_running_loop().call_later(RETRY_SECONDS, ask)
+    def _tell(self, key: Key) -> None:
+        for owner in self.readers(*key):
+            self._changed(owner)
 
 
 async def read_content(client: KubeClient, namespace: str, name: str) -> Content:

@@ -8,14 +8,15 @@ it tells twice counts. What cannot be proven is counted in a metric and heals no
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from enum import StrEnum
 
 import structlog
 
+from immutable_operator.domain.model import Backoff
 from immutable_operator.registry.client import Registries, RegistryError, Stored
-from immutable_operator.runtime.gate import FairGate
+from immutable_operator.runtime.inquiry import Inquiry
 from immutable_operator.runtime.metrics import Metrics
 
 __all__ = ["ImageProofs", "Verdict", "compare"]
@@ -23,9 +24,9 @@ __all__ = ["ImageProofs", "Verdict", "compare"]
 log = structlog.get_logger()
 Pair = tuple[str, str]
 AGAIN_SECONDS = 10.0
-RETRY_SECONDS = 600.0
+LATER_SECONDS = 600.0  # until what was not proven is looked at again
+RETRY = Backoff(10.0, 600.0)
 MOST_PAIRS = 10_000
-HOSTS_AT_ONCE = 8
 
 
 class Verdict(StrEnum):
@@ -77,11 +78,7 @@ class ImageProofs:
         self._again = again
         self._verdicts: OrderedDict[Pair, Verdict] = OrderedDict()
         self._asked_by: dict[Pair, set[str]] = {}
-        # By registry: a host is in it while somebody works on its pairs.
-        self._open: dict[str, deque[Pair]] = {}
-        self._gate = FairGate(HOSTS_AT_ONCE)
-        self._news = asyncio.Event()
-        self._working: set[str] = set()
+        self._inquiry = Inquiry("image not compared", self._judge, lane=_host, retry=RETRY)
 
     def different(self, pairs: frozenset[Pair], owner: str) -> frozenset[Pair]:
         """Those that are proven different; ``owner`` is told when more is known."""
@@ -92,53 +89,35 @@ class ImageProofs:
                 if self._verdicts[pair] is Verdict.DIFFERENT:
                     found.add(pair)
             elif pair in self._asked_by or len(self._asked_by) < MOST_PAIRS:
-                if pair not in self._asked_by:
-                    self._open.setdefault(_host(pair), deque()).append(pair)
-                    self._news.set()
+                self._inquiry.want(pair)
                 self._asked_by.setdefault(pair, set()).add(owner)
         return frozenset(found)
 
     async def run(self) -> None:
         """Work off open pairs: of one registry one at a time, so that nobody's pull limits are
         used up, and of several at once, so that a slow one holds up no other."""
-        async with asyncio.TaskGroup() as work:
-            while True:
-                await self._news.wait()
-                self._news.clear()
-                for host in self._open.keys() - self._working:
-                    self._working.add(host)
-                    work.create_task(self._work_off(host))
+        await self._inquiry.run()
 
-    async def _work_off(self, host: str) -> None:
-        pairs = self._open[host]
-        try:
-            while pairs:
-                await self._judge(host, pairs.popleft())
-        finally:
-            self._working.discard(host)
-            if not pairs:
-                del self._open[host]
-
-    async def _judge(self, host: str, pair: Pair) -> None:
-        verdict = await self._compare(host, pair)
+    async def _judge(self, pair: Pair) -> float | None:
+        owners = self._asked_by.get(pair)
+        if not owners:
+            # It could not be proven, and no instance reports it any more.
+            self._asked_by.pop(pair, None)
+            return None
+        verdict = await compare(self._registries, pair)
         if verdict is Verdict.DIFFERENT:
             await asyncio.sleep(self._again)
-            verdict = await self._compare(host, pair)
+            verdict = await compare(self._registries, pair)
         self._metrics.image_verdicts.labels(verdict).inc()
         if verdict is Verdict.UNKNOWN:
-            # Asked again after a while, should an instance still report it.
-            loop = asyncio.get_running_loop()
-            loop.call_later(RETRY_SECONDS, self._asked_by.pop, pair, None)
-            return
+            owners.clear()  # who still reports it until then comes again
+            return LATER_SECONDS
         self._verdicts[pair] = verdict
         while len(self._verdicts) > MOST_PAIRS:
             self._verdicts.popitem(last=False)
         for owner in self._asked_by.pop(pair, ()):
             self._changed(owner)
-
-    async def _compare(self, host: str, pair: Pair) -> Verdict:
-        async with self._gate.turn(host):
-            return await compare(self._registries, pair)
+        return None
 
 
 def _host(pair: Pair) -> str:

@@ -17,6 +17,7 @@ import structlog
 
 from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER
 from immutable_operator.domain.model import (
+    Backoff,
     Create,
     CreateRevision,
     Guard,
@@ -58,7 +59,7 @@ __all__ = ["ControlLoop"]
 
 log = structlog.get_logger()
 WORKERS = 32
-RETRY_BASE, RETRY_MOST = 0.5, 60.0
+RETRY = Backoff(1.0, 60.0)
 CONFIRM_SECONDS = 10.0
 
 
@@ -81,7 +82,7 @@ class ControlLoop:
         revisions: Children[RevisionRecord],
         configs: Mapping[str, Configs],
         contents: Contents,
-        queue: KeyQueue,
+        queue: KeyQueue[str],
         metrics: Metrics,
         *,
         lists: Lists,
@@ -308,7 +309,7 @@ class ControlLoop:
         """One service's trouble is retried with back-off and does not hold up the others."""
         memory = self._memories.setdefault(key, Memory())
         memory.failures += 1
-        pause = min(RETRY_MOST, RETRY_BASE * 2.0 ** min(memory.failures, 10))
+        pause = RETRY.after(memory.failures)
         self._metrics.failures.inc()
         service = self._services.get(key)
         expected = isinstance(error, ApiError)

@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from immutable_operator.admission.rotation import RotationTimes
-from immutable_operator.domain.model import Policy
+from immutable_operator.domain.model import Backoff, Policy
 from immutable_operator.kube.client import KubeClient, load_configuration
 from immutable_operator.kube.lease import LeaseTimes
 from immutable_operator.runtime.logs import configure_logs
@@ -63,7 +63,7 @@ async def _run(given: argparse.Namespace) -> int:
         lease=times,
         listen=given.listen,
         writes_per_second=given.writes_per_second,
-        policy=Policy(heal_base=given.heal_seconds),
+        policy=Policy(heal=Backoff(given.heal_seconds, Policy().heal.most)),
         watch_secrets=given.watch_secrets,
         plain_http_registries=frozenset(given.plain_http_registry),
     )

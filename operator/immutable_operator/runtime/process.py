@@ -77,7 +77,7 @@ class Operator:
         self._stop = asyncio.Event()
         self._kopf_ready = asyncio.Event()
         self._swept = asyncio.Event()
-        self._queue = KeyQueue(time.monotonic)
+        self._queue: KeyQueue[str] = KeyQueue(time.monotonic)
         self._watches = Watches(
             client,
             metrics,

@@ -5,51 +5,57 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
 
 __all__ = ["KeyQueue"]
 
 
-class KeyQueue:
-    """Keys of owners that want a new plan.
+K = TypeVar("K", bound=Hashable)
+
+
+class KeyQueue(Generic[K]):
+    """Keys of what is to be done: of owners that want a new plan, of questions.
 
     A key that is added while it is being worked on comes up again afterwards. ``pace`` seconds
     lie at least between two times that a key comes up, so that a burst of news about one
-    service is planned once, not once per news.
+    service is planned once, not once per news; without a pace nothing is remembered of keys.
     """
 
     def __init__(self, clock: Callable[[], float], *, pace: float = 0.05) -> None:
         self._clock = clock
         self._pace = pace
-        self._ready: deque[str] = deque()
-        self._waiting: set[str] = set()
-        self._busy: set[str] = set()
-        self._again: set[str] = set()
-        self._due: list[tuple[float, str]] = []
-        self._due_at: dict[str, float] = {}
-        self._last: dict[str, float] = {}
+        self._ready: deque[K] = deque()
+        self._waiting: set[K] = set()
+        self._busy: set[K] = set()
+        self._again: set[K] = set()
+        self._due: list[tuple[float, int, K]] = []
+        self._due_at: dict[K, float] = {}
+        self._last: dict[K, float] = {}
+        self._pushed = 0  # keys of any type have no order
         self._news = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._ready) + len(self._again)
 
-    def add(self, key: str) -> None:
-        """Ask for a plan as soon as its pace allows."""
+    def add(self, key: K) -> None:
+        """Have it come up as soon as its pace allows."""
         earliest = self._last.get(key, float("-inf")) + self._pace
         if earliest > self._clock():
             self.add_at(key, earliest)
         else:
             self._enqueue(key)
 
-    def add_at(self, key: str, when: float) -> None:
-        """Ask for a plan at ``when`` (by the queue's clock) at the latest."""
+    def add_at(self, key: K, when: float) -> None:
+        """Have it come up at ``when`` (by the queue's clock) at the latest."""
         if when >= self._due_at.get(key, float("inf")):
             return
         self._due_at[key] = when
-        heapq.heappush(self._due, (when, key))
+        self._pushed += 1
+        heapq.heappush(self._due, (when, self._pushed, key))
         self._news.set()
 
-    async def get(self) -> str:
+    async def get(self) -> K:
         """The next key; call `done` when it is worked off."""
         while True:
             pause = self._promote()
@@ -57,7 +63,8 @@ class KeyQueue:
                 key = self._ready.popleft()
                 self._waiting.discard(key)
                 self._busy.add(key)
-                self._last[key] = self._clock()
+                if self._pace:
+                    self._last[key] = self._clock()
                 return key
             self._news.clear()
             try:
@@ -66,18 +73,18 @@ class KeyQueue:
             except TimeoutError:
                 continue
 
-    def done(self, key: str) -> None:
+    def done(self, key: K) -> None:
         self._busy.discard(key)
         if key in self._again:
             self._again.discard(key)
             self.add(key)
 
-    def forget(self, key: str) -> None:
+    def forget(self, key: K) -> None:
         """Drop what is remembered of a key whose owner is gone."""
         self._last.pop(key, None)
         self._due_at.pop(key, None)
 
-    def _enqueue(self, key: str) -> None:
+    def _enqueue(self, key: K) -> None:
         if key in self._busy:
             self._again.add(key)
         elif key not in self._waiting:
@@ -88,7 +95,7 @@ class KeyQueue:
     def _promote(self) -> float | None:
         """Move what is due to the ready line; seconds until the next, None if there is none."""
         while self._due:
-            when, key = self._due[0]
+            when, _, key = self._due[0]
             if self._due_at.get(key) != when:
                 heapq.heappop(self._due)
                 continue

@@ -14,19 +14,19 @@ import msgspec
 import structlog
 
 from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER
+from immutable_operator.domain.model import Backoff
 from immutable_operator.domain.staleness.requested import unheard
 from immutable_operator.kube.client import METADATA_LIST, KubeClient
-from immutable_operator.kube.errors import ApiError, NotFound
-from immutable_operator.kube.lease import NotLeader
+from immutable_operator.kube.errors import NotFound
 from immutable_operator.kube.store import Children, Owners
-from immutable_operator.runtime.queue import KeyQueue
+from immutable_operator.runtime.inquiry import Inquiry
 from immutable_operator.wire.action import ACTIONS, ActionRecord, action_status
 from immutable_operator.wire.service import SERVICES, ServiceRecord
 
 __all__ = ["Unheard"]
 
 log = structlog.get_logger()
-RETRY_SECONDS = 10.0
+RETRY = Backoff(10.0, 60.0)
 
 
 class _List(msgspec.Struct):
@@ -50,41 +50,22 @@ class Unheard:
         self._client = client
         self._services, self._actions = services, actions
         self._clock = clock
-        self._queue = KeyQueue(time.monotonic)
+        self._inquiry = Inquiry("action not answered", self.step, retry=RETRY)
         self._heard: dict[str, str] = {}
         self._answered: dict[str, set[str]] = {}
 
     def look_at(self, concerned: str) -> None:
         """An action on this service came, went or changed."""
-        self._queue.add(concerned)
+        self._inquiry.renew(concerned)
 
     def service_changed(self, uid: str) -> None:
         """A service with this uid changed; where it is gone, its actions have lost it."""
         if uid in self._heard and self._services.get(uid) is None:
-            self._queue.add(self._heard.pop(uid))
+            self._inquiry.renew(self._heard.pop(uid))
 
     async def run(self) -> None:
         """For ever; the leader's."""
-        while True:
-            key = await self._queue.get()
-            try:
-                again = await self.step(key)
-            except NotLeader:
-                raise
-            except Exception as error:
-                # One action's trouble does not end the operator.
-                expected = isinstance(error, ApiError)
-                log.warning(
-                    "action not answered",
-                    service=key,
-                    error=str(error),
-                    exc_info=None if expected else error,
-                )
-                again = RETRY_SECONDS
-            finally:
-                self._queue.done(key)
-            if again is not None:
-                self._queue.add_at(key, time.monotonic() + again)
+        await self._inquiry.run()
 
     async def step(self, key: str) -> float | None:
         """One look; in how many seconds to look again, None when there is news only."""
@@ -101,7 +82,7 @@ class Unheard:
         now = self._clock()
         outcomes, due = unheard(name, requests, now)
         if outcomes and await self._exists(namespace, name):
-            return RETRY_SECONDS  # its watch has not told yet
+            return RETRY.first  # its watch has not told yet
         by_uid = {request.uid: request for request in requests}
         for outcome in outcomes:
             path = ACTIONS.item(namespace, outcome.name, "status")

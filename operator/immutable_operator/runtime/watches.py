@@ -46,7 +46,7 @@ class Watches:
         self,
         client: KubeClient,
         metrics: Metrics,
-        queue: KeyQueue,
+        queue: KeyQueue[str],
         *,
         secrets: bool = False,
         break_glass: bool = False,

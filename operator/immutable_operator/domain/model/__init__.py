@@ -1,5 +1,6 @@
 """Nouns only: what goes into a plan and what comes out of it. Frozen, without live objects."""
 
+from immutable_operator.domain.model.backoff import Backoff
 from immutable_operator.domain.model.command import Outcome, Request
 from immutable_operator.domain.model.config import (
     ABSENT,
@@ -60,6 +61,7 @@ __all__ = [
     "SECRET",
     "Action",
     "Announcement",
+    "Backoff",
     "Blocker",
     "Cause",
     "Condition",

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from immutable_operator.domain.calendar.regeneration import Regeneration
+from immutable_operator.domain.model.backoff import Backoff
 from immutable_operator.domain.model.config import ConfigKey
 
 __all__ = ["OnTaint", "Policy", "Spec"]
@@ -17,16 +18,16 @@ __all__ = ["OnTaint", "Policy", "Spec"]
 class Policy:
     """What the operator's installation decides, not the user. Durations in seconds.
 
-    ``heal_*`` pace the replacement of instances whose predecessors were reached into as well;
-    an instance that was left alone for ``heal_memory``, which is longer than any pause, starts
-    afresh. ``most_moves`` bounds the births and the retirements of one plan. ``steady`` is how long
-    instances of the wanted revision are to be ready before what made good their loss goes again.
+    ``retry_ended`` is how long to wait for a successor of one that ended and was a successor of
+    one that ended; ``heal`` paces the replacement of instances whose predecessors were reached into
+    as well; an instance that was left alone for ``heal_memory``, which is longer than any pause,
+    starts afresh. ``most_moves`` bounds the births and the retirements of one plan. ``steady`` is
+    how long instances of the wanted revision are to be ready before what made good their loss goes
+    again.
     """
 
-    retry_ended_base: float = 1.0
-    retry_ended_most: float = 300.0
-    heal_base: float = 60.0
-    heal_most: float = 3600.0
+    retry_ended: Backoff = Backoff(2.0, 300.0)
+    heal: Backoff = Backoff(60.0, 3600.0)
     heal_memory: float = 7200.0
     most_moves: int = 500
     steady: float = 30.0

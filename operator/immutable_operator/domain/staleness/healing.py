@@ -54,8 +54,7 @@ def healing(
     if not relapsed:
         return Healing()
     relapses = max(i.heals for i in relapsed)
-    pause = min(policy.heal_base * 2.0 ** min(relapses - 1, 16), policy.heal_most)
-    until = max(i.born for i in relapsed) + pause
+    until = max(i.born for i in relapsed) + policy.heal.after(relapses)
     counted = frozenset(i.name for i in relapsed)
     waiting = [i.name for i in deviating if i.revision == wanted]
     if now < until:

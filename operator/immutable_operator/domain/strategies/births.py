@@ -159,10 +159,7 @@ def _earliest(predecessor: Instance, policy: Policy) -> float:
     """
     if not predecessor.ended or predecessor.tries <= 0:
         return 0.0
-    delay = min(
-        policy.retry_ended_base * 2.0 ** min(predecessor.tries, 16), policy.retry_ended_most
-    )
-    return predecessor.born + delay
+    return predecessor.born + policy.retry_ended.after(predecessor.tries)
 
 
 def latest_ended(fleet: Fleet, revision: Revision) -> list[Instance]:
