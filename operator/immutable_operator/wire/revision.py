@@ -5,7 +5,7 @@ The operator keeps of a record only what identifies it; the template stays in th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import ceil
 from typing import Any
 
@@ -30,7 +30,7 @@ from immutable_operator.domain.model import (
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.reading import READ_ERRORS
-from immutable_operator.kube.times import moment, stamp
+from immutable_operator.wire.nouns import Body, Micro, Text128, Text512, Text1024
 from immutable_operator.wire.service import ServiceRecord
 
 __all__ = [
@@ -59,14 +59,15 @@ class _Spec(msgspec.Struct, frozen=True):
     config: list[_Pin] = []
 
 
-class _Status(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class _Verdict(Body, frozen=True, omit_defaults=True):
+    noun = Verdict
     phase: Phase = Phase.PENDING
-    reason: str = ""
-    message: str = ""
-    started_at: str | None = None
-    first_available: str | None = None
-    completed: str | None = None
-    replaced: str = ""
+    reason: Text128 = Text128()
+    message: Text1024 = Text1024()
+    started: Micro | None = msgspec.field(default=None, name="startedAt")
+    first_available: Micro | None = None
+    completed: Micro | None = None
+    replaced: Text512 = Text512()
     takes_over_from: str = ""
     number_floor: int = 0
     start_seconds: float | None = None
@@ -102,53 +103,20 @@ def decode_revision(raw: bytes | msgspec.Raw) -> RevisionRecord:
 def _verdict(raw: msgspec.Raw) -> Verdict:
     """What a record's status says; one that cannot be read says nothing, and hides no record."""
     try:
-        status = msgspec.json.decode(raw, type=_Status)
-        return Verdict(
-            phase=status.phase,
-            reason=status.reason,
-            message=status.message,
-            started=_moment(status.started_at),
-            first_available=_moment(status.first_available),
-            completed=_moment(status.completed),
-            replaced=status.replaced,
-            takes_over_from=status.takes_over_from,
-            number_floor=status.number_floor,
-            start_seconds=status.start_seconds,
-            replicas=status.replicas,
-        )
+        return _Verdict.read(msgspec.json.decode(raw), Verdict)
     except READ_ERRORS:
         return Verdict()
-
-
-def _moment(text: str | None) -> float | None:
-    return None if text is None else moment(text)
-
-
-def _stamp(seconds: float | None) -> str | None:
-    return None if seconds is None else stamp(seconds)
 
 
 def verdict_body(namespace: str, revision: Revision, verdict: Verdict) -> dict[str, Any]:
     """The body of a server-side apply of a record's status; the uid makes it refuse a namesake."""
     start = verdict.start_seconds
-    status = _Status(
-        phase=verdict.phase,
-        reason=verdict.reason[:128],
-        message=verdict.message[:1024],
-        started_at=_stamp(verdict.started),
-        first_available=_stamp(verdict.first_available),
-        completed=_stamp(verdict.completed),
-        replaced=verdict.replaced[:512],
-        takes_over_from=verdict.takes_over_from,
-        number_floor=verdict.number_floor,
-        start_seconds=None if start is None else ceil(start),
-        replicas=verdict.replicas,
-    )
+    whole = replace(verdict, start_seconds=None if start is None else ceil(start))
     return {
         "apiVersion": API_VERSION,
         "kind": REVISION_KIND,
         "metadata": {"name": revision.name, "namespace": namespace, "uid": revision.uid},
-        "status": {"phase": verdict.phase, **msgspec.to_builtins(status)},
+        "status": {"phase": verdict.phase, **_Verdict.written(whole)},
     }
 
 

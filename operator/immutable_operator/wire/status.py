@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from immutable_operator.api.names import (
-    API_VERSION,
-    SERVICE_KIND,
-)
+import msgspec
+
+from immutable_operator.api.names import API_VERSION, SERVICE_KIND
 from immutable_operator.domain.model import (
     Blocker,
     Condition,
@@ -19,66 +18,73 @@ from immutable_operator.domain.model import (
     Status,
 )
 from immutable_operator.kube.reading import READ_ERRORS
-from immutable_operator.kube.times import moment, second
+from immutable_operator.wire.nouns import Body, Second, Text1024, Text4096
 from immutable_operator.wire.service import ServiceRecord
 
 __all__ = ["StoredStatus", "status_body", "stored_status"]
 
 
+class _Blocker(Body, frozen=True):
+    noun = Blocker
+    reason: str
+    message: Text4096
+    since: Second
+    subject: str | None = msgspec.field(default=None, name="object")
+
+
+class _Condition(Body, frozen=True):
+    noun = Condition
+    type: str
+    status: str
+    reason: str
+    message: Text4096
+    since: Second = msgspec.field(name="lastTransitionTime")
+
+
+class _Rollout(Body, frozen=True):
+    noun = Rollout
+    revision: str
+    desired: int = msgspec.field(name="desiredReplicas")
+    most_current: int
+    least_stale: int
+    started_at: Second
+    progressed_at: Second | None = None
+
+
+class _Deviant(Body, frozen=True):
+    noun = Deviant
+    name: str = msgspec.field(name="instance")
+    reason: str
+    message: Text1024
+
+
+class _Status(Body, frozen=True):
+    noun = Status
+    observed_generation: int = -1
+    desired: int = msgspec.field(default=0, name="desiredReplicas")
+    replicas: int = 0
+    ready: int = msgspec.field(default=0, name="readyReplicas")
+    available: int = msgspec.field(default=0, name="availableReplicas")
+    current: int = msgspec.field(default=0, name="currentReplicas")
+    stale: int = msgspec.field(default=0, name="staleReplicas")
+    quarantined: int = msgspec.field(default=0, name="quarantinedReplicas")
+    selector: str = ""
+    current_revision: str | None = None
+    last_good_revision: str | None = None
+    oldest_instance: Second | None = None
+    next_regeneration: Second | None = None
+    blockers: tuple[_Blocker, ...] = ()
+    rollout: _Rollout | None = None
+    deviants: tuple[_Deviant, ...] = ()
+    conditions: tuple[_Condition, ...] = ()
+
+
 def stored_status(record: ServiceRecord) -> Status:
     """The stored status; what cannot be read (a stranger's write) counts as absent."""
     try:
-        return _status(record.raw_status)
+        return _Status.read(record.raw_status, Status)
     except READ_ERRORS:
         return Status()
-
-
-def _status(body: Mapping[str, Any]) -> Status:
-    rollout = body.get("rollout")
-    return Status(
-        observed_generation=int(body.get("observedGeneration", -1)),
-        desired=int(body.get("desiredReplicas", 0)),
-        replicas=int(body.get("replicas", 0)),
-        ready=int(body.get("readyReplicas", 0)),
-        available=int(body.get("availableReplicas", 0)),
-        current=int(body.get("currentReplicas", 0)),
-        stale=int(body.get("staleReplicas", 0)),
-        quarantined=int(body.get("quarantinedReplicas", 0)),
-        selector=str(body.get("selector", "")),
-        current_revision=body.get("currentRevision"),
-        last_good_revision=body.get("lastGoodRevision"),
-        oldest_instance=_moment_or_none(body.get("oldestInstance")),
-        next_regeneration=_moment_or_none(body.get("nextRegeneration")),
-        blockers=tuple(
-            Blocker(b["reason"], b["message"], moment(b["since"]), b.get("object"))
-            for b in body.get("blockers") or ()
-        ),
-        rollout=_rollout(rollout) if rollout else None,
-        deviants=tuple(
-            Deviant(d["instance"], d["reason"], d["message"]) for d in body.get("deviants") or ()
-        ),
-        conditions=tuple(
-            Condition(
-                c["type"], c["status"], c["reason"], c["message"], moment(c["lastTransitionTime"])
-            )
-            for c in body.get("conditions") or ()
-        ),
-    )
-
-
-def _rollout(body: Mapping[str, Any]) -> Rollout:
-    return Rollout(
-        revision=body["revision"],
-        desired=int(body["desiredReplicas"]),
-        most_current=int(body["mostCurrent"]),
-        least_stale=int(body["leastStale"]),
-        started_at=moment(body["startedAt"]),
-        progressed_at=_moment_or_none(body.get("progressedAt")),
-    )
-
-
-def _moment_or_none(text: str | None) -> float | None:
-    return moment(text) if text else None
 
 
 @dataclass(frozen=True)
@@ -124,44 +130,12 @@ def status_body(
     With a resource version (0: none) it is refused where anybody wrote the service since, so that
     what a slower process says of an older spec does not stand.
     """
-    body: dict[str, Any] = {
-        "observedGeneration": status.observed_generation,
-        "desiredReplicas": status.desired,
-        "replicas": status.replicas,
-        "readyReplicas": status.ready,
-        "availableReplicas": status.available,
-        "currentReplicas": status.current,
-        "staleReplicas": status.stale,
-        "quarantinedReplicas": status.quarantined,
-        "selector": status.selector,
-        "blockers": [_blocker_body(b) for b in status.blockers],
-        "conditions": [
-            {
-                "type": c.type,
-                "status": c.status,
-                "reason": c.reason,
-                "message": c.message[:4096],
-                "observedGeneration": status.observed_generation,
-                "lastTransitionTime": second(c.since),
-            }
-            for c in status.conditions
-        ],
-    }
-    if status.current_revision:
-        body["currentRevision"] = status.current_revision
-    if status.last_good_revision:
-        body["lastGoodRevision"] = status.last_good_revision
-    if status.oldest_instance is not None:
-        body["oldestInstance"] = second(status.oldest_instance)
-    if status.next_regeneration is not None:
-        body["nextRegeneration"] = second(status.next_regeneration)
-    if status.deviants:
-        body["deviants"] = [
-            {"instance": d.name, "reason": d.reason, "message": d.message[:1024]}
-            for d in status.deviants
-        ]
-    if status.rollout is not None:
-        body["rollout"] = _rollout_body(status.rollout)
+    generation = status.observed_generation
+    # A list of blockers that is empty says that there is none.
+    body = {"blockers": [], **_Status.written(status)}
+    body["conditions"] = [
+        {**condition, "observedGeneration": generation} for condition in body["conditions"]
+    ]
     metadata = {"name": record.name, "namespace": record.namespace, "uid": record.uid}
     if version:
         metadata["resourceVersion"] = str(version)
@@ -171,25 +145,3 @@ def status_body(
         "metadata": metadata,
         "status": body,
     }
-
-
-def _blocker_body(blocker: Blocker) -> dict[str, Any]:
-    body = {
-        "reason": blocker.reason,
-        "message": blocker.message[:4096],
-        "since": second(blocker.since),
-    }
-    return body | ({"object": blocker.subject} if blocker.subject else {})
-
-
-def _rollout_body(rollout: Rollout) -> dict[str, Any]:
-    body = {
-        "revision": rollout.revision,
-        "desiredReplicas": rollout.desired,
-        "mostCurrent": rollout.most_current,
-        "leastStale": rollout.least_stale,
-        "startedAt": second(rollout.started_at),
-    }
-    if rollout.progressed_at is not None:
-        body["progressedAt"] = second(rollout.progressed_at)
-    return body
