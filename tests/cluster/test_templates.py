@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from immutable_operator.domain.model import Create
+from immutable_operator.domain.model import Because, Create, Reason
 from immutable_operator.instances.pods.codec import pod_body
 from immutable_operator.wire.service import ServiceRecord
 from tests.cluster.operator_process import Installation
@@ -149,7 +149,11 @@ def test_the_pod_is_that_of_the_template(
     if read.spec.template is None:
         assert wanted is None
         return
-    made = pod_body(read, read.spec.template, Create("web-1", "deadbeef", 0, 0, None, "a test"))
+    made = pod_body(
+        read,
+        read.spec.template,
+        Create("web-1", "deadbeef", 0, 0, None, Because(Reason.CREATED, "a test")),
+    )
     own = made["metadata"]
     for kind in ("labels", "annotations"):
         own[kind] = {k: v for k, v in own[kind].items() if not k.startswith("immutable.dev/")}

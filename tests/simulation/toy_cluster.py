@@ -176,7 +176,7 @@ class ToyCluster:
             and not pod.ended
             and not (retirement.by_will or (retirement.while_unready and not ready))
         )
-        assert not retirement.by_will or retirement.because.startswith(WILL)
+        assert not retirement.by_will or str(retirement.because).startswith(WILL)
         if protected and healthy - ready < (self.min_available or 0):
             needs = f"needs {self.min_available} healthy pods and has {healthy} currently"
             raise TooManyRequests(

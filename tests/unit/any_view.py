@@ -17,6 +17,7 @@ from immutable_operator.domain.config.hashing import revision_hash
 from immutable_operator.domain.config.references import content_digest
 from immutable_operator.domain.model import (
     ABSENT,
+    Because,
     Blocker,
     Cause,
     Condition,
@@ -27,6 +28,7 @@ from immutable_operator.domain.model import (
     OnTaint,
     Phase,
     Pin,
+    Reason,
     Refusal,
     Request,
     Revision,
@@ -64,8 +66,12 @@ ODDITIES: list[dict[str, Any]] = [
     {"trouble": STUCK},
     {"trouble": PULLING},
     {"trouble": UNPLACED},
-    {"replaces": name_of("A0"), "because": "Expired: it was old", "purpose": "slot/1800000000"},
-    {"because": "Requested: by jane", "purpose": "request/r1"},
+    {
+        "replaces": name_of("A0"),
+        "because": Because(Reason.EXPIRED, "it was old"),
+        "purpose": "slot/1800000000",
+    },
+    {"because": Because(Reason.REQUESTED, "by jane"), "purpose": "request/r1"},
     {"terminating": True},
     {"ended": True},
     {"revision": "ffffffff"},

@@ -409,7 +409,7 @@ def _what_taints_again_is_tried_one_at_a_time(case: Case) -> None:
         for i in case.view.instances
         if i.active and i.heals and case.now - i.born < Policy().heal_memory and case.to_heal(i)
     ]
-    healed = [c for c in case.creates if c.because.startswith(("Tainted", "Drifted"))]
+    healed = [c for c in case.creates if c.because.deviates]
     if relapsed and all(i.revision == case.wanted.id for i in case.view.instances if case.wanted):
         left = [i for i in case.view.instances if not i.active or i.terminating]
         assert len(healed) <= 1 + len(left) + len(case.view.departed)
@@ -433,7 +433,7 @@ def _reported_is_left_alone(case: Case) -> None:
         alone = [i for i in case.of_wanted if case.deviates(i) and not case.to_heal(i)]
         if len(case.current) <= case.budget.desired and len(case.active) <= case.budget.most:
             retires = (a for a in case.plan.actions if isinstance(a, Retire))
-            room = {r.name for r in retires if "its place is needed" in r.because}
+            room = {r.name for r in retires if "its place is needed" in r.because.cause}
             assert not case.retired & {i.name for i in alone} - case.aged - room
 
 

@@ -167,7 +167,7 @@ def test_a_successor_counts_what_led_to_it() -> None:
             a for a in planned("A ###", {"A0": found}, {})[1].actions if isinstance(a, Create)
         ]
         assert create.heals == counted
-        assert create.because == "Tainted: exec by jane at noon"
+        assert str(create.because) == "Tainted: exec by jane at noon"
 
 
 def test_while_it_waits_it_says_so_and_when_it_looks_again() -> None:

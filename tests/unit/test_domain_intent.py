@@ -10,8 +10,10 @@ import pytest
 from immutable_operator.domain.calendar.regeneration import Regeneration
 from immutable_operator.domain.calendar.windows import Cron
 from immutable_operator.domain.model import (
+    Because,
     Create,
     Instance,
+    Reason,
     Request,
     Retire,
     purpose_of_request,
@@ -29,7 +31,7 @@ def heir(of: str, **changes: Any) -> dict[str, Any]:
     return {
         "replaces": name_of(of),
         "replaces_uid": f"uid-{of}",
-        "because": "Expired: older than maxAge 1h",
+        "because": Because(Reason.EXPIRED, "older than maxAge 1h"),
         "born": NOW - 5,
         **changes,
     }

@@ -309,7 +309,7 @@ def test_a_changed_config_map_is_a_new_revision_and_the_cause_is_said() -> None:
     later = service(FIRST, SECOND, says=NEW, copies=(FIRST, SECOND), running=FIRST)
     [birth] = plan(later, NOW).actions
     assert isinstance(birth, Create)
-    assert birth.because.endswith(f"this was {FIRST.id}: ConfigMap settings changed")
+    assert birth.because.cause.endswith(f"this was {FIRST.id}: ConfigMap settings changed")
 
 
 def test_a_changed_template_is_called_that_though_a_config_map_changed_too() -> None:

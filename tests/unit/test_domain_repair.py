@@ -87,7 +87,7 @@ def test_a_repair_says_whom_it_replaces_and_that_it_was_lost() -> None:
     ]
     assert (birth.revision, birth.slot) == (REVISIONS["A"].id, 2)
     assert (birth.replaces, birth.replaces_uid) == (lost[2].name, lost[2].uid)
-    assert birth.because == "Missing: EvictionByEvictionAPI: a drain"
+    assert str(birth.because) == "Missing: EvictionByEvictionAPI: a drain"
 
 
 def test_nothing_of_it_was_lost_where_the_service_was_scaled_to_none_before() -> None:

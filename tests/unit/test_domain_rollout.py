@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 from immutable_operator.domain.families.pods import Pods
-from immutable_operator.domain.model import Cause, Create, Move, Retire, Status, View, instance_name
+from immutable_operator.domain.model import (
+    Because,
+    Cause,
+    Create,
+    Move,
+    Reason,
+    Retire,
+    Status,
+    View,
+    instance_name,
+)
 from immutable_operator.domain.planner import plan
 from tests.unit.given import (
     NOW,
@@ -257,7 +267,7 @@ def test_a_birth_certificate_says_whom_it_replaces_and_why() -> None:
         (name_of("B0"), 0, name_of("A0")),
         (name_of("B1"), 1, name_of("A1")),
     ]
-    assert births[0].because == f"Outdated: revision 2 ({b.id}) is wanted, this was {a.id}"
+    assert str(births[0].because) == f"Outdated: revision 2 ({b.id}) is wanted, this was {a.id}"
 
 
 BECAUSE = [
@@ -273,7 +283,7 @@ def test_a_birth_says_what_it_is_for(
     rule: str, drawn: str, good: str | None, because: list[str]
 ) -> None:
     decided = plan(view(drawn, replicas=2, good=good), NOW)
-    births = [a.because for a in decided.actions if isinstance(a, Create)]
+    births = [str(a.because) for a in decided.actions if isinstance(a, Create)]
     assert births[:1] == because, rule
 
 
@@ -286,7 +296,7 @@ def test_one_that_the_cluster_takes_away_is_replaced_and_both_say_why() -> None:
     taken = fleet("A ##-", A2={"leaving": "EvictionByEvictionAPI: a drain"})
     decided = plan(view(instances=taken), NOW)
     (birth,) = (a for a in decided.actions if isinstance(a, Create))
-    assert (birth.replaces, birth.because) == (
+    assert (birth.replaces, str(birth.because)) == (
         name_of("A2"),
         "Missing: EvictionByEvictionAPI: a drain",
     )
@@ -327,13 +337,13 @@ def test_one_that_vanished_is_replaced_by_name_while_it_is_remembered() -> None:
     given = replace(view("A #", replicas=2), departed=(gone,))
     (birth,) = (a for a in plan(given, NOW).actions if isinstance(a, Create))
     assert (birth.name, birth.replaces) == (name_of("A1'"), name_of("A1"))
-    assert birth.because == "Missing: it was deleted"
+    assert str(birth.because) == "Missing: it was deleted"
 
 
 def test_a_retirement_is_of_this_very_instance_and_says_why() -> None:
     decided = plan(view("A ### B #", wanted="B"), NOW)
     a, b = REVISIONS["A"], REVISIONS["B"]
-    why = f"Outdated: revision 2 ({b.id}) is wanted, this was {a.id}"
+    why = Because(Reason.OUTDATED, f"revision 2 ({b.id}) is wanted, this was {a.id}")
     assert decided.actions == (Retire(name_of("A0"), "uid-A0", why),)
     assert decided.notes == (
         "retire 1: 1 Outdated; 2 stale remain",
@@ -425,7 +435,7 @@ def test_who_still_leaves_has_one_successor_and_that_one_is_replaced_next() -> N
     )
     given = view(wanted="B", instances=known, replicas=1)
     (birth,) = (a for a in plan(given, NOW).actions if isinstance(a, Create))
-    assert (birth.replaces, birth.because.partition(":")[0], birth.heals) == (
+    assert (birth.replaces, birth.because.reason, birth.heals) == (
         heir.name,
         "Outdated",
         0,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain.model import Create, TroubleKind
+from immutable_operator.domain.model import Because, Create, Reason, TroubleKind
 from immutable_operator.instances.pods.codec import decode_pod, pod_body
 from immutable_operator.wire.service import ServiceRecord
 
@@ -152,7 +152,14 @@ def test_the_birth_certificate_wins_over_the_template() -> None:
         "metadata": {"labels": {"app": "web", "immutable.dev/service": "forged"}},
         "spec": {"containers": [{"name": "web", "image": IMAGE}]},
     }
-    create = Create("web-imdeadbeef-abcde", "deadbeef", 2, 1, "web-im00000000-aaaaa", "Outdated: x")
+    create = Create(
+        "web-imdeadbeef-abcde",
+        "deadbeef",
+        2,
+        1,
+        "web-im00000000-aaaaa",
+        Because(Reason.OUTDATED, "x"),
+    )
     body = pod_body(service, template, create)
     assert body["metadata"]["labels"] == {
         "app": "web",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain.model import Quarantine, instance_name
+from immutable_operator.domain.model import Because, Quarantine, Reason, instance_name
 from immutable_operator.instances.pods.codec import decode_pod, quarantine_body
 from immutable_operator.instances.pods.strays import claim_body, is_lost, service_of, strays_in
 from immutable_operator.kube.meta import ObjectMeta
@@ -274,7 +274,7 @@ def test_what_is_found_by_label_and_owner_is_not_lost() -> None:
 
 
 def test_quarantine_takes_all_labels_but_ours_and_keeps_them_for_people() -> None:
-    order = Quarantine(NAME, "u1", "Tainted: exec by jane")
+    order = Quarantine(NAME, "u1", Because(Reason.TAINTED, "exec by jane"))
     metadata = quarantine_body(SERVICE, LABELS, order, 1795321800.0)["metadata"]
     assert metadata["labels"] == {"app": None, "immutable.dev/service": "web_quarantined"}
     assert metadata["uid"] == "u1"

@@ -10,11 +10,13 @@ import pytest
 
 from immutable_operator.domain.model import (
     Action,
+    Because,
     Cause,
     Create,
     DeleteRevision,
     Move,
     Quarantine,
+    Reason,
     Retire,
 )
 from immutable_operator.instances.driver import Refused, Seen, Unknown
@@ -38,15 +40,19 @@ def lost() -> Unknown:
 
 
 def birth(number: int, revision: str = "r1") -> Create:
-    return Create(f"web-{number}", revision, number, 1, None, "Scale: it is wanted")
+    return Create(
+        f"web-{number}", revision, number, 1, None, Because(Reason.CREATED, "it is wanted")
+    )
 
 
 def retirement(number: int) -> Retire:
-    return Retire(f"web-{number}", f"u{number}", "Scale: it is not wanted")
+    return Retire(f"web-{number}", f"u{number}", Because(Reason.SCALED, "it is not wanted"))
 
 
 def quarantine(number: int) -> Quarantine:
-    return Quarantine(f"web-{number}", f"u{number}", "Tainted: somebody reached into it")
+    return Quarantine(
+        f"web-{number}", f"u{number}", Because(Reason.TAINTED, "somebody reached into it")
+    )
 
 
 FORGET = DeleteRevision("web-im0a1b2c3d", "u-r1")

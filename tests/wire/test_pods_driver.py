@@ -14,7 +14,7 @@ from immutable_operator.api.names import (
     LABEL_SERVICE,
     QUARANTINED_SUFFIX,
 )
-from immutable_operator.domain.model import Cause, Create, Move, Quarantine, Retire
+from immutable_operator.domain.model import Because, Cause, Create, Move, Quarantine, Reason, Retire
 from immutable_operator.instances.driver import Refused, Seen, Unknown
 from immutable_operator.instances.pods.codec import decode_pod
 from immutable_operator.instances.pods.driver import PodDriver
@@ -27,7 +27,7 @@ from tests.wire.scripted import CUT, SERVICE, Answer, Script, refusal
 PODS = "/api/v1/namespaces/shop/pods"
 POD = f"{PODS}/web-a"
 EVICTION = f"{POD}/eviction"
-BIRTH = Create("web-a", "0a1b2c3d", 0, 1, None, "Scale: it is wanted")
+BIRTH = Create("web-a", "0a1b2c3d", 0, 1, None, Because(Reason.CREATED, "it is wanted"))
 TEMPLATE = {"spec": {"containers": [{"name": "web"}]}}
 EXISTS = refusal(409, 'pods "web-a" already exists')
 GONE = refusal(404, 'pods "web-a" not found', kind="pods", name="web-a")
@@ -191,10 +191,10 @@ def test_nobody_knows_whose_a_pod_is_that_cannot_be_looked_at(look: Answer) -> N
 
 # What an answer means, whatever the move.
 
-RETIRE = Retire("web-a", "u1", "Scale: it is not wanted")
-WILL = Retire("web-a", "u1", "Scale: it is not wanted", by_will=True)
-UNREADY = Retire("web-a", "u1", "Rollout: it is old", while_unready=True)
-QUARANTINE = Quarantine("web-a", "u1", "Tainted: somebody reached into it")
+RETIRE = Retire("web-a", "u1", Because(Reason.SCALED, "it is not wanted"))
+WILL = Retire("web-a", "u1", Because(Reason.SCALED, "it is not wanted"), by_will=True)
+UNREADY = Retire("web-a", "u1", Because(Reason.OUTDATED, "it is old"), while_unready=True)
+QUARANTINE = Quarantine("web-a", "u1", Because(Reason.TAINTED, "somebody reached into it"))
 MOVES = [BIRTH, RETIRE, WILL, UNREADY, QUARANTINE]
 Moved = Create | Retire | Quarantine
 each_move = pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from typing import Any
 
 from immutable_operator.domain.config.references import config_change
 from immutable_operator.domain.model import (
+    Because,
     Instance,
     OnTaint,
-    Staleness,
-    StaleReason,
+    Reason,
 )
 from immutable_operator.domain.staleness.age import Aging, aging, under_way
 from immutable_operator.domain.staleness.healing import Healing, healing
@@ -38,8 +38,8 @@ class Fleet:
     ended: tuple[Instance, ...]
     terminating: tuple[Instance, ...]
     quarantined: tuple[Instance, ...]
-    why: Mapping[str, Staleness]
-    deviants: Mapping[str, Staleness]
+    why: Mapping[str, Because]
+    deviants: Mapping[str, Because]
     held: frozenset[str]
     healing: Healing
     aging: Aging
@@ -117,7 +117,7 @@ def _requests(turn: Turn) -> tuple[Any, ...]:
     return requests
 
 
-def _frozen(turn: Turn, active: list[Instance], why: Mapping[str, Staleness]) -> frozenset[str]:
+def _frozen(turn: Turn, active: list[Instance], why: Mapping[str, Because]) -> frozenset[str]:
     """Those that a freeze of repairs leaves as they are; others go with their rollout anyway."""
     freeze, wanted = turn.target.freeze, turn.wanted
     if not freeze.repairs or wanted is None:
@@ -126,7 +126,7 @@ def _frozen(turn: Turn, active: list[Instance], why: Mapping[str, Staleness]) ->
     return frozenset(name for name in known if name in why and why[name].deviates) - freeze.exempt
 
 
-def _judge(turn: Turn, instance: Instance) -> tuple[Staleness | None, Staleness | None]:
+def _judge(turn: Turn, instance: Instance) -> tuple[Because | None, Because | None]:
     """How it deviates or is stale, and why it is to be replaced, which may be None the same."""
     spec, wanted = turn.spec, turn.wanted
     template: Mapping[str, Any] | None = None
@@ -138,7 +138,7 @@ def _judge(turn: Turn, instance: Instance) -> tuple[Staleness | None, Staleness 
     restarted = instance.restarted and (instance.ready_since is not None or _worked(turn, instance))
     if restarted and spec.replace_restarted and (deviates is None or reported):
         cause = f"container {instance.restarted} was restarted in place"
-        deviates, reported = Staleness(StaleReason.TAINTED, cause), False
+        deviates, reported = Because(Reason.TAINTED, cause), False
     if deviates is not None and not reported:
         return deviates, deviates
     # What else makes it stale still does where a deviation is only reported.
@@ -152,7 +152,7 @@ def _worked(turn: Turn, instance: Instance) -> bool:
     return any(v.completed is not None or v.first_available is not None for v in verdicts)
 
 
-def _stale(turn: Turn, instance: Instance) -> Staleness | None:
+def _stale(turn: Turn, instance: Instance) -> Because | None:
     if turn.wanted is None:
         return None
     digests = {r.id: r.digests for r in turn.view.revisions}

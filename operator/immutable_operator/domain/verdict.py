@@ -13,9 +13,9 @@ from immutable_operator.domain.model import (
     DeleteRevision,
     Move,
     Phase,
+    Reason,
     Revision,
     SetVerdict,
-    StaleReason,
     Verdict,
 )
 from immutable_operator.domain.staleness.age import start_seconds
@@ -24,7 +24,7 @@ from immutable_operator.domain.turn import Turn
 
 __all__ = ["beyond_history", "last_good", "verdicts"]
 
-AGING = (StaleReason.EXPIRED, StaleReason.REQUESTED)
+AGING = (Reason.EXPIRED, Reason.REQUESTED)
 OPEN = (Phase.PENDING, Phase.PROGRESSING)
 TICK = 0.001
 

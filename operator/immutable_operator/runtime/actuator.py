@@ -190,7 +190,7 @@ def _identify(action: Action) -> tuple[Move, str, str | None]:
 def _because(action: Action) -> str:
     match action:
         case Create() | Retire() | Quarantine():
-            return action.because
+            return str(action.because)
         case CreateRevision():
             return action.reason
         case CreateSnapshot():

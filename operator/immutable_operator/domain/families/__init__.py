@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from immutable_operator.domain.model import Evidence, Instance, Staleness
+from immutable_operator.domain.model import Because, Evidence, Instance
 
 __all__ = ["Family"]
 
@@ -22,7 +22,7 @@ class Family(Protocol):
 
     def deviation(
         self, instance: Instance, template: Mapping[str, Any] | None, evidence: Evidence
-    ) -> Staleness | None:
+    ) -> Because | None:
         """How an instance differs from what was born; None while nothing is known against it."""
         ...
 

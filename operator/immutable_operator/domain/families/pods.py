@@ -8,10 +8,10 @@ from typing import Any
 
 from immutable_operator.domain.families import Family
 from immutable_operator.domain.model import (
+    Because,
     Evidence,
     Instance,
-    Staleness,
-    StaleReason,
+    Reason,
     instance_name,
 )
 
@@ -20,21 +20,21 @@ __all__ = ["PODS", "deviation"]
 
 def deviation(
     instance: Instance, template: Mapping[str, Any] | None, evidence: Evidence
-) -> Staleness | None:
+) -> Because | None:
     """How ``instance`` differs from what was born; None while nothing is known against it.
 
     Without the template that it was born from, only what the instance itself shows is judged.
     """
     if instance.taint:
-        return Staleness(StaleReason.TAINTED, instance.taint)
+        return Because(Reason.TAINTED, instance.taint)
     if template is not None:
         spec = template.get("spec") or {}
         if cause := _other_image(instance, spec, evidence):
-            return Staleness(StaleReason.DRIFTED, cause)
+            return Because(Reason.DRIFTED, cause)
         if cause := _edited(instance, evidence):
-            return Staleness(StaleReason.TAINTED, cause)
+            return Because(Reason.TAINTED, cause)
     if cause := evidence.replaced.get(instance.uid):
-        return Staleness(StaleReason.DRIFTED, cause)
+        return Because(Reason.DRIFTED, cause)
     return None
 
 
@@ -47,7 +47,7 @@ class Pods:
 
     def deviation(
         self, instance: Instance, template: Mapping[str, Any] | None, evidence: Evidence
-    ) -> Staleness | None:
+    ) -> Because | None:
         return deviation(instance, template, evidence)
 
     def available_at(self, instance: Instance, least: float) -> float | None:

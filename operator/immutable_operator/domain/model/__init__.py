@@ -1,6 +1,7 @@
 """Nouns only: what goes into a plan and what comes out of it. Frozen, without live objects."""
 
 from immutable_operator.domain.model.backoff import Backoff
+from immutable_operator.domain.model.because import Because, Evidence, Reason
 from immutable_operator.domain.model.command import Outcome, Request
 from immutable_operator.domain.model.config import (
     ABSENT,
@@ -44,7 +45,6 @@ from immutable_operator.domain.model.revision import (
     revision_name,
     snapshot_name,
 )
-from immutable_operator.domain.model.staleness import Evidence, Staleness, StaleReason
 from immutable_operator.domain.model.status import (
     Announcement,
     Blocker,
@@ -62,6 +62,7 @@ __all__ = [
     "Action",
     "Announcement",
     "Backoff",
+    "Because",
     "Blocker",
     "Cause",
     "Condition",
@@ -84,6 +85,7 @@ __all__ = [
     "Plan",
     "Policy",
     "Quarantine",
+    "Reason",
     "Refusal",
     "Request",
     "Retire",
@@ -92,8 +94,6 @@ __all__ = [
     "SetVerdict",
     "Source",
     "Spec",
-    "StaleReason",
-    "Staleness",
     "Status",
     "Trouble",
     "TroubleKind",

@@ -9,6 +9,8 @@ from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 
+from immutable_operator.domain.model.because import Because
+
 __all__ = ["Instance", "Trouble", "TroubleKind", "purpose_of_request", "purpose_of_slot", "slot_of"]
 
 
@@ -84,7 +86,7 @@ class Instance:
     restarted: str | None = None
     heals: int = 0
     tries: int = 0
-    because: str = ""
+    because: Because | None = None
     purpose: str = ""
     replaces_uid: str = ""
     quarantined: float | None = None

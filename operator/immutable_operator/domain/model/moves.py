@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from immutable_operator.domain.model.because import Because
 from immutable_operator.domain.model.command import Outcome
 from immutable_operator.domain.model.config import Pin
 from immutable_operator.domain.model.revision import Revision, Verdict
@@ -62,7 +63,7 @@ class SetVerdict:
 class Create:
     """Give birth to an instance. All but the name goes into its birth certificate.
 
-    ``because`` is the reason and its cause in words; ``purpose`` names the request or the slot of
+    ``purpose`` names the request or the slot of
     the schedule that asked for it (`purpose_of_request`, `purpose_of_slot`). ``replaces`` and
     ``replaces_uid`` say whose successor it is. ``heals`` and
     ``tries`` count the births in a row whose predecessors were reached into, or ended.
@@ -73,7 +74,7 @@ class Create:
     slot: int
     incarnation: int
     replaces: str | None
-    because: str
+    because: Because
     heals: int = 0
     tries: int = 0
     purpose: str = ""
@@ -91,7 +92,7 @@ class Retire:
 
     name: str
     uid: str
-    because: str
+    because: Because
     by_will: bool = False
     while_unready: bool = False
 
@@ -102,7 +103,7 @@ class Quarantine:
 
     name: str
     uid: str
-    because: str
+    because: Because
 
 
 Action = (

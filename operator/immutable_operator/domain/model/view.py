@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from immutable_operator.domain.model.because import Evidence
 from immutable_operator.domain.model.command import Request
 from immutable_operator.domain.model.config import ConfigKey, Source
 from immutable_operator.domain.model.freeze import Freeze
@@ -13,7 +14,6 @@ from immutable_operator.domain.model.instance import Instance
 from immutable_operator.domain.model.owner import Spec
 from immutable_operator.domain.model.refusal import Refusal
 from immutable_operator.domain.model.revision import Revision
-from immutable_operator.domain.model.staleness import Evidence
 from immutable_operator.domain.model.status import Status
 
 __all__ = ["View"]

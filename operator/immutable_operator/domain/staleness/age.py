@@ -9,13 +9,13 @@ living successor says in its birth certificate whom it replaces, and for what. E
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from immutable_operator.domain.calendar.regeneration import Regeneration, outlook
 from immutable_operator.domain.model import (
+    Because,
     Instance,
-    Staleness,
-    StaleReason,
+    Reason,
     purpose_of_slot,
     slot_of,
 )
@@ -35,7 +35,7 @@ class Aging:
     ``again`` is when that changes by time alone, ``window`` a sentence on the windows.
     """
 
-    going: Mapping[str, Staleness] = field(default_factory=dict)
+    going: Mapping[str, Because] = field(default_factory=dict)
     waiting: int = 0
     again: float | None = None
     window: str = ""
@@ -59,22 +59,22 @@ def swap_seconds(turn: Turn, instances: Sequence[Instance]) -> float:
     return float(next((step for step in STEPS if step >= needed), needed))
 
 
-def under_way(candidates: Sequence[Instance], living: Sequence[Instance]) -> dict[str, Staleness]:
+def under_way(candidates: Sequence[Instance], living: Sequence[Instance]) -> dict[str, Because]:
     """Those whose successor lives: they go until one of the two is gone, whatever is due by now."""
-    found: dict[str, Staleness] = {}
+    found: dict[str, Because] = {}
     wanted = {i.revision for i in candidates}
     successors = {i.predecessor: i for i in living if i.predecessor and i.revision in wanted}
     for instance in candidates:
         successor = successors.get(instance.uid) or successors.get(instance.name)
         if successor is None or successor is instance:
             continue
-        reason, _, cause = successor.because.partition(": ")
-        if reason in tuple(StaleReason):
-            found[instance.name] = Staleness(StaleReason(reason), cause, successor.purpose)
+        because = successor.because
+        if because and because.reason.is_stale:
+            found[instance.name] = replace(because, purpose=successor.purpose)
     return found
 
 
-def aging(turn: Turn, candidates: Sequence[Instance], going: Mapping[str, Staleness]) -> Aging:
+def aging(turn: Turn, candidates: Sequence[Instance], going: Mapping[str, Because]) -> Aging:
     """Judge the active instances of the wanted revision that nothing else makes stale.
 
     ``going`` are those that go already, because their successor lives or a person asked.
@@ -87,17 +87,17 @@ def aging(turn: Turn, candidates: Sequence[Instance], going: Mapping[str, Stalen
     births = {i.uid: max(i.born, slot_of(i.purpose) or 0.0) for i in rest}
     since = turn.spec.schedule_since
     seen = outlook(regeneration, births, turn.view.uid, turn.now, swap, since)
-    busy = sum(why.reason is StaleReason.EXPIRED for why in going.values())
+    busy = sum(why.reason is Reason.EXPIRED for why in going.values())
     short = max(0, turn.budget.desired - len(rest) - busy)
     unready = len(rest) - turn.count_available(rest)
     places = regeneration.max_concurrent - max(busy, short + unready)
     names = {i.uid: i.name for i in rest if _has_served(turn, i, swap)}
     ready = [due for due in seen.due if due.may_start and due.uid in names]
     ready = ready if turn.may_begin else []
-    found: dict[str, Staleness] = {}
+    found: dict[str, Because] = {}
     for due in ready[: max(0, places)]:
         purpose = "" if due.slot is None else purpose_of_slot(due.slot)
-        found[names[due.uid]] = Staleness(StaleReason.EXPIRED, due.reason, purpose)
+        found[names[due.uid]] = Because(Reason.EXPIRED, due.reason, purpose)
     return Aging(found, len(seen.due) - len(found), seen.again, seen.window)
 
 

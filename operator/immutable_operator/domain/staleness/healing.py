@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from immutable_operator.domain.model import Instance, Policy, Staleness
+from immutable_operator.domain.model import Because, Instance, Policy
 
 __all__ = ["Healing", "healing"]
 
@@ -37,7 +37,7 @@ class Healing:
 
 def healing(
     instances: Iterable[Instance],
-    why: Mapping[str, Staleness],
+    why: Mapping[str, Because],
     wanted: str,
     now: float,
     policy: Policy,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from immutable_operator.domain.model import (
+    Because,
     Instance,
     Outcome,
+    Reason,
     Request,
-    Staleness,
-    StaleReason,
     purpose_of_request,
 )
 
@@ -19,13 +19,13 @@ __all__ = ["outcomes", "requested", "unheard"]
 UNHEARD_SECONDS = 60.0
 
 
-def requested(candidates: Iterable[Instance], requests: Sequence[Request]) -> dict[str, Staleness]:
+def requested(candidates: Iterable[Instance], requests: Sequence[Request]) -> dict[str, Because]:
     """By name, which instances a request asks to replace."""
-    found: dict[str, Staleness] = {}
+    found: dict[str, Because] = {}
     known = list(candidates)
     for request in _in_order(requests):
         cause = f"{request.actor} asked for it ({request.name})"
-        why = Staleness(StaleReason.REQUESTED, cause, purpose_of_request(request.uid))
+        why = Because(Reason.REQUESTED, cause, purpose_of_request(request.uid))
         for instance in _meant(known, request):
             found.setdefault(instance.name, why)
     return found

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from immutable_operator.domain.calendar.feasibility import feasibility
 from immutable_operator.domain.fleet import Fleet
-from immutable_operator.domain.model import Condition, StaleReason
+from immutable_operator.domain.model import Condition, Reason
 from immutable_operator.domain.staleness.age import swap_seconds
 from immutable_operator.domain.status.conditions import since
 from immutable_operator.domain.turn import Turn
@@ -15,7 +15,7 @@ __all__ = ["is_regenerating", "regeneration_conditions"]
 
 REGENERATING = "Regenerating"
 CANNOT_MEET = "CannotMeetMaxAge"
-AGING = (StaleReason.EXPIRED, StaleReason.REQUESTED)
+AGING = (Reason.EXPIRED, Reason.REQUESTED)
 
 
 def is_regenerating(turn: Turn, fleet: Fleet) -> bool:

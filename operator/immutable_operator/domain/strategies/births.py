@@ -6,7 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from immutable_operator.domain.fleet import Fleet
-from immutable_operator.domain.model import Cause, Create, Instance, Policy, Revision, Staleness
+from immutable_operator.domain.model import (
+    Because,
+    Cause,
+    Create,
+    Instance,
+    Policy,
+    Reason,
+    Revision,
+)
 from immutable_operator.domain.strategies.order import stale_in_order
 from immutable_operator.domain.target import latest_completed
 
@@ -77,7 +85,7 @@ class Births:
                 yield instance
         yield from latest_ended(fleet, self.revision)
 
-    def _succeed(self, predecessor: Instance, why: Staleness | None) -> None:
+    def _succeed(self, predecessor: Instance, why: Because | None) -> None:
         holds = predecessor.active
         slot = predecessor.slot if predecessor.slot not in self._used else self._free_slot()
         self._used.add(slot)
@@ -86,8 +94,8 @@ class Births:
         if (at := self._paces.get(slot, 0.0)) > self.fleet.turn.now:
             self.due.append(at)
             return  # its place is taken: no other slot is a way round the pause
-        because = str(why) if why else f"Missing: {predecessor.leaving or 'it was deleted'}"
-        self._add(slot, predecessor, because, why.purpose if why else "")
+        lost = Because(Reason.MISSING, predecessor.leaving or "it was deleted")
+        self._add(slot, predecessor, why or lost)
 
     def _fill(self) -> None:
         """Places of which nobody is known who held them."""
@@ -99,16 +107,17 @@ class Births:
             self.count -= 1
             self.empty -= 1
             cause = f"{desired} wanted, slot {slot} was empty"
-            self._add(slot, None, f"Created: {cause}" if first else f"Missing: {cause}", "")
+            self._add(slot, None, Because(Reason.CREATED if first else Reason.MISSING, cause))
 
     def _free_slot(self) -> int:
         while self._cursor in self._used:
             self._cursor += 1
         return self._cursor
 
-    def _add(self, slot: int, predecessor: Instance | None, because: str, purpose: str) -> None:
+    def _add(self, slot: int, predecessor: Instance | None, because: Because) -> None:
         turn, fleet = self.fleet.turn, self.fleet
         heals = tries = 0
+        purpose = because.purpose
         if predecessor is not None:
             if predecessor.name in fleet.deviants:
                 heals = fleet.healing.heals_after(predecessor, turn.now, turn.policy)

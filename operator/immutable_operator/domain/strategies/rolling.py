@@ -7,16 +7,18 @@ makes good what is lost meanwhile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.ledger import Counts, Ledger
 from immutable_operator.domain.model import (
+    Because,
     Cause,
     Instance,
     Move,
     OnTaint,
     Quarantine,
+    Reason,
     Refusal,
     Retire,
     Revision,
@@ -55,6 +57,10 @@ def _is_crowded(turn: Turn, fleet: Fleet) -> bool:
         if not turn.available(i)
     )
     return unplaced or any(r.cause is Cause.QUOTA for r in refused_births(turn, wanted))
+
+
+ENDED = Because(Reason.ENDED, "it ran to its end")
+QUARANTINED = Because(Reason.TAINTED, "it was quarantined")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ def _quarantine(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step) -> None:
         if refusal and refusal.retry_at > turn.now:
             step.due.append(refusal.retry_at)
             continue
-        because = str(fleet.why.get(instance.name, fleet.deviants[instance.name]))
+        because = fleet.why.get(instance.name, fleet.deviants[instance.name])
         step.quarantines.append(Quarantine(instance.name, instance.uid, because))
     if step.quarantines:
         step.notes.append(f"quarantine {len(step.quarantines)}")
@@ -138,7 +144,7 @@ class _Retirements:
             said = f"retire {len(retires)}: {tally(r.because for r in retires)}"
             self._step.notes.append(f"{said}; {left} stale remain")
 
-    def _retire(self, instance: Instance, because: str, *, by_will: bool = False) -> None:
+    def _retire(self, instance: Instance, because: Because, *, by_will: bool = False) -> None:
         """Have it go, unless it was refused a moment ago or this plan has moves enough.
 
         Instances of a service mostly share a PodDisruptionBudget: one probe at a time tells
@@ -167,14 +173,15 @@ class _Retirements:
 
     def _ended(self) -> None:
         for instance in _ended_to_clear(self._turn, self._fleet):
-            self._retire(instance, str(self._fleet.why.get(instance.name, "it ended")))
+            self._retire(instance, self._fleet.why.get(instance.name, ENDED))
 
     def _quarantined(self) -> None:
         for instance in self._fleet.quarantined:
             over = (instance.quarantined or 0.0) + self._turn.spec.quarantine_seconds
             if over <= self._turn.now:
-                why = self._fleet.deviants.get(instance.name, "Tainted: it was quarantined")
-                self._retire(instance, f"{why}; its quarantine is over")
+                why = self._fleet.deviants.get(instance.name, QUARANTINED)
+                over_now = f"{why.cause}; its quarantine is over"
+                self._retire(instance, replace(why, cause=over_now))
             else:
                 self._step.due.append(over)
 
@@ -187,8 +194,8 @@ class _Retirements:
                 self._ledger.retire_unavailable_current()
             elif not self._ledger.retire_available():
                 break
-            scaled = f"Scaled: {desired} wanted, {len(fleet.current)} are current"
-            because = str(fleet.deviants.get(instance.name, scaled))
+            cause = f"{desired} wanted, {len(fleet.current)} are current"
+            because = fleet.deviants.get(instance.name, Because(Reason.SCALED, cause))
             self._retire(instance, because, by_will=True)
 
     def _stale(self) -> None:
@@ -219,7 +226,7 @@ class _Retirements:
             if allowed:
                 spare -= owed
                 surplus -= 1
-                self._retire(instance, str(fleet.why[instance.name]))
+                self._retire(instance, fleet.why[instance.name])
 
     def _owes(self, instance: Instance) -> bool:
         repair = self._repair
@@ -236,9 +243,10 @@ class _Retirements:
         chosen = {r.name for r in self._step.retires}
         apart = {q.name for q in self._step.quarantines}
         unproven = [i for i in fleet.current if not turn.available(i) and i.name not in chosen]
+        why = Because(Reason.SCALED, f"at most {turn.budget.most} may exist")
         for instance in by_worth(fleet, unproven)[: self._ledger.over]:
             chosen.add(instance.name)
-            self._retire(instance, f"Scaled: at most {turn.budget.most} may exist")
+            self._retire(instance, why)
         if self._repair is not None:
             self._make_room(self._repair, chosen, apart)
 
@@ -256,8 +264,9 @@ class _Retirements:
         wanted = by_worth(fleet, [i for i in useless if i in fleet.current])
         kept = turn.budget.most - repair.owed - turn.count_available(fleet.current)
         goes = [*others, *wanted[: max(0, len(wanted) - max(0, kept))]]
+        why = Because(Reason.MISSING, f"its place is needed, {repair.revision.id} works")
         for instance in goes[:short]:
-            self._retire(instance, f"Missing: its place is needed, {repair.revision.id} works")
+            self._retire(instance, why)
 
 
 def _empty_places(turn: Turn, fleet: Fleet) -> int:

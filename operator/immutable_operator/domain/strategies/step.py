@@ -9,7 +9,7 @@ from typing import Protocol
 
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.ledger import Ledger
-from immutable_operator.domain.model import Create, Quarantine, Retire
+from immutable_operator.domain.model import Because, Create, Quarantine, Retire
 from immutable_operator.domain.turn import Turn
 
 __all__ = ["Step", "Strategy", "tally"]
@@ -34,7 +34,7 @@ class Strategy(Protocol):
         ...
 
 
-def tally(reasons: Iterable[str]) -> str:
-    """``3 Outdated, 1 Unhealthy`` from full reasons."""
-    counts = Counter(reason.partition(":")[0] for reason in reasons)
+def tally(moves: Iterable[Because]) -> str:
+    """``3 Outdated, 1 Unhealthy``."""
+    counts = Counter(because.reason for because in moves)
     return ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items()))

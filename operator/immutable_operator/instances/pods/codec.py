@@ -29,7 +29,7 @@ from immutable_operator.api.names import (
     QUARANTINED_SUFFIX,
     RESERVED_PREFIX,
 )
-from immutable_operator.domain.model import Create, Instance, Quarantine, Retire
+from immutable_operator.domain.model import Because, Create, Instance, Quarantine, Retire
 from immutable_operator.instances.pods.taint import edited, editor_of, other_images, taint_of
 from immutable_operator.instances.pods.trouble import Condition, PodStatus, trouble_of
 from immutable_operator.kube.meta import ObjectMeta
@@ -132,7 +132,7 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
         restarted=next((s.name for s in statuses if s.restart_count and not s.ended_well), None),
         heals=_number(meta.annotations.get(ANNOTATION_HEALS)),
         tries=_number(meta.annotations.get(ANNOTATION_TRIES)),
-        because=_shared_text(meta.annotations.get(ANNOTATION_BECAUSE, "")),
+        because=_because(meta.annotations.get(ANNOTATION_BECAUSE, "")),
         purpose=_shared_text(meta.annotations.get(ANNOTATION_PURPOSE, "")),
         quarantined=quarantine.since if quarantine else None,
     )
@@ -146,6 +146,11 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
 def _shared(images: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """One copy for all instances of a revision: there are thousands of them."""
     return images
+
+
+@functools.lru_cache(maxsize=4096)
+def _because(text: str) -> Because | None:
+    return Because.read(text)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -212,7 +217,7 @@ def pod_body(service: ServiceRecord, template: Mapping[str, Any], create: Create
         **(meta.get("annotations") or {}),
         ANNOTATION_SLOT: str(create.slot),
         ANNOTATION_INCARNATION: str(create.incarnation),
-        ANNOTATION_BECAUSE: create.because,
+        ANNOTATION_BECAUSE: str(create.because),
     }
     if create.tries:
         annotations[ANNOTATION_TRIES] = str(create.tries)
@@ -251,7 +256,7 @@ def quarantine_body(
     the API server refuse a namesake.
     """
     taken = {key: text for key, text in labels.items() if not key.startswith(RESERVED_PREFIX)}
-    mark = {"since": stamp(now), "because": order.because[:1024], "labels": taken}
+    mark = {"since": stamp(now), "because": str(order.because)[:1024], "labels": taken}
     return {
         "metadata": {
             "uid": order.uid,

@@ -1,4 +1,4 @@
-"""Why an instance is stale, and what is known against it."""
+"""Why a move is made, and what is known against an instance."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-__all__ = ["Evidence", "StaleReason", "Staleness"]
+__all__ = ["Because", "Evidence", "Reason"]
 
 
-class StaleReason(StrEnum):
-    """The reasons built so far; the names are those of birth certificates and metrics."""
+class Reason(StrEnum):
+    """The reasons of births and retirements; the names are those of certificates and metrics."""
 
+    CREATED = "Created"
+    MISSING = "Missing"
+    SCALED = "Scaled"
+    ENDED = "Ended"
     TAINTED = "Tainted"
     DRIFTED = "Drifted"
     EXPIRED = "Expired"
@@ -19,22 +23,34 @@ class StaleReason(StrEnum):
     OUTDATED = "Outdated"
     UNHEALTHY = "Unhealthy"
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether it makes a living instance stale."""
+        return self not in (Reason.CREATED, Reason.MISSING, Reason.SCALED, Reason.ENDED)
+
 
 @dataclass(frozen=True, slots=True)
-class Staleness:
+class Because:
     """A reason, its cause in words for people, and the request or slot that asked for it."""
 
-    reason: StaleReason
+    reason: Reason
     cause: str
     purpose: str = ""
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.cause}"
 
+    @classmethod
+    def read(cls, text: str) -> Because | None:
+        """What `str` made of one; None for a text that is none of ours."""
+        reason, separator, cause = text.partition(": ")
+        known = separator and reason in tuple(Reason)
+        return cls(Reason(reason), cause) if known else None
+
     @property
     def deviates(self) -> bool:
         """Whether the instance is no longer what was born."""
-        return self.reason in (StaleReason.TAINTED, StaleReason.DRIFTED)
+        return self.reason in (Reason.TAINTED, Reason.DRIFTED)
 
 
 @dataclass(frozen=True, slots=True)
