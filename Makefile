@@ -37,6 +37,7 @@ make test                  all checks and all tests
 make check                 format, lint, types, layers, generated files, chart
 make real                  the tests on real nodes (Linux, root, tests/controlplane/real/packages.sh)
 make unit                  the tests that need no cluster
+make mutants              plant bugs and see that the fast tests notice them (ONLY=<words>)
 make crds                  generate the CRDs from the models, and the chart's policies
 make lock                  pin the newest dependencies that pyproject.toml allows
 
@@ -121,6 +122,12 @@ unit-half:
 .PHONY: unit-rest
 unit-rest:
 	@$(BIN)/pytest -o cache_dir=.pytest_cache/rest $(FAST) $(addprefix --ignore=,$(HALF))
+
+# Half an hour alone; the bugs and what they are planted in: tests/mutants/planted.py.
+ONLY ?=
+.PHONY: mutants
+mutants: venv
+	@$(PY) -m tests.mutants $(ONLY)
 
 .PHONY: check
 check: code chart

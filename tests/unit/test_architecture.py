@@ -82,6 +82,15 @@ def test_the_domain_neither_prints_nor_opens_nor_runs_anything(path: Path) -> No
     assert not called & {"now", "utcnow", "today"}, "datetime's clock"
 
 
+@pytest.mark.parametrize("path", DOMAIN, ids=lambda p: p.stem)
+def test_no_function_of_the_domain_has_more_than_five_parameters(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)):
+        given = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        named = given[1:] if given[:1] in (["self"], ["cls"]) else given
+        assert len(named) <= 5, f"{node.name}({', '.join(named)})"
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_every_module_says_what_lives_there(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))

@@ -265,7 +265,7 @@ def test_a_webhook_that_makes_no_sense_is_a_fault(webhooks: Any) -> None:
 def test_odd_managed_fields_cost_a_service_nothing_else(fields: Any) -> None:
     record = ServiceRecord.of({**SERVICE, "metadata": {**META, "managedFields": fields}})
     assert record.spec.template is not None
-    assert record.spec.schedule_since == moment(META["creationTimestamp"])
+    assert record.spec.regeneration.schedule_since == moment(META["creationTimestamp"])
 
 
 def test_what_is_told_is_remembered_within_bounds() -> None:

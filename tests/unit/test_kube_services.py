@@ -295,4 +295,4 @@ def test_the_schedule_was_written_no_later_than_its_owners_wrote(
     meta = {**META, "creationTimestamp": "1970-01-01T00:00:30Z", "managedFields": fields}
     found = ServiceRecord.of({"metadata": meta, "spec": {"template": TEMPLATE}})
     assert found.spec is not None
-    assert found.spec.schedule_since == latest
+    assert found.spec.regeneration.schedule_since == latest

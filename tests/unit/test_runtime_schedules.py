@@ -14,11 +14,11 @@ SLOT = 100 * HOUR
 
 def spec(schedule: Cron | None, on_record: float) -> Spec:
     """As it is read: with the latest time at which its schedule can have been written."""
-    return Spec({}, regeneration=Regeneration(schedule=schedule), schedule_since=on_record)
+    return Spec({}, regeneration=Regeneration(schedule=schedule, schedule_since=on_record))
 
 
 def since(schedules: Schedules, given: Spec, *slots: float) -> float:
-    return schedules.applied("u", given, slots).schedule_since
+    return schedules.applied("u", given, slots).regeneration.schedule_since
 
 
 def test_an_edit_of_another_field_leaves_the_schedule_as_old_as_it_is() -> None:

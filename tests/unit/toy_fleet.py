@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from immutable_operator.domain.calendar.regeneration import Due, Regeneration, outlook
 
@@ -71,9 +71,8 @@ class ToyFleet:
                 clock = self.clock(now)
                 places = {uid: place for place, (uid, _, _) in self.living.items()}
                 born = {uid: shown for uid, shown, _ in self.living.values()}
-                seen = outlook(
-                    self.regeneration, born, self.uid, clock, self.swap_seconds, self.since
-                )
+                wish = replace(self.regeneration, schedule_since=self.since)
+                seen = outlook(wish, born, self.uid, clock, self.swap_seconds)
                 again = None if seen.again is None else now + seen.again - clock
                 ready = [due for due in seen.due if due.may_start]
                 for due in ready[: self.regeneration.max_concurrent - len(leaving)]:

@@ -36,7 +36,9 @@ class Schedules:
         """See a version of a service; to be called with each, in order, the more the better."""
         cron, before = spec.regeneration.schedule, self._seen.get(uid)
         if before is None or before.cron != cron:
-            self._seen[uid] = _Seen(cron, spec.schedule_since, changed=before is not None)
+            self._seen[uid] = _Seen(
+                cron, spec.regeneration.schedule_since, changed=before is not None
+            )
 
     def applied(self, uid: str, spec: Spec, slots: Iterable[float] = ()) -> Spec:
         """The spec with the time since when its schedule counts.
@@ -50,7 +52,8 @@ class Schedules:
             last = seen.cron.last_until(seen.since)
             if last is not None and last in set(slots):
                 seen = self._seen[uid] = replace(seen, since=last - 1)
-        return replace(spec, schedule_since=min(seen.since, spec.schedule_since))
+        since = min(seen.since, spec.regeneration.schedule_since)
+        return replace(spec, regeneration=replace(spec.regeneration, schedule_since=since))
 
     def forget(self, uid: str) -> None:
         """The service is gone."""

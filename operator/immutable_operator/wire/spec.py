@@ -8,6 +8,7 @@ costs the regeneration alone; of anything else, the template: what runs is kept 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -65,8 +66,7 @@ def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
         on_taint=OnTaint(immutability.on_taint),
         quarantine_seconds=seconds(immutability.quarantine_for),
         replace_restarted=immutability.restarts == "Replace",
-        regeneration=regeneration,
-        schedule_since=since,
+        regeneration=replace(regeneration, schedule_since=since),
         counts_terminating=rollout.pod_replacement == "TerminationComplete",
         pinned={} if invalid else pins,
         problems=left_out,

@@ -60,7 +60,10 @@ _BEFORE_CLOSE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Regeneration:
-    """What the user wants, checked by ``problems``. Ages in seconds; ``jitter`` is a share."""
+    """What the user wants, checked by ``problems``. Ages in seconds; ``jitter`` is a share.
+
+    Slots of the ``schedule`` until ``schedule_since``, when it was written, do not count.
+    """
 
     max_age: float | None = None
     hard_max_age: float | None = None
@@ -68,6 +71,7 @@ class Regeneration:
     max_concurrent: int = 1
     windows: tuple[Window, ...] = ()
     schedule: Cron | None = None
+    schedule_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +115,16 @@ def hard_at(regeneration: Regeneration, born: float) -> float | None:
 
 
 def scheduled_at(
-    regeneration: Regeneration, service_uid: str, now: float, born: float, since: float = 0.0
+    regeneration: Regeneration, service_uid: str, now: float, born: float
 ) -> float | None:
     """When the schedule makes an instance due; it is due when that is not later than ``now``.
 
     That is the last slot before ``now`` that it is older than (so however many were missed, it
     catches up once), else the next slot; plus a delay by the service's uid of at most 5 minutes
     or a tenth of the distance to the following slot, so that a thousand services on one minute
-    do not start at once. Slots until ``since``, when the schedule was written, do not count.
+    do not start at once.
     """
-    slot = _slot(regeneration.schedule, service_uid, now, max(born, since))
+    slot = _slot(regeneration.schedule, service_uid, now, max(born, regeneration.schedule_since))
     if slot is None or regeneration.schedule is None:
         return None
     return slot + _spread(regeneration.schedule, service_uid, slot)
@@ -132,23 +136,23 @@ def outlook(
     service_uid: str,
     now: float,
     swap_seconds: float,
-    since: float = 0.0,
 ) -> Outlook:
     """Judge the instances of a service that nothing replaces yet: ``born`` by uid.
 
     ``swap_seconds`` is how long a replacement takes, from the birth of the successor to the end
-    of the predecessor; better too high than too low. ``since`` is when the schedule was written.
+    of the predecessor; better too high than too low.
     """
     opened = is_open(regeneration.windows, now)
     due, times = [], []
-    for uid, birth, starts in _starts(regeneration, born, service_uid, now, swap_seconds, since):
+    for uid, birth, starts in _starts(regeneration, born, service_uid, now, swap_seconds):
         times += [t for t in starts.values() if t > now]
         why = next((why for why, t in starts.items() if t <= now), None)
         if why is not None:
             overrides = why is _Why.HARD
             reason, slot = _reason(regeneration, why, uid, now, birth), None
             if why is _Why.SCHEDULED:
-                slot = _slot(regeneration.schedule, service_uid, now, max(birth, since))
+                written = max(birth, regeneration.schedule_since)
+                slot = _slot(regeneration.schedule, service_uid, now, written)
                 reason = _slot_reason(regeneration, slot)
             first = min(starts.values())
             due.append(Due(uid, first, reason, opened or overrides, overrides, slot))
@@ -172,7 +176,6 @@ def _starts(
     service_uid: str,
     now: float,
     swap_seconds: float,
-    since: float,
 ) -> Iterator[tuple[str, float, dict[_Why, float]]]:
     """For each instance, oldest first: uid, birth, and when it falls due for which reason."""
     fleet = sorted(born.items(), key=lambda item: (item[1], item[0]))
@@ -183,7 +186,7 @@ def _starts(
         found = {
             _Why.HARD: _earlier(forced, hard_at(regeneration, birth)),
             _Why.EXPIRED: expires_at(regeneration, uid, birth),
-            _Why.SCHEDULED: scheduled_at(regeneration, service_uid, now, birth, since),
+            _Why.SCHEDULED: scheduled_at(regeneration, service_uid, now, birth),
             _Why.EARLY: early,
         }
         yield uid, birth, {why: t for why, t in found.items() if t is not None}

@@ -48,7 +48,7 @@ class Spec:
     ``pinned`` are kind and name of what is part of a revision, and whether each is optional.
     ``template`` is None where it, or how to replace instances, cannot be read: what runs is all
     that is known then. ``problems`` says in a sentence each what could not be read of the
-    regeneration and is left out. ``schedule_since`` is when its schedule was written.
+    regeneration and is left out.
     ``counts_terminating`` says that those that still terminate count against replicas + maxSurge.
     """
 
@@ -64,7 +64,6 @@ class Spec:
     quarantine_seconds: float = 3600.0
     replace_restarted: bool = False
     regeneration: Regeneration = field(default_factory=Regeneration)
-    schedule_since: float = 0.0
     counts_terminating: bool = False
     pinned: Mapping[ConfigKey, bool] = field(default_factory=dict)
     problems: tuple[str, ...] = ()

@@ -85,8 +85,7 @@ def aging(turn: Turn, candidates: Sequence[Instance], going: Mapping[str, Becaus
     swap = swap_seconds(turn, candidates)
     rest = [i for i in candidates if i.name not in going]
     births = {i.uid: max(i.born, slot_of(i.purpose) or 0.0) for i in rest}
-    since = turn.spec.schedule_since
-    seen = outlook(regeneration, births, turn.view.uid, turn.now, swap, since)
+    seen = outlook(regeneration, births, turn.view.uid, turn.now, swap)
     busy = sum(why.reason is Reason.EXPIRED for why in going.values())
     short = max(0, turn.budget.desired - len(rest) - busy)
     unready = len(rest) - turn.count_available(rest)

@@ -1,0 +1,223 @@
+"""The bugs, by name: in which file, what is written there, and what is written instead.
+
+The first list is of bugs that no test noticed once (a review of the code found them).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["PLANTED", "Bug"]
+
+
+@dataclass(frozen=True)
+class Bug:
+    """``file`` is within ``domain/``; ``sound`` occurs in it exactly once."""
+
+    file: str
+    sound: str
+    sick: str
+
+
+PLANTED: dict[str, Bug] = {
+    # Quarantine and the ledger.
+    "a quarantined instance is not taken off what is available": Bug(
+        "ledger.py",
+        "        self._available -= available\n        self._active -= 1\n",
+        "        self._active -= 1\n",
+    ),
+    "a quarantine is not charged to the ledger": Bug(
+        "strategies/rolling.py",
+        "        ledger.take(available=turn.available(instance))\n",
+        "",
+    ),
+    "who is to be quarantined is retired at once": Bug(
+        "strategies/rolling.py",
+        "kept = fleet.deviants if turn.spec.on_taint is OnTaint.QUARANTINE else {}",
+        "kept: dict[str, object] = {}",
+    ),
+    "a quarantine never ends": Bug(
+        "strategies/rolling.py", "if over <= self._turn.now:", "if False:"
+    ),
+    "the surge is spent twice by two growing revisions": Bug(
+        "strategies/rolling.py", "    ledger.spend(len(born) + len(births.due))\n", ""
+    ),
+    "a plan's retirements are not spent": Bug(
+        "ledger.py",
+        "            return False\n        self._available -= 1\n        self._active -= 1\n",
+        "            return False\n",
+    ),
+    "healthy instances go before unhealthy ones": Bug(
+        "strategies/order.py",
+        "return kept, attempts, available, sound,",
+        "return kept, attempts, not available, sound,",
+    ),
+    "the surge counts for scaling up, too": Bug(
+        "ledger.py", "self._room if replacing else self._empty", "self._room"
+    ),
+    "what terminates never counts": Bug(
+        "ledger.py",
+        "self._room = budget.most - seen.active - seen.terminating",
+        "self._room = budget.most - seen.active",
+    ),
+    "maxUnavailable is spent on what never worked": Bug(
+        "ledger.py",
+        "self.floor = budget.desired if unproven and not covered else budget.fewest_available",
+        "self.floor = budget.fewest_available",
+    ),
+    # Suspend, freezes, requests, clocks.
+    "copies are made while suspended": Bug(
+        "target.py", "moves=() if view.spec.suspend else tuple(moves)", "moves=tuple(moves)"
+    ),
+    "a freeze holds before it begins": Bug("freezing.py", "if begins > now:", "if begins < 0:"),
+    "a freeze holds after it ended": Bug(
+        "freezing.py", "if ends is not None and ends <= now:", "if ends is not None and ends < 0:"
+    ),
+    "a freeze of repairs holds others' back": Bug(
+        "freezing.py",
+        "exempt = frozenset(r.instance for r in passing if r.instance is not None)",
+        "exempt = frozenset[str]()",
+    ),
+    "a freeze keeps a service from going back to what worked": Bug(
+        "target.py",
+        "asked in (running, latest_completed(view))",
+        "asked in (running,)",
+    ),
+    "a request means the same second, too": Bug(
+        "staleness/requested.py",
+        "if i.born < request.created and",
+        "if i.born <= request.created and",
+    ),
+    "who was born for a request is replaced for it": Bug(
+        "staleness/requested.py", " and i.purpose != born_for", ""
+    ),
+    "frozen time counts towards the deadline": Bug(
+        "status/progress.py",
+        "paused = turn.spec.suspend or turn.target.is_frozen or",
+        "paused = turn.spec.suspend or",
+    ),
+    "what is held back counts towards the deadline": Bug(
+        "status/progress.py", "    paused = paused or bool(fleet.held)\n", ""
+    ),
+    # Status.
+    "ready and regenerating during a rollout": Bug(
+        "status/regeneration.py",
+        "        and all(_is_aging(fleet, i.name) for i in fleet.stale)\n",
+        "",
+    ),
+    "ready and regenerating without enough that are available": Bug(
+        "status/regeneration.py",
+        "        and turn.count_available(fleet.active) >= turn.budget.fewest_available\n",
+        "",
+    ),
+    "every change of a status may wait": Bug(
+        "status/tell.py", "    return essence(old) == essence(new)", "    return True"
+    ),
+    "a condition is new with every plan": Bug(
+        "status/conditions.py",
+        "return before.since if before and before.status == value else now",
+        "return now",
+    ),
+    # Regeneration and healing.
+    "what is held back counts as missing for regeneration": Bug(
+        "fleet.py",
+        "i for i in active if i.name not in why and i.name not in held]",
+        "i for i in active if i.name not in why]",
+    ),
+    "a swap is estimated by the fastest": Bug(
+        "staleness/age.py", "starts[len(starts) // 2]", "starts[0]"
+    ),
+    "who has any successor goes": Bug(
+        "staleness/age.py",
+        "        if because and because.reason.is_stale:\n",
+        "        if because:\n",
+    ),
+    "more than maxConcurrent go": Bug(
+        "staleness/age.py", "for due in ready[: max(0, places)]:", "for due in ready:"
+    ),
+    "regeneration begins though something is missing": Bug(
+        "staleness/age.py", "max(busy, short + unready)", "busy"
+    ),
+    "healing has no pace": Bug(
+        "staleness/healing.py", "    if now < until:\n", "    if now < 0:\n"
+    ),
+    "healing counts no relapse": Bug("staleness/healing.py", "return 1 + max(", "return 0 * max("),
+    # Repair, verdicts, records.
+    "repair comes from the wanted revision while it is unproven": Bug(
+        "strategies/repair.py",
+        "if fallback is None or is_working(turn, fleet) or not _ran(turn, fleet, fallback):",
+        "if True:",
+    ),
+    "what works makes no room": Bug(
+        "strategies/rolling.py",
+        "        if self._repair is not None:\n            self._make_room",
+        "        if False:\n            self._make_room",
+    ),
+    "what works goes though it is owed": Bug(
+        "strategies/rolling.py", "            if owed and spare <= 0:\n", "            if False:\n"
+    ),
+    "what works goes while the wanted revision flaps": Bug(
+        "strategies/repair.py", "    return until if until > now else None", "    return None"
+    ),
+    "the fallback is pruned": Bug(
+        "verdict.py",
+        "for r in (target.wanted, target.fallback, good) if r is not None",
+        "for r in (target.wanted,) if r is not None",
+    ),
+    "an older revision comes back": Bug(
+        "strategies/repair.py",
+        "return turn.count_available(own) > 0 or wanted == latest_completed(turn.view)",
+        "return turn.count_available(own) > 0",
+    ),
+    "a failed revision is fallen back on": Bug(
+        "target.py",
+        "        if r != wanted\n        and r.verdict.phase is not Phase.FAILED\n",
+        "        if r != wanted\n",
+    ),
+    "a verdict is written after the first retirement": Bug(
+        "planner.py",
+        "        *marks,\n        *step.quarantines,\n        *step.retires,\n",
+        "        *step.quarantines,\n        *step.retires,\n        *marks,\n",
+    ),
+    "a verdict is written at every plan": Bug(
+        "verdict.py", "        if new != revision.verdict:\n", "        if True:\n"
+    ),
+    "a revision is good before all of it is available": Bug(
+        "verdict.py",
+        "return not others and turn.count_available(fleet.active) >= desired",
+        "return not others and turn.count_available(fleet.active) >= 1",
+    ),
+    # Births.
+    "a predecessor gets two successors": Bug(
+        "strategies/births.py",
+        "            if not predecessor.is_among(self._succeeded) and (own_tainted",
+        "            if (own_tainted",
+    ),
+    "a name that is taken is tried again": Bug(
+        "strategies/births.py",
+        " {r.subject for r in view.refusals if r.cause is Cause.NAME_TAKEN}",
+        " set()",
+    ),
+    "what ended is born again without a pause": Bug(
+        "strategies/births.py",
+        "    return predecessor.born + policy.retry_ended.after(predecessor.tries)",
+        "    return 0.0",
+    ),
+    "a plan has no bound": Bug(
+        "strategies/rolling.py",
+        "count = min(growth.missing, room, turn.policy.most_moves)",
+        "count = min(growth.missing, room)",
+    ),
+    "a refused birth is tried with all at once": Bug(
+        "strategies/rolling.py",
+        "        count = 1  # one probe tells whether the refusal still stands\n",
+        "",
+    ),
+    "budgets are asked about each instance": Bug(
+        "strategies/rolling.py", "elif not (probes and self._probed):", "else:"
+    ),
+    "nothing is due when something becomes available": Bug(
+        "planner.py", "        turn.next_available(fleet.active),\n", ""
+    ),
+    "nothing is due when a freeze changes": Bug("planner.py", "        target.freeze.again,\n", ""),
+}
