@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,12 @@ NODES = 5
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.register_profile("fixed", deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "random"))
+
+
+def pytest_configure() -> None:
+    """Started in the background by a shell, all would ignore SIGINT: Ctrl-C is tested, too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
