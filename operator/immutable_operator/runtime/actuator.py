@@ -1,14 +1,15 @@
 """Carries out the moves of one plan, and remembers for each what came of it.
 
-Writes go out a few at a time, and between two chunks it is asked whether the plan still holds.
-Births of a revision start slowly (1, 2, 4, …) until the API server has taken one, so that a
-template or a quota that refuses them costs one request, not hundreds.
+Writes go out a few at a time, and before each it is asked whether the plan still holds. The first
+birth of a revision goes alone until the API server has taken one, so that a template or a quota
+that refuses them costs one request, not hundreds.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
 import structlog
 
@@ -34,6 +35,8 @@ __all__ = ["Actuator"]
 
 log = structlog.get_logger()
 AT_ONCE = 16
+
+T = TypeVar("T")
 
 
 class Actuator:
@@ -63,39 +66,58 @@ class Actuator:
         """Carry out a plan's actions; refusals and expectations end up in ``memory``."""
         creates = [a for a in actions if isinstance(a, Create)]
         others = [a for a in actions if not isinstance(a, Create)]
-        await _all(self._births(service, creates, memory), self._others(service, others, memory))
-
-    async def _others(
-        self, service: ServiceRecord, actions: Sequence[Action], memory: Memory
-    ) -> None:
-        for start in range(0, len(actions), AT_ONCE):
-            if start and not self._holds(service):
-                return
-            chunk = actions[start : start + AT_ONCE]
-            await _all(*(self._one(service, action, memory) for action in chunk))
+        births = [
+            self._births(service, [c for c in creates if c.revision == revision], memory)
+            for revision in dict.fromkeys(c.revision for c in creates)
+        ]
+        await _all(*births, self._row(service, others, memory))
 
     async def _births(
         self, service: ServiceRecord, creates: Sequence[Create], memory: Memory
     ) -> None:
-        start, size = 0, 1
-        while start < len(creates):
-            if start and not self._holds(service):
+        """Those of one revision: the first alone, all others once the API server took it."""
+        if creates and creates[0].revision not in memory.accepted:
+            if not await self._row(service, creates[:1], memory):
                 return
-            known = creates[start].revision in memory.accepted
-            size = AT_ONCE if known else min(size, AT_ONCE)
-            chunk = creates[start : start + size]
-            done = await _all(*(self._one(service, create, memory) for create in chunk))
-            if not all(done):
-                return
-            start, size = start + len(chunk), size * 2
+            creates = creates[1:]
+        await self._row(service, creates, memory, ends_when_refused=True)
+
+    async def _row(
+        self,
+        service: ServiceRecord,
+        actions: Sequence[Action],
+        memory: Memory,
+        *,
+        ends_when_refused: bool = False,
+    ) -> bool:
+        """Write each as soon as the gate lets it in; whether all was done.
+
+        What is left when the plan holds no longer is left out; so are births after one that was
+        refused, or may have been. Births and other moves of a service take turns at the gate.
+        """
+        ended = False
+
+        async def one(action: Action) -> bool:
+            nonlocal ended
+            async with self._gate.turn((service.uid, isinstance(action, Create))):
+                if ended or not self._holds(service):
+                    return False
+                try:
+                    done = await self._one(service, action, memory)
+                except BaseException:
+                    ended = True
+                    raise
+            ended = ended or (ends_when_refused and not done)
+            return done
+
+        return all(await _all(*(one(action) for action in actions)))
 
     async def _one(self, service: ServiceRecord, action: Action, memory: Memory) -> bool:
         """One write; False if it was refused, or may have been."""
         move, subject, revision = _identify(action)
         resource, shows = self._shows(service, action)
         try:
-            async with self._gate.turn(service.uid):
-                seen = await self._write(service, action)
+            seen = await self._write(service, action)
         except Unknown as error:
             memory.barrier.expect(resource, shows, self._tick(), unknown=True)
             self._metrics.unknown.labels(move).inc()
@@ -153,7 +175,7 @@ class Actuator:
                 return self._records.resource(action), self._records.shows(service, action)
 
 
-async def _all(*writes: Awaitable[bool | None]) -> list[bool | None]:
+async def _all(*writes: Awaitable[T]) -> list[T]:
     """Wait for all, also where one fails: none goes on unobserved. Then raise the first failure."""
     results = await asyncio.gather(*writes, return_exceptions=True)
     for result in _failures(results):
