@@ -34,7 +34,7 @@ make demo-stop             end it and delete all that it made (CONTEXT, REAL as 
 make cluster               a real control plane with simulated nodes, to play with
 make cluster-stop          end that
 make test                  all checks and all tests
-make check                 format, lint, types, layers, generated files, chart
+make check                 format, lint, types, unused code, layers, generated files, chart
 make real                  the tests on real nodes (Linux, root, tests/controlplane/real/packages.sh)
 make unit                  the tests that need no cluster
 make mutants              plant bugs and see that the fast tests notice them (ONLY=<words>)
@@ -98,10 +98,8 @@ apart-lane:
 real-lane:
 	@$(call lane,real,tests/real)
 
-# $(call lane,<name>,<arguments of pytest>): its output with the name in front of each line. What
-# failed is tried once more and said so: real kubelets on a busy machine miss moments.
-lane = ( mkdir -p .pytest_cache; { $(BIN)/pytest -o cache_dir=.pytest_cache/$(1) $(2) || { \
-  echo "once more: what failed"; $(BIN)/pytest -o cache_dir=.pytest_cache/$(1) --lf $(2); }; \
+# $(call lane,<name>,<arguments of pytest>): its output with the name in front of each line.
+lane = ( mkdir -p .pytest_cache; { $(BIN)/pytest -o cache_dir=.pytest_cache/$(1) $(2); \
   echo $$? > .pytest_cache/$(1).code; } 2>&1 \
   | while IFS= read -r line; do printf '%s\n' "[$(1)] $$line"; done; \
   exit "$$(cat .pytest_cache/$(1).code)" )
@@ -138,6 +136,8 @@ code: venv
 	$(BIN)/ruff format --check --quiet $(CODE)
 	$(BIN)/ruff check --quiet $(CODE)
 	$(BIN)/mypy --strict --no-error-summary $(CODE)
+	$(BIN)/vulture
+	@echo "$(BIN)/deptry operator"; said=$$(NO_COLOR=1 $(BIN)/deptry operator 2>&1) || { echo "$$said"; exit 1; }
 	@echo "$(BIN)/lint-imports"; said=$$($(BIN)/lint-imports 2>&1) || { echo "$$said"; exit 1; }
 	$(PY) -m immutable_operator.api.crd --check
 	$(PY) -m immutable_operator.admission.chart --check

@@ -15,6 +15,7 @@ from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError
 from tests.controlplane.build import BuildError, binaries
 from tests.controlplane.components import COMPONENTS
+from tests.flaky import Retries
 from tests.waiting import wait_for
 
 NODES = 5
@@ -25,10 +26,11 @@ settings.register_profile("fixed", deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "random"))
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Started in the background by a shell, all would ignore SIGINT: Ctrl-C is tested, too."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.pluginmanager.register(Retries())
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

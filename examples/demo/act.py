@@ -93,6 +93,6 @@ class Act:
             why = f"is not ready after {PATIENCE_SECONDS:g} s ({reason}: {message})"
         log = operator_process.log_file(self._place.folder)
         raise DemoError(
-            f"the service {why}. See `{self._place.typed} describe isvc`"
+            f"the service {why}. See `{self._place.typed} describe imsvc`"
             f"{f' and {log}' if log.exists() else ''}; begin afresh with {self._place.stop_command}"
         )

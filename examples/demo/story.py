@@ -144,16 +144,16 @@ def _how_to_go_on(place: Place, screen: Screen, change: str) -> None:
         fault = "s|sim/ready-delay.*|sim/fault: image-pull|"
         broken = f"sed '{fault}' {place.manifest} | {kubectl} apply -f -"
     for what, command in (
-        ("how it is, and every change (Ctrl-C ends it)", f"{kubectl} get isvc -w"),
-        ("scale it, as anything else", f"{kubectl} scale isvc {SERVICE} --replicas=6"),
+        ("how it is, and every change (Ctrl-C ends it)", f"{kubectl} get imsvc -w"),
+        ("scale it, as anything else", f"{kubectl} scale imsvc {SERVICE} --replicas=6"),
         ("delete a pod: it is made anew", f'{kubectl} delete --wait=false "{first_pod}"'),
         ("an image that cannot be pulled: stalled, the others go on", broken),
-        ("what it waits for, in words", f"{kubectl} get isvc {SERVICE} -o {message}"),
+        ("what it waits for, in words", f"{kubectl} get imsvc {SERVICE} -o {message}"),
         ("the first image again: all replaced", f"{kubectl} apply -f {place.manifest}"),
         ("the second image again", change),
         ("an image without a digest: refused", tags),
-        ("every state that was ever wanted", f"{kubectl} get irev"),
-        ("every field, explained", f"{kubectl} explain isvc.spec"),
+        ("every state that was ever wanted", f"{kubectl} get imrev"),
+        ("every field, explained", f"{kubectl} explain imsvc.spec"),
     ):
         screen.print(f"  # {what}", style="dim")
         screen.command(f"  {command}")

@@ -159,7 +159,7 @@ class Service:
     def describe(self) -> str:
         """The object's status, its pods and the events: for the message of a failing test."""
         found = self.plane.kubectl(
-            *("get", "isvc", self.name, "-o", "yaml"), namespace=self.namespace, check=False
+            *("get", "imsvc", self.name, "-o", "yaml"), namespace=self.namespace, check=False
         )
         rest = self.plane.describe(self.namespace, "immutablerevisions.immutable.dev", "pdb")
         return f"{found.stdout}{found.stderr}\n{rest}"

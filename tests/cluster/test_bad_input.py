@@ -47,7 +47,7 @@ def test_a_template_that_the_api_server_refuses_stalls_with_its_words(
     [event] = web.events("Stalled")
     assert event["type"] == "Warning"
     assert words in event["message"]
-    assert words in web.kubectl("get", "isvc", "web", "-o", "wide")
+    assert words in web.kubectl("get", "imsvc", "web", "-o", "wide")
     web.always("one revision", lambda: len(web.revisions()) == 1, 6)
     assert asked.count("create immutablerevisions") == 1
     assert 1 <= asked.count("create pods") <= 3, "one probe, then ever rarer ones"
@@ -178,7 +178,7 @@ def test_a_foreign_revision_under_our_name_is_waited_for_and_named(web: Service)
     web.until("it says so", lambda: name in condition(web.get(), "Ready").get("message", ""))
     assert "belongs to another owner" in condition(web.get(), "Ready")["message"]
     assert web.pods() == []
-    web.kubectl("delete", "irev", name)
+    web.kubectl("delete", "imrev", name)
     web.until_ready(60)
     assert len(web.active()) == 1
 

@@ -328,7 +328,7 @@ def test_freezes_are_the_clusters(installed: ControlPlane) -> None:
 
 def replicas(plane: ControlPlane, name: str) -> int | None:
     """Read the number that scale and autoscalers see."""
-    wanted: int | None = get(plane, f"isvc/{name}")["spec"].get("replicas")
+    wanted: int | None = get(plane, f"imsvc/{name}")["spec"].get("replicas")
     return wanted
 
 
@@ -342,9 +342,11 @@ def test_a_manifest_without_replicas_keeps_what_was_scaled(
     name = f"keeps-{len(how)}"
     apply(installed, service(name), *how)
     assert replicas(installed, name) == 1
-    installed.kubectl("scale", "isvc", name, "--replicas=6", namespace="shop")
+    installed.kubectl("scale", "imsvc", name, "--replicas=6", namespace="shop")
     apply(installed, service(name, label="2"), *how)
-    assert get(installed, f"isvc/{name}")["spec"]["template"]["metadata"]["labels"]["change"] == "2"
+    assert (
+        get(installed, f"imsvc/{name}")["spec"]["template"]["metadata"]["labels"]["change"] == "2"
+    )
     assert replicas(installed, name) == 6
 
 
@@ -374,7 +376,7 @@ def test_a_patch_that_removes_replicas_keeps_the_number(
     name = f"patched-{kind}"
     apply(installed, service(name, 3))
     installed.kubectl(
-        "patch", "isvc", name, f"--type={kind}", "-p", json.dumps(patch), namespace="shop"
+        "patch", "imsvc", name, f"--type={kind}", "-p", json.dumps(patch), namespace="shop"
     )
     assert replicas(installed, name) == 3
 
@@ -391,7 +393,7 @@ def test_zero_is_a_number(installed: ControlPlane) -> None:
 def test_a_new_service_is_not_finished(installed: ControlPlane) -> None:
     """Kstatus: Helm, Argo CD and Flux wait, because what was observed is not this generation."""
     apply(installed, service("new"))
-    assert get(installed, "isvc/new")["status"] == {"observedGeneration": -1}
+    assert get(installed, "imsvc/new")["status"] == {"observedGeneration": -1}
     path = "/apis/immutable.dev/v1alpha1/namespaces/shop/immutableservices"
     query = "watch=1&timeoutSeconds=1&resourceVersion=0&fieldSelector=metadata.name%3Dnew"
     event = json.loads(installed.api().text("GET", f"{path}?{query}").splitlines()[0])
@@ -429,7 +431,7 @@ def with_status(plane: ControlPlane, name: str, number: int) -> None:
     apply(plane, service(name, number))
     body = json.dumps({"status": STATUS})
     plane.kubectl(
-        *("patch", "isvc", name, "--subresource=status", "--type=merge", "-p", body),
+        *("patch", "imsvc", name, "--subresource=status", "--type=merge", "-p", body),
         *(f"--as={OPERATOR}", "--as-group=system:masters"),
         namespace="shop",
     )
@@ -437,7 +439,7 @@ def with_status(plane: ControlPlane, name: str, number: int) -> None:
 
 def test_scale_is_read_and_written_as_with_a_deployment(installed: ControlPlane) -> None:
     with_status(installed, "scaled", 4)
-    installed.kubectl("scale", "isvc", "scaled", "--replicas=7", namespace="shop")
+    installed.kubectl("scale", "imsvc", "scaled", "--replicas=7", namespace="shop")
     path = "/apis/immutable.dev/v1alpha1/namespaces/shop/immutableservices/scaled/scale"
     scale = installed.api().get(path)
     assert scale["spec"] == {"replicas": 7}
@@ -458,8 +460,8 @@ def test_an_upgrade_renews_the_definitions_and_touches_no_service(
     installed: ControlPlane,
 ) -> None:
     with_status(installed, "seen", 4)
-    before = get(installed, "isvc")["items"]
-    assert NEW_COLUMN.upper() not in table(installed, "isvc", "seen")[0]
+    before = get(installed, "imsvc")["items"]
+    assert NEW_COLUMN.upper() not in table(installed, "imsvc", "seen")[0]
 
     installed.helm(
         *("upgrade", NAME, str(CHART), f"--values={LEAST}", "--wait", "--timeout=2m"),
@@ -473,14 +475,14 @@ def test_an_upgrade_renews_the_definitions_and_touches_no_service(
     assert row[:6] == ["seen", "4", "3", "4", "2", "9f2c41d0"]
     assert row[6].endswith(("y", "d"))
     assert row[7] == "Replacing"
-    titles, row = table(installed, "isvc", "seen", "-o", "wide")
+    titles, row = table(installed, "imsvc", "seen", "-o", "wide")
     assert titles[-2:] == ["MESSAGE", "SELECTOR"]
     assert row[-2:] == ["2 of 4 wait", "immutable.dev/service=seen"]
-    assert get(installed, "isvc")["items"] == before
+    assert get(installed, "imsvc")["items"] == before
 
 
 def _with_new_column(plane: ControlPlane) -> list[list[str]]:
-    shown = table(plane, "isvc", "seen")
+    shown = table(plane, "imsvc", "seen")
     return shown if NEW_COLUMN.upper() in shown[0] else []
 
 
@@ -523,12 +525,12 @@ def test_the_webhook_can_block_nothing(installed: ControlPlane) -> None:
 
 def test_removal_keeps_definitions_and_objects_of_users(installed: ControlPlane) -> None:
     apply(installed, service("kept", 3))
-    before = get(installed, "isvc/kept")
+    before = get(installed, "imsvc/kept")
 
     said = installed.helm("uninstall", NAME, "--wait", namespace=NAMESPACE).stdout
     assert all(f"[CustomResourceDefinition] {definition}" in said for definition in DEFINITIONS)
 
-    assert get(installed, "isvc/kept") == before
+    assert get(installed, "imsvc/kept") == before
     left = installed.kubectl(
         "get", "deploy,pdb,svc,secret,sa,role,rolebinding", "-o", "name", namespace=NAMESPACE
     ).stdout.split()
@@ -544,5 +546,5 @@ def test_removal_keeps_definitions_and_objects_of_users(installed: ControlPlane)
     assert installed.kubectl("get", admission, "-o", "name").stdout == ""
 
     installed.helm("install", NAME, str(CHART), "--set=replicas=0", namespace=NAMESPACE)
-    assert get(installed, "isvc/kept") == before
+    assert get(installed, "imsvc/kept") == before
     assert PIN in json.dumps(before)

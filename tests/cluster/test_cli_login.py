@@ -67,7 +67,7 @@ REGENERATE = (sys.executable, "-m", "immutable_operator.cli.main", "regenerate",
 
 def assert_as_kubectl(kubeconfig: str, **environment: str) -> None:
     """Both find the same service; the command asks for it in the namespace of the context."""
-    seen = run(kubeconfig, str(find_kubectl()), "get", "isvc", "web", **environment)
+    seen = run(kubeconfig, str(find_kubectl()), "get", "imsvc", "web", **environment)
     assert seen.returncode == 0, seen.stderr
     made = run(kubeconfig, *REGENERATE, **environment)
     assert made.returncode == 0, made.stderr

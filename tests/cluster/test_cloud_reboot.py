@@ -61,7 +61,7 @@ def pool(control_plane: ControlPlane, namespace: str) -> Iterator[Pool]:
         control_plane.api().merge_patch(f"/api/v1/nodes/{name}", body)
     pool = Pool(control_plane, namespace, list(names))
     yield pool
-    control_plane.kubectl("delete", "isvc", "--all", namespace=namespace)
+    control_plane.kubectl("delete", "imsvc", "--all", namespace=namespace)
     for name in pool.names:
         control_plane.set_node(name, None)
     wait_for(
@@ -187,7 +187,7 @@ def assert_told(fleet: list[Service], on: dict[str, str], gone: set[str]) -> Non
         assert not [e for e in service.events() if "keeps exiting" in e["message"]]
         assert condition(service.get(), "Ready")["reason"] == "Current"
         assert service.status()["blockers"] == []
-        told = " ".join(e["message"] for e in service.events("TakenAway"))
+        told = " ".join(e["message"] for e in service.events("Disrupted"))
         prefix = f"{service.name}-im"
         nodes = {on[name] for name in gone if name.startswith(prefix)}
         for node in nodes:

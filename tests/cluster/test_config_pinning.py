@@ -87,7 +87,7 @@ def freeze(web: Service) -> Iterator[Json]:
         "metadata": {"name": name},
         "spec": {"namespaces": [web.namespace], "until": until, "reason": "closing"},
     }
-    web.plane.kubectl("delete", "ifrz", name, "--ignore-not-found")
+    web.plane.kubectl("delete", "imfrz", name, "--ignore-not-found")
 
 
 def regenerate(service: Service, name: str) -> None:
@@ -165,7 +165,7 @@ def test_during_a_freeze_a_changed_config_map_does_not_leak_in(
     )
     assert read_by(pinned) == {old}
     assert len(pinned.revisions()) == 1
-    pinned.plane.kubectl("delete", "ifrz", freeze["metadata"]["name"])
+    pinned.plane.kubectl("delete", "imfrz", freeze["metadata"]["name"])
     pinned.until("the new content runs", lambda: says(pinned) == {"new"})
 
 
@@ -267,7 +267,7 @@ def test_a_copy_is_not_deleted_or_edited_by_people_and_goes_with_the_service(
         verb, change = words
         refused = pinned.kubectl(verb, "configmap", copy, change, "--overwrite", check=False)
         assert "written by the operator only" in refused, refused
-    pinned.kubectl("delete", "isvc", "web")
+    pinned.kubectl("delete", "imsvc", "web")
     pinned.until_gone()
     pinned.until("its copies are gone", lambda: not snapshots(pinned))
 

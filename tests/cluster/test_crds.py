@@ -78,7 +78,7 @@ def apply(control_plane: ControlPlane, namespace: str) -> Apply:
 
 @pytest.fixture
 def get(control_plane: ControlPlane, namespace: str) -> Callable[[str], Json]:
-    """One object, such as `isvc/web`."""
+    """One object, such as `imsvc/web`."""
 
     def run(what: str) -> Json:
         text = control_plane.kubectl("get", what, "-o", "json", namespace=namespace).stdout
@@ -122,7 +122,7 @@ def test_nobody_scales_to_more_than_there_is_room_for(
     apply: Apply, control_plane: ControlPlane, namespace: str
 ) -> None:
     apply(service(spec(replicas=0, suspend=True)))
-    scale = ("scale", "isvc/web", "--replicas=50001")
+    scale = ("scale", "imsvc/web", "--replicas=50001")
     told = control_plane.kubectl(*scale, namespace=namespace, check=False)
     assert told.returncode == 1
     assert "divide it into several services" in told.stderr
@@ -182,21 +182,21 @@ def test_explain_tells_what_a_field_means_and_its_default(control_plane: Control
     def explain(path: str) -> str:
         return " ".join(control_plane.kubectl("explain", path).stdout.split())
 
-    assert "FIELD: containers <[]Object>" in explain("isvc.spec.template.spec.containers")
+    assert "FIELD: containers <[]Object>" in explain("imsvc.spec.template.spec.containers")
     assert "livenessProbe <Object> Periodic probe of container liveness." in explain(
-        "isvc.spec.template.spec.containers"
+        "imsvc.spec.template.spec.containers"
     )
     assert (
         "image <string> Image pinned by digest: registry/name@sha256:<64 lower-case hex digits>."
-        in explain("isvc.spec.template.spec.containers")
+        in explain("imsvc.spec.template.spec.containers")
     )
     assert (
         "periodSeconds <integer> How often (in seconds) to perform the probe. Default to 10 seconds"
-        in explain("isvc.spec.template.spec.containers.livenessProbe")
+        in explain("imsvc.spec.template.spec.containers.livenessProbe")
     )
-    assert "Default 600." in explain("isvc.spec.rollout.progressDeadlineSeconds")
+    assert "Default 600." in explain("imsvc.spec.rollout.progressDeadlineSeconds")
     assert "Number of instances wanted, at most 50000. Unset keeps the current number" in explain(
-        "isvc.spec"
+        "imsvc.spec"
     )
 
 
@@ -219,7 +219,7 @@ def test_two_managers_share_one_template_by_container_name(
     mounts = [{"name": "data", "mountPath": "/data"}]
     containers({"name": "web", "image": PIN, "volumeMounts": mounts}, manager="team")
 
-    found = {c["name"]: c for c in get("isvc/web")["spec"]["template"]["spec"]["containers"]}
+    found = {c["name"]: c for c in get("imsvc/web")["spec"]["template"]["spec"]["containers"]}
     assert found["proxy"] == {"name": "proxy", "image": OTHER_PIN}
     assert found["web"]["image"] == PIN
     assert {m["name"] for m in found["web"]["volumeMounts"]} == {"data", "certs"}
@@ -240,7 +240,7 @@ def test_the_template_is_stored_as_it_was_written(apply: Apply, get: Callable[[s
         "nodeSelector": {"disk": "ssd"},
     }
     apply(service({"template": {"metadata": {"labels": {"app": "web"}}, "spec": pod}}))
-    assert get("isvc/web")["spec"]["template"] == {
+    assert get("imsvc/web")["spec"]["template"] == {
         "metadata": {"labels": {"app": "web"}},
         "spec": pod,
     }
@@ -250,8 +250,8 @@ def test_the_template_is_stored_as_it_was_written(apply: Apply, get: Callable[[s
 def test_get_shows_revisions(control_plane: ControlPlane, apply: Apply, namespace: str) -> None:
     apply(revision(spec()["template"]))
     status = ("--subresource=status", "--type=merge", "-p", '{"status": {"phase": "Good"}}')
-    control_plane.kubectl("patch", "irev", "web-im9f2c41d0", *status, namespace=namespace)
-    lines = control_plane.kubectl("get", "irev", namespace=namespace).stdout.splitlines()
+    control_plane.kubectl("patch", "imrev", "web-im9f2c41d0", *status, namespace=namespace)
+    lines = control_plane.kubectl("get", "imrev", namespace=namespace).stdout.splitlines()
     titles, row = (line.split() for line in lines)
     assert " ".join(titles) == "NAME SERVICE NUMBER REVISION PHASE REASON IMAGE BY AGE"
     assert " ".join(row[:-1]) == (
@@ -327,14 +327,14 @@ def test_a_revision_is_frozen(
     """The API server's `self == oldSelf` overlooks swapped keys where it knows no schema."""
     apply(revision(RECORDED))
     patch = json.dumps({"spec": change})
-    result = control_plane.kubectl("patch", "irev", "web-im9f2c41d0", "--type=merge", "-p", patch,
+    result = control_plane.kubectl("patch", "imrev", "web-im9f2c41d0", "--type=merge", "-p", patch,
                                    namespace=namespace, check=False)  # fmt: skip
     assert result.stderr == (
         'The ImmutableRevision "web-im9f2c41d0" is invalid: spec: Invalid value: a revision is a '
         "record and cannot be changed; change spec.template of its ImmutableService, which makes "
         "a new revision\n"
     )
-    assert get("irev/web-im9f2c41d0")["spec"]["template"] == RECORDED
+    assert get("imrev/web-im9f2c41d0")["spec"]["template"] == RECORDED
 
 
 @pytest.mark.usefixtures("unguarded")
@@ -342,8 +342,8 @@ def test_a_frozen_revision_can_be_labelled_and_deleted(
     control_plane: ControlPlane, apply: Apply, namespace: str
 ) -> None:
     apply(revision(RECORDED))
-    control_plane.kubectl("label", "irev", "web-im9f2c41d0", "a=b", namespace=namespace)
-    control_plane.kubectl("delete", "irev", "web-im9f2c41d0", namespace=namespace)
+    control_plane.kubectl("label", "imrev", "web-im9f2c41d0", "a=b", namespace=namespace)
+    control_plane.kubectl("delete", "imrev", "web-im9f2c41d0", namespace=namespace)
 
 
 def test_plain_client_side_apply_can_install_the_definitions(control_plane: ControlPlane) -> None:

@@ -204,7 +204,7 @@ def test_a_further_run_works_whatever_was_left_and_shows_a_table_on_a_terminal(
     assert "make demo-stop" in text
     export = re.search(r"export KUBECONFIG=\S+", first_run)
     assert export
-    suspend = 'kubectl patch isvc web --type=merge -p \'{"spec":{"suspend":true}}\''
+    suspend = 'kubectl patch imsvc web --type=merge -p \'{"spec":{"suspend":true}}\''
     demo.shell(f"{export[0]}; {suspend}")
     os.kill(json.loads((cache / "demo" / "operator.json").read_text())["pid"], signal.SIGKILL)
     # When it runs on a terminal, then it draws a table, and tells the same in the end.
@@ -333,7 +333,7 @@ def test_on_an_own_cluster_it_plays_the_same_and_takes_away_only_what_it_made(
     code, text = own_demo.run("--context", CONTEXT)
     assert code == 0, text
     assert_replaced(text)
-    assert f"kubectl --context={CONTEXT} -n immutable-demo get isvc -w" in text
+    assert f"kubectl --context={CONTEXT} -n immutable-demo get imsvc -w" in text
     code, text = own_demo.run("--stop", "--context", CONTEXT)
     assert code == 0, text
     assert inventory(own_cluster) == before

@@ -150,7 +150,7 @@ def test_what_was_reached_into_is_replaced_successor_first(running: Service, dee
         return any(victim in message and cause in message for message in said)
 
     running.until("an event tells it", told)
-    running.until("no deviant is told of", lambda: "deviants" not in running.status())
+    running.until("no deviation is told of", lambda: "deviations" not in running.status())
 
 
 def test_with_gates_it_is_judged_from_when_it_got_its_node(web: Service) -> None:
@@ -295,10 +295,10 @@ def test_reported_only(web: Service) -> None:
     victim = min(before)
     debug(web, victim)
     web.until("it is told", lambda: web.events("Tainted"))
-    [deviant] = web.status()["deviants"]
-    assert deviant["instance"] == victim
-    assert deviant["reason"] == "Tainted"
-    assert "debugger" in deviant["message"]
+    [deviation] = web.status()["deviations"]
+    assert deviation["instance"] == victim
+    assert deviation["reason"] == "Tainted"
+    assert "debugger" in deviation["message"]
     web.always("it is Ready", lambda: condition(web.get(), "Ready")["status"] == "True", 2)
     assert "1 no longer as born, reported only" in condition(web.get(), "Ready")["message"]
     assert names(web) == before
@@ -306,7 +306,7 @@ def test_reported_only(web: Service) -> None:
     web.apply(image="b")
     web.until_ready()
     assert web.images() == [pin("b")] * REPLICAS
-    assert "deviants" not in web.status()
+    assert "deviations" not in web.status()
 
 
 def endpoints(service: Service) -> set[str]:

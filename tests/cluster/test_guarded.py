@@ -117,7 +117,7 @@ def test_an_excluded_namespace_is_not_guarded_and_others_are(running: Service) -
             running.until("it is told", lambda: guarded(running) == ("False", "NamespaceExcluded"))
             assert guarded(other) == ("True", "Enforced")
     finally:
-        other.kubectl("delete", "isvc", other.name)
+        other.kubectl("delete", "imsvc", other.name)
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,12 @@ def test_kubectl_scale(web: Service) -> None:
     web.apply(image="a", replicas=2)
     web.until_ready()
     before = uids(web)
-    told = web.kubectl("scale", "isvc/web", "--replicas=4")
+    told = web.kubectl("scale", "imsvc/web", "--replicas=4")
     assert "immutableservice.immutable.dev/web scaled" in told
     web.until_ready()
     assert len(web.active()) == 4
     assert before < uids(web)
-    refused = web.kubectl("scale", "isvc/web", "--current-replicas=2", "--replicas=1", check=False)
+    refused = web.kubectl("scale", "imsvc/web", "--current-replicas=2", "--replicas=1", check=False)
     assert "Expected replicas to be 2, was 4" in refused
 
 
@@ -93,7 +93,7 @@ def test_deletion_finishes_while_the_operator_is_away(
     web.until_ready()
     assert web.get()["metadata"].get("finalizers") is None
     operators.main.stop()
-    web.kubectl("delete", "isvc", "web", f"--cascade={cascade}", "--timeout=30s")
+    web.kubectl("delete", "imsvc", "web", f"--cascade={cascade}", "--timeout=30s")
     web.until_gone()
 
 
@@ -102,7 +102,7 @@ def test_nothing_is_born_for_a_service_that_is_being_deleted(web: Service) -> No
     web.apply(image="a", replicas=3, sim={"terminate-delay": "2s"})
     web.until_ready()
     with History(web) as history:
-        web.kubectl("delete", "isvc", "web", "--cascade=foreground", "--timeout=30s")
+        web.kubectl("delete", "imsvc", "web", "--cascade=foreground", "--timeout=30s")
         web.until_gone()
         assert history.births() == []
 
@@ -113,7 +113,7 @@ def test_orphaned_pods_stay(web: Service) -> None:
     web.until_ready()
     before = uids(web)
     with without_guards(web.plane):
-        web.kubectl("delete", "isvc", "web", "--cascade=orphan")
+        web.kubectl("delete", "imsvc", "web", "--cascade=orphan")
     path = f"/api/v1/namespaces/{web.namespace}/pods"
     items = web.plane.api().get(path)["items"]
     assert {pod["metadata"]["uid"] for pod in items} == before
@@ -125,7 +125,7 @@ def test_deleted_and_created_anew_at_once_under_the_same_name(web: Service) -> N
     web.apply(image="a", replicas=3, sim={"terminate-delay": "1s"})
     web.until_ready()
     old = uids(web)
-    web.kubectl("delete", "isvc", "web", "--wait=false")
+    web.kubectl("delete", "imsvc", "web", "--wait=false")
     web.apply()
     web.until_ready(60)
     web.until("three of its own", lambda: len(web.pods()) == 3, 60)

@@ -122,7 +122,7 @@ def test_metrics_tell_how_old_how_stale_and_how_long_blocked(
         web.apply(image="b")
         web.until("it is held back", lambda: web.blocker("Frozen"))
     finally:
-        web.plane.kubectl("delete", "ifrz", f"freeze-{web.namespace}")
+        web.plane.kubectl("delete", "imfrz", f"freeze-{web.namespace}")
     web.until_ready()
     series = 'immutable_stale_seconds_count{reason="Outdated"}'
     gone = partial(counted, operator, series, sample(before, series) + 2)

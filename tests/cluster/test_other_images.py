@@ -137,5 +137,5 @@ def test_what_is_right_or_cannot_be_proven_heals_nothing(
     running.until("the registry was asked", lambda: registry.asked)
     running.always("it is Ready", lambda: condition(running.get(), "Ready")["status"] == "True", 3)
     assert names(running) == before
-    assert "deviants" not in running.status()
+    assert "deviations" not in running.status()
     assert not [path for path in registry.asked if not path.startswith("/v2/")]

@@ -141,7 +141,7 @@ def test_the_scheduler_preempts_an_instance(web: Service) -> None:
         names = {p["metadata"]["name"] for p in web.pods() if is_ready(p)}
         assert victim["metadata"]["name"] not in names
     finally:
-        web.kubectl("delete", "isvc,pod", "--all")
+        web.kubectl("delete", "imsvc,pod", "--all")
         web.plane.api().request("DELETE", f"/api/v1/nodes/{node}")
     assert not refused_controllers(web.plane)
 
@@ -283,7 +283,7 @@ def test_no_program_of_the_cluster_was_ever_refused(web: Service) -> None:
     web.until_ready()
     web.apply(image="b")
     web.until_ready()
-    web.kubectl("delete", "isvc", "web", "--cascade=foreground", "--timeout=60s")
+    web.kubectl("delete", "imsvc", "web", "--cascade=foreground", "--timeout=60s")
     assert refused_controllers(web.plane) == {}
 
 
@@ -302,7 +302,7 @@ def test_p21_a_renewed_trust_bundle_is_no_change_of_an_instance(web: Service) ->
     with History(web) as history:
         api.request("DELETE", path)
         web.until("the cluster made it anew", lambda: _uid_of(web, path) not in ("", old))
-        web.always("nobody minds", lambda: not web.status().get("deviants"), 2)
+        web.always("nobody minds", lambda: not web.status().get("deviations"), 2)
         assert history.births() + history.retirements() == []
     assert {pod["metadata"]["uid"] for pod in web.active()} == before
 
@@ -339,7 +339,7 @@ def test_s3_what_others_route_to_instances_is_theirs(web: Service) -> None:
     with History(web) as history:
         for path, body in bodies.items():
             web.plane.api("alice").request("POST", path, body)
-        web.always("nobody minds", lambda: not web.status().get("deviants"), 2)
+        web.always("nobody minds", lambda: not web.status().get("deviations"), 2)
         for path in bodies:
             web.plane.api("alice").request("DELETE", f"{path}/second")
         assert history.births() + history.retirements() == []

@@ -196,7 +196,7 @@ def test_with_the_operator_killed_hard_everything_ends_as_usual(
     plane.kubectl("drain", node, "--ignore-daemonsets", "--force", "--timeout=60s")
     plane.kubectl("uncordon", node)
     assert second["metadata"]["name"] not in {p["metadata"]["name"] for p in web.pods()}
-    other.kubectl("delete", "isvc", "other", "--cascade=foreground", "--timeout=60s")
+    other.kubectl("delete", "imsvc", "other", "--cascade=foreground", "--timeout=60s")
     other.until_gone()
     plane.kubectl("delete", "namespace", "doomed", "--timeout=60s")
 
@@ -228,7 +228,7 @@ def test_uninstalling_leaves_nothing_that_could_block_anybody(web: Service) -> N
     web.kubectl("set", "image", f"pod/{name}", image)
     said = web.kubectl("exec", name, "--", "true", check=False)
     assert "ValidatingAdmissionPolicy" not in said
-    web.kubectl("delete", "isvc", "web", "--cascade=orphan")
+    web.kubectl("delete", "imsvc", "web", "--cascade=orphan")
     web.kubectl("delete", "pod", name, "--timeout=30s")
     plane.kubectl("delete", "crd", "--all", "--timeout=60s")
     plane.kubectl("delete", "namespace", "shop", "--timeout=60s")

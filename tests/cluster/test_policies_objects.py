@@ -417,12 +417,12 @@ def test_s1_load_balancers_find_what_they_need(bed: Service) -> None:
 
 def test_c3_not_even_by_breaking_the_glass(bed: Service) -> None:
     name = bed.revisions()[0]["metadata"]["name"]
-    change = ("irev", name, "--type=merge", "--subresource=status", "-p")
+    change = ("imrev", name, "--type=merge", "--subresource=status", "-p")
     told = bed.kubectl(
         "patch", *change, '{"status": {"phase": "Failed"}}', *BREAK_GLASS, check=False
     )
     assert "what came of a revision is recorded by the operator only" in told
-    gone = bed.kubectl("delete", "irev", name, *BREAK_GLASS, check=False)
+    gone = bed.kubectl("delete", "imrev", name, *BREAK_GLASS, check=False)
     assert "by its spec.historyLimit" in gone
 
 
@@ -438,9 +438,9 @@ def test_c3_the_operator_records_what_came_of_a_revision(bed: Service) -> None:
     apply = ("apply", "--server-side", "--subresource=status", "--field-manager=test", "-f", "-")
     as_the_account = f"--as={USER}"
     bed.plane.kubectl(*apply, as_the_account, namespace=bed.namespace, stdin=json.dumps(body))
-    assert bed.kubectl("get", "irev", name, "-o", "jsonpath={.status.message}") == (
+    assert bed.kubectl("get", "imrev", name, "-o", "jsonpath={.status.message}") == (
         "as the operator has it"
     )
     body["spec"] = {"service": "other"}
     bed.plane.kubectl(*apply, as_the_account, namespace=bed.namespace, stdin=json.dumps(body))
-    assert bed.kubectl("get", "irev", name, "-o", "jsonpath={.spec.service}") == "web"
+    assert bed.kubectl("get", "imrev", name, "-o", "jsonpath={.spec.service}") == "web"

@@ -286,8 +286,8 @@ def test_a_half_open_stream_is_noticed(
             it.proxy.faults.append(silence)
             it.proxy.cut()
             await _until(lambda: not it.proxy.faults)
-            await it.create(["unheard"])
-            await it.until_known(["unheard"], 10)
+            await it.create(["late"])
+            await it.until_known(["late"], 10)
 
     asyncio.run(run())
 

@@ -68,7 +68,7 @@ def test_it_is_ready_all_the_time_and_says_what_goes_on(web: Service) -> None:
     assert condition(body, "Ready")["status"] == "True"
     assert condition(body, "Ready")["reason"] == "Regenerating"
     assert "being replaced" in condition(body, "Regenerating")["message"]
-    assert "Regenerating" in web.kubectl("get", "isvc", "web")
+    assert "Regenerating" in web.kubectl("get", "imsvc", "web")
 
 
 def test_nothing_starts_outside_windows_and_the_status_says_when_it_does(web: Service) -> None:
@@ -119,7 +119,7 @@ def freeze(web: Service) -> Iterator[Json]:
         },
     }
     yield document
-    web.plane.kubectl("delete", "ifrz", f"freeze-{web.namespace}", "--ignore-not-found")
+    web.plane.kubectl("delete", "imfrz", f"freeze-{web.namespace}", "--ignore-not-found")
 
 
 def put(web: Service, document: Json) -> None:
@@ -190,7 +190,7 @@ def test_a_freeze_that_is_taken_away_lets_the_rollout_go(web: Service, freeze: J
     put(web, freeze)
     web.apply(image="b")
     web.until("it waits", lambda: web.blocker("Frozen"))
-    web.plane.kubectl("delete", "ifrz", freeze["metadata"]["name"])
+    web.plane.kubectl("delete", "imfrz", freeze["metadata"]["name"])
     web.until_ready()
     assert web.images() == [pin("b")] * 2
 
@@ -208,7 +208,7 @@ def test_a_request_replaces_what_is_older_and_records_actor_and_outcome(web: Ser
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
         because = {annotation(birth.pod, "because") for birth in history.births()}
     assert because == {"Requested: admin asked for it (all)"}, because
-    row = web.kubectl("get", "iact", "all")
+    row = web.kubectl("get", "imact", "all")
     assert "Regenerate" in row
     assert "admin" in row
 
@@ -257,7 +257,7 @@ def test_an_action_may_come_before_its_service_and_fails_where_none_comes(web: S
     web.apply(replicas=1)
     web.until("the service answers", lambda: phase(web, "early") == "Succeeded")
     web.until("nobody is there to answer", lambda: phase(web, "wrong") == "Failed", 90)
-    row = web.kubectl("get", "iact", "wrong", "-o", "wide")
+    row = web.kubectl("get", "imact", "wrong", "-o", "wide")
     assert "there is no ImmutableService nothing" in row
     wrote = [r.name for r in asked.writes() if r.target == "immutableactions/status"]
     assert wrote.count("wrong") == 1, "it is answered once"

@@ -162,7 +162,7 @@ def test_scaling_in_the_middle_of_a_rollout(web: Service, start: int, end: int) 
     with History(web) as history:
         web.apply(image="b")
         web.until("b grows", lambda: pin("b") in web.images())
-        web.kubectl("scale", "isvc/web", f"--replicas={end}")
+        web.kubectl("scale", "imsvc/web", f"--replicas={end}")
         web.until_ready()
         web.until("no more than wanted", lambda: len(web.pods()) == end)
         history.assert_budget(most=max(start, end) + 1, fewest=min(start, end))
@@ -239,7 +239,7 @@ def test_replicas_unset_are_one_at_birth_and_then_as_they_were(web: Service) -> 
     web.apply(image="a", replicas=None)
     web.until_ready()
     assert len(web.active()) == 1
-    web.kubectl("scale", "isvc/web", "--replicas=3")
+    web.kubectl("scale", "imsvc/web", "--replicas=3")
     web.until_ready()
     assert len(web.active()) == 3
     web.apply(image="b")

@@ -63,18 +63,18 @@ def test_kstatus_through_a_rollout(web: Service) -> None:
     body = web.get()
     assert conditions(body) == {"Ready": "False", "Reconciling": "False", "Stalled": "True"}
     assert kstatus.compute(body) == "Failed"
-    web.kubectl("delete", "isvc", "web", "--cascade=foreground", "--wait=false")
+    web.kubectl("delete", "imsvc", "web", "--cascade=foreground", "--wait=false")
     body = web.get()
     assert kstatus.compute(body) == "Terminating"
 
 
 def test_kubectl_wait(web: Service) -> None:
     web.apply(image="a", replicas=2, sim={"ready-delay": "1s"})
-    told = web.kubectl("wait", "isvc/web", "--for=condition=Ready", "--timeout=30s")
+    told = web.kubectl("wait", "imsvc/web", "--for=condition=Ready", "--timeout=30s")
     assert "immutableservice.immutable.dev/web condition met" in told
     assert sum(map(is_ready, web.pods())) == 2
     web.apply(image="b", sim={"fault": "config-error"})
-    told = web.kubectl("wait", "isvc/web", "--for=condition=Stalled", "--timeout=30s")
+    told = web.kubectl("wait", "imsvc/web", "--for=condition=Stalled", "--timeout=30s")
     assert "condition met" in told
 
 
@@ -106,7 +106,7 @@ def test_counts_and_revisions_in_the_status(web: Service) -> None:
 def test_printer_columns(web: Service) -> None:
     web.apply(image="a", replicas=2)
     web.until_ready()
-    heads, row = (line.split() for line in web.kubectl("get", "isvc").splitlines())
+    heads, row = (line.split() for line in web.kubectl("get", "imsvc").splitlines())
     assert heads == [
         *("NAME", "DESIRED", "CURRENT", "READY", "STALE", "REVISION", "OLDEST", "STATUS", "AGE"),
     ]
@@ -114,11 +114,11 @@ def test_printer_columns(web: Service) -> None:
     assert row[7] == "Current"
     assert row[6].endswith("s")
     assert row[8].endswith("s")
-    wide = web.kubectl("get", "isvc", "-o", "wide")
+    wide = web.kubectl("get", "imsvc", "-o", "wide")
     assert wide.splitlines()[0].split()[-2:] == ["MESSAGE", "SELECTOR"]
     assert f"revision 1 ({web.revision()}): 2 of 2 are current and available" in wide
     assert wide.split()[-1] == "immutable.dev/service=web"
-    heads, row = (line.split() for line in web.kubectl("get", "irev").splitlines())
+    heads, row = (line.split() for line in web.kubectl("get", "imrev").splitlines())
     columns = ["NAME", "SERVICE", "NUMBER", "REVISION", "PHASE", "REASON", "IMAGE", "BY", "AGE"]
     assert heads == columns
     short = pin("a").partition("sha256:")[2][:12]
@@ -148,7 +148,7 @@ def test_events_are_told_once(web: Service, operators: Operators) -> None:
     assert finished["message"].startswith(
         f"revision 2 ({second}) replaced revision 1 ({first}): 2 instances in "
     )
-    described = web.kubectl("describe", "isvc", "web")
+    described = web.kubectl("describe", "imsvc", "web")
     assert "ReplacementFinished" in described
     assert finished["reportingComponent"] == "immutable-operator"
 

@@ -87,10 +87,10 @@ def test_drains_during_a_stuck_release_cost_nothing(
 
 def test_load_during_a_stuck_release_is_met_by_what_works(web: Service) -> None:
     stuck(web, 2, maxSurge=1)
-    web.kubectl("scale", "isvc/web", "--replicas=5")
+    web.kubectl("scale", "imsvc/web", "--replicas=5")
     web.until("five are ready", lambda: ready(web) == 5)
     assert len(of(web, "good")) == 5
-    web.kubectl("scale", "isvc/web", "--replicas=1")
+    web.kubectl("scale", "imsvc/web", "--replicas=1")
     web.until("one is left of what works", lambda: len(of(web, "good")) == 1)
 
 
@@ -105,7 +105,7 @@ def test_a_restart_of_the_operator_forgets_neither_what_works_nor_what_is_missin
     # Whoever writes over the status meanwhile changes no move.
     patch = json.dumps({"status": {"lastGoodRevision": None, "currentRevision": "00000000"}})
     web.kubectl(
-        "patch", "isvc", "web", "--subresource=status", "--type=merge", "-p", patch, check=False
+        "patch", "imsvc", "web", "--subresource=status", "--type=merge", "-p", patch, check=False
     )
     operators.restart()
     web.until("three of what works are ready", lambda: len(of(web, "good")) == ready(web) == 3, 90)
@@ -189,7 +189,7 @@ def test_a_number_that_changes_puts_off_no_deadline(web: Service) -> None:
     web.until_ready()
     web.apply(image="b", sim=NEVER)
     for replicas in (3, 2, 3, 2, 3):
-        web.kubectl("scale", "isvc/web", f"--replicas={replicas}")
+        web.kubectl("scale", "imsvc/web", f"--replicas={replicas}")
         time.sleep(6)
     assert condition(web.get(), "Stalled")["reason"] == "ProgressDeadlineExceeded"
 

@@ -255,7 +255,7 @@ def test_the_owner_of_a_namespace_learns_what_holds_for_them(
     assert done.rows["P7-exec"]["layer"] == "L3 RBAC for alice"
     assert done.rows["P1-image"]["layer"] == "L2 policy running-pod"
     assert "only by your own lack of rights" in done.err
-    for kind in ("isvc", "pods", "services", "secrets"):
+    for kind in ("imsvc", "pods", "services", "secrets"):
         assert bed.kubectl("get", kind, "-o", "name", namespace=namespace).stdout == ""
     assert bed.api().get(f"/api/v1/namespaces/{namespace}")["status"]["phase"] == "Active"
     maps = bed.kubectl("get", "configmaps", "-o", "name", namespace=namespace).stdout

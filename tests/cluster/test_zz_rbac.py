@@ -78,7 +78,7 @@ def exercise(web: Service) -> None:
         web.plane.kubectl("apply", "-f", "-", stdin=json.dumps(items))
     web.apply(image="b")
     web.until("it waits", lambda: "another owner" in condition(web.get(), "Ready")["message"])
-    web.kubectl("delete", "irev", f"web-im{short}")
+    web.kubectl("delete", "imrev", f"web-im{short}")
     web.until_ready(60)
     for image in ("c", "d"):
         web.apply(image=image)
@@ -105,7 +105,7 @@ def exercise(web: Service) -> None:
     web.plane.kubectl("create", "-f", "-", stdin=json.dumps(document))
     web.until(
         "it is answered",
-        lambda: "Succeeded" in web.kubectl("get", "iact", "again", "-o", "jsonpath={.status}"),
+        lambda: "Succeeded" in web.kubectl("get", "imact", "again", "-o", "jsonpath={.status}"),
     )
 
 

@@ -83,9 +83,6 @@ class Api:
     def merge_patch(self, path: str, body: Mapping[str, Any]) -> Json:
         return self.request("PATCH", path, body, MERGE_PATCH)
 
-    def strategic_patch(self, path: str, body: Mapping[str, Any]) -> Json:
-        return self.request("PATCH", path, body, STRATEGIC_PATCH)
-
     @cached_property
     def _context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=self.ca)

@@ -32,9 +32,7 @@ class AuditRecord:
     code: int
     api_group: str
     uri: str
-    user_agent: str
     stage: str
-    received: str
 
     @property
     def target(self) -> str:
@@ -94,7 +92,5 @@ def _record(event: Mapping[str, Any]) -> AuditRecord:
         code=(event.get("responseStatus") or {}).get("code", 0),
         api_group=target.get("apiGroup", ""),
         uri=event.get("requestURI", ""),
-        user_agent=event.get("userAgent", ""),
         stage=event.get("stage", ""),
-        received=event.get("requestReceivedTimestamp", ""),
     )

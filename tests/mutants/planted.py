@@ -33,7 +33,7 @@ PLANTED: dict[str, Bug] = {
     ),
     "who is to be quarantined is retired at once": Bug(
         "strategies/rolling.py",
-        "kept = fleet.deviants if turn.spec.on_taint is OnTaint.QUARANTINE else {}",
+        "kept = fleet.deviations if turn.spec.on_taint is OnTaint.QUARANTINE else {}",
         "kept: dict[str, object] = {}",
     ),
     "a quarantine never ends": Bug(

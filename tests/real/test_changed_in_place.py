@@ -60,7 +60,7 @@ def test_a_container_that_was_swapped_in_its_pod_is_replaced_by_what_is_pinned(
         now = pod_of(running, victim)
         assert now["metadata"]["uid"] == born["metadata"]["uid"]
         assert restarts(now) == 1
-        running.until("it is reported", lambda: deviants(running) == [(victim, "Drifted")])
+        running.until("it is reported", lambda: deviations(running) == [(victim, "Drifted")])
         # The service also says that nothing would have refused this.
         assert condition(running.get(), "Guarded")["status"] == "False"
         running.apply(spec=REPLACE)
@@ -80,7 +80,7 @@ def test_an_instance_that_was_resized_in_place_is_replaced(
         )
         running.until("its process may use more", lambda: quota(real, pod) == 300)
         assert restarts(pod_of(running, victim)) == 0
-        running.until("it is reported", lambda: deviants(running) == [(victim, "Tainted")])
+        running.until("it is reported", lambda: deviations(running) == [(victim, "Tainted")])
         running.apply(spec=REPLACE)
         assert_replaced(
             *(running, history, victim),
@@ -121,8 +121,8 @@ def restarts(pod: Json) -> int:
     return int(pod["status"]["containerStatuses"][0]["restartCount"])
 
 
-def deviants(web: WebService) -> list[tuple[str, str]]:
-    return [(d["instance"], d["reason"]) for d in web.status().get("deviants", ())]
+def deviations(web: WebService) -> list[tuple[str, str]]:
+    return [(d["instance"], d["reason"]) for d in web.status().get("deviations", ())]
 
 
 def quota(real: RealNodes, pod: Json) -> int | None:

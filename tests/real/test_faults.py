@@ -108,7 +108,7 @@ def test_a_drained_node_gives_its_instances_away_under_their_budget(
     report = traffic.report()
     show(report)
     assert not report.failures, report.explain()
-    told = [event["message"] for event in running.events("TakenAway")]
+    told = [event["message"] for event in running.events("Disrupted")]
     assert told
     assert all(taken in message for message in told), told
     # They are of the same revision as before: a drain is no change of what is wanted.
@@ -160,7 +160,7 @@ def test_a_node_that_is_cut_off_loses_its_instances_and_its_leader(
         web.always("it is Ready", lambda: condition(web.get(), "Ready")["status"] == "True", 5)
         assert len(history.births()) == len(lost), history.story()
         history.assert_budget(most=REPLICAS, fewest=REPLICAS - len(lost))
-    assert any(wanted in event["message"] for event in web.events("TakenAway"))
+    assert any(wanted in event["message"] for event in web.events("Disrupted"))
     for pod in web.active():
         if annotation(pod, "replaces") in lost:
             assert "DeletionByTaintManager" in (annotation(pod, "because") or "")
@@ -172,10 +172,10 @@ def until_told(service: WebService, taken: str) -> None:
 
     def told() -> bool:
         found = condition(service.get(), "Reconciling")
-        is_taken = (found["status"], found["reason"]) == ("True", "TakenAway")
+        is_taken = (found["status"], found["reason"]) == ("True", "Disrupted")
         return is_taken and taken in found["message"]
 
-    service.until(f"its status says: taken away {taken}", told)
+    service.until(f"its status says: disrupted: {taken}", told)
 
 
 @pytest.fixture

@@ -213,7 +213,7 @@ def test_uninstall_leaves_services_and_definitions(
         kinds = running.kubectl("get", "crd", "-o", "name")
         assert "immutableservices.immutable.dev" in kinds
         assert "immutablerevisions.immutable.dev" in kinds
-        assert "web" in running.kubectl("get", "isvc")
+        assert "web" in running.kubectl("get", "imsvc")
         # With nobody there it is only recorded; the next installation goes on from it.
         running.apply(replicas=3)
         running.always("nobody touches the instances", lambda: len(running.active()) == 4, 3)

@@ -96,7 +96,7 @@ def test_p8_the_kubelets_port_lets_in_who_may_use_nodes_proxy_and_nobody_else(
             proxied = Attempt("POST", f"/api/v1/nodes/{node}/proxy{run}")
             assert "through its node" in refused(plane, namespace, proxied, person, "node-proxy")
             assert ask_kubelet(plane, address, "POST", run, actor=person) == (200, "v1\n")
-        running.always("nobody saw it", lambda: not running.status().get("deviants"), 2)
+        running.always("nobody saw it", lambda: not running.status().get("deviations"), 2)
         assert mark_of(plane, namespace, instance) is None
         assert history.births() + history.retirements() == []
 

@@ -147,7 +147,7 @@ def test_a_debug_container_runs_and_costs_the_instance(glass: WebService, real: 
         # It has the instance's network: what answers it is the instance.
         log = ("logs", victim, "--container=debugger")
         glass.until("it had its answer", lambda: glass.kubectl(*log, check=False) == "v1\n")
-        glass.until("it is told", lambda: glass.status().get("deviants"))
+        glass.until("it is told", lambda: glass.status().get("deviations"))
         glass.apply(spec=ON_TAINT_REPLACE)
         assert_replaced(glass, history, victim, "Tainted: debug container debugger was added to it")
         last = [change.pod for change in history.changes() if change.name == victim][-1]
@@ -198,7 +198,7 @@ def test_marks_are_left_also_while_a_replica_of_the_operator_goes(
     for pod in before[2:]:
         assert_marked(pod)
     release.until_well()
-    web.until("all is told", lambda: len(web.status().get("deviants", ())) == len(before))
+    web.until("all is told", lambda: len(web.status().get("deviations", ())) == len(before))
     assert names(web) == before
 
 

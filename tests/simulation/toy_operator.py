@@ -33,7 +33,7 @@ from immutable_operator.domain.planner import plan
 from immutable_operator.domain.status.tell import same_but_for_counts
 from immutable_operator.instances.refused import Refused, refused
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
-from immutable_operator.runtime.memory import Memory
+from immutable_operator.runtime.memory import ServiceMemory
 from immutable_operator.wire.service import ServiceRecord
 from immutable_operator.wire.status import status_body, stored_status
 from tests.simulation.toy_cluster import ToyCluster
@@ -64,7 +64,7 @@ class ToyOperator:
         self.cluster = cluster
         self.crash, self.order = crash, order
         self.stored: Mapping[str, Any] = {}
-        self.desk = Memory()
+        self.desk = ServiceMemory()
         self.due: float | None = None
         self.told: list[Announcement] = []
         self._keys: set[tuple[str, str]] = set()
@@ -73,7 +73,7 @@ class ToyOperator:
 
     def restart(self) -> None:
         """Begin anew with nothing but what is in the cluster."""
-        self.desk = Memory()
+        self.desk = ServiceMemory()
         self._leaving.clear()
         self.due = self.cluster.now
 

@@ -124,10 +124,10 @@ def test_a_difference_is_shown_and_fails_the_check(
     assert main(["--root", str(tmp_path)]) == 0
     assert main(["--root", str(tmp_path), "--check"]) == 0
     file = tmp_path / "crds" / "immutableservices.yaml"
-    file.write_text(file.read_text().replace("- isvc", "- service"))
+    file.write_text(file.read_text().replace("- imsvc", "- service"))
     assert main(["--root", str(tmp_path), "--check"]) == 1
     out = capsys.readouterr().out
-    assert "-    - service\n+    - isvc\n" in out
+    assert "-    - service\n+    - imsvc\n" in out
     assert out.endswith("run: python -m immutable_operator.api.crd\n")
 
 

@@ -8,6 +8,7 @@ import is a decision.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -107,3 +108,34 @@ def test_no_module_is_a_drawer_for_odds_and_ends(path: Path) -> None:
         "manager",
         "misc",
     }
+
+
+def _rooms(heading: str) -> set[str]:
+    """The rooms in the table of docs/how-it-works.md that follows ``heading``."""
+    text = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8").partition(heading)[2]
+    table = text.partition("|---|---|\n")[2].partition("\n\n")[0]
+    return {
+        name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    }
+
+
+def _modules(folder: Path) -> set[str]:
+    """Modules and packages directly in a folder."""
+    found = {p.stem for p in folder.glob("*.py")}
+    found |= {p.parent.name for p in folder.glob("*/__init__.py")}
+    return found - {"__init__"}
+
+
+def test_the_code_map_names_every_room() -> None:
+    assert _rooms("## Code map") == _modules(PACKAGE)
+    assert _rooms("Inside of `domain`") == _modules(PACKAGE / "domain")
+
+
+def test_every_decision_is_in_the_index() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    linked = re.findall(r"^\| \[(\d+)\]\(([^)]+)\)", index, re.MULTILINE)
+    assert {name for _, name in linked} == {p.name for p in folder.glob("[0-9]*.md")}
+    assert [int(number) for number, _ in linked] == list(range(1, len(linked) + 1))
+    for number, name in linked:
+        assert (folder / name).read_text(encoding="utf-8").startswith(f"# {number}. ")

@@ -205,7 +205,7 @@ DIFFERENT: list[tuple[str, Json, Json]] = [
     (
         "an empty volume and a volume in memory",
         pod(volumes=[{"name": "v"}]),
-        pod(volumes=[{"name": "v", "emptyDir": {"medium": "Memory"}}]),
+        pod(volumes=[{"name": "v", "emptyDir": {"medium": "ServiceMemory"}}]),
     ),
     (
         "a selector of everything, and of nothing",

@@ -187,8 +187,8 @@ def test_what_is_only_told_is_ready_and_named() -> None:
     assert decided.status is not None
     assert condition(decided.status) == "Ready Current"
     assert "1 no longer as born, reported only" in decided.status.conditions[0].message
-    [deviant] = decided.status.deviants
-    assert (deviant.reason, deviant.message) == ("Tainted", TAINT["taint"])
+    [deviation] = decided.status.deviations
+    assert (deviation.reason, deviation.message) == ("Tainted", TAINT["taint"])
     assert [a.reason for a in decided.announcements] == ["Tainted"]
 
 

@@ -18,7 +18,7 @@ from immutable_operator.domain.config.references import (
     pinned,
     with_snapshots,
 )
-from immutable_operator.domain.config.snapshots import reading
+from immutable_operator.domain.config.snapshots import read_config
 from immutable_operator.domain.model import (
     ABSENT,
     CONFIG_MAP,
@@ -143,11 +143,11 @@ def test_a_secret_of_the_same_name_is_another_object() -> None:
     record = Revision("0a1b2c3d", 1, "v3:0", "web-im0a1b2c3d", "uid", tuple(pair))
     assert record.digests == {config: OLD, secret: OLD}
     known = {config: Source(OLD), secret: Source(ABSENT)}
-    assert reading({config: False, secret: False}, known).digests == {config: OLD}
-    [lacking] = reading({config: False, secret: False}, known).lacking
+    assert read_config({config: False, secret: False}, known).digests == {config: OLD}
+    [lacking] = read_config({config: False, secret: False}, known).lacking
     assert lacking.subject == "secret/x"
     assert lacking.message.startswith("there is no Secret x, which")
-    [lacking] = reading(
+    [lacking] = read_config(
         {secret: False, config: False}, {key: Source(ABSENT) for key in known}
     ).lacking
     assert lacking.message.startswith("there is no ConfigMap x (nor Secret x), which")

@@ -302,12 +302,12 @@ def test_one_that_the_cluster_takes_away_is_replaced_and_both_say_why() -> None:
     )
     assert decided.status is not None
     assert decided.status.conditions[0].message.endswith(
-        f"; taken away: {name_of('A2')} from node n1 (EvictionByEvictionAPI: a drain)"
+        f"; disrupted: {name_of('A2')} from node n1 (EvictionByEvictionAPI: a drain)"
     )
 
 
 def taken(given: View) -> list[str]:
-    return [a.message for a in plan(given, NOW).announcements if a.reason == "TakenAway"]
+    return [a.message for a in plan(given, NOW).announcements if a.reason == "Disrupted"]
 
 
 def test_each_node_that_takes_instances_away_is_told_once() -> None:

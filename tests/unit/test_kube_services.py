@@ -102,7 +102,7 @@ def stored(version: int, **status: object) -> ServiceRecord:
         (stored(6, readyReplicas=3, conditions=[READY]), True),
         (stored(6, readyReplicas=2, conditions=[{**READY, "status": "False"}]), True),
         (stored(6, readyReplicas=2), True),
-        (stored(6, readyReplicas=2, conditions=[READY], deviants=[]), True),
+        (stored(6, readyReplicas=2, conditions=[READY], deviations=[]), True),
         # From before it was written; and with a condition that is somebody else's.
         (stored(4, readyReplicas=1, conditions=[READY]), False),
         (stored(6, readyReplicas=2, conditions=[{"type": "Theirs"}, READY]), False),
@@ -117,10 +117,10 @@ def test_a_status_that_somebody_wrote_over_is_told(
 
 
 def test_what_others_hold_beside_what_was_written_is_told() -> None:
-    status = {**WRITTEN["status"], "rollout": {}, "deviants": []}
+    status = {**WRITTEN["status"], "rollout": {}, "deviations": []}
     answer = {"metadata": {"resourceVersion": "5"}, "status": status}
     written = StoredStatus.of(json.dumps(answer).encode(), WRITTEN)
-    assert written.beside(WRITTEN) == ["deviants", "rollout"]
+    assert written.beside(WRITTEN) == ["deviations", "rollout"]
 
 
 IMAGE = "registry.example/web@sha256:" + "a" * 64

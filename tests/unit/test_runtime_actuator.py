@@ -23,7 +23,7 @@ from immutable_operator.instances.driver import Refused, Seen, Unknown
 from immutable_operator.kube.errors import Unreachable
 from immutable_operator.kube.lease import NotLeader
 from immutable_operator.runtime.actuator import AT_ONCE, Actuator
-from immutable_operator.runtime.memory import Memory
+from immutable_operator.runtime.memory import ServiceMemory
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.records import RecordMove, Records
 from immutable_operator.wire.service import ServiceRecord
@@ -156,11 +156,11 @@ class Lists:
 def act(
     writes: Writes,
     actions: Sequence[Action],
-    memory: Memory | None = None,
+    memory: ServiceMemory | None = None,
     holds: Callable[[], bool] = lambda: True,
-) -> Memory:
-    async def run() -> Memory:
-        there = Memory() if memory is None else memory
+) -> ServiceMemory:
+    async def run() -> ServiceMemory:
+        there = ServiceMemory() if memory is None else memory
         actuator = Actuator(
             Driver(writes),
             Book(writes),
@@ -175,8 +175,8 @@ def act(
     return asyncio.run(run())
 
 
-def knowing(*revisions: str) -> Memory:
-    memory = Memory()
+def knowing(*revisions: str) -> ServiceMemory:
+    memory = ServiceMemory()
     memory.accepted |= set(revisions)
     return memory
 
@@ -236,7 +236,7 @@ def test_a_refusal_disproves_the_births_of_its_own_revision_alone() -> None:
 
 
 def test_an_accepted_birth_clears_the_refusal_of_its_own_revision_alone() -> None:
-    writes, memory = Writes(), Memory()
+    writes, memory = Writes(), ServiceMemory()
     writes.ends |= {"web-0": QUOTA, "web-1": QUOTA}
     act(writes, [birth(0, "r1")], memory)
     act(writes, [birth(1, "r2")], memory)
@@ -357,7 +357,7 @@ def test_a_lost_lease_ends_the_row() -> None:
 
 
 def test_a_record_that_is_not_deleted_is_a_refusal_that_waits_longer_each_time() -> None:
-    writes, memory = Writes(), Memory()
+    writes, memory = Writes(), ServiceMemory()
     writes.ends[FORGET.name] = Refused(Cause.FORBIDDEN, "not allowed")
     pauses = []
     for attempt in (1, 2, 3):

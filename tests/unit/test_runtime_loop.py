@@ -21,7 +21,7 @@ from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.evidence import Witnesses
 from immutable_operator.runtime.images import ImageProofs
 from immutable_operator.runtime.loop import ControlLoop
-from immutable_operator.runtime.memory import Memory
+from immutable_operator.runtime.memory import ServiceMemory
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.wire.config import Configs
@@ -88,7 +88,7 @@ class Bed:
 
     def expects(self, uid: str, seen: Callable[[], bool], since: float) -> None:
         """A write was made for this service."""
-        memory = self.loop._memories.setdefault(uid, Memory())
+        memory = self.loop._memories.setdefault(uid, ServiceMemory())
         memory.barrier.expect("pods", seen, since)
 
 

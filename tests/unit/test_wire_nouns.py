@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from immutable_operator.domain.model import (
     Blocker,
     Condition,
-    Deviant,
+    Deviation,
     Phase,
     Revision,
     Rollout,
@@ -40,7 +40,7 @@ STATUS = st.builds(
         tuple
     ),
     rollout=st.none() | st.builds(Rollout, TEXT, COUNT, COUNT, COUNT, SECONDS, st.none() | SECONDS),
-    deviants=st.lists(st.builds(Deviant, TEXT, TEXT, TEXT), max_size=3).map(tuple),
+    deviations=st.lists(st.builds(Deviation, TEXT, TEXT, TEXT), max_size=3).map(tuple),
     conditions=st.lists(
         st.builds(Condition, TEXT, TEXT, TEXT, TEXT, SECONDS), min_size=1, max_size=3
     ).map(tuple),
@@ -83,12 +83,12 @@ def test_texts_end_where_the_api_server_would_refuse_them() -> None:
     long = "x" * 5000
     status = Status(
         blockers=(Blocker("R", long, 0.0),),
-        deviants=(Deviant("web-1", "Tainted", long),),
+        deviations=(Deviation("web-1", "Tainted", long),),
         conditions=(Condition("Ready", "True", "R", long, 0.0),),
     )
     body = status_body(service({}), status)["status"]
     assert len(body["blockers"][0]["message"]) == 4096
-    assert len(body["deviants"][0]["message"]) == 1024
+    assert len(body["deviations"][0]["message"]) == 1024
     assert len(body["conditions"][0]["message"]) == 4096
     record = Revision("0a1b2c3d", 1, "v3:0", "web-im0a1b2c3d", "r1")
     told = verdict_body("shop", record, Verdict(reason=long, message=long, replaced=long))
@@ -104,7 +104,7 @@ FORGED: list[dict[str, Any]] = [
     {"rollout": {"revision": "0a1b2c3d"}},
     {"desiredReplicas": "many"},
     {"oldestInstance": ["2026"]},
-    {"deviants": [None]},
+    {"deviations": [None]},
 ]
 
 

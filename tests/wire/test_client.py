@@ -13,7 +13,7 @@ from aiohttp import web
 from immutable_operator.cli.person import Person, Request
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Unreachable
-from immutable_operator.kube.lease import LEASES, Lease, LeaseTimes, NotLeader
+from immutable_operator.kube.lease import Lease, LeaseTimes, NotLeader
 from tests.wire.api import PATH, Api, serving
 
 
@@ -118,7 +118,6 @@ class Leases:
 
 TIMES = LeaseTimes(duration=15.0, renew=10.0, retry=2.0)
 META = {"name": "lease", "namespace": "ns", "resourceVersion": "7"}
-PATH_OF_LEASES = LEASES.collection("ns")
 
 
 def lease_of(client: KubeClient) -> Lease:

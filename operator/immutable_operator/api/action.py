@@ -59,7 +59,7 @@ class ImmutableActionStatus(ApiModel):
 ACTION: Final = Kind(
     name=names.ACTION_KIND,
     plural=names.ACTION_PLURAL,
-    short="iact",
+    short="imact",
     description="A person's command to an ImmutableService, on record with its actor and outcome.",
     versions=(
         Version(

@@ -45,7 +45,7 @@ def crd(kind: Kind) -> dict[str, Any]:
                 "plural": kind.plural,
                 "singular": kind.name.lower(),
                 "shortNames": [kind.short],
-                "categories": ["immutable"],
+                "categories": list(kind.categories),
             },
             "versions": [_version(kind, version) for version in kind.versions],
         },

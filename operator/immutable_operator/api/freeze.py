@@ -56,7 +56,7 @@ class ImmutableFreezeSpec(ApiModel):
 FREEZE: Final = Kind(
     name=names.FREEZE_KIND,
     plural=names.FREEZE_PLURAL,
-    short="ifrz",
+    short="imfrz",
     scope="Cluster",
     description="A change freeze: rollouts and regeneration of the services that it selects wait "
     "until it ends; repairs go on.",

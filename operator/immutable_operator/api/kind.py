@@ -78,3 +78,4 @@ class Kind:
     description: str
     versions: tuple[Version, ...]
     scope: Literal["Namespaced", "Cluster"] = "Namespaced"
+    categories: tuple[str, ...] = ("immutable",)

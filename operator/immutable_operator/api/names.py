@@ -33,7 +33,7 @@ ANNOTATION_TAINTED: Final = f"{GROUP}/tainted"
 """On an instance that somebody reached into, as JSON: {"what": "exec", "by": "jane", "at":
 "2026-11-22T04:30:00Z"}. Written once, never changed, never removed."""
 
-ANNOTATION_HEALS: Final = f"{GROUP}/heals"
+ANNOTATION_HEAL_COUNT: Final = f"{GROUP}/heal-count"
 """How many replacements in a row led to this instance because its predecessors were tainted."""
 
 ANNOTATION_TRIES: Final = f"{GROUP}/try-count"

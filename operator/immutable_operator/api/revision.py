@@ -98,7 +98,7 @@ class ImmutableRevisionStatus(ApiModel):
 REVISION: Final = Kind(
     name=names.REVISION_KIND,
     plural=names.REVISION_PLURAL,
-    short="irev",
+    short="imrev",
     description="The frozen record of one wanted state of an ImmutableService: its template, "
     "when it was wanted and who wrote it.",
     versions=(

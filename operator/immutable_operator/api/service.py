@@ -292,7 +292,7 @@ class RolloutStatus(ApiModel):
     """When mostCurrent last rose or leastStale last fell; the progress deadline counts from it."""
 
 
-class Deviant(ApiModel):
+class Deviation(ApiModel):
     """An instance that is no longer what was born."""
 
     instance: Name
@@ -339,7 +339,7 @@ class ImmutableServiceStatus(ApiModel):
     """What holds the next step back: which object, why, since when."""
     rollout: RolloutStatus | None = None
     """How far the present replacement is."""
-    deviants: Annotated[list[Deviant], Field(max_length=16)] | None = None
+    deviations: Annotated[list[Deviation], Field(max_length=16)] | None = None
     """Instances that are no longer what was born, and are not gone yet; the first 16 by name."""
     conditions: (
         Annotated[
@@ -362,7 +362,9 @@ _READY = '.status.conditions[?(@.type=="Ready")]'
 SERVICE: Final = Kind(
     name=names.SERVICE_KIND,
     plural=names.SERVICE_PLURAL,
-    short="isvc",
+    short="imsvc",
+    # As a Deployment: shown by `kubectl get all`.
+    categories=("immutable", "all"),
     description="A service whose instances are replaced, never patched: a change of the template "
     "replaces every pod, successor first.",
     versions=(

@@ -147,8 +147,8 @@ async def _watch(
 
 async def _told(target: Target) -> str:
     """What the service says of the instance; "" where it does not."""
-    deviants: list[Json] = (await target.away.service()).get("status", {}).get("deviants") or []
-    return next((str(d["message"]) for d in deviants if d["instance"] == target.instance), "")
+    deviations: list[Json] = (await target.away.service()).get("status", {}).get("deviations") or []
+    return next((str(d["message"]) for d in deviations if d["instance"] == target.instance), "")
 
 
 async def _replaced(target: Target) -> str:

@@ -169,7 +169,7 @@ def _add_regenerate(commands: Any) -> None:
         help="replace the instances of a service, or one of them",
         description="Creates an ImmutableAction: every instance that is older than it is replaced"
         " by one of the same revision, successor first, within budgets. It stays on record with"
-        " who asked, why, and what came of it (kubectl get iact).",
+        " who asked, why, and what came of it (kubectl get imact).",
         epilog="Exit codes: 0 created (with --wait: done), 1 failed or late, 2 cannot run.",
     )
     add = command.add_argument

@@ -43,7 +43,7 @@ async def regenerate(given: Regenerate, say: Say, show: Say) -> int:
     except NotFound:
         say(
             f"error: there is no ImmutableService {given.service} in namespace {given.namespace};"
-            " kubectl get isvc -A shows them"
+            " kubectl get imsvc -A shows them"
         )
     except Forbidden as error:
         # A policy says itself what to do; the role would not help.
@@ -76,7 +76,7 @@ async def _ask(client: KubeClient, given: Regenerate, say: Say, show: Say) -> in
         if status.get("phase") in ("Succeeded", "Failed"):
             return 0 if status["phase"] == "Succeeded" else 1
         await asyncio.sleep(POLL_SECONDS)
-    say(f"error: not done within {given.timeout:g} s; kubectl get iact {name} shows how far it is")
+    say(f"error: not done within {given.timeout:g} s; kubectl get imact {name} shows how far it is")
     return 1
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from immutable_operator.api.names import (
-    ANNOTATION_HEALS,
+    ANNOTATION_HEAL_COUNT,
     API_VERSION,
     INSTANCE_NAME,
     REVISION_PLURAL,
@@ -93,7 +93,7 @@ class ThrowAway:
             return ""
         if self._own:
             return f"kubectl delete namespace {self.namespace}"
-        return f"kubectl delete -n {self.namespace} isvc/{self.name} cm/{self.name}-settings"
+        return f"kubectl delete -n {self.namespace} imsvc/{self.name} cm/{self.name}-settings"
 
     async def make(self, image: Image, on_taint: str) -> Json:
         """Make all of it and wait until it is ready; gives the service. Raises `CannotRun`."""
@@ -261,7 +261,7 @@ class ThrowAway:
         return [
             pod
             for pod in await self.pods()
-            if is_ready(pod) and not annotation(pod, ANNOTATION_HEALS)
+            if is_ready(pod) and not annotation(pod, ANNOTATION_HEAL_COUNT)
         ]
 
     async def discard(self, path: str) -> None:

@@ -13,7 +13,7 @@ from immutable_operator.domain.model import (
     OnTaint,
     Reason,
 )
-from immutable_operator.domain.staleness.age import Aging, aging, under_way
+from immutable_operator.domain.staleness.age import Aging, judge_age, under_way
 from immutable_operator.domain.staleness.healing import Healing, healing
 from immutable_operator.domain.staleness.outdated import ended, outdated
 from immutable_operator.domain.staleness.requested import requested
@@ -26,7 +26,7 @@ __all__ = ["Fleet", "sort_out"]
 class Fleet:
     """The instances of one service, sorted out.
 
-    ``deviants`` says of every instance that is no longer what was born, how; ``why`` says of each
+    ``deviations`` says of every instance that is no longer what was born, how; ``why`` says of each
     that is to be replaced, for what. Those that are only reported count as current, and so do the
     ``held``: they are to be replaced, but not now (see ``healing``, and a freeze of repairs), and
     nobody is born for them.
@@ -39,7 +39,7 @@ class Fleet:
     terminating: tuple[Instance, ...]
     quarantined: tuple[Instance, ...]
     why: Mapping[str, Because]
-    deviants: Mapping[str, Because]
+    deviations: Mapping[str, Because]
     held: frozenset[str]
     healing: Healing
     aging: Aging
@@ -69,7 +69,7 @@ def sort_out(turn: Turn) -> Fleet:
     view = turn.view
     instances = sorted(view.instances, key=lambda i: i.name)
     found = {i.name: _judge(turn, i) for i in (*view.instances, *view.departed)}
-    deviants = {name: why for name, (why, _) in found.items() if why and why.deviates}
+    deviations = {name: why for name, (why, _) in found.items() if why and why.deviates}
     why = {name: why for name, (_, why) in found.items() if why}
     active = [i for i in instances if i.active]
     wanted = turn.wanted.id if turn.wanted else ""
@@ -84,7 +84,7 @@ def sort_out(turn: Turn) -> Fleet:
     young = [i for i in young if i.revision == wanted]
     going = under_way(young, active)
     going |= {i.name: asked[i.name] for i in young if i.name in asked and i.name not in going}
-    age = aging(turn, young, going)
+    age = judge_age(turn, young, going)
     why |= {**going, **age.going}
     kept = turn.wanted is None
     return Fleet(
@@ -97,7 +97,7 @@ def sort_out(turn: Turn) -> Fleet:
         terminating=tuple(i for i in instances if i.terminating),
         quarantined=tuple(i for i in instances if i.quarantined is not None and not i.terminating),
         why=why,
-        deviants=deviants,
+        deviations=deviations,
         held=held,
         healing=pace,
         aging=age,

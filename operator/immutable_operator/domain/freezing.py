@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from immutable_operator.domain.calendar.windows import is_open, next_close, next_open
 from immutable_operator.domain.model import Freeze, Request
 
-__all__ = ["Frozen", "frozen"]
+__all__ = ["Frozen", "active_freeze"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Frozen:
         )
 
 
-def frozen(freezes: Iterable[Freeze], requests: Iterable[Request], now: float) -> Frozen:
+def active_freeze(freezes: Iterable[Freeze], requests: Iterable[Request], now: float) -> Frozen:
     """The freeze that holds now and ends last."""
     holding: list[tuple[float, str, Freeze]] = []
     changes: list[float] = []

@@ -13,13 +13,13 @@ from immutable_operator.domain.config.hashing import find_revision, is_made_of, 
 from immutable_operator.domain.config.references import config_author, config_change
 from immutable_operator.domain.config.snapshots import (
     Copies,
-    Lacking,
+    Obstacle,
     Reading,
-    copies,
     pins,
-    reading,
+    plan_snapshots,
+    read_config,
 )
-from immutable_operator.domain.freezing import Frozen, frozen
+from immutable_operator.domain.freezing import Frozen, active_freeze
 from immutable_operator.domain.model import (
     Action,
     Announcement,
@@ -56,7 +56,7 @@ class Target:
     is_asked: bool
     freeze: Frozen
     fallback: Revision | None = None
-    lacking: tuple[Lacking, ...] = ()
+    lacking: tuple[Obstacle, ...] = ()
     unborn: Mapping[str, str] = field(default_factory=dict)
     moves: tuple[Action, ...] = ()
     is_open: bool = False
@@ -72,7 +72,7 @@ class Target:
 
 def choose(view: View, now: float) -> Target:
     """Which revision is worked towards, now and with what is known."""
-    spec, held = view.spec, frozen(view.freezes, view.requests, now)
+    spec, held = view.spec, active_freeze(view.freezes, view.requests, now)
     running = _running(view)
     asked = _Asked.of(view)
     if asked.is_unread:
@@ -95,7 +95,7 @@ class _Asked:
 
     revision: Revision | None
     config: Reading
-    lacking: tuple[Lacking, ...] = ()
+    lacking: tuple[Obstacle, ...] = ()
 
     @property
     def is_unread(self) -> bool:
@@ -106,8 +106,8 @@ class _Asked:
         template = view.spec.template
         if template is None:
             text = view.invalid or "the spec cannot be read"
-            return cls(None, Reading({}), (Lacking(INVALID_SPEC, text, None),))
-        config = reading(view.spec.pinned, view.configs)
+            return cls(None, Reading({}), (Obstacle(INVALID_SPEC, text, None),))
+        config = read_config(view.spec.pinned, view.configs)
         if config.unread or config.lacking:
             return cls(None, config, config.lacking)
         return cls(find_revision(template, view.revisions, config.digests), config)
@@ -168,7 +168,7 @@ def _grown(view: View, target: Target, now: float) -> Target:
     moves, due, lacking = [*target.moves], [*target.due], [*target.lacking]
     is_open = target.is_open
     if target.wanted is not None:
-        copied = copies(view, target.wanted, now)
+        copied = plan_snapshots(view, target.wanted, now)
         if not copied.complete:
             unborn[target.wanted.id] = str(copied)
             lacking += copied.lacking
@@ -177,7 +177,7 @@ def _grown(view: View, target: Target, now: float) -> Target:
         moves, due = _with(moves, due, copied)
     fallback = None
     for candidate in _proven(view, target.wanted):
-        copied = copies(view, candidate, now)
+        copied = plan_snapshots(view, candidate, now)
         fallback = candidate
         if copied.complete:
             break
@@ -216,7 +216,7 @@ def _recorded(
     short = revision_id(full_hash, view.revisions)
     refused = _refusal(view, short, now)
     if refused is not None:
-        lack = Lacking(refused.cause, refused.message, None)
+        lack = Obstacle(refused.cause, refused.message, None)
         note = f"record 0 of 1 revision: {refused.message}"
         return Target(running, False, held, lacking=(lack,), due=(refused.retry_at,), notes=(note,))
     number = next_number(view.revisions)

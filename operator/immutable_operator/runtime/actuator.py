@@ -26,7 +26,7 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.instances.driver import Driver, Refused, Seen, Unknown
 from immutable_operator.runtime.gate import FairGate
-from immutable_operator.runtime.memory import Memory
+from immutable_operator.runtime.memory import ServiceMemory
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.records import Records
 from immutable_operator.wire.service import ServiceRecord
@@ -62,7 +62,9 @@ class Actuator:
         self._holds = holds
         self._gate = FairGate(AT_ONCE)
 
-    async def act(self, service: ServiceRecord, actions: Sequence[Action], memory: Memory) -> None:
+    async def act(
+        self, service: ServiceRecord, actions: Sequence[Action], memory: ServiceMemory
+    ) -> None:
         """Carry out a plan's actions; refusals and expectations end up in ``memory``."""
         creates = [a for a in actions if isinstance(a, Create)]
         others = [a for a in actions if not isinstance(a, Create)]
@@ -73,7 +75,7 @@ class Actuator:
         await _all(*births, self._row(service, others, memory))
 
     async def _births(
-        self, service: ServiceRecord, creates: Sequence[Create], memory: Memory
+        self, service: ServiceRecord, creates: Sequence[Create], memory: ServiceMemory
     ) -> None:
         """Those of one revision: the first alone, all others once the API server took it."""
         if creates and creates[0].revision not in memory.accepted:
@@ -86,7 +88,7 @@ class Actuator:
         self,
         service: ServiceRecord,
         actions: Sequence[Action],
-        memory: Memory,
+        memory: ServiceMemory,
         *,
         ends_when_refused: bool = False,
     ) -> bool:
@@ -112,7 +114,7 @@ class Actuator:
 
         return all(await _all(*(one(action) for action in actions)))
 
-    async def _one(self, service: ServiceRecord, action: Action, memory: Memory) -> bool:
+    async def _one(self, service: ServiceRecord, action: Action, memory: ServiceMemory) -> bool:
         """One write; False if it was refused, or may have been."""
         move, subject, revision = _identify(action)
         resource, shows = self._shows(service, action)
@@ -143,7 +145,7 @@ class Actuator:
         memory.barrier.expect(resource, seen, self._tick())
         return True
 
-    def _done(self, service: ServiceRecord, action: Action, memory: Memory) -> None:
+    def _done(self, service: ServiceRecord, action: Action, memory: ServiceMemory) -> None:
         move, subject, revision = _identify(action)
         memory.refusals.accepted(move, subject, revision)
         if isinstance(action, Create):

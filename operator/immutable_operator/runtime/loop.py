@@ -42,7 +42,7 @@ from immutable_operator.runtime.actuator import Actuator
 from immutable_operator.runtime.barrier import Lists
 from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.evidence import Witnesses
-from immutable_operator.runtime.memory import Memory
+from immutable_operator.runtime.memory import ServiceMemory
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.records import Records
@@ -105,7 +105,7 @@ class ControlLoop:
         self._guard = guard
         self._actions, self._freezes = actions, freezes
         self._policy = policy or Policy()
-        self._memories: dict[str, Memory] = {}
+        self._memories: dict[str, ServiceMemory] = {}
         self._schedules = schedules or Schedules()
         self._actuator = Actuator(
             PodDriver(client, pods, time.time),
@@ -117,10 +117,10 @@ class ControlLoop:
         )
 
     async def run(self) -> None:
-        """Work off the queue for ever, with several hands. Raises `NotLeader` when fenced."""
-        async with asyncio.TaskGroup() as hands:
+        """Work off the queue for ever, with several workers. Raises `NotLeader` when fenced."""
+        async with asyncio.TaskGroup() as workers:
             for _ in range(WORKERS):
-                hands.create_task(self._work())
+                workers.create_task(self._work())
 
     async def _work(self) -> None:
         while True:
@@ -146,7 +146,7 @@ class ControlLoop:
         if service is None:
             self._forget(key)
             return
-        memory = self._memories.setdefault(key, Memory())
+        memory = self._memories.setdefault(key, ServiceMemory())
         if not self._sees_own_writes(key, memory):
             return
         began = time.perf_counter()
@@ -171,7 +171,9 @@ class ControlLoop:
             # What was refused changes the plan and shows in no watch.
             self._queue.add(key)
 
-    async def _write_status(self, service: ServiceRecord, status: Status, memory: Memory) -> None:
+    async def _write_status(
+        self, service: ServiceRecord, status: Status, memory: ServiceMemory
+    ) -> None:
         try:
             turn = await memory.report.write(self._client, service, status)
         except (NotFound, Conflict):
@@ -182,7 +184,7 @@ class ControlLoop:
         if turn is not None:
             self._queue.add_at(service.uid, turn)
 
-    async def _confirm(self, service: ServiceRecord, decided: Plan, memory: Memory) -> None:
+    async def _confirm(self, service: ServiceRecord, decided: Plan, memory: ServiceMemory) -> None:
         """Now and then, while there are births, look whether the service is there itself.
 
         Its watch may never tell that it is gone; the garbage collector would take what is born, and
@@ -192,7 +194,7 @@ class ControlLoop:
         if made and time.monotonic() - memory.confirmed_at > CONFIRM_SECONDS:
             await self._look_up(service, memory)
 
-    async def _look_up(self, service: ServiceRecord, memory: Memory) -> None:
+    async def _look_up(self, service: ServiceRecord, memory: ServiceMemory) -> None:
         """Ask the API server for the service of this name; the right to list is enough for that."""
         memory.confirmed_at = time.monotonic()
         path = SERVICES.collection(service.namespace)
@@ -215,7 +217,7 @@ class ControlLoop:
         self._schedules.forget(key)
         self._queue.forget(key)
 
-    def _view(self, service: ServiceRecord, memory: Memory) -> View:
+    def _view(self, service: ServiceRecord, memory: ServiceMemory) -> View:
         pods = list(self._pods.of(service.uid))
         instances = tuple(pod.content for pod in pods)
         memory.refusals.forget_subjects({i.name for i in instances})
@@ -261,7 +263,7 @@ class ControlLoop:
                 await self._client.apply(path, body, resource=resource, manager=FIELD_MANAGER)
             log.info("action", name=outcome.name, phase=outcome.phase, message=outcome.message)
 
-    def _sees_own_writes(self, key: str, memory: Memory) -> bool:
+    def _sees_own_writes(self, key: str, memory: ServiceMemory) -> bool:
         """The barrier: False while the view lacks what was written for this service."""
         if memory.barrier.is_open():
             return True
@@ -273,7 +275,7 @@ class ControlLoop:
         self._queue.add_at(key, memory.barrier.due(now))
         return False
 
-    def _measure(self, service: ServiceRecord, decided: Plan, memory: Memory) -> None:
+    def _measure(self, service: ServiceRecord, decided: Plan, memory: ServiceMemory) -> None:
         """How long instances stay stale, and how long a service is held back by what."""
         now = time.monotonic()
         there = {pod.content.name: pod.content for pod in self._pods.of(service.uid)}
@@ -293,7 +295,7 @@ class ControlLoop:
         blockers = decided.status.blockers if decided.status else ()
         memory.blocked_by = tuple(blocker.reason for blocker in blockers)
 
-    async def _tell(self, service: ServiceRecord, decided: Plan, memory: Memory) -> None:
+    async def _tell(self, service: ServiceRecord, decided: Plan, memory: ServiceMemory) -> None:
         """Events before the status, so that a crash between them repeats rather than loses."""
         for told in decided.announcements:
             key, now = (told.reason, told.key), time.monotonic()
@@ -307,7 +309,7 @@ class ControlLoop:
 
     def _failed(self, key: str, error: Exception) -> None:
         """One service's trouble is retried with back-off and does not hold up the others."""
-        memory = self._memories.setdefault(key, Memory())
+        memory = self._memories.setdefault(key, ServiceMemory())
         memory.failures += 1
         pause = RETRY.after(memory.failures)
         self._metrics.failures.inc()

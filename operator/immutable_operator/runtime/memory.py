@@ -10,13 +10,13 @@ from immutable_operator.runtime.evidence import Baselines
 from immutable_operator.runtime.refusals import Refusals
 from immutable_operator.runtime.report import Report
 
-__all__ = ["Memory"]
+__all__ = ["ServiceMemory"]
 
 MOST_DEPARTED = 1000
 RETELL = 3600.0  # seconds that the API server keeps an event
 
 
-class Memory:
+class ServiceMemory:
     """Everything here is found out anew after a restart, and changes no move then.
 
     ``retired`` are the uids of those that this process had go; ``accepted`` are the revisions of

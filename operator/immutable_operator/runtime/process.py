@@ -214,7 +214,7 @@ class Operator:
             tasks.create_task(self._watches.contents.run())
             tasks.create_task(self._images.run())
             tasks.create_task(self._watches.guards.run())
-            tasks.create_task(self._watches.unheard.run())
+            tasks.create_task(self._watches.orphan_actions.run())
             if self._webhook:
                 tasks.create_task(self._webhook.renew(self._client))
 

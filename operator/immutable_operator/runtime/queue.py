@@ -1,4 +1,4 @@
-"""The work queue: keys, each once, now or when due; never one key in two hands at a time."""
+"""The work queue: keys, each once, now or when due; never one key by two workers at a time."""
 
 from __future__ import annotations
 

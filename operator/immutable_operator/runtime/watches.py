@@ -20,10 +20,10 @@ from immutable_operator.runtime.claims import Claims
 from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.guards import Guards
 from immutable_operator.runtime.metrics import Metrics
+from immutable_operator.runtime.orphan_actions import OrphanActions
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.readers import Readers
 from immutable_operator.runtime.schedules import Schedules
-from immutable_operator.runtime.unheard import Unheard
 from immutable_operator.wire.action import ACTIONS, ActionRecord, decode_action
 from immutable_operator.wire.config import CONFIG_PATHS, ConfigRecord, Configs, decode_config
 from immutable_operator.wire.freeze import FREEZES, Freezes, decode_freeze
@@ -60,7 +60,7 @@ class Watches:
         self.configs = {kind: Configs(kind, self._config_changed) for kind in kinds}
         self.contents = Contents(client, self.configs[CONFIG_MAP], queue.add)
         self.actions: Children[ActionRecord] = Children(self._action_changed)
-        self.unheard = Unheard(client, self.services, self.actions)
+        self.orphan_actions = OrphanActions(client, self.services, self.actions)
         self.freezes = Freezes(self.all_again)
         self.guards = Guards(client, metrics, self.all_again, break_glass=break_glass)
         self._readers = Readers()
@@ -134,10 +134,10 @@ class Watches:
         self._readers.update(uid, service)
         if service is not None:
             self.schedules.note(uid, service.spec)
-        self.unheard.service_changed(uid)
+        self.orphan_actions.service_changed(uid)
 
     def _action_changed(self, concerned: str) -> None:
-        self.unheard.look_at(concerned)
+        self.orphan_actions.look_at(concerned)
         namespace, _, name = concerned.partition("/")
         if service := self.services.named(namespace, name):
             self._queue.add(service.uid)

@@ -13,7 +13,7 @@ from immutable_operator.api.names import API_VERSION, SERVICE_KIND
 from immutable_operator.domain.model import (
     Blocker,
     Condition,
-    Deviant,
+    Deviation,
     Rollout,
     Status,
 )
@@ -51,8 +51,8 @@ class _Rollout(Body, frozen=True):
     progressed_at: Second | None = None
 
 
-class _Deviant(Body, frozen=True):
-    noun = Deviant
+class _Deviation(Body, frozen=True):
+    noun = Deviation
     name: str = msgspec.field(name="instance")
     reason: str
     message: Text1024
@@ -75,7 +75,7 @@ class _Status(Body, frozen=True):
     next_regeneration: Second | None = None
     blockers: tuple[_Blocker, ...] = ()
     rollout: _Rollout | None = None
-    deviants: tuple[_Deviant, ...] = ()
+    deviations: tuple[_Deviation, ...] = ()
     conditions: tuple[_Condition, ...] = ()
 
 

@@ -114,7 +114,7 @@ def no_list_after_410(patch: pytest.MonkeyPatch) -> None:
 
     async def once(self: Any) -> None:
         if self.synced.is_set():
-            self._relist = False
+            self._wanted.clear()
             self._version = 10**9
             return
         await before(self)

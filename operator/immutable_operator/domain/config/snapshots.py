@@ -27,11 +27,11 @@ __all__ = [
     "CONFIG_UNREADABLE",
     "SNAPSHOT_LOST",
     "Copies",
-    "Lacking",
+    "Obstacle",
     "Reading",
-    "copies",
     "pins",
-    "reading",
+    "plan_snapshots",
+    "read_config",
 ]
 
 CONFIG_MISSING = "ConfigMissing"
@@ -40,7 +40,7 @@ SNAPSHOT_LOST = "SnapshotLost"
 
 
 @dataclass(frozen=True, slots=True)
-class Lacking:
+class Obstacle:
     """Something without which work cannot go on: one word, a sentence, and which object."""
 
     reason: str
@@ -58,11 +58,11 @@ class Reading:
 
     digests: Digests
     unread: tuple[str, ...] = ()
-    lacking: tuple[Lacking, ...] = ()
+    lacking: tuple[Obstacle, ...] = ()
     authors: Mapping[ConfigKey, str] = field(default_factory=dict)
 
 
-def reading(pinned: Mapping[ConfigKey, bool], sources: Mapping[ConfigKey, Source]) -> Reading:
+def read_config(pinned: Mapping[ConfigKey, bool], sources: Mapping[ConfigKey, Source]) -> Reading:
     """Sort out what is known of what is ``pinned`` (kind and name, and whether it is optional)."""
     digests: dict[ConfigKey, str] = {}
     missing: list[ConfigKey] = []
@@ -81,11 +81,11 @@ def reading(pinned: Mapping[ConfigKey, bool], sources: Mapping[ConfigKey, Source
     if missing:
         text = f"there is no {_named(missing)}, which the template reads"
         text += ": create it, or make the reference optional"
-        lacking.append(Lacking(CONFIG_MISSING, text, _subject(*missing[0])))
+        lacking.append(Obstacle(CONFIG_MISSING, text, _subject(*missing[0])))
     if unreadable:
         first = unreadable[0]
         text = f"{_named(unreadable)} cannot be read and is tried again: {sources[first].problem}"
-        lacking.append(Lacking(CONFIG_UNREADABLE, text, _subject(*first)))
+        lacking.append(Obstacle(CONFIG_UNREADABLE, text, _subject(*first)))
     unread = tuple(" ".join(key) for key in sorted(pinned) if key not in sources)
     authors = {key: source.author for key, source in sorted(sources.items()) if key in digests}
     return Reading(digests, unread, tuple(lacking), authors)
@@ -118,7 +118,7 @@ class Copies:
     """
 
     create: tuple[CreateSnapshot, ...] = ()
-    lacking: tuple[Lacking, ...] = ()
+    lacking: tuple[Obstacle, ...] = ()
     unread: tuple[str, ...] = ()
     due: float | None = None
 
@@ -133,13 +133,13 @@ class Copies:
         return f"births wait for the copies of {', '.join(waiting)}"
 
 
-def copies(view: View, wanted: Revision, now: float) -> Copies:
+def plan_snapshots(view: View, wanted: Revision, now: float) -> Copies:
     """What is to be done about the copies of ``wanted`` that are not seen to exist.
 
     A copy is made of what the ConfigMap says now, and only as long as that is what was recorded.
     """
     create: list[CreateSnapshot] = []
-    lacking: dict[str, Lacking] = {}
+    lacking: dict[str, Obstacle] = {}
     unread: list[str] = []
     due: list[float] = []
     refused = {r.subject: r for r in view.refusals if r.move is Move.SNAPSHOT}
@@ -152,12 +152,12 @@ def copies(view: View, wanted: Revision, now: float) -> Copies:
             unread.append(" ".join(pin.key))
             continue
         if source.digest != pin.digest:
-            lacking.setdefault(SNAPSHOT_LOST, Lacking(SNAPSHOT_LOST, _lost(pin, wanted), subject))
+            lacking.setdefault(SNAPSHOT_LOST, Obstacle(SNAPSHOT_LOST, _lost(pin, wanted), subject))
             continue
         refusal = refused.get(pin.snapshot)
         if refusal is not None and refusal.retry_at > now:
             due.append(refusal.retry_at)
-            lacking.setdefault(refusal.cause, Lacking(refusal.cause, refusal.message, subject))
+            lacking.setdefault(refusal.cause, Obstacle(refusal.cause, refusal.message, subject))
             continue
         create.append(CreateSnapshot(pin, wanted))
     return Copies(tuple(create), tuple(lacking.values()), tuple(unread), min(due, default=None))

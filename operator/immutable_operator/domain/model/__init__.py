@@ -49,7 +49,7 @@ from immutable_operator.domain.model.status import (
     Announcement,
     Blocker,
     Condition,
-    Deviant,
+    Deviation,
     Rollout,
     Status,
 )
@@ -71,7 +71,7 @@ __all__ = [
     "CreateRevision",
     "CreateSnapshot",
     "DeleteRevision",
-    "Deviant",
+    "Deviation",
     "Digests",
     "Evidence",
     "Freeze",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Announcement", "Blocker", "Condition", "Deviant", "Rollout", "Status"]
+__all__ = ["Announcement", "Blocker", "Condition", "Deviation", "Rollout", "Status"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
-class Deviant:
+class Deviation:
     """An instance that is no longer what was born: its name, Tainted or Drifted, and how."""
 
     name: str
@@ -72,7 +72,7 @@ class Status:
     next_regeneration: float | None = None
     blockers: tuple[Blocker, ...] = ()
     rollout: Rollout | None = None
-    deviants: tuple[Deviant, ...] = ()
+    deviations: tuple[Deviation, ...] = ()
     conditions: tuple[Condition, ...] = ()
 
     def condition(self, kind: str) -> Condition | None:

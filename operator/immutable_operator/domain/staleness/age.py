@@ -21,7 +21,7 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["Aging", "aging", "start_seconds", "swap_seconds", "under_way"]
+__all__ = ["Aging", "judge_age", "start_seconds", "swap_seconds", "under_way"]
 
 # A swap is estimated in these steps, so that what is said of it stays the same.
 STEPS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600)
@@ -74,7 +74,7 @@ def under_way(candidates: Sequence[Instance], living: Sequence[Instance]) -> dic
     return found
 
 
-def aging(turn: Turn, candidates: Sequence[Instance], going: Mapping[str, Because]) -> Aging:
+def judge_age(turn: Turn, candidates: Sequence[Instance], going: Mapping[str, Because]) -> Aging:
     """Judge the active instances of the wanted revision that nothing else makes stale.
 
     ``going`` are those that go already, because their successor lives or a person asked.

@@ -13,10 +13,10 @@ from immutable_operator.domain.model import (
     purpose_of_request,
 )
 
-__all__ = ["outcomes", "requested", "unheard"]
+__all__ = ["orphaned", "outcomes", "requested"]
 
 # How long an action may come before the service that it concerns.
-UNHEARD_SECONDS = 60.0
+ORPHAN_SECONDS = 60.0
 
 
 def requested(candidates: Iterable[Instance], requests: Sequence[Request]) -> dict[str, Because]:
@@ -70,17 +70,17 @@ def outcomes(
     return tuple(told)
 
 
-def unheard(
+def orphaned(
     service: str, requests: Sequence[Request], now: float
 ) -> tuple[tuple[Outcome, ...], float | None]:
     """What becomes of requests to a service that does not exist, and when more of them fail.
 
     One may come a moment before its service: each is given a minute.
     """
-    late = [r for r in requests if r.created + UNHEARD_SECONDS <= now]
+    late = [r for r in requests if r.created + ORPHAN_SECONDS <= now]
     message = (
-        f"there is no ImmutableService {service} in this namespace (kubectl get isvc shows them);"
+        f"there is no ImmutableService {service} in this namespace (kubectl get imsvc shows them);"
         " create it, or correct the name, and create another action"
     )
-    young = [r.created + UNHEARD_SECONDS for r in requests if r not in late]
+    young = [r.created + ORPHAN_SECONDS for r in requests if r not in late]
     return tuple(Outcome(r.name, r.uid, "Failed", message) for r in late), min(young, default=None)

@@ -127,7 +127,7 @@ def _taint_returns(fleet: Fleet) -> str:
     row = fleet.healing.relapses
     times = "once" if row == 1 else f"{row} times in a row"
     return (
-        f"{first}: {fleet.deviants[first].cause}; replacing was tried {times} and each successor"
+        f"{first}: {fleet.deviations[first].cause}; replacing was tried {times} and each successor"
         " was changed, too: find out who changes every new pod (a webhook, a controller, an"
         " autoscaler) and exempt this service from it, or set immutability.onTaint: Report; it is"
         " tried again ever later, in the end once an hour"

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from immutable_operator.domain.model import Announcement, Condition, Instance, Revision, View
 
-__all__ = ["TAKEN_AWAY", "Taken", "taken_announcements", "taken_away"]
+__all__ = ["DISRUPTED", "Disruption", "disruption_announcements", "disruptions"]
 
-TAKEN_AWAY = "TakenAway"
+DISRUPTED = "Disrupted"
 NODES_SHOWN = 8
 # After a restart nobody can tell whose eviction it was of one that is gone.
 EVICTED = "EvictionByEvictionAPI"
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Disruption:
     """Instances that leave one node for one cause; the first by name stands for all."""
 
     names: tuple[str, ...]
@@ -32,28 +32,28 @@ class Taken:
         return f"{self.names[0]}{others} {self.place}"
 
 
-def taken_away(view: View, wanted: Revision) -> tuple[Taken, ...]:
+def disruptions(view: View, wanted: Revision) -> tuple[Disruption, ...]:
     """Whom the cluster takes away, and why, by node."""
     groups: dict[tuple[str, str], list[str]] = {}
     for instance in _taken(view, wanted):
         groups.setdefault((instance.node or "", instance.leaving or ""), []).append(instance.name)
-    found = [Taken(tuple(sorted(names)), *where) for where, names in sorted(groups.items())]
+    found = [Disruption(tuple(sorted(names)), *where) for where, names in sorted(groups.items())]
     return tuple(found[:NODES_SHOWN])
 
 
-def taken_announcements(
+def disruption_announcements(
     view: View, wanted: Revision, told: Condition | None, since: int
 ) -> list[Announcement]:
     """The warning that the cluster takes instances away: told anew when another node does.
 
     ``told`` is the condition Reconciling as it was, ``since`` when the replacement began.
     """
-    before = told.message if told and told.reason == TAKEN_AWAY else ""
-    new = [taken for taken in taken_away(view, wanted) if taken.place not in before]
+    before = told.message if told and told.reason == DISRUPTED else ""
+    new = [taken for taken in disruptions(view, wanted) if taken.place not in before]
     if not new:
         return []
     key = f"{wanted.id}/{since}/{'/'.join(taken.node for taken in new)}"
-    return [Announcement(TAKEN_AWAY, ", ".join(map(str, new)), key, True)]
+    return [Announcement(DISRUPTED, ", ".join(map(str, new)), key, True)]
 
 
 def _taken(view: View, wanted: Revision) -> Iterator[Instance]:

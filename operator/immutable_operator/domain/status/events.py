@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from immutable_operator.domain.model import Announcement, Cause, Rollout, Status
-from immutable_operator.domain.status.disrupted import TAKEN_AWAY, taken_announcements
+from immutable_operator.domain.status.disrupted import DISRUPTED, disruption_announcements
 from immutable_operator.domain.turn import Turn
 
 __all__ = ["announcements"]
@@ -11,11 +11,11 @@ __all__ = ["announcements"]
 
 def announcements(turn: Turn, status: Status) -> tuple[Announcement, ...]:
     """The events that this change of status is worth."""
-    told = [*_finished(turn, status), *_stalled(turn, status), *_deviants(turn, status)]
+    told = [*_finished(turn, status), *_stalled(turn, status), *_deviations(turn, status)]
     reconciling = status.condition("Reconciling")
-    if turn.wanted is not None and reconciling and reconciling.reason == TAKEN_AWAY:
+    if turn.wanted is not None and reconciling and reconciling.reason == DISRUPTED:
         was = turn.view.prior.condition("Reconciling")
-        told += taken_announcements(turn.view, turn.wanted, was, _since(status.rollout))
+        told += disruption_announcements(turn.view, turn.wanted, was, _since(status.rollout))
     told += _blocked(turn, status)
     for refusal in sorted(turn.view.refusals, key=lambda r: r.subject):
         if refusal.cause is Cause.NAME_TAKEN:
@@ -56,12 +56,12 @@ def _stalled(turn: Turn, status: Status) -> list[Announcement]:
     ]
 
 
-def _deviants(turn: Turn, status: Status) -> list[Announcement]:
+def _deviations(turn: Turn, status: Status) -> list[Announcement]:
     """One warning a reason for those that are new, the first by name."""
-    known = {d.name for d in turn.view.prior.deviants}
+    known = {d.name for d in turn.view.prior.deviations}
     told = []
-    for reason in dict.fromkeys(d.reason for d in status.deviants):
-        new = [d for d in status.deviants if d.reason == reason and d.name not in known]
+    for reason in dict.fromkeys(d.reason for d in status.deviations):
+        new = [d for d in status.deviations if d.reason == reason and d.name not in known]
         if new:
             others = f" (and {len(new) - 1} more)" if len(new) > 1 else ""
             text = f"{new[0].name}: {new[0].message}{others}"

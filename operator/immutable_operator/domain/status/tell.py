@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from immutable_operator.domain.fleet import Fleet
-from immutable_operator.domain.model import Announcement, Deviant, Status
+from immutable_operator.domain.model import Announcement, Deviation, Status
 from immutable_operator.domain.status.blockers import Waits, waits
 from immutable_operator.domain.status.conditions import Saying, conditions
-from immutable_operator.domain.status.disrupted import TAKEN_AWAY, taken_away
+from immutable_operator.domain.status.disrupted import DISRUPTED, disruptions
 from immutable_operator.domain.status.events import announcements
 from immutable_operator.domain.status.progress import progress
 from immutable_operator.domain.status.regeneration import is_regenerating, regeneration_conditions
@@ -22,7 +22,7 @@ from immutable_operator.domain.verdict import last_good
 
 __all__ = ["Told", "same_but_for_counts", "tell"]
 
-DEVIANTS_SHOWN = 16
+DEVIATIONS_SHOWN = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def tell(turn: Turn, fleet: Fleet) -> Told:
         status,
         blockers=waited.blockers,
         rollout=None if complete else progress(turn, fleet),
-        deviants=_deviants(turn, fleet),
+        deviations=_deviations(turn, fleet),
     )
     deadline = None
     if status.rollout and status.rollout.progressed_at is not None:
@@ -106,15 +106,15 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
         # Nothing is amiss: enough of the wanted revision are available all the time.
         text = f"{counts}, {len(fleet.stale)} are being replaced{waiting}"
         return Saying("Ready", "Regenerating", text)
-    taken = taken_away(turn.view, turn.wanted)
+    taken = disruptions(turn.view, turn.wanted)
     left = f", {len(fleet.stale)} stale remain" if fleet.stale else ""
-    lost = f"; taken away: {', '.join(map(str, taken))}" if taken else ""
-    reason = "Replacing" if fleet.stale else TAKEN_AWAY if taken else "Progressing"
+    lost = f"; disrupted: {', '.join(map(str, taken))}" if taken else ""
+    reason = "Replacing" if fleet.stale else DISRUPTED if taken else "Progressing"
     return Saying("Reconciling", reason, f"{counts}{left}{lost}{waiting}")
 
 
 def _apart(fleet: Fleet) -> str:
-    seen = len(fleet.deviants.keys() & {i.name for i in fleet.active})
+    seen = len(fleet.deviations.keys() & {i.name for i in fleet.active})
     reported = f"{seen} no longer as born, reported only; " if seen else ""
     count = len(fleet.quarantined)
     return f"{reported}{count} in quarantine" if count else reported
@@ -128,14 +128,14 @@ def _counts(turn: Turn, fleet: Fleet) -> str:
     return f"revision {turn.wanted.number} ({turn.wanted.id}): {have}; "
 
 
-def _deviants(turn: Turn, fleet: Fleet) -> tuple[Deviant, ...]:
+def _deviations(turn: Turn, fleet: Fleet) -> tuple[Deviation, ...]:
     """Those that are no longer what was born and not gone yet, by name; the list is bounded."""
     found = [
-        Deviant(i.name, why.reason, why.cause)
+        Deviation(i.name, why.reason, why.cause)
         for i in sorted(turn.view.instances, key=lambda i: i.name)
-        if not i.terminating and (why := fleet.deviants.get(i.name))
+        if not i.terminating and (why := fleet.deviations.get(i.name))
     ]
-    return tuple(found[:DEVIANTS_SHOWN])
+    return tuple(found[:DEVIATIONS_SHOWN])
 
 
 def same_but_for_counts(old: Status, new: Status) -> bool:
@@ -150,7 +150,7 @@ def same_but_for_counts(old: Status, new: Status) -> bool:
             status.last_good_revision,
             [(b.reason, b.subject) for b in status.blockers],
             [(c.type, c.status, c.reason) for c in status.conditions],
-            status.deviants,
+            status.deviations,
             status.rollout is None,
         )
 

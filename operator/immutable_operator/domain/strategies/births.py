@@ -66,7 +66,7 @@ class Births:
         for predecessor in stale_in_order(fleet, {}):
             if not self.count:
                 break
-            tainted = predecessor.name in fleet.deviants
+            tainted = predecessor.name in fleet.deviations
             own_tainted = tainted and predecessor.revision == self.revision.id
             if not predecessor.is_among(self._succeeded) and (own_tainted or not repairs):
                 self._succeed(predecessor, fleet.why.get(predecessor.name))
@@ -74,7 +74,7 @@ class Births:
         return self.births
 
     def _sound(self, own: list[Instance]) -> list[Instance]:
-        return [i for i in own if i.active and i.name not in self.fleet.deviants]
+        return [i for i in own if i.active and i.name not in self.fleet.deviations]
 
     def _vacated(self, *, repairs: bool) -> Iterator[Instance]:
         """Those whose places are or become empty, in the order in which they get successors."""
@@ -119,7 +119,7 @@ class Births:
         heals = tries = 0
         purpose = because.purpose
         if predecessor is not None:
-            if predecessor.name in fleet.deviants:
+            if predecessor.name in fleet.deviations:
                 heals = fleet.healing.heals_after(predecessor, turn.now, turn.policy)
             if predecessor.revision == self.revision.id:
                 # Who takes the place of one that was asked for was asked for, too.

@@ -52,7 +52,7 @@ def by_worth(fleet: Fleet, instances: Sequence[Instance]) -> list[Instance]:
     succeeded = {i.predecessor for i in fleet.current if turn.available(i)}
 
     def order(i: Instance) -> tuple[bool, bool, int, bool, bool, bool, int, int, float, str]:
-        held = i.name in fleet.deviants
+        held = i.name in fleet.deviations
         return (
             not held,
             not (held and i.is_among(succeeded)),

@@ -98,14 +98,14 @@ def _quarantine(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step) -> None:
     """Out of traffic at once, whatever the budget: whoever asks for it puts containment first."""
     refused = {r.subject: r for r in turn.view.refusals if r.move is Move.QUARANTINE}
     for instance in fleet.stale:
-        if instance.name not in fleet.deviants:
+        if instance.name not in fleet.deviations:
             continue
         ledger.take(available=turn.available(instance))
         refusal = refused.get(instance.name)
         if refusal and refusal.retry_at > turn.now:
             step.due.append(refusal.retry_at)
             continue
-        because = fleet.why.get(instance.name, fleet.deviants[instance.name])
+        because = fleet.why.get(instance.name, fleet.deviations[instance.name])
         step.quarantines.append(Quarantine(instance.name, instance.uid, because))
     if step.quarantines:
         step.notes.append(f"quarantine {len(step.quarantines)}")
@@ -179,7 +179,7 @@ class _Retirements:
         for instance in self._fleet.quarantined:
             over = (instance.quarantined or 0.0) + self._turn.spec.quarantine_seconds
             if over <= self._turn.now:
-                why = self._fleet.deviants.get(instance.name, QUARANTINED)
+                why = self._fleet.deviations.get(instance.name, QUARANTINED)
                 over_now = f"{why.cause}; its quarantine is over"
                 self._retire(instance, replace(why, cause=over_now))
             else:
@@ -195,7 +195,7 @@ class _Retirements:
             elif not self._ledger.retire_available():
                 break
             cause = f"{desired} wanted, {len(fleet.current)} are current"
-            because = fleet.deviants.get(instance.name, Because(Reason.SCALED, cause))
+            because = fleet.deviations.get(instance.name, Because(Reason.SCALED, cause))
             self._retire(instance, because, by_will=True)
 
     def _stale(self) -> None:
@@ -205,13 +205,13 @@ class _Retirements:
         # Nothing leaves that would need a successor where there can be none.
         unborn = turn.wanted.id in turn.target.unborn
         surplus = len(fleet.active) - turn.budget.desired
-        kept = fleet.deviants if turn.spec.on_taint is OnTaint.QUARANTINE else {}
+        kept = fleet.deviations if turn.spec.on_taint is OnTaint.QUARANTINE else {}
         spare = self._repair.there - self._repair.owed if self._repair else 0
         flaps = until_steady(fleet)
         for instance in stale_in_order(fleet, self._refused):
             if instance.name in kept or (unborn and surplus <= 0):
                 continue
-            sound = turn.available(instance) and instance.name not in fleet.deviants
+            sound = turn.available(instance) and instance.name not in fleet.deviations
             if flaps is not None and sound:
                 self._step.due.append(flaps)
                 continue
@@ -232,7 +232,7 @@ class _Retirements:
         repair = self._repair
         if repair is None or instance.revision != repair.revision.id:
             return False
-        return not (repair.heals and instance.name in self._fleet.deviants)
+        return not (repair.heals and instance.name in self._fleet.deviations)
 
     def _over(self) -> None:
         """Of the wanted revision, those that have not proved themselves and have no place.

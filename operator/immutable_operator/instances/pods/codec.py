@@ -16,7 +16,7 @@ import msgspec
 
 from immutable_operator.api.names import (
     ANNOTATION_BECAUSE,
-    ANNOTATION_HEALS,
+    ANNOTATION_HEAL_COUNT,
     ANNOTATION_INCARNATION,
     ANNOTATION_PURPOSE,
     ANNOTATION_QUARANTINED,
@@ -130,7 +130,7 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
         images=_shared(tuple(images.items())),
         reported=other_images(images, statuses),
         restarted=next((s.name for s in statuses if s.restart_count and not s.ended_well), None),
-        heals=_number(meta.annotations.get(ANNOTATION_HEALS)),
+        heals=_number(meta.annotations.get(ANNOTATION_HEAL_COUNT)),
         tries=_number(meta.annotations.get(ANNOTATION_TRIES)),
         because=_because(meta.annotations.get(ANNOTATION_BECAUSE, "")),
         purpose=_shared_text(meta.annotations.get(ANNOTATION_PURPOSE, "")),
@@ -224,7 +224,7 @@ def pod_body(service: ServiceRecord, template: Mapping[str, Any], create: Create
     if create.purpose:
         annotations[ANNOTATION_PURPOSE] = create.purpose
     if create.heals:
-        annotations[ANNOTATION_HEALS] = str(create.heals)
+        annotations[ANNOTATION_HEAL_COUNT] = str(create.heals)
     if create.replaces:
         annotations[ANNOTATION_REPLACES] = create.replaces
         annotations[ANNOTATION_REPLACES_UID] = create.replaces_uid

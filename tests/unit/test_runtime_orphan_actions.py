@@ -9,7 +9,7 @@ from typing import Any, cast
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.kube.times import moment
-from immutable_operator.runtime.unheard import Unheard
+from immutable_operator.runtime.orphan_actions import OrphanActions
 from immutable_operator.wire.action import ActionRecord, decode_action
 from immutable_operator.wire.service import ServiceRecord
 from tests.wire.api import until
@@ -40,10 +40,14 @@ class World:
     def __init__(self) -> None:
         self.now = moment(BORN)
         self.api = Api()
-        self.actions: Children[ActionRecord] = Children(lambda owner: self.unheard.look_at(owner))
-        self.services: Owners[ServiceRecord] = Owners(lambda uid: self.unheard.service_changed(uid))
+        self.actions: Children[ActionRecord] = Children(
+            lambda owner: self.orphan_actions.look_at(owner)
+        )
+        self.services: Owners[ServiceRecord] = Owners(
+            lambda uid: self.orphan_actions.service_changed(uid)
+        )
         client = cast(KubeClient, self.api)
-        self.unheard = Unheard(client, self.services, self.actions, lambda: self.now)
+        self.orphan_actions = OrphanActions(client, self.services, self.actions, lambda: self.now)
 
     def act(self, phase: str = "") -> None:
         meta = {"name": "now", "namespace": "shop", "uid": "a1", "creationTimestamp": BORN}
@@ -60,7 +64,7 @@ class World:
 
     def step(self, after: float = 0.0) -> float | None:
         self.now = moment(BORN) + after
-        return asyncio.run(self.unheard.step(KEY))
+        return asyncio.run(self.orphan_actions.step(KEY))
 
 
 def test_it_waits_a_minute_for_the_service_and_then_fails_the_action_once() -> None:
@@ -104,7 +108,7 @@ def test_an_action_that_waits_when_its_service_is_deleted_fails() -> None:
 
     async def story() -> None:
         world.now = moment(BORN) + 101
-        running = asyncio.create_task(world.unheard.run())
+        running = asyncio.create_task(world.orphan_actions.run())
         world.services.remove("s1")
         await until(lambda: world.api.written)
         running.cancel()

@@ -15,7 +15,7 @@ import structlog
 
 from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER
 from immutable_operator.domain.model import Backoff
-from immutable_operator.domain.staleness.requested import unheard
+from immutable_operator.domain.staleness.requested import orphaned
 from immutable_operator.kube.client import METADATA_LIST, KubeClient
 from immutable_operator.kube.errors import NotFound
 from immutable_operator.kube.store import Children, Owners
@@ -23,7 +23,7 @@ from immutable_operator.runtime.inquiry import Inquiry
 from immutable_operator.wire.action import ACTIONS, ActionRecord, action_status
 from immutable_operator.wire.service import SERVICES, ServiceRecord
 
-__all__ = ["Unheard"]
+__all__ = ["OrphanActions"]
 
 log = structlog.get_logger()
 RETRY = Backoff(10.0, 60.0)
@@ -34,7 +34,7 @@ class _List(msgspec.Struct):
     items: list[dict[str, Any]] | None = None
 
 
-class Unheard:
+class OrphanActions:
     """Looks whether those whom actions concern exist, when there is news of either.
 
     Keys are ``<namespace>/<service>``.
@@ -77,10 +77,10 @@ class Unheard:
         if not requests:
             return None
         namespace, _, name = key.partition("/")
-        if self._is_heard(key):
+        if self._has_service(key):
             return None
         now = self._clock()
-        outcomes, due = unheard(name, requests, now)
+        outcomes, due = orphaned(name, requests, now)
         if outcomes and await self._exists(namespace, name):
             return RETRY.first  # its watch has not told yet
         by_uid = {request.uid: request for request in requests}
@@ -96,7 +96,7 @@ class Unheard:
             log.info("action", name=outcome.name, phase=outcome.phase, message=outcome.message)
         return None if due is None else max(0.0, due - now)
 
-    def _is_heard(self, key: str) -> bool:
+    def _has_service(self, key: str) -> bool:
         """Whether there is such a service, whose own turn answers."""
         namespace, _, name = key.partition("/")
         service = self._services.named(namespace, name)
