@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 import tomllib
 from collections.abc import Iterator
@@ -127,6 +128,14 @@ REFUSED = {
         "replicas=1",
         "image.repository is not set: say where the operator's image is, without tag and digest",
     ),
+    "another level": ("logLevel=TRACE", "at '/logLevel': value must be one of 'DEBUG', 'INFO'"),
+    "a name in capitals": ("nameOverride=Web", "at '/nameOverride': 'Web' does not match"),
+    "the port of the metrics": ("webhook.port=8080", "at '/webhook/port': 'not' failed"),
+    "a word for an argument": ("extraArgs={run}", "at '/extraArgs/0': 'run' does not match"),
+    "an account without a name": (
+        "serviceAccount.create=false",
+        "serviceAccount.create is false and serviceAccount.name is not set: name the account that",
+    ),
     "no digest": (
         "image.repository=registry.example/x",
         "image.digest is not set: the operator's own image is pinned like every other; set it with"
@@ -162,6 +171,44 @@ def test_without_replicas_everything_but_the_process_is_installed(plane: Control
 
 
 BREAK_GLASS = {"Service", "Secret", "ValidatingWebhookConfiguration"}
+
+
+def test_an_account_that_exists_already_is_used_everywhere(plane: ControlPlane) -> None:
+    given = "--set=serviceAccount.create=false,serviceAccount.name=runner"
+    made = rendered(plane, f"--values={LEAST}", given)
+    assert "ServiceAccount" not in kinds(made)
+    subjects = [s for d in made if d["kind"].endswith("RoleBinding") for s in d["subjects"]]
+    assert {s["name"] for s in subjects} == {"runner"}
+    [deployment] = [d for d in made if d["kind"] == "Deployment"]
+    assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == "runner"
+    policies = [d for d in made if d["kind"] == "ValidatingAdmissionPolicy"]
+    users = set(re.findall(r"system:serviceaccount:[-a-z]+:[-a-z]*runner", json.dumps(policies)))
+    assert len(users) == 1, "the policies let the operator do what it must"
+
+
+def test_labels_tell_the_services_of_the_metrics_and_of_the_webhook_apart(
+    plane: ControlPlane,
+) -> None:
+    common = "--set=commonLabels.team=platform,commonLabels.app\\.kubernetes\\.io/name=not-this"
+    made = rendered(plane, f"--values={LEAST}", common)
+    services = [d["metadata"]["labels"] for d in made if d["kind"] == "Service"]
+    component, name = "app.kubernetes.io/component", "app.kubernetes.io/name"
+    assert sorted(labels[component] for labels in services) == ["metrics", "webhook"]
+    own = [d for d in made if d["kind"] != "CustomResourceDefinition"]
+    assert {d["metadata"]["labels"]["team"] for d in own} == {"platform"}
+    assert {d["metadata"]["labels"][name] for d in own} == {"immutable-operator"}
+
+
+def test_the_network_policy_lets_in_scrapers_and_api_servers_alone(plane: ControlPlane) -> None:
+    made = rendered(plane, f"--values={LEAST}", "--set=networkPolicy.enabled=true")
+    [policy] = [d for d in made if d["kind"] == "NetworkPolicy"]
+    ports = [rule["ports"][0]["port"] for rule in policy["spec"]["ingress"]]
+    assert ports == ["http", "webhook"]
+    assert policy["spec"]["policyTypes"] == ["Ingress"], "the operator may go where it must"
+    [deployment] = [d for d in made if d["kind"] == "Deployment"]
+    selector = policy["spec"]["podSelector"]["matchLabels"]
+    assert selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+    assert "NetworkPolicy" not in kinds(rendered(plane, f"--values={LEAST}"))
 
 
 def test_without_break_glass_nothing_of_it_is_left(plane: ControlPlane) -> None:
@@ -268,6 +315,7 @@ def test_operator_pods_run_in_a_restricted_namespace(installed: ControlPlane) ->
         assert container["args"] == [
             "run",
             "--log-format=json",
+            "--log-level=INFO",
             "--webhook-listen=:9443",
             f"--webhook-service={NAME}-webhook",
             f"--webhook-configuration={NAME}-break-glass",

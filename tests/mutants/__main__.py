@@ -23,7 +23,7 @@ TESTS = (
     "tests/simulation/test_any_order.py",
     "tests/simulation/test_world.py",
 )
-FAILED = re.compile(r"^(?:FAILED|ERROR) \S*?([^/ ]+) *(?:-.*)?$", re.MULTILINE)
+FAILED = re.compile(r"^(?:FAILED|ERROR) (?:.*/)?(.+?)(?: - .*)?$", re.MULTILINE)
 
 
 def main(words: list[str]) -> int:

@@ -10,8 +10,10 @@ import pytest
 from immutable_operator.domain.families.pods import deviation
 from immutable_operator.domain.model import (
     Backoff,
+    Cause,
     Create,
     Evidence,
+    Move,
     OnTaint,
     Plan,
     Policy,
@@ -19,7 +21,7 @@ from immutable_operator.domain.model import (
     View,
 )
 from immutable_operator.domain.planner import plan
-from tests.unit.given import MIN_READY, NOW, condition, fleet, moves, template, view
+from tests.unit.given import MIN_READY, NOW, condition, fleet, moves, refusal, template, view
 
 TAINT: dict[str, Any] = {"taint": "exec by jane at noon"}
 OTHER = "registry.example/web@sha256:" + "f" * 64
@@ -199,6 +201,28 @@ def test_when_quarantine_ends_it_looks_again() -> None:
     assert condition(decided.status) == "Ready Current"
     assert decided.status is not None
     assert (decided.status.quarantined, decided.status.replicas) == (1, 3)
+
+
+def test_a_quarantine_is_charged_to_the_budget_of_the_same_plan() -> None:
+    """Of four that are available one leaves the traffic: no other may go before a successor."""
+    drawn = "A ## B ##"
+    assert moves(plan(view(drawn, wanted="B"), NOW)) == "retire A0"
+    given = view(drawn, wanted="B", instances=fleet(drawn, A1=TAINT), on_taint=OnTaint.QUARANTINE)
+    assert moves(plan(given, NOW)) == "quarantine A1"
+
+
+def test_whose_quarantine_was_refused_is_not_retired_instead() -> None:
+    """People asked for the pod to be kept."""
+    no = refusal(Move.QUARANTINE, "A1", Cause.API_SERVER)
+    given = view(
+        instances=fleet("A ####", A1=TAINT),
+        refusals=[no],
+        on_taint=OnTaint.QUARANTINE,
+        max_unavailable=1,
+    )
+    decided = plan(given, NOW)
+    assert moves(decided) == ""
+    assert decided.due == no.retry_at
 
 
 def test_pauses_grow_up_to_an_hour_and_follow_the_installation() -> None:

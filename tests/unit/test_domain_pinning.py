@@ -411,6 +411,11 @@ def test_a_copy_that_is_gone_is_made_again_while_the_source_says_the_same() -> N
     assert kinds(plan(service(FIRST, says=OLD, running=FIRST), NOW)) == ["CreateSnapshot"]
 
 
+def test_a_suspended_service_makes_no_copy() -> None:
+    given = service(FIRST, says=OLD, running=FIRST, spec={"suspend": True})
+    assert plan(given, NOW).actions == ()
+
+
 def test_a_lost_copy_is_said_and_costs_no_instance() -> None:
     tainted = replace(instance(FIRST), taint="exec by jane")
     given = service(FIRST, says=NEW, running=FIRST, freezes=(FROZEN,), spec={"max_unavailable": 1})

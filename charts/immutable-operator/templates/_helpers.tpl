@@ -1,22 +1,48 @@
-{{/* Name of every object: the release's, with the chart's where that says more. */}}
+{{- define "immutable-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Name of every object: fullnameOverride, or the release's name followed by the chart's. */}}
 {{- define "immutable-operator.fullname" -}}
-{{- if contains .Chart.Name .Release.Name -}}
+{{- $name := include "immutable-operator.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
 {{- .Release.Name | trunc 50 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The account that the operator runs as. */}}
+{{- define "immutable-operator.serviceAccount" -}}
+{{- if .Values.serviceAccount.name -}}
+{{- .Values.serviceAccount.name -}}
+{{- else if .Values.serviceAccount.create -}}
+{{- include "immutable-operator.fullname" . -}}
+{{- else -}}
+{{- fail "\n\nserviceAccount.create is false and serviceAccount.name is not set: name the account that the operator runs as, such as\n  --set serviceAccount.name=immutable-operator\n" -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "immutable-operator.selector" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/name: {{ include "immutable-operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{/* Labels of an object: (list . "<component>"). commonLabels cannot replace the chart's own. */}}
 {{- define "immutable-operator.labels" -}}
-{{ include "immutable-operator.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- $root := index . 0 -}}
+{{- $own := dict
+  "app.kubernetes.io/name" (include "immutable-operator.name" $root)
+  "app.kubernetes.io/instance" $root.Release.Name
+  "app.kubernetes.io/component" (index . 1)
+  "app.kubernetes.io/part-of" "immutable-operator"
+  "app.kubernetes.io/version" $root.Chart.AppVersion
+  "app.kubernetes.io/managed-by" $root.Release.Service
+  "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version)
+-}}
+{{- toYaml (merge $own $root.Values.commonLabels) -}}
 {{- end -}}
 
 {{/* The pinned image; says which value is missing. */}}
