@@ -11,6 +11,7 @@ from immutable_operator.domain.calendar.regeneration import Regeneration
 from immutable_operator.domain.calendar.windows import Cron, Window
 from immutable_operator.domain.model import CreateRevision, Freeze, Plan, Request
 from immutable_operator.domain.planner import plan
+from immutable_operator.domain.staleness.age import start_seconds
 from tests.unit.given import NOW, condition, fleet, moves, view
 
 # Instances of `fleet` are about 5000 seconds old.
@@ -181,3 +182,12 @@ def test_it_is_ready_while_instances_are_replaced_for_age_only_if_enough_are_ava
     assert condition(fewer) != "Ready Regenerating"
     spared = planned(drawn="A ##.", requests=(ASKED,), max_unavailable=1).status
     assert condition(spared) == "Ready Regenerating"
+
+
+def test_a_start_takes_as_long_as_the_median_of_those_that_are_ready() -> None:
+    """Neither one that was quick nor one that was unready for a while decides."""
+    starts = {"A0": 2.0, "A1": 5.0, "A2": 3000.0}
+    made = fleet("A ###.")
+    timed = [replace(i, ready_since=i.born + starts.get(f"A{i.slot}", 0.0)) for i in made[:3]]
+    assert start_seconds([*timed, made[3]]) == 5.0
+    assert start_seconds(made[3:]) is None

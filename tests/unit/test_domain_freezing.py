@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from immutable_operator.domain.freezing import active_freeze
 from immutable_operator.domain.model import Freeze, Request
-from tests.unit.given import NOW
+from immutable_operator.domain.planner import plan
+from tests.unit.given import NOW, seen, template, view
 
 CLOSING = Freeze("closing", "the quarter ends", begins=NOW - 60, ends=NOW + 600)
 STRICT = Freeze("strict", "an incident", ends=NOW + 60, repairs=True)
@@ -55,3 +56,18 @@ def test_a_request_without_override_passes_nothing() -> None:
     plain = replace(ONE, override_freeze=False)
     held = active_freeze([STRICT], [plain, replace(WHOLE, override_freeze=False)], NOW)
     assert (held.holds, held.exempt) == (True, frozenset())
+
+
+def test_frozen_time_does_not_count_towards_the_progress_deadline() -> None:
+    given = replace(view("A ##.", wanted="B", recorded="A"), freezes=(CLOSING,))
+    decided = plan(given, NOW)
+    assert decided.status is not None
+    assert decided.status.rollout is not None
+    assert decided.status.rollout.progressed_at is None
+    assert decided.due == NOW + 600, "when the freeze ends, and not when a deadline does"
+    # Back to what runs: the clock starts again, however long the freeze was.
+    later = seen(given, NOW, spec={"template": template("A")})
+    status = plan(later, NOW + 500).status
+    assert status is not None
+    assert status.rollout is not None
+    assert status.rollout.progressed_at == NOW + 500

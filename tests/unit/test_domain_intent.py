@@ -20,6 +20,7 @@ from immutable_operator.domain.model import (
     purpose_of_slot,
 )
 from immutable_operator.domain.planner import plan
+from immutable_operator.domain.staleness.age import under_way
 from tests.unit.given import NOW, fleet, moves, name_of, proven, view
 
 HOURLY = Regeneration(max_age=3600.0, jitter=0.0)
@@ -207,3 +208,12 @@ def test_a_newborn_is_not_due_though_its_age_cannot_be_met() -> None:
         min_ready_seconds=0,
     )
     assert moves(plan(given, NOW)) == ""
+
+
+def test_a_successor_that_makes_good_a_loss_sends_nobody_away() -> None:
+    """What was born because another was lost may name it, though it lives after all."""
+    because = Because(Reason.MISSING, "it was deleted")
+    instances = fleet("A ####", A3=heir("A0", because=because))
+    assert under_way(instances, instances) == {}
+    expired = fleet("A ####", A3=heir("A0"))
+    assert list(under_way(expired, expired)) == [name_of("A0")]

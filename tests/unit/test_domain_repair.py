@@ -18,6 +18,7 @@ from immutable_operator.domain.model import (
     Freeze,
     Instance,
     Move,
+    Phase,
     Pin,
     Request,
     Retire,
@@ -27,8 +28,10 @@ from immutable_operator.domain.model import (
     TroubleKind,
 )
 from immutable_operator.domain.planner import plan
-from tests.unit.given import NOW, REVISIONS, begun, fleet, moves, proven, refusal, view
+from immutable_operator.domain.target import choose
+from tests.unit.given import NOW, REVISIONS, begun, fleet, moves, name_of, proven, refusal, view
 
+A = REVISIONS["A"]
 CRASHES = Trouble(TroubleKind.CRASH_LOOP, "container web keeps exiting", settled=True)
 MADE_GOOD: dict[str, Any] = {"born": NOW - 50, "replaces": "one-that-was-lost"}
 UNPLACED = Trouble(TroubleKind.UNSCHEDULABLE, "no node has a place for it")
@@ -320,3 +323,25 @@ def test_what_was_added_during_a_rollout_is_no_sign_that_it_failed() -> None:
     added: dict[str, dict[str, Any]] = {"A2": {"born": NOW - 50}, "B0": {"ready_since": NOW - 15}}
     given = view(drawn, instances=fleet(drawn, **added), wanted="B", replicas=3, max_surge=1)
     assert moves(plan(given, NOW)) == "retire A0"
+
+
+def test_what_works_and_starts_again_stays_while_all_of_it_is_owed() -> None:
+    """The pod of the wanted revision starts in the place of one that lives: nothing is lent."""
+    drawn = "A ##. B ."
+    instances = fleet(drawn, B0={"replaces": name_of("A0"), "replaces_uid": "uid-A0"})
+    given = view(drawn, wanted="B", instances=instances, max_unavailable=1)
+    assert "retire" not in moves(plan(given, NOW))
+
+
+def test_an_older_revision_does_not_come_back_when_the_last_good_one_is_down_for_a_moment() -> None:
+    assert moves(plan(view("A .. B #", wanted="A", good="A"), NOW)) == "create A2"
+
+
+def test_a_revision_that_failed_is_not_fallen_back_on() -> None:
+    given = view("A ## B .", wanted="B")
+    assert choose(given, NOW).fallback == next(r for r in given.revisions if r.id == A.id)
+    failed = tuple(
+        replace(r, verdict=replace(r.verdict, phase=Phase.FAILED)) if r.id == A.id else r
+        for r in given.revisions
+    )
+    assert choose(replace(given, revisions=failed), NOW).fallback is None

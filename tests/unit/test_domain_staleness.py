@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain.model import Instance, Revision, Trouble, TroubleKind
+from immutable_operator.domain.model import Instance, Request, Revision, Trouble, TroubleKind
 from immutable_operator.domain.staleness.outdated import ended, outdated
+from immutable_operator.domain.staleness.requested import requested
 
 GOOD = Instance(
     name="web-im0a1b2c3d-abcde",
@@ -74,3 +75,18 @@ def test_only_what_is_neither_leaving_nor_ended_counts() -> None:
     assert GOOD.active
     assert not replace(GOOD, terminating=True).active
     assert not replace(GOOD, ended=True).active
+
+
+REQUEST = Request("go", "r1", 100.0, "jane")
+
+
+def test_a_request_means_what_is_older_and_was_not_created_for_it() -> None:
+    """Times are whole seconds: an instance of the same second may be its successor."""
+    older, same, younger = (
+        replace(GOOD, name=name, born=born)
+        for name, born in (("a", 99.0), ("b", 100.0), ("c", 101))
+    )
+    own = replace(older, name="d", purpose="request/r1")
+    assert list(requested([older, same, younger, own], [REQUEST])) == ["a"]
+    named = replace(REQUEST, instance="b")
+    assert requested([older, same], [named]) == {}

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from immutable_operator.domain.model import (
+    Blocker,
     Cause,
+    Deviation,
     Move,
     Plan,
     Refusal,
@@ -19,6 +21,7 @@ from immutable_operator.domain.model import (
     View,
 )
 from immutable_operator.domain.planner import plan
+from immutable_operator.domain.status.tell import same_but_for_counts
 from immutable_operator.wire.service import ServiceRecord
 from immutable_operator.wire.status import status_body
 from tests.cluster.kstatus import compute
@@ -486,3 +489,27 @@ def test_what_is_resumed_goes_on_where_it_was() -> None:
     assert moves(plan(paused, NOW)) == ""
     resumed = seen(paused, NOW + 50, spec={"suspend": False})
     assert moves(plan(resumed, NOW + 50)) == "retire A0"
+
+
+def test_only_counts_and_wording_may_wait_to_be_written() -> None:
+    status = plan(view("A ##."), NOW).status
+    assert status is not None
+    [first, *others] = status.conditions
+    blocked = Blocker("QuotaExceeded", "exceeded quota", NOW)
+    later = replace(status, ready=9, available=9, current=9, oldest_instance=NOW)
+    reworded = replace(status, conditions=(replace(first, message="other words"), *others))
+    assert same_but_for_counts(status, later)
+    assert same_but_for_counts(status, reworded)
+    changes: list[dict[str, Any]] = [
+        {"observed_generation": 9},
+        {"desired": 9},
+        {"current_revision": "00000000"},
+        {"last_good_revision": "00000000"},
+        {"blockers": (blocked,)},
+        {"conditions": (replace(first, status="Unknown"), *others)},
+        {"conditions": (replace(first, reason="Other"), *others)},
+        {"deviations": (Deviation("web-1", "Tainted", "exec by jane"),)},
+        {"rollout": None},
+    ]
+    for change in changes:
+        assert not same_but_for_counts(status, replace(status, **change)), change
