@@ -26,6 +26,7 @@ from immutable_operator.domain.model import (
     Source,
     Trouble,
     TroubleKind,
+    Verdict,
 )
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.target import choose
@@ -335,6 +336,14 @@ def test_what_works_and_starts_again_stays_while_all_of_it_is_owed() -> None:
 
 def test_an_older_revision_does_not_come_back_when_the_last_good_one_is_down_for_a_moment() -> None:
     assert moves(plan(view("A .. B #", wanted="A", good="A"), NOW)) == "create A2"
+
+
+def test_what_is_to_be_remembered_comes_before_what_is_done_for_it() -> None:
+    given = view("A ## B ##", wanted="B", recorded="AB")
+    fresh = tuple(replace(r, verdict=Verdict()) if r.id != A.id else r for r in given.revisions)
+    decided = plan(replace(given, revisions=fresh), NOW)
+    kinds = [type(action).__name__ for action in decided.actions]
+    assert kinds == ["SetVerdict", "Retire"]
 
 
 def test_a_revision_that_failed_is_not_fallen_back_on() -> None:

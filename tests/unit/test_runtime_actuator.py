@@ -197,6 +197,14 @@ def test_births_of_one_revision_do_not_wait_for_those_of_another() -> None:
     assert memory.accepted == {"r2"}
 
 
+def test_records_are_written_before_anything_is_done_for_them() -> None:
+    writes = Writes()
+    act(writes, [retirement(1), birth(0), FORGET], knowing("r1"))
+    assert writes.begun[0] == FORGET.name
+    assert set(writes.begun[1:]) == {"web-0", "web-1"}
+    assert writes.alone == {FORGET.name}
+
+
 def test_births_and_retirements_take_turns() -> None:
     writes = Writes()
     moves: list[Action] = [

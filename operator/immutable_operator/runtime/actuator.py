@@ -67,7 +67,10 @@ class Actuator:
     ) -> None:
         """Carry out a plan's actions; refusals and expectations end up in ``memory``."""
         creates = [a for a in actions if isinstance(a, Create)]
-        others = [a for a in actions if not isinstance(a, Create)]
+        others = [a for a in actions if isinstance(a, Retire | Quarantine)]
+        records = [a for a in actions if not isinstance(a, Create | Retire | Quarantine)]
+        # What is to be remembered is written before anything is done for it.
+        await self._row(service, records, memory)
         births = [
             self._births(service, [c for c in creates if c.revision == revision], memory)
             for revision in dict.fromkeys(c.revision for c in creates)
