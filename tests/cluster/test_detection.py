@@ -456,7 +456,7 @@ def test_a_persistent_mutator_ends_in_a_condition_and_not_in_a_loop(
         pauses = [b.seen - a.seen for a, b in itertools.pairwise(births)]
         # 4, 8 and 16 seconds, less the second in which Kubernetes tells times.
         assert all(pause > 4 * 2**n - 1.5 for n, pause in enumerate(pauses)), pauses
-        assert [annotation(b.pod, "heals") for b in births] == ["1", "2", "3", "4"]
+        assert [annotation(b.pod, "heal-count") for b in births] == ["1", "2", "3", "4"]
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
         assert condition(running.get(), "Stalled")["status"] == "True"
     stop(running)
