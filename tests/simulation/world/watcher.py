@@ -52,7 +52,8 @@ class Watcher:
     def _deleted(self, name: str, version: str | None) -> None:
         """15: what is available and wanted leaves by eviction only.
 
-        Of a pod that changed meanwhile the API server refuses the deletion.
+        Of a pod that changed meanwhile the API server refuses the deletion. Others that were lost
+        while the operator heard nothing are there as far as it knows, and it scales down by that.
         """
         for service in self._truth.living():
             for pod in service.pods.values():
@@ -60,7 +61,8 @@ class Watcher:
                     continue
                 if pod.active and pod.ready_since is not None:
                     wanted = min(k.replicas for k in service.of_late(self._world.behind))
-                    if max(len(service.active), self._labelled(service.name)) <= wanted:
+                    known = len(service.active) + len(service.lost_since(self._world.behind))
+                    if max(known, self._labelled(service.name)) <= wanted:
                         self._broken("15", f"{name} is available, and was deleted, not evicted")
 
     def _labelled(self, service: str) -> int:
