@@ -22,8 +22,8 @@ from tests.simulation.world.world import Broken, World, world
 # opened by time; a status that came late; a scale-down by what was known before a cut.
 ONCE_FAILED = [34, 3, 1102, 1226, 1177, 1241, 1114, 15, 62, 68, 115, 319, 542, 1054]
 # What is not mended yet. 3051: the operator dies before it notes which revision worked, all pods of
-# that one are drained meanwhile, and none comes back (rule 22). 1093: a revision whose pod got ready
-# while no operator saw it is forgotten (rule 4).
+# that one are drained meanwhile, and none comes back (rule 22). 1093: a revision got ready while
+# no operator saw it, and is forgotten (rule 4).
 OPEN = [3051, 1093]
 MUTANT_SEEDS = 150
 
