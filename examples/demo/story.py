@@ -144,23 +144,26 @@ def _how_to_go_on(place: Place, screen: Screen, change: str) -> None:
         fault = "s|sim/ready-delay.*|sim/fault: image-pull|"
         broken = f"sed '{fault}' {place.manifest} | {kubectl} apply -f -"
     for what, command in (
-        ("how it is, and every change (Ctrl-C ends it)", f"{kubectl} get imsvc -w"),
-        ("scale it, as anything else", f"{kubectl} scale imsvc {SERVICE} --replicas=6"),
-        ("delete a pod: it is made anew", f'{kubectl} delete --wait=false "{first_pod}"'),
-        ("an image that cannot be pulled: stalled, the others go on", broken),
-        ("what it waits for, in words", f"{kubectl} get imsvc {SERVICE} -o {message}"),
-        ("the first image again: all replaced", f"{kubectl} apply -f {place.manifest}"),
+        ("watch the service (Ctrl-C stops)", f"{kubectl} get imsvc -w"),
+        ("scale it, like a Deployment", f"{kubectl} scale imsvc {SERVICE} --replicas=6"),
+        (
+            "delete a pod: the operator creates another one",
+            f'{kubectl} delete --wait=false "{first_pod}"',
+        ),
+        ("an image that cannot be pulled: the rollout stalls, the other pods keep running", broken),
+        ("what the service is waiting for", f"{kubectl} get imsvc {SERVICE} -o {message}"),
+        ("back to the first image: all pods are replaced", f"{kubectl} apply -f {place.manifest}"),
         ("the second image again", change),
         ("an image without a digest: refused", tags),
-        ("every state that was ever wanted", f"{kubectl} get imrev"),
-        ("every field, explained", f"{kubectl} explain imsvc.spec"),
+        ("its revisions: the current one and the last ten", f"{kubectl} get imrev"),
+        ("documentation of every field", f"{kubectl} explain imsvc.spec"),
     ):
         screen.print(f"  # {what}", style="dim")
         screen.command(f"  {command}")
     if place.address:
         plugin = Path(sys.executable).with_name("kubectl-immutable")
         image = place.get("immutableservice", SERVICE)["spec"]["template"]["spec"]["containers"][0]
-        screen.print("  # every way to change a pod that runs, tried: about a minute", style="dim")
+        screen.print("  # try every way to change a running pod: takes about a minute", style="dim")
         screen.command(f"  {plugin} verify --image={image['image']}")
     screen.print()
     screen.print(f"Stop it, and delete all that it made:  {place.stop_command}", style="bold")

@@ -173,7 +173,7 @@ def test_without_replicas_everything_but_the_process_is_installed(plane: Control
 BREAK_GLASS = {"Service", "Secret", "ValidatingWebhookConfiguration"}
 
 
-def test_an_account_that_exists_already_is_used_everywhere(plane: ControlPlane) -> None:
+def test_existing_service_account_is_used_everywhere(plane: ControlPlane) -> None:
     given = "--set=serviceAccount.create=false,serviceAccount.name=runner"
     made = rendered(plane, f"--values={LEAST}", given)
     assert "ServiceAccount" not in kinds(made)
@@ -186,7 +186,7 @@ def test_an_account_that_exists_already_is_used_everywhere(plane: ControlPlane) 
     assert len(users) == 1, "the policies let the operator do what it must"
 
 
-def test_labels_tell_the_services_of_the_metrics_and_of_the_webhook_apart(
+def test_component_labels_distinguish_metrics_service_from_webhook_service(
     plane: ControlPlane,
 ) -> None:
     common = "--set=commonLabels.team=platform,commonLabels.app\\.kubernetes\\.io/name=not-this"
@@ -199,7 +199,7 @@ def test_labels_tell_the_services_of_the_metrics_and_of_the_webhook_apart(
     assert {d["metadata"]["labels"][name] for d in own} == {"immutable-operator"}
 
 
-def test_the_network_policy_lets_in_scrapers_and_api_servers_alone(plane: ControlPlane) -> None:
+def test_network_policy_allows_only_metrics_and_webhook_ports(plane: ControlPlane) -> None:
     made = rendered(plane, f"--values={LEAST}", "--set=networkPolicy.enabled=true")
     [policy] = [d for d in made if d["kind"] == "NetworkPolicy"]
     ports = [rule["ports"][0]["port"] for rule in policy["spec"]["ingress"]]

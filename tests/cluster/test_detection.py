@@ -285,7 +285,9 @@ def test_a_config_map_that_is_made_anew_replaces_those_that_read_it_live(web: Se
         web.until_ready()
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
         reasons = {annotation(birth.pod, "because") for birth in history.births()}
-    assert reasons == {"Drifted: ConfigMap settings was deleted and made anew while it ran"}
+    assert reasons == {
+        "Drifted: ConfigMap settings was deleted and recreated while the pod was running"
+    }
 
 
 def test_reported_only(web: Service) -> None:

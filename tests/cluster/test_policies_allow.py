@@ -291,7 +291,7 @@ def test_no_program_of_the_cluster_was_ever_refused(web: Service) -> None:
 
 
 def test_p21_a_renewed_trust_bundle_is_no_change_of_an_instance(web: Service) -> None:
-    """The cluster's own, which each pod has in its token's volume: it is even made anew."""
+    """The cluster's own, which each pod has in its token's volume: it is even recreated."""
     ready_pair(web)
     before = {pod["metadata"]["uid"] for pod in web.active()}
     mounted = json.dumps([pod["spec"]["volumes"] for pod in web.pods()])

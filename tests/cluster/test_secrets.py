@@ -1,4 +1,4 @@
-"""`detection.secrets: true`: a Secret that is made anew replaces those that read it.
+"""`detection.secrets: true`: a Secret that is recreated replaces those that read it.
 
 On a control plane of its own: that value gives the operator a right which it has nowhere else.
 """
@@ -65,7 +65,9 @@ def test_a_secret_that_is_made_anew_replaces_those_that_read_it(watched: Service
         watched.until_ready()
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
         reasons = {annotation(birth.pod, "because") for birth in history.births()}
-    assert reasons == {"Drifted: Secret settings was deleted and made anew while it ran"}
+    assert reasons == {
+        "Drifted: Secret settings was deleted and recreated while the pod was running"
+    }
     asked = [r for r in OperatorRequests(watched.plane) if r.resource == "secrets"]
     assert all(r.allowed for r in asked)
     # It lists and watches, and opens none but its own.

@@ -1,6 +1,6 @@
 """The certificates of one run: its own CA, the server's certificate and one per actor.
 
-Everything is made anew for each run, with elliptic curve keys (a run starts in seconds),
+Everything is recreated for each run, with elliptic curve keys (a run starts in seconds),
 and lives in the run directory only.
 """
 

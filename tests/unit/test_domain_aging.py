@@ -184,7 +184,7 @@ def test_it_is_ready_while_instances_are_replaced_for_age_only_if_enough_are_ava
     assert condition(spared) == "Ready Regenerating"
 
 
-def test_a_start_takes_as_long_as_the_median_of_those_that_are_ready() -> None:
+def test_start_time_is_the_median_of_ready_instances() -> None:
     """Neither one that was quick nor one that was unready for a while decides."""
     starts = {"A0": 2.0, "A1": 5.0, "A2": 3000.0}
     made = fleet("A ###.")

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from immutable_operator.domain.model import Backoff
 
 
-def test_it_doubles_up_to_the_most() -> None:
+def test_backoff_doubles_up_to_its_maximum() -> None:
     backoff = Backoff(2.0, 15.0)
     assert [backoff.after(failures) for failures in range(6)] == [0.0, 2.0, 4.0, 8.0, 15.0, 15.0]
 
 
 @given(st.integers(-(2**40), 2**40))
-def test_a_number_that_somebody_else_wrote_is_bounded(failures: int) -> None:
+def test_backoff_is_bounded_for_any_number_of_failures(failures: int) -> None:
     assert 0.0 <= Backoff(60.0, 3600.0).after(failures) <= 3600.0

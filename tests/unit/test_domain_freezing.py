@@ -15,44 +15,44 @@ WHOLE = Request("go", "r1", NOW - 10, "jane", override_freeze=True)
 ONE = replace(WHOLE, name="one", uid="r2", instance="web-1")
 
 
-def test_a_freeze_holds_from_its_beginning_to_its_end() -> None:
+def test_freeze_holds_between_its_begin_and_its_end() -> None:
     held = active_freeze([CLOSING], [], NOW)
     assert (held.holds, held.by, held.until, held.again) == (True, CLOSING, NOW + 600, NOW + 600)
     assert "ImmutableFreeze closing holds until 2027-01-15T08:10:00Z" in held.message
 
 
-def test_before_it_begins_it_does_not_hold_and_says_when_it_will() -> None:
+def test_freeze_does_not_hold_before_it_begins() -> None:
     before = active_freeze([CLOSING], [], NOW - 61)
     assert (before.holds, before.by, before.again) == (False, None, NOW - 60)
     assert active_freeze([CLOSING], [], NOW - 60).holds, "from its first moment on"
 
 
-def test_after_its_end_it_does_not_hold_and_nothing_is_due() -> None:
+def test_freeze_does_not_hold_after_it_ends() -> None:
     after = active_freeze([CLOSING], [], NOW + 600)
     assert (after.holds, after.by, after.again) == (False, None, None)
 
 
-def test_one_without_bounds_holds_for_good() -> None:
+def test_freeze_without_bounds_holds_forever() -> None:
     held = active_freeze([Freeze("all", "closed")], [], NOW)
     assert (held.holds, held.until, held.again) == (True, None, None)
 
 
-def test_of_several_the_one_that_ends_last_is_named_and_the_strictest_counts() -> None:
+def test_freeze_that_ends_last_is_reported_and_the_strictest_applies() -> None:
     held = active_freeze([STRICT, CLOSING], [], NOW)
     assert (held.by, held.repairs, held.again) == (CLOSING, True, NOW + 60)
 
 
-def test_an_override_of_the_service_lets_all_of_it_pass() -> None:
+def test_override_for_the_service_lifts_the_freeze() -> None:
     held = active_freeze([STRICT, CLOSING], [WHOLE], NOW)
     assert (held.holds, held.repairs, held.overridden) == (False, False, WHOLE)
 
 
-def test_an_override_of_an_instance_lets_that_instance_pass_and_nothing_else() -> None:
+def test_override_for_an_instance_exempts_only_that_instance() -> None:
     held = active_freeze([STRICT], [ONE], NOW)
     assert (held.holds, held.repairs, held.exempt) == (True, True, frozenset({"web-1"}))
 
 
-def test_a_request_without_override_passes_nothing() -> None:
+def test_request_without_override_exempts_nothing() -> None:
     plain = replace(ONE, override_freeze=False)
     held = active_freeze([STRICT], [plain, replace(WHOLE, override_freeze=False)], NOW)
     assert (held.holds, held.exempt) == (True, frozenset())

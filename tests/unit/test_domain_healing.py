@@ -203,7 +203,7 @@ def test_when_quarantine_ends_it_looks_again() -> None:
     assert (decided.status.quarantined, decided.status.replicas) == (1, 3)
 
 
-def test_a_quarantine_is_charged_to_the_budget_of_the_same_plan() -> None:
+def test_quarantine_counts_against_the_budget_of_the_same_plan() -> None:
     """Of four that are available one leaves the traffic: no other may go before a successor."""
     drawn = "A ## B ##"
     assert moves(plan(view(drawn, wanted="B"), NOW)) == "retire A0"
@@ -211,7 +211,7 @@ def test_a_quarantine_is_charged_to_the_budget_of_the_same_plan() -> None:
     assert moves(plan(given, NOW)) == "quarantine A1"
 
 
-def test_whose_quarantine_was_refused_is_not_retired_instead() -> None:
+def test_instance_is_not_retired_when_its_quarantine_was_refused() -> None:
     """People asked for the pod to be kept."""
     no = refusal(Move.QUARANTINE, "A1", Cause.API_SERVER)
     given = view(
@@ -351,7 +351,7 @@ EVIDENCE: list[tuple[str, dict[str, Any], Any, Evidence, str | None]] = [
         f"Drifted: container web runs {OTHER}, which is not {PINNED}",
     ),
     (
-        "configuration made anew",
+        "configuration recreated",
         {},
         template("A"),
         Evidence(replaced={"uid-A0": "ConfigMap x was"}),

@@ -210,10 +210,41 @@ def test_a_newborn_is_not_due_though_its_age_cannot_be_met() -> None:
     assert moves(plan(given, NOW)) == ""
 
 
-def test_a_successor_that_makes_good_a_loss_sends_nobody_away() -> None:
+def test_replacement_of_a_lost_instance_retires_no_other_instance() -> None:
     """What was born because another was lost may name it, though it lives after all."""
     because = Because(Reason.MISSING, "it was deleted")
     instances = fleet("A ####", A3=heir("A0", because=because))
     assert under_way(instances, instances) == {}
     expired = fleet("A ####", A3=heir("A0"))
     assert list(under_way(expired, expired)) == [name_of("A0")]
+
+
+def test_successor_without_surge_says_why_its_predecessor_was_retired() -> None:
+    """It goes first: what is left of it, or what was seen last, is judged once more."""
+    request = Request("go", "r1", NOW - 30, "jane")
+    leaving = {"leaving": "EvictionByEvictionAPI: evicting", "born": NOW - 5000}
+    spec: dict[str, Any] = {"max_surge": 0, "max_unavailable": 1}
+    given = view(instances=fleet("A ##-", A2=leaving), **spec)
+    aged = replace(given, spec=replace(given.spec, regeneration=HOURLY))
+    for seen, reason, purpose in (
+        (given, Reason.MISSING, ""),
+        (replace(given, requests=(request,)), Reason.REQUESTED, purpose_of_request("r1")),
+        (aged, Reason.EXPIRED, ""),
+    ):
+        own = replace(seen, retired=frozenset({"uid-A2"}))
+        [birth] = [a for a in plan(own, NOW).actions if isinstance(a, Create)]
+        assert (birth.replaces, birth.because.reason, birth.purpose) == (
+            name_of("A2"),
+            reason,
+            purpose,
+        )
+        [other] = [a for a in plan(seen, NOW).actions if isinstance(a, Create)]
+        assert other.because.reason is Reason.MISSING, "somebody else evicted it"
+
+
+def test_successor_that_is_gone_does_not_keep_its_predecessor_in_place() -> None:
+    """It was deleted by force while nothing was heard: it looks alive as it was seen last."""
+    [gone] = fleet("C #", C0={"replaces": name_of("A0"), "replaces_uid": "uid-A0"})
+    given = view("A # B ##", wanted="B")
+    assert moves(plan(given, NOW)) == "create B2"
+    assert moves(plan(replace(given, departed=(gone,)), NOW)) == "create B2"

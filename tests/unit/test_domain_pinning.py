@@ -411,7 +411,7 @@ def test_a_copy_that_is_gone_is_made_again_while_the_source_says_the_same() -> N
     assert kinds(plan(service(FIRST, says=OLD, running=FIRST), NOW)) == ["CreateSnapshot"]
 
 
-def test_a_suspended_service_makes_no_copy() -> None:
+def test_suspended_service_creates_no_config_copy() -> None:
     given = service(FIRST, says=OLD, running=FIRST, spec={"suspend": True})
     assert plan(given, NOW).actions == ()
 

@@ -27,6 +27,7 @@ from immutable_operator.domain.model import (
     Trouble,
     TroubleKind,
     Verdict,
+    View,
 )
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.target import choose
@@ -97,15 +98,50 @@ def test_a_repair_says_whom_it_replaces_and_that_it_was_lost() -> None:
 def test_nothing_of_it_was_lost_where_the_service_was_scaled_to_none_before() -> None:
     given = view("", wanted="B", replicas=2)
     assert moves(plan(given, NOW)) == "create B0 B1"
+    assert moves(plan(_recorded(scaled_to=0), NOW)) == "create B0 B1 B2"
+
+
+def test_instances_lost_while_no_operator_ran_are_recreated() -> None:
+    """The operator died when it had recorded B, and all of A was drained: A was not scaled to 0."""
+    assert moves(plan(_recorded(scaled_to=None), NOW)) == "create A0 A1 A2"
+
+
+def _recorded(scaled_to: int | None) -> View:
+    """B was recorded and nothing begun; nothing runs. ``scaled_to``: what A's record says."""
+    noted = replace(proven("A"), verdict=replace(proven("A").verdict, replicas=scaled_to))
+    return replace(view("", wanted="B"), revisions=(noted, REVISIONS["B"]))
+
+
+NUMBERS: list[tuple[str, int | None, int | None, list[int | None]]] = [
+    # rule, replicas in the spec, on the record, what is written on the record
+    ("scaled to 0", 0, None, [0]),
+    ("and still", 0, 0, []),
+    ("scaled up again", 3, 0, [None]),
+    ("a number in the spec is not repeated", 3, None, []),
+    ("a number that no spec names", None, None, [2]),
+    ("and still", None, 2, []),
+    ("a spec that names none any more keeps the number, 0 too", None, 0, []),
+]
+
+
+@pytest.mark.parametrize(("rule", "replicas", "before", "written"), NUMBERS)
+def test_record_stores_replicas_when_unset_or_zero(
+    rule: str, replicas: int | None, before: int | None, written: list[int | None]
+) -> None:
+    noted = replace(proven("A"), verdict=replace(proven("A").verdict, replicas=before))
+    given = replace(view("A ##", replicas=replicas, recorded="A"), revisions=(noted,))
+    marks = [a for a in plan(given, NOW).actions if isinstance(a, SetVerdict)]
+    assert [mark.verdict.replicas for mark in marks] == written, rule
 
 
 def test_what_ran_when_the_wanted_one_came_is_remembered_on_its_record() -> None:
     fresh = replace(view("A ###", wanted="B"), revisions=(proven("A"), REVISIONS["B"]))
     [mark] = [a for a in plan(fresh, NOW).actions if isinstance(a, SetVerdict)]
     assert mark.verdict.takes_over_from == REVISIONS["A"].id
-    none = replace(view("", wanted="B"), revisions=(proven("A"), REVISIONS["B"]))
-    [mark] = [a for a in plan(none, NOW).actions if isinstance(a, SetVerdict)]
-    assert mark.verdict.takes_over_from == ""
+    for scaled_to, said in ((None, REVISIONS["A"].id), (0, "")):
+        given = _recorded(scaled_to)
+        [mark] = [a for a in plan(given, NOW).actions if isinstance(a, SetVerdict)]
+        assert mark.verdict.takes_over_from == said
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
@@ -326,7 +362,7 @@ def test_what_was_added_during_a_rollout_is_no_sign_that_it_failed() -> None:
     assert moves(plan(given, NOW)) == "retire A0"
 
 
-def test_what_works_and_starts_again_stays_while_all_of_it_is_owed() -> None:
+def test_starting_instance_of_the_last_good_revision_is_kept_while_needed() -> None:
     """The pod of the wanted revision starts in the place of one that lives: nothing is lent."""
     drawn = "A ##. B ."
     instances = fleet(drawn, B0={"replaces": name_of("A0"), "replaces_uid": "uid-A0"})
@@ -334,11 +370,11 @@ def test_what_works_and_starts_again_stays_while_all_of_it_is_owed() -> None:
     assert "retire" not in moves(plan(given, NOW))
 
 
-def test_an_older_revision_does_not_come_back_when_the_last_good_one_is_down_for_a_moment() -> None:
+def test_older_revision_is_not_recreated_while_the_last_good_one_is_unready() -> None:
     assert moves(plan(view("A .. B #", wanted="A", good="A"), NOW)) == "create A2"
 
 
-def test_what_is_to_be_remembered_comes_before_what_is_done_for_it() -> None:
+def test_verdict_precedes_retirements_in_the_plan() -> None:
     given = view("A ## B ##", wanted="B", recorded="AB")
     fresh = tuple(replace(r, verdict=Verdict()) if r.id != A.id else r for r in given.revisions)
     decided = plan(replace(given, revisions=fresh), NOW)
@@ -346,7 +382,7 @@ def test_what_is_to_be_remembered_comes_before_what_is_done_for_it() -> None:
     assert kinds == ["SetVerdict", "Retire"]
 
 
-def test_a_revision_that_failed_is_not_fallen_back_on() -> None:
+def test_failed_revision_is_never_the_fallback() -> None:
     given = view("A ## B .", wanted="B")
     assert choose(given, NOW).fallback == next(r for r in given.revisions if r.id == A.id)
     failed = tuple(

@@ -340,7 +340,7 @@ def test_one_that_vanished_is_replaced_by_name_while_it_is_remembered() -> None:
     assert str(birth.because) == "Missing: it was deleted"
 
 
-def test_stale_instances_that_do_not_work_go_before_those_that_do() -> None:
+def test_unready_stale_instances_are_retired_before_ready_ones() -> None:
     """The order matters where a budget is asked about one at a time, and in the lineage."""
     assert moves(plan(view("A ##. B ##", wanted="B"), NOW)) == "retire A2 A0"
 

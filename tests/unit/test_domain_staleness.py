@@ -80,7 +80,7 @@ def test_only_what_is_neither_leaving_nor_ended_counts() -> None:
 REQUEST = Request("go", "r1", 100.0, "jane")
 
 
-def test_a_request_means_what_is_older_and_was_not_created_for_it() -> None:
+def test_request_applies_to_older_instances_not_created_for_it() -> None:
     """Times are whole seconds: an instance of the same second may be its successor."""
     older, same, younger = (
         replace(GOOD, name=name, born=born)

@@ -491,7 +491,7 @@ def test_what_is_resumed_goes_on_where_it_was() -> None:
     assert moves(plan(resumed, NOW + 50)) == "retire A0"
 
 
-def test_only_counts_and_wording_may_wait_to_be_written() -> None:
+def test_status_write_is_deferred_only_for_counts_and_wording() -> None:
     status = plan(view("A ##."), NOW).status
     assert status is not None
     [first, *others] = status.conditions

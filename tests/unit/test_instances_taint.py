@@ -201,7 +201,7 @@ def test_what_a_gate_explains_is_told_from_what_it_does_not(
     assert pod(status=BOUND, generation=3, managedFields=[BIRTH, *edits]).edited is edited, why
 
 
-def test_an_edit_in_the_second_of_the_birth_is_an_edit() -> None:
+def test_edit_in_the_second_of_creation_is_attributed() -> None:
     """The API server notes whole seconds: the time does not tell a birth."""
     at_once = edit(BORN_AT, "activeDeadlineSeconds", manager="kubectl-patch")
     found = pod(status=BOUND, generation=2, managedFields=[BIRTH, at_once])

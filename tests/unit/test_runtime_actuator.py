@@ -189,7 +189,7 @@ def test_births_start_with_one_and_go_on_by_sixteen_once_one_was_accepted() -> N
     assert (len(writes.ended), writes.most, memory.accepted) == (40, AT_ONCE, {"r1"})
 
 
-def test_births_of_one_revision_do_not_wait_for_those_of_another() -> None:
+def test_refused_births_of_one_revision_do_not_delay_another() -> None:
     writes = Writes()
     writes.ends["web-0"] = QUOTA
     memory = act(writes, [*(birth(n, "r1") for n in range(5)), *(birth(n, "r2") for n in (7, 8))])
@@ -197,7 +197,7 @@ def test_births_of_one_revision_do_not_wait_for_those_of_another() -> None:
     assert memory.accepted == {"r2"}
 
 
-def test_records_are_written_before_anything_is_done_for_them() -> None:
+def test_records_are_written_before_births_and_retirements() -> None:
     writes = Writes()
     act(writes, [retirement(1), birth(0), FORGET], knowing("r1"))
     assert writes.begun[0] == FORGET.name
@@ -205,7 +205,7 @@ def test_records_are_written_before_anything_is_done_for_them() -> None:
     assert writes.alone == {FORGET.name}
 
 
-def test_births_and_retirements_take_turns() -> None:
+def test_births_and_retirements_alternate() -> None:
     writes = Writes()
     moves: list[Action] = [
         *(birth(n) for n in range(40)),

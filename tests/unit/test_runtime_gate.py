@@ -151,7 +151,7 @@ def test_a_failure_inside_gives_the_place_back() -> None:
     run(story())
 
 
-def test_of_one_owner_no_more_than_allowed_are_inside_and_others_pass_it() -> None:
+def test_gate_limits_each_owner_without_blocking_others() -> None:
     async def story() -> None:
         street = Street(3, each=1)
         tasks = [street.come(owner) for owner in "aaab"]

@@ -63,7 +63,7 @@ def tell(
     asyncio.run(asyncio.wait_for(run(), 30))
 
 
-def test_a_question_that_is_open_is_not_put_twice() -> None:
+def test_pending_question_is_not_asked_twice() -> None:
     oracle = Oracle()
     oracle.silent.add("a")
 
@@ -82,7 +82,7 @@ def test_a_question_that_is_open_is_not_put_twice() -> None:
     tell(oracle, story)
 
 
-def test_news_during_a_question_have_it_put_again() -> None:
+def test_renewed_question_is_asked_again_after_the_current_one() -> None:
     oracle = Oracle()
     oracle.silent.add("a")
 
@@ -99,7 +99,7 @@ def test_news_during_a_question_have_it_put_again() -> None:
 @pytest.mark.parametrize(
     "answer", [1e6, ApiError(500, "InternalError", "no")], ids=["later", "failed"]
 )
-def test_what_waits_for_its_time_is_put_at_once_for_news_only(answer: Any) -> None:
+def test_waiting_question_is_asked_early_only_when_renewed(answer: Any) -> None:
     oracle = Oracle(a=[answer])
 
     async def story(inquiry: Inquiry[str]) -> None:
@@ -118,7 +118,7 @@ def test_what_waits_for_its_time_is_put_at_once_for_news_only(answer: Any) -> No
 @pytest.mark.parametrize(
     "trouble", [ApiError(500, "InternalError", "no"), KeyError("metadata"), OSError("down")]
 )
-def test_after_a_failure_it_is_put_again_and_others_are_answered(trouble: Exception) -> None:
+def test_failed_question_is_retried_and_others_are_answered(trouble: Exception) -> None:
     oracle = Oracle(a=[trouble, trouble])
 
     async def story(inquiry: Inquiry[str]) -> None:
@@ -131,7 +131,7 @@ def test_after_a_failure_it_is_put_again_and_others_are_answered(trouble: Except
     tell(oracle, story, AT_ONCE_AGAIN)
 
 
-def test_failures_in_a_row_are_put_ever_later() -> None:
+def test_consecutive_failures_increase_the_pause() -> None:
     oracle = Oracle(a=[ApiError(500, "InternalError", "no")] * 3)
     asked_for: list[int] = []
 
@@ -148,7 +148,7 @@ def test_failures_in_a_row_are_put_ever_later() -> None:
     tell(oracle, story, Paces(0.0, 0.0))
 
 
-def test_of_one_lane_one_is_asked_at_a_time_and_others_pass_it() -> None:
+def test_questions_of_one_lane_are_asked_one_at_a_time() -> None:
     oracle = Oracle()
     oracle.silent |= {f"slow/{n}" for n in range(20)}
 
@@ -166,7 +166,7 @@ def test_of_one_lane_one_is_asked_at_a_time_and_others_pass_it() -> None:
     tell(oracle, story, lane=lambda key: key.partition("/")[0])
 
 
-def test_a_few_lanes_at_once() -> None:
+def test_number_of_lanes_asked_at_once_is_limited() -> None:
     oracle = Oracle()
     oracle.silent |= {str(n) for n in range(AT_ONCE * 3)}
 
@@ -182,7 +182,7 @@ def test_a_few_lanes_at_once() -> None:
     tell(oracle, story)
 
 
-def test_a_lost_lease_ends_it() -> None:
+def test_lost_lease_ends_the_inquiry() -> None:
     async def run() -> None:
         oracle = Oracle(a=[NotLeader("the lease was lost")])
         inquiry = Inquiry[str]("not known", oracle.ask, retry=AT_ONCE_AGAIN)

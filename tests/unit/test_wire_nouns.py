@@ -63,14 +63,14 @@ def service(status: dict[str, Any]) -> ServiceRecord:
 
 
 @given(STATUS)
-def test_a_status_that_was_written_is_read_again(status: Status) -> None:
+def test_status_survives_a_round_trip(status: Status) -> None:
     body = json.loads(json.dumps(status_body(service({}), status)))
     assert stored_status(service(body["status"])) == status
     assert None not in body["status"].values()
 
 
 @given(VERDICT)
-def test_a_verdict_that_was_written_is_read_again(verdict: Verdict) -> None:
+def test_verdict_survives_a_round_trip(verdict: Verdict) -> None:
     record = Revision("0a1b2c3d", 1, "v3:0", "web-im0a1b2c3d", "r1")
     body = json.loads(json.dumps(verdict_body("shop", record, verdict)))
     meta = {"metadata": {**META, **body["metadata"], "creationTimestamp": second(0)}}
@@ -79,7 +79,7 @@ def test_a_verdict_that_was_written_is_read_again(verdict: Verdict) -> None:
     assert None not in body["status"].values()
 
 
-def test_texts_end_where_the_api_server_would_refuse_them() -> None:
+def test_texts_are_cut_to_the_lengths_that_the_crd_allows() -> None:
     long = "x" * 5000
     status = Status(
         blockers=(Blocker("R", long, 0.0),),
@@ -109,9 +109,9 @@ FORGED: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("status", FORGED, ids=[json.dumps(status)[:40] for status in FORGED])
-def test_a_status_that_makes_no_sense_counts_as_absent(status: dict[str, Any]) -> None:
+def test_unreadable_status_counts_as_absent(status: dict[str, Any]) -> None:
     assert stored_status(service({"readyReplicas": 3, **status})) == Status()
 
 
-def test_what_is_not_there_is_at_its_default() -> None:
+def test_missing_status_fields_have_their_defaults() -> None:
     assert stored_status(service({"readyReplicas": 3})) == replace(Status(), ready=3)

@@ -90,7 +90,7 @@ class ImmutableRevisionStatus(ApiModel):
     number_floor: Annotated[Int64, Field(ge=0)] | None = None
     """The highest number that a revision of the service had so far; none is used twice."""
     replicas: Int32 | None = None
-    """Number of instances wanted, where spec.replicas of the service is unset."""
+    """Number of instances wanted: where spec.replicas of the service is unset, or if it is 0."""
     start_seconds: Int32 | None = None
     """Median of the seconds from the birth of an instance to when it was ready first."""
 

@@ -154,7 +154,7 @@ OTHERS = (
         *(lambda t: Request("DELETE", t.of_pod()), Heals.REBIRTH),
     ),
     Path(
-        *("M3-anew", "the ConfigMap it reads, made anew", HEALED),
+        *("M3-anew", "the ConfigMap it reads, recreated", HEALED),
         *(lambda t: Request("DELETE", t.away.settings), Heals.ALL),
     ),
 )

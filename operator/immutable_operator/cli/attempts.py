@@ -20,6 +20,7 @@ from immutable_operator.cli.outcome import Outcome, Refusal, Result, refusal
 from immutable_operator.cli.path import FORGED_END, Heals, Path, Target
 from immutable_operator.cli.person import Person, Request
 from immutable_operator.cli.throwaway import ThrowAway
+from immutable_operator.domain.model import Because
 from immutable_operator.kube.errors import ApiError, Unreachable
 from immutable_operator.kube.times import moment
 
@@ -32,7 +33,6 @@ REPORT_SECONDS = 1.5
 PATIENCE_SECONDS = 10.0
 # Times of objects and containers are told in whole seconds.
 CLOCK_SECONDS = 2.5
-STALE = ("Tainted: ", "Drifted: ")
 NOTHING = "nothing refused it, and nothing that could see it"
 
 
@@ -162,9 +162,9 @@ async def _replaced(target: Target) -> str:
 
 def _cause(pods: list[Json], name: str) -> str:
     for pod in pods:
-        because = annotation(pod, ANNOTATION_BECAUSE)
-        if annotation(pod, ANNOTATION_REPLACES) == name and because.startswith(STALE):
-            return because if is_ready(pod) else ""
+        because = Because.read(annotation(pod, ANNOTATION_BECAUSE))
+        if annotation(pod, ANNOTATION_REPLACES) == name and because and because.deviates:
+            return str(because) if is_ready(pod) else ""
     return ""
 
 
@@ -176,8 +176,8 @@ async def _reborn(target: Target) -> str:
 async def _born(target: Target) -> str:
     pods = await target.away.pods(target.away.gated_name)
     found = [p for p in pods if annotation(p, ANNOTATION_REPLACES) == target.instance]
-    because = annotation(found[0], ANNOTATION_BECAUSE) if found else ""
-    return because if because.startswith(STALE) else ""
+    because = Because.read(annotation(found[0], ANNOTATION_BECAUSE)) if found else None
+    return str(because) if because and because.deviates else ""
 
 
 async def _retired(target: Target) -> str:

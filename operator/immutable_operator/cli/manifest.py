@@ -54,7 +54,7 @@ def manifest(
         "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "replicas": 1 if gated else REPLICAS,
-            # Only what is read live can be made anew under a pod.
+            # Only what is read live can be recreated under a pod.
             "immutability": {"onTaint": on_taint, "config": {"mode": "Live"}},
             "template": {"metadata": {"labels": {"app": name}}, "spec": pod},
         },

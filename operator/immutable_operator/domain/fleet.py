@@ -13,7 +13,7 @@ from immutable_operator.domain.model import (
     OnTaint,
     Reason,
 )
-from immutable_operator.domain.staleness.age import Aging, judge_age, under_way
+from immutable_operator.domain.staleness.age import Aging, expired, judge_age, under_way
 from immutable_operator.domain.staleness.healing import Healing, healing
 from immutable_operator.domain.staleness.outdated import ended, outdated
 from immutable_operator.domain.staleness.requested import requested
@@ -86,6 +86,7 @@ def sort_out(turn: Turn) -> Fleet:
     going |= {i.name: asked[i.name] for i in young if i.name in asked and i.name not in going}
     age = judge_age(turn, young, going)
     why |= {**going, **age.going}
+    why |= _retired(turn, [i for i in (*instances, *view.departed) if i.name not in why], wanted)
     kept = turn.wanted is None
     return Fleet(
         turn=turn,
@@ -102,6 +103,15 @@ def sort_out(turn: Turn) -> Fleet:
         healing=pace,
         aging=age,
     )
+
+
+def _retired(turn: Turn, rest: list[Instance], wanted: str) -> dict[str, Because]:
+    """Why those were retired that are on their way out or gone: their successors say it, too.
+
+    Without a surge they go before their successors are born.
+    """
+    own = [i for i in rest if not i.active and i.uid in turn.view.retired and i.revision == wanted]
+    return {**expired(turn, own), **requested(own, _requests(turn))}
 
 
 def _requests(turn: Turn) -> tuple[Any, ...]:

@@ -84,11 +84,14 @@ def _plan(turn: Turn, fleet: Fleet, step: Step) -> Plan:
 
 
 def _marked(marks: tuple[SetVerdict, ...]) -> list[str]:
-    """What is written on records, in words."""
-    return [
-        f"revision {mark.revision.number} ({mark.revision.id}) is {mark.verdict.phase}"
-        for mark in marks
-    ]
+    """What is written on records, in words: a new phase, or that something else changed."""
+    notes = []
+    for mark in marks:
+        revision, phase = mark.revision, mark.verdict.phase
+        same = phase is revision.verdict.phase
+        what = "has its record updated" if same else f"is {phase}"
+        notes.append(f"revision {revision.number} ({revision.id}) {what}")
+    return notes
 
 
 def _outcomes(turn: Turn) -> tuple[Outcome, ...]:

@@ -33,7 +33,7 @@ from immutable_operator.domain.model import (
     revision_id,
 )
 
-__all__ = ["FROZEN", "INVALID_SPEC", "SUSPENDED", "Target", "choose", "latest_completed"]
+__all__ = ["FROZEN", "INVALID_SPEC", "SUSPENDED", "Target", "choose", "latest_completed", "ran"]
 
 INVALID_SPEC = "InvalidSpec"
 SUSPENDED = "Suspended"
@@ -141,6 +141,13 @@ def latest_completed(view: View) -> Revision | None:
         if r.verdict.completed is not None and r.verdict.phase is not Phase.FAILED
     ]
     return max(good, key=lambda r: (r.verdict.completed or 0.0, r.number), default=None)
+
+
+def ran(view: View, revision: Revision) -> bool:
+    """Whether a revision has instances, or had some as far as is known, when it was the target."""
+    if revision.verdict.replicas != 0:
+        return True
+    return any(i.revision == revision.id for i in (*view.instances, *view.departed))
 
 
 def _proven(view: View, wanted: Revision | None) -> list[Revision]:

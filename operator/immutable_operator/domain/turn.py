@@ -68,10 +68,10 @@ def _desired(view: View) -> int:
         return view.spec.replicas
     if view.desired_before is not None:
         return view.desired_before
-    noted = [r for r in view.revisions if r.verdict.replicas is not None]
-    if noted:
-        latest = max(noted, key=lambda r: (r.verdict.started or 0.0, r.number))
-        return latest.verdict.replicas or 0
+    started = [r for r in view.revisions if r.verdict.started is not None]
+    latest = max(started, key=lambda r: (r.verdict.started or 0.0, r.number), default=None)
+    if latest is not None and latest.verdict.replicas is not None:
+        return latest.verdict.replicas
     living = [i for i in (*view.instances, *view.departed) if not i.terminating]
     if living:
         return len({i.slot for i in living})

@@ -19,7 +19,7 @@ from immutable_operator.domain.model import (
     Verdict,
 )
 from immutable_operator.domain.staleness.age import start_seconds
-from immutable_operator.domain.target import latest_completed
+from immutable_operator.domain.target import latest_completed, ran
 from immutable_operator.domain.turn import Turn
 
 __all__ = ["beyond_history", "last_good", "verdicts"]
@@ -61,7 +61,7 @@ def _is_good(turn: Turn, fleet: Fleet) -> bool:
     That some of it are replaced for their age says nothing against it.
     """
     wanted, desired = turn.wanted, turn.budget.desired
-    if wanted is None or not turn.target.is_asked or not desired or fleet.held:
+    if wanted is None or not desired or fleet.held:
         return False
     others = [i for i in fleet.stale if fleet.why[i.name].reason not in AGING]
     return not others and turn.count_available(fleet.active) >= desired
@@ -93,9 +93,8 @@ def _of_wanted(turn: Turn, fleet: Fleet, wanted: Revision) -> Verdict:
         phase = Phase.GOOD if verdict.phase is Phase.GOOD else Phase.PROGRESSING
         begun = replace(verdict, phase=phase, started=_after(turn.now, others), message="")
         verdict = _noted(turn, replace(begun, takes_over_from=_taken_over_from(turn)))
-    unset = turn.spec.replicas is None and turn.spec.template is not None
-    if unset and verdict.replicas != turn.budget.desired:
-        verdict = _noted(turn, replace(verdict, replicas=turn.budget.desired))
+    if turn.spec.template is not None and verdict.replicas != _number(turn):
+        verdict = _noted(turn, replace(verdict, replicas=_number(turn)))
     last = latest_completed(turn.view)
     verdict = _seen_available(turn, fleet, wanted, verdict)
     if _is_good(turn, fleet) and (wanted != last or verdict.phase is not Phase.GOOD):
@@ -117,14 +116,22 @@ def _of_wanted(turn: Turn, fleet: Fleet, wanted: Revision) -> Verdict:
     return verdict
 
 
+def _number(turn: Turn) -> int | None:
+    """The wanted number, where it must be remembered: the spec names none, or it is 0.
+
+    A service without instances was either scaled to 0, or lost all of them: this tells the two
+    apart, also after a restart.
+    """
+    desired = turn.budget.desired
+    return desired if turn.spec.replicas is None or not desired else None
+
+
 def _taken_over_from(turn: Turn) -> str:
-    """The revision that works, if it runs, or ran when what is replaced now became the target."""
-    works, view = turn.target.fallback, turn.view
-    if works is None or not turn.budget.desired:
+    """The revision that works, unless the service was scaled to 0 when it was the target."""
+    works = turn.target.fallback
+    if works is None or not turn.budget.desired or not ran(turn.view, works):
         return ""
-    runs = any(i.revision == works.id for i in (*view.instances, *view.departed))
-    ran = any(r.verdict.takes_over_from == works.id for r in view.revisions if r != turn.wanted)
-    return works.id if runs or ran else ""
+    return works.id
 
 
 def _after(now: float, others: list[float]) -> float:

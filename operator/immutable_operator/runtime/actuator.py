@@ -112,8 +112,8 @@ class Actuator:
                 except BaseException:
                     ended = True
                     raise
-            ended = ended or (ends_when_refused and not done)
-            return done
+                ended = ended or (ends_when_refused and not done)
+                return done
 
         return all(await _all(*(one(action) for action in actions)))
 
@@ -155,8 +155,8 @@ class Actuator:
             memory.accepted.add(action.revision)
         if isinstance(action, Retire):
             memory.retired.add(action.uid)
-        because = _because(action)
-        self._metrics.actions.labels(type(action).__name__, because.partition(":")[0]).inc()
+        reason, because = _because(action)
+        self._metrics.actions.labels(type(action).__name__, reason).inc()
         log.info(move, **_about(service), subject=subject, because=because)
 
     async def _write(self, service: ServiceRecord, action: Action) -> Seen:
@@ -214,15 +214,16 @@ def _identify(action: Action) -> tuple[Move, str, str | None]:
             return Move.FORGET, action.name, None
 
 
-def _because(action: Action) -> str:
+def _because(action: Action) -> tuple[str, str]:
+    """The reason in a word, and with its cause."""
     match action:
         case Create() | Retire() | Quarantine():
-            return str(action.because)
+            return action.because.reason, str(action.because)
         case CreateRevision():
-            return action.reason
+            return action.reason, action.reason
         case CreateSnapshot():
-            return f"Pinned: copy of {action.pin.kind} {action.pin.name}"
+            return "Pinned", f"Pinned: copy of {action.pin.kind} {action.pin.name}"
         case SetVerdict():
-            return f"Verdict: {action.verdict.phase}"
+            return "Verdict", f"Verdict: {action.verdict.phase}"
         case DeleteRevision():
-            return "History: beyond the limit"
+            return "History", "History: beyond the limit"

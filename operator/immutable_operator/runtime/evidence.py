@@ -16,6 +16,7 @@ __all__ = ["Baselines", "Witnesses"]
 
 # Times of objects and of containers are told in whole seconds.
 CLOCK_SECONDS = 1.0
+RECREATED = "was deleted and recreated while the pod was running"
 
 
 class Baselines:
@@ -98,7 +99,9 @@ class Witnesses:
             for pod in pods:
                 since = pod.running_since
                 if since is not None and at > since + CLOCK_SECONDS:
-                    found[pod.uid] = f"{kind} {name} was deleted and made anew while it ran"
+                    found[pod.uid] = (
+                        f"{kind} {name} was deleted and recreated while the pod was running"
+                    )
         return found
 
     def _copied(
@@ -118,5 +121,5 @@ class Witnesses:
         for pod in pods:
             at, snapshot = youngest.get(pod.content.revision, (0.0, ""))
             if at > pod.content.born + CLOCK_SECONDS:
-                found[pod.uid] = f"{snapshot} was deleted and made anew while it ran"
+                found[pod.uid] = f"{snapshot} {RECREATED}"
         return found

@@ -177,7 +177,7 @@ class ControlLoop:
         try:
             turn = await memory.report.write(self._client, service, status)
         except (NotFound, Conflict):
-            # Deleted, made anew or written meanwhile: the next turn knows.
+            # Deleted, recreated or written meanwhile: the next turn knows.
             await self._look_up(service, memory)
             self._queue.add(service.uid)
             return

@@ -136,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--watch-secrets",
         action="store_true",
-        help="notice also that a Secret was deleted and made anew under running instances; needs"
+        help="notice also that a Secret was deleted and recreated under running instances; needs"
         " the right to list and watch Secrets",
     )
     run.add_argument(

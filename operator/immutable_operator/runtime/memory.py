@@ -19,6 +19,8 @@ RETELL = 3600.0  # seconds that the API server keeps an event
 class ServiceMemory:
     """Everything here is found out anew after a restart, and changes no move then.
 
+    Only what a birth says of the reason can be less exact.
+
     ``retired`` are the uids of those that this process had go; ``accepted`` are the revisions of
     which the API server took a birth. ``desired`` is the number that was wanted last;
     ``confirmed_at`` is when the service itself was looked up last, in monotonic seconds.

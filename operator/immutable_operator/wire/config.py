@@ -1,6 +1,6 @@
 """ConfigMaps and Secrets as the operator knows them: which object has a name, and since when.
 
-Only metadata is watched and kept. An object that was deleted and made anew under its name is
+Only metadata is watched and kept. An object that was deleted and recreated under its name is
 another one; kubelets go on giving the old content to pods that run. Of the ConfigMaps that are
 pinned the content is read, once a change, and only its digest is kept; a copy is made from it.
 """

@@ -203,7 +203,7 @@ class Cluster:
     # Nodes.
 
     def lose_node(self, name: str) -> None:
-        """Its kubelet dies; its pods are given up, then deleted, then the node is made anew."""
+        """Its kubelet dies; its pods are given up, then deleted, then the node is recreated."""
         node = self.nodes[name]
         if node.silent:
             return

@@ -60,7 +60,7 @@ class Evidence:
     ``baselines`` is by uid the rightful generation of an instance, where it is not the first or
     is known by more than the instance itself; ``different`` holds pairs (pinned image, reported
     image id) that a registry proved to be different images; ``replaced`` is by uid a sentence about
-    configuration that was deleted and made anew under an instance.
+    configuration that was deleted and recreated under an instance.
     """
 
     baselines: Mapping[str, int] = field(default_factory=dict)

@@ -45,7 +45,7 @@ class Verdict:
     of it ran when this one became the target: what is lost of them is born from it again.
     ``number_floor`` is the highest number of a revision that was known then. ``start_seconds`` is
     how long its instances took from birth to readiness. ``replicas`` is the wanted number, where
-    the spec names none.
+    the spec names none or it is 0.
     """
 
     phase: Phase = Phase.PENDING

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from immutable_operator.domain.calendar.regeneration import Regeneration, outlook
+from immutable_operator.domain.calendar.regeneration import Due, Regeneration, outlook
 from immutable_operator.domain.model import (
     Because,
     Instance,
@@ -21,7 +21,7 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["Aging", "judge_age", "start_seconds", "swap_seconds", "under_way"]
+__all__ = ["Aging", "expired", "judge_age", "start_seconds", "swap_seconds", "under_way"]
 
 # A swap is estimated in these steps, so that what is said of it stays the same.
 STEPS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600)
@@ -95,9 +95,25 @@ def judge_age(turn: Turn, candidates: Sequence[Instance], going: Mapping[str, Be
     ready = ready if turn.may_begin else []
     found: dict[str, Because] = {}
     for due in ready[: max(0, places)]:
-        purpose = "" if due.slot is None else purpose_of_slot(due.slot)
-        found[names[due.uid]] = Because(Reason.EXPIRED, due.reason, purpose)
+        found[names[due.uid]] = _because(due)
     return Aging(found, len(seen.due) - len(found), seen.again, seen.window)
+
+
+def expired(turn: Turn, instances: Sequence[Instance]) -> dict[str, Because]:
+    """Which instances are due for their age or the schedule, whatever is under way."""
+    if not instances or not _wants(turn.spec.regeneration):
+        return {}
+    births = {i.uid: max(i.born, slot_of(i.purpose) or 0.0) for i in instances}
+    swap = swap_seconds(turn, instances)
+    seen = outlook(turn.spec.regeneration, births, turn.view.uid, turn.now, swap)
+    names = {i.uid: i.name for i in instances}
+    return {names[due.uid]: _because(due) for due in seen.due}
+
+
+def _because(due: Due) -> Because:
+    return Because(
+        Reason.EXPIRED, due.reason, "" if due.slot is None else purpose_of_slot(due.slot)
+    )
 
 
 def _has_served(turn: Turn, instance: Instance, swap: float) -> bool:

@@ -26,7 +26,7 @@ def announcements(turn: Turn, status: Status) -> tuple[Announcement, ...]:
 def _finished(turn: Turn, status: Status) -> list[Announcement]:
     view, prior, wanted = turn.view, turn.view.prior, turn.wanted
     rollout = prior.rollout
-    if not rollout or status.rollout or status.last_good_revision == prior.last_good_revision:
+    if not rollout or status.last_good_revision == prior.last_good_revision:
         return []
     before = next((r for r in view.revisions if r.id == prior.last_good_revision), None)
     if before is None or wanted is None:

@@ -54,7 +54,8 @@ class Births:
         # Also by one that is stale itself: then that one is who is replaced.
         # What works makes good what it lost itself, whoever is to come in its place later.
         heirs = own if repairs else known
-        self._succeeded = {i.predecessor for i in heirs if i.active}
+        # A successor that is gone is none, whatever it was when it was seen last.
+        self._succeeded = {i.predecessor for i in heirs if i.active and i not in view.departed}
         self._succeeded |= {birth.replaces_uid for birth in self.others}
         # The last one that held a place is who is replaced, also where it has ended.
         known_to_be = self._succeeded | {i.predecessor for i in heirs}

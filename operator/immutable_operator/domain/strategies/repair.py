@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.ledger import Ledger
 from immutable_operator.domain.model import Cause, Instance, Move, Refusal, Revision
-from immutable_operator.domain.target import latest_completed
+from immutable_operator.domain.target import latest_completed, ran
 from immutable_operator.domain.turn import Turn
 
 __all__ = ["Repair", "is_working", "made_good", "refused_births", "until_steady"]
@@ -80,13 +80,16 @@ class Repair:
 def _ran(turn: Turn, fleet: Fleet, fallback: Revision) -> bool:
     """Whether the fallback ran when the wanted revision came, or that one cannot be born at all.
 
-    Where a service was scaled to none before its template changed, nothing of it was lost.
+    Where a service was scaled to 0 before its template changed, nothing of it was lost. Until the
+    record of the wanted revision says what it takes over from, that of the fallback tells.
     """
     wanted, view = turn.wanted, turn.view
     if wanted is None or wanted.id in turn.target.unborn or not turn.target.is_asked:
         return True
     if refused_births(turn, wanted) or wanted.verdict.takes_over_from == fallback.id:
         return True
+    if wanted.verdict.started is None:
+        return ran(view, fallback)
     return any(i.revision == fallback.id for i in (*view.instances, *view.departed))
 
 

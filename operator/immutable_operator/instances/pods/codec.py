@@ -105,7 +105,7 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
     statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
     quarantine = _quarantine(meta.annotations.get(ANNOTATION_QUARANTINED))
     debuggers = [c.name for c in pod.spec.ephemeral_containers]
-    taint = taint_of(meta, debuggers, quarantine.because if quarantine else None)
+    taint = taint_of(meta, debuggers, quarantine.cause if quarantine else None)
     instance = Instance(
         name=meta.name,
         uid=meta.uid,
@@ -165,6 +165,11 @@ class _Quarantine(msgspec.Struct, frozen=True):
     @property
     def since(self) -> float:
         return moment(self.since_text)
+
+    @property
+    def cause(self) -> str:
+        because = Because.read(self.because)
+        return because.cause if because else self.because
 
 
 def _quarantine(text: str | None) -> _Quarantine | None:

@@ -40,14 +40,17 @@ class _Mark(msgspec.Struct, frozen=True):
 
 
 def taint_of(meta: ObjectMeta, debuggers: Sequence[str], quarantined: str | None) -> str | None:
-    """A sentence on what was done to a pod; None while it shows nothing."""
+    """A sentence on what was done to a pod; None while it shows nothing.
+
+    ``quarantined`` is the cause of its quarantine.
+    """
     if ANNOTATION_TAINTED in meta.annotations:
         return _marked(meta.annotations[ANNOTATION_TAINTED])
     if debuggers:
         return f"debug container {debuggers[0]} was added to it"
     if edited := _certificate(meta):
         return edited
-    return quarantined.partition(": ")[2] or quarantined if quarantined else None
+    return quarantined or None
 
 
 def _marked(text: str) -> str:
