@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from tests.cluster.audit import OperatorRequests
+from tests.cluster.operator_process import SHORT_LEASE, Operators
 from tests.cluster.services import Service, annotation, condition, is_active, is_ready, pin
 
 BROKEN: dict[str, str] = {"fault": "image-pull"}
@@ -48,6 +51,85 @@ def _until_left(service: Service, name: str) -> None:
 
 def _until_recorded(service: Service, number: int) -> None:
     service.until("it is recorded", lambda: service.revisions()[-1]["spec"]["number"] == number)
+
+
+@contextmanager
+def no_verdicts(service: Service) -> Iterator[None]:
+    """A policy refuses to write the status of revisions in the namespace of the service."""
+    name = f"no-verdicts-{service.namespace}"
+    rules = [
+        {"apiGroups": ["immutable.dev"], "resources": ["immutablerevisions/status"]},
+        {"apiGroups": [""], "resources": ["configmaps"]},
+    ]
+    every = {"apiVersions": ["*"], "operations": ["CREATE", "UPDATE"]}
+    policy = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {"resourceRules": [{**rule, **every} for rule in rules]},
+            "validations": [
+                {
+                    "expression": "request.resource.resource == 'configmaps'"
+                    " && object.metadata.name != 'probe'",
+                    "message": "no verdicts",
+                }
+            ],
+        },
+    }
+    namespace = {"matchLabels": {"kubernetes.io/metadata.name": service.namespace}}
+    binding = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": name},
+        "spec": {
+            "policyName": name,
+            "validationActions": ["Deny"],
+            "matchResources": {"namespaceSelector": namespace},
+        },
+    }
+    for document in (policy, binding):
+        service.plane.kubectl("apply", "-f", "-", stdin=json.dumps(document))
+    probe = ("create", "configmap", "probe", "--dry-run=server")
+    try:
+        service.until("in force", lambda: "no verdicts" in service.kubectl(*probe, check=False))
+        yield
+    finally:
+        for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
+            service.plane.kubectl("delete", kind, name)
+
+
+def test_pods_lost_while_no_operator_ran_are_recreated(web: Service, operators: Operators) -> None:
+    """It died after it had recorded the broken release, before it noted what that one replaces."""
+    operators.restart(*SHORT_LEASE).until_leading()
+    web.apply(image="good", replicas=3)
+    web.until_ready()
+    with no_verdicts(web):
+        web.apply(image="broken", sim=BROKEN)
+        _until_recorded(web, 2)
+        web.until("the verdict is refused", lambda: "no verdicts" in json.dumps(web.status()))
+        operators.main.kill()
+    assert "status" not in web.revisions()[-1]
+    for pod in of(web, "good"):
+        evict(web, pod["metadata"]["name"])
+        _until_gone(web, pod["metadata"]["name"])
+    operators.restart(*SHORT_LEASE)
+    web.until("as many are ready as before", lambda: ready(web) == 3)
+    assert len(of(web, "good")) == 3
+    assert web.until_stalled("ImagePull")
+
+
+def test_service_scaled_to_0_before_a_broken_release_gets_no_pods_of_the_old_one(
+    web: Service,
+) -> None:
+    web.apply(image="good", replicas=2)
+    web.until_ready()
+    web.kubectl("scale", "imsvc/web", "--replicas=0")
+    web.until("none is left", lambda: not web.pods())
+    web.until("it is on record", lambda: web.revisions()[0]["status"].get("replicas") == 0)
+    web.apply(image="broken", sim=BROKEN, replicas=2)
+    web.until_stalled("ImagePull")
+    web.always("only the new one", lambda: len(of(web, "broken")) == len(web.active()) == 2, 3)
 
 
 def stuck(service: Service, replicas: int, **rollout: Any) -> None:

@@ -112,6 +112,23 @@ def _recorded(scaled_to: int | None) -> View:
     return replace(view("", wanted="B"), revisions=(noted, REVISIONS["B"]))
 
 
+@pytest.mark.parametrize(
+    ("rule", "drawn", "replicas", "born"),
+    [
+        ("it worked and lost one", "A ##", None, "record C; create A2"),
+        ("it was scaled to 0, and back together with the new template", "", 0, "record C"),
+        ("it never worked", "B ..", None, "record C"),
+    ],
+)
+def test_plan_that_records_a_revision_creates_instances_only_of_a_proven_one(
+    rule: str, drawn: str, replicas: int | None, born: str
+) -> None:
+    noted = replace(proven("A"), verdict=replace(proven("A").verdict, replicas=replicas))
+    revisions = (begun("B"),) if "B" in drawn else (noted,)
+    given = replace(view(drawn, wanted="C"), revisions=revisions)
+    assert moves(plan(given, NOW)) == born, rule
+
+
 NUMBERS: list[tuple[str, int | None, int | None, list[int | None]]] = [
     # rule, replicas in the spec, on the record, what is written on the record
     ("scaled to 0", 0, None, [0]),

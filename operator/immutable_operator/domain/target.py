@@ -33,7 +33,16 @@ from immutable_operator.domain.model import (
     revision_id,
 )
 
-__all__ = ["FROZEN", "INVALID_SPEC", "SUSPENDED", "Target", "choose", "latest_completed", "ran"]
+__all__ = [
+    "FROZEN",
+    "INVALID_SPEC",
+    "SUSPENDED",
+    "Target",
+    "choose",
+    "is_proven",
+    "latest_completed",
+    "ran",
+]
 
 INVALID_SPEC = "InvalidSpec"
 SUSPENDED = "Suspended"
@@ -63,6 +72,11 @@ class Target:
     due: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
     announcements: tuple[Announcement, ...] = ()
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether what is asked for is only being recorded: the next plan works towards it."""
+        return any(isinstance(move, CreateRevision) for move in self.moves)
 
     @property
     def is_frozen(self) -> bool:
@@ -148,6 +162,15 @@ def ran(view: View, revision: Revision) -> bool:
     if revision.verdict.replicas != 0:
         return True
     return any(i.revision == revision.id for i in (*view.instances, *view.departed))
+
+
+def is_proven(view: View, revision: Revision | None) -> bool:
+    """Whether a revision worked once, and was not scaled to 0 since."""
+    if revision is None:
+        return False
+    verdict = revision.verdict
+    worked = verdict.completed is not None or verdict.first_available is not None
+    return worked and ran(view, revision)
 
 
 def _proven(view: View, wanted: Revision | None) -> list[Revision]:

@@ -93,7 +93,8 @@ def _of_wanted(turn: Turn, fleet: Fleet, wanted: Revision) -> Verdict:
         phase = Phase.GOOD if verdict.phase is Phase.GOOD else Phase.PROGRESSING
         begun = replace(verdict, phase=phase, started=_after(turn.now, others), message="")
         verdict = _noted(turn, replace(begun, takes_over_from=_taken_over_from(turn)))
-    if turn.spec.template is not None and verdict.replicas != _number(turn):
+    told = turn.spec.template is not None and not turn.target.is_recording
+    if told and verdict.replicas != _number(turn):
         verdict = _noted(turn, replace(verdict, replicas=_number(turn)))
     last = latest_completed(turn.view)
     verdict = _seen_available(turn, fleet, wanted, verdict)

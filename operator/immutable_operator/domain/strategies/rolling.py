@@ -28,6 +28,7 @@ from immutable_operator.domain.strategies.births import Births, latest_ended
 from immutable_operator.domain.strategies.order import by_worth, stale_in_order
 from immutable_operator.domain.strategies.repair import Repair, refused_births, until_steady
 from immutable_operator.domain.strategies.step import Step, tally
+from immutable_operator.domain.target import is_proven
 from immutable_operator.domain.turn import Turn
 
 __all__ = ["ROLLING", "Rolling", "counts"]
@@ -306,7 +307,9 @@ def _births(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, repair: Repair
         if repair.revision.id not in target.unborn:
             ledger.spend(repair.missing - (len(step.creates) - before))
     missing = turn.budget.desired - len(fleet.current)
-    grows = wanted is not None and (target.is_asked or repair is None)
+    grows = target.is_asked or repair is None
+    if target.is_recording and not is_proven(turn.view, wanted):
+        grows = False  # it did not work, or was scaled to 0: the revision that comes grows
     if wanted is not None and grows and missing > 0:
         _grow(turn, fleet, ledger, step, _Growth(wanted, missing))
 
