@@ -22,7 +22,7 @@ from tests.simulation.world.world import Broken, World, world
 # that took lost instances for a service scaled to 0; a revision that was complete when it was
 # asked for no longer; a rollout that stood still for a successor that was gone.
 ONCE_FAILED = [34, 3, 1102, 1226, 1177, 1241, 1114, 15, 62, 68, 115, 319, 542]
-ONCE_FAILED += [1054, 3051, 1093, 1279]
+ONCE_FAILED += [1054, 3051, 1093, 1279, 3195]
 MUTANT_SEEDS = 150
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 from typing import Any, cast
 
 from immutable_operator.kube.client import KubeClient
@@ -24,6 +25,7 @@ class Api:
     def __init__(self) -> None:
         self.services: list[str] = []
         self.written: list[dict[str, Any]] = []
+        self.clock = SimpleNamespace(time=lambda: moment(BORN))
 
     async def list(self, path: str, **query: Any) -> bytes:
         assert query["fieldSelector"] == "metadata.name=web"
@@ -46,8 +48,9 @@ class World:
         self.services: Owners[ServiceRecord] = Owners(
             lambda uid: self.orphan_actions.service_changed(uid)
         )
+        self.api.clock = SimpleNamespace(time=lambda: self.now)
         client = cast(KubeClient, self.api)
-        self.orphan_actions = OrphanActions(client, self.services, self.actions, lambda: self.now)
+        self.orphan_actions = OrphanActions(client, self.services, self.actions)
 
     def act(self, phase: str = "") -> None:
         meta = {"name": "now", "namespace": "shop", "uid": "a1", "creationTimestamp": BORN}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -25,6 +26,23 @@ def test_a_good_answer_that_is_no_object_is_no_answer(body: bytes) -> None:
         async with serving(api) as client:
             with pytest.raises(Unreachable, match="no object"):
                 await client.list(PATH, resource="things")
+
+    asyncio.run(run())
+
+
+def test_client_reads_the_api_server_s_clock_from_answers_and_refusals() -> None:
+    async def run() -> None:
+        api = Api()
+
+        async def refused(request: web.Request) -> web.StreamResponse:
+            date = formatdate(time.time() + 90.0, usegmt=True)
+            return web.Response(status=403, text="{}", headers={"Date": date})
+
+        api.writes = refused
+        async with serving(api) as client:
+            with pytest.raises(ApiError):
+                await client.create(PATH, {}, resource="things")
+            assert client.clock.offset == pytest.approx(90.0, abs=1.0)
 
     asyncio.run(run())
 

@@ -9,6 +9,7 @@ stay out of it: they cost a hundred times more than what the operator reads of a
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
 from immutable_operator.api.names import FIELD_MANAGER
+from immutable_operator.kube.clock import ServerClock
 from immutable_operator.kube.errors import ApiError, Unreachable, error_from
 
 __all__ = [
@@ -69,6 +71,8 @@ class KubeClient:
         Seconds for any request but a watch; a write gets no more than the fence has left.
     count
         Called with verb, resource and status code (or ``error``) after each request.
+
+    ``clock`` is the API server's.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class KubeClient:
         self._seconds = timeout
         self._count = count
         self.fence: Fence = lambda: math.inf
+        self.clock = ServerClock()
 
     async def close(self) -> None:
         await self._api.close()
@@ -249,8 +254,10 @@ class KubeClient:
             method, url, headers, _, _ = await self._api.param_serialize(
                 method, target, header_params=headers, auth_settings=["BearerToken"]
             )
+            sent = time.time()
             answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
             response: aiohttp.ClientResponse = answer.response
+            self.clock.note(sent, response.headers.get("Date"))
             code = str(response.status)
             if response.status >= 300:
                 text = await response.read()

@@ -7,7 +7,6 @@ owner, and now and then a list of all pods that lack our label. Only the leader 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -121,7 +120,7 @@ class Claims:
         meta = msgspec.convert(read, type=ObjectMeta)
         if meta.uid != uid or not is_lost(meta, service):
             return meta.uid == uid
-        body = claim_body(service, meta, metadata, time.time())
+        body = claim_body(service, meta, metadata, self._client.clock.time())
         if body is None:
             log.warning("a pod looks like an instance and is none", namespace=namespace, pod=name)
             return False

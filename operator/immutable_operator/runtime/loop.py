@@ -94,7 +94,7 @@ class ControlLoop:
         schedules: Schedules | None = None,
         policy: Policy | None = None,
     ) -> None:
-        self._client = client
+        self._client, self._now = client, client.clock.time
         self._services, self._pods, self._revisions = services, pods, revisions
         self._contents = contents
         self._queue = queue
@@ -108,10 +108,10 @@ class ControlLoop:
         self._memories: dict[str, ServiceMemory] = {}
         self._schedules = schedules or Schedules()
         self._actuator = Actuator(
-            PodDriver(client, pods, time.time),
+            PodDriver(client, pods, client.clock.time),
             Records(client, revisions, configs),
             metrics,
-            time.time,
+            client.clock.time,
             time.monotonic,
             self._holds,
         )
@@ -150,7 +150,7 @@ class ControlLoop:
         if not self._sees_own_writes(key, memory):
             return
         began = time.perf_counter()
-        decided = plan(self._view(service, memory), time.time(), self._policy)
+        decided = plan(self._view(service, memory), self._now(), self._policy)
         self._metrics.plan_seconds.observe(time.perf_counter() - began)
         log.debug("planned", service=service.name, notes=list(decided.notes))
         if decided.actions:
@@ -166,7 +166,7 @@ class ControlLoop:
         self._measure(service, decided, memory)
         memory.failures = 0
         if decided.due is not None:
-            self._queue.add_at(key, time.monotonic() + max(0.0, decided.due - time.time()))
+            self._queue.add_at(key, time.monotonic() + max(0.0, decided.due - self._now()))
         if decided.actions:
             # What was refused changes the plan and shows in no watch.
             self._queue.add(key)
@@ -238,7 +238,7 @@ class ControlLoop:
             revisions=revisions,
             configs=configs,
             snapshots=snapshots,
-            refusals=memory.refusals.all(time.time()),
+            refusals=memory.refusals.all(self._now()),
             evidence=self._witnesses.evidence(service, pods, memory.baselines, revisions),
             guard=self._guard(service.namespace),
             requests=tuple(self._requests(service)),
@@ -257,7 +257,7 @@ class ControlLoop:
         requests = {r.uid: r for r in self._requests(service)}
         for outcome in decided.outcomes:
             path = ACTIONS.item(service.namespace, outcome.name, "status")
-            body = action_status(service.namespace, requests[outcome.uid], outcome, time.time())
+            body = action_status(service.namespace, requests[outcome.uid], outcome, self._now())
             resource = f"{ACTION_PLURAL}/status"
             with contextlib.suppress(NotFound):
                 await self._client.apply(path, body, resource=resource, manager=FIELD_MANAGER)
@@ -302,7 +302,7 @@ class ControlLoop:
             if memory.is_told(key, now):
                 continue
             try:
-                await announce(self._client, service, told, time.time(), self._identity)
+                await announce(self._client, service, told, self._now(), self._identity)
                 memory.told(key, now)
             except ApiError as error:
                 log.warning("event not written", service=service.name, error=str(error))

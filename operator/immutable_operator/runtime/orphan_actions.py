@@ -6,8 +6,6 @@ Only the leader answers; what is written is written once.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -45,11 +43,10 @@ class OrphanActions:
         client: KubeClient,
         services: Owners[ServiceRecord],
         actions: Children[ActionRecord],
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
         self._services, self._actions = services, actions
-        self._clock = clock
+        self._clock = client.clock.time
         self._inquiry = Inquiry("action not answered", self.step, retry=RETRY)
         self._heard: dict[str, str] = {}
         self._answered: dict[str, set[str]] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -155,6 +154,6 @@ class Watches:
 
     def ages(self) -> list[float]:
         """How old the active instances are, in seconds."""
-        now = time.time()
+        now = self._client.clock.time()
         active = (p.content for s in self.services for p in self.pods.of(s.uid))
         return [max(0.0, now - i.born) for i in active if i.active]

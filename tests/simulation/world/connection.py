@@ -10,15 +10,18 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any, cast
 
 import aiohttp
 from aiolimiter import AsyncLimiter
 
 from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.clock import ServerClock
 from immutable_operator.kube.errors import Unreachable, error_from
 from tests.simulation.world.admission import Refused
 from tests.simulation.world.api import ModelApi, Request
+from tests.simulation.world.clock import WallClock
 from tests.simulation.world.storage import encode
 from tests.simulation.world.watching import Stream
 
@@ -85,6 +88,7 @@ class Connection(KubeClient):
         self._sends, self._served = sends, served
         self._count = lambda verb, resource, code: None
         self.fence = lambda: math.inf
+        self.clock, self._wall = ServerClock(), WallClock(api.loop)
 
     async def close(self) -> None:
         """There is nothing to close."""
@@ -129,17 +133,20 @@ class Connection(KubeClient):
         """On the wire a request is its own: it arrives whatever becomes of who sent it."""
         self._stumble(request)
         loop, network, rng = self._model.loop, self._network, self._rng
-        answered: asyncio.Future[bytes] = loop.create_future()
+        answered: asyncio.Future[tuple[bytes, str]] = loop.create_future()
+        sent = self._wall.time()
         late = network.late and rng.random() < network.late
         delay = rng.uniform(0.5, 20.0) if late else self._pause()
         loop.after(delay, self._arrive, request, answered)
         try:
             async with asyncio.timeout(patience):
-                return _Response(await answered)
+                body, date = await answered
         except TimeoutError:
             raise Unreachable(0, "Unreachable", f"{request.path}: no answer in time") from None
+        self.clock.note(sent, date)
+        return _Response(body)
 
-    def _arrive(self, request: Request, answered: asyncio.Future[bytes]) -> None:
+    def _arrive(self, request: Request, answered: asyncio.Future[tuple[bytes, str]]) -> None:
         network, rng, loop = self._network, self._rng, self._model.loop
         if network.down and rng.random() < 0.5:
             return  # it went down with its sender
@@ -152,16 +159,21 @@ class Connection(KubeClient):
             error = Unreachable(0, "Unreachable", f"{request.path}: connection reset")
         elif answer.status >= 300:
             error = error_from(answer.status, answer.body)
-        loop.after(self._pause(), self._answer, answered, answer.body, error)
+        said = (answer.body, formatdate(loop.wall, usegmt=True))
+        loop.after(self._pause(), self._answer, answered, said, error)
 
     @staticmethod
-    def _answer(answered: asyncio.Future[bytes], body: bytes, error: Exception | None) -> None:
+    def _answer(
+        answered: asyncio.Future[tuple[bytes, str]],
+        said: tuple[bytes, str],
+        error: Exception | None,
+    ) -> None:
         if answered.done():
             return
         if error is not None:
             answered.set_exception(error)
         else:
-            answered.set_result(body)
+            answered.set_result(said)
 
     def _stumble(self, request: Request) -> None:
         """What goes wrong before the server has done anything."""

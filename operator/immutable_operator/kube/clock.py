@@ -1,0 +1,48 @@
+"""The API server's clock, measured by the ``Date`` header of its answers.
+
+The API server stamps creation, readiness and deletion by its own clock. The operator compares
+those stamps with the present, so the present is read from the same clock: a node whose clock is a
+minute ahead must not replace a pod a minute early. Source: RFC 9110, 6.6.1 (whole seconds).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from email.utils import parsedate_to_datetime
+
+__all__ = ["ServerClock"]
+
+
+class ServerClock:
+    """The time of the API server, in seconds since the epoch.
+
+    Each answer bounds the difference of the two clocks: the server wrote its date after the
+    request was sent and before the answer came, and cut it to whole seconds. Bounds of many
+    answers are kept together. An answer that contradicts them means that a clock was set, and
+    only the new bounds count. While the bounds allow that both clocks agree, nothing is corrected.
+    """
+
+    def __init__(self) -> None:
+        self._least, self._most = -math.inf, math.inf
+
+    @property
+    def offset(self) -> float:
+        """Seconds by which the API server's clock is ahead of the local one."""
+        return min(max(0.0, self._least), self._most)
+
+    def time(self) -> float:
+        return time.time() + self.offset
+
+    def note(self, sent: float, date: str | None) -> None:
+        """Take in one answer, now; ``sent`` is the local time at which its request was sent."""
+        try:
+            shown = parsedate_to_datetime(date or "").timestamp()
+        except ValueError:
+            return
+        least, most = shown - time.time(), shown + 1.0 - sent
+        if least > most:
+            return  # the local clock was set back in between
+        self._least, self._most = max(self._least, least), min(self._most, most)
+        if self._least > self._most:
+            self._least, self._most = least, most
