@@ -25,6 +25,7 @@ from immutable_operator.domain.model import (
     Freeze,
     Instance,
     Move,
+    NodeEnd,
     OnTaint,
     Phase,
     Pin,
@@ -61,6 +62,8 @@ ODDITIES: list[dict[str, Any]] = [
     {"incarnation": -(10**30), "tries": -(10**30)},
     {"node": None, "deletion_cost": -1},
     {"node": "n2", "deletion_cost": 1},
+    {"node": "n2"},
+    {"node": "n2", "because": Because(Reason.EVACUATING, "node n1 is being deleted")},
     {"born": NOW - 9000},
     {"born": NOW + 2, "ready_since": NOW + 2},
     {"trouble": STUCK},
@@ -92,6 +95,17 @@ ODDITIES: list[dict[str, Any]] = [
     {"taint": "exec by jane", "quarantined": NOW - 9000},
 ]
 
+ENDS: list[dict[str, NodeEnd]] = [
+    *({}, {}, {}),
+    {"n1": NodeEnd(NOW - 5, "has the taint karpenter.sh/disrupted")},
+    {"n2": NodeEnd(NOW - 5, "has the taint karpenter.sh/disrupted")},
+    {"n2": NodeEnd(NOW - 8000, "is being deleted")},
+    {"n1": NodeEnd(NOW - 5, "is cordoned", announced=False)},
+    {
+        "n2": NodeEnd(NOW - 5, "is cordoned", announced=False),
+        "n1": NodeEnd(NOW, "is being deleted"),
+    },
+]
 CLOSED = Window(Cron("0 0 1 1 *", "UTC"), 60.0)
 REGENERATIONS = [
     Regeneration(),
@@ -137,6 +151,7 @@ some_specs = st.builds(
     history_limit=st.integers(1, 3),
     suspend=st.sampled_from([False] * 14 + [True]),
     counts_terminating=st.sampled_from([False, False, True]),
+    drain_protection=st.sampled_from([False, True]),
     on_taint=st.sampled_from([OnTaint.REPLACE, OnTaint.QUARANTINE, OnTaint.REPORT]),
     replace_restarted=st.sampled_from([False, True]),
     regeneration=st.sampled_from(REGENERATIONS),
@@ -287,6 +302,7 @@ def any_view(draw: st.DrawFn) -> View:
         instances=tuple(instances),
         departed=departed,
         revisions=tuple(records),
+        ends=draw(st.sampled_from(ENDS)),
         configs={SETTINGS: source} if source else {},
         snapshots=frozenset(f"web-cfg{letter}" for letter in copies),
         refusals=_refusals(draw(some_refusals), instances),

@@ -31,6 +31,7 @@ from immutable_operator.domain.model import (
     Plan,
     Policy,
     Quarantine,
+    Reason,
     Retire,
     Revision,
     SetVerdict,
@@ -146,9 +147,9 @@ class Case:
         return self.spec.template if self.asked_for == self.wanted else None
 
     @cached_property
-    def aged(self) -> set[str]:
-        """Those that go for their age, or because somebody asked."""
-        return {name for name, reason in self.plan.stale if reason in ("Expired", "Requested")}
+    def routine(self) -> set[str]:
+        """Those that go for their age, on request, or because their nodes go."""
+        return {name for name, reason in self.plan.stale if Reason(reason).is_routine}
 
     @property
     def acting(self) -> bool:
@@ -199,7 +200,7 @@ class Case:
 
     @cached_property
     def current(self) -> list[Instance]:
-        return [i for i in self.of_wanted if not self.to_heal(i) and i.name not in self.aged]
+        return [i for i in self.of_wanted if not self.to_heal(i) and i.name not in self.routine]
 
     @cached_property
     def stale(self) -> list[Instance]:
@@ -219,6 +220,11 @@ class Case:
         known = instance.ready_since is not None or worked
         restarted = self.spec.replace_restarted and instance.restarted is not None and known
         return restarted or (self.deviates(instance) and self.spec.on_taint is not OnTaint.REPORT)
+
+    def prepared(self, instances: Iterable[Instance]) -> list[Instance]:
+        """Those whose nodes are only cordoned."""
+        ends = self.view.ends
+        return [i for i in instances if i.node and i.node in ends and not ends[i.node].announced]
 
     @property
     def covered(self) -> bool:
@@ -329,7 +335,7 @@ def _22_what_works_is_repaired(case: Case) -> None:
     waiting = case.spec.counts_terminating
     leaving = sum(i.terminating for i in case.view.instances) if waiting else 0
     room = max(0, case.budget.most - len(active) - leaving)
-    paced = any(i.ended and i.tries for i in case.view.instances)
+    paced = any(i.ended and i.tries for i in known)
     assert paced or len(there) + born >= min(least, len(there) + room)
 
 
@@ -434,7 +440,7 @@ def _reported_is_left_alone(case: Case) -> None:
         if len(case.current) <= case.budget.desired and len(case.active) <= case.budget.most:
             retires = (a for a in case.plan.actions if isinstance(a, Retire))
             room = {r.name for r in retires if "its place is needed" in r.because.cause}
-            assert not case.retired & {i.name for i in alone} - case.aged - room
+            assert not case.retired & {i.name for i in alone} - case.routine - room
 
 
 def _age_is_paced_and_never_asks_in_a_freeze(case: Case) -> None:
@@ -451,6 +457,24 @@ def _age_is_paced_and_never_asks_in_a_freeze(case: Case) -> None:
         assert asked <= succeeded | passing
         if case.running or case.active:
             assert not [a for a in case.plan.actions if isinstance(a, CreateRevision)]
+
+
+def _whoever_leaves_a_node_is_on_one_that_goes(case: Case) -> None:
+    """And was there before; on one that is only cordoned nobody is retired for it."""
+    left = {name for name, reason in case.plan.stale if reason == "Evacuating"}
+    for instance in case.view.instances:
+        end = case.view.ends.get(instance.node or "")
+        goes = end is not None and instance.born < end.since
+        if instance.name in left:
+            assert goes
+            assert end is not None
+            assert end.announced or case.spec.drain_protection
+    wanted_to = {
+        a.name
+        for a in case.plan.actions
+        if isinstance(a, Retire) and a.because.reason is Reason.EVACUATING
+    }
+    assert not wanted_to & {i.name for i in case.prepared(case.view.instances)}
 
 
 def _refused_moves_wait_for_their_time(case: Case) -> None:
@@ -479,17 +503,18 @@ def _12_conditions_tell_the_truth(case: Case) -> None:
     assert len(true) <= 1
     assert status.observed_generation >= case.view.prior.observed_generation
     assert status.observed_generation >= case.view.generation
-    if true == ["Ready"] and status.conditions[0].reason == "Regenerating":
-        assert case.aged
+    if true == ["Ready"] and status.conditions[0].reason in ("Regenerating", "Evacuating"):
+        assert case.routine
         assert status.stale > 0
         assert status.available >= case.budget.fewest_available
         return
     if true == ["Ready"]:
         assert case.wanted is not None
         assert status.current_revision == case.wanted.id
-        assert status.current == status.available == status.replicas == status.desired
+        assert status.current == status.desired == status.available - status.stale
         assert status.desired == case.budget.desired
-        assert status.stale == 0
+        prepared = case.prepared(i for i in case.active if i.name in case.routine)
+        assert status.stale == len(prepared)
         assert status.rollout is None
         assert not status.blockers
         assert not status.desired or status.last_good_revision == case.wanted.id
@@ -497,7 +522,7 @@ def _12_conditions_tell_the_truth(case: Case) -> None:
 
 def _13_what_is_suspended_or_refused_or_deleted_is_left_alone(case: Case) -> None:
     if case.view.deleting or case.view.spec.suspend:
-        assert not case.plan.actions
+        assert not [a for a in case.plan.actions if not isinstance(a, SetVerdict)]
     if case.view.deleting:
         assert case.plan.status is None
 
@@ -547,6 +572,7 @@ RULES: tuple[Callable[[Case], None], ...] = (
     _only_quarantine_quarantines,
     _reported_is_left_alone,
     _age_is_paced_and_never_asks_in_a_freeze,
+    _whoever_leaves_a_node_is_on_one_that_goes,
     _refused_moves_wait_for_their_time,
     _12_conditions_tell_the_truth,
     _13_what_is_suspended_or_refused_or_deleted_is_left_alone,

@@ -14,6 +14,7 @@ from immutable_operator.domain.model import (
     Reason,
 )
 from immutable_operator.domain.staleness.age import Aging, expired, judge_age, under_way
+from immutable_operator.domain.staleness.evacuating import evacuating, is_prepared
 from immutable_operator.domain.staleness.healing import Healing, healing
 from immutable_operator.domain.staleness.outdated import ended, outdated
 from immutable_operator.domain.staleness.requested import requested
@@ -29,7 +30,8 @@ class Fleet:
     ``deviations`` says of every instance that is no longer what was born, how; ``why`` says of each
     that is to be replaced, for what. Those that are only reported count as current, and so do the
     ``held``: they are to be replaced, but not now (see ``healing``, and a freeze of repairs), and
-    nobody is born for them.
+    nobody is born for them. The ``prepared`` are stale, too: they get successors, and leave when
+    somebody else evicts them.
     """
 
     turn: Turn
@@ -41,6 +43,7 @@ class Fleet:
     why: Mapping[str, Because]
     deviations: Mapping[str, Because]
     held: frozenset[str]
+    prepared: frozenset[str]
     healing: Healing
     aging: Aging
 
@@ -59,7 +62,7 @@ class Fleet:
         return (
             self.turn.wanted is not None
             and len(self.current) == desired == self.available_current
-            and not self.stale
+            and all(i.name in self.prepared for i in self.stale)
             and not self.held
         )
 
@@ -100,6 +103,7 @@ def sort_out(turn: Turn) -> Fleet:
         why=why,
         deviations=deviations,
         held=held,
+        prepared=_prepared(turn, active, why),
         healing=pace,
         aging=age,
     )
@@ -112,6 +116,11 @@ def _retired(turn: Turn, rest: list[Instance], wanted: str) -> dict[str, Because
     """
     own = [i for i in rest if not i.active and i.uid in turn.view.retired and i.revision == wanted]
     return {**expired(turn, own), **requested(own, _requests(turn))}
+
+
+def _prepared(turn: Turn, active: list[Instance], why: Mapping[str, Because]) -> frozenset[str]:
+    leaving = [i for i in active if i.name in why and why[i.name].reason is Reason.EVACUATING]
+    return frozenset(i.name for i in leaving if is_prepared(i, turn.view.ends))
 
 
 def _requests(turn: Turn) -> tuple[Any, ...]:
@@ -169,4 +178,8 @@ def _stale(turn: Turn, instance: Instance) -> Because | None:
     changed = config_change(digests.get(instance.revision, {}), turn.wanted.digests)
     if instance.revision not in digests:
         changed = ""
-    return outdated(instance, turn.wanted, changed) or ended(instance)
+    return (
+        outdated(instance, turn.wanted, changed)
+        or ended(instance)
+        or evacuating(instance, turn.view.ends, turn.spec)
+    )

@@ -13,7 +13,6 @@ from immutable_operator.domain.model import (
     DeleteRevision,
     Move,
     Phase,
-    Reason,
     Revision,
     SetVerdict,
     Verdict,
@@ -24,15 +23,18 @@ from immutable_operator.domain.turn import Turn
 
 __all__ = ["beyond_history", "last_good", "verdicts"]
 
-AGING = (Reason.EXPIRED, Reason.REQUESTED)
 OPEN = (Phase.PENDING, Phase.PROGRESSING)
 TICK = 0.001
 
 
 def verdicts(turn: Turn, fleet: Fleet) -> tuple[tuple[SetVerdict, ...], tuple[float, ...]]:
-    """What is to be written now, and when what was refused may be tried again."""
+    """What is to be written now, and when what was refused may be tried again.
+
+    While a service is suspended only what is seen is written: what worked is not forgotten because
+    all of it is lost meanwhile.
+    """
     wanted = turn.wanted
-    if wanted is None or turn.spec.suspend:
+    if wanted is None:
         return (), ()
     found: dict[str, SetVerdict] = {}
     for revision in turn.view.revisions:
@@ -58,18 +60,18 @@ def last_good(turn: Turn, fleet: Fleet) -> Revision | None:
 def _is_good(turn: Turn, fleet: Fleet) -> bool:
     """Whether nothing but the wanted revision is left, and as much of it is available as is wanted.
 
-    That some of it are replaced for their age says nothing against it.
+    That some of it are replaced for their age, or leave a node, says nothing against it.
     """
     wanted, desired = turn.wanted, turn.budget.desired
     if wanted is None or not desired or fleet.held:
         return False
-    others = [i for i in fleet.stale if fleet.why[i.name].reason not in AGING]
+    others = [i for i in fleet.stale if not fleet.why[i.name].reason.is_routine]
     return not others and turn.count_available(fleet.active) >= desired
 
 
 def _of_other(turn: Turn, fleet: Fleet, revision: Revision, wanted: Revision) -> Verdict:
     verdict = _seen_available(turn, fleet, revision, revision.verdict)
-    if turn.target.is_asked and verdict.phase in OPEN:
+    if turn.target.is_asked and not turn.spec.suspend and verdict.phase in OPEN:
         text = f"revision {wanted.number} ({wanted.id}) was wanted before it was complete"
         verdict = replace(verdict, phase=Phase.SUPERSEDED, message=text)
     return verdict
@@ -85,6 +87,11 @@ def _seen_available(turn: Turn, fleet: Fleet, revision: Revision, verdict: Verdi
 
 
 def _of_wanted(turn: Turn, fleet: Fleet, wanted: Revision) -> Verdict:
+    verdict = wanted.verdict if turn.spec.suspend else _begun(turn, wanted)
+    return _completed(turn, fleet, wanted, _seen_available(turn, fleet, wanted, verdict))
+
+
+def _begun(turn: Turn, wanted: Revision) -> Verdict:
     verdict = wanted.verdict
     others = [r.verdict.started or 0.0 for r in turn.view.revisions if r != wanted]
     if turn.target.is_asked and (
@@ -96,8 +103,11 @@ def _of_wanted(turn: Turn, fleet: Fleet, wanted: Revision) -> Verdict:
     told = turn.spec.template is not None and not turn.target.is_recording
     if told and verdict.replicas != _number(turn):
         verdict = _noted(turn, replace(verdict, replicas=_number(turn)))
+    return verdict
+
+
+def _completed(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> Verdict:
     last = latest_completed(turn.view)
-    verdict = _seen_available(turn, fleet, wanted, verdict)
     if _is_good(turn, fleet) and (wanted != last or verdict.phase is not Phase.GOOD):
         ends = [r.verdict.completed or 0.0 for r in turn.view.revisions if r != wanted]
         began = verdict.started if verdict.started is not None else turn.now

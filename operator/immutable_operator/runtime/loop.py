@@ -23,6 +23,7 @@ from immutable_operator.domain.model import (
     Guard,
     Instance,
     Move,
+    NodeEnd,
     Plan,
     Policy,
     Request,
@@ -91,6 +92,7 @@ class ControlLoop:
         guard: Callable[[str], Guard | None] = lambda namespace: None,
         actions: Children[ActionRecord] | None = None,
         freezes: Freezes | None = None,
+        ends: Callable[[], Mapping[str, NodeEnd]] = dict,
         schedules: Schedules | None = None,
         policy: Policy | None = None,
     ) -> None:
@@ -103,7 +105,7 @@ class ControlLoop:
         self._identity = identity
         self._witnesses = witnesses
         self._guard = guard
-        self._actions, self._freezes = actions, freezes
+        self._actions, self._freezes, self._ends = actions, freezes, ends
         self._policy = policy or Policy()
         self._memories: dict[str, ServiceMemory] = {}
         self._schedules = schedules or Schedules()
@@ -236,6 +238,7 @@ class ControlLoop:
             departed=memory.departed(instances, self._pods.gone(service.uid)),
             retired=frozenset(memory.retired),
             revisions=revisions,
+            ends=_ends_of(instances, self._ends()),
             configs=configs,
             snapshots=snapshots,
             refusals=memory.refusals.all(self._now()),
@@ -324,6 +327,14 @@ class ControlLoop:
             exc_info=None if expected else error,
         )
         self._queue.add_at(key, time.monotonic() + pause)
+
+
+def _ends_of(instances: tuple[Instance, ...], ends: Mapping[str, NodeEnd]) -> dict[str, NodeEnd]:
+    """Of the nodes that are about to go, those on which a service has instances."""
+    if not ends:
+        return {}
+    nodes = {i.node for i in instances}
+    return {name: end for name, end in ends.items() if name in nodes}
 
 
 def _slots(instances: tuple[Instance, ...]) -> set[float]:

@@ -234,6 +234,7 @@ class Operator:
             guard=watches.guards.of,
             actions=watches.actions,
             freezes=watches.freezes,
+            ends=lambda: watches.node_ends.all,
             schedules=watches.schedules,
             witnesses=Witnesses(watches.configs, self._images),
             policy=self._options.policy,

@@ -26,6 +26,7 @@ from immutable_operator.runtime.schedules import Schedules
 from immutable_operator.wire.action import ACTIONS, ActionRecord, decode_action
 from immutable_operator.wire.config import CONFIG_PATHS, ConfigRecord, Configs, decode_config
 from immutable_operator.wire.freeze import FREEZES, Freezes, decode_freeze
+from immutable_operator.wire.node import NODES, NodeEnds, decode_node
 from immutable_operator.wire.revision import REVISIONS, RevisionRecord, decode_revision
 from immutable_operator.wire.service import ServiceRecord
 
@@ -62,6 +63,7 @@ class Watches:
         self.orphan_actions = OrphanActions(client, self.services, self.actions)
         self.freezes = Freezes(self.all_again)
         self.guards = Guards(client, metrics, self.all_again, break_glass=break_glass)
+        self.node_ends = NodeEnds(self._node_changed, client.clock.time)
         self._readers = Readers()
         self.schedules = Schedules()
         self.reflectors: tuple[Reflector[Any], ...] = (
@@ -74,6 +76,7 @@ class Watches:
             *self.guards.reflectors,
             self._reflector(ACTIONS, decode_action, self.actions),
             self._reflector(FREEZES, decode_freeze, self.freezes),
+            self._reflector(NODES, decode_node, self.node_ends),
         )
 
     def _reflector(
@@ -134,6 +137,12 @@ class Watches:
         if service is not None:
             self.schedules.note(uid, service.spec)
         self.orphan_actions.service_changed(uid)
+
+    def _node_changed(self, name: str) -> None:
+        """The end of a node was announced, or that was taken back."""
+        for service in self.services:
+            if any(pod.content.node == name for pod in self.pods.of(service.uid)):
+                self._queue.add(service.uid)
 
     def _action_changed(self, concerned: str) -> None:
         self.orphan_actions.look_at(concerned)

@@ -67,6 +67,7 @@ class Adversary:
             self.unready,
             self.drain,
             self.lose_a_node,
+            self.end_a_node,
             self.quota,
             self.budget,
             self.stranger,
@@ -239,6 +240,10 @@ class Adversary:
 
     def lose_a_node(self) -> None:
         self.cluster.lose_node(self.rng.choice(sorted(self.cluster.nodes)))
+
+    def end_a_node(self) -> None:
+        name = self.rng.choice(sorted(self.cluster.nodes))
+        self.cluster.announce_end(name, happens=self.rng.random() < 0.6)
 
     def quota(self) -> None:
         self.world.api.quota = self.rng.choice([0, 2, 4, None])

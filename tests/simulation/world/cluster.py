@@ -63,6 +63,8 @@ class Cluster:
         self.start_seconds = rng.choice([1.0, 3.0, 8.0])
         self.room = 10
         self.nodes = {n: Node(n) for n in (f"n{i}" for i in range(rng.choice([2, 3, 5])))}
+        for name in self.nodes:
+            self._show(name)
         api.storage.listeners.append(self._heard)
         api.unwanted = lambda pod: KINDS[letter_of(pod)].refused or None
 
@@ -202,6 +204,31 @@ class Cluster:
 
     # Nodes.
 
+    def _show(self, name: str, taint: str = "") -> None:
+        """Write the object of a node: is it cordoned, and is its end announced by a taint?"""
+        node = self.nodes[name]
+        spec: Obj = {"unschedulable": True} if node.cordoned else {}
+        if taint:
+            spec["taints"] = [{"key": taint, "effect": "NoSchedule"}]
+        before = self.api.storage.get("nodes", ("", name))
+        uid = before["metadata"]["uid"] if before else self.api.storage.new_uid()
+        after = {"metadata": {"name": name, "uid": uid}, "spec": spec}
+        self.api.storage.commit("node controller", "nodes", before, after)
+
+    def announce_end(self, name: str, *, happens: bool) -> None:
+        """An autoscaler says that a node goes: it drains it, or it changes its mind."""
+        node = self.nodes[name]
+        if node.silent or node.cordoned:
+            return
+        self.tell("node", f"{name} is to go{'' if happens else ', or not'}")
+        node.cordoned = True
+        self._show(name, "karpenter.sh/disrupted")
+        wait = self.rng.choice([1.0, 15.0, 40.0])
+        if happens:
+            self.loop.after(wait, self.drain, name)
+        else:
+            self.loop.after(wait, self.uncordon, name)
+
     def lose_node(self, name: str) -> None:
         """Its kubelet dies; its pods are given up, then deleted, then the node is recreated."""
         node = self.nodes[name]
@@ -235,6 +262,7 @@ class Cluster:
         for pod in self.pods_on(name):
             self.api.remove("pod gc", "pods", pod, {"gracePeriodSeconds": 0})
         self.nodes[name] = Node(name)
+        self._show(name)
         self._after(1.0, self._schedule_all)
 
     def drain(self, name: str, tries: int = 12) -> None:
@@ -242,7 +270,9 @@ class Cluster:
         node = self.nodes[name]
         if not node.cordoned:
             self.tell("node", f"{name} is drained")
-        node.cordoned = True
+        if not node.cordoned:
+            node.cordoned = True
+            self._show(name)
         left = [p for p in self.pods_on(name) if "deletionTimestamp" not in p["metadata"]]
         for pod in left:
             path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}/eviction"
@@ -257,6 +287,7 @@ class Cluster:
 
     def uncordon(self, name: str) -> None:
         self.nodes[name].cordoned = False
+        self._show(name)
         self._schedule_all()
 
     # Garbage collection by owner.

@@ -87,6 +87,7 @@ class Faults:
         self._behind(seconds)
         self.world.say(process.name, f"is stopped for {seconds:g} s")
         self.world.loop.freeze(process)
+        self.world.was_unwatched = True
         self.world.loop.after(seconds, self._thaw, process)
 
     def _thaw(self, process: Process) -> None:

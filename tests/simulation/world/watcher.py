@@ -168,7 +168,7 @@ class Watcher:
                 self._broken("6", f"{commit.name}: {text}")
             service.highest = max(service.highest, spec["number"])
         elif commit.after is None:
-            if spec["revision"] == service.good:
+            if spec["revision"] == service.good and self._world.may_know(commit.obj):
                 self._broken("4", f"{commit.name} is the last good one, and was deleted")
             if any(p.revision == spec["revision"] and p.active for p in service.pods.values()):
                 self._broken("4", f"{commit.name} has instances, and was deleted")

@@ -55,6 +55,7 @@ class World:
         self.network = Network()
         self.staleness = 3.0
         self.clocks_right = True
+        self.was_unwatched = False  # what happened meanwhile no operator can know
         self.wall_offset = 0.0
         self.ignored: frozenset[str] = frozenset()
         self.found: list[tuple[str, str]] = []
@@ -87,6 +88,11 @@ class World:
         """Whether what is wanted has to wait: for the end of a freeze, or for a ConfigMap."""
         settings = self.api.storage.get("configmaps", (NAMESPACE, "settings"))
         return bool(self.api.storage.all("immutablefreezes")) or settings is None
+
+    def may_know(self, record: Obj) -> bool:
+        """Whether an operator can know that a revision worked: none may have seen it."""
+        status = record.get("status") or {}
+        return not self.was_unwatched or bool({"completed", "firstAvailable"} & status.keys())
 
     def revision(self, service: str, revision: str) -> Obj | None:
         name = f"{service}-im{revision}"

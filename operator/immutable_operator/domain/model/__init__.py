@@ -32,6 +32,7 @@ from immutable_operator.domain.model.moves import (
     Retire,
     SetVerdict,
 )
+from immutable_operator.domain.model.node_end import NodeEnd
 from immutable_operator.domain.model.owner import OnTaint, Policy, Spec
 from immutable_operator.domain.model.refusal import Cause, Move, Refusal
 from immutable_operator.domain.model.revision import (
@@ -78,6 +79,7 @@ __all__ = [
     "Guard",
     "Instance",
     "Move",
+    "NodeEnd",
     "OnTaint",
     "Outcome",
     "Phase",

@@ -22,11 +22,17 @@ class Reason(StrEnum):
     REQUESTED = "Requested"
     OUTDATED = "Outdated"
     UNHEALTHY = "Unhealthy"
+    EVACUATING = "Evacuating"
 
     @property
     def is_stale(self) -> bool:
         """Whether it makes a living instance stale."""
         return self not in (Reason.CREATED, Reason.MISSING, Reason.SCALED, Reason.ENDED)
+
+    @property
+    def is_routine(self) -> bool:
+        """Whether it replaces an instance that works by one of the same revision."""
+        return self in (Reason.EXPIRED, Reason.REQUESTED, Reason.EVACUATING)
 
 
 @dataclass(frozen=True, slots=True)

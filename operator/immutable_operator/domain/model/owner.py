@@ -49,6 +49,7 @@ class Spec:
     ``template`` is None where it, or how to replace instances, cannot be read: what runs is all
     that is known then. ``problems`` says in a sentence each what could not be read of the
     regeneration and is left out.
+    ``drain_protection`` says that whoever drains a node waits for the successors of its pods.
     ``counts_terminating`` says that those that still terminate count against replicas + maxSurge.
     """
 
@@ -65,5 +66,6 @@ class Spec:
     replace_restarted: bool = False
     regeneration: Regeneration = field(default_factory=Regeneration)
     counts_terminating: bool = False
+    drain_protection: bool = False
     pinned: Mapping[ConfigKey, bool] = field(default_factory=dict)
     problems: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from immutable_operator.domain.model.config import ConfigKey, Source
 from immutable_operator.domain.model.freeze import Freeze
 from immutable_operator.domain.model.guard import Guard
 from immutable_operator.domain.model.instance import Instance
+from immutable_operator.domain.model.node_end import NodeEnd
 from immutable_operator.domain.model.owner import Spec
 from immutable_operator.domain.model.refusal import Refusal
 from immutable_operator.domain.model.revision import Revision
@@ -29,6 +30,7 @@ class View:
     is the status that the last plan computed, or the stored one after a restart. ``configs`` says
     by kind and name what is known of the pinned ConfigMaps; ``snapshots`` are the names of those
     copies of the revisions' ConfigMaps that are there, and are what their revision says.
+    ``ends`` are by name the nodes of the cluster that are about to go.
     ``retired`` are the uids of those that this process evicted itself, as far as it remembers.
     """
 
@@ -49,6 +51,7 @@ class View:
     guard: Guard | None = None
     requests: tuple[Request, ...] = ()
     freezes: tuple[Freeze, ...] = ()
+    ends: Mapping[str, NodeEnd] = field(default_factory=dict)
     configs: Mapping[ConfigKey, Source] = field(default_factory=dict)
     snapshots: frozenset[str] = frozenset()
     prior: Status = field(default_factory=Status)

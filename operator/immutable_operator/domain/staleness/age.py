@@ -69,7 +69,8 @@ def under_way(candidates: Sequence[Instance], living: Sequence[Instance]) -> dic
         if successor is None or successor is instance:
             continue
         because = successor.because
-        if because and because.reason.is_stale:
+        # Of a node's end the cluster tells, and it may be taken back.
+        if because and because.reason.is_stale and because.reason is not Reason.EVACUATING:
             found[instance.name] = replace(because, purpose=successor.purpose)
     return found
 

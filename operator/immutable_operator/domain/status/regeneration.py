@@ -11,21 +11,26 @@ from immutable_operator.domain.staleness.age import swap_seconds
 from immutable_operator.domain.status.conditions import since
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["is_regenerating", "regeneration_conditions"]
+__all__ = ["regeneration_conditions", "routine"]
 
 REGENERATING = "Regenerating"
 CANNOT_MEET = "CannotMeetMaxAge"
+EVACUATING = "Evacuating"
 AGING = (Reason.EXPIRED, Reason.REQUESTED)
 
 
-def is_regenerating(turn: Turn, fleet: Fleet) -> bool:
-    """Whether instances are replaced for their age or on request, and nothing else is wrong."""
-    return (
-        bool(fleet.stale)
-        and all(_is_aging(fleet, i.name) for i in fleet.stale)
-        and not fleet.held
-        and turn.count_available(fleet.active) >= turn.budget.fewest_available
-    )
+def routine(turn: Turn, fleet: Fleet) -> str:
+    """The reason why instances are replaced while nothing is wrong; "" where there is none.
+
+    They are replaced for their age, on request, or because their nodes go.
+    """
+    reasons = {fleet.why[i.name].reason for i in fleet.stale if i.name in fleet.why}
+    all_known = all(i.name in fleet.why for i in fleet.stale)
+    if not reasons or not all_known or not all(reason.is_routine for reason in reasons):
+        return ""
+    if fleet.held or turn.count_available(fleet.active) < turn.budget.fewest_available:
+        return ""
+    return EVACUATING if Reason.EVACUATING in reasons else REGENERATING
 
 
 def _is_aging(fleet: Fleet, name: str) -> bool:

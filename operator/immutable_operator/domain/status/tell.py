@@ -15,7 +15,7 @@ from immutable_operator.domain.status.conditions import Saying, conditions
 from immutable_operator.domain.status.disrupted import DISRUPTED, disruptions
 from immutable_operator.domain.status.events import announcements
 from immutable_operator.domain.status.progress import progress
-from immutable_operator.domain.status.regeneration import is_regenerating, regeneration_conditions
+from immutable_operator.domain.status.regeneration import regeneration_conditions, routine
 from immutable_operator.domain.target import FROZEN, SUSPENDED
 from immutable_operator.domain.turn import Turn
 from immutable_operator.domain.verdict import last_good
@@ -102,10 +102,10 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
     if overdue:
         late = f"no progress for {spec.progress_deadline_seconds} s"
         return Saying("Stalled", "ProgressDeadlineExceeded", f"{counts}; {late}{waiting}")
-    if is_regenerating(turn, fleet):
+    if reason := routine(turn, fleet):
         # Nothing is amiss: enough of the wanted revision are available all the time.
         text = f"{counts}, {len(fleet.stale)} are being replaced{waiting}"
-        return Saying("Ready", "Regenerating", text)
+        return Saying("Ready", reason, text)
     taken = disruptions(turn.view, turn.wanted)
     left = f", {len(fleet.stale)} stale remain" if fleet.stale else ""
     lost = f"; disrupted: {', '.join(map(str, taken))}" if taken else ""
@@ -116,6 +116,8 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
 def _apart(fleet: Fleet) -> str:
     seen = len(fleet.deviations.keys() & {i.name for i in fleet.active})
     reported = f"{seen} no longer as born, reported only; " if seen else ""
+    ready = len(fleet.prepared)
+    reported += f"{ready} on cordoned nodes have successors; " if ready else ""
     count = len(fleet.quarantined)
     return f"{reported}{count} in quarantine" if count else reported
 

@@ -210,6 +210,8 @@ class _Retirements:
         spare = self._repair.there - self._repair.owed if self._repair else 0
         flaps = until_steady(fleet)
         for instance in stale_in_order(fleet, self._refused):
+            if instance.name in fleet.prepared:
+                continue
             if instance.name in kept or (unborn and surplus <= 0):
                 continue
             sound = turn.available(instance) and instance.name not in fleet.deviations

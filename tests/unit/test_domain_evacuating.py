@@ -1,0 +1,148 @@
+"""Nodes that go: successors elsewhere first, and nobody is retired for a mere cordon."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from immutable_operator.domain.model import (
+    Because,
+    Create,
+    Freeze,
+    NodeEnd,
+    Reason,
+    Retire,
+    Status,
+    View,
+)
+from immutable_operator.domain.planner import plan
+from tests.unit.given import NOW, condition, fleet, moves, name_of, view
+
+DISRUPTED = {"n2": NodeEnd(NOW - 5, "has the taint karpenter.sh/disrupted")}
+CORDONED = {"n2": NodeEnd(NOW - 5, "is cordoned", announced=False)}
+THERE = {"node": "n2"}
+
+
+def leaving(drawn: str, ends: dict[str, NodeEnd], *, spec: Any = None, **on: Any) -> View:
+    """A service with instances on a node that goes."""
+    return replace(view(instances=fleet(drawn, **on), **(spec or {})), ends=ends)
+
+
+TABLE: list[tuple[str, dict[str, Any], dict[str, NodeEnd], dict[str, Any], str]] = [
+    ("nobody is on it", {}, DISRUPTED, {}, ""),
+    ("successor first", {"A0": THERE}, DISRUPTED, {}, "create A0'"),
+    ("within the surge", {"A0": THERE, "A1": THERE}, DISRUPTED, {}, "create A0'"),
+    ("all at once", {"A0": THERE, "A1": THERE}, DISRUPTED, {"max_surge": 2}, "create A0' A1'"),
+    ("without a surge", {"A0": THERE}, DISRUPTED, {"max_surge": 0}, "retire A0"),
+    ("suspended", {"A0": THERE}, DISRUPTED, {"suspend": True}, ""),
+    ("born there knowingly", {"A0": {**THERE, "born": NOW - 4}}, DISRUPTED, {}, ""),
+    ("cordoned", {"A0": THERE}, CORDONED, {}, ""),
+    ("cordoned, protected", {"A0": THERE}, CORDONED, {"drain_protection": True}, "create A0'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("on", "ends", "spec", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
+)
+def test_first_move_for_a_node_that_goes(
+    on: dict[str, Any], ends: dict[str, NodeEnd], spec: dict[str, Any], expected: str
+) -> None:
+    assert moves(plan(leaving("A ###", ends, spec=spec, **on), NOW)) == expected
+
+
+HEIR = {
+    "slot": 0,
+    "incarnation": 1,
+    "replaces": name_of("A0"),
+    "replaces_uid": "uid-A0",
+    "because": Because(Reason.EVACUATING, "node n2 has the taint karpenter.sh/disrupted"),
+}
+
+
+def test_successor_says_which_node_its_predecessor_leaves() -> None:
+    (birth,) = plan(leaving("A ###", DISRUPTED, A0=THERE), NOW).actions
+    assert isinstance(birth, Create)
+    assert birth.replaces_uid == "uid-A0"
+    assert str(birth.because) == "Evacuating: node n2 has the taint karpenter.sh/disrupted"
+
+
+def test_predecessor_is_retired_once_its_successor_is_available() -> None:
+    starting = leaving("A ###.", DISRUPTED, A0=THERE, A3=HEIR)
+    assert moves(plan(starting, NOW)) == ""
+    (retired,) = plan(leaving("A ####", DISRUPTED, A0=THERE, A3=HEIR), NOW).actions
+    assert isinstance(retired, Retire)
+    assert retired.uid == "uid-A0"
+    assert retired.because.reason is Reason.EVACUATING
+    assert not retired.by_will  # it is evicted: budgets are asked
+
+
+def test_taint_taken_off_ends_it_with_the_surplus_alone() -> None:
+    decided = plan(leaving("A ####", {}, A0=THERE, A3=HEIR), NOW)
+    (retired,) = decided.actions
+    assert isinstance(retired, Retire)
+    assert retired.because.reason is Reason.SCALED
+    assert moves(plan(leaving("A ###", {}, A0=THERE), NOW)) == ""
+
+
+def test_successor_that_is_placed_on_the_same_node_stays_there() -> None:
+    """It tolerates the taint: another successor would be placed there as well, without an end."""
+    there = {**HEIR, **THERE, "born": NOW - 2}
+    assert moves(plan(leaving("A ####", DISRUPTED, A0=THERE, A3=there), NOW)) == "retire A0"
+    assert moves(plan(leaving("A -###", DISRUPTED, A0=THERE, A3=there), NOW)) == ""
+
+
+def test_evacuation_is_reported_as_ready() -> None:
+    status = plan(leaving("A ####", DISRUPTED, A0=THERE, A3=HEIR), NOW).status
+    assert condition(status) == "Ready Evacuating"
+
+
+def test_prepared_instance_stays_until_somebody_evicts_it() -> None:
+    protected = {"drain_protection": True}
+    ready = leaving("A ####", CORDONED, spec=protected, A0=THERE, A3=HEIR)
+    decided = plan(ready, NOW)
+    assert moves(decided) == ""
+    assert condition(decided.status) == "Ready Current"
+    assert decided.status is not None
+    assert "1 on cordoned nodes have successors" in decided.status.conditions[0].message
+    evicted = leaving("A -###", CORDONED, spec=protected, A0=THERE, A3=HEIR)
+    assert moves(plan(evicted, NOW)) == ""
+    uncordoned = leaving("A ####", {}, spec=protected, A0=THERE, A3=HEIR)
+    assert len(plan(uncordoned, NOW).actions) == 1
+
+
+def test_all_nodes_cordoned_retires_nobody() -> None:
+    on = {f"A{slot}": THERE for slot in range(3)}
+    protected = {"drain_protection": True}
+    pending = {"A3": {**HEIR, "node": None}}
+    decided = plan(leaving("A ###.", CORDONED, spec=protected, **on, **pending), NOW)
+    assert moves(decided) == ""
+
+
+def test_rollout_replaces_what_is_prepared_as_well() -> None:
+    given = replace(
+        view("A ### B #", wanted="B", instances=fleet("A ### B #", A0=THERE)),
+        ends=CORDONED,
+    )
+    given = replace(given, spec=replace(given.spec, drain_protection=True))
+    assert "retire A" in moves(plan(given, NOW))
+
+
+def test_freeze_does_not_hold_an_evacuation_back() -> None:
+    given = leaving("A ###", DISRUPTED, A0=THERE)
+    given = replace(given, freezes=(Freeze("all", "closing", ends=NOW + 600),))
+    assert moves(plan(given, NOW)) == "create A0'"
+
+
+def test_deviation_comes_before_the_node() -> None:
+    given = leaving("A ###", DISRUPTED, A0={**THERE, "taint": "exec by jane"})
+    (birth,) = plan(given, NOW).actions
+    assert isinstance(birth, Create)
+    assert birth.because.reason is Reason.TAINTED
+
+
+def test_status_counts_stale_instances_on_their_way() -> None:
+    status = plan(leaving("A ####", DISRUPTED, A0=THERE, A3=HEIR), NOW).status
+    assert isinstance(status, Status)
+    assert (status.stale, status.current, status.available) == (1, 3, 4)
