@@ -324,6 +324,8 @@ def _22_what_works_is_repaired(case: Case) -> None:
         return
     if not case.births_of(good) or case.covered:
         return
+    if {c.revision for c in case.creates} - {good.id, case.wanted.id if case.wanted else ""}:
+        return  # another one works, and this one is stuck: rule 5 judges that
     known = [*case.view.instances, *case.view.departed]
     if not any(i.revision == good.id for i in known):
         return  # scaled to none before: nothing of it was lost
