@@ -1,4 +1,4 @@
-"""What the status says of regeneration: is it going on, and can the ages be met at all?"""
+"""What the status says about regeneration: is it in progress, and can the ages be met at all?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AGING = (Reason.EXPIRED, Reason.REQUESTED)
 
 
 def is_regenerating(turn: Turn, fleet: Fleet) -> bool:
-    """Whether instances are replaced for their age or on request, and nothing else is wrong."""
+    """Return whether instances are replaced for age or on request, with nothing else wrong."""
     return (
         bool(fleet.stale)
         and all(_is_aging(fleet, i.name) for i in fleet.stale)
@@ -33,17 +33,17 @@ def _is_aging(fleet: Fleet, name: str) -> bool:
 
 
 def regeneration_conditions(turn: Turn, fleet: Fleet) -> tuple[Condition, ...]:
-    """The two conditions of a service that asks for regeneration; none of another."""
+    """Return the two conditions of a service that asks for regeneration, else none."""
     wanted, budget = turn.spec.regeneration, turn.budget
     if wanted.max_age is None and wanted.hard_max_age is None and wanted.schedule is None:
         return ()
     going = len([i for i in fleet.stale if _is_aging(fleet, i.name)])
     window = f"; {fleet.aging.window}" if fleet.aging.window else ""
     if going:
-        text = f"{going} are being replaced, {fleet.aging.waiting} wait{window}"
+        text = f"{going} being replaced, {fleet.aging.waiting} waiting{window}"
         regenerating = (True, REGENERATING, text)
     elif fleet.aging.waiting:
-        text = f"{fleet.aging.waiting} are due and wait{window}"
+        text = f"{fleet.aging.waiting} due and waiting{window}"
         regenerating = (False, "Waiting", text)
     else:
         regenerating = (False, "NothingDue", "no instance is due")
