@@ -16,6 +16,7 @@ import pytest
 
 from immutable_operator.domain.families.pods import SPEC_CHANGED
 from immutable_operator.domain.status.tell import modified_in_place
+from immutable_operator.runtime.evidence import RECREATED
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.guards import without_guards
 from tests.cluster.history import History
@@ -287,9 +288,7 @@ def test_a_config_map_that_is_made_anew_replaces_those_that_read_it_live(web: Se
         web.until_ready()
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
         reasons = {annotation(birth.pod, "because") for birth in history.births()}
-    assert reasons == {
-        "Drifted: ConfigMap settings was deleted and recreated while the pod was running"
-    }
+    assert reasons == {f"Drifted: ConfigMap settings {RECREATED}"}
 
 
 def test_reported_only(web: Service) -> None:

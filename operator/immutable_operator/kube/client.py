@@ -66,7 +66,7 @@ class KubeClient:
     writes_per_second
         One limit for all writes of this process.
     timeout
-        Seconds for any request but a watch; a write gets no more than the fence has left.
+        Seconds for any request but a watch; a write gets at most what the fence allows.
     count
         Called with verb, resource and status code (or ``error``) after each request.
     """

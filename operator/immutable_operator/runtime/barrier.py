@@ -49,8 +49,8 @@ class Barrier:
         self._awaited: list[_Awaited] = []
 
     def expect(self, resource: str, seen: Seen, now: float, *, unknown: bool = False) -> None:
-        """Note a write: ``seen`` checks whether the view shows it; ``unknown``: it may not be
-        done.
+        """Note a write: ``seen`` checks whether the view shows it; ``unknown`` means no
+        response.
         """
         patience = PATIENCE_UNKNOWN if unknown else PATIENCE
         self._awaited.append(_Awaited(resource, seen, now + patience))

@@ -12,7 +12,7 @@ from immutable_operator.runtime.images import ImageProofs
 from immutable_operator.wire.config import Configs
 from immutable_operator.wire.service import ServiceRecord
 
-__all__ = ["Baselines", "Witnesses"]
+__all__ = ["RECREATED", "Baselines", "Witnesses"]
 
 # The API server stores times of objects and containers in whole seconds.
 CLOCK_SECONDS = 1.0

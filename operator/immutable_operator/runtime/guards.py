@@ -77,9 +77,7 @@ class Guards:
         return None if self._faults is None else guard_of(self._faults, namespace)
 
     async def look(self) -> None:
-        """Compare for the first time, after the reflectors have synced. Only the leader does
-        this.
-        """
+        """Compare once; the reflectors must have synced. Only the leader does this."""
         while not self._user:
             try:
                 self._user = await own_name(self._client)

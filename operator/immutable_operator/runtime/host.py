@@ -119,9 +119,7 @@ async def run_kopf(
 
 
 def connection(configuration: Configuration) -> kopf.ConnectionInfo:
-    """Return the connection and login of our own client for kopf, which renews it in ten
-    minutes.
-    """
+    """Return the connection and login of our own client for kopf; it expires in ten minutes."""
     # The loader sets "bearer <token>" in a pod, and "Bearer <token>" from a kubeconfig.
     key: str = configuration.api_key.get("BearerToken", "")
     token = key.rpartition(" ")[2].strip()

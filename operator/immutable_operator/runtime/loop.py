@@ -278,9 +278,7 @@ class ControlLoop:
         return False
 
     def _measure(self, service: ServiceRecord, decided: Plan, memory: ServiceMemory) -> None:
-        """Measure how long instances stay stale, and which blockers hold a service back how
-        long.
-        """
+        """Measure how long instances stay stale, and how long each blocker lasts."""
         now = time.monotonic()
         there = {pod.content.name: pod.content for pod in self._pods.of(service.uid)}
         stale = dict(decided.stale)
@@ -300,9 +298,7 @@ class ControlLoop:
         memory.blocked_by = tuple(blocker.reason for blocker in blockers)
 
     async def _tell(self, service: ServiceRecord, decided: Plan, memory: ServiceMemory) -> None:
-        """Write events before the status, so that a crash between them repeats one rather than
-        loses it.
-        """
+        """Write events before the status: a crash between them repeats an event, but loses none."""
         for told in decided.announcements:
             key, now = (told.reason, told.key), time.monotonic()
             if memory.is_told(key, now):

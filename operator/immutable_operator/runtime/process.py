@@ -146,9 +146,7 @@ class Operator:
         return 1 if failed else 0
 
     async def _host(self) -> None:
-        """Run kopf once the API server serves our resources: it discovers them only at its
-        start.
-        """
+        """Run kopf once the API server serves our resources, since it discovers them only once."""
 
         async def login() -> Any:
             return await load_configuration(self._options.kubeconfig, self._options.context)
@@ -166,7 +164,7 @@ class Operator:
         return True
 
     async def _sweeps(self) -> None:
-        """Sweep once kopf watches; soon again, for objects that vanished in between; then
+        """Sweep once kopf watches, soon again for objects that vanished in between, then
         regularly.
         """
         await self._kopf_ready.wait()

@@ -143,7 +143,7 @@ class Watches:
             self._queue.add(service.uid)
 
     def _config_changed(self, kind: str, item: ConfigRecord, anew: bool) -> None:
-        """Queue the services that pin it or own its copy; if it is another object, all its
+        """Queue services that pin it or own its copy; if the object is new or another, all
         readers.
         """
         if kind == CONFIG_MAP:

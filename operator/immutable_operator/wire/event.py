@@ -1,7 +1,8 @@
 """Events for people, on the object that they are about, each written once.
 
-An event's name is derived from its content, so that a repetition (after a restart, by the next
-leader, in the next plan) conflicts with the first one: one create, no patches, no counters.
+An event's name is derived from its reason and its subject, so that a repetition (after a restart,
+by the next leader, in the next plan) conflicts with the first one: one create, no patches, no
+counters.
 """
 
 from __future__ import annotations

@@ -107,9 +107,7 @@ class StoredStatus:
         return cls(version, _without_others(stored.get("status") or {}, types), types)
 
     def beside(self, body: Mapping[str, Any]) -> list[str]:
-        """Return the fields that are not in ``body``: others own them, or the apply had removed
-        them.
-        """
+        """Return the fields that are not in ``body`` and that others must have set."""
         return sorted(self.content.keys() - body["status"].keys())
 
     def is_overwritten(self, record: ServiceRecord) -> bool:

@@ -137,7 +137,7 @@ class Connection(KubeClient):
             async with asyncio.timeout(patience):
                 return _Response(await answered)
         except TimeoutError:
-            raise Unreachable(0, "Unreachable", f"{request.path}: no answer in time") from None
+            raise Unreachable(0, "Unreachable", f"{request.path}: no response in time") from None
 
     def _arrive(self, request: Request, answered: asyncio.Future[bytes]) -> None:
         network, rng, loop = self._network, self._rng, self._model.loop

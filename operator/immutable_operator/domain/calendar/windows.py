@@ -155,9 +155,7 @@ def _intervals(window: Window, t: float) -> Iterator[tuple[float, float]]:
 def _year(
     windows: tuple[Window, ...], span: float, start: float
 ) -> tuple[list[tuple[float, float]], float]:
-    """Return the open periods of the year from ``start`` plus ``span``, and the end of that
-    search.
-    """
+    """Return the open periods of the year (and ``span``) from ``start``, and up to when known."""
     horizon = start + _YEAR + span
     found: list[tuple[float, float]] = []
     for begin, end in _stretches(windows, start, _MOST_SLOTS):

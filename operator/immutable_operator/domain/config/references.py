@@ -97,7 +97,7 @@ def content_digest(data: Mapping[str, str], binary: Mapping[str, str]) -> str:
     """Return ``sha256:<64 hex>`` over a ConfigMap's data and binaryData (as base64)."""
     content = {"binaryData": dict(binary), "data": dict(data)}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    # Surrogates cannot come from an API server; if there are some, the result is no error either.
+    # An API server sends no surrogates; if one occurs nevertheless, hashing must not fail.
     return f"sha256:{hashlib.sha256(text.encode(errors='backslashreplace')).hexdigest()}"
 
 

@@ -8,7 +8,10 @@ __all__ = ["ended", "outdated", "replaces"]
 
 
 def outdated(instance: Instance, wanted: Revision, changed: str) -> Because | None:
-    """``changed`` says how the configuration of the two revisions differs, for people."""
+    """Return why an instance of another revision is outdated; None for the wanted revision.
+
+    ``changed`` says how the configuration of the two revisions differs, for people.
+    """
     if instance.revision == wanted.id:
         return None
     cause = replaces(wanted, instance.revision)

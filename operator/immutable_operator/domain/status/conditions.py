@@ -17,9 +17,7 @@ GUARDED = "Guarded"
 
 @dataclass(frozen=True, slots=True)
 class Saying:
-    """The condition that is True (another word: none of the three), and the reason and message
-    of all.
-    """
+    """Which condition is True (another word: none of them), and the reason and message of all."""
 
     true: str
     reason: str

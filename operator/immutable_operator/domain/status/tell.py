@@ -106,7 +106,7 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
         return Saying("Stalled", "ProgressDeadlineExceeded", f"{counts}; {late}{waiting}")
     if is_regenerating(turn, fleet):
         # Nothing is wrong: enough instances of the wanted revision stay available.
-        text = f"{counts}, {len(fleet.stale)} are being replaced{waiting}"
+        text = f"{counts}, {len(fleet.stale)} being replaced{waiting}"
         return Saying("Ready", "Regenerating", text)
     taken = disruptions(turn.view, turn.wanted)
     left = f", {len(fleet.stale)} stale remain" if fleet.stale else ""

@@ -92,7 +92,7 @@ def _note_waits(fleet: Fleet, step: Step) -> None:
         step.due.append(age.again)
     if age.waiting:
         window = f"; {age.window}" if age.window else ""
-        step.notes.append(f"{age.waiting} due for their age are waiting{window}")
+        step.notes.append(f"{age.waiting} due by age and waiting{window}")
 
 
 def _quarantine(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step) -> None:
