@@ -132,7 +132,7 @@ def test_a_foreign_pod_under_our_name_is_left_alone_and_reported(web: Service) -
     assert pod["metadata"]["labels"]["immutable.dev/revision"] == revision
     [event] = web.events("NameTaken")
     assert event["type"] == "Warning"
-    assert f"pod {taken} exists and is not of this service" in event["message"]
+    assert f"pod {taken} exists but does not belong to this service" in event["message"]
 
 
 def test_a_foreign_pod_with_our_label_is_no_instance(web: Service) -> None:

@@ -203,7 +203,7 @@ def test_what_is_live_is_read_as_it_is(web: Service, config: str) -> None:
 def test_a_missing_config_map_is_named_and_when_it_comes_all_goes_on(web: Service) -> None:
     web.apply(replicas=1, container=READS)
     told = web.until_stalled("ConfigMissing")
-    assert "there is no ConfigMap settings" in told["message"]
+    assert "ConfigMap settings not found" in told["message"]
     assert "create it, or make the reference optional" in told["message"]
     blocker = web.blocker("ConfigMissing")
     assert blocker
@@ -314,7 +314,7 @@ def test_a_stranger_that_has_the_name_of_a_copy_is_told_and_left_alone(pinned: S
     pinned.until("it is told", lambda: pinned.blocker("ApiServer"))
     blocker = pinned.blocker("ApiServer")
     assert blocker
-    assert f"ConfigMap {taken} exists and is not this revision's copy" in blocker["message"]
+    assert f"ConfigMap {taken} exists but is not this revision's copy" in blocker["message"]
     assert says(pinned) == {"old"}
     pinned.kubectl("delete", "configmap", taken)
     pinned.until("the new content runs", lambda: says(pinned) == {"new"}, 60)

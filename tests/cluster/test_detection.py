@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.domain.families.pods import SPEC_CHANGED
+from immutable_operator.domain.status.tell import modified_in_place
+from immutable_operator.runtime.evidence import RECREATED
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.guards import without_guards
 from tests.cluster.history import History
@@ -111,8 +114,8 @@ def another_owner(service: Service, pod: str) -> None:
 
 DEEDS: dict[str, tuple[Callable[[Service, str], None], str, str]] = {
     "P1 image": (image, "Drifted", "container web has image"),
-    "P2 deadline": (deadline, "Tainted", "its spec was changed while it ran (by kubectl-patch)"),
-    "P2 toleration": (toleration, "Tainted", "its spec was changed while it ran"),
+    "P2 deadline": (deadline, "Tainted", f"{SPEC_CHANGED} (by kubectl-patch)"),
+    "P2 toleration": (toleration, "Tainted", SPEC_CHANGED),
     "P5 ephemeral container": (debug, "Tainted", "debug container debugger was added"),
     "P9 certificate": (certificate, "Tainted", "its birth certificate was edited"),
     "P9 another service": (another_service, "Tainted", "its label immutable.dev/service"),
@@ -175,7 +178,7 @@ def test_with_gates_it_is_judged_from_when_it_got_its_node(web: Service) -> None
     let_go()
     web.until("the victim is gone", lambda: victim not in names(web))
     because = annotation(web.active()[0], "because") or ""
-    assert because.startswith("Tainted: its spec was changed while it ran"), because
+    assert because.startswith(f"Tainted: {SPEC_CHANGED}"), because
 
 
 def test_it_is_found_out_also_by_an_operator_that_was_not_there(
@@ -285,9 +288,7 @@ def test_a_config_map_that_is_made_anew_replaces_those_that_read_it_live(web: Se
         web.until_ready()
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
         reasons = {annotation(birth.pod, "because") for birth in history.births()}
-    assert reasons == {
-        "Drifted: ConfigMap settings was deleted and recreated while the pod was running"
-    }
+    assert reasons == {f"Drifted: ConfigMap settings {RECREATED}"}
 
 
 def test_reported_only(web: Service) -> None:
@@ -302,7 +303,7 @@ def test_reported_only(web: Service) -> None:
     assert deviation["reason"] == "Tainted"
     assert "debugger" in deviation["message"]
     web.always("it is Ready", lambda: condition(web.get(), "Ready")["status"] == "True", 2)
-    assert "1 no longer as born, reported only" in condition(web.get(), "Ready")["message"]
+    assert modified_in_place(1) in condition(web.get(), "Ready")["message"]
     assert names(web) == before
     # It is still replaced for any other reason.
     web.apply(image="b")
@@ -452,7 +453,7 @@ def test_a_persistent_mutator_ends_in_a_condition_and_not_in_a_loop(
     with History(running) as history:
         debug(running, victim)
         stalled = running.until_stalled("TaintReturns")
-        assert "find out who changes every new pod" in stalled["message"]
+        assert "that changes every new pod" in stalled["message"]
         running.until("five were tried", lambda: len(history.births()) >= 4, 60)
         births = history.births()
         pauses = [b.seen - a.seen for a, b in itertools.pairwise(births)]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from immutable_operator.domain.families.pods import SPEC_CHANGED
 from tests.cluster.guards import without_guards
 from tests.cluster.operator_process import Installation, Operators
 from tests.cluster.services import Service, annotation, condition
@@ -122,7 +123,7 @@ def test_one_that_was_edited_since_is_found_out_by_an_operator_that_was_not_ther
     [successor] = names(queued) - {kept}
     [pod] = [pod for pod in queued.active() if pod["metadata"]["name"] == successor]
     because = annotation(pod, "because")
-    assert because == "Tainted: its spec was changed while it ran (by kubectl-patch)"
+    assert because == f"Tainted: {SPEC_CHANGED} (by kubectl-patch)"
 
 
 def is_over(service: Service, name: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.domain.staleness.requested import ALL_REPLACED, no_service
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.history import History
 from tests.cluster.services import Service, annotation, condition, pin
@@ -80,7 +81,7 @@ def test_nothing_starts_outside_windows_and_the_status_says_when_it_does(web: Se
     before = names(web)
     web.until(
         "both are due and wait",
-        lambda: "2 are due and wait" in condition(web.get(), "Regenerating")["message"],
+        lambda: "2 due and waiting" in condition(web.get(), "Regenerating")["message"],
         60,
     )
     message = condition(web.get(), "Regenerating")["message"]
@@ -207,7 +208,7 @@ def test_a_request_replaces_what_is_older_and_records_actor_and_outcome(web: Ser
         assert not before & names(web)
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
         because = {annotation(birth.pod, "because") for birth in history.births()}
-    assert because == {"Requested: admin asked for it (all)"}, because
+    assert because == {"Requested: requested by admin (all)"}, because
     row = web.kubectl("get", "imact", "all")
     assert "Regenerate" in row
     assert "admin" in row
@@ -242,7 +243,7 @@ def test_the_plug_in_asks_waits_and_tells(web: Service) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "created" in done.stdout
-    assert "Succeeded: all that it meant were replaced" in done.stderr
+    assert f"Succeeded: {ALL_REPLACED}" in done.stderr
     assert not before & names(web)
     missing = subprocess.run([*command[:-1], "nothing", *login], capture_output=True, text=True)
     assert missing.returncode == 2
@@ -258,6 +259,6 @@ def test_an_action_may_come_before_its_service_and_fails_where_none_comes(web: S
     web.until("the service answers", lambda: phase(web, "early") == "Succeeded")
     web.until("nobody is there to answer", lambda: phase(web, "wrong") == "Failed", 90)
     row = web.kubectl("get", "imact", "wrong", "-o", "wide")
-    assert "there is no ImmutableService nothing" in row
+    assert no_service("nothing") in row
     wrote = [r.name for r in asked.writes() if r.target == "immutableactions/status"]
     assert wrote.count("wrong") == 1, "it is answered once"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from immutable_operator.runtime.evidence import RECREATED
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.guards import until_in_force, until_kinds_are_known
 from tests.cluster.history import History
@@ -65,9 +66,7 @@ def test_a_secret_that_is_made_anew_replaces_those_that_read_it(watched: Service
         watched.until_ready()
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
         reasons = {annotation(birth.pod, "because") for birth in history.births()}
-    assert reasons == {
-        "Drifted: Secret settings was deleted and recreated while the pod was running"
-    }
+    assert reasons == {f"Drifted: Secret settings {RECREATED}"}
     asked = [r for r in OperatorRequests(watched.plane) if r.resource == "secrets"]
     assert all(r.allowed for r in asked)
     # It lists and watches, and opens none but its own.

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from immutable_operator.cli.paths import PATHS, UNTRIED
+from immutable_operator.domain.families.pods import SPEC_CHANGED
 from tests.cluster.guards import without_guards
 from tests.cluster.operator_process import Operators
 from tests.cluster.people import full_rights
@@ -203,7 +204,7 @@ def test_what_is_only_reported_is_said_to_be(bed: ControlPlane) -> None:
         done = verify(bed, IMAGE, "--paths=P2", "--on-taint=Report", "-o", "json")
     assert done.code == 0, done.err
     assert done.tried("Reported") == {"P2-deadline", "P2-toleration"}
-    assert "its spec was changed while it ran" in done.rows["P2-deadline"]["detail"]
+    assert SPEC_CHANGED in done.rows["P2-deadline"]["detail"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

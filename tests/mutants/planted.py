@@ -210,7 +210,7 @@ PLANTED: dict[str, Bug] = {
     ),
     "a refused birth is tried with all at once": Bug(
         "strategies/rolling.py",
-        "        count = 1  # one probe tells whether the refusal still stands\n",
+        "        count = 1  # one probe checks whether the refusal still applies\n",
         "",
     ),
     "budgets are asked about each instance": Bug(

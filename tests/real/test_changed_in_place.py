@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from immutable_operator.domain.families.pods import SPEC_CHANGED
 from tests.cluster.guards import until_in_force, until_lifted
 from tests.cluster.services import condition, is_ready
 from tests.controlplane.api import Json
@@ -84,7 +85,7 @@ def test_an_instance_that_was_resized_in_place_is_replaced(
         running.apply(spec=REPLACE)
         assert_replaced(
             *(running, history, victim),
-            "Tainted: its spec was changed while it ran (by kubectl-patch)",
+            f"Tainted: {SPEC_CHANGED} (by kubectl-patch)",
         )
     assert [quota(real, pod) for pod in running.active()] == [200] * REPLICAS
 

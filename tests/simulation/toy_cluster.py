@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from immutable_operator.domain.config.hashing import is_made_of
+from immutable_operator.domain.families.pods import SPEC_CHANGED
 from immutable_operator.domain.model import (
     ABSENT,
     ConfigKey,
@@ -317,7 +318,7 @@ class ToyCluster:
         """Something changes every new pod."""
         if self.patched_after is not None and (pod := self._same(uid, name)):
             self.tell("patched", name)
-            self._put(replace(pod, taint="its spec was changed while it ran (by autoscaler)"))
+            self._put(replace(pod, taint=f"{SPEC_CHANGED} (by autoscaler)"))
 
     def _end_if(self, uid: str, name: str) -> None:
         if self._same(uid, name):

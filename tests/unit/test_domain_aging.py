@@ -12,6 +12,7 @@ from immutable_operator.domain.calendar.windows import Cron, Window
 from immutable_operator.domain.model import CreateRevision, Freeze, Plan, Request
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.staleness.age import start_seconds
+from immutable_operator.domain.staleness.requested import ALL_REPLACED, REPLACING
 from tests.unit.given import NOW, condition, fleet, moves, view
 
 # Instances of `fleet` are about 5000 seconds old.
@@ -112,7 +113,7 @@ def test_a_freeze_records_nothing_new_and_looks_again_when_it_ends() -> None:
     assert condition(held.status) == "Reconciling Frozen"
     assert held.due == NOW + 600
     assert held.status is not None
-    assert "ImmutableFreeze closing holds until" in held.status.blockers[0].message
+    assert "ImmutableFreeze closing is active until" in held.status.blockers[0].message
 
 
 def test_a_freeze_of_repairs_is_a_blocker_where_something_is_to_be_repaired() -> None:
@@ -123,7 +124,7 @@ def test_a_freeze_of_repairs_is_a_blocker_where_something_is_to_be_repaired() ->
     assert hurt is not None
     assert [b.reason for b in well.blockers] == []
     assert [b.reason for b in hurt.blockers] == ["Frozen"]
-    assert "holds until" in hurt.blockers[0].message
+    assert "is active until" in hurt.blockers[0].message
 
 
 def test_what_waits_is_not_said_to_go() -> None:
@@ -138,26 +139,26 @@ def test_what_waits_is_not_said_to_go() -> None:
 
 
 OUTCOMES: list[tuple[str, dict[str, Any], tuple[str, str] | None]] = [
-    ("begun", {"requests": (ASKED,)}, ("Running", "replacing what is older")),
-    ("frozen", {"requests": (ASKED,), "freezes": (FREEZE,)}, ("Pending", "closing holds until")),
+    ("begun", {"requests": (ASKED,)}, ("Running", REPLACING)),
+    (
+        "frozen",
+        {"requests": (ASKED,), "freezes": (FREEZE,)},
+        ("Pending", "closing is active until"),
+    ),
     ("suspended", {"requests": (ASKED,), "suspend": True}, ("Pending", "is suspended")),
     (
         "done",
         {"requests": (replace(ASKED, created=NOW - 6000, phase="Running"),)},
-        ("Succeeded", "all that it meant"),
+        ("Succeeded", ALL_REPLACED),
     ),
     (
         "nobody of that name",
         {"requests": (replace(ASKED, instance="web-x"),)},
-        ("Failed", "there is no instance web-x"),
+        ("Failed", "instance web-x not found"),
     ),
     (
         "told already",
-        {
-            "requests": (
-                replace(ASKED, phase="Running", message="replacing what is older than this action"),
-            )
-        },
+        {"requests": (replace(ASKED, phase="Running", message=REPLACING),)},
         None,
     ),
 ]

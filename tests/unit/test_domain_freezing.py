@@ -18,7 +18,7 @@ ONE = replace(WHOLE, name="one", uid="r2", instance="web-1")
 def test_freeze_holds_between_its_begin_and_its_end() -> None:
     held = active_freeze([CLOSING], [], NOW)
     assert (held.holds, held.by, held.until, held.again) == (True, CLOSING, NOW + 600, NOW + 600)
-    assert "ImmutableFreeze closing holds until 2027-01-15T08:10:00Z" in held.message
+    assert "ImmutableFreeze closing is active until 2027-01-15T08:10:00Z" in held.message
 
 
 def test_freeze_does_not_hold_before_it_begins() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain.families.pods import deviation
+from immutable_operator.domain.families.pods import SPEC_CHANGED, deviation
 from immutable_operator.domain.model import (
     Backoff,
     Cause,
@@ -21,6 +21,7 @@ from immutable_operator.domain.model import (
     View,
 )
 from immutable_operator.domain.planner import plan
+from immutable_operator.domain.status.tell import modified_in_place
 from tests.unit.given import MIN_READY, NOW, condition, fleet, moves, refusal, template, view
 
 TAINT: dict[str, Any] = {"taint": "exec by jane at noon"}
@@ -178,7 +179,7 @@ def test_while_it_waits_it_says_so_and_when_it_looks_again() -> None:
     assert decided.due == NOW + 100
     assert decided.status is not None
     [blocker] = decided.status.blockers
-    assert "replacing was tried 2 times in a row" in blocker.message
+    assert "2 replacements in a row were modified as well; next attempt at" in blocker.message
     assert decided.status.stale == 1
     later = replace(given, prior=decided.status)
     assert plan(later, NOW + 50).status == decided.status, "it says the same until the next try"
@@ -188,7 +189,7 @@ def test_what_is_only_told_is_ready_and_named() -> None:
     _, decided = planned("A ###", {"A1": TAINT}, {"on_taint": OnTaint.REPORT})
     assert decided.status is not None
     assert condition(decided.status) == "Ready Current"
-    assert "1 no longer as born, reported only" in decided.status.conditions[0].message
+    assert modified_in_place(1) in decided.status.conditions[0].message
     [deviation] = decided.status.deviations
     assert (deviation.reason, deviation.message) == ("Tainted", TAINT["taint"])
     assert [a.reason for a in decided.announcements] == ["Tainted"]
@@ -296,7 +297,7 @@ EVIDENCE: list[tuple[str, dict[str, Any], Any, Evidence, str | None]] = [
         {"generation": 4, "editor": "kubectl-edit"},
         template("A"),
         Evidence(),
-        "Tainted: its spec was changed while it ran (by kubectl-edit)",
+        f"Tainted: {SPEC_CHANGED} (by kubectl-edit)",
     ),
     ("edited without a node", {"generation": 4, "node": None}, template("A"), Evidence(), None),
     ("on its way out", {"generation": 2, "terminating": True}, template("A"), Evidence(), None),
@@ -306,7 +307,7 @@ EVIDENCE: list[tuple[str, dict[str, Any], Any, Evidence, str | None]] = [
         {"generation": 2},
         GATED,
         Evidence(),
-        "Tainted: its spec was changed while it ran",
+        f"Tainted: {SPEC_CHANGED}",
     ),
     (
         "gates that are in no template",
@@ -320,7 +321,7 @@ EVIDENCE: list[tuple[str, dict[str, Any], Any, Evidence, str | None]] = [
         {"generation": 3},
         template("A"),
         Evidence(baselines={"uid-A0": 2}),
-        "Tainted: its spec was changed while it ran",
+        f"Tainted: {SPEC_CHANGED}",
     ),
     (
         "gates, as at its baseline",
@@ -334,7 +335,7 @@ EVIDENCE: list[tuple[str, dict[str, Any], Any, Evidence, str | None]] = [
         {"generation": 5},
         GATED,
         Evidence(baselines={"uid-A0": 4}),
-        "Tainted: its spec was changed while it ran",
+        f"Tainted: {SPEC_CHANGED}",
     ),
     (
         "reported otherwise, not proven",

@@ -146,11 +146,11 @@ def test_a_secret_of_the_same_name_is_another_object() -> None:
     assert read_config({config: False, secret: False}, known).digests == {config: OLD}
     [lacking] = read_config({config: False, secret: False}, known).lacking
     assert lacking.subject == "secret/x"
-    assert lacking.message.startswith("there is no Secret x, which")
+    assert lacking.message.startswith("Secret x not found")
     [lacking] = read_config(
         {secret: False, config: False}, {key: Source(ABSENT) for key in known}
     ).lacking
-    assert lacking.message.startswith("there is no ConfigMap x (nor Secret x), which")
+    assert lacking.message.startswith("ConfigMap x (and Secret x) not found")
 
 
 def test_a_digest_is_of_the_content_whatever_its_order() -> None:
@@ -309,7 +309,7 @@ def test_a_changed_config_map_is_a_new_revision_and_the_cause_is_said() -> None:
     later = service(FIRST, SECOND, says=NEW, copies=(FIRST, SECOND), running=FIRST)
     [birth] = plan(later, NOW).actions
     assert isinstance(birth, Create)
-    assert birth.because.cause.endswith(f"this was {FIRST.id}: ConfigMap settings changed")
+    assert birth.because.cause.endswith(f"revision {FIRST.id}: ConfigMap settings changed")
 
 
 def test_a_changed_template_is_called_that_though_a_config_map_changed_too() -> None:
@@ -424,7 +424,7 @@ def test_a_lost_copy_is_said_and_costs_no_instance() -> None:
     assert condition(decided.status) == "Stalled SnapshotLost"
     assert decided.status is not None
     said = decided.status.blockers[1].message
-    assert f"the copy of ConfigMap settings that revision 1 ({FIRST.id})" in said
+    assert f"the copy of ConfigMap settings for revision 1 ({FIRST.id})" in said
     # The freeze over, the present content rolls out.
     assert kinds(plan(replace(given, freezes=()), NOW)) == ["CreateRevision"]
 

@@ -90,13 +90,13 @@ REASONS: list[tuple[str, Regeneration, float, list[tuple[str, bool]]]] = [
         "nearly very old, by day",
         DAILY,
         BORN + 3 * DAY - 170,
-        [("begins now to be replaced before hardMaxAge 72h", True)],
+        [("replacement starts now to finish before hardMaxAge 72h", True)],
     ),
     (
         "the last night before it is old",
         DAILY,
         at("2026-11-21T04:59:10+01:00"),
-        [("begins early to be replaced before maxAge 24h", True)],
+        [("replacement starts early to finish before maxAge 24h", True)],
     ),
     ("earlier that night", DAILY, at("2026-11-21T04:50+01:00"), []),
     (
@@ -129,7 +129,7 @@ def test_the_share_of_an_instance_is_told() -> None:
     end = expires_at(jittered, "uid", BORN)
     assert end is not None
     ((said, _),) = reasons(jittered, end, uid=BORN)
-    assert said == f"older than {spell(end - BORN)}, its share of maxAge 24h"
+    assert said == f"older than {spell(end - BORN)} (maxAge 24h minus jitter)"
 
 
 def test_the_oldest_begins_first() -> None:
@@ -228,24 +228,25 @@ FEASIBILITY: list[tuple[Regeneration, int, float, str | None]] = [
         120,
         95,
         "maxAge 24h cannot be met: 120 instances, one at a time at 95s each, need 3.2h of open "
-        "window in any 24h less two swaps; the windows give 2.9h in those from "
-        "2026-10-25T02:03 Europe/Berlin on: lower replicas or the time until ready, or raise "
+        "window in any 24h minus two replacements; the windows provide 2.9h in the period that "
+        "starts 2026-10-25T02:03 Europe/Berlin: reduce replicas or the time until ready, or raise "
         "maxConcurrent, the windows' duration or maxAge",
     ),
     (
         Regeneration(max_age=HOUR, max_concurrent=2),
         100,
         90,
-        "maxAge 1h cannot be met: 100 instances, 2 at a time at 90s each, need 75m; 1h less two "
-        "swaps are 57m: lower replicas or the time until ready, or raise maxConcurrent or maxAge",
+        "maxAge 1h cannot be met: 100 instances, 2 at a time at 90s each, need 75m; 1h minus two "
+        "replacements leaves 57m: reduce replicas or the time until ready, or raise maxConcurrent "
+        "or maxAge",
     ),
     (
         Regeneration(hard_max_age=10 * MINUTE, windows=NIGHTS),
         1,
         250,
-        "hardMaxAge 10m cannot be met: 1 instance, one at a time at 4.2m each, need 4.2m; 10m less "
-        "two swaps are 100s: lower replicas or the time until ready, or raise maxConcurrent or "
-        "hardMaxAge",
+        "hardMaxAge 10m cannot be met: 1 instance, one at a time at 4.2m each, need 4.2m; "
+        "10m minus two replacements leaves 100s: reduce replicas or the time until ready, or raise "
+        "maxConcurrent or hardMaxAge",
     ),
 ]
 
@@ -261,12 +262,12 @@ def test_what_cannot_be_met_is_told_with_the_arithmetic(
 PROBLEMS: list[tuple[dict[str, Any], list[str]]] = [
     ({}, []),
     ({"max_age": DAY, "hard_max_age": DAY, "windows": NIGHTS, "schedule": SUNDAYS.schedule}, []),
-    ({"max_age": 599.0}, ["maxAge: 10.0m is below the least of 10m; raise it"]),
-    ({"hard_max_age": 90.0}, ["hardMaxAge: 90s is below the least of 10m; raise it"]),
+    ({"max_age": 599.0}, ["maxAge: 10.0m is below the minimum of 10m; raise it"]),
+    ({"hard_max_age": 90.0}, ["hardMaxAge: 90s is below the minimum of 10m; raise it"]),
     (
         {"max_age": 2 * DAY, "hard_max_age": DAY},
         [
-            "maxAge: 48h is above hardMaxAge 24h, which would always come first; "
+            "maxAge: 48h is above hardMaxAge 24h, which would always apply first; "
             "lower maxAge or raise hardMaxAge"
         ],
     ),
@@ -274,7 +275,7 @@ PROBLEMS: list[tuple[dict[str, Any], list[str]]] = [
     ({"jitter": -0.1}, ["jitter: -10% is not between 0% and 50%; change it"]),
     (
         {"max_concurrent": 0},
-        ["maxConcurrent: with 0 none would ever be replaced; set it to 1 or more"],
+        ["maxConcurrent: 0 would never replace an instance; set it to 1 or more"],
     ),
 ]
 
@@ -292,7 +293,7 @@ def test_windows_and_schedules_that_never_come_are_refused_by_place() -> None:
     )
     assert [text.partition(":")[0] for text in found] == ["windows[1]", "windows[2]", "schedule"]
     assert "never happens" in found[0]
-    assert "never open" in found[1]
+    assert "never opens" in found[1]
 
 
 def test_a_floor_may_be_lowered() -> None:

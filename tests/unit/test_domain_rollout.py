@@ -21,6 +21,7 @@ from immutable_operator.domain.model import (
     instance_name,
 )
 from immutable_operator.domain.planner import plan
+from immutable_operator.domain.staleness.outdated import replaces
 from tests.unit.given import (
     NOW,
     REVISIONS,
@@ -267,7 +268,7 @@ def test_a_birth_certificate_says_whom_it_replaces_and_why() -> None:
         (name_of("B0"), 0, name_of("A0")),
         (name_of("B1"), 1, name_of("A1")),
     ]
-    assert str(births[0].because) == f"Outdated: revision 2 ({b.id}) is wanted, this was {a.id}"
+    assert str(births[0].because) == f"Outdated: {replaces(b, a.id)}"
 
 
 BECAUSE = [
@@ -348,7 +349,7 @@ def test_unready_stale_instances_are_retired_before_ready_ones() -> None:
 def test_a_retirement_is_of_this_very_instance_and_says_why() -> None:
     decided = plan(view("A ### B #", wanted="B"), NOW)
     a, b = REVISIONS["A"], REVISIONS["B"]
-    why = Because(Reason.OUTDATED, f"revision 2 ({b.id}) is wanted, this was {a.id}")
+    why = Because(Reason.OUTDATED, replaces(b, a.id))
     assert decided.actions == (Retire(name_of("A0"), "uid-A0", why),)
     assert decided.notes == (
         "retire 1: 1 Outdated; 2 stale remain",

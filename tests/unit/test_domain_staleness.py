@@ -30,7 +30,7 @@ STALE: list[tuple[dict[str, Any], str | None]] = [
     ({"terminating": True}, None),
     (
         {"revision": "ffffffff"},
-        "Outdated: revision 7 (0a1b2c3d) is wanted, this was ffffffff",
+        "Outdated: revision 7 (0a1b2c3d) replaces revision ffffffff",
     ),
     ({"ended": True}, "Unhealthy: it ended"),
     ({"ended": True, "trouble": OVER}, f"Unhealthy: {OVER.message}"),
@@ -40,7 +40,7 @@ STALE: list[tuple[dict[str, Any], str | None]] = [
     ),
     (
         {"ended": True, "revision": "ffffffff"},
-        "Outdated: revision 7 (0a1b2c3d) is wanted, this was ffffffff",
+        "Outdated: revision 7 (0a1b2c3d) replaces revision ffffffff",
     ),
 ]
 

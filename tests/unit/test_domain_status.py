@@ -182,7 +182,7 @@ def test_a_spec_that_was_refused_leaves_what_runs_alone_and_counts_what_there_is
 
 def test_deleting_plans_nothing_and_leaves_the_status_alone() -> None:
     decided = plan(replace(view("A #"), deleting=True), NOW)
-    assert decided == Plan(notes=("being deleted: ownerReferences clean up",))
+    assert decided == Plan(notes=("being deleted: the garbage collector removes all dependents",))
 
 
 def test_suspended_means_no_move_whatever_is_missing() -> None:
@@ -216,7 +216,7 @@ def test_a_message_says_how_many_of_which_revision_and_what_is_waited_for() -> N
     assert status is not None
     assert status.conditions[0].message == (
         f"revision 2 ({REVISIONS['B'].id}): 1 of 3 are current and available, 3 stale remain;"
-        " waits: PodDisruptionBudget: budget web needs 3"
+        " blocked by PodDisruptionBudget: budget web needs 3"
     )
 
 

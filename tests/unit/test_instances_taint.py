@@ -61,7 +61,7 @@ TAINTS: list[tuple[str, dict[str, Any], str | None]] = [
     (
         "marked with half a mark",
         {"annotations": NOTES | {"immutable.dev/tainted": "{}"}},
-        "something by somebody at some time",
+        "an unknown change by an unknown client at an unknown time",
     ),
     (
         "marked with nonsense",
@@ -76,13 +76,17 @@ TAINTS: list[tuple[str, dict[str, Any], str | None]] = [
     (
         "another slot",
         {"annotations": NOTES | {"immutable.dev/slot": "3"}},
-        "its birth certificate was edited or forged: it does not belong to its name",
+        "its birth certificate was edited or forged: it does not match the pod name",
     ),
-    ("no slot", {"annotations": {}}, "its birth certificate was edited: no slot or incarnation"),
+    (
+        "no slot",
+        {"annotations": {}},
+        "its birth certificate was edited: slot or incarnation is missing",
+    ),
     (
         "another revision",
         {"labels": LABELS | {"immutable.dev/revision": "0"}},
-        "its birth certificate was edited or forged: it does not belong to its name",
+        "its birth certificate was edited or forged: it does not match the pod name",
     ),
     (
         "another service",
@@ -92,7 +96,7 @@ TAINTS: list[tuple[str, dict[str, Any], str | None]] = [
     (
         "another owner of the kind",
         {"ownerReferences": [OWNER | {"uid": "other"}]},
-        "its birth certificate was edited or forged: it does not belong to its name",
+        "its birth certificate was edited or forged: it does not match the pod name",
     ),
     ("nobody's", {"ownerReferences": []}, None),
     (

@@ -330,7 +330,7 @@ def test_an_identity_is_read_as_far_as_it_can_be() -> None:
 
 @pytest.mark.parametrize("text", ["", "-1", "+1", "1_0", " 1", "١", "1.0", "9" * 20, None, 5])
 def test_a_resource_version_is_a_number_of_64_bits(text: Any) -> None:
-    with pytest.raises(ValueError, match="is no number"):
+    with pytest.raises(ValueError, match="is not a number"):
         version_of(text)
     assert version_of("9" * 19) == 10**19 - 1
 

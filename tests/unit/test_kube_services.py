@@ -126,8 +126,8 @@ def test_what_others_hold_beside_what_was_written_is_told() -> None:
 IMAGE = "registry.example/web@sha256:" + "a" * 64
 BAD_REGENERATIONS: list[tuple[dict[str, object], str]] = [
     ({"schedule": "every day"}, "spec.regeneration.schedule"),
-    ({"schedule": "61 3 * * *"}, '"61" is no minute'),
-    ({"schedule": "0 3 ? 13 SUN"}, '"13" is no month'),
+    ({"schedule": "61 3 * * *"}, '"61" is not a valid minute'),
+    ({"schedule": "0 3 ? 13 SUN"}, '"13" is not a valid month'),
     ({"schedule": 5}, "spec.regeneration.schedule"),
     ({"schedule": "0 3 31 2 *"}, "never happens"),
     ({"schedule": "0 3 * * *", "timeZone": "Mars/Olympus"}, "Mars/Olympus"),

@@ -7,6 +7,7 @@ import json
 from types import SimpleNamespace
 from typing import Any, cast
 
+from immutable_operator.domain.staleness.requested import no_service
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.kube.times import moment
@@ -79,7 +80,7 @@ def test_it_waits_a_minute_for_the_service_and_then_fails_the_action_once() -> N
     assert world.step(after=61) is None, "its own write is not seen yet, and it is not repeated"
     [body] = world.api.written
     assert body["status"]["phase"] == "Failed"
-    assert "there is no ImmutableService web in this namespace" in body["status"]["message"]
+    assert no_service("web") in body["status"]["message"]
     assert body["status"]["finishedAt"]
     world.act(phase="Failed")
     assert world.step(after=1000) is None

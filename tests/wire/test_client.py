@@ -24,7 +24,7 @@ def test_a_good_answer_that_is_no_object_is_no_answer(body: bytes) -> None:
         api = Api()
         api.pages.append(body)
         async with serving(api) as client:
-            with pytest.raises(Unreachable, match="no object"):
+            with pytest.raises(Unreachable, match="the response is not an object"):
                 await client.list(PATH, resource="things")
 
     asyncio.run(run())
@@ -85,7 +85,7 @@ def test_a_write_lasts_no_longer_than_the_fence_has_left() -> None:
         held = Held()
         async with serving(held.api, timeout=3600) as client:
             client.fence = lambda: 1.0  # enough to connect on a busy machine
-            with pytest.raises(Unreachable, match="no answer in time"):
+            with pytest.raises(Unreachable, match="no response in time"):
                 await client.create(PATH, {}, resource="things")
             assert held.writes == 1
 

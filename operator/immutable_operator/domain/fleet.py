@@ -1,4 +1,4 @@
-"""Sorting out: each instance is current, stale (and why), ended, leaving, quarantined or held."""
+"""Sorting: each instance is current, stale (and why), ended, terminating, quarantined or held."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = ["Fleet", "sort_out"]
 
 @dataclass(frozen=True)
 class Fleet:
-    """The instances of one service, sorted out.
+    """The instances of one service, sorted.
 
-    ``deviations`` says of every instance that is no longer what was born, how; ``why`` says of each
-    that is to be replaced, for what. Those that are only reported count as current, and so do the
-    ``held``: they are to be replaced, but not now (see ``healing``, and a freeze of repairs), and
-    nobody is born for them. The ``prepared`` are stale, too: they get successors, and leave when
-    somebody else evicts them.
+    ``deviations`` says how each modified instance differs from its original state; ``why`` says for
+    each instance that is to be replaced, why. Instances that are only reported count as current,
+    and so do the ``held`` ones: they are to be replaced, but not now (see ``healing``, and a freeze
+    of repairs), and no successor is created for them. The ``prepared`` ones are stale, too: they get
+    successors, and leave when somebody else evicts them.
     """
 
     turn: Turn
@@ -57,7 +57,7 @@ class Fleet:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all that is wanted is there, available, and nothing else is."""
+        """Whether the wanted instances exist and are available, and there are no others."""
         desired = self.turn.budget.desired
         return (
             self.turn.wanted is not None
@@ -68,7 +68,7 @@ class Fleet:
 
 
 def sort_out(turn: Turn) -> Fleet:
-    """Judge every instance that is known."""
+    """Judge every known instance."""
     view = turn.view
     instances = sorted(view.instances, key=lambda i: i.name)
     found = {i.name: _judge(turn, i) for i in (*view.instances, *view.departed)}
@@ -78,7 +78,7 @@ def sort_out(turn: Turn) -> Fleet:
     wanted = turn.wanted.id if turn.wanted else ""
     pace = healing(active, why, wanted, turn.now, turn.policy)
     held = pace.held | _frozen(turn, active, why)
-    # Whoever asks for one that is held gets it.
+    # A person's request overrides the hold.
     asked = requested([i for i in active if i.revision == wanted], _requests(turn))
     held -= asked.keys()
     for name in held:
@@ -110,9 +110,9 @@ def sort_out(turn: Turn) -> Fleet:
 
 
 def _retired(turn: Turn, rest: list[Instance], wanted: str) -> dict[str, Because]:
-    """Why those were retired that are on their way out or gone: their successors say it, too.
+    """Return why retired instances that terminate or are gone were retired; successors record it.
 
-    Without a surge they go before their successors are born.
+    Without a surge they are retired before their successors are created.
     """
     own = [i for i in rest if not i.active and i.uid in turn.view.retired and i.revision == wanted]
     return {**expired(turn, own), **requested(own, _requests(turn))}
@@ -124,9 +124,10 @@ def _prepared(turn: Turn, active: list[Instance], why: Mapping[str, Because]) ->
 
 
 def _requests(turn: Turn) -> tuple[Any, ...]:
-    """Those that may be worked on: during a freeze, those that pass it.
+    """Return the requests that may be carried out: during a freeze, those that override it.
 
-    None before it is known which revision is wanted: what is born meanwhile would be outdated.
+    There are none until the wanted revision is known: instances created meanwhile would be
+    outdated.
     """
     requests = turn.view.requests
     if turn.spec.suspend or turn.target.is_open:
@@ -137,7 +138,7 @@ def _requests(turn: Turn) -> tuple[Any, ...]:
 
 
 def _frozen(turn: Turn, active: list[Instance], why: Mapping[str, Because]) -> frozenset[str]:
-    """Those that a freeze of repairs leaves as they are; others go with their rollout anyway."""
+    """Return the instances that a freeze of repairs keeps; a rollout replaces the others anyway."""
     freeze, wanted = turn.target.freeze, turn.wanted
     if not freeze.repairs or wanted is None:
         return frozenset()
@@ -146,27 +147,27 @@ def _frozen(turn: Turn, active: list[Instance], why: Mapping[str, Because]) -> f
 
 
 def _judge(turn: Turn, instance: Instance) -> tuple[Because | None, Because | None]:
-    """How it deviates or is stale, and why it is to be replaced, which may be None the same."""
+    """Return how it deviates or is stale, and why it is to be replaced; either may be None."""
     spec, wanted = turn.spec, turn.wanted
     template: Mapping[str, Any] | None = None
     if turn.target.is_asked and wanted is not None and instance.revision == wanted.id:
         template = spec.template
     deviates = turn.family.deviation(instance, template, turn.view.evidence)
     reported = deviates is not None and spec.on_taint is OnTaint.REPORT
-    # Of a revision that has not worked yet, one that is restarted is in trouble, not reached into.
+    # In a revision that has not worked yet, a restart is a failure, not a modification.
     restarted = instance.restarted and (instance.ready_since is not None or _worked(turn, instance))
     if restarted and spec.replace_restarted and (deviates is None or reported):
         cause = f"container {instance.restarted} was restarted in place"
         deviates, reported = Because(Reason.TAINTED, cause), False
     if deviates is not None and not reported:
         return deviates, deviates
-    # What else makes it stale still does where a deviation is only reported.
+    # Other reasons to be stale still apply if a deviation is only reported.
     other = _stale(turn, instance)
     return deviates or other, other
 
 
 def _worked(turn: Turn, instance: Instance) -> bool:
-    """Its revision was available once."""
+    """Return whether its revision was available once."""
     verdicts = (r.verdict for r in turn.view.revisions if r.id == instance.revision)
     return any(v.completed is not None or v.first_available is not None for v in verdicts)
 

@@ -1,4 +1,4 @@
-"""Change freezes: whether one holds now, until when, and who may pass."""
+"""Change freezes: whether one is active now, until when, and which requests override it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Frozen", "active_freeze"]
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """What holds now. ``again`` is when that changes by time alone.
+    """The freeze that is active now. ``again`` is when that next changes by time alone.
 
-    ``by`` is the one that ends last; ``repairs`` says that one of those that hold, whichever,
-    holds repairs back, too. ``overridden`` says that a request lets the whole service pass;
-    ``exempt`` are the names of the instances that requests let pass.
+    ``by`` is the active freeze that ends last; ``repairs`` says that at least one active freeze
+    holds back repairs, too. ``overridden`` is a request that overrides the freeze for the whole
+    service; ``exempt`` are the names of the instances for which requests override it.
     """
 
     by: Freeze | None = None
@@ -34,20 +34,20 @@ class Frozen:
 
     @property
     def message(self) -> str:
-        """For people: which freeze, why, until when."""
+        """For people: which freeze, why, until when, and how to override it."""
         if self.by is None:
             return ""
         end = ""
         if self.until is not None:
             end = f" until {datetime.fromtimestamp(self.until, UTC):%Y-%m-%dT%H:%M:%SZ}"
         return (
-            f"ImmutableFreeze {self.by.name} holds{end}: {self.by.reason}; to pass it, create an"
-            " ImmutableAction with overrideFreeze and a reason"
+            f"ImmutableFreeze {self.by.name} is active{end}: {self.by.reason}; to override it,"
+            " create an ImmutableAction with overrideFreeze and a reason"
         )
 
 
 def active_freeze(freezes: Iterable[Freeze], requests: Iterable[Request], now: float) -> Frozen:
-    """The freeze that holds now and ends last."""
+    """Return the freeze that is active now and ends last."""
     holding: list[tuple[float, str, Freeze]] = []
     changes: list[float] = []
     for freeze in freezes:

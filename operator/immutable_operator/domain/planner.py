@@ -1,7 +1,7 @@
 """The planner: a pure, total function from what is observed to what is to be done.
 
-It is asked again after every change and whenever a plan's ``due`` time comes; it remembers
-nothing, so that a restart, a new leader and a lost event all end in the same next step.
+It is called after every change and at the ``due`` time of the last plan; it stores nothing, so that
+a restart, a new leader and a lost event all lead to the same next step.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def plan(
     family: Family = PODS,
     strategy: Strategy = ROLLING,
 ) -> Plan:
-    """What to do for one service at ``now`` (seconds since the epoch).
+    """Return what to do for one service at ``now`` (seconds since the epoch).
 
-    The order of instances, revisions, requests and refusals in the view does not matter. A
-    converged service plans no actions.
+    The order of instances, revisions, requests and refusals in the view does not matter. The plan
+    of a converged service has no actions.
     """
     if view.deleting:
-        return Plan(notes=("being deleted: ownerReferences clean up",))
+        return Plan(notes=("being deleted: the garbage collector removes all dependents",))
     target = choose(view, now)
     turn = Turn.of(view, target, now, policy, family)
     fleet = sort_out(turn)
@@ -52,7 +52,7 @@ def _step(turn: Turn, fleet: Fleet, strategy: Strategy) -> Step:
 
 
 def _plan(turn: Turn, fleet: Fleet, step: Step) -> Plan:
-    """The actions in the order in which they are to be begun, and what is said of them."""
+    """Return the actions in the order in which they start, and what is reported about them."""
     target = turn.target
     told = None if target.is_open else tell(turn, fleet)
     marks, waits = verdicts(turn, fleet)
@@ -84,21 +84,21 @@ def _plan(turn: Turn, fleet: Fleet, step: Step) -> Plan:
 
 
 def _marked(marks: tuple[SetVerdict, ...]) -> list[str]:
-    """What is written on records, in words: a new phase, or that something else changed."""
+    """Describe what is written to records: a new phase, or that another field changed."""
     notes = []
     for mark in marks:
         revision, phase = mark.revision, mark.verdict.phase
         same = phase is revision.verdict.phase
-        what = "has its record updated" if same else f"is {phase}"
-        notes.append(f"revision {revision.number} ({revision.id}) {what}")
+        what = ": record updated" if same else f" is {phase}"
+        notes.append(f"revision {revision.number} ({revision.id}){what}")
     return notes
 
 
 def _outcomes(turn: Turn) -> tuple[Outcome, ...]:
-    """What is to be written of people's requests, and what holds them back."""
+    """Return what is to be written to people's requests, including what holds them back."""
     view, freeze = turn.view, turn.target.freeze
     if turn.spec.suspend:
-        held = "the service is suspended; set spec.suspend: false to go on"
+        held = "the service is suspended; set spec.suspend: false to resume"
         return outcomes(view.requests, view.instances, held)
     if not freeze.holds:
         return outcomes(view.requests, view.instances, None)

@@ -1,7 +1,7 @@
-"""Choosing: which revision is worked towards, and why not the one that the spec asks for.
+"""Choosing: which revision is the target, and why it is not the one that the spec asks for.
 
-The first of the five steps of a plan. What a service asked for is in its spec; what became of
-each revision is in that revision's record. The status of the service is not read here.
+This is the first of the five steps of a plan. The spec of the service says what is asked for; the
+record of each revision says what became of it. The status of the service is not read here.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ FROZEN = "Frozen"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is worked towards.
+    """The revision to work towards, and what goes with it.
 
-    ``wanted`` is the revision that the service is to become, ``is_asked`` whether the spec asks for
-    it now; ``lacking`` says what keeps the one that is asked for from being it, or from being born.
-    ``fallback`` is another revision that has proved itself: what is lost is born from it as long as
-    ``wanted`` does not work. ``unborn`` says by revision id why nothing of it can be born now.
-    ``moves`` are to be made first (records and copies); ``is_open`` says that the answer to them
-    decides what is told, so that nothing is told before.
+    ``wanted`` is that revision, ``is_asked`` says whether the spec asks for it now; ``lacking``
+    says why the revision that the spec asks for is not the target, or why no instance of it can be
+    created. ``fallback`` is another revision that has proved itself: lost instances are created
+    from it as long as ``wanted`` does not work. ``unborn`` says by revision id why no instance of
+    it can be created now. ``moves`` are to be made first (records and copies); ``is_open`` says
+    that their outcome decides the status, so that no status is written before.
     """
 
     wanted: Revision | None
@@ -75,7 +75,7 @@ class Target:
 
     @property
     def is_recording(self) -> bool:
-        """Whether what is asked for is only being recorded: the next plan works towards it."""
+        """Whether the revision that is asked for is only being recorded, and targeted next."""
         return any(isinstance(move, CreateRevision) for move in self.moves)
 
     @property
@@ -85,7 +85,7 @@ class Target:
 
 
 def choose(view: View, now: float) -> Target:
-    """Which revision is worked towards, now and with what is known."""
+    """Return the revision to work towards, given what is known now."""
     spec, held = view.spec, active_freeze(view.freezes, view.requests, now)
     running = _running(view)
     asked = _Asked.of(view)
@@ -105,7 +105,7 @@ def choose(view: View, now: float) -> Target:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What the spec asks for: the revision on record that it is, if it is on record."""
+    """What the spec asks for: its revision, if that is recorded already."""
 
     revision: Revision | None
     config: Reading
@@ -128,9 +128,9 @@ class _Asked:
 
 
 def _moves_on(view: View, asked: Revision | None, running: Revision | None) -> bool:
-    """Whether what is asked for would be a rollout, which a freeze holds back.
+    """Return whether the asked revision would be a rollout, which a freeze holds back.
 
-    Going back to the revision that worked last is none, and neither is the birth of a service.
+    Going back to the revision that worked last is not a rollout, nor is the start of a new service.
     """
     if asked is not None and asked in (running, latest_completed(view)):
         return False
@@ -138,7 +138,7 @@ def _moves_on(view: View, asked: Revision | None, running: Revision | None) -> b
 
 
 def _running(view: View) -> Revision | None:
-    """The revision that is worked towards already; where no record tells, the commonest one."""
+    """Return the revision that is the target already; without a record, the most frequent one."""
     started = [r for r in view.revisions if r.verdict.started is not None]
     if started:
         return max(started, key=lambda r: (r.verdict.started or 0.0, r.number))
@@ -148,7 +148,7 @@ def _running(view: View) -> Revision | None:
 
 
 def latest_completed(view: View) -> Revision | None:
-    """The last good revision: the one that was complete last."""
+    """Return the last good revision: the one that was last complete."""
     good = [
         r
         for r in view.revisions
@@ -158,14 +158,14 @@ def latest_completed(view: View) -> Revision | None:
 
 
 def ran(view: View, revision: Revision) -> bool:
-    """Whether a revision has instances, or had some as far as is known, when it was the target."""
+    """Return whether a revision has instances, or is believed to have had some as the target."""
     if revision.verdict.replicas != 0:
         return True
     return any(i.revision == revision.id for i in (*view.instances, *view.departed))
 
 
 def is_proven(view: View, revision: Revision | None) -> bool:
-    """Whether a revision worked once, and was not scaled to 0 since."""
+    """Return whether a revision worked once, and was not scaled to 0 since."""
     if revision is None:
         return False
     verdict = revision.verdict
@@ -174,10 +174,10 @@ def is_proven(view: View, revision: Revision | None) -> bool:
 
 
 def _proven(view: View, wanted: Revision | None) -> list[Revision]:
-    """Other revisions that work, the best first: the last good one, and those that do now.
+    """Return other revisions that work, best first: the last good one, and those that work now.
 
-    Where ``wanted`` is the last good one itself, an older one does not come back. What worked once
-    and is stuck now comes last.
+    If ``wanted`` is the last good revision itself, an older one does not come back. Revisions that
+    worked once and are stuck now come last.
     """
     least, last = view.spec.min_ready_seconds, latest_completed(view)
     ready = {i.revision for i in view.instances if i.available_at(least) is not None}
@@ -193,7 +193,7 @@ def _proven(view: View, wanted: Revision | None) -> list[Revision]:
 
 
 def _grown(view: View, target: Target, now: float) -> Target:
-    """The target with what its revisions need before anything of them can be born."""
+    """Return the target with what its revisions need before their instances can be created."""
     unborn: dict[str, str] = {}
     moves, due, lacking = [*target.moves], [*target.due], [*target.lacking]
     is_open = target.is_open
@@ -202,7 +202,7 @@ def _grown(view: View, target: Target, now: float) -> Target:
         if not copied.complete:
             unborn[target.wanted.id] = str(copied)
             lacking += copied.lacking
-            # The status waits for the plan that follows as soon as they are there.
+            # The status waits for the next plan, which follows as soon as the copies exist.
             is_open = is_open or (bool(copied.create) and not view.spec.suspend)
         moves, due = _with(moves, due, copied)
     fallback = None
@@ -240,7 +240,7 @@ def _with(
 def _recorded(
     view: View, asked: _Asked, running: Revision | None, held: Frozen, now: float
 ) -> Target:
-    """Write down first what is asked for; instances are born from the record."""
+    """Record first what is asked for; instances are created from the record."""
     spec, digests = view.spec, asked.config.digests
     full_hash = revision_hash(spec.template or {}, config=digests)
     short = revision_id(full_hash, view.revisions)
@@ -274,7 +274,7 @@ def _refusal(view: View, short: str, now: float) -> Refusal | None:
 
 
 def _change(view: View, config: Reading, running: Revision | None) -> tuple[str, str, str]:
-    """Why there is a new revision, which ConfigMaps changed ("" where that is not all), by whom."""
+    """Return why there is a new revision, which ConfigMaps changed ("" if none), and the author."""
     before = running or max(view.revisions, key=lambda r: r.number, default=None)
     if before is None:
         return "Created", "", view.author

@@ -1,4 +1,4 @@
-"""One turn: everything that the steps of a plan need, put together once."""
+"""One turn: everything that the steps of a plan need, assembled once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Turn"]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A view, the target that was chosen in it, and the budget; ``now`` in seconds."""
+    """A view, the target that was chosen for it, and the budget; ``now`` in seconds."""
 
     view: View
     target: Target
@@ -40,7 +40,7 @@ class Turn:
 
     @property
     def may_begin(self) -> bool:
-        """Whether anything may begin that is not a repair."""
+        """Whether anything other than a repair may begin."""
         held = self.target.freeze.holds or self.target.is_open
         return not held and not self.spec.suspend
 
@@ -52,17 +52,17 @@ class Turn:
         return sum(self.available(i) for i in instances)
 
     def next_available(self, instances: Iterable[Instance]) -> float | None:
-        """When the next ready instance becomes available by waiting alone."""
+        """Return when the next ready instance becomes available by waiting alone."""
         least = self.spec.min_ready_seconds
         times = [self.family.available_at(i, least) for i in instances]
         return min((t for t in times if t is not None and t > self.now), default=None)
 
 
 def _desired(view: View) -> int:
-    """The wanted number: as the spec says; where it does not, what runs is kept; 1 at birth.
+    """Return the wanted number: that of the spec, else the number that runs, else 1.
 
-    After a restart it is on the record of the revision; else what runs is counted by its slots: a
-    successor has that of its predecessor.
+    After a restart the record of the revision has the number; otherwise the slots of the running
+    instances are counted: a successor has the slot of its predecessor.
     """
     if view.spec.replicas is not None:
         return view.spec.replicas

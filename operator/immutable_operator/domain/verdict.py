@@ -1,7 +1,7 @@
-"""Verdicts: what is to be written on the records of revisions, so that it is remembered.
+"""Verdicts: what is to be written to the records of revisions, so that it survives a restart.
 
-Few writes a rollout: when a revision becomes the target, and when it is complete. Whatever a later
-plan must know of a revision stands there, and not in the status of the service.
+A rollout needs few writes: when a revision becomes the target, and when it is complete. What a
+later plan must know of a revision is stored in its record, not in the status of the service.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ TICK = 0.001
 
 
 def verdicts(turn: Turn, fleet: Fleet) -> tuple[tuple[SetVerdict, ...], tuple[float, ...]]:
-    """What is to be written now, and when what was refused may be tried again.
+    """Return what is to be written now, and when refused writes may be retried.
 
-    While a service is suspended only what is seen is written: what worked is not forgotten because
-    all of it is lost meanwhile.
+    While a service is suspended only what is seen is written: a revision that worked is remembered
+    although all of its instances are lost meanwhile.
     """
     wanted = turn.wanted
     if wanted is None:
@@ -51,16 +51,16 @@ def verdicts(turn: Turn, fleet: Fleet) -> tuple[tuple[SetVerdict, ...], tuple[fl
 
 
 def last_good(turn: Turn, fleet: Fleet) -> Revision | None:
-    """The revision that was complete last, which may be the wanted one as of now."""
+    """Return the revision that was last complete, which may be the wanted one as of now."""
     if turn.wanted is not None and _is_good(turn, fleet):
         return turn.wanted
     return latest_completed(turn.view)
 
 
 def _is_good(turn: Turn, fleet: Fleet) -> bool:
-    """Whether nothing but the wanted revision is left, and as much of it is available as is wanted.
+    """Return whether only the wanted revision is left, with all wanted instances available.
 
-    That some of it are replaced for their age, or leave a node, says nothing against it.
+    Instances that are being replaced because of their age, or leave a node, do not count against it.
     """
     wanted, desired = turn.wanted, turn.budget.desired
     if wanted is None or not desired or fleet.held:
@@ -72,13 +72,13 @@ def _is_good(turn: Turn, fleet: Fleet) -> bool:
 def _of_other(turn: Turn, fleet: Fleet, revision: Revision, wanted: Revision) -> Verdict:
     verdict = _seen_available(turn, fleet, revision, revision.verdict)
     if turn.target.is_asked and not turn.spec.suspend and verdict.phase in OPEN:
-        text = f"revision {wanted.number} ({wanted.id}) was wanted before it was complete"
+        text = f"revision {wanted.number} ({wanted.id}) superseded it before it was complete"
         verdict = replace(verdict, phase=Phase.SUPERSEDED, message=text)
     return verdict
 
 
 def _seen_available(turn: Turn, fleet: Fleet, revision: Revision, verdict: Verdict) -> Verdict:
-    """Until a revision was complete, whatever worked once is what there is to fall back on."""
+    """Until a revision was complete, note each revision that worked once as a possible fallback."""
     if verdict.first_available is not None or latest_completed(turn.view) is not None:
         return verdict
     if not turn.count_available(i for i in fleet.active if i.revision == revision.id):
@@ -128,17 +128,17 @@ def _completed(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> 
 
 
 def _number(turn: Turn) -> int | None:
-    """The wanted number, where it must be remembered: the spec names none, or it is 0.
+    """Return the wanted number if it must be stored: the spec does not set it, or it is 0.
 
-    A service without instances was either scaled to 0, or lost all of them: this tells the two
-    apart, also after a restart.
+    A service without instances was either scaled to 0, or lost all of them: this number
+    distinguishes the two, also after a restart.
     """
     desired = turn.budget.desired
     return desired if turn.spec.replicas is None or not desired else None
 
 
 def _taken_over_from(turn: Turn) -> str:
-    """The revision that works, unless the service was scaled to 0 when it was the target."""
+    """Return the revision that works, unless the service was scaled to 0 during its time."""
     works = turn.target.fallback
     if works is None or not turn.budget.desired or not ran(turn.view, works):
         return ""
@@ -146,7 +146,7 @@ def _taken_over_from(turn: Turn) -> str:
 
 
 def _after(now: float, others: list[float]) -> float:
-    """Later than the same of every other revision, whatever clocks say."""
+    """Return a time later than that of every other revision, whatever the clocks say."""
     return max([now, *(other + TICK for other in others)])
 
 
@@ -157,14 +157,14 @@ def _noted(turn: Turn, verdict: Verdict) -> Verdict:
 
 def _replaced(fleet: Fleet, last: Revision | None, seconds: float) -> str:
     count = f"{len(fleet.active)} instances in {max(0, round(seconds))} s"
-    return count if last is None else f"{count}; before: revision {last.number} ({last.id})"
+    return count if last is None else f"{count}; replaced revision {last.number} ({last.id})"
 
 
 def beyond_history(turn: Turn, fleet: Fleet) -> tuple[DeleteRevision, ...]:
-    """Old revisions beyond the history limit that nothing needs, also while a rollout goes on.
+    """Return old revisions beyond the history limit that nothing needs, also during a rollout.
 
-    The wanted one, the last good one, the one that repairs come from, those that have instances
-    and the newest are kept.
+    The wanted revision, the last good one, the fallback, those with instances and the newest are
+    kept.
     """
     view, target = turn.view, turn.target
     if turn.spec.suspend or not view.revisions:

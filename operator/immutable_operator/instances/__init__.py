@@ -1,1 +1,1 @@
-"""Drivers that turn planned moves into objects, and live objects into instances."""
+"""Drivers, which turn planned moves into objects and live objects into instances."""

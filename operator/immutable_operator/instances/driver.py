@@ -1,6 +1,6 @@
-"""What a driver of instances does, and how a write of one ends: done, refused, or unknown.
+"""What a driver of instances does, and how a write ends: done, refused, or unknown.
 
-The planner never learns which driver carries its moves out.
+The planner does not know which driver carries out its moves.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from immutable_operator.wire.service import ServiceRecord
 
 __all__ = ["Driver", "Refused", "Seen", "Unknown", "outcome_of"]
 
-# Whether the view shows by now what a write did.
+# Return whether the view shows the result of a write by now.
 Seen = Callable[[], bool]
 Template = Mapping[str, Any]
 
 
 class Unknown(Exception):
-    """A write whose answer is lost: it may be done, or be done in a moment, or never."""
+    """A write without a response: it may be done already, be done in a moment, or never."""
 
     def __init__(self, error: ApiError) -> None:
         super().__init__(str(error))
 
 
 def outcome_of(move: Move, error: ApiError) -> Refused | Unknown:
-    """What an error means for the write that met it.
+    """Return what an error means for the write that caused it.
 
-    An API server that fails after it passed the write on to its store says 5xx; one that fails
-    before (a webhook that cannot be reached, a budget that it cannot compute) says that as well,
-    but with a cause.
+    An API server that fails after it passed the write to its store answers 5xx; one that fails
+    before (a webhook that cannot be reached, a budget that it cannot compute) does so as well, but
+    with a cause.
     """
     said = refused(move, error)
     if isinstance(error, Unreachable):
@@ -44,7 +44,7 @@ def outcome_of(move: Move, error: ApiError) -> Refused | Unknown:
 
 
 class Driver(Protocol):
-    """Carries out the moves for instances of one kind. Each returns what tells that it is seen.
+    """Carries out the moves for instances of one kind. Each method returns a check for its result.
 
     All of them raise `Refused` or `Unknown`, and the client's own `NotLeader`.
     """
@@ -52,11 +52,11 @@ class Driver(Protocol):
     resource: str
 
     async def create(self, service: ServiceRecord, template: Template, birth: Create) -> Seen:
-        """Give birth to an instance. One that is there already, with its owner, is as good."""
+        """Create an instance. If it exists already, with this owner, that counts as success."""
         ...
 
     async def retire(self, service: ServiceRecord, order: Retire) -> Seen:
-        """Have an instance go. One that is gone already is as good."""
+        """Retire an instance. If it is gone already, that counts as success."""
         ...
 
     async def quarantine(self, service: ServiceRecord, order: Quarantine) -> Seen:
@@ -64,5 +64,5 @@ class Driver(Protocol):
         ...
 
     def shows(self, service: ServiceRecord, move: Create | Retire | Quarantine) -> Seen:
-        """What tells that a move whose answer is lost was carried out after all."""
+        """Return a check whether a move without a response was carried out after all."""
         ...

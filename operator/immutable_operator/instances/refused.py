@@ -1,7 +1,8 @@
 """What the API server's refusal of a move means, and how long to wait before the next try.
 
-Told by the Status: its reason, what its details are about, the types of its causes; by its words
-only where it has nothing else, and then by how they begin, since the rest may be anybody's.
+The Status object decides: its reason, its details and the types of its causes. The message is used
+only if nothing else distinguishes the case, and then only its beginning, since any component may
+have written the rest.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ __all__ = ["Refused", "cause_of", "pause_after", "refused"]
 
 NAMESPACE_TERMINATING = "NamespaceTerminating"
 TOO_LARGE = 413
-# Moves whose body comes from what the user wrote.
+# Moves whose body is taken from the user's template.
 OF_THE_TEMPLATE = (Move.CREATE, Move.RECORD, Move.SNAPSHOT)
 
-# `pods "web" is forbidden: ` or `pods is forbidden: `: after it come the words of who refused.
+# `pods "web" is forbidden: ` or `pods is forbidden: `: the message of the refusing part follows.
 _FORBIDDEN = re.compile(r'[\w./-]+(?: "[^"]*")? is forbidden: ')
 # A policy or webhook may answer with any code, reason and details; its name comes first.
 _ADMISSION = re.compile(
@@ -36,7 +37,7 @@ _ADMISSION = re.compile(
 _RBAC = re.compile(r'User "[^"]*" cannot ')
 _OWNER_RIGHT = re.compile(r"cannot set (?:an ownerRef|blockOwnerDeletion) (?:on|if) ")
 _QUOTA = re.compile(r"exceeded quota: |insufficient quota to match these scopes: ")
-# What is not there yet, or not counted yet, and comes by somebody else's work.
+# Something that does not exist yet, or is not counted yet, and that others provide.
 _LACK = re.compile(
     r'error looking up service account .*: serviceaccount "[^"]*" not found'
     r"|no API token found for service account "
@@ -54,7 +55,7 @@ _BUDGET = re.compile(
 
 
 def cause_of(move: Move, error: ApiError) -> Cause:
-    """What a refusal of this move means."""
+    """Return what a refusal of this move means."""
     found = _FORBIDDEN.match(error.message)
     words = error.message[found.end() :] if found else error.message
     if _ADMISSION.match(words):
@@ -64,7 +65,7 @@ def cause_of(move: Move, error: ApiError) -> Cause:
     if move is Move.RETIRE and _is_budget(error):
         return Cause.DISRUPTION_BUDGET
     if isinstance(error, NotFound):
-        # Of the move's own object there is news to come; a namespace or a kind is to come itself.
+        # The watch will show that the object is gone; a missing namespace or kind is awaited.
         return Cause.API_SERVER if error.kind not in ("", "namespaces") else Cause.DEPENDENCY
     if isinstance(error, Forbidden):
         return _forbidden(move, words)
@@ -74,14 +75,14 @@ def cause_of(move: Move, error: ApiError) -> Cause:
 
 
 def _is_budget(error: ApiError) -> bool:
-    """Priority and fairness answers 429 as well; it knows nothing of budgets."""
+    """Return whether a budget refused it; priority and fairness also answers 429."""
     if DISRUPTION_BUDGET in error.causes or error.kind.startswith("poddisruptionbudget"):
         return isinstance(error, TooManyRequests | Forbidden)
     return error.status in (429, 500) and _BUDGET.match(error.message) is not None
 
 
 def _forbidden(move: Move, words: str) -> Cause:
-    """A 403 is said by RBAC, by the quota, by the life cycle of namespaces, and by admission."""
+    """Return the cause of a 403: from RBAC, a quota, the life cycle of namespaces, or admission."""
     told = {
         _RBAC: Cause.FORBIDDEN,
         _LACK: Cause.DEPENDENCY,
@@ -93,13 +94,13 @@ def _forbidden(move: Move, words: str) -> Cause:
 
 
 def _not_admitted(move: Move) -> Cause:
-    """Whoever refuses a birth refuses what the template says; of other moves, the move."""
+    """Return the cause of a denied admission: for a birth the template, otherwise the move."""
     return Cause.TEMPLATE if move is Move.CREATE else Cause.ADMISSION
 
 
 @dataclass(frozen=True)
 class _Pace:
-    """How long to wait between tries, and for how many seconds the first pause holds."""
+    """How long to wait between tries, and for how many seconds the first pause applies."""
 
     backoff: Backoff
     eager: float = 0.0
@@ -116,14 +117,14 @@ _PACES: dict[Cause, _Pace] = {
     Cause.NAMESPACE_TERMINATING: _Pace(Backoff(5.0, 60.0)),
     Cause.API_SERVER: _Pace(Backoff(0.5, 30.0)),
 }
-_LATER = 0.1  # beyond the eager time: of what was waited so far
+_LATER = 0.1  # after the eager time: share of the time waited so far
 
 
 class Refused(Exception):
     """A write that is not done: why, in a word and in a sentence.
 
-    ``retry_after`` is how many seconds the API server asks to wait; ``is_invalid`` says that what
-    was to be written makes no sense to it, whoever else would allow it.
+    ``retry_after`` is how many seconds the API server asks to wait; ``is_invalid`` says that the
+    API server considers the object invalid, independent of any policy.
     """
 
     def __init__(
@@ -142,16 +143,16 @@ class Refused(Exception):
 
 
 def refused(move: Move, error: ApiError) -> Refused:
-    """What the API server's refusal of a move says."""
+    """Return the API server's refusal of a move."""
     invalid = isinstance(error, Invalid)
     return Refused(cause_of(move, error), error.message, error.retry_after, is_invalid=invalid)
 
 
 def pause_after(said: Refused, attempts: int, waited: float) -> float:
-    """Seconds until the next try, after ``attempts`` tries in ``waited`` seconds.
+    """Return seconds until the next try, after ``attempts`` tries in ``waited`` seconds.
 
-    What the API server itself asks for is the least. A template that a policy or webhook refuses
-    is accepted as soon as they are changed, one that is invalid only when it is changed itself.
+    A pause that the API server asks for is the minimum. A template that a policy or webhook refuses
+    is accepted as soon as they change, an invalid one only after it changes itself.
     """
     by_policy = said.cause is Cause.TEMPLATE and not said.is_invalid
     pace = _PACES[Cause.ADMISSION if by_policy else said.cause]

@@ -1,1 +1,1 @@
-"""The only code that speaks to the API server: client, reflector, store, lease, events."""
+"""The only code that talks to the API server: client, reflector, store, lease, events."""

@@ -1,9 +1,9 @@
 """The one client: bytes in, bytes out, over the kubernetes package's connection and login.
 
-Every request has a timeout, is counted, and fails with an exception of ``kube.errors``.
-Writes pass the ``fence`` (for how many seconds is this process surely the leader?) and one rate
-limit. Typed models
-stay out of it: they cost a hundred times more than what the operator reads of an object.
+Every request has a timeout, is counted, and fails with an exception of ``kube.errors``. Writes must
+pass the ``fence`` (for how many seconds is this process certainly the leader?) and one rate limit.
+Typed models are not used: they cost a hundred times more than the few fields that the operator
+reads.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 Fence = Callable[[], float]
 Count = Callable[[str, str, str], None]
 JSON = "application/json"
-# Of each object only its metadata: what names, labels and owners tell costs a tenth.
+# Only the metadata of each object: names, labels and owners, at a tenth of the cost.
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 APPLY = "application/apply-patch+yaml"
@@ -45,7 +45,7 @@ STRATEGIC = "application/strategic-merge-patch+json"
 
 
 async def load_configuration(kubeconfig: Path | None, context: str | None = None) -> Configuration:
-    """Connection and login: from a kubeconfig file, else from the pod's service account."""
+    """Load connection and login: from a kubeconfig file, else from the pod's service account."""
     configuration = Configuration()
     if kubeconfig is not None:
         await config.load_kube_config(
@@ -68,7 +68,7 @@ class KubeClient:
     writes_per_second
         One limit for all writes of this process.
     timeout
-        Seconds for any request but a watch; a write gets no more than the fence has left.
+        Seconds for any request but a watch; a write gets at most what the fence allows.
     count
         Called with verb, resource and status code (or ``error``) after each request.
 
@@ -122,7 +122,7 @@ class KubeClient:
     async def apply(
         self, path: str, body: Mapping[str, Any], *, resource: str, manager: str
     ) -> bytes:
-        """Server-side apply; what other managers hold of our fields is taken over."""
+        """Apply on the server side; the operator takes over its fields from other managers."""
         query = {"fieldManager": manager, "force": "true"}
         return await self._write(
             "PATCH", path, body, verb="patch", resource=resource, query=query, content=APPLY
@@ -137,7 +137,7 @@ class KubeClient:
         manager: str,
         strategic: bool = False,
     ) -> bytes:
-        """A merge patch; ``strategic`` merges lists by their keys, for built-in kinds only."""
+        """Send a merge patch; ``strategic`` merges lists by their keys, for built-in kinds only."""
         return await self._write(
             "PATCH",
             path,
@@ -149,7 +149,7 @@ class KubeClient:
         )
 
     async def update(self, path: str, body: Mapping[str, Any], *, resource: str) -> bytes:
-        """Replace an object; with a resourceVersion in it, only the one that was read."""
+        """Replace an object; with a resourceVersion in it, only the version that was read."""
         return await self._write(
             "PUT",
             path,
@@ -160,7 +160,7 @@ class KubeClient:
         )
 
     async def hold(self, method: str, path: str, body: Mapping[str, Any], timeout: float) -> bytes:
-        """A write of the lease: neither fenced nor limited, with a timeout of its own."""
+        """Write the lease: neither fenced nor rate-limited, with a timeout of its own."""
         verb = {"POST": "create", "PUT": "update"}[method]
         within = aiohttp.ClientTimeout(total=timeout)
         answer = await self._request(
@@ -178,7 +178,7 @@ class KubeClient:
         accept: str = JSON,
         **query: str | int,
     ) -> AsyncIterator[aiohttp.StreamReader]:
-        """The raw stream of a watch; ``silence`` seconds without a byte end it."""
+        """Open the raw stream of a watch; ``silence`` seconds without a byte end it."""
         within = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence)
         query = {"watch": "true", "allowWatchBookmarks": "true", **query}
         response = await self._send("GET", path, "watch", resource, query, None, "", within, accept)
@@ -232,7 +232,9 @@ class KubeClient:
         try:
             return await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(0, "Unreachable", f"answer cut short: {error!r}") from error
+            raise Unreachable(
+                0, "Unreachable", f"the response was incomplete: {error!r}"
+            ) from error
 
     async def _send(
         self,
@@ -246,7 +248,7 @@ class KubeClient:
         timeout: aiohttp.ClientTimeout,
         accept: str,
     ) -> aiohttp.ClientResponse:
-        """Send; returns once the headers are there. Raises `ApiError` for any but a 2xx."""
+        """Send; return once the headers are received. Raises `ApiError` for any status but 2xx."""
         code = "error"
         headers = {"Accept": accept, **({"Content-Type": content} if content else {})}
         target = f"{path}?{urlencode(query)}" if query else path
@@ -266,15 +268,15 @@ class KubeClient:
         except ApiError:
             raise
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            what = "no answer in time" if isinstance(error, TimeoutError) else repr(error)
+            what = "no response in time" if isinstance(error, TimeoutError) else repr(error)
             raise Unreachable(0, "Unreachable", f"{method} {path}: {what}") from error
         finally:
             self._count(verb, resource, code)
 
 
 def _object(path: str, answer: bytes) -> bytes:
-    """A proxy's page is no answer, whatever its code: nobody knows what became of the request."""
+    """Return a JSON object; after a page from a proxy the outcome of the request is unknown."""
     if answer.lstrip().startswith(b"{"):
         return answer
     quoted = answer[:200].decode(errors="replace")
-    raise Unreachable(0, "Unreachable", f"{path}: no object: {quoted!r}")
+    raise Unreachable(0, "Unreachable", f"{path}: the response is not an object: {quoted!r}")

@@ -1,4 +1,4 @@
-"""One mapping of what the API server (or the way to it) answers to exceptions of our own."""
+"""The one mapping of responses of the API server (or a proxy) to our own exceptions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
     "error_from",
 ]
 
-# The type of the cause by which an eviction says that a budget forbids it.
+# The type of the cause in an eviction's response if a budget forbids the eviction.
 DISRUPTION_BUDGET = "DisruptionBudget"
 MOST_PAUSE = 300.0
 
@@ -31,9 +31,9 @@ MOST_PAUSE = 300.0
 class ApiError(Exception):
     """A request that did not succeed.
 
-    ``status`` is the HTTP status (0 when there was no answer), ``reason`` the machine-readable
-    reason of the Status object, ``message`` its sentence, ``causes`` the types of its causes,
-    ``kind`` and ``name`` what its details say that it is about (mostly a resource: "pods").
+    ``status`` is the HTTP status (0 without a response), ``reason`` the machine-readable reason of
+    the Status object, ``message`` its sentence, ``causes`` the types of its causes, ``kind`` and
+    ``name`` the object that its details name (mostly a resource: "pods").
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Forbidden(ApiError):
 
 
 class Unauthorized(ApiError):
-    """401: the credentials are not accepted (any more)."""
+    """401: the credentials are not (or no longer) accepted."""
 
 
 class TooManyRequests(ApiError):
@@ -86,11 +86,11 @@ class TooManyRequests(ApiError):
 
 
 class ServerTrouble(ApiError):
-    """5xx: the API server, etcd or a webhook is in trouble."""
+    """5xx: the API server, etcd or a webhook has a problem."""
 
 
 class Unreachable(ApiError):
-    """No answer: connection refused or reset, TLS failure, timeout."""
+    """No response: connection refused or reset, TLS failure, timeout."""
 
 
 _KINDS: dict[int, type[ApiError]] = {
@@ -106,10 +106,10 @@ _KINDS: dict[int, type[ApiError]] = {
 
 
 def error_from(status: int, body: bytes, retry_after: str | None = None) -> ApiError:
-    """The exception for any answer; a body that is no Status object is quoted in short.
+    """Return the exception for any response; a body that is no Status object is quoted in short.
 
-    Whatever is on the way may answer, in any form: what of a Status has none of its own is left
-    out, and the rest is read.
+    Proxies on the way may respond in any form: fields of the Status that have an unexpected type
+    are ignored, the others are read.
     """
     decoded = _decoded(body)
     details = decoded.get("details")
@@ -119,7 +119,7 @@ def error_from(status: int, body: bytes, retry_after: str | None = None) -> ApiE
     quoted = body[:200].decode(errors="replace").strip() or "no further explanation"
     message = _text(decoded.get("message")) or quoted
     for cause in causes:
-        # An eviction's message says only that a budget forbids it; the cause says which.
+        # An eviction's message says only that a budget forbids it; the cause names the budget.
         if cause.get("reason") == DISRUPTION_BUDGET and _text(cause.get("message")):
             message = _text(cause.get("message"))
     kind = _KINDS.get(status, ServerTrouble if status >= 500 else ApiError)
@@ -147,10 +147,10 @@ def _text(value: object) -> str:
 
 
 def _seconds(value: object) -> float | None:
-    """A pause that was asked for; None for none, for a date, and for what makes no sense."""
+    """Return the requested pause; None if there is none, for a date, and for an invalid value."""
     try:
         seconds = float(str(value))
     except ValueError:
         return None
-    # Not a number compares as false.
+    # NaN compares as false.
     return min(seconds, MOST_PAUSE) if seconds >= 0 else None

@@ -1,9 +1,9 @@
-"""The leader's lease: who may write, for how long, and proof of it right before each write.
+"""The leader's lease: which replica may write, for how long, checked right before each write.
 
-No clock of another machine is ever compared: a follower measures how long the lease has not
-changed by its own monotonic clock. The leader counts its validity from *before* it sent the
-renewal. Losing the lease ends the process (see runtime/), so nothing of a deposed leader
-lives on.
+Clocks of different machines are never compared: a follower measures with its own monotonic clock
+how long the lease has not changed. The leader counts the validity from *before* it sent the
+renewal. Losing the lease ends the process (see runtime/), so that nothing of a former leader keeps
+running.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Spec(msgspec.Struct, rename="camel"):
 
 
 class _Lease(msgspec.Struct):
-    """A lease as it is stored: anybody with the right may have written it, by hand as well."""
+    """A lease as it is stored: any authorized client may have written it, also by hand."""
 
     metadata: _Meta
     spec: _Spec | None = None
@@ -54,13 +54,13 @@ class _Lease(msgspec.Struct):
 
     @property
     def duration(self) -> float:
-        """Seconds; 0 where it says none. No holder keeps the others out for ever."""
+        """Seconds; 0 if not set. The limit keeps a holder from excluding others forever."""
         stated = (self.spec and self.spec.lease_duration_seconds) or 0.0
         return min(stated, MOST_DURATION) if stated > 0 else 0.0
 
     @property
     def transitions(self) -> int:
-        """A count that would outgrow its field, or is none, begins again."""
+        """A count that would exceed its field, or is invalid, starts again at 0."""
         stated = (self.spec and self.spec.lease_transitions) or 0
         return stated if 0 <= stated < MOST_TRANSITIONS else 0
 
@@ -80,7 +80,7 @@ class LeaseTimes:
     def __post_init__(self) -> None:
         if not 0 < self.retry < self.renew < self.duration:
             raise ValueError(
-                f"lease times {self.duration}/{self.renew}/{self.retry} s cannot work:"
+                f"lease times {self.duration}/{self.renew}/{self.retry} s are not valid:"
                 " retry must be shorter than renew, and renew shorter than the lease"
             )
 
@@ -93,9 +93,9 @@ class Lease:
     identity
         This replica's name; unique per process.
     times
-        A write needs ``retry`` seconds of validity to be allowed, and gets no more than is left.
+        A write needs ``retry`` seconds of validity to be allowed, and gets at most what is left.
 
-    ``took_over`` says that there was a leader before, whose last writes may not be seen yet.
+    ``took_over`` says that there was a leader before, whose last writes may not be visible yet.
     """
 
     def __init__(
@@ -124,9 +124,9 @@ class Lease:
         return time.monotonic() < self._valid_until
 
     def fence(self) -> float:
-        """Seconds for which the lease surely holds: so long a write may last.
+        """Return the seconds for which the lease is certainly valid: the limit for a write.
 
-        Raises `NotLeader` where that is too little to begin anything with.
+        Raises `NotLeader` if that is too short to start a write.
         """
         left = self._valid_until - time.monotonic()
         if left < self.times.retry:
@@ -134,7 +134,7 @@ class Lease:
         return left
 
     async def run(self) -> None:
-        """Acquire, then renew until the lease is lost; returning means it is lost."""
+        """Acquire the lease, then renew it; return when it is lost."""
         while not await self.try_acquire():
             await asyncio.sleep(self.times.retry * random.uniform(0.8, 1.2))  # noqa: S311
         self.acquired.set()
@@ -148,11 +148,11 @@ class Lease:
                 return
 
     async def try_acquire(self) -> bool:
-        """One attempt: take a lease that is free, or that did not move for its duration."""
+        """Try once to take a lease that is free, or that did not change for its duration."""
         try:
             body = await self._client.get(self._path, resource="leases")
         except NotFound:
-            # Whoever held one that was deleted may not have heard of it yet.
+            # The holder of a lease that was deleted may not have noticed that yet.
             if self._is_anothers(""):
                 return False
             return await self._hold("POST", self._collection, self._body(None, 0))
@@ -173,16 +173,16 @@ class Lease:
         return await self._hold("PUT", self._path, self._body(lease, transitions))
 
     def _is_anothers(self, version: str) -> bool:
-        """Whether the lease that was seen with another holder changed within its duration.
+        """Return whether the lease of another holder changed within its duration.
 
-        ``version`` is the one that is there now, "" for none.
+        ``version`` is the resource version of the present lease, "" if there is none.
         """
         if version != self._seen_version:
             self._seen_version, self._seen_at = version, time.monotonic()
         return time.monotonic() - self._seen_at < self._seen_period
 
     async def try_renew(self) -> bool:
-        """One renewal by the cached version: no read, and no way to overwrite another's."""
+        """Renew once with the cached version, without a read and without overwriting others."""
         if self._held is None:
             return False
         body = self._body(self._held, self._held.transitions)
@@ -190,7 +190,7 @@ class Lease:
         return await self._hold("PUT", self._path, body)
 
     async def release(self) -> None:
-        """Give the lease back, so that the next leader need not wait for it to run out."""
+        """Give the lease back, so that the next leader need not wait until it expires."""
         for _ in range(2):
             if self._held is None or not self.leading:
                 return
@@ -200,7 +200,7 @@ class Lease:
             try:
                 await self._client.hold("PUT", self._path, body, self.times.retry)
             except Conflict:
-                # A renewal that was cut off has been committed: take its version.
+                # A renewal without a response was committed: take its version.
                 await self._look()
             except ApiError as error:
                 log.warning("lease not released", error=str(error))
@@ -213,16 +213,16 @@ class Lease:
     async def _hold(self, method: str, path: str, body: dict[str, Any]) -> bool:
         before = time.monotonic()
         try:
-            # Long enough for a slow API server, short enough for a second try in time.
+            # Long enough for a slow API server, short enough for another try in time.
             answer = await self._client.hold(method, path, body, self.times.renew / 2)
         except Conflict:
-            # Another replica was faster, or a renewal of ours was committed but its answer
-            # lost: read what is there, and keep it if it is ours.
+            # Another replica was faster, or our renewal was committed but its response was
+            # lost: read the lease, and keep it if it is ours.
             return await self._look()
         except NotFound:
-            # It was deleted: whoever makes it anew holds it.
+            # It was deleted: the replica that recreates it holds it.
             self._valid_until = 0.0
-            log.warning("lease is gone")
+            log.warning("lease was deleted")
             return False
         except ApiError as error:
             level = log.info if isinstance(error, Unreachable) else log.warning

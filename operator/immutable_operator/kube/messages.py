@@ -1,4 +1,4 @@
-"""What lists and watches say: pages, events and errors, with their objects left as they came."""
+"""Messages of lists and watches: pages, events and errors, with their objects undecoded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ M = TypeVar("M")
 
 
 class Unreadable(Exception):
-    """A page or a line that is none of the API server's: cut short, or a proxy's."""
+    """A page or a line that is not from the API server: incomplete, or from a proxy."""
 
 
 class _ListMeta(msgspec.Struct, rename="camel"):
@@ -39,7 +39,7 @@ class Event(msgspec.Struct):
 
     @property
     def version(self) -> int:
-        """Up to where its object brings a watch. Raises ValueError where that makes no sense."""
+        """The resource version of its object. Raises ValueError if it is invalid."""
         try:
             meta = msgspec.json.decode(self.object, type=_Object).metadata
             return version_of(meta.resource_version)
@@ -51,12 +51,12 @@ class Page(msgspec.Struct):
     """One page of a list."""
 
     metadata: _ListMeta
-    # A list of metadata that is empty says null.
+    # An empty list of metadata is null.
     items: list[msgspec.Raw] | None = None
 
     @property
     def version(self) -> int:
-        """As of when it is. Raises `Unreadable`."""
+        """The resource version of the list. Raises `Unreadable`."""
         try:
             return version_of(self.metadata.resource_version)
         except ValueError as error:
@@ -69,7 +69,7 @@ class Page(msgspec.Struct):
 
 
 def read(body: bytes, form: type[M]) -> M:
-    """A page or an event. Raises `Unreadable`."""
+    """Return a page or an event. Raises `Unreadable`."""
     try:
         return decoded(body, form)
     except READ_ERRORS as error:
@@ -77,7 +77,7 @@ def read(body: bytes, form: type[M]) -> M:
 
 
 def error_in(raw: msgspec.Raw) -> ApiError:
-    """The error that a stream ends with, by the code that it says itself."""
+    """Return the error that ends a stream, by the code in its Status."""
     body = bytes(raw)
     try:
         code = decoded(body, _Code).code

@@ -1,4 +1,4 @@
-"""The part of metadata that the operator reads of objects."""
+"""The part of metadata that the operator reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["ObjectMeta", "OwnerReference"]
 
 
 class OwnerReference(msgspec.Struct, frozen=True):
-    """The part of an ownerReference that says who controls an object."""
+    """The part of an ownerReference that identifies the controller of an object."""
 
     uid: str = ""
     kind: str = ""
@@ -26,7 +26,7 @@ class _Written(msgspec.Struct, rename="camel", frozen=True):
 
 
 class ObjectMeta(msgspec.Struct, rename="camel", frozen=True):
-    """The part of metadata that the operator reads of the objects it owns."""
+    """The part of metadata that the operator reads of the objects that it owns."""
 
     name: str
     uid: str
@@ -41,9 +41,10 @@ class ObjectMeta(msgspec.Struct, rename="camel", frozen=True):
     managed_fields: msgspec.Raw = msgspec.Raw()
 
     def last_writer(self, *fields: str) -> str:
-        """The field manager that last wrote one of these, such as ``f:data``; "" if none did.
+        """Return the field manager that last wrote one of these, such as ``f:data``; "" if none
+        did.
 
-        Of what somebody only took away nothing is on record.
+        Clients that only removed something are not recorded.
         """
         try:
             entries = msgspec.json.decode(self.managed_fields or b"[]", type=list[_Written])
@@ -58,10 +59,10 @@ class ObjectMeta(msgspec.Struct, rename="camel", frozen=True):
 
     @property
     def owner(self) -> OwnerReference:
-        """The controlling owner; an empty one where there is none."""
+        """The controlling owner; an empty one if there is none."""
         return next((o for o in self.owner_references if o.controller), OwnerReference())
 
     @property
     def controller(self) -> str:
-        """uid of the controlling owner, or ""."""
+        """The uid of the controlling owner, or ""."""
         return self.owner.uid

@@ -1,7 +1,8 @@
-"""Reading what others wrote: no object ends the process, hides another one, or is told for ever.
+"""Reading what others wrote: an object cannot end the process, hide another, or flood the log.
 
-What cannot be read is tried once more without what nobody reads (nulls, and what is nested
-deeper than any object of ours); then it is left out, logged once a version, and counted.
+An object that cannot be read is read once more without null values and without parts that are
+nested deeper than any object of ours; if that fails, it is ignored, logged once per version, and
+counted.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ T = TypeVar("T")
 M = TypeVar("M")
 Raw = bytes | msgspec.Raw
 
-# Whatever a decoder of ours may raise over what somebody else wrote.
+# All exceptions that our decoders may raise for objects that others wrote.
 READ_ERRORS = (
     msgspec.MsgspecError,
     ValueError,
@@ -40,16 +41,16 @@ _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
 
 
 def version_of(text: object) -> int:
-    """A resource version as a number. Raises ValueError for what no API server gives."""
+    """Return a resource version as a number. Raises ValueError if it is not one."""
     if isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS:
         return int(text)
-    raise ValueError(f"resource version {str(text)[:40]!r} is no number")
+    raise ValueError(f"resource version {str(text)[:40]!r} is not a number")
 
 
 def shallow(body: Raw, most: int = MOST_DEPTH) -> bytes:
-    """The same JSON with null in place of all that is nested deeper than ``most``.
+    """Return the same JSON with null in place of everything nested deeper than ``most``.
 
-    It is found without recursion: how deep a body is must not matter.
+    The scan is not recursive, so that the depth of a body does not matter.
     """
     body = bytes(body)
     kept: list[bytes] = []
@@ -69,7 +70,7 @@ def shallow(body: Raw, most: int = MOST_DEPTH) -> bytes:
 
 
 def decoded(body: Raw, form: type[M]) -> M:
-    """JSON to a form of ours, however deep it is. Raises one of `READ_ERRORS`."""
+    """Decode JSON, however deeply nested it is. Raises one of `READ_ERRORS`."""
     with contextlib.suppress(*READ_ERRORS):
         return msgspec.json.decode(body, type=form)
     return msgspec.json.decode(shallow(body), type=form)
@@ -77,7 +78,7 @@ def decoded(body: Raw, form: type[M]) -> M:
 
 @dataclass(frozen=True)
 class Identity:
-    """Which object, and which version of it: as far as that can be read; else ""."""
+    """Identifies an object and its version, as far as they can be read; else ""."""
 
     namespace: str = ""
     name: str = ""
@@ -113,7 +114,7 @@ class Reader(Generic[T]):
     resource
         Name of the collection, for logs and metrics.
     decode
-        What a readable object is made into; it may raise any of `READ_ERRORS`.
+        Decodes an object; it may raise any of `READ_ERRORS`.
     count
         Called with the resource once for each version of an object that cannot be read.
     """
@@ -127,7 +128,7 @@ class Reader(Generic[T]):
         self._told: dict[Identity, None] = {}
 
     def read(self, raw: Raw) -> T | None:
-        """The object, or None for one that cannot be read."""
+        """Return the object, or None if it cannot be read."""
         try:
             return self._decode(raw)
         except READ_ERRORS:
@@ -147,7 +148,7 @@ class Reader(Generic[T]):
             del self._told[next(iter(self._told))]
         self._count(self._resource)
         log.warning(
-            "object unreadable, left out",
+            "object cannot be read and is ignored",
             resource=self._resource,
             namespace=which.namespace,
             name=which.name,
@@ -158,7 +159,7 @@ class Reader(Generic[T]):
 
 
 def _without_nulls(body: bytes) -> bytes:
-    """A field that is null, or an entry of a list that is, counts as not there."""
+    """Remove null fields and null list entries."""
     return msgspec.json.encode(_pruned(msgspec.json.decode(body)))
 
 

@@ -1,10 +1,10 @@
 """Keeps a sink equal to one collection of the API server: list, replace, watch, resume.
 
-The socket is drained by one task and parsed by another, because the API server ends a watch
-whose client reads slowly. The end of a stream is ordinary: the watch resumes from the last
-resource version without a list. Only 410 (too old) lists again, and a list *replaces*: what
-vanished meanwhile is told as deleted. An object that cannot be read is left out and holds up no
-other; one that was known stays as it was.
+One task drains the socket and another parses, because the API server ends a watch whose client
+reads slowly. The end of a stream is normal: the watch resumes from the last resource version
+without a list. Only 410 (too old) leads to a new list, and a list *replaces*: objects that vanished
+meanwhile are reported as deleted. An object that cannot be read is ignored and does not delay
+others; if it was known, its last state is kept.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ PAGE = 500
 SLICE = 100  # events parsed before other tasks get their turn
 BUFFER_LIMIT = 64 * 2**20
 SERVER_SECONDS = 290
-SILENCE_SECONDS = 70.0  # bookmarks come every minute; less than that is a dead stream
-GOOD_SECONDS = 5.0  # a stream that lived that long was no failure, news or none
+SILENCE_SECONDS = 70.0  # bookmarks come every minute; without one the stream is dead
+GOOD_SECONDS = 5.0  # a stream that lasted this long was no failure, even without events
 RETRY = Backoff(0.4, 30.0)
-UNREADABLE_STREAMS = 3  # in a row and at one version; then a list goes past what is there
+UNREADABLE_STREAMS = 3  # in a row and at one version; then a list skips what cannot be read
 TOO_LARGE = "ResourceVersionTooLarge"
 
 
 class Sink(Protocol[T]):
-    """Where objects go. ``version`` is the resource version up to which the sink is told."""
+    """Where objects go. ``version`` is the resource version up to which the sink is current."""
 
     def replace(self, items: list[T], version: int) -> None: ...
     def upsert(self, item: T, version: int) -> None: ...
     def remove(self, item: T, version: int) -> None: ...
     def advance(self, version: int) -> None: ...
     def known(self, which: Identity) -> T | None:
-        """The object as it was last told."""
+        """Return the object in its last known state."""
 
 
 class Reflector(Generic[T]):
@@ -60,11 +60,11 @@ class Reflector(Generic[T]):
     path, resource
         URL of the collection, and its name for metrics and logs.
     decode
-        Bytes of one object to what the sink keeps.
+        Decodes the bytes of one object to what the sink keeps.
     selector
         A label selector that the API server applies, or "".
     metadata_only
-        Ask for the metadata of each object and nothing else.
+        Request only the metadata of each object.
     resumed
         Called with the resource each time a watch is opened again.
     unreadable
@@ -97,44 +97,44 @@ class Reflector(Generic[T]):
         self._failures = 0
         self._unreadable = 0
         self._told = 0
-        self._wanted = asyncio.Event()  # a list, before anything else is heard
+        self._wanted = asyncio.Event()  # a list is wanted before any further event
         self._wanted.set()
         self._begun = self._completed = 0
         self.lists = 0
         self.synced = asyncio.Event()
 
     def relist(self) -> None:
-        """List now, whatever the watch is doing; used when a write stays unseen."""
+        """List now, whatever the watch is doing; used if a write does not become visible."""
         self._wanted.set()
 
     def mark(self) -> Callable[[], bool]:
-        """Whether a list that began after this call has been told to the sink: ask the answer."""
+        """Return a check whether a list that began after this call has reached the sink."""
         begun = self._begun
         return lambda: self._completed > begun
 
     async def run(self) -> None:
-        """Mirror for ever. API trouble is retried with full jitter, never raised.
+        """Mirror forever. Errors of the API server are retried with full jitter, never raised.
 
-        Whether a stream was a failure depends on what it gave, not on how it ended: one that
-        brought news, lasted or was asked to end is resumed at once, one that ended at once is
-        backed off from.
+        Whether a stream counts as a failure depends on what it delivered, not on how it ended: a
+        stream that delivered events, lasted long enough or was asked to end is resumed at once;
+        after one that ended at once the reflector backs off.
         """
         while True:
             began, told, lists = time.monotonic(), self._told, self.lists
             try:
                 asked = await self.step()
             except Gone:
-                log.info("watch too old, listing again", resource=self.resource)
+                log.info("resource version too old, listing again", resource=self.resource)
                 self._wanted.set()
                 asked = False
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 log.warning("watch interrupted", resource=self.resource, error=str(error))
                 if isinstance(error, ApiError) and TOO_LARGE in error.causes:
-                    # The API server is younger than what was heard: a backup was restored.
+                    # The resource version is in the future: a backup was restored.
                     self._wanted.set()
                 asked = False
             except Unreadable as error:
-                # A line cut in the middle or HTML from a proxy: what was read so far holds.
+                # An incomplete line or HTML from a proxy: the events before it are valid.
                 log.warning("watch unreadable", resource=self.resource, error=str(error))
                 self._stumbled(progress=self._told > told or self.lists > lists)
                 asked = False
@@ -145,7 +145,7 @@ class Reflector(Generic[T]):
             self._resumed(self.resource)
 
     async def step(self) -> bool:
-        """List if need be, then watch until the stream ends; True if a list ended it."""
+        """List if needed, then watch until the stream ends; True if a wanted list ended it."""
         if self._wanted.is_set():
             await self._list()
         watching = asyncio.create_task(self._watch())
@@ -175,7 +175,7 @@ class Reflector(Generic[T]):
             await self._follow(stream)
 
     def _stumbled(self, *, progress: bool) -> None:
-        """A line that cannot be read comes again with each watch from before it."""
+        """Count unreadable lines: each new watch from before such a line receives it again."""
         self._unreadable = 0 if progress else self._unreadable + 1
         if self._unreadable >= UNREADABLE_STREAMS:
             self._unreadable = 0
@@ -189,7 +189,7 @@ class Reflector(Generic[T]):
     async def _list(self) -> None:
         self._begun += 1
         began = self._begun
-        # Whoever wants a list from here on wants another one.
+        # A list that is requested from here on must be a new one.
         self._wanted.clear()
         try:
             items, version = await self._pages()
@@ -203,7 +203,7 @@ class Reflector(Generic[T]):
         self.synced.set()
 
     async def _pages(self) -> tuple[list[T], int]:
-        """All objects that can be read or were known, and the version of the list."""
+        """Return all objects that can be read or are known, and the version of the list."""
         items: list[T] = []
         token, version = "", 0
         followed: set[str] = set()
@@ -225,11 +225,11 @@ class Reflector(Generic[T]):
             if not token:
                 return items, version
             if token in followed:
-                raise Unreadable("the list has no end: two pages have the same successor")
+                raise Unreadable("the list never ends: two pages have the same continue token")
             followed.add(token)
 
     def _read(self, raw: msgspec.Raw) -> T | None:
-        """The object; as it was last told where it cannot be read."""
+        """Return the object; its last known state if it cannot be read."""
         item = self._reader.read(raw)
         return self._sink.known(Identity.of(raw)) if item is None else item
 
@@ -245,7 +245,7 @@ class Reflector(Generic[T]):
                 buffer.append(chunk)
                 news.set()
                 if size > BUFFER_LIMIT:
-                    log.warning("watch outran the parser, resuming", resource=self.resource)
+                    log.warning("watch buffer is full, resuming", resource=self.resource)
                     return
 
         drainer = asyncio.create_task(drain())
@@ -276,19 +276,19 @@ class Reflector(Generic[T]):
         try:
             version = event.version
         except ValueError as error:
-            # What it says of its object holds all the same.
+            # The event itself is still valid.
             self._reader.tell(Identity.of(event.object), error)
             version = self._version
         if event.type == "BOOKMARK":
             self._sink.advance(version)
         elif event.type == "DELETED":
-            # Whatever it looked like in the end, what was known of it is gone.
+            # Even if its last state cannot be read, the known object is gone.
             item = self._read(event.object)
             if item is not None:
                 self._sink.remove(item, version)
             else:
                 self._sink.advance(version)
-                self._wanted.set()  # only a list can tell which one it was
+                self._wanted.set()  # only a list can show which object it was
         else:
             item = self._reader.read(event.object)
             if item is None:

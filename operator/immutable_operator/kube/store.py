@@ -1,8 +1,8 @@
-"""What the operator knows of the cluster: slim, indexed by owner, fed by reflectors and kopf.
+"""The operator's view of the cluster: slim, indexed by owner, fed by reflectors and kopf.
 
-One `Children` index per kind of owned object, one `Services` index of owners. Each tells a
-listener which owner's view changed; heartbeats and other news that no plan depends on are
-not told. Every update carries a resource version, and an older one never wins.
+There is one `Children` index for each kind of owned object, and one `Owners` index. Each calls a
+listener with the owner whose view changed, but not for heartbeats and other changes that no plan
+depends on. Every update carries a resource version, and an older one never wins.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ C = TypeVar("C", bound=Child)
 class Children(Generic[C]):
     """All objects of one kind, by the uid of their controlling owner.
 
-    ``home`` tells the namespace of an owner. Anybody can write a uid into an ownerReference: what
-    is not where its owner is belongs to nobody. Where the home is not known (None), all counts.
+    ``home`` returns the namespace of an owner. Any client can write a uid into an ownerReference:
+    an object in another namespace than its owner belongs to no owner. If the namespace of the owner
+    is not known (None), all objects count.
     """
 
     def __init__(self, changed: Changed, home: Home = lambda owner: None) -> None:
@@ -53,7 +54,7 @@ class Children(Generic[C]):
         return len(self._by_uid)
 
     def of(self, owner: str) -> Iterable[C]:
-        """The children of an owner (uid), in no particular order."""
+        """Return the children of an owner (uid), in no particular order."""
         children, home = self._by_owner.get(owner, {}).values(), self._home(owner)
         return [child for child in children if home in (None, child.namespace)]
 
@@ -64,13 +65,13 @@ class Children(Generic[C]):
         return self._by_uid.get(uid)
 
     def replace(self, items: list[C], version: int) -> None:
-        """Become equal to a fresh list; what is not in it is gone."""
+        """Become equal to a fresh list; objects that are not in it are gone."""
         fresh = {item.uid for item in items}
         for gone in [child for uid, child in self._by_uid.items() if uid not in fresh]:
             self._drop(gone)
         for item in items:
             self._put(item)
-        # A list is the truth, even if it goes back: a backup of the cluster was restored.
+        # A list is authoritative, even if its version is older: a backup was restored.
         self.version = version
 
     def upsert(self, item: C, version: int) -> None:
@@ -125,9 +126,9 @@ O = TypeVar("O", bound=Owner)  # noqa: E741
 class Owners(Generic[O]):
     """Custom resources by uid, fed by kopf's events and by sweeps.
 
-    kopf tells nothing of objects that vanish while it lists anew, so a sweep (a list of the
-    collection) is the one that forgets them. A sweep that is older than an event does not
-    bring a deleted object back: the uids of the deleted are remembered for a while.
+    kopf does not report objects that vanish while it lists again, so a sweep (a list of the
+    collection) removes them. A sweep that is older than an event does not bring a deleted object
+    back: the uids of deleted objects are remembered for a while.
     """
 
     def __init__(self, changed: Changed) -> None:
@@ -146,12 +147,12 @@ class Owners(Generic[O]):
         return self._by_uid.get(uid)
 
     def named(self, namespace: str, name: str) -> O | None:
-        """The one that has this name; the youngest, while the end of another is not told yet."""
+        """Return the object with this name; the youngest until the deletion of others is seen."""
         found = [self._by_uid[uid] for uid in self._by_name.get((namespace, name), ())]
         return max(found, key=lambda owner: owner.version, default=None)
 
     def home(self, uid: str) -> str | None:
-        """The namespace of an owner, where it is known."""
+        """Return the namespace of an owner, if it is known."""
         owner = self._by_uid.get(uid)
         return owner.namespace if owner else None
 
@@ -176,10 +177,10 @@ class Owners(Generic[O]):
             self._changed(uid)
 
     def sweep(self, owners: Iterable[O], version: int, unread: Collection[str] = ()) -> int:
-        """Take in a whole list as of ``version``; what it lacks, and is no newer, is gone.
+        """Take in a whole list as of ``version``; objects missing from it, and not newer, are gone.
 
-        ``unread`` are the uids of those that are on the list and could not be read. Returns how
-        many were unknown, out of date or gone: what the watch had not told (yet).
+        ``unread`` are the uids of objects that are on the list and could not be read. Returns how
+        many objects were unknown, out of date or gone: what the watch had not reported (yet).
         """
         listed, corrected = set(), 0
         for owner in owners:

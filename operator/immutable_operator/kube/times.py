@@ -1,4 +1,4 @@
-"""Times as the API server writes them, and back."""
+"""Conversion of times between seconds and the API server's text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 
 __all__ = ["moment", "second", "stamp"]
 
-# Of the fraction's separator the API server's own check of `format: date-time` takes any.
+# The API server's check of `format: date-time` accepts any separator before the fraction.
 _RFC3339 = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(?:\D(\d+))?(?:[Zz]|([+-])(\d{2}):(\d{2}))",
     re.ASCII,
@@ -17,22 +17,22 @@ _CYCLE_YEARS, _CYCLE_DAYS = 400, 146_097
 
 
 def stamp(seconds: float) -> str:
-    """RFC 3339 in UTC with microseconds, as in MicroTime."""
+    """Return RFC 3339 in UTC with microseconds, as in MicroTime."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def moment(text: str) -> float:
-    """Seconds since the epoch of an RFC 3339 time, of any that an API server stores.
+    """Return the seconds since the epoch of any RFC 3339 time that an API server stores.
 
-    Raises ValueError, and nothing else, for what is none.
+    Raises ValueError, and nothing else, for any other value.
     """
     found = _RFC3339.fullmatch(text) if isinstance(text, str) else None
     if found is None:
-        raise ValueError(f"{str(text)[:40]!r} is no RFC 3339 time")
+        raise ValueError(f"{str(text)[:40]!r} is not an RFC 3339 time")
     year, month, day, hours, minutes, seconds = (int(part) for part in found.groups()[:6])
     if hours > 23 or minutes > 59 or seconds > 60:
-        raise ValueError(f"{text!r} is no time of a day")
-    # The year 0 is a year of RFC 3339 and none of Python's; years repeat every 400.
+        raise ValueError(f"{text!r} is not a valid time of day")
+    # RFC 3339 allows the year 0, Python does not; the calendar repeats every 400 years.
     shift = 0 if year else 1
     days = date(year + shift * _CYCLE_YEARS, month, day).toordinal() - shift * _CYCLE_DAYS
     fraction, sign, ahead_hours, ahead_minutes = found.groups()[6:]
@@ -42,5 +42,5 @@ def moment(text: str) -> float:
 
 
 def second(seconds: float) -> str:
-    """RFC 3339 to the second, as in metav1.Time."""
+    """Return RFC 3339 to the second, as in metav1.Time."""
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,1 +1,1 @@
-"""Image registries: what an image is made of."""
+"""Image registries: which digests belong to an image."""

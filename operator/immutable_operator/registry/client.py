@@ -1,7 +1,7 @@
-"""Asking a registry what an image is made of: by content, anonymously, and nothing else.
+"""Reads from a registry which digests belong to an image: by content and anonymously.
 
-Everything is asked for by digest and checked against it, so that no registry can lie. What
-it takes credentials to read stays unknown: the operator has no right to read anybody's Secrets.
+Everything is requested by digest and checked against it, so that a registry cannot lie. Images that
+need credentials stay unknown: the operator has no permission to read the Secrets of others.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ DOCKER_HUB = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-
 
 
 class RegistryError(Exception):
-    """A registry did not say what was asked; the message says which and why."""
+    """A registry did not give the requested answer; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """``registry/repository@digest``, taken apart."""
+    """``registry/repository@digest``, split into its parts."""
 
     host: str
     repository: str
@@ -51,7 +51,7 @@ class Stored:
 
     @classmethod
     def of(cls, reference: str) -> Stored | None:
-        """None where it names no registry or no sha256 digest."""
+        """Return the parts; None if there is no registry or no sha256 digest in the reference."""
         name, _, digest = (
             reference.partition("://")[2].partition("@")
             if ("://" in reference)
@@ -73,9 +73,9 @@ class Registries:
         self._plain = plain
 
     async def contents(self, image: Stored) -> tuple[frozenset[str], frozenset[str]]:
-        """All digests that are this image: of indexes and manifests, and of configurations.
+        """Return all digests of this image: of indexes and manifests, and of configurations.
 
-        Raises `RegistryError`, and nothing else, whatever a registry says or does.
+        Raises `RegistryError`, and nothing else, whatever a registry returns or does.
         """
         try:
             async with asyncio.timeout(SECONDS_IN_ALL):
@@ -85,8 +85,10 @@ class Registries:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise RegistryError(f"{image.host}: {error!r}"[:MOST_QUOTED]) from error
         except Exception as error:
-            # Anybody may name any registry: what it makes of our decoders is its own trouble.
-            raise RegistryError(f"{image.host}: no manifest: {error!r}"[:MOST_QUOTED]) from error
+            # Users may name any registry: a malformed response must not do harm here.
+            raise RegistryError(
+                f"{image.host}: the response is not a manifest: {error!r}"[:MOST_QUOTED]
+            ) from error
 
     async def _contents(self, image: Stored) -> tuple[frozenset[str], frozenset[str]]:
         timeout = aiohttp.ClientTimeout(total=SECONDS)
@@ -114,12 +116,12 @@ class Registries:
                 session, url, headers | {"Authorization": f"Bearer {token}"}
             )
         if status != 200:
-            raise RegistryError(f"{image.host} answered {status} to {image.repository}@{digest}")
+            raise RegistryError(f"{image.host} returned {status} for {image.repository}@{digest}")
         if f"sha256:{hashlib.sha256(body).hexdigest()}" != digest:
-            raise RegistryError(f"{image.host} gave other content for {digest}")
+            raise RegistryError(f"{image.host} returned other content for {digest}")
         decoded = msgspec.json.decode(body)
         if not isinstance(decoded, dict):
-            raise RegistryError(f"{image.host}: {digest} is no manifest")
+            raise RegistryError(f"{image.host}: {digest} is not a manifest")
         return decoded
 
 
@@ -131,20 +133,20 @@ async def _fetch(
 
 
 async def _token(session: aiohttp.ClientSession, challenge: Mapping[str, str]) -> str:
-    """An anonymous token, as the registry's challenge says where to get it."""
+    """Return an anonymous token from where the registry's challenge says."""
     realm = challenge.get("realm", "")
     if urlsplit(realm).scheme != "https":
-        raise RegistryError(f"tokens are asked for over https only, not at {realm!r}")
+        raise RegistryError(f"tokens are requested over https only, not from {realm!r}")
     query = {key: challenge[key] for key in ("service", "scope") if key in challenge}
     async with session.get(realm, params=query, allow_redirects=False) as answer:
         if answer.status != 200:
-            raise RegistryError(f"no anonymous token at {realm}: {answer.status}")
+            raise RegistryError(f"no anonymous token from {realm}: {answer.status}")
         decoded = msgspec.json.decode(await _body(answer))
         return str(decoded.get("token") or decoded.get("access_token"))
 
 
 async def _body(answer: aiohttp.ClientResponse) -> bytes:
-    """The whole of it: one read gives what has come so far."""
+    """Return the whole body: one read returns only what has arrived so far."""
     body = b""
     async for chunk in answer.content.iter_any():
         body += chunk
@@ -154,20 +156,20 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
 
 
 def _entries(manifests: Any) -> list[str]:
-    """The digests of an index's images. Raises `RegistryError` where not all can be known.
+    """Return the digests of an index's images. Raises `RegistryError` unless all can be known.
 
-    Else an image that is one of them would be taken for a different one.
+    Otherwise one of its images would be considered a different image.
     """
     if not isinstance(manifests, list) or len(manifests) > MOST_PLATFORMS:
-        raise RegistryError(f"an index of no list, or of more than {MOST_PLATFORMS} images")
+        raise RegistryError(f"the index is not a list of at most {MOST_PLATFORMS} images")
     found = []
     for entry in manifests:
         if entry is None:
-            continue  # it is no image
+            continue  # not an image
         if (entry.get("platform") or {}).get("os") == "unknown":
             continue  # an attestation
         if not DIGEST.fullmatch(entry["digest"]):
-            raise RegistryError(f"an image whose digest is {entry['digest'][:80]!r}")
+            raise RegistryError(f"the index has an invalid digest {entry['digest'][:80]!r}")
         found.append(entry["digest"])
     return found
 

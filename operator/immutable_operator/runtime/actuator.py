@@ -1,8 +1,8 @@
-"""Carries out the moves of one plan, and remembers for each what came of it.
+"""Carries out the moves of one plan, and remembers the result of each.
 
-Writes go out a few at a time, and before each it is asked whether the plan still holds. The first
-birth of a revision goes alone until the API server has taken one, so that a template or a quota
-that refuses them costs one request, not hundreds.
+A few writes run at a time, and before each one the actuator checks whether the plan is still valid.
+The first birth of a revision is sent alone until the API server has accepted one, so that a
+template or a quota that refuses them costs one request, not hundreds.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ T = TypeVar("T")
 
 
 class Actuator:
-    """Writes for services. ``clock`` gives seconds since the epoch, ``tick`` monotonic seconds.
+    """Writes for services. ``clock`` returns seconds since the epoch, ``tick`` monotonic seconds.
 
-    ``holds`` tells of a service whether what was planned for it still holds: it is there, its spec
-    is the same, and this process leads.
+    ``holds`` returns whether the plan for a service is still valid: the service exists, its spec is
+    unchanged, and this process leads.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class Actuator:
     async def act(
         self, service: ServiceRecord, actions: Sequence[Action], memory: ServiceMemory
     ) -> None:
-        """Carry out a plan's actions; refusals and expectations end up in ``memory``."""
+        """Carry out a plan's actions; refusals and expectations are stored in ``memory``."""
         creates = [a for a in actions if isinstance(a, Create)]
         others = [a for a in actions if isinstance(a, Retire | Quarantine)]
         records = [a for a in actions if not isinstance(a, Create | Retire | Quarantine)]
-        # What is to be remembered is written before anything is done for it.
+        # Records are written before the moves that depend on them.
         await self._row(service, records, memory)
         births = [
             self._births(service, [c for c in creates if c.revision == revision], memory)
@@ -80,7 +80,7 @@ class Actuator:
     async def _births(
         self, service: ServiceRecord, creates: Sequence[Create], memory: ServiceMemory
     ) -> None:
-        """Those of one revision: the first alone, all others once the API server took it."""
+        """Create instances of one revision: the first alone, the others once it was accepted."""
         if creates and creates[0].revision not in memory.accepted:
             if not await self._row(service, creates[:1], memory):
                 return
@@ -95,10 +95,11 @@ class Actuator:
         *,
         ends_when_refused: bool = False,
     ) -> bool:
-        """Write each as soon as the gate lets it in; whether all was done.
+        """Write each action as soon as the gate admits it; return whether all were done.
 
-        What is left when the plan holds no longer is left out; so are births after one that was
-        refused, or may have been. Births and other moves of a service take turns at the gate.
+        Once the plan is no longer valid, the remaining actions are skipped; so are births after one
+        that was refused, or may have been. Births and other moves of a service take turns at the
+        gate.
         """
         ended = False
 
@@ -118,7 +119,7 @@ class Actuator:
         return all(await _all(*(one(action) for action in actions)))
 
     async def _one(self, service: ServiceRecord, action: Action, memory: ServiceMemory) -> bool:
-        """One write; False if it was refused, or may have been."""
+        """Do one write; return False if it was refused, or may have been."""
         move, subject, revision = _identify(action)
         resource, shows = self._shows(service, action)
         try:
@@ -127,7 +128,7 @@ class Actuator:
             memory.barrier.expect(resource, shows, self._tick(), unknown=True)
             self._metrics.unknown.labels(move).inc()
             log.warning(
-                "no answer", **_about(service), move=move, subject=subject, error=str(error)
+                "no response", **_about(service), move=move, subject=subject, error=str(error)
             )
             return False
         except Refused as error:
@@ -172,7 +173,7 @@ class Actuator:
                 return await self._records.write(service, action)
 
     def _shows(self, service: ServiceRecord, action: Action) -> tuple[str, Seen]:
-        """In which collection a write shows, and what tells that it does."""
+        """Return the collection in which a write becomes visible, and a check whether it has."""
         match action:
             case Create() | Retire() | Quarantine():
                 return self._driver.resource, self._driver.shows(service, action)
@@ -181,7 +182,7 @@ class Actuator:
 
 
 async def _all(*writes: Awaitable[T]) -> list[T]:
-    """Wait for all, also where one fails: none goes on unobserved. Then raise the first failure."""
+    """Wait for all writes, even if one fails, so that each is observed; raise the first failure."""
     results = await asyncio.gather(*writes, return_exceptions=True)
     for result in _failures(results):
         raise result
@@ -215,7 +216,7 @@ def _identify(action: Action) -> tuple[Move, str, str | None]:
 
 
 def _because(action: Action) -> tuple[str, str]:
-    """The reason in a word, and with its cause."""
+    """Return the reason in a word, and the reason with its cause."""
     match action:
         case Create() | Retire() | Quarantine():
             return action.because.reason, str(action.because)
@@ -226,4 +227,4 @@ def _because(action: Action) -> tuple[str, str]:
         case SetVerdict():
             return "Verdict", f"Verdict: {action.verdict.phase}"
         case DeleteRevision():
-            return "History", "History: beyond the limit"
+            return "History", "History: beyond historyLimit"

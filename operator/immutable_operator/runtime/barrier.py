@@ -1,7 +1,7 @@
-"""Read-your-writes: no new plan for an owner before the view shows what was written for it.
+"""Read-your-writes: no new plan for an owner until the view shows all writes for it.
 
 It opens when the view shows a write, or when a list that began after it is complete; never because
-time has passed. A write whose answer was lost is waited for in the same way.
+time has passed. A write without a response is awaited in the same way.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 __all__ = ["Barrier", "Lists"]
 
 Seen = Callable[[], bool]
-# Seconds until a list is asked for: a watch mostly shows a write within milliseconds.
+# Seconds until a list is requested: a watch mostly shows a write within milliseconds.
 PATIENCE = 10.0
 PATIENCE_UNKNOWN = 2.0
 
@@ -22,11 +22,11 @@ class Lists(Protocol):
     """Lists of the collections that make up the view."""
 
     def mark(self, resource: str) -> Seen:
-        """Whether a list of a collection that begins after this call is complete."""
+        """Return a check whether a list of a collection that begins after this call is complete."""
         ...
 
     def relist(self, resource: str) -> None:
-        """Ask for one now."""
+        """Request a list now."""
         ...
 
 
@@ -49,17 +49,19 @@ class Barrier:
         self._awaited: list[_Awaited] = []
 
     def expect(self, resource: str, seen: Seen, now: float, *, unknown: bool = False) -> None:
-        """After a write: ``seen`` tells whether the view has it; ``unknown``: if it is done."""
+        """Note a write: ``seen`` checks whether the view shows it; ``unknown`` means no
+        response.
+        """
         patience = PATIENCE_UNKNOWN if unknown else PATIENCE
         self._awaited.append(_Awaited(resource, seen, now + patience))
 
     def is_open(self) -> bool:
-        """Whether the view shows all that was written."""
+        """Return whether the view shows all writes."""
         self._awaited = [awaited for awaited in self._awaited if not awaited.is_over]
         return not self._awaited
 
     def ask(self, now: float, lists: Lists) -> int:
-        """Ask for lists where patience is over; returns how many collections are listed for it."""
+        """Request lists for writes that are late; return the number of collections to list."""
         late = {a.resource for a in self._awaited if a.until <= now and a.listed is None}
         for resource in late:
             listed = lists.mark(resource)
@@ -70,6 +72,6 @@ class Barrier:
         return len(late)
 
     def due(self, now: float) -> float:
-        """When to look again, at the latest."""
+        """Return when to check again, at the latest."""
         waits = [a.until for a in self._awaited if a.listed is None]
         return max(now, min([*waits, now + 0.5]))

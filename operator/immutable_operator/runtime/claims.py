@@ -1,7 +1,8 @@
-"""Looks after pods that lost their label or owner: hears of them, looks them up, claims them back.
+"""Claims back pods that lost their label or owner: notices them, reads them, patches them.
 
-Three ways lead here: a pod leaves the watch although nobody deleted it, a pod has our label and no
-owner, and now and then a list of all pods that lack our label. Only the leader runs it.
+There are three ways to notice one: a pod leaves the watch although it was not deleted, a pod has
+our label and no owner, and, every ten minutes, a list of all pods without our label. Only the
+leader runs it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class _Meta(msgspec.Struct):
 
 
 class Claims:
-    """Claims back what is an instance of a known service and is not found any more."""
+    """Claims back instances of known services that lost their label or owner."""
 
     def __init__(
         self,
@@ -54,21 +55,21 @@ class Claims:
         self._client = client
         self._services = services
         self._metrics = metrics
-        self._inquiry: Inquiry[Suspect] = Inquiry("not claimed", self._look, retry=RETRY)
+        self._inquiry: Inquiry[Suspect] = Inquiry("pod not claimed back", self._look, retry=RETRY)
         self.pods = Pods(changed, self._suspect_record, services.home)
 
     def _suspect_record(self, pod: PodRecord) -> None:
         self.suspect(pod.uid, pod.namespace, pod.content.name)
 
     def suspect(self, uid: str, namespace: str, name: str) -> None:
-        """Have a pod looked at; what has not the name of an instance is none of ours."""
+        """Have a pod checked; a pod without the name of an instance is not one of ours."""
         if service_of(name):
             self._inquiry.want((uid, namespace, name))
         else:
             self.pods.forget(uid)
 
     async def run(self) -> None:
-        """For ever: what is heard of at once, everything else every ten minutes."""
+        """Run forever: check noticed pods at once, and all others every ten minutes."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sweeps())
             tasks.create_task(self._inquiry.run())
@@ -78,11 +79,11 @@ class Claims:
             try:
                 await self.sweep()
             except (ApiError, *READ_ERRORS) as error:
-                log.warning("pods without our label not listed", error=str(error))
+                log.warning("pods without the service label cannot be listed", error=str(error))
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> None:
-        """Look through the metadata of all pods that lack our label."""
+        """Check the metadata of all pods that lack our label."""
         token = ""
         while True:
             query: dict[str, str | int] = {"limit": PAGE, "labelSelector": f"!{LABEL_SERVICE}"}
@@ -102,14 +103,14 @@ class Claims:
             self.pods.forget(suspect[0])
 
     async def look(self, uid: str, namespace: str, name: str) -> bool:
-        """Claim one pod back if it is a lost instance of a service that lives.
+        """Claim one pod back if it is a lost instance of an existing service.
 
-        False if it is gone or none of ours.
+        Return False if it is gone or not one of ours.
         """
         owner = service_of(name)
         service = self._services.named(namespace, owner) if owner else None
         if service is None or service.deleting:
-            return False  # the garbage collector's, or nobody's
+            return False  # the garbage collector will delete it, or it has no service
         path = PODS.item(namespace, name)
         try:
             answer = await self._client.get(path, resource="pods")
@@ -122,11 +123,15 @@ class Claims:
             return meta.uid == uid
         body = claim_body(service, meta, metadata, self._client.clock.time())
         if body is None:
-            log.warning("a pod looks like an instance and is none", namespace=namespace, pod=name)
+            log.warning(
+                "pod name matches an instance but the operator did not create it",
+                namespace=namespace,
+                pod=name,
+            )
             return False
-        # Before the patch: its echo must find whose it is.
+        # Before the patch, because the event of the patch needs the owner.
         self.pods.adopt(uid, service.uid)
         await self._client.patch(path, body, resource="pods", manager=FIELD_MANAGER)
         self._metrics.claims.inc()
-        log.warning("claimed back", namespace=namespace, pod=name, service=service.name)
+        log.warning("pod claimed back", namespace=namespace, pod=name, service=service.name)
         return True

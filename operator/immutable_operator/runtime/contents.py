@@ -1,8 +1,8 @@
-"""What the ConfigMaps say that services pin: read once a change, and only the digest is kept.
+"""The content of pinned ConfigMaps: read once per change, and only the digest is kept.
 
-The reflector knows of each ConfigMap that there is one, and its resource version. Those that a
-pinned service reads are asked for when that is new; meanwhile nothing is known of them, and no
-plan is made on a guess. Only the leader reads.
+The reflector knows the existence of each ConfigMap and its resource version. A ConfigMap that a
+service pins is read when its version is new; until then its content is unknown, and no plan is made
+from a guess. Only the leader reads.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Key = tuple[str, str]
 
 
 class Contents:
-    """Digests of ConfigMaps, and who waits for them. ``changed`` is called with a service's uid."""
+    """Digests of ConfigMaps, and the services that wait for them; ``changed`` gets their uids."""
 
     def __init__(
         self, client: KubeClient, configs: Configs, changed: Callable[[str], None]
@@ -45,14 +45,14 @@ class Contents:
         self._problems: dict[Key, str] = {}
         self._reads: dict[str, frozenset[Key]] = {}
         self._readers: dict[Key, set[str]] = {}
-        self._inquiry = Inquiry("not read", self._read, retry=RETRY)
+        self._inquiry = Inquiry("ConfigMap not read", self._read, retry=RETRY)
 
     def look(
         self, service: ServiceRecord, revisions: Iterable[Revision]
     ) -> tuple[Mapping[ConfigKey, Source], frozenset[str]]:
-        """What is known of the ConfigMaps that a service pins, and which copies are there.
+        """Return what is known of the ConfigMaps that a service pins, and which copies exist.
 
-        Those of older revisions are asked for as long as a copy is missing.
+        ConfigMaps of older revisions are read as long as a copy is missing.
         """
         kind = self._configs.kind
         names = {name for k, name in service.spec.pinned if k == kind} if service.spec else set()
@@ -72,11 +72,11 @@ class Contents:
         return known, frozenset(there)
 
     def forget(self, owner: str) -> None:
-        """A service is gone."""
+        """Drop a service that is gone."""
         self._register(owner, frozenset())
 
     def readers(self, namespace: str, name: str) -> Iterable[str]:
-        """The services that wait for news of a ConfigMap."""
+        """Return the services that wait for news of a ConfigMap."""
         return tuple(self._readers.get((namespace, name), ()))
 
     def _register(self, owner: str, keys: frozenset[Key]) -> None:
@@ -104,7 +104,7 @@ class Contents:
         return Source(None, problem) if problem else None
 
     async def run(self) -> None:
-        """Read what is asked for, a few at a time, for ever."""
+        """Read requested ConfigMaps, a few at a time, forever."""
         await self._inquiry.run()
 
     async def _read(self, key: Key) -> float | None:
@@ -113,7 +113,7 @@ class Contents:
         try:
             content = await read_content(self._client, *key)
         except NotFound:
-            return RETRY.first  # its deletion is on the way to the view
+            return RETRY.first  # the view will show its deletion soon
         except (ApiError, *READ_ERRORS) as error:
             if self._problems.get(key) != str(error):
                 self._problems[key] = str(error)
@@ -131,6 +131,6 @@ class Contents:
 
 
 async def read_content(client: KubeClient, namespace: str, name: str) -> Content:
-    """What a ConfigMap says now. Raises `ApiError`, and whatever a decoder may raise."""
+    """Read the content of a ConfigMap. Raises `ApiError`, and whatever a decoder may raise."""
     path = CONFIG_MAPS.item(namespace, name)
     return decode_content(await client.get(path, resource=CONFIG_MAPS.resource))

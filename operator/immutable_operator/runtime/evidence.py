@@ -1,4 +1,4 @@
-"""Gathers what is known against a service's instances from elsewhere than from themselves."""
+"""Gathers evidence about a service's instances from other sources than the instances."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from immutable_operator.runtime.images import ImageProofs
 from immutable_operator.wire.config import Configs
 from immutable_operator.wire.service import ServiceRecord
 
-__all__ = ["Baselines", "Witnesses"]
+__all__ = ["RECREATED", "Baselines", "Witnesses"]
 
-# Times of objects and of containers are told in whole seconds.
+# The API server stores times of objects and containers in whole seconds.
 CLOCK_SECONDS = 1.0
 RECREATED = "was deleted and recreated while the pod was running"
 
 
 class Baselines:
-    """The generation of each instance that is rightful: that with which it got its node.
+    """The legitimate generation of each instance: the one with which it was bound to its node.
 
-    It is the first, unless scheduling gates held the instance back: whoever put them there takes
-    them away, and may say where it shall run. An instance that was seen without gates when nobody
-    had changed it yet never had any. Of one that was not seen before it got its node (the operator
-    was restarted), its managed fields tell.
+    It is 1, unless scheduling gates held the instance back: the component that added a gate removes
+    it, and may set node constraints. An instance that was seen unchanged and without gates never
+    had any. For an instance that was not seen before it was bound (the operator was restarted), its
+    managed fields decide.
     """
 
     def __init__(self) -> None:
         self._rightful: dict[str, int] = {}
 
     def of(self, pods: Iterable[PodRecord]) -> Mapping[str, int]:
-        """The rightful generations by uid, of those of which anything can be said by now."""
+        """Return the legitimate generations by uid, where they are known by now."""
         known, self._rightful = self._rightful, {}
         for pod in pods:
             rightful = known.get(pod.uid) or _rightful(pod.content)
@@ -50,7 +50,7 @@ def _rightful(instance: Instance) -> int | None:
 
 
 class Witnesses:
-    """All that can say something about an instance beside the instance."""
+    """All sources of evidence about an instance other than the instance itself."""
 
     def __init__(self, configs: Mapping[str, Configs], images: ImageProofs) -> None:
         self._configs = configs
@@ -63,7 +63,7 @@ class Witnesses:
         baselines: Baselines,
         revisions: Iterable[Revision] = (),
     ) -> Evidence:
-        """What is known now about the instances of one service."""
+        """Return what is known now about the instances of one service."""
         if service.spec is None:
             return Evidence()
         pods = list(pods)
@@ -85,7 +85,7 @@ class Witnesses:
     def _replaced(
         self, service: ServiceRecord, template: Mapping[str, Any], pods: Iterable[PodRecord]
     ) -> dict[str, str]:
-        """What is read live and is another object now. A pinned one is read from its copy."""
+        """Find live configuration that was recreated since. Pinned objects are read from copies."""
         found = {}
         pinned = service.spec.pinned if service.spec else {}
         made = [
@@ -99,15 +99,13 @@ class Witnesses:
             for pod in pods:
                 since = pod.running_since
                 if since is not None and at > since + CLOCK_SECONDS:
-                    found[pod.uid] = (
-                        f"{kind} {name} was deleted and recreated while the pod was running"
-                    )
+                    found[pod.uid] = f"{kind} {name} {RECREATED}"
         return found
 
     def _copied(
         self, service: ServiceRecord, pods: Iterable[PodRecord], revisions: Iterable[Revision]
     ) -> dict[str, str]:
-        """Those whose copy of a ConfigMap is younger than they are, by the cluster's clock."""
+        """Find pods that are older than their copy of a ConfigMap, by the cluster's clock."""
         youngest: dict[str, tuple[float, str]] = {}
         for revision in revisions:
             made = [

@@ -1,4 +1,4 @@
-"""A gate that lets a few through at once, owners by turns: nobody waits behind another's queue."""
+"""A gate that admits a few at once, taking turns by owner: a long queue delays no other owner."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Turn = asyncio.Future[None]
 
 
 class FairGate:
-    """At most ``limit`` inside at once; those who wait get in owner by owner, round robin.
+    """At most ``limit`` inside at once; the waiting ones are admitted owner by owner, round robin.
 
-    An owner with one thing to do waits for one turn of each other owner at most, however much
-    they have queued. Of one owner at most ``each`` are inside at once.
+    An owner with one task waits for at most one turn of each other owner, however many tasks they
+    have queued. At most ``each`` tasks of one owner are inside at once.
     """
 
     def __init__(self, limit: int, *, each: int | None = None) -> None:
         if limit < 1:
-            raise ValueError(f"a gate for {limit} lets nobody in")
+            raise ValueError(f"the limit of a gate must be at least 1, not {limit}")
         self._free = limit
         self._each = limit if each is None else each
         self._inside: dict[Hashable, int] = {}
-        # In the order of their next turns; an owner who has nobody waiting is not in it.
+        # In the order of their next turns; an owner without waiting tasks is not in it.
         self._waiting: dict[Hashable, deque[Turn]] = {}
 
     @asynccontextmanager
@@ -47,7 +47,7 @@ class FairGate:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._leave(owner)  # it was let in at the moment when it gave up
+                self._leave(owner)  # it was admitted in the moment of its cancellation
             else:
                 self._forget(owner, turn)
             raise
@@ -60,7 +60,7 @@ class FairGate:
         self._inside[owner] = self._inside.get(owner, 0) + 1
 
     def _leave(self, owner: Hashable) -> None:
-        """Pass the place on to the next owner who may enter; it is free where nobody waits."""
+        """Pass the place to the next owner that may enter; free it if there is none."""
         self._free += 1
         self._inside[owner] -= 1
         if not self._inside[owner]:
@@ -74,7 +74,7 @@ class FairGate:
                 self._take(following)
                 turn.set_result(None)
                 return
-            # Its task was cancelled and has not run since.
+            # That task was cancelled and has not run since.
 
     def _forget(self, owner: Hashable, turn: Turn) -> None:
         turns = self._waiting.get(owner, deque())

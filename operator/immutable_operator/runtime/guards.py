@@ -1,4 +1,4 @@
-"""Watches over the watchmen: are the admission policies there, whole, and refusing?"""
+"""Checks the guards: do the admission policies exist, are they complete, and do they refuse?"""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from immutable_operator.wire.guard import (
 __all__ = ["Guards"]
 
 log = structlog.get_logger()
-# An upgrade replaces objects one after the other: what it passes through is nobody's news.
+# An upgrade replaces objects one after the other: intermediate states are not reported.
 SETTLE_SECONDS = 2.0
 
 
@@ -73,21 +73,21 @@ class Guards:
         self._user = ""
 
     def of(self, namespace: str) -> Guard | None:
-        """What to say of services in a namespace; None until it is known."""
+        """Return what to report to services in a namespace; None until it is known."""
         return None if self._faults is None else guard_of(self._faults, namespace)
 
     async def look(self) -> None:
-        """Compare for the first time; the reflectors must have synced. Only the leader asks."""
+        """Compare once; the reflectors must have synced. Only the leader does this."""
         while not self._user:
             try:
                 self._user = await own_name(self._client)
             except ApiError as error:
-                log.warning("own name not known yet", error=str(error))
+                log.warning("the operator's own user name is not known yet", error=str(error))
                 await asyncio.sleep(5.0)
         self._compare()
 
     async def run(self) -> None:
-        """Compare whenever something changed, and knock at the webhook, for ever."""
+        """Compare whenever something changed, and probe the webhook, forever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow())
             if self._break_glass:

@@ -19,7 +19,7 @@ STALL_SECONDS = 30.0
 
 
 class Health:
-    """Liveness is a beating event loop; readiness is a synced view of the cluster.
+    """Liveness is a running event loop; readiness is a synced view of the cluster.
 
     A standby replica is ready: it serves, and takes over at once.
     """
@@ -34,7 +34,7 @@ class Health:
         self._beat = time.monotonic()
 
     async def start(self, listen: str) -> int:
-        """Serve on ``host:port`` (port 0: any free one); returns the port."""
+        """Serve on ``host:port`` (port 0: any free one); return the port."""
         host, _, port = listen.rpartition(":")
         app = web.Application()
         app.router.add_get("/metrics", make_aiohttp_handler(registry=self._metrics.registry))

@@ -1,8 +1,8 @@
-"""The kopf host: watches our custom resources, and writes nothing (the zero-write recipe).
+"""The kopf host: watches our custom resources without writing to them.
 
-Only ``on.event`` handlers, nothing returned, no patch touched, null storages, no posting, no
-peering: each of these would write to the user's object. kopf tells nothing of objects that
-vanish while it lists anew, so `sweep` lists them from time to time.
+It uses only ``on.event`` handlers that return nothing and touch no patch, null storages, no posting
+and no peering: each of these would write to the user's object. kopf does not report objects that
+vanish while it lists again, so `sweep` lists them from time to time.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ PAGE = 500
 
 
 def service_reader(count: Callable[[str], None] = lambda _: None) -> Reader[ServiceRecord]:
-    """Reads services; ``count`` is called for each version of one that cannot be read."""
+    """Return a reader of services; ``count`` is called for each unreadable version of one."""
     return Reader(SERVICE_PLURAL, lambda raw: ServiceRecord.of(msgspec.json.decode(raw)), count)
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
-    """Keeps nothing, so that no ``last-handled-configuration`` is written or copied."""
+    """Stores nothing, so that no ``last-handled-configuration`` is written or copied."""
 
     def build(
         self, *, body: kopf.Body, extra_fields: Any = None, ignored_fields: Any = None
@@ -53,7 +53,7 @@ class _NoDiffBase(kopf.DiffBaseStorage):
 
 
 class _NoProgress(kopf.ProgressStorage):
-    """Keeps nothing: event handlers have no progress."""
+    """Stores nothing: event handlers have no progress."""
 
     def fetch(self, *, key: Any, body: kopf.Body) -> Any:
         return None
@@ -83,7 +83,7 @@ async def run_kopf(
 ) -> None:
     """Feed ``services`` from kopf's watch until ``stop`` is set or a signal ends kopf.
 
-    ``reader`` tells of what cannot be read.
+    ``reader`` logs services that cannot be read.
     """
     registry = kopf.OperatorRegistry()
 
@@ -99,7 +99,7 @@ async def run_kopf(
         try:
             record = ServiceRecord.of(dict(body))
         except READ_ERRORS as error:
-            # What was known of it stays; kopf goes on with the next one.
+            # The last known state stays; kopf continues with the next event.
             meta = body.get("metadata")
             reader.tell(Identity.of(msgspec.json.encode({"metadata": meta})), error)
         else:
@@ -111,7 +111,7 @@ async def run_kopf(
         settings=_settings(),
         clusterwide=True,
         standalone=True,
-        # Else kopf asks for the user's name, and an arbitrary uid in a container has none.
+        # Otherwise kopf looks up the user name, and an arbitrary uid in a container has none.
         identity=IDENTITY,
         ready_flag=ready,
         stop_flag=stop,
@@ -119,8 +119,8 @@ async def run_kopf(
 
 
 def connection(configuration: Configuration) -> kopf.ConnectionInfo:
-    """The same connection and login as our own client's, for kopf; asked anew in ten minutes."""
-    # In a pod the loader writes "bearer <token>", from a kubeconfig "Bearer <token>".
+    """Return the connection and login of our own client for kopf; it expires in ten minutes."""
+    # The loader sets "bearer <token>" in a pod, and "Bearer <token>" from a kubeconfig.
     key: str = configuration.api_key.get("BearerToken", "")
     token = key.rpartition(" ")[2].strip()
     return kopf.ConnectionInfo(
@@ -148,7 +148,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 10
     settings.watching.chunk_size = PAGE
     settings.networking.request_timeout = 30
-    # 5xx beyond these end the process (kopf 1.45): outlast a rolling API server.
+    # More 5xx errors than this end the process (kopf 1.45): outlast an API server's rollout.
     settings.networking.error_backoffs = (1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89)
     settings.process.ultimate_exiting_timeout = 20
     return settings
@@ -159,9 +159,10 @@ async def sweep(
     services: Owners[ServiceRecord],
     reader: Reader[ServiceRecord] | None = None,
 ) -> int:
-    """List all services once and make the store equal to the list; how many it lacked.
+    """List all services once and make the store equal to the list; return how many it lacked.
 
-    One that cannot be read stays as it was known. Raises `ApiError`, also for no list at all.
+    A service that cannot be read keeps its last known state. Raises `ApiError`, also for a response
+    that is no list.
     """
     reader = reader or service_reader()
     records: list[ServiceRecord] = []
@@ -174,7 +175,9 @@ async def sweep(
             page = read(body, Page)
             version = version or page.version
         except Unreadable as error:
-            raise Unreachable(0, "Unreadable", f"no list of services: {error}") from error
+            raise Unreachable(
+                0, "Unreadable", f"the response is not a list of services: {error}"
+            ) from error
         for raw in page.items or ():
             record = reader.read(raw)
             if record is None:
@@ -185,5 +188,5 @@ async def sweep(
         if not token:
             return services.sweep(records, version, unread)
         if token == before:
-            raise Unreachable(0, "Unreadable", "the list of services has no end")
+            raise Unreachable(0, "Unreadable", "the list of services never ends")
         await asyncio.sleep(0)

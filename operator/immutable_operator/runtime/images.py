@@ -1,8 +1,9 @@
-"""Whether what a node says it runs is what was pinned: proven by content, or left open.
+"""Whether the image that a node reports is the pinned one: proven by content, or left open.
 
-A node may name an image by another digest than the pinned one and be right: an index and its
-manifests, or a second repository with the same content. Only a registry can tell, and only what
-it tells twice counts. What cannot be proven is counted in a metric and heals nothing.
+A node may legitimately report another digest than the pinned one: for an index and its manifests,
+or for a second repository with the same content. Only a registry can decide, and only an answer
+that it gives twice counts. A pair that cannot be proven is counted in a metric and replaces
+nothing.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ __all__ = ["ImageProofs", "Verdict", "compare"]
 log = structlog.get_logger()
 Pair = tuple[str, str]
 AGAIN_SECONDS = 10.0
-LATER_SECONDS = 600.0  # until what was not proven is looked at again
+LATER_SECONDS = 600.0  # until a pair that was not proven is compared again
 RETRY = Backoff(10.0, 600.0)
 MOST_PAIRS = 10_000
 
 
 class Verdict(StrEnum):
-    """What a pair of pinned image and reported id is found to be."""
+    """The result for a pair of pinned image and reported image id."""
 
     SAME = "Verified"
     DIFFERENT = "Mismatch"
@@ -52,16 +53,16 @@ async def compare(registries: Registries, pair: Pair) -> Verdict:
             return Verdict.UNKNOWN
         _, others = await registries.contents(claimed)
     except RegistryError as error:
-        log.info("image not verified", image=pair[0], reported=pair[1], error=str(error))
+        log.info("image cannot be verified", image=pair[0], reported=pair[1], error=str(error))
         return Verdict.UNKNOWN
     return Verdict.SAME if configs & others else Verdict.DIFFERENT
 
 
 class ImageProofs:
-    """The verdicts so far, and the work on those that are open. Only the leader runs it.
+    """The verdicts so far, and the comparison of open pairs. Only the leader runs it.
 
-    Pairs are of content, so a verdict holds for ever and for every instance; those that were
-    used last are kept.
+    Pairs identify content, so a verdict is valid forever and for every instance; the most recently
+    used verdicts are kept.
     """
 
     def __init__(
@@ -78,10 +79,10 @@ class ImageProofs:
         self._again = again
         self._verdicts: OrderedDict[Pair, Verdict] = OrderedDict()
         self._asked_by: dict[Pair, set[str]] = {}
-        self._inquiry = Inquiry("image not compared", self._judge, lane=_host, retry=RETRY)
+        self._inquiry = Inquiry("image comparison failed", self._judge, lane=_host, retry=RETRY)
 
     def different(self, pairs: frozenset[Pair], owner: str) -> frozenset[Pair]:
-        """Those that are proven different; ``owner`` is told when more is known."""
+        """Return the pairs proven different; ``owner`` is notified when more is known."""
         found = set()
         for pair in pairs:
             if pair in self._verdicts:
@@ -94,14 +95,15 @@ class ImageProofs:
         return frozenset(found)
 
     async def run(self) -> None:
-        """Work off open pairs: of one registry one at a time, so that nobody's pull limits are
-        used up, and of several at once, so that a slow one holds up no other."""
+        """Compare open pairs: one at a time per registry, so that pull limits are not used up,
+        and several registries at once, so that a slow one delays no other.
+        """
         await self._inquiry.run()
 
     async def _judge(self, pair: Pair) -> float | None:
         owners = self._asked_by.get(pair)
         if not owners:
-            # It could not be proven, and no instance reports it any more.
+            # It could not be proven, and no instance reports it any longer.
             self._asked_by.pop(pair, None)
             return None
         verdict = await compare(self._registries, pair)
@@ -110,7 +112,7 @@ class ImageProofs:
             verdict = await compare(self._registries, pair)
         self._metrics.image_verdicts.labels(verdict).inc()
         if verdict is Verdict.UNKNOWN:
-            owners.clear()  # who still reports it until then comes again
+            owners.clear()  # owners that still report it are added again
             return LATER_SECONDS
         self._verdicts[pair] = verdict
         while len(self._verdicts) > MOST_PAIRS:
@@ -121,6 +123,6 @@ class ImageProofs:
 
 
 def _host(pair: Pair) -> str:
-    """The registry that is asked about a pair; "" where none is."""
+    """Return the registry that is asked about a pair; "" if there is none."""
     pinned = Stored.of(pair[0])
     return pinned.host if pinned else ""

@@ -1,7 +1,7 @@
-"""Asks others what the watches do not tell: each question once at a time, and again after failures.
+"""Asks what the watches do not show: each question once at a time, and again after failures.
 
-What a ConfigMap says, whether two images are the same, whose a pod without labels is, whether the
-service of an action exists: all are asked by this one mechanism.
+The content of a ConfigMap, whether two images are the same, which service a pod without labels
+belongs to, whether the service of an action exists: one mechanism asks them all.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ K = TypeVar("K", bound=Hashable)
 class Inquiry(Generic[K]):
     """Questions about keys. Only the leader runs it.
 
-    ``ask`` finds out and tells whom it concerns; it gives the seconds after which to ask again,
-    None when that is answered. What it raises is logged as ``trouble``, and the question is put
-    again with back-off; only a lost lease ends the inquiry. ``lane`` names who is asked: one
-    question at a time, and `AT_ONCE` lanes by turns. Without it each key has a lane of its own.
+    ``ask`` finds the answer and notifies the owners concerned; it returns the seconds after which
+    to ask again, or None once that is answered. Errors that it raises are logged as ``trouble``,
+    and the question is asked again with back-off; only a lost lease ends the inquiry. ``lane``
+    names who is asked: one question at a time in each lane, and `AT_ONCE` lanes take turns. Without
+    it each key has a lane of its own.
     """
 
     def __init__(
@@ -55,17 +56,17 @@ class Inquiry(Generic[K]):
         self._failures: dict[K, int] = {}
 
     def want(self, key: K) -> None:
-        """Have it asked; one that is open, or waits to be asked again, is left to its time."""
+        """Ask a question, unless it is open already or scheduled for later."""
         if key not in self._open:
             self.renew(key)
 
     def renew(self, key: K) -> None:
-        """Have it asked now: there is news of it, also where it waits to be asked again."""
+        """Ask a question now because of news, even if it is scheduled for later."""
         self._open.add(key)
         self._queue.add(key)
 
     async def run(self) -> None:
-        """For ever."""
+        """Ask questions forever."""
         async with asyncio.TaskGroup() as tasks:
             while True:
                 key = await self._queue.get()
@@ -79,7 +80,7 @@ class Inquiry(Generic[K]):
         except NotLeader:
             raise
         except Exception as error:
-            # One question's trouble does not end the operator.
+            # A failed question does not end the operator.
             expected = isinstance(error, (ApiError, *READ_ERRORS))
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             again = self._retry.after(failures)

@@ -1,7 +1,7 @@
-"""Knocks at the break-glass webhook, as an API server would find it and whom it would trust there.
+"""Probes the break-glass webhook, at the address and with the CAs that an API server would use.
 
-A handshake is enough: it needs the address, somebody who listens, and a certificate of one of the
-published authorities. Only the network is asked, so it needs no right.
+A TLS handshake is enough: it needs the address, a listener, and a certificate from one of the
+published authorities. It uses only the network, so it needs no permission.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ UNREACHABLE, CERTIFICATE = "WebhookUnreachable", "WebhookCertificate"
 
 
 class Knocker:
-    """What came of the last knocks; ``changed`` is called when ``trouble`` changes.
+    """The result of the last probes; ``changed`` is called when ``trouble`` changes.
 
-    Once is no fault: a pod ends, a certificate is on its way. Twice in a row is.
+    One failure is no fault: a pod may be ending, a certificate may be on its way. Two in a row are.
     """
 
     def __init__(self, door: Callable[[], Door | None], changed: Callable[[], None]) -> None:
@@ -39,25 +39,25 @@ class Knocker:
             await asyncio.sleep(KNOCK_SECONDS)
 
     async def step(self) -> None:
-        """One knock, at the door that is there now."""
+        """Probe once, at the present address."""
         door = self._door()
         found = await knock(door) if door else None
         before, missed = self.trouble, self._missed
         self._missed = found.door if found else None
-        # What was found at another door is no second time.
+        # A failure at another address does not count as the second one.
         self.trouble = found if found and found.door == missed else None
         if before and self.trouble and before.reason == self.trouble.reason:
-            self.trouble = before  # said in other words it is no news
+            self.trouble = before  # other words for the same reason are no change
         if before != self.trouble:
             self._changed()
 
 
 async def knock(door: Door, patience: float = PATIENCE_SECONDS) -> Trouble | None:
-    """What an API server would find; None where it would be answered."""
+    """Return what an API server would find; None if the webhook would answer."""
     try:
         context = ssl.create_default_context(cadata=door.authorities)
     except (ssl.SSLError, ValueError) as error:
-        return Trouble(door, CERTIFICATE, f"its caBundle cannot be read: {error}")
+        return Trouble(door, CERTIFICATE, f"the caBundle cannot be read: {error}")
     try:
         async with asyncio.timeout(patience):
             _, writer = await asyncio.open_connection(
@@ -66,7 +66,7 @@ async def knock(door: Door, patience: float = PATIENCE_SECONDS) -> Trouble | Non
     except ssl.SSLCertVerificationError as error:
         return Trouble(door, CERTIFICATE, error.verify_message)
     except TimeoutError:
-        return Trouble(door, UNREACHABLE, f"no answer within {patience:g} s")
+        return Trouble(door, UNREACHABLE, f"no response within {patience:g} s")
     except (OSError, ValueError) as error:
         return Trouble(door, UNREACHABLE, str(error) or type(error).__name__)
     writer.transport.abort()

@@ -1,4 +1,4 @@
-"""Logs: structlog for our own and for the libraries', as JSON lines or for a terminal."""
+"""Logs: structlog for our own messages and those of libraries, as JSON lines or for a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LogFormat = Literal["json", "console"]
 
 
 def configure_logs(form: LogFormat, level: str = "INFO") -> None:
-    """Send everything to standard error in one form. Values are escaped by the renderers."""
+    """Send all logs to standard error in one format. The renderers escape values."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -43,13 +43,13 @@ def configure_logs(form: LogFormat, level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # One line per object event is noise; what matters of them we log ourselves.
+    # One line per object event is noise; the operator logs the important ones itself.
     for name in ("kopf.objects", "kopf.activities", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("aiohttp.server").addFilter(_is_ours)
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """False for bytes that are no HTTP: a stranger sent them, and aiohttp quotes all of them."""
+    """Return False for bytes that are not HTTP: aiohttp would quote all of them in the log."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, HttpProcessingError)

@@ -1,8 +1,9 @@
-"""The control loop: take a key, look, plan, act, tell, write the status, say when to look again.
+"""The control loop: take a key, observe, plan, act, report, write the status, schedule the next
+look.
 
-`step` is one turn for one service and is all there is to it; `run` repeats it. The plan is
-pure; everything that it needs to remember is in the cluster, but for refusals and the last
-status that was planned, which a restart finds out anew.
+`step` is one complete turn for one service; `run` repeats it. The plan is pure; everything that it
+needs to remember is stored in the cluster, except for refusals and the last planned status, which
+are found out again after a restart.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class ControlLoop:
     Parameters
     ----------
     lists
-        Lists of the collections that make up the view, for what stays unseen.
+        Lists of the collections that make up the view, for writes that stay invisible.
     identity
         This replica's name, for events.
     """
@@ -119,7 +120,7 @@ class ControlLoop:
         )
 
     async def run(self) -> None:
-        """Work off the queue for ever, with several workers. Raises `NotLeader` when fenced."""
+        """Process the queue forever, with several workers. Raises `NotLeader` when fenced."""
         async with asyncio.TaskGroup() as workers:
             for _ in range(WORKERS):
                 workers.create_task(self._work())
@@ -138,12 +139,12 @@ class ControlLoop:
                 self._metrics.queue_depth.set(len(self._queue))
 
     def _holds(self, planned: ServiceRecord) -> bool:
-        """Whether what was planned for a service is still to be done."""
+        """Return whether the plan for a service is still to be carried out."""
         now = self._services.get(planned.uid)
         return now is not None and not now.deleting and now.generation == planned.generation
 
     async def step(self, key: str) -> None:
-        """One turn for the service with this uid."""
+        """Do one turn for the service with this uid."""
         service = self._services.get(key)
         if service is None:
             self._forget(key)
@@ -160,7 +161,7 @@ class ControlLoop:
             await self._confirm(service, decided, memory)
         records = any(isinstance(a, CreateRevision) for a in decided.actions)
         if not (records and any(r.move is Move.RECORD for r in memory.refusals.all())):
-            await self._tell(service, decided, memory)  # a refused record is not told as made
+            await self._tell(service, decided, memory)  # a refused record is not announced
         if decided.status is not None:
             memory.planned, memory.desired = decided.status, decided.status.desired
             await self._write_status(service, decided.status, memory)
@@ -170,7 +171,7 @@ class ControlLoop:
         if decided.due is not None:
             self._queue.add_at(key, time.monotonic() + max(0.0, decided.due - self._now()))
         if decided.actions:
-            # What was refused changes the plan and shows in no watch.
+            # A refusal changes the plan, and no watch shows it.
             self._queue.add(key)
 
     async def _write_status(
@@ -179,7 +180,7 @@ class ControlLoop:
         try:
             turn = await memory.report.write(self._client, service, status)
         except (NotFound, Conflict):
-            # Deleted, recreated or written meanwhile: the next turn knows.
+            # Deleted, recreated or written meanwhile: the next turn handles it.
             await self._look_up(service, memory)
             self._queue.add(service.uid)
             return
@@ -187,17 +188,18 @@ class ControlLoop:
             self._queue.add_at(service.uid, turn)
 
     async def _confirm(self, service: ServiceRecord, decided: Plan, memory: ServiceMemory) -> None:
-        """Now and then, while there are births, look whether the service is there itself.
+        """From time to time, while instances are created, check that the service itself still
+        exists.
 
-        Its watch may never tell that it is gone; the garbage collector would take what is born, and
-        that would be born again.
+        Its watch may miss the deletion; the garbage collector would then delete the new instances,
+        and they would be created again.
         """
         made = any(isinstance(a, Create | CreateRevision) for a in decided.actions)
         if made and time.monotonic() - memory.confirmed_at > CONFIRM_SECONDS:
             await self._look_up(service, memory)
 
     async def _look_up(self, service: ServiceRecord, memory: ServiceMemory) -> None:
-        """Ask the API server for the service of this name; the right to list is enough for that."""
+        """Ask the API server for the service of this name; the permission to list is enough."""
         memory.confirmed_at = time.monotonic()
         path = SERVICES.collection(service.namespace)
         named = f"metadata.name={service.name}"
@@ -205,15 +207,15 @@ class ControlLoop:
             page = await self._client.list(path, resource=SERVICES.resource, fieldSelector=named)
             found = [ServiceRecord.of(item) for item in msgspec.json.decode(page)["items"] or ()]
         except (ApiError, *READ_ERRORS) as error:
-            log.warning("service not looked up", service=service.name, error=str(error))
-            return  # its watch tells, sooner or later
+            log.warning("service cannot be looked up", service=service.name, error=str(error))
+            return  # the watch will show it later
         if service.uid not in {record.uid for record in found}:
             self._services.remove(service.uid)
         for record in found:
             self._services.upsert(record)
 
     def _forget(self, key: str) -> None:
-        """The service is gone."""
+        """Drop everything about a service that is gone."""
         self._memories.pop(key, None)
         self._contents.forget(key)
         self._schedules.forget(key)
@@ -251,12 +253,12 @@ class ControlLoop:
         )
 
     def _requests(self, service: ServiceRecord) -> Iterator[Request]:
-        """Actions on this service that are not finished."""
+        """Yield the actions on this service that are not finished."""
         found = self._actions.of(f"{service.namespace}/{service.name}") if self._actions else ()
         return (action.content for action in found if not action.ended)
 
     async def _answer(self, service: ServiceRecord, decided: Plan) -> None:
-        """Write what became of people's requests."""
+        """Write the outcomes of people's requests."""
         requests = {r.uid: r for r in self._requests(service)}
         for outcome in decided.outcomes:
             path = ACTIONS.item(service.namespace, outcome.name, "status")
@@ -267,19 +269,19 @@ class ControlLoop:
             log.info("action", name=outcome.name, phase=outcome.phase, message=outcome.message)
 
     def _sees_own_writes(self, key: str, memory: ServiceMemory) -> bool:
-        """The barrier: False while the view lacks what was written for this service."""
+        """Check the barrier: return False while the view lacks a write for this service."""
         if memory.barrier.is_open():
             return True
         now = time.monotonic()
         if late := memory.barrier.ask(now, self._lists):
             self._metrics.barrier_timeouts.inc(late)
-            log.warning("own writes not seen, listing again", key=key)
-        # News of the awaited write comes as an event of its own; this is the safety net.
+            log.warning("own writes not visible yet, listing again", key=key)
+        # The awaited write arrives as an event of its own; this is the safety net.
         self._queue.add_at(key, memory.barrier.due(now))
         return False
 
     def _measure(self, service: ServiceRecord, decided: Plan, memory: ServiceMemory) -> None:
-        """How long instances stay stale, and how long a service is held back by what."""
+        """Measure how long instances stay stale, and how long each blocker lasts."""
         now = time.monotonic()
         there = {pod.content.name: pod.content for pod in self._pods.of(service.uid)}
         stale = dict(decided.stale)
@@ -299,7 +301,7 @@ class ControlLoop:
         memory.blocked_by = tuple(blocker.reason for blocker in blockers)
 
     async def _tell(self, service: ServiceRecord, decided: Plan, memory: ServiceMemory) -> None:
-        """Events before the status, so that a crash between them repeats rather than loses."""
+        """Write events before the status: a crash between them repeats an event, but loses none."""
         for told in decided.announcements:
             key, now = (told.reason, told.key), time.monotonic()
             if memory.is_told(key, now):
@@ -308,10 +310,10 @@ class ControlLoop:
                 await announce(self._client, service, told, self._now(), self._identity)
                 memory.told(key, now)
             except ApiError as error:
-                log.warning("event not written", service=service.name, error=str(error))
+                log.warning("event cannot be written", service=service.name, error=str(error))
 
     def _failed(self, key: str, error: Exception) -> None:
-        """One service's trouble is retried with back-off and does not hold up the others."""
+        """Retry a failed service with back-off, without delaying the others."""
         memory = self._memories.setdefault(key, ServiceMemory())
         memory.failures += 1
         pause = RETRY.after(memory.failures)
@@ -338,6 +340,6 @@ def _ends_of(instances: tuple[Instance, ...], ends: Mapping[str, NodeEnd]) -> di
 
 
 def _slots(instances: tuple[Instance, ...]) -> set[float]:
-    """The slots of the schedule for which living instances were born."""
+    """Return the slots of the schedule for which living instances were created."""
     found = {slot_of(i.purpose) for i in instances}
     return {slot for slot in found if slot is not None}

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, run a replica, exit with its code."""
     options = _parser().parse_args(arguments)
     configure_logs(options.log_format, options.log_level)
-    # Many small objects that live long: collect rarely (measured, see the design).
+    # Many small long-lived objects: collect rarely (measured).
     gc.set_threshold(100_000, 50, 100)
     sys.exit(asyncio.run(_run(options)))
 
@@ -55,7 +55,7 @@ async def _run(given: argparse.Namespace) -> int:
         webhook = Webhook(webhook_options, configuration, given.namespace, metrics)
     options = Options(
         namespace=given.namespace,
-        # A restarted container keeps its pod's name: a suffix tells the processes apart.
+        # A restarted container keeps its pod's name: a suffix distinguishes the processes.
         identity=f"{given.identity}-{secrets.token_hex(3)}",
         kubeconfig=given.kubeconfig,
         context=given.context,
@@ -71,7 +71,7 @@ async def _run(given: argparse.Namespace) -> int:
 
 
 def _webhook_options(given: argparse.Namespace) -> WebhookOptions | None:
-    """None without --webhook-listen; ValueError for times that cannot work."""
+    """Return None without --webhook-listen. Raises ValueError for invalid times."""
     if not given.webhook_listen:
         return None
     return WebhookOptions(
@@ -91,7 +91,7 @@ def _webhook_options(given: argparse.Namespace) -> WebhookOptions | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="immutable-operator",
-        description="Makes a Kubernetes cluster honour: replace, never patch.",
+        description="Replaces pods instead of patching them: the operator for ImmutableServices.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run one replica of the operator")
@@ -101,9 +101,9 @@ def _parser() -> argparse.ArgumentParser:
         "--kubeconfig",
         type=Path,
         default=Path(kubeconfig) if kubeconfig else None,
-        help="connection and login; in a pod leave it out [$KUBECONFIG]",
+        help="kubeconfig file; omit it in a pod [$KUBECONFIG]",
     )
-    run.add_argument("--context", default=None, help="context of the kubeconfig to use")
+    run.add_argument("--context", default=None, help="kubeconfig context to use")
     run.add_argument(
         "--namespace",
         default=env("POD_NAMESPACE", "immutable-system"),
@@ -115,36 +115,36 @@ def _parser() -> argparse.ArgumentParser:
         default=env("POD_NAME") or socket.gethostname(),
         help="name of this replica [$POD_NAME]",
     )
-    run.add_argument("--lease-seconds", type=float, default=15.0, help="how long a lease is valid")
-    run.add_argument("--renew-seconds", type=float, default=10.0, help="when a renewal is too late")
+    run.add_argument("--lease-seconds", type=float, default=15.0, help="validity of the lease")
+    run.add_argument("--renew-seconds", type=float, default=10.0, help="deadline for a renewal")
     run.add_argument("--retry-seconds", type=float, default=2.0, help="pause between renewals")
     run.add_argument(
-        "--writes-per-second", type=float, default=200.0, help="limit of all writes together"
+        "--writes-per-second", type=float, default=200.0, help="limit for all writes together"
     )
     run.add_argument(
         "--listen",
         default="0.0.0.0:8080",
-        help="host:port of /metrics, /livez and /readyz; port 0 takes any free one",
+        help="host:port of /metrics, /livez and /readyz; port 0 means any free port",
     )
     run.add_argument(
         "--heal-seconds",
         type=float,
         default=60.0,
-        help="pause before an instance is replaced that was tainted like its predecessor; doubled"
-        " each time, up to an hour",
+        help="pause before replacing an instance that was modified like its predecessor; doubled"
+        " each time, up to one hour",
     )
     run.add_argument(
         "--watch-secrets",
         action="store_true",
-        help="notice also that a Secret was deleted and recreated under running instances; needs"
-        " the right to list and watch Secrets",
+        help="also detect Secrets that are deleted and recreated while instances run; needs"
+        " permission to list and watch Secrets",
     )
     run.add_argument(
         "--plain-http-registry",
         metavar="HOST:PORT",
         action="append",
         default=[],
-        help="a registry to ask over HTTP what an image is made of; may be repeated",
+        help="registry to be read over HTTP instead of HTTPS; may be repeated",
     )
     _add_webhook(run)
     run.add_argument("--log-format", choices=("json", "console"), default="json")
@@ -157,7 +157,7 @@ def _add_webhook(run: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--webhook-listen",
         metavar="HOST:PORT",
-        help="where to serve it; :PORT takes all addresses; left out, it is not served",
+        help="address to serve it on; :PORT means all addresses; if omitted, it is not served",
     )
     group.add_argument(
         "--webhook-service",
@@ -165,20 +165,20 @@ def _add_webhook(run: argparse.ArgumentParser) -> None:
         help="name of its Service, for the certificate",
     )
     group.add_argument(
-        "--webhook-secret", help="name of the Secret of its certificates [as the Service]"
+        "--webhook-secret", help="name of the Secret with its certificates [name of the Service]"
     )
     group.add_argument(
         "--webhook-configuration",
         default="immutable-operator-break-glass",
-        help="name of the ValidatingWebhookConfiguration that gets the CA",
+        help="name of the ValidatingWebhookConfiguration that receives the CA",
     )
     group.add_argument(
-        "--webhook-names", default="", help="further names and addresses, with commas between"
+        "--webhook-names", default="", help="additional names and addresses, separated by commas"
     )
     for what, seconds, text in (
-        ("lifetime", 30 * 86_400.0, "how long a certificate is valid; renewed at half of it"),
-        ("settle", 120.0, "how long until all have seen a new certificate or CA"),
-        ("poll", 10.0, "how often each replica looks for a new certificate"),
+        ("lifetime", 30 * 86_400.0, "validity of a certificate, which is renewed after half of it"),
+        ("settle", 120.0, "time until all replicas and API servers use a new certificate or CA"),
+        ("poll", 10.0, "interval at which each replica checks for a new certificate"),
     ):
         group.add_argument(
             f"--webhook-{what}-seconds", type=float, default=seconds, help=f"{text} [{seconds:g}]"

@@ -17,13 +17,13 @@ RETELL = 3600.0  # seconds that the API server keeps an event
 
 
 class ServiceMemory:
-    """Everything here is found out anew after a restart, and changes no move then.
+    """Everything here is found out again after a restart, and losing it changes no move.
 
-    Only what a birth says of the reason can be less exact.
+    Only the recorded reason of a birth can be less exact.
 
-    ``retired`` are the uids of those that this process had go; ``accepted`` are the revisions of
-    which the API server took a birth. ``desired`` is the number that was wanted last;
-    ``confirmed_at`` is when the service itself was looked up last, in monotonic seconds.
+    ``retired`` are the uids of the instances that this process retired; ``accepted`` are the
+    revisions of which the API server accepted a birth. ``desired`` is the last wanted number;
+    ``confirmed_at`` is when the service itself was last looked up, in monotonic seconds.
     """
 
     def __init__(self) -> None:
@@ -47,9 +47,10 @@ class ServiceMemory:
     def departed(
         self, instances: tuple[Instance, ...], gone: Mapping[str, Instance]
     ) -> tuple[Instance, ...]:
-        """Those seen before that are gone, until their own revision has a successor or all is well.
+        """Return vanished instances until their revision has a successor or the rollout is
+        complete.
 
-        ``gone`` has them by name as they were in the end.
+        ``gone`` has instances by name in their last state.
         """
         here = {i.name: i for i in instances}
         if self.planned and self.planned.rollout is None:
@@ -68,7 +69,7 @@ class ServiceMemory:
         return tuple(self._departed.values())
 
     def is_told(self, key: tuple[str, str], now: float) -> bool:
-        """Whether an event was told so lately that the API server has it still."""
+        """Return whether an event was written so recently that the API server still has it."""
         for old in [key for key, at in self._told.items() if now - at >= RETELL]:
             del self._told[old]
         return key in self._told

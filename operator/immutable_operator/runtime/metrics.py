@@ -14,7 +14,7 @@ AGES = (60, 600, 3600, 14400, 43200, 86400, 3 * 86400, 7 * 86400, 30 * 86400)
 
 
 class _Ages(Collector):
-    """The ages of all instances as a histogram of this moment; its counts fall, too."""
+    """The current ages of all instances as a histogram; its counts can decrease."""
 
     def __init__(self, ages: Callable[[], Iterable[float]]) -> None:
         self._ages = ages
@@ -24,7 +24,7 @@ class _Ages(Collector):
         counts = [(str(float(most)), sum(age <= most for age in ages)) for most in AGES]
         yield HistogramMetricFamily(
             "immutable_instance_age_seconds",
-            "How old the instances are now; counts fall, too",
+            "Current ages of the instances; counts can decrease",
             buckets=[*counts, ("+Inf", len(ages))],
             sum_value=sum(ages),
         )
@@ -43,7 +43,7 @@ class Metrics:
         )
         self.actions = Counter(
             "immutable_actions",
-            "Moves that the API server accepted, by their reason",
+            "Moves that the API server accepted, by reason",
             ["action", "reason"],
             registry=self.registry,
         )
@@ -55,13 +55,13 @@ class Metrics:
         )
         self.unknown = Counter(
             "immutable_unknown_outcomes",
-            "Moves whose answer was lost, so that the view has to show what became of them",
+            "Moves without a response, whose outcome only the watch can show",
             ["move"],
             registry=self.registry,
         )
         self.plan_seconds = Histogram(
             "immutable_plan_seconds",
-            "Time to view and plan one service",
+            "Time to observe and plan one service",
             buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1),
             registry=self.registry,
         )
@@ -73,56 +73,58 @@ class Metrics:
         )
         self.unreadable = Counter(
             "immutable_unreadable_objects",
-            "Versions of objects that could not be read and were left out",
+            "Versions of objects that could not be read and were ignored",
             ["resource"],
             registry=self.registry,
         )
         self.corrections = Counter(
             "immutable_sweep_corrections",
-            "Services that a sweep found and the watch had not told of",
+            "Services found by the periodic list but missed by the watch",
             registry=self.registry,
         )
         self.claims = Counter(
             "immutable_claims",
-            "Instances that lost their label or owner and were made known again",
+            "Instances that lost their label or owner and were claimed back",
             registry=self.registry,
         )
         self.image_verdicts = Counter(
             "immutable_image_verdicts",
-            "Reported images compared with the pinned ones, where the digests differ",
+            "Comparisons of reported images with pinned ones whose digest differs, by verdict",
             ["verdict"],
             registry=self.registry,
         )
         self.guarded = Gauge(
             "immutable_guarded",
-            "1 while all admission policies are there, whole and refusing (leader only)",
+            "1 while all admission policies exist, are complete and deny requests (leader only)",
             registry=self.registry,
         )
         self.guard_faults = Gauge(
             "immutable_guard_faults",
-            "What is wrong with an admission policy, its binding or the webhook",
+            "1 for each fault of an admission policy, its binding or the webhook",
             ["guard", "reason"],
             registry=self.registry,
         )
         self.stale_seconds = Histogram(
             "immutable_stale_seconds",
-            "Time from an instance being stale to its being gone, by the reason",
+            "Time from an instance becoming stale until it is gone, by reason",
             ["reason"],
             buckets=(1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 14400, 86400),
             registry=self.registry,
         )
         self.blocked_seconds = Counter(
             "immutable_blocked_seconds",
-            "Time that services were held back, by cause",
+            "Time for which services were blocked, by cause",
             ["cause"],
             registry=self.registry,
         )
         self.barrier_timeouts = Counter(
             "immutable_barrier_timeouts",
-            "Own writes that the watch did not show in time",
+            "Writes of the operator that the watch did not show in time",
             registry=self.registry,
         )
-        self.objects = Gauge("immutable_objects", "Objects known", ["kind"], registry=self.registry)
+        self.objects = Gauge(
+            "immutable_objects", "Known objects, by kind", ["kind"], registry=self.registry
+        )
         self.queue_depth = Gauge(
             "immutable_queue_depth", "Services waiting to be planned", registry=self.registry
         )
@@ -131,24 +133,24 @@ class Metrics:
         )
         self.failures = Counter(
             "immutable_step_failures",
-            "Steps that ended in an unexpected error and are repeated with back-off",
+            "Steps that failed with an unexpected error and are retried with back-off",
             registry=self.registry,
         )
 
         self.reviews = Counter(
             "immutable_webhook_reviews",
-            "Answers to whoever wanted to reach into a pod, by outcome",
+            "Webhook responses to requests to enter a pod, by outcome",
             ["outcome"],
             registry=self.registry,
         )
         self.certificate_expires = Gauge(
             "immutable_webhook_certificate_expires",
-            "When the certificate that the webhook serves expires, in seconds since 1970",
+            "Expiry of the certificate that the webhook serves, in seconds since 1970",
             registry=self.registry,
         )
 
     def watch_ages(self, ages: Callable[[], Iterable[float]]) -> None:
-        """Tell how old instances are (seconds) whenever somebody looks."""
+        """Collect the ages of the instances (seconds) at each scrape."""
         self.registry.register(_Ages(ages))
 
     def count_request(self, verb: str, resource: str, code: str) -> None:

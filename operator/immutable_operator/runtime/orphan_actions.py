@@ -1,7 +1,7 @@
-"""Answers actions on services that do not exist: nobody else would, and they would wait for ever.
+"""Answers actions on services that do not exist, which would otherwise stay pending forever.
 
-An action may come a moment before its service (one commit, two objects), so it is given a while.
-Only the leader answers; what is written is written once.
+An action may be created shortly before its service (one commit, two objects), so it is given a
+while. Only the leader answers, and each answer is written once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _List(msgspec.Struct):
 
 
 class OrphanActions:
-    """Looks whether those whom actions concern exist, when there is news of either.
+    """Checks whether the services of actions exist, when either changes.
 
     Keys are ``<namespace>/<service>``.
     """
@@ -52,20 +52,20 @@ class OrphanActions:
         self._answered: dict[str, set[str]] = {}
 
     def look_at(self, concerned: str) -> None:
-        """An action on this service came, went or changed."""
+        """Note that an action on this service came, went or changed."""
         self._inquiry.renew(concerned)
 
     def service_changed(self, uid: str) -> None:
-        """A service with this uid changed; where it is gone, its actions have lost it."""
+        """Note that the service with this uid changed; if it is gone, its actions are orphans."""
         if uid in self._heard and self._services.get(uid) is None:
             self._inquiry.renew(self._heard.pop(uid))
 
     async def run(self) -> None:
-        """For ever; the leader's."""
+        """Run forever; only on the leader."""
         await self._inquiry.run()
 
     async def step(self, key: str) -> float | None:
-        """One look; in how many seconds to look again, None when there is news only."""
+        """Check once; return in how many seconds to check again, None to wait for news."""
         requests = [a.content for a in self._actions.of(key) if not a.ended]
         answered = self._answered.pop(key, set()) & {r.uid for r in requests}
         if answered:
@@ -79,7 +79,7 @@ class OrphanActions:
         now = self._clock()
         outcomes, due = orphaned(name, requests, now)
         if outcomes and await self._exists(namespace, name):
-            return RETRY.first  # its watch has not told yet
+            return RETRY.first  # the watch has not shown it yet
         by_uid = {request.uid: request for request in requests}
         for outcome in outcomes:
             path = ACTIONS.item(namespace, outcome.name, "status")
@@ -94,7 +94,7 @@ class OrphanActions:
         return None if due is None else max(0.0, due - now)
 
     def _has_service(self, key: str) -> bool:
-        """Whether there is such a service, whose own turn answers."""
+        """Return whether there is such a service, whose own turn then answers."""
         namespace, _, name = key.partition("/")
         service = self._services.named(namespace, name)
         if service is not None:
@@ -102,7 +102,7 @@ class OrphanActions:
         return service is not None
 
     async def _exists(self, namespace: str, name: str) -> bool:
-        """Ask the API server itself: what is said next is final."""
+        """Ask the API server itself, since the answer that follows is final."""
         page = await self._client.list(
             SERVICES.collection(namespace),
             resource=SERVICES.resource,

@@ -1,8 +1,8 @@
-"""The life of one replica: warm up, stand by, lead, and end as a whole.
+"""The life of one replica: synchronize, stand by, lead, and end as a whole.
 
-Every replica watches and serves; only the holder of the lease plans and writes. The end of
-any part, and the loss of the lease, end the process with an exit code that is not 0, so that
-the kubelet starts it afresh; a signal ends it gracefully and gives the lease back.
+Every replica watches and serves; only the holder of the lease plans and writes. If any part ends,
+or the lease is lost, the process ends with an exit code other than 0, so that the kubelet restarts
+it; a signal ends it gracefully and gives the lease back.
 """
 
 from __future__ import annotations
@@ -96,9 +96,9 @@ class Operator:
         self._health.waits_for = self._waits_for
 
     async def run(self) -> int:
-        """Run until told to stop; returns the exit code."""
+        """Run until a signal or a failure; return the exit code."""
         await self._health.start(self._options.listen)
-        # kopf cancels at its exit every task that is younger than it: ours come first.
+        # At its exit kopf cancels every task that is younger than itself: ours start first.
         leader = self._part("leader", self._lead())
         parts = [
             leader,
@@ -112,7 +112,7 @@ class Operator:
         host = self._part("kopf", self._host())
         await asyncio.wait([*parts, host, told], return_when=asyncio.FIRST_COMPLETED)
         code = self._verdict(parts, host)
-        # First nothing is written any more, then the lease is given back, then the rest ends.
+        # First stop all writes, then give the lease back, then end the rest.
         await _end([leader])
         await self._lease.release()
         await _end([*parts, told])
@@ -126,7 +126,7 @@ class Operator:
         return asyncio.create_task(work, name=name)
 
     async def _told_to_stop(self) -> None:
-        """Take the signals over from kopf, which would wait for tasks that it does not know."""
+        """Take over the signals from kopf, which would wait for tasks that it does not know."""
         await self._kopf_ready.wait()
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -135,7 +135,7 @@ class Operator:
         await stop.wait()
 
     def _verdict(self, parts: list[asyncio.Task[None]], host: asyncio.Task[None]) -> int:
-        """0 when a signal ends the process; 1 when a part of it ended, and which."""
+        """Return 0 if a signal ended the process, or log the part that ended and return 1."""
         failed = [part for part in parts if part.done()]
         if host.done() and host.exception():
             failed.append(host)
@@ -146,7 +146,7 @@ class Operator:
         return 1 if failed else 0
 
     async def _host(self) -> None:
-        """Run kopf once the API serves our resources: it looks for them only at its start."""
+        """Run kopf once the API server serves our resources, since it discovers them only once."""
 
         async def login() -> Any:
             return await load_configuration(self._options.kubeconfig, self._options.context)
@@ -164,7 +164,9 @@ class Operator:
         return True
 
     async def _sweeps(self) -> None:
-        """Once kopf watches; again soon, for what vanished in between; then now and then."""
+        """Sweep once kopf watches, soon again for objects that vanished in between, then
+        regularly.
+        """
         await self._kopf_ready.wait()
         pauses = iter([SECOND_SWEEP_SECONDS])
         while True:
@@ -172,16 +174,18 @@ class Operator:
                 corrected = await sweep(self._client, self._watches.services, self._reader)
                 if corrected and self._swept.is_set():
                     self._metrics.corrections.inc(corrected)
-                    log.warning("kopf's watch had not told of all services", services=corrected)
+                    log.warning(
+                        "the watch on ImmutableServices missed some services", services=corrected
+                    )
                 self._swept.set()
                 pause = next(pauses, SWEEP_SECONDS)
             except ApiError as error:
-                log.warning("services not listed", error=str(error))
+                log.warning("services cannot be listed", error=str(error))
                 pause = 1.0
             await asyncio.sleep(pause)
 
     async def _lead(self) -> None:
-        """Stand by until the view is whole and the lease ours; then plan until it is lost."""
+        """Stand by until the view is complete and the lease is ours; then plan until it is lost."""
         await self._swept.wait()
         for reflector in self._watches.reflectors:
             await reflector.synced.wait()
@@ -205,7 +209,7 @@ class Operator:
         await self._lease.acquired.wait()
         if self._lease.took_over:
             await self._watches.refresh()
-        # A new leader trusts no plan of an old one: every service is looked at.
+        # A new leader does not rely on plans of its predecessor: it plans every service.
         await self._watches.guards.look()
         self._watches.all_again()
         async with asyncio.TaskGroup() as tasks:
@@ -262,14 +266,14 @@ class Operator:
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait until they are gone, but not for ever."""
+    """Cancel tasks and wait until they are gone, but not forever."""
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks, timeout=GRACE_SECONDS)
 
 
 def _cause(error: BaseException | None) -> str:
-    """The innermost error of a group, as a sentence."""
+    """Return the innermost error of a group, as a sentence."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return str(error or "it returned")
+    return str(error or "it returned unexpectedly")

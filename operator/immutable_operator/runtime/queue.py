@@ -15,11 +15,11 @@ K = TypeVar("K", bound=Hashable)
 
 
 class KeyQueue(Generic[K]):
-    """Keys of what is to be done: of owners that want a new plan, of questions.
+    """Keys of pending work: of owners that need a new plan, or of questions.
 
-    A key that is added while it is being worked on comes up again afterwards. ``pace`` seconds
-    lie at least between two times that a key comes up, so that a burst of news about one
-    service is planned once, not once per news; without a pace nothing is remembered of keys.
+    A key that is added while a worker has it comes up again afterwards. At least ``pace`` seconds
+    pass between two times that a key comes up, so that a burst of changes of one service is planned
+    once, not once per change; without a pace the queue remembers nothing about keys.
     """
 
     def __init__(self, clock: Callable[[], float], *, pace: float = 0.05) -> None:
@@ -39,7 +39,7 @@ class KeyQueue(Generic[K]):
         return len(self._ready) + len(self._again)
 
     def add(self, key: K) -> None:
-        """Have it come up as soon as its pace allows."""
+        """Let a key come up as soon as its pace allows."""
         earliest = self._last.get(key, float("-inf")) + self._pace
         if earliest > self._clock():
             self.add_at(key, earliest)
@@ -47,7 +47,7 @@ class KeyQueue(Generic[K]):
             self._enqueue(key)
 
     def add_at(self, key: K, when: float) -> None:
-        """Have it come up at ``when`` (by the queue's clock) at the latest."""
+        """Let a key come up at ``when`` (by the queue's clock) at the latest."""
         if when >= self._due_at.get(key, float("inf")):
             return
         self._due_at[key] = when
@@ -56,7 +56,7 @@ class KeyQueue(Generic[K]):
         self._news.set()
 
     async def get(self) -> K:
-        """The next key; call `done` when it is worked off."""
+        """Return the next key; call `done` when its work is done."""
         while True:
             pause = self._promote()
             if self._ready:
@@ -93,7 +93,7 @@ class KeyQueue(Generic[K]):
             self._news.set()
 
     def _promote(self) -> float | None:
-        """Move what is due to the ready line; seconds until the next, None if there is none."""
+        """Move due keys to the ready line; return seconds until the next, None if there is none."""
         while self._due:
             when, _, key = self._due[0]
             if self._due_at.get(key) != when:

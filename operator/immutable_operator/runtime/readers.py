@@ -1,4 +1,4 @@
-"""Which services read which configuration: so that news of one object finds them at once."""
+"""Which services read which configuration, so that a change of one object finds them at once."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ Key = tuple[str, str, str]
 
 
 class Readers:
-    """Uids of services by kind, namespace and name of what their instances cannot start without."""
+    """Uids of services by kind, namespace and name of objects that their instances require."""
 
     def __init__(self) -> None:
         self._by_key: dict[Key, set[str]] = {}
         self._known: dict[str, tuple[int, frozenset[Key]]] = {}
 
     def __len__(self) -> int:
-        """How many objects are read by anybody."""
+        """Return the number of objects that are read."""
         return len(self._by_key)
 
     def of(self, kind: str, namespace: str, name: str) -> tuple[str, ...]:
-        """The services that read an object, in an order that does not depend on who came first."""
+        """Return the services that read an object, in an order that is always the same."""
         return tuple(sorted(self._by_key.get((kind, namespace, name), ())))
 
     def update(self, uid: str, service: ServiceRecord | None) -> None:
-        """A service is new, has changed, or is gone (None)."""
+        """Note that a service is new, has changed, or is gone (None)."""
         generation, before = self._known.pop(uid, (None, frozenset[Key]()))
         after = frozenset[Key]()
         if service is not None:
-            # What it reads stands in its spec; its status changes much more often.
+            # The spec says what it reads; the status changes much more often.
             after = before if generation == service.generation else _read_by(service)
             self._known[uid] = (service.generation, after)
         for key in after - before:

@@ -1,4 +1,4 @@
-"""Writes of what a revision is made of: record, verdict, copies of its configuration."""
+"""Writes of what a revision consists of: record, verdict, copies of its configuration."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Meta(msgspec.Struct):
 
 
 class Records:
-    """Writes and reads what belongs to revisions; each write returns what tells that it is seen."""
+    """Writes and reads the objects of revisions; each write returns a check for its result."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Records:
         self._configs = configs
 
     async def write(self, service: ServiceRecord, move: RecordMove) -> Seen:
-        """Carry one move out. Raises `Refused` or `Unknown`."""
+        """Carry out one move. Raises `Refused` or `Unknown`."""
         match move:
             case CreateRevision():
                 return await self._record(service, move)
@@ -75,11 +75,11 @@ class Records:
                 return await self._forget(service, move)
 
     def resource(self, move: RecordMove) -> str:
-        """The collection in which a move shows."""
+        """Return the collection in which a move becomes visible."""
         return "configmaps" if isinstance(move, CreateSnapshot) else REVISION_PLURAL
 
     def shows(self, service: ServiceRecord, move: RecordMove) -> Seen:
-        """What tells that a move whose answer is lost was carried out after all."""
+        """Return a check whether a move without a response was carried out after all."""
         match move:
             case CreateRevision():
                 return lambda: any(r.content.id == move.id for r in self._revisions.of(service.uid))
@@ -96,13 +96,13 @@ class Records:
         return record is None or record.content.verdict.phase is move.verdict.phase
 
     async def template(self, service: ServiceRecord, revision: str) -> Mapping[str, Any]:
-        """What is born from a revision: the spec's template, or the record's where it is another.
+        """Return a revision's template: that of the spec, or of the record if they differ.
 
         Configuration that is part of the revision is read from its copies.
         """
         known = [r.content for r in self._revisions.of(service.uid) if r.content.id == revision]
         if not known:
-            raise Refused(Cause.API_SERVER, f"revision {revision} is no longer on record")
+            raise Refused(Cause.API_SERVER, f"the record of revision {revision} no longer exists")
         [record] = known
         wanted = service.spec.template
         if wanted is None or not is_made_of(record, wanted):
@@ -128,20 +128,20 @@ class Records:
     async def _own(
         self, service: ServiceRecord, move: CreateRevision, name: str, error: Conflict
     ) -> bytes:
-        """The record that has the name already, if it is the one that was to be written."""
+        """Return the record that has the name already, if it is the one that was to be written."""
         path = REVISIONS.item(service.namespace, name)
         try:
             answer = await self._client.get(path, resource=REVISION_PLURAL)
         except ApiError as other:
             raise outcome_of(Move.RECORD, other) from other
         if not _is_recorded(answer, service, move):
-            # A namesake of a deleted service, until the garbage collector took it.
-            text = f"revision {name} exists and belongs to another owner; waiting for it to be gone"
+            # It belongs to a deleted service of that name, until it is garbage-collected.
+            text = f"revision {name} exists but belongs to another owner; waiting until it is gone"
             raise Refused(Cause.API_SERVER, text) from error
         return answer
 
     async def _copy(self, service: ServiceRecord, move: CreateSnapshot) -> Seen:
-        """Copy what an object says now, as long as that is what was recorded."""
+        """Copy the present content of an object, if that is the recorded content."""
         try:
             content = await self._source(service.namespace, move)
             body = snapshot_body(service, move, content)
@@ -168,7 +168,7 @@ class Records:
     async def _own_copy(
         self, service: ServiceRecord, move: CreateSnapshot, error: Conflict
     ) -> bytes:
-        """The object that has the copy's name already, if it is that copy."""
+        """Return the object that has the copy's name already, if it is that copy."""
         path = CONFIG_MAPS.item(service.namespace, move.pin.snapshot)
         try:
             answer = await self._client.get(path, resource=CONFIG_MAPS.resource)
@@ -176,8 +176,8 @@ class Records:
             raise outcome_of(Move.SNAPSHOT, other) from other
         if not _is_copied(answer, move):
             text = (
-                f"ConfigMap {move.pin.snapshot} exists and is not this revision's copy of"
-                f" {move.pin.name}; waiting for it to be gone: delete it if it is nobody's"
+                f"ConfigMap {move.pin.snapshot} exists but is not this revision's copy of"
+                f" {move.pin.name}; waiting until it is gone: delete it if it is not in use"
             )
             raise Refused(Cause.API_SERVER, text) from error
         return answer
@@ -207,7 +207,7 @@ class Records:
 
 
 def _is_recorded(answer: bytes, service: ServiceRecord, move: CreateRevision) -> bool:
-    """Whether this is the record that was to be written; what cannot be read is another one."""
+    """Return whether this is the record that was to be written; False if it cannot be read."""
     try:
         found = decode_revision(answer)
     except READ_ERRORS:
@@ -216,7 +216,7 @@ def _is_recorded(answer: bytes, service: ServiceRecord, move: CreateRevision) ->
 
 
 def _is_copied(answer: bytes, move: CreateSnapshot) -> bool:
-    """Whether this is the copy that was to be made; what cannot be read is another object."""
+    """Return whether this is the copy that was to be made; False if it cannot be read."""
     try:
         found = decode_content(answer)
     except READ_ERRORS:

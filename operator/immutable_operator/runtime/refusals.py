@@ -1,6 +1,7 @@
-"""Refused writes of one owner: what was refused, since when, and when to try again.
+"""Refused writes of one owner: what was refused, since when, and when to retry.
 
-Kept in memory only: a restart tries again at once and is told the same.
+They are kept in memory only: after a restart the operator retries at once and gets the same
+refusal.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from immutable_operator.instances.refused import Refused, pause_after
 __all__ = ["MOST", "Refusals"]
 
 MOST = 64
-# No pause is as long: what was not repeated in this time is history, the next one is another story.
+# No pause is this long: a refusal that was not repeated in this time no longer counts.
 STALE_SECONDS = 600.0
 
-# So many subjects refused for one cause are told apart no longer: all wait for one of them.
+# From this number of subjects refused for one cause on, all wait for a retry of one of them.
 CROWD = 16
 
 Key = tuple[Move, str, str | None]
@@ -29,17 +30,18 @@ class _Noted:
 
 
 class Refusals:
-    """The refusals of one owner: one a revision for births, one a subject for all other moves.
+    """The refusals of one owner: one per revision for births, one per subject for all other moves.
 
-    Taken names are kept beside them. At most `MOST` are kept: those that hold up most go last, and
-    of the others those that were tried longest ago go first, so that each has its turn.
+    Taken names are kept in addition. At most `MOST` are kept: those that block most are dropped
+    last, and among the others those tried longest ago are dropped first, so that each gets its
+    turn.
     """
 
     def __init__(self) -> None:
         self._noted: dict[Key, _Noted] = {}
 
     def all(self, now: float | None = None) -> tuple[Refusal, ...]:
-        """Those that stand; with ``now`` (seconds since the epoch) without those that are over."""
+        """Return the refusals; with ``now`` (seconds since the epoch) without the expired ones."""
         if now is not None:
             self._expire(now)
         return tuple(noted.refusal for noted in self._noted.values())
@@ -54,7 +56,7 @@ class Refusals:
         shared = cause is not Cause.NAME_TAKEN and (
             move is Move.CREATE or cause is Cause.DISRUPTION_BUDGET or len(akin) >= CROWD
         )
-        # Where they share their fate, whichever subject was tried counts.
+        # A shared refusal counts the tries of all subjects.
         repeated = akin if shared else [r for r in akin if r.subject == subject]
         before = max(repeated, key=lambda r: r.attempts, default=None)
         attempts = before.attempts + 1 if before else 1
@@ -76,9 +78,9 @@ class Refusals:
         return refusal
 
     def accepted(self, move: Move, subject: str, revision: str | None = None) -> None:
-        """A write went through: what stood against it is history.
+        """Note that a write succeeded: the refusals that it disproves are dropped.
 
-        ``revision`` is that of a birth; without it, births of all revisions may be tried again.
+        ``revision`` is that of a birth; without it, births of all revisions may be retried.
         """
         for key, noted in list(self._noted.items()):
             refusal = noted.refusal
@@ -86,32 +88,32 @@ class Refusals:
                 del self._noted[key]
 
     def forget_subjects(self, living: set[str]) -> None:
-        """Drop refusals to retire what no longer exists."""
+        """Drop refusals to retire instances that no longer exist."""
         for key, noted in list(self._noted.items()):
             if noted.refusal.move is Move.RETIRE and noted.refusal.subject not in living:
                 del self._noted[key]
 
     def _expire(self, now: float) -> None:
-        """Drop what could have been tried again long since, and was not."""
+        """Drop refusals that could have been retried long ago, and were not."""
         for key, noted in list(self._noted.items()):
             if now - noted.at > STALE_SECONDS:
                 del self._noted[key]
 
     def _akin(self, move: Move, revision: str | None, cause: Cause) -> list[Refusal]:
-        """Those of the same move and cause; of births, of the same revision."""
+        """Return refusals of the same move and cause; for births, of the same revision."""
         known = (noted.refusal for noted in self._noted.values())
         akin = [r for r in known if r.move is move and r.cause is cause]
         return [r for r in akin if r.revision == revision] if move is Move.CREATE else akin
 
     def _worth(self, key: Key) -> tuple[bool, float]:
-        """What stands for many moves goes last; else what was tried longest ago goes first."""
+        """Rank a refusal for dropping: those that stand for many moves last, else oldest first."""
         noted = self._noted[key]
         one = noted.refusal.move in (Move.RETIRE, Move.QUARANTINE)
         return not (one or noted.refusal.cause is Cause.NAME_TAKEN), noted.at
 
 
 def _key(refusal: Refusal) -> Key:
-    """Of births of one revision the last refusal says what stands against all of them."""
+    """Return the key: all births of one revision share one, which holds the last refusal."""
     of_all = refusal.move is Move.CREATE and refusal.cause is not Cause.NAME_TAKEN
     return refusal.move, "" if of_all else refusal.subject, refusal.revision
 
@@ -121,5 +123,5 @@ def _disproved(refusal: Refusal, subject: str, revision: str | None) -> bool:
         return revision in (None, refusal.revision)
     if refusal.subject == subject:
         return True
-    # What gave way for one may give way for the others.
+    # If one subject succeeded, the others may succeed, too.
     return refusal.shared

@@ -1,4 +1,4 @@
-"""What the operator says of a service: its status, written when it changed or was written over."""
+"""The reported status of a service, written when it changed or was overwritten."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from immutable_operator.wire.status import StoredStatus, status_body, stored_sta
 __all__ = ["Report"]
 
 log = structlog.get_logger()
-# Seconds between two writes of a status in which only counts moved; doubled each time, so that
+# Seconds between two writes of a status in which only counts changed; doubled each time, so that
 # a long rollout does not write more than a short one.
 PAUSE, PAUSE_MOST = 5.0, 40.0
 
 
 class Report:
-    """The status of one service, as it was written last."""
+    """The status of one service, as it was last written."""
 
     def __init__(self) -> None:
         self._written: Status | None = None
@@ -35,10 +35,11 @@ class Report:
     async def write(
         self, client: KubeClient, service: ServiceRecord, status: Status
     ) -> float | None:
-        """Write if there is something to say, and return when a status that waits is due.
+        """Write the status if it changed; return when a write that was postponed is due.
 
-        Mere counts wait; what somebody else wrote over it does not. The time is monotonic,
-        in seconds. Raises `NotFound` or `Conflict` where the service is not what was seen of it.
+        Changes of mere counts are postponed; restoring an overwritten status is not. The time is
+        monotonic, in seconds. Raises `NotFound` or `Conflict` if the service is not the one that
+        was observed.
         """
         before = self._written or stored_status(service)
         forged = self._stored is not None and self._stored.is_overwritten(service)
@@ -51,7 +52,11 @@ class Report:
         version = max(service.version, self._stored.version if self._stored else 0)
         self._stored = await _store(client, service, status_body(service, status, version))
         if forged:
-            log.warning("status was forged", service=service.name, by=service.strangers)
+            log.warning(
+                "status was overwritten by another client",
+                service=service.name,
+                by=service.strangers,
+            )
         self._written, self._written_at = status, time.monotonic()
         self._pause = min(PAUSE_MOST, self._pause * 2) if counts_only else PAUSE
         return None
@@ -66,7 +71,7 @@ async def _store(
         await client.apply(path, body, resource=resource, manager=FIELD_MANAGER), body
     )
     if beside := stored.beside(body):
-        # What is not so and somebody else says: an apply takes it over, but does not take it away.
+        # Fields that others added: an apply does not remove them, so they are patched away.
         metadata = {**body["metadata"], "resourceVersion": str(stored.version)}
         empty = {**body, "metadata": metadata, "status": dict.fromkeys(beside)}
         stored = StoredStatus.of(

@@ -1,9 +1,9 @@
-"""Since when the schedule of each service is what it is: slots before that do not count.
+"""When the schedule of each service was set: slots before that do not count.
 
-The API server tells only when a manager last changed *any* field of its own, so the time on record
-is the latest that is possible: an edit of another field by the same manager would end what a slot
-began. What a process has seen itself is exact; after a restart it is made good by what the slot
-has left behind, the instances that were born for it.
+The API server records only when a manager last changed *any* of its fields, so the recorded time is
+the latest possible one: an edit of another field by the same manager would cancel a slot's
+replacement. A change that the process has seen itself is timed exactly; after a restart the time is
+corrected by the instances that were created for the slot.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Schedules"]
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A schedule, since when, and whether the change to it was seen."""
+    """A schedule, since when it applies, and whether the change to it was seen."""
 
     cron: Cron | None
     since: float
@@ -33,7 +33,7 @@ class Schedules:
         self._seen: dict[str, _Seen] = {}
 
     def note(self, uid: str, spec: Spec) -> None:
-        """See a version of a service; to be called with each, in order, the more the better."""
+        """Note a version of a service; to be called with each version, in order."""
         cron, before = spec.regeneration.schedule, self._seen.get(uid)
         if before is None or before.cron != cron:
             self._seen[uid] = _Seen(
@@ -41,14 +41,14 @@ class Schedules:
             )
 
     def applied(self, uid: str, spec: Spec, slots: Iterable[float] = ()) -> Spec:
-        """The spec with the time since when its schedule counts.
+        """Return the spec with the time since when its schedule counts.
 
-        ``slots`` are those for which living instances were born.
+        ``slots`` are those for which living instances were created.
         """
         self.note(uid, spec)
         seen = self._seen[uid]
         if seen.cron is not None and not seen.changed:
-            # Only the last slot before can be under way; one of another schedule is none of this.
+            # Only the last slot before can be under way; slots of another schedule do not count.
             last = seen.cron.last_until(seen.since)
             if last is not None and last in set(slots):
                 seen = self._seen[uid] = replace(seen, since=last - 1)
@@ -56,5 +56,5 @@ class Schedules:
         return replace(spec, regeneration=replace(spec.regeneration, schedule_since=since))
 
     def forget(self, uid: str) -> None:
-        """The service is gone."""
+        """Drop a service that is gone."""
         self._seen.pop(uid, None)

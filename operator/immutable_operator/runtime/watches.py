@@ -1,4 +1,4 @@
-"""Watches: what one replica knows of the cluster, and who hears of which news."""
+"""Watches: the view of the cluster of one replica, and which parts are notified of which change."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ Decode = Callable[[bytes | msgspec.Raw], T]
 
 
 class Watches:
-    """The stores of a replica, the reflectors that fill them, and the ways that news take.
+    """The stores of a replica, the reflectors that fill them, and the routing of changes.
 
-    ``queue`` gets the uid of each service whose view changed.
+    ``queue`` receives the uid of each service whose view changed.
     """
 
     def __init__(
@@ -93,10 +93,10 @@ class Watches:
             **options,
         )
 
-    # Lists, for what stays unseen.
+    # Lists, for writes that stay invisible.
 
     def mark(self, resource: str) -> Callable[[], bool]:
-        """Whether a list of a collection that begins after this call is complete."""
+        """Return a check whether a list of a collection that begins after this call is complete."""
         marks = [r.mark() for r in self.reflectors if r.resource == resource]
         return lambda: all(mark() for mark in marks)
 
@@ -107,9 +107,9 @@ class Watches:
                 reflector.relist()
 
     async def refresh(self) -> None:
-        """List what instances depend on anew, and wait until that is complete.
+        """List the collections that instances depend on again, and wait until that is complete.
 
-        A new leader must not plan on what it saw before the last write of the old one.
+        A new leader must not plan on a view from before the last write of its predecessor.
         """
         resources = (PODS.resource, REVISIONS.resource)
         marks = [self.mark(resource) for resource in resources]
@@ -120,13 +120,13 @@ class Watches:
 
     @property
     def late(self) -> Iterable[str]:
-        """The collections that were not listed yet."""
+        """The collections that have not been listed yet."""
         return [r.resource for r in self.reflectors if not r.synced.is_set()]
 
-    # Who hears of what.
+    # Routing of changes.
 
     def all_again(self) -> None:
-        """Something changed that concerns every service."""
+        """Queue all services: something changed that concerns every service."""
         for service in self.services:
             self._queue.add(service.uid)
 
@@ -151,7 +151,9 @@ class Watches:
             self._queue.add(service.uid)
 
     def _config_changed(self, kind: str, item: ConfigRecord, anew: bool) -> None:
-        """News for those who pin it, for the revision whose copy it is; anew: for all readers."""
+        """Queue services that pin it or own its copy; if the object is new or another, all
+        readers.
+        """
         if kind == CONFIG_MAP:
             for uid in self.contents.readers(item.namespace, item.name):
                 self._queue.add(uid)
@@ -162,7 +164,7 @@ class Watches:
                 self._queue.add(uid)
 
     def ages(self) -> list[float]:
-        """How old the active instances are, in seconds."""
+        """Return how old the active instances are, in seconds."""
         now = self._client.clock.time()
         active = (p.content for s in self.services for p in self.pods.of(s.uid))
         return [max(0.0, now - i.born) for i in active if i.active]

@@ -45,8 +45,8 @@ REQUEST_SECONDS = 5.0
 class WebhookOptions:
     """Where to serve, and the objects of the chart that belong to it.
 
-    ``service``, ``secret`` and ``configuration`` are names; ``names`` further DNS names and IP
-    addresses of the certificate; ``poll`` the seconds between two looks at the Secret.
+    ``service``, ``secret`` and ``configuration`` are names; ``names`` are additional DNS names and
+    IP addresses of the certificate; ``poll`` is the interval in seconds for reading the Secret.
     """
 
     listen: str
@@ -60,7 +60,7 @@ class WebhookOptions:
     def __post_init__(self) -> None:
         if not 0 < self.poll * 2 <= self.times.settle.total_seconds():
             raise ValueError(
-                f"looking every {self.poll:g} s is too rare for {self.times.settle} to settle"
+                f"polling every {self.poll:g} s is too slow for the settle time {self.times.settle}"
             )
 
 
@@ -72,7 +72,7 @@ class Webhook:
     configuration
         Connection and login, for a client of its own: not fenced, since a standby serves too.
     namespace
-        Where the Service and the Secret are.
+        The namespace of the Service and the Secret.
     """
 
     def __init__(
@@ -102,14 +102,14 @@ class Webhook:
         return self._served is not None
 
     async def run(self) -> None:
-        """Serve as soon as there is a certificate; show a new one soon after it is stored."""
+        """Serve as soon as there is a certificate; switch to a new one soon after it is stored."""
         try:
             while True:
                 try:
                     await self._load()
                 except (ApiError, *READ_ERRORS) as error:
-                    self._tell("the webhook's secret cannot be read", error)
-                # The first certificate is only seconds away: the leader is making it.
+                    self._tell("the Secret of the webhook cannot be read", error)
+                # The leader creates the first certificate within seconds.
                 await asyncio.sleep(
                     self._options.poll if self._served else min(1.0, self._options.poll)
                 )
@@ -118,14 +118,14 @@ class Webhook:
             await self._client.close()
 
     async def renew(self, client: KubeClient) -> None:
-        """The leader's part, with its fenced client: make certificates, publish their CAs."""
+        """Do the leader's part, with its fenced client: create certificates, publish their CAs."""
         while True:
             try:
                 await self._rotate(client)
             except (Conflict, NotLeader):
-                pass  # another replica leads, or did a moment ago: look again
+                pass  # another replica leads, or did so a moment ago: try again
             except (ApiError, *READ_ERRORS) as error:
-                self._tell("the webhook's certificates cannot be kept", error)
+                self._tell("the certificates of the webhook cannot be renewed", error)
             await asyncio.sleep(self._options.poll)
 
     async def _load(self) -> None:
@@ -142,12 +142,12 @@ class Webhook:
         log.info("certificate served", serial=f"{pair.serial:x}", expires=str(pair.expires))
 
     async def _rotate(self, client: KubeClient) -> None:
-        """One step: what is stored first, what is published after it."""
+        """Do one step: store keys first, publish their CAs afterwards."""
         secret = msgspec.json.decode(await client.get(self._secret, resource=SECRETS.resource))
         try:
             body = await client.get(self._configuration, resource=CONFIGURATIONS)
         except NotFound:
-            return  # nobody asks us; what is stored stays as it is until somebody does
+            return  # no API server calls the webhook; the Secret stays as it is until one does
         published = _bundle(msgspec.json.decode(body))
         before = read_keys(_texts(secret))
         now = self._clock()
@@ -167,7 +167,7 @@ class Webhook:
         self._trouble = ""
 
     def _tell(self, what: str, error: Exception) -> None:
-        """Once for each trouble, not at every look."""
+        """Log each error once, not at every poll."""
         if str(error) != self._trouble:
             self._trouble = str(error)
             log.warning(what, error=str(error))
@@ -185,7 +185,7 @@ def _texts(secret: dict[str, Any]) -> dict[str, str]:
 
 
 def _with(secret: dict[str, Any], keys: Keys) -> dict[str, Any]:
-    """The Secret with other data; its resourceVersion makes sure that nobody is overwritten."""
+    """Return the Secret with new data; its resourceVersion prevents overwriting others' changes."""
     return {**secret, "data": {key: _encode(text) for key, text in write_keys(keys).items()}}
 
 

@@ -1,1 +1,1 @@
-"""This product's objects on the wire: bytes to what the domain knows, and back."""
+"""This product's objects on the wire: conversion between bytes and domain types."""

@@ -29,7 +29,7 @@ class _ActionSpec(msgspec.Struct, rename="camel", frozen=True):
     instance: str | None = None
     override_freeze: bool = False
     reason: str | None = None
-    actor: str = "somebody"
+    actor: str = "an unknown user"
 
 
 class _ActionStatus(msgspec.Struct, rename="camel", frozen=True):
@@ -45,7 +45,7 @@ class _Action(msgspec.Struct, frozen=True):
 
 
 class ActionRecord(msgspec.Struct, frozen=True):
-    """An action: ``owner`` is ``<namespace>/<service>``, the name of whom it concerns."""
+    """An action: ``owner`` is ``<namespace>/<service>``, the service that it concerns."""
 
     uid: str
     owner: str
@@ -58,7 +58,7 @@ class ActionRecord(msgspec.Struct, frozen=True):
 
 
 def decode_action(raw: bytes | msgspec.Raw) -> ActionRecord:
-    """Bytes of an ImmutableAction to its record."""
+    """Decode an ImmutableAction to its record."""
     body = msgspec.json.decode(raw, type=_Action)
     meta, spec, status = body.metadata, body.spec, body.status
     request = Request(
@@ -67,7 +67,7 @@ def decode_action(raw: bytes | msgspec.Raw) -> ActionRecord:
         created=moment(meta.creation_timestamp),
         actor=spec.actor,
         instance=spec.instance,
-        # The API server refuses an override without a reason; so do we.
+        # The API server refuses an override without a reason; so does the operator.
         override_freeze=spec.override_freeze and bool(spec.reason),
         phase=status.phase,
         message=status.message,
@@ -77,7 +77,7 @@ def decode_action(raw: bytes | msgspec.Raw) -> ActionRecord:
 
 
 def action_status(namespace: str, request: Request, outcome: Outcome, now: float) -> dict[str, Any]:
-    """The body of a server-side apply of an action's status."""
+    """Return the body of a server-side apply of an action's status."""
     status: dict[str, Any] = {
         "phase": outcome.phase,
         "message": outcome.message[:1024],

@@ -1,8 +1,8 @@
 """ConfigMaps and Secrets as the operator knows them: which object has a name, and since when.
 
 Only metadata is watched and kept. An object that was deleted and recreated under its name is
-another one; kubelets go on giving the old content to pods that run. Of the ConfigMaps that are
-pinned the content is read, once a change, and only its digest is kept; a copy is made from it.
+another object; kubelets continue to provide the old content to running pods. The content of pinned
+ConfigMaps is read, once per change, and only its digest is kept; a copy is made from it.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class _Partial(msgspec.Struct, frozen=True):
 
 
 class ConfigRecord(msgspec.Struct, frozen=True):
-    """Where an object is, when it was made (seconds since the epoch), and its resource version.
+    """The name of an object, its creation (seconds since the epoch), and its resource version.
 
-    Of a snapshot also the uid of its revision and the digest that it says it has; else "".
+    For a snapshot also the uid of its revision and the digest in its annotation; else "".
     """
 
     namespace: str
@@ -73,7 +73,7 @@ def _record(meta: ObjectMeta) -> ConfigRecord:
 
 
 def decode_config(raw: bytes | msgspec.Raw) -> ConfigRecord:
-    """Bytes of an object (or of its metadata alone) to its record."""
+    """Decode an object (or only its metadata) to its record."""
     return _record(msgspec.json.decode(raw, type=_Partial).metadata)
 
 
@@ -84,7 +84,7 @@ class _ConfigMap(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Content(msgspec.Struct, frozen=True):
-    """A ConfigMap with its content, and who last wrote that; ``binary`` is as base64."""
+    """A ConfigMap with its content and the last writer of it; ``binary`` is base64."""
 
     record: ConfigRecord
     data: dict[str, str]
@@ -97,16 +97,16 @@ class Content(msgspec.Struct, frozen=True):
 
 
 def decode_content(raw: bytes) -> Content:
-    """Bytes of a ConfigMap to its content."""
+    """Decode a ConfigMap with its content."""
     found = msgspec.json.decode(raw, type=_ConfigMap)
     author = found.metadata.last_writer("f:data", "f:binaryData")
     return Content(_record(found.metadata), found.data or {}, found.binary_data or {}, author)
 
 
 def snapshot_body(service: ServiceRecord, copy: CreateSnapshot, content: Content) -> dict[str, Any]:
-    """The copy of a ConfigMap for a revision, which owns it: they go together.
+    """Return the copy of a ConfigMap for a revision, which owns it: they are deleted together.
 
-    It does not hold up the deletion of its revision, which would take one more right.
+    It does not block the deletion of its revision, which would require another permission.
     """
     body: dict[str, Any] = {
         "apiVersion": "v1",
@@ -136,10 +136,11 @@ def snapshot_body(service: ServiceRecord, copy: CreateSnapshot, content: Content
 
 
 class Configs:
-    """All objects of one kind. ``changed`` is called with the kind and each new or changed one, and
-    each that is gone; the flag says whether it is another object than the one known before.
+    """All objects of one kind, by namespace and name.
 
-    ``version`` is the resource version up to which they are known.
+    ``changed`` is called with the kind and each object that is new, changed or gone; the flag says
+    whether it is another object than the one known before. ``version`` is the resource version up
+    to which they are known.
     """
 
     def __init__(self, kind: str, changed: Callable[[str, ConfigRecord, bool], None]) -> None:
@@ -149,7 +150,7 @@ class Configs:
         self._records: dict[tuple[str, str], ConfigRecord] = {}
 
     def get(self, namespace: str, name: str) -> ConfigRecord | None:
-        """The object that has this name now."""
+        """Return the object that has this name now."""
         return self._records.get((namespace, name))
 
     def known(self, which: Identity) -> ConfigRecord | None:
@@ -161,7 +162,7 @@ class Configs:
             self.remove(gone, version)
         for item in items:
             self.upsert(item, version)
-        self.version = version  # a list is the truth, even if it goes back
+        self.version = version  # a list is authoritative, even if its version is older
 
     def upsert(self, item: ConfigRecord, version: int) -> None:
         key = (item.namespace, item.name)

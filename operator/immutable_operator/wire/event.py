@@ -1,7 +1,8 @@
-"""Events for people, on the object they are about, each told once.
+"""Events for people, on the object that they are about, each written once.
 
-An event's name follows from what it says, so that a repetition (after a restart, by the next
-leader, in the next plan) meets its own earlier self: one create, no patches, no counters.
+An event's name is derived from its reason and its subject, so that a repetition (after a restart,
+by the next leader, in the next plan) conflicts with the first one: one create, no patches, no
+counters.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ EVENTS = ApiPath("api/v1", "events")
 async def announce(
     client: KubeClient, service: ServiceRecord, told: Announcement, now: float, by: str
 ) -> None:
-    """Create the event unless it was told before. Raises `ApiError` when it cannot be told."""
+    """Create the event unless it exists already. Raises `ApiError` if it cannot be written."""
     body = event_body(service, told, now, by)
     try:
         await client.create(EVENTS.collection(service.namespace), body, resource="events")
@@ -34,7 +35,7 @@ async def announce(
 
 
 def event_body(service: ServiceRecord, told: Announcement, now: float, by: str) -> dict[str, Any]:
-    """A core/v1 Event; ``now`` in seconds since the epoch, ``by`` names this replica."""
+    """Return a core/v1 Event; ``now`` in seconds since the epoch, ``by`` names this replica."""
     seed = f"{service.uid}/{told.reason}/{told.key}".encode()
     at = stamp(now)[:19] + "Z"
     return {

@@ -23,7 +23,7 @@ FREEZES = ApiPath(f"apis/{API_VERSION}", FREEZE_PLURAL)
 
 
 class FreezeRecord(msgspec.Struct, frozen=True):
-    """A freeze, and whom it selects. What cannot be understood of it makes it hold more."""
+    """A freeze, and the services that it selects. If a part cannot be read, it freezes more."""
 
     name: str
     namespaces: tuple[str, ...]
@@ -36,13 +36,13 @@ class FreezeRecord(msgspec.Struct, frozen=True):
 
 
 def decode_freeze(raw: bytes | msgspec.Raw) -> FreezeRecord:
-    """Bytes of an ImmutableFreeze to its record."""
+    """Decode an ImmutableFreeze to its record."""
     body = msgspec.json.decode(raw)
     name = body["metadata"]["name"]
     try:
         return _understood(name, ImmutableFreezeSpec.model_validate(body.get("spec") or {}))
     except READ_ERRORS:
-        reason = "its spec cannot be read, so it holds for all; correct it or delete it"
+        reason = "its spec cannot be read, so it freezes all services; correct it or delete it"
         return FreezeRecord(name, (), (), Freeze(name, reason))
 
 
@@ -51,7 +51,9 @@ def _understood(name: str, spec: ImmutableFreezeSpec) -> FreezeRecord:
     problem = windows_problem(windows, "spec.windows")
     freeze = Freeze(
         name=name,
-        reason=f"{spec.reason} ({problem}: it holds all the time)" if problem else spec.reason,
+        reason=f"{spec.reason} ({problem}; until that is corrected, it is always active)"
+        if problem
+        else spec.reason,
         begins=spec.from_.timestamp() if spec.from_ else None,
         ends=spec.until.timestamp() if spec.until else None,
         windows=() if problem else windows_of(windows),
@@ -62,14 +64,14 @@ def _understood(name: str, spec: ImmutableFreezeSpec) -> FreezeRecord:
 
 
 class Freezes:
-    """All freezes; ``changed`` tells that any did."""
+    """All freezes; ``changed`` is called when any changes."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
         self._by_name: dict[str, FreezeRecord] = {}
 
     def of(self, service: ServiceRecord) -> Iterator[Freeze]:
-        """Those that select a service."""
+        """Yield the freezes that select a service."""
         return (f.content for f in self._by_name.values() if f.selects(service))
 
     def known(self, which: Identity) -> FreezeRecord | None:
@@ -88,4 +90,4 @@ class Freezes:
         self._changed()
 
     def advance(self, version: int) -> None:
-        """Nothing waits for a version of these."""
+        """Do nothing: no part waits for a version of these."""

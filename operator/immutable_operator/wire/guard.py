@@ -1,4 +1,4 @@
-"""The admission objects that carry our guard label, as they are on the API server."""
+"""The admission objects that carry our guard label, as the API server stores them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class GuardRecord(msgspec.Struct, frozen=True):
 
 
 def decode_guard(raw: bytes | msgspec.Raw) -> GuardRecord:
-    """Bytes of a policy, a binding or a webhook configuration to its record."""
+    """Decode a policy, a binding or a webhook configuration to its record."""
     body = msgspec.json.decode(raw)
     meta = body["metadata"]
     guard = (meta.get("labels") or {}).get(LABEL_GUARD, "")
@@ -44,7 +44,7 @@ def decode_guard(raw: bytes | msgspec.Raw) -> GuardRecord:
 
 
 class GuardStore:
-    """All objects of one kind with our label, by guard; ``changed`` tells that something did."""
+    """All objects of one kind with our label, by guard; ``changed`` is called on any change."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
@@ -71,14 +71,16 @@ class GuardStore:
         self._changed()
 
     def advance(self, version: int) -> None:
-        """Nothing waits for a version of these."""
+        """Do nothing: no part waits for a version of these."""
 
 
 async def own_name(client: KubeClient) -> str:
-    """The user name under which this operator is known, as policies see it. Raises `ApiError`."""
+    """Return the user name of this operator, as policies see it. Raises `ApiError`."""
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     answer = await client.create(SELF.all(), body, resource=SELF.resource)
     try:
         return str(msgspec.json.decode(answer)["status"]["userInfo"]["username"])
     except READ_ERRORS as error:
-        raise Unreachable(0, "Unreadable", f"who the operator is: {error!r}") from error
+        raise Unreachable(
+            0, "Unreadable", f"the response does not name the operator's user: {error!r}"
+        ) from error

@@ -1,7 +1,8 @@
-"""From nouns of the domain to their bodies on the wire and back: one struct names each field once.
+"""Conversion between nouns of the domain and their bodies: one struct names each field once.
 
-A struct has the fields of its noun, under the noun's names; msgspec renames them for the wire.
-Its field types say how a value is written there: times, and texts that end where a CRD says so.
+A struct has the fields of its noun, under the noun's names; msgspec renames them for the wire. The
+types of its fields define how a value is written: times, and texts with the length limit of the
+CRD.
 """
 
 from __future__ import annotations
@@ -50,27 +51,27 @@ class Text4096(Text):
 
 
 class Body(msgspec.Struct, frozen=True, rename="camel"):
-    """The body of a ``noun``. A field without a value is left out, and an empty list or text."""
+    """The body of a ``noun``. Fields without a value and empty lists or texts are omitted."""
 
     noun: ClassVar[type[Any]]
 
     @classmethod
     def written(cls, noun: object) -> dict[str, Any]:
-        """The body for a noun, ready to be sent."""
+        """Return the body for a noun, ready to be sent."""
         body = msgspec.convert(noun, cls, from_attributes=True, dec_hook=_value)
         return cast(dict[str, Any], _filled(msgspec.to_builtins(body, enc_hook=_written)))
 
     @classmethod
     def read(cls, body: Mapping[str, Any], kind: type[N]) -> N:
-        """The noun that a body says, of the class ``kind``. Raises one of `READ_ERRORS`."""
+        """Return the noun of a body, of the class ``kind``. Raises one of `READ_ERRORS`."""
         return cast(N, _noun(msgspec.convert(body, cls, dec_hook=_value)))
 
 
 def _value(kind: type[Any], value: Any) -> Any:
-    """A value of a field: out of a noun, or off the wire."""
+    """Convert the value of a field, from a noun or from the wire."""
     if issubclass(kind, Text):
         if not isinstance(value, str):
-            raise TypeError(f"{str(value)[:40]!r} is no text")
+            raise TypeError(f"{str(value)[:40]!r} is not a text")
         return kind(value[: kind.most])
     return kind(moment(value) if isinstance(value, str) else value)
 

@@ -1,6 +1,7 @@
 """ImmutableRevision on the wire: the frozen record of one wanted state.
 
-The operator keeps of a record only what identifies it; the template stays in the cluster."""
+The operator keeps only what identifies a record; the template stays in the cluster.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +91,7 @@ class RevisionRecord(msgspec.Struct, frozen=True):
 
 
 def decode_revision(raw: bytes | msgspec.Raw) -> RevisionRecord:
-    """Bytes of an ImmutableRevision to its record."""
+    """Decode an ImmutableRevision to its record."""
     body = msgspec.json.decode(raw, type=_RevisionObject)
     meta, spec = body.metadata, body.spec
     config = tuple(Pin(pin.name, pin.snapshot, pin.digest, pin.kind) for pin in spec.config)
@@ -101,7 +102,7 @@ def decode_revision(raw: bytes | msgspec.Raw) -> RevisionRecord:
 
 
 def _verdict(raw: msgspec.Raw) -> Verdict:
-    """What a record's status says; one that cannot be read says nothing, and hides no record."""
+    """Return the verdict in a record's status; an empty one if it cannot be read."""
     try:
         return _Verdict.read(msgspec.json.decode(raw), Verdict)
     except READ_ERRORS:
@@ -109,7 +110,7 @@ def _verdict(raw: msgspec.Raw) -> Verdict:
 
 
 def verdict_body(namespace: str, revision: Revision, verdict: Verdict) -> dict[str, Any]:
-    """The body of a server-side apply of a record's status; the uid makes it refuse a namesake."""
+    """Return the body of a server-side apply of a record's status, bound to its uid."""
     start = verdict.start_seconds
     whole = replace(verdict, start_seconds=None if start is None else ceil(start))
     return {
@@ -121,7 +122,7 @@ def verdict_body(namespace: str, revision: Revision, verdict: Verdict) -> dict[s
 
 
 def owner_reference(service: ServiceRecord) -> dict[str, Any]:
-    """The controller reference by which the garbage collector cleans up, operator or not."""
+    """Return the controller reference for the garbage collector, which needs no operator."""
     return {
         "apiVersion": API_VERSION,
         "kind": SERVICE_KIND,
@@ -135,7 +136,7 @@ def owner_reference(service: ServiceRecord) -> dict[str, Any]:
 def revision_body(
     service: ServiceRecord, template: Mapping[str, Any], record: CreateRevision
 ) -> dict[str, Any]:
-    """The object to create for a planned record."""
+    """Return the object to create for a planned record."""
     config = [asdict(pin) for pin in record.config]
     return {
         "apiVersion": API_VERSION,
@@ -161,7 +162,7 @@ def revision_body(
 
 
 def _short_images(template: Mapping[str, Any]) -> str:
-    """For people: ``web@9f2c41d07a1b``, one a container, without registry and tag."""
+    """Return for people ``web@9f2c41d07a1b`` for each container, without registry and tag."""
     short = []
     for container in template.get("spec", {}).get("containers") or ():
         name, _, digest = str(container.get("image", "")).partition("@")

@@ -1,4 +1,4 @@
-"""ImmutableService on the wire: an object's body to what plans need."""
+"""ImmutableService on the wire: from an object's body to what plans need."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class ServiceRecord:
     """An ImmutableService as stored: identity, checked spec, and the status as it was read.
 
     ``invalid`` says why the operator's own check refused the spec; ``spec`` is then what can be
-    read of it, without a template. ``strangers`` are the managers that hold fields of the status
-    beside the operator.
+    read of it, without a template. ``strangers`` are the managers other than the operator that own
+    fields of the status.
     """
 
     uid: str
@@ -67,7 +67,7 @@ class ServiceRecord:
 
     @property
     def content(self) -> object:
-        """What a new turn depends on; the status, because anybody may have written it."""
+        """What a new turn depends on; including the status, because other clients can write it."""
         return self.generation, self.deleting, self.labels, self.raw_status
 
 
@@ -75,14 +75,14 @@ def _spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
     try:
         return read_spec(name, body, since)
     except READ_ERRORS as error:
-        # Said where its author looks; no other service waits for it.
+        # It is reported in the status of this service, and delays no other service.
         return Spec(None), f"spec cannot be read: {type(error).__name__}: {error}"[:1024]
 
 
 def _written(meta: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> float:
-    """The latest time at which the schedule can have been written: no field says when it was.
+    """Return the latest time at which the schedule can have been written; no field records it.
 
-    The API server tells of each manager only when it last changed any field of its own.
+    For each manager the API server records only when it last changed any of its fields.
     """
     owners: list[tuple[float, Mapping[str, Any]]] = []
     for entry in entries:
@@ -99,13 +99,13 @@ def _written(meta: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> f
 
 
 def _entries(managed_fields: Any) -> tuple[Mapping[str, Any], ...]:
-    """Who wrote what; an entry that has no such form is nobody's."""
+    """Return the entries of managedFields that have the expected form."""
     found = managed_fields if isinstance(managed_fields, list | tuple) else ()
     return tuple(entry for entry in found if isinstance(entry, Mapping))
 
 
 def _author(managed_fields: Any) -> str:
-    """The field manager that last wrote the template; the API server shows no user names."""
+    """Return the field manager that last wrote the template; there are no user names."""
     writers = [
         (entry.get("time") or "", entry.get("manager") or "unknown")
         for entry in managed_fields
@@ -116,7 +116,7 @@ def _author(managed_fields: Any) -> str:
 
 
 def _strangers(managed_fields: Any) -> tuple[str, ...]:
-    """Who but the operator holds fields of the status; what it takes over is theirs no longer."""
+    """Return the managers other than the operator that own fields of the status."""
     return tuple(
         sorted(
             entry.get("manager") or "unknown"

@@ -1,8 +1,9 @@
-"""The spec of an ImmutableService as stored to what plans need, keeping all that can be read.
+"""From the stored spec of an ImmutableService to what plans need, keeping all that can be read.
 
-The API server refuses most of what makes no sense, but not all (a time zone that does not exist),
-and a definition of another version may have let more in. What cannot be read of the regeneration
-costs the regeneration alone; of anything else, the template: what runs is kept and repaired.
+The API server refuses most invalid specs, but not all (a time zone that does not exist), and
+another version of the CRD may have accepted more. If a part of the regeneration cannot be read,
+only that part is ignored; if anything else cannot be read, the template is: running instances are
+kept and repaired.
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ _AGES: Final = ("maxAge", "hardMaxAge")
 
 
 def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
-    """Read a spec, and say why where its template, or how it is to be replaced, cannot be read.
+    """Read a spec; also return why its template or rollout cannot be read, if so.
 
     Parameters
     ----------
     name
         Name of the ImmutableService.
     body
-        Its spec as the API server gives it.
+        Its spec as the API server returns it.
     since
-        When the schedule can have been written at the latest.
+        The latest time at which the schedule can have been written.
     """
     given = dict(body) if isinstance(body, Mapping) else {}
     regeneration, left_out = _regeneration(given.pop("regeneration", None))
@@ -52,7 +53,7 @@ def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
     except InvalidSpec as error:
         checked, invalid = _readable(given), str(error)
     except (AttributeError, TypeError):
-        checked, invalid = _readable(given), "spec.template: it has not the shape of a pod template"
+        checked, invalid = _readable(given), "spec.template: it is not a pod template"
     rollout, immutability = checked.rollout, checked.immutability
     spec = Spec(
         template=None if invalid else template,
@@ -75,7 +76,7 @@ def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
 
 
 def _readable(given: Mapping[str, Any]) -> ImmutableServiceSpec:
-    """Keep the fields that can be read, each by itself; the template is not among them."""
+    """Keep the fields that can be read, each on its own; the template is not among them."""
     kept: dict[str, Any] = {"template": {}}
     for field, value in given.items():
         if field == "template":
@@ -89,7 +90,7 @@ def _readable(given: Mapping[str, Any]) -> ImmutableServiceSpec:
 
 
 def _regeneration(given: Any) -> tuple[Regeneration, tuple[str, ...]]:
-    """Read what can be read, and say in a sentence each what is left out."""
+    """Read what can be read, and describe in one sentence each what is ignored."""
     fields = dict(given) if isinstance(given, Mapping) else {}
     windows, found = _windows(fields.pop("windows", None))
     checked = _checked(fields, found)
@@ -105,7 +106,7 @@ def _regeneration(given: Any) -> tuple[Regeneration, tuple[str, ...]]:
 
 
 def _windows(given: Any) -> tuple[tuple[Window, ...], list[str]]:
-    """Read windows. One that cannot be read opens never: no window at all would mean always."""
+    """Read windows. One that cannot be read never opens: no window at all would mean always."""
     read, found = [], []
     listed = given if isinstance(given, list) else [given] if given else []
     for index, item in enumerate(listed):
@@ -123,7 +124,7 @@ def _windows(given: Any) -> tuple[tuple[Window, ...], list[str]]:
 
 
 def _checked(fields: Mapping[str, Any], found: list[str]) -> GivenRegeneration:
-    """Read the fields that can be read; ages that contradict each other are left out both."""
+    """Read the fields that can be read; two ages that contradict each other are both ignored."""
     try:
         return GivenRegeneration.model_validate(fields)
     except ValidationError as error:

@@ -80,7 +80,7 @@ class _Status(Body, frozen=True):
 
 
 def stored_status(record: ServiceRecord) -> Status:
-    """The stored status; what cannot be read (a stranger's write) counts as absent."""
+    """Return the stored status; one that cannot be read counts as absent."""
     try:
         return _Status.read(record.raw_status, Status)
     except READ_ERRORS:
@@ -89,9 +89,9 @@ def stored_status(record: ServiceRecord) -> Status:
 
 @dataclass(frozen=True)
 class StoredStatus:
-    """A status as the API server holds it after the operator wrote it.
+    """A status as the API server stores it after the operator wrote it.
 
-    ``content`` lacks conditions of types that the operator does not write: they are others' to set.
+    ``content`` lacks conditions of types that the operator does not write: others own them.
     """
 
     version: int
@@ -100,18 +100,18 @@ class StoredStatus:
 
     @classmethod
     def of(cls, answer: bytes, body: Mapping[str, Any]) -> StoredStatus:
-        """From the answer to a write of ``body``, which is made by `status_body`."""
+        """Return the status in the response to a write of ``body``, which `status_body` made."""
         stored = json.loads(answer)
         types = frozenset(condition["type"] for condition in body["status"]["conditions"])
         version = int(stored["metadata"]["resourceVersion"])
         return cls(version, _without_others(stored.get("status") or {}, types), types)
 
     def beside(self, body: Mapping[str, Any]) -> list[str]:
-        """Fields that are not in ``body``: others hold them, or an apply would have taken them."""
+        """Return the fields that are not in ``body`` and that others must have set."""
         return sorted(self.content.keys() - body["status"].keys())
 
     def is_overwritten(self, record: ServiceRecord) -> bool:
-        """Whether somebody wrote something else since; False for a record from before it."""
+        """Return whether others wrote something else since; False for a record from before it."""
         if record.version < self.version:
             return False
         return _without_others(record.raw_status, self.types) != self.content
@@ -125,13 +125,13 @@ def _without_others(status: Mapping[str, Any], types: frozenset[str]) -> dict[st
 def status_body(
     record: ServiceRecord, status: Status, version: int | None = None
 ) -> dict[str, Any]:
-    """The body of a server-side apply of the status; the uid makes it refuse a namesake.
+    """Return the body of a server-side apply of the status, bound to the uid.
 
-    With a resource version (0: none) it is refused where anybody wrote the service since, so that
-    what a slower process says of an older spec does not stand.
+    With a resource version (0: none) it is refused if the service was written since, so that a
+    slower process cannot overwrite the status with that of an older spec.
     """
     generation = status.observed_generation
-    # A list of blockers that is empty says that there is none.
+    # An empty list says explicitly that there are no blockers.
     body = {"blockers": [], **_Status.written(status)}
     body["conditions"] = [
         {**condition, "observedGeneration": generation} for condition in body["conditions"]

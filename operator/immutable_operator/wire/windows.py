@@ -1,4 +1,4 @@
-"""Windows as users write them to those that can be asked."""
+"""Conversion of windows as users write them to windows that can be evaluated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["windows_of", "windows_problem"]
 
 
 def windows_of(windows: Iterable[Window]) -> tuple[Opening, ...]:
-    """Windows as users write them to those that can be asked."""
+    """Return windows as users write them as windows that can be evaluated."""
     return tuple(
         Opening(Cron(window.schedule, window.time_zone), seconds(window.duration))
         for window in windows
@@ -21,7 +21,7 @@ def windows_of(windows: Iterable[Window]) -> tuple[Opening, ...]:
 
 
 def windows_problem(windows: Iterable[Window], path: str) -> str | None:
-    """What is wrong with the first wrong one."""
+    """Return what is wrong with the first invalid window, or None."""
     for index, window in enumerate(windows):
         found = problem_of(window.schedule, window.time_zone, seconds(window.duration))
         if found:

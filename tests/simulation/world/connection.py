@@ -142,7 +142,7 @@ class Connection(KubeClient):
             async with asyncio.timeout(patience):
                 body, date = await answered
         except TimeoutError:
-            raise Unreachable(0, "Unreachable", f"{request.path}: no answer in time") from None
+            raise Unreachable(0, "Unreachable", f"{request.path}: no response in time") from None
         self.clock.note(sent, date)
         return _Response(body)
 

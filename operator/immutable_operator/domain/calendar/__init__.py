@@ -1,1 +1,1 @@
-"""Time as people plan it: cron slots, windows, ages, and what can be promised."""
+"""Schedules, windows and ages, and whether they can be met."""

@@ -1,12 +1,12 @@
-"""Slots: when a cron expression happens in a time zone.
+"""Slots: the moments at which a cron expression occurs in a time zone.
 
-A slot happens at the first moment at which a clock on the wall there shows it, or a later time.
-So a slot that daylight saving time skips happens right after the gap, and one that comes twice
-happens once, the first time.
+A slot occurs at the first moment at which the local clock shows its time or a later one. A slot
+that daylight saving time skips therefore occurs right after the gap, and a slot that the clock
+shows twice occurs once, the first time.
 
-Everything is total: what cannot be read or never happens has no slots, and ``problem_of`` says
-why. Times outside the years 1970 to 9000 count as the nearest inside. ``tzdata`` is a
-dependency, so that zone data is there also where the system has none.
+No function here raises: an expression that cannot be read or never occurs has no slots, and
+``problem_of`` says why. Times outside the years 1970 to 9000 are moved to the nearest bound.
+``tzdata`` is a dependency, so that zone data is available even if the system has none.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ class Cron:
     time_zone: str = "UTC"
 
     def next_after(self, t: float) -> float | None:
-        """The first slot later than ``t``; None where there is none within 50 years."""
+        """Return the first slot later than ``t``; None if there is none within 50 years."""
         return _next_after(self.expression, self.time_zone, floor(_bounded(t)))
 
     def last_before(self, t: float) -> float | None:
-        """The last slot earlier than ``t``; None where there is none within 50 years."""
+        """Return the last slot earlier than ``t``; None if there is none within 50 years."""
         return _last_before(self.expression, self.time_zone, ceil(_bounded(t)))
 
     def last_until(self, t: float) -> float | None:
-        """The last slot that is not later than ``t``."""
+        """Return the last slot that is not later than ``t``."""
         return self.last_before(floor(_bounded(t)) + 1)
 
     def slots_after(self, t: float) -> Iterator[float]:
-        """All slots later than ``t``, in order. Cheaper than asking for one after the other."""
+        """Return all slots later than ``t``, in order; cheaper than repeated `next_after` calls."""
         return _slots_after(self.expression, self.time_zone, floor(_bounded(t)))
 
 
 def wall(t: float, time_zone: str) -> str:
-    """What a clock there shows, for people: ``2026-11-22T03:00 Europe/Berlin``."""
+    """Return the local time for people: ``2026-11-22T03:00 Europe/Berlin``."""
     zone = _zone(time_zone)
     shown = datetime.fromtimestamp(_bounded(t), zone or UTC)
     return f"{shown:%Y-%m-%dT%H:%M} {time_zone if zone else 'UTC'}"
@@ -66,12 +66,12 @@ def wall(t: float, time_zone: str) -> str:
 def problem_of(
     expression: str, time_zone: str, duration_seconds: float | None = None
 ) -> str | None:
-    """Why these make no schedule or window, and what to do; None when they do."""
+    """Return why these are not a valid schedule or window, and what to do; None if they are."""
     if duration_seconds is not None and not 0 < duration_seconds < inf:
-        return f"a window of {duration_seconds:g} s is never open; give it a duration of 1s or more"
+        return f"a window of {duration_seconds:g} s never opens; set its duration to 1s or more"
     if _zone(time_zone) is None:
         return (
-            f'time zone "{time_zone[:64]}" is not known; write one of the IANA names, '
+            f'time zone "{time_zone[:64]}" is not known; use one of the IANA names, '
             "such as Europe/Berlin or UTC"
         )
     shown = expression[:_MOST_CHARACTERS]
@@ -82,17 +82,17 @@ def problem_of(
         return f'schedule "{shown}" cannot be read; {_EXAMPLE}'
     if field := _unreadable(expression):
         text = parts[_FIELDS.index(field)]
-        return f'schedule "{shown}" cannot be read: "{text}" is no {field}; {_EXAMPLE}'
+        return f'schedule "{shown}" cannot be read: "{text}" is not a valid {field}; {_EXAMPLE}'
     if Cron(expression, time_zone).next_after(0) is None:
         return (
-            f'schedule "{shown}" never happens: its days and months do not meet; '
-            "name another day, or L for the last day of each month"
+            f'schedule "{shown}" never happens: none of its months has such a day; '
+            "choose another day, or L for the last day of each month"
         )
     return None
 
 
 def _as_star(expression: str) -> str:
-    """A question mark means any, as in a CronJob."""
+    """Replace question marks by stars: both mean any value, as in a CronJob."""
     fields = (field.split(",") for field in expression.split())
     return " ".join(
         ",".join(f"*{item[1:]}" if item.startswith("?") else item for item in field)
@@ -101,7 +101,7 @@ def _as_star(expression: str) -> str:
 
 
 def _unreadable(expression: str) -> str | None:
-    """The name of the field that cannot be read; None also when it only never happens."""
+    """Return the name of the field that cannot be read; None if all can be read."""
     expression = _as_star(expression)
     try:
         CronSim(expression, datetime(2000, 1, 1))
@@ -127,10 +127,10 @@ def _parsed(expression: str) -> CronSim | None:
 
 
 def _walk(expression: str, start: datetime, direction: int) -> Iterator[datetime]:
-    """The wall clock's slots from ``start`` (naive, exclusive) on: forward (1) or back (-1).
+    """Yield the local slots from ``start`` (naive, exclusive) on: forward (1) or back (-1).
 
-    cronsim's own treatment of time zones is not used: it looks for the past in the first of two
-    equal hours, and its hourly expressions lose slots where the clock moves by half an hour.
+    cronsim's own handling of time zones is not used: it searches the past in the first of two equal
+    hours, and its hourly expressions lose slots where the clock moves by half an hour.
     """
     parsed = _parsed(expression)
     if parsed is None:
@@ -172,7 +172,7 @@ def _last_before(expression: str, time_zone: str, t: int) -> float | None:
 
 
 def _instant(shown: datetime, zone: ZoneInfo) -> float:
-    """The first moment at which the clock shows ``shown`` (naive) or a later time."""
+    """Return the first moment at which the clock shows ``shown`` (naive) or a later time."""
     before = shown.replace(tzinfo=zone, fold=0).timestamp()
     after = shown.replace(tzinfo=zone, fold=1).timestamp()
     if after >= before:
@@ -189,9 +189,10 @@ def _instant(shown: datetime, zone: ZoneInfo) -> float:
 
 
 def _zone(name: str) -> ZoneInfo | None:
-    """The zone; None if unknown. ZoneInfo itself remembers those that it has read.
+    """Return the zone; None if it is unknown. ZoneInfo itself caches the zones that it has read.
 
-    Names in small letters are not IANA's but a machine's own (localtime, posixrules, right/UTC).
+    Lowercase names are not IANA names but aliases of the local machine (localtime, posixrules,
+    right/UTC), and are rejected.
     """
     if not name[:1].isupper():
         return None

@@ -1,8 +1,9 @@
-"""What can be said of a regeneration in advance: whether it makes sense, and whether it can be met.
+"""Whether a regeneration is valid and whether its ages can be met, computed in advance.
 
-An age can be met when any span of that age, less two swaps, holds enough open time to swap the
-whole fleet once: then whoever is swapped now can be swapped again in time, whatever the others
-need. One swap is the successor's own, the other that of an instance that has the place before.
+An age can be met if any period of that age, minus two replacements, contains enough open window
+time to replace the whole fleet once. Then each instance that is replaced now can be replaced again
+in time, whatever the other instances need. One of the two replacements is that of the successor
+itself, the other is that of the instance that occupies the place before it.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ _LATEST = 2e11  # seconds since the epoch, in the year 8307
 def feasibility(
     regeneration: Regeneration, size: int, swap_seconds: float, now: float
 ) -> str | None:
-    """Why ``size`` instances cannot all be replaced in time, as arithmetic; None when they can.
+    """Return why ``size`` instances cannot all be replaced in time, with numbers; None if they can.
 
-    Windows hold maxAge back, not hardMaxAge. They are judged by the calendar year of ``now``, so
-    that the answer does not change from day to day.
+    Windows hold maxAge back, but not hardMaxAge. They are judged by the calendar year of ``now``,
+    so that the answer does not change from day to day.
     """
     soft = (regeneration.max_age, regeneration.windows)
     ages = {"maxAge": soft, "hardMaxAge": (regeneration.hard_max_age, ())}
@@ -39,11 +40,11 @@ def feasibility(
         least, since = least_open(windows, span, _year(now))
         if least < needed:
             fleet = f"{_fleet(size, concurrent, swap)} need {spell(needed)}"
-            have = f"{spell(age)} less two swaps are {spell(max(0.0, span))}"
+            have = f"{spell(age)} minus two replacements leaves {spell(max(0.0, span))}"
             if windows:
-                fleet += f" of open window in any {spell(age)} less two swaps"
+                fleet += f" of open window in any {spell(age)} minus two replacements"
                 place = wall(since, windows[0].cron.time_zone)
-                have = f"the windows give {spell(least)} in those from {place} on"
+                have = f"the windows provide {spell(least)} in the period that starts {place}"
             found.append(
                 f"{name} {spell(age)} cannot be met: {fleet}; {have}: {_advice(name, windows)}"
             )
@@ -58,7 +59,7 @@ def _fleet(size: int, concurrent: int, swap: float) -> str:
 
 def _advice(name: str, windows: tuple[Window, ...]) -> str:
     others = f", the windows' duration or {name}" if windows else f" or {name}"
-    return f"lower replicas or the time until ready, or raise maxConcurrent{others}"
+    return f"reduce replicas or the time until ready, or raise maxConcurrent{others}"
 
 
 def _year(now: float) -> float:
@@ -67,22 +68,22 @@ def _year(now: float) -> float:
 
 
 def problems(regeneration: Regeneration, floor: float) -> tuple[str, ...]:
-    """Why this cannot be wanted, a sentence each; ``floor`` is the least age in seconds."""
+    """Return why it is not valid, one sentence each; ``floor`` is the least age in seconds."""
     found = []
     soft, hard = regeneration.max_age, regeneration.hard_max_age
     for name, age in (("maxAge", soft), ("hardMaxAge", hard)):
         if age is not None and age < floor:
-            found.append(f"{name}: {spell(age)} is below the least of {spell(floor)}; raise it")
+            found.append(f"{name}: {spell(age)} is below the minimum of {spell(floor)}; raise it")
     if soft is not None and hard is not None and soft > hard:
         found.append(
-            f"maxAge: {spell(soft)} is above hardMaxAge {spell(hard)}, which would always come "
+            f"maxAge: {spell(soft)} is above hardMaxAge {spell(hard)}, which would always apply "
             "first; lower maxAge or raise hardMaxAge"
         )
     if not 0 <= regeneration.jitter <= _MOST_JITTER:
         found.append(f"jitter: {regeneration.jitter:.0%} is not between 0% and 50%; change it")
     if regeneration.max_concurrent < 1:
         found.append(
-            f"maxConcurrent: with {regeneration.max_concurrent} none would ever be replaced; "
+            f"maxConcurrent: {regeneration.max_concurrent} would never replace an instance; "
             "set it to 1 or more"
         )
     for number, window in enumerate(regeneration.windows):

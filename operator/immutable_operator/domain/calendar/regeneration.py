@@ -1,24 +1,27 @@
-"""Regeneration: which instances have lived long enough, and which of them may begin to go now.
+"""Regeneration: which instances have reached their age, and which of them may be replaced now.
 
-An instance falls due for one of four reasons: its own share of maxAge is over (maxAge less a
-jitter that follows from its uid), a slot of the schedule has passed since its birth, it must
-begin early, or hardMaxAge leaves no more time. Whatever is due starts oldest first and while a
-window is open; only hardMaxAge does not wait for one. How many at once, budgets and
-PodDisruptionBudgets are the planner's part.
+An instance becomes due for one of four reasons: its share of maxAge is over (maxAge minus a jitter
+that is derived from its uid), a slot of the schedule has passed since its birth, its replacement
+must start early, or hardMaxAge leaves no more time. Due instances start oldest first and while a
+window is open; only hardMaxAge does not wait for a window. The planner decides how many start at
+once and respects budgets and PodDisruptionBudgets.
 
-*Early*: count back from the end. The youngest must have begun one swap before its deadline, each
-older one before its own deadline and before the next younger one takes its place, maxConcurrent
-at a time, in open windows only. Whoever would otherwise miss that moment begins at it. Deadlines
-are taken one swap earlier than they are, and each begins one swap earlier than it must, because
-a place may just have been given to another. So a fleet that was born at once, or a window that
-closes before the age is reached, never becomes a cliff, and nothing begins earlier than needed.
+*Early*: the start times are computed backwards from the deadlines. The youngest instance must start
+one replacement before its deadline; each older instance must start before its own deadline and
+before the next younger one takes its place, maxConcurrent at a time, in open windows only. An
+instance that would otherwise miss that moment starts at it. Deadlines are taken one replacement
+earlier than they are, and each instance starts one replacement earlier than it must, because
+another instance may just have taken the place. So neither a fleet that was created at once nor a
+window that closes before the age is reached leads to a burst of replacements, and no replacement
+starts earlier than needed.
 
-An age that cannot be met (see ``feasibility.py``) is met as well as can be: whoever is too late to
-be in time is due no later than the next younger one, and goes before it.
+If an age cannot be met (see ``feasibility.py``), the operator comes as close as possible: an
+instance that is already too late is due no later than the next younger one, and is replaced before
+it.
 
-Births are by the API server's clock, ``now`` is by ours: a slot is acted on no earlier than half
-a minute late (or a hundredth of the distance to the next), so that a successor is younger than
-the slot also where the clocks differ by that much.
+Births are timed by the clock of the API server, ``now`` by the clock of the operator. The operator
+acts on a slot at least half a minute late (or a hundredth of the distance to the next slot), so
+that a successor is younger than the slot even if the clocks differ by that much.
 """
 
 from __future__ import annotations
@@ -60,9 +63,10 @@ _BEFORE_CLOSE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Regeneration:
-    """What the user wants, checked by ``problems``. Ages in seconds; ``jitter`` is a share.
+    """What the user wants, checked by ``problems``. Ages are in seconds; ``jitter`` is a share.
 
-    Slots of the ``schedule`` until ``schedule_since``, when it was written, do not count.
+    Slots of the ``schedule`` up to ``schedule_since``, the time at which it was written, do not
+    count.
     """
 
     max_age: float | None = None
@@ -76,10 +80,10 @@ class Regeneration:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """An instance that is to be replaced: since when, why (for people), and whether it may begin.
+    """An instance that is to be replaced: since when, why (for people), and whether it may start.
 
-    ``overrides`` says that hardMaxAge demands it and no window is asked; ``slot`` is the slot of
-    the schedule that demands it.
+    ``overrides`` says that hardMaxAge requires the replacement and windows do not apply; ``slot``
+    is the slot of the schedule that requires it.
     """
 
     uid: str
@@ -92,9 +96,9 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What is ``due``, in the order in which it should begin, and when to look ``again``.
+    """The ``due`` instances, in the order in which they should start, and when to look ``again``.
 
-    ``window`` is a sentence about the windows; empty where there are none.
+    ``window`` is a sentence about the windows; empty if there are none.
     """
 
     due: tuple[Due, ...] = ()
@@ -103,26 +107,26 @@ class Outlook:
 
 
 def expires_at(regeneration: Regeneration, uid: str, born: float) -> float | None:
-    """When an instance has had its share of maxAge; always the same, never after maxAge."""
+    """Return when the instance's share of maxAge is over: always the same, never after maxAge."""
     if regeneration.max_age is None:
         return None
     return born + regeneration.max_age * (1 - regeneration.jitter * _fraction(uid))
 
 
 def hard_at(regeneration: Regeneration, born: float) -> float | None:
-    """When an instance reaches hardMaxAge."""
+    """Return when an instance reaches hardMaxAge."""
     return None if regeneration.hard_max_age is None else born + regeneration.hard_max_age
 
 
 def scheduled_at(
     regeneration: Regeneration, service_uid: str, now: float, born: float
 ) -> float | None:
-    """When the schedule makes an instance due; it is due when that is not later than ``now``.
+    """Return when the schedule makes an instance due; it is due if that is not later than ``now``.
 
-    That is the last slot before ``now`` that it is older than (so however many were missed, it
-    catches up once), else the next slot; plus a delay by the service's uid of at most 5 minutes
-    or a tenth of the distance to the following slot, so that a thousand services on one minute
-    do not start at once.
+    The result is the last slot before ``now`` that is later than the birth of the instance (so that
+    it catches up once, however many slots were missed), else the next slot; plus a delay derived
+    from the service's uid of at most 5 minutes or a tenth of the distance to the following slot, so
+    that a thousand services with the same schedule do not start at once.
     """
     slot = _slot(regeneration.schedule, service_uid, now, max(born, regeneration.schedule_since))
     if slot is None or regeneration.schedule is None:
@@ -139,8 +143,8 @@ def outlook(
 ) -> Outlook:
     """Judge the instances of a service that nothing replaces yet: ``born`` by uid.
 
-    ``swap_seconds`` is how long a replacement takes, from the birth of the successor to the end
-    of the predecessor; better too high than too low.
+    ``swap_seconds`` is how long a replacement takes, from the birth of the successor to the end of
+    the predecessor; an estimate that is too high is better than one that is too low.
     """
     opened = is_open(regeneration.windows, now)
     due, times = [], []
@@ -162,7 +166,7 @@ def outlook(
 
 
 class _Why(Enum):
-    """The reasons to be due; the first that holds is told."""
+    """The reasons to be due; the first one that applies is reported."""
 
     HARD = "hardMaxAge"
     EXPIRED = "maxAge"
@@ -177,7 +181,7 @@ def _starts(
     now: float,
     swap_seconds: float,
 ) -> Iterator[tuple[str, float, dict[_Why, float]]]:
-    """For each instance, oldest first: uid, birth, and when it falls due for which reason."""
+    """Yield for each instance, oldest first: uid, birth, and when each reason makes it due."""
     fleet = sorted(born.items(), key=lambda item: (item[1], item[0]))
     births = [birth for _, birth in fleet]
     soft = _latest(births, regeneration.max_age, swap_seconds, regeneration, regeneration.windows)
@@ -199,16 +203,16 @@ def _latest(
     regeneration: Regeneration,
     windows: tuple[Window, ...],
 ) -> list[float | None]:
-    """When each must begin at the latest, a swap early; None where that would be before its birth.
+    """Return when each must start at the latest, one replacement early; None if before its birth.
 
-    ``births`` are in order, oldest first. Where the age cannot be met any more, what holds for the
-    next younger one holds for it.
+    ``births`` are in order, oldest first. If the age of an instance cannot be met any more, the
+    start time of the next younger one applies to it.
     """
     starts: list[float | None] = [None] * len(births)
     if age is None:
         return starts
     swap, last = whole_swap(swap_seconds), [inf] * max(1, regeneration.max_concurrent)
-    known = inf if windows else -inf  # from here to what was looked at last, a window is open
+    known = inf if windows else -inf  # a window is open from here to the time looked at last
     for i in reversed(range(len(births))):
         latest = min(births[i] + age - swap, last[i % len(last)]) - swap
         if latest < known:
@@ -233,13 +237,13 @@ def _reason(regeneration: Regeneration, why: _Why, uid: str, now: float, birth: 
     soft, hard = regeneration.max_age or 0.0, regeneration.hard_max_age or 0.0
     if why is _Why.HARD:
         if now - birth < hard:
-            return f"begins now to be replaced before hardMaxAge {spell(hard)}"
+            return f"replacement starts now to finish before hardMaxAge {spell(hard)}"
         return f"older than hardMaxAge {spell(hard)}"
     if why is _Why.EARLY:
-        return f"begins early to be replaced before maxAge {spell(soft)}"
+        return f"replacement starts early to finish before maxAge {spell(soft)}"
     share = (expires_at(regeneration, uid, birth) or 0.0) - birth
     if now - birth < soft:
-        return f"older than {spell(share)}, its share of maxAge {spell(soft)}"
+        return f"older than {spell(share)} (maxAge {spell(soft)} minus jitter)"
     return f"older than maxAge {spell(soft)}"
 
 
@@ -259,7 +263,7 @@ def _window(windows: tuple[Window, ...], now: float, opened: bool) -> str:
 
 
 def _slot(cron: Cron | None, service_uid: str, now: float, born: float) -> float | None:
-    """The slot that concerns an instance: the last that is due, one that will be soon, the next."""
+    """Return the slot for an instance: the last that is due, one due soon, or the next."""
     if cron is None:
         return None
     last = cron.last_until(now)
@@ -282,17 +286,17 @@ def _spread(cron: Cron, service_uid: str, slot: float) -> float:
 
 @lru_cache(maxsize=16384)
 def _fraction(uid: str) -> float:
-    """A number from 0 to below 1 that looks random and always follows from the uid."""
+    """Return a number from 0 to below 1 that looks random and is always the same for a uid."""
     return int.from_bytes(sha256(uid.encode()).digest()[:6], "big") / 2.0**48
 
 
 def whole_swap(swap_seconds: float) -> float:
-    """How long a swap is taken to last: whole seconds, so that a sentence on it stays the same."""
+    """Return the duration of a replacement in whole seconds, so that messages stay the same."""
     return float(max(1, ceil(swap_seconds)))
 
 
 def spell(seconds: float) -> str:
-    """A duration as people write it: ``90s``, ``32m``, ``24h``, ``7d``; rounded from ten up."""
+    """Return a duration as ``90s``, ``32m``, ``24h`` or ``7d``; rounded from ten up."""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         count = seconds / size
         if count >= (4 if unit == "d" else 2) or (

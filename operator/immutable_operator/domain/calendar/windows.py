@@ -1,8 +1,8 @@
-"""Windows: when something may start, as stretches of time that cron schedules open.
+"""Windows: the periods, opened by cron schedules, in which a replacement may start.
 
-A window is open from each of its slots for a number of real seconds; windows that touch or
-overlap are one. No windows at all means always open. What a slot is, also where the clock
-changes, is said in ``cron.py``.
+A window is open from each of its slots for a number of real seconds; windows that touch or overlap
+are one. No windows at all means always open. ``cron.py`` defines what a slot is, also where the
+clock changes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Window:
 
 
 def is_open(windows: tuple[Window, ...], t: float) -> bool:
-    """Whether something may start at ``t``. The moment at which a window closes is outside."""
+    """Return whether a replacement may start at ``t``. The moment of closing is outside."""
     if not windows:
         return True
     for window in windows:
@@ -54,7 +54,7 @@ def is_open(windows: tuple[Window, ...], t: float) -> bool:
 
 
 def next_open(windows: tuple[Window, ...], t: float) -> float | None:
-    """The first moment from ``t`` on at which something may start; ``t`` itself while open."""
+    """Return the first moment from ``t`` on at which a window is open."""
     if is_open(windows, t):
         return t
     slots = (window.cron.next_after(t) for window in windows)
@@ -62,9 +62,10 @@ def next_open(windows: tuple[Window, ...], t: float) -> float | None:
 
 
 def next_close(windows: tuple[Window, ...], t: float) -> float | None:
-    """When what is open at ``t`` closes; None while closed, and when no end is in sight.
+    """Return when the window that is open at ``t`` closes; None while closed, or if no end is
+    found.
 
-    An end beyond 400 windows in a row is out of sight.
+    The search stops after 400 windows that follow each other without a gap.
     """
     if not windows or not is_open(windows, t):
         return None
@@ -73,10 +74,10 @@ def next_close(windows: tuple[Window, ...], t: float) -> float | None:
 
 
 def last_open(windows: tuple[Window, ...], t: float) -> tuple[float, float] | None:
-    """The last stretch that was open until ``t`` or closed before: its beginning and end.
+    """Return the last period that was open until ``t`` or closed before: its beginning and end.
 
-    The end is at most ``t``; None where nothing was open within 50 years. The beginning is that
-    of one window, also where others join it.
+    The end is at most ``t``; None if no window was open within 50 years. The beginning is that of
+    one window, even if other windows adjoin it.
     """
     if not windows:
         return -inf, t
@@ -93,10 +94,11 @@ def last_open(windows: tuple[Window, ...], t: float) -> tuple[float, float] | No
 
 @lru_cache(maxsize=1024)
 def least_open(windows: tuple[Window, ...], span: float, start: float) -> tuple[float, float]:
-    """The least open seconds in any ``span`` seconds of the year from ``start``, and since when.
+    """Return the least open seconds in any ``span`` seconds of the year from ``start``, and where.
 
-    Of windows that open more often than 2000 times a year, the first 2000 stand for all. Takes
-    some milliseconds for daily windows, tens for hourly ones, and remembers the answer.
+    For windows that open more often than 2000 times a year, only the first 2000 are counted. The
+    computation takes some milliseconds for daily windows and tens of milliseconds for hourly ones;
+    the answer is cached.
     """
     if not windows or span <= 0:
         return max(0.0, span), start
@@ -113,7 +115,7 @@ def least_open(windows: tuple[Window, ...], span: float, start: float) -> tuple[
         at = bisect_right(begins, t)
         return before[at] - (max(0.0, stretches[at - 1][1] - t) if at else 0.0)
 
-    # Open time is least where a span begins with a closing, or ends with an opening.
+    # Open time is least in a span that begins when a window closes or ends when one opens.
     moments = chain((start,), (end for _, end in stretches), (begin - span for begin in begins))
     inside = (t for t in moments if start <= t <= horizon - span)
     return min((opened(t + span) - opened(t), t) for t in inside)
@@ -122,9 +124,9 @@ def least_open(windows: tuple[Window, ...], span: float, start: float) -> tuple[
 def _stretches(
     windows: tuple[Window, ...], t: float, most_slots: int | None = None
 ) -> Iterator[tuple[float, float]]:
-    """The open stretches that end after ``t``, in order and joined where they touch.
+    """Yield the open periods that end after ``t``, in order and joined where they touch.
 
-    One that goes on for more than 400 windows ends at infinity.
+    A period that joins more than 400 windows ends at infinity.
     """
     every = merge(*(_intervals(window, t) for window in windows))
     begin, end, joined = -inf, -inf, 0
@@ -153,7 +155,7 @@ def _intervals(window: Window, t: float) -> Iterator[tuple[float, float]]:
 def _year(
     windows: tuple[Window, ...], span: float, start: float
 ) -> tuple[list[tuple[float, float]], float]:
-    """The open stretches of the year from ``start`` and a ``span`` more, and until when known."""
+    """Return the open periods of the year (and ``span``) from ``start``, and up to when known."""
     horizon = start + _YEAR + span
     found: list[tuple[float, float]] = []
     for begin, end in _stretches(windows, start, _MOST_SLOTS):

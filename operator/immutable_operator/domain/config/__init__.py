@@ -1,1 +1,1 @@
-"""What is wanted, configuration included: references, copies, identity."""
+"""The wanted state including its configuration: references, copies, identity."""

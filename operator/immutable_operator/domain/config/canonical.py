@@ -1,9 +1,10 @@
-"""One form for all spellings of the same pods: other units, defaults written out, empty maps.
+"""One canonical form for all spellings of the same pod template.
 
-Two templates have the same form where an API server would store equal pods of them; quantities are
-compared as numbers. What it fills in is the same in each release of Kubernetes that is supported.
-An empty map that selects nothing and asks for nothing (``securityContext: {}`` of a container) is
-left out, too, though it is stored.
+Spellings differ in units, in defaults that are written out, and in empty maps. Two templates have
+the same form if an API server would store equal pods for them; quantities are compared as numbers.
+The defaults are the same in all supported releases of Kubernetes. An empty map that selects nothing
+and requests nothing (``securityContext: {}`` of a container) is left out, too, although the API
+server stores it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ Said = dict[str, Any]
 
 
 def canonical(template: Mapping[str, Any]) -> Any:
-    """The form that all spellings of this pod template share."""
+    """Return the form that all spellings of this pod template share."""
     return _TEMPLATE(template)
 
 
 def _struct(given: Any) -> Said:
-    """A part of what is said; nothing where it is of another type, which the CRD refuses."""
+    """Return a part of the template; an empty one if it has another type, which the CRD refuses."""
     return given if isinstance(given, dict) else {}
 
 
@@ -42,7 +43,7 @@ def _settle_container(said: Said) -> None:
 
 
 def _pull_policy(image: Any) -> str:
-    """What an API server fills in. It looks at the tag though a digest decides what is pulled."""
+    """Return the API server's default. It follows the tag, even if there is a digest."""
     name, _, digest = str(image or "").partition("@")
     tag = name.rpartition("/")[2].partition(":")[2]
     return "Always" if tag == "latest" or (name and not tag and not digest) else "IfNotPresent"
@@ -58,7 +59,7 @@ def _settle_volume(said: Said) -> None:
 
 def _settle_pod(said: Said) -> None:
     containers = [*_structs(said.get("initContainers")), *_structs(said.get("containers"))]
-    # The old name counts where the new one is not given, and both are filled in.
+    # The deprecated name applies if the new one is not given; the API server sets both.
     account = said.pop("serviceAccount", None)
     account = said.pop("serviceAccountName", account)
     if account not in (None, "default"):
@@ -71,7 +72,7 @@ def _settle_pod(said: Said) -> None:
 
 
 def _settle_resources(resources: Said, containers: list[Said]) -> None:
-    """The whole pod's requests follow its limits, unless a container requests some of it."""
+    """Fill in the whole pod's requests: its limits, unless a container requests that resource."""
     asked: set[str] = set()
     for container in containers:
         asked |= _struct(_struct(container.get("resources")).get("requests")).keys()
@@ -97,7 +98,7 @@ _SPEC: Field = hollow(
 
 
 def _metadata(given: Any) -> Any:
-    """Pods get labels and annotations of a template, no name or anything else of it."""
+    """Keep labels and annotations: pods inherit nothing else from a template's metadata."""
     named = METADATA.keys()
     if isinstance(given, Mapping):
         given = {key: text for key, text in given.items() if key in named}

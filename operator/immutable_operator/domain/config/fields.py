@@ -1,8 +1,8 @@
-"""Kinds of fields of the Kubernetes API, by what an API server keeps of them.
+"""Kinds of fields of the Kubernetes API, by which of their values an API server distinguishes.
 
-Each function here makes a field: it takes what is written to its canonical form, or to None where
-that is what is stored of an absent one, too. The words follow Go, in which the API is written: a
-plain value cannot be told from its zero, behind a pointer it can.
+Each function here makes a field: a function that takes a written value to its canonical form, or to
+None if the API server stores the same for a value that is absent. The terms follow Go, in which the
+API is written: a plain value cannot be distinguished from its zero, a pointer can.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _Settle = Callable[[dict[str, Any]], None]
 
 
 def as_written(given: Any) -> Any:
-    """What nobody here knows more of: as it is, without nulls. Also a pointer without a default."""
+    """Return a value of any kind without nulls; also for pointers without a default."""
     if isinstance(given, Mapping):
         return {str(k): as_written(v) for k, v in given.items() if v is not None}
     if isinstance(given, list | tuple):
@@ -46,7 +46,7 @@ def as_written(given: Any) -> Any:
 
 
 def value(default: Any = None) -> Field:
-    """A plain value: its zero says nothing, nor does what the API server fills in for that."""
+    """Make a plain value: its zero and its default carry no information."""
 
     def canonical(given: Any) -> Any:
         said = as_written(given)
@@ -56,12 +56,12 @@ def value(default: Any = None) -> Field:
 
 
 def values(names: str) -> Fields:
-    """Plain values without a default."""
+    """Make several plain values without a default."""
     return dict.fromkeys(names.split(), value())
 
 
 def pointer(default: Any) -> Field:
-    """Behind a pointer a zero says something; only the default does not."""
+    """Make a pointer: its zero carries information; only the default does not."""
 
     def canonical(given: Any) -> Any:
         said = as_written(given)
@@ -71,9 +71,9 @@ def pointer(default: Any) -> Field:
 
 
 def member(fields: Fields, settle: _Settle | None = None) -> Field:
-    """A struct that says something by being there, such as ``emptyDir: {}``.
+    """Make a struct whose presence carries information, such as ``emptyDir: {}``.
 
-    Nothing is known of fields that are not listed. ``settle`` is called at the end, for defaults
+    Fields that are not listed are kept as written. ``settle`` is called at the end, for defaults
     that follow from other fields.
     """
 
@@ -94,13 +94,13 @@ def member(fields: Fields, settle: _Settle | None = None) -> Field:
 
 
 def hollow(fields: Fields, settle: _Settle | None = None) -> Field:
-    """A struct that says nothing while it is empty, such as ``resources: {}``."""
+    """Make a struct that carries no information while it is empty, such as ``resources: {}``."""
     whole = member(fields, settle)
     return lambda given: whole(given) or None
 
 
 def each(field: Field) -> Field:
-    """A list in its order; an empty one is none. An empty item is one, all the same."""
+    """Make an ordered list; an empty list counts as absent, an empty item does not."""
 
     def canonical(given: Any) -> Any:
         if not isinstance(given, list | tuple):
@@ -111,28 +111,28 @@ def each(field: Field) -> Field:
 
 
 def items(fields: Fields, settle: _Settle | None = None) -> Field:
-    """A list of structs."""
+    """Make a list of structs."""
     return each(member(fields, settle))
 
 
 def texts(given: Any) -> Any:
-    """A list or a map of the user's own words: only an empty one says nothing."""
+    """Make a list or a map of the user's own strings: only an empty one carries no information."""
     return as_written(given) or None
 
 
 def quantity(given: Any) -> Any:
-    """A quantity behind a pointer."""
+    """Make a quantity that is a pointer."""
     return canonical_quantity(given)
 
 
 def divisor(given: Any) -> Any:
-    """A plain quantity: zero says nothing."""
+    """Make a plain quantity: zero carries no information."""
     said = canonical_quantity(given)
     return None if said == "0" else said
 
 
 def quantities(given: Any) -> Any:
-    """Quantities by the name of the resource, which the API server rounds up to thousandths."""
+    """Make quantities by resource name, which the API server rounds up to thousandths."""
     if not isinstance(given, Mapping):
         return as_written(given)
     said = {str(k): canonical_quantity(v, MILLI) for k, v in given.items() if v is not None}

@@ -1,10 +1,11 @@
-"""Revisions: the identity of a wanted state, and the names that follow from it.
+"""Revisions: the identity of a wanted state, and the names that are derived from it.
 
-The hash covers user-supplied fields only and carries the version of its algorithm, so that
-an upgrade of the operator or of the API server replaces nothing (golden vectors in
-tests/unit/golden/revision_hashes.json). A changed algorithm gets a new version; the old one
-stays, because recorded revisions are compared with the algorithm that made them. v1 and v2
-compare what is written, v3 the pods that it makes."""
+The hash covers only fields that the user supplies, and starts with the version of its algorithm, so
+that an upgrade of the operator or of the API server replaces no instance (golden vectors in
+tests/unit/golden/revision_hashes.json). A changed algorithm gets a new version; the old one stays,
+because recorded revisions are compared with the algorithm that computed them. v1 and v2 compare
+what is written, v3 compares the pods that result from it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ NO_CONFIG: Digests = {}
 
 
 def _canonical_v1(value: Any) -> Any:
-    """Drop what says nothing: nulls, and a port's ``protocol: TCP``, which the CRD fills in itself.
+    """Drop nulls, and a port's ``protocol: TCP``, which the CRD sets by default.
 
     An empty map stays (``emptyDir: {}`` means something), and so does the order of lists.
     """
@@ -72,7 +73,7 @@ _ALGORITHMS: Mapping[str, Callable[[Template, Digests], str]] = {
 def revision_hash(
     template: Template, version: str | None = None, config: Digests = NO_CONFIG
 ) -> str:
-    """``<version>:<64 hex>`` over what is wanted, however it is written.
+    """Return ``<version>:<64 hex>`` over the wanted state, however it is written.
 
     ``config`` are the digests of the pinned ConfigMaps that it reads, by kind and name.
     """
@@ -83,9 +84,10 @@ def revision_hash(
 def find_revision(
     template: Template, revisions: Iterable[Revision], config: Digests = NO_CONFIG
 ) -> Revision | None:
-    """The recorded revision that this template is with this content of its pinned ConfigMaps.
+    """Return the recorded revision that has this template and this content of its pinned
+    ConfigMaps.
 
-    It is compared by the algorithm that recorded it.
+    Each revision is compared with the algorithm that recorded it.
     """
     computed: dict[str, str] = {}
     for revision in sorted(revisions, key=lambda r: -r.number):
@@ -100,7 +102,7 @@ def find_revision(
 
 
 def _can_tell(version: str, config: Digests) -> bool:
-    """v1 recorded what pins nothing, v2 what pins ConfigMaps."""
+    """Return whether a version records such configuration: v1 none, v2 only ConfigMaps."""
     if version == "v1":
         return not config
     if version == "v2":
@@ -109,5 +111,5 @@ def _can_tell(version: str, config: Digests) -> bool:
 
 
 def is_made_of(revision: Revision, template: Template) -> bool:
-    """Whether ``revision`` was recorded of this template, whatever its ConfigMaps said then."""
+    """Return whether ``revision`` was recorded for this template, with any ConfigMap content."""
     return find_revision(template, (revision,), revision.digests) is not None

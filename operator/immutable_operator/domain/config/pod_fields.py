@@ -1,9 +1,9 @@
-"""The fields of a pod template, and what the API server makes of each (v3 of the hash).
+"""The fields of a pod template, and how the API server treats each (v3 of the hash).
 
-From Kubernetes 1.36: k8s.io/api/core/v1/types.go (plain value or pointer) and
+Taken from Kubernetes 1.36: k8s.io/api/core/v1/types.go (plain value or pointer) and
 pkg/apis/core/v1/defaults.go. A field that is not listed is a pointer without a default, or newer
-than this: it counts as written. These tables are part of the hash: **a change here replaces every
-pod whose template it concerns, unless it goes into a new version**.
+than this table: it counts as written. These tables are part of the hash: **a change here replaces
+every pod whose template it concerns, unless it goes into a new version**.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["CONTAINER", "METADATA", "POD", "VOLUME"]
 
 METADATA: Fields = {"labels": texts, "annotations": texts}
 
-# Selectors: an empty one selects everything, none selects nothing.
+# Selectors: an empty selector selects everything, an absent one selects nothing.
 _SELECTOR = member(
     {"matchLabels": texts, "matchExpressions": items(values("key operator") | {"values": texts})}
 )
@@ -65,7 +65,7 @@ _AFFINITY: Fields = {
     "podAntiAffinity": _POD_AFFINITY,
 }
 
-# Of containers.
+# Fields of containers.
 _FIELD_REF = member(values("fieldPath") | {"apiVersion": value("v1")})
 _RESOURCE_REF = member(values("containerName resource") | {"divisor": divisor})
 _KEY_REF = member(values("name key"))
@@ -142,7 +142,7 @@ CONTAINER: Fields = values("name image workingDir stdin stdinOnce tty imagePullP
     "securityContext": hollow(_SECURITY | {"capabilities": hollow({"add": texts, "drop": texts})}),
 }
 
-# Of volumes.
+# Fields of volumes.
 _TO_PATHS = items(values("key path"))
 _DOWNWARD = items(values("path") | {"fieldRef": _FIELD_REF, "resourceFieldRef": _RESOURCE_REF})
 _MODE: Field = pointer(0o644)
@@ -236,7 +236,7 @@ VOLUME: Fields = values("name") | {
     "vsphereVolume": member(values("volumePath fsType storagePolicyName storagePolicyID")),
 }
 
-# Of the pod itself; its containers and volumes are put in where they are put together.
+# Fields of the pod itself; canonical.py adds its containers and volumes.
 POD: Fields = values(
     "serviceAccountName serviceAccount nodeName hostNetwork hostPID hostIPC hostname subdomain"
     " priorityClassName"

@@ -1,8 +1,8 @@
-"""Quantities of resources, each in one spelling: ``1``, ``1000m`` and ``1e0`` are the same.
+"""Resource quantities in one spelling each: ``1``, ``1000m`` and ``1e0`` are the same.
 
-Read as the API server reads them (apimachinery, pkg/api/resource/quantity.go), rounding and cap
-included. ``kubernetes.utils.quantity`` reads less and brings an HTTP client along, which the domain
-may not import.
+They are read as the API server reads them (apimachinery, pkg/api/resource/quantity.go), including
+rounding and cap. ``kubernetes.utils.quantity`` accepts fewer spellings and imports an HTTP client,
+which the domain must not do.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _DECIMAL = {
     **{letter: Decimal(10) ** (-3 * power) for power, letter in enumerate("mun", 1)},
 }
 _MOST = Decimal(2**63 - 1)
-# A smaller one is written with decimal suffixes and keeps its fraction.
+# A smaller quantity is written with decimal suffixes and keeps its fraction.
 _WHOLE_FROM = 1024
 _EXACT = Context(prec=64, rounding=ROUND_UP)
 
 
 def canonical_quantity(given: Any, step: Decimal = NANO) -> Any:
-    """The number as plain decimal text, rounded up to whole ``step``; as given if it is none.
+    """Return the number as decimal text, rounded up to whole ``step``; other values unchanged.
 
     >>> [canonical_quantity(text) for text in ("1Gi", "1024Mi", "1.5", "1500m", 2, "+1e3")]
     ['1073741824', '1073741824', '1.5', '1.5', '2', '1000']
@@ -54,7 +54,7 @@ def _read(text: str, step: Decimal) -> Decimal:
 
 
 def _number(text: str) -> Decimal:
-    """Digits, sign, point and exponent; Python reads more than that as a number."""
+    """Read digits, sign, point and exponent; Python accepts more than that as a number."""
     if not text or text.strip("+-.0123456789eE"):
         raise InvalidOperation
     return _EXACT.create_decimal(text)

@@ -1,7 +1,7 @@
-"""What configuration a pod template reads: the ConfigMaps and Secrets that it names.
+"""The configuration that a pod template reads: the ConfigMaps and Secrets that it names.
 
-And the two pure steps of pinning: the digest of a ConfigMap's content, and a template whose
-references are turned to the copies.
+This module also has the two pure steps of pinning: the digest of a ConfigMap's content, and a
+template whose references are changed to the copies.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = [
     "with_snapshots",
 ]
 
-# The cluster puts it into each namespace and renews it.
+# The cluster creates it in each namespace and renews it.
 NEVER_PINNED = "kube-root-ca.crt"
-# Kind by the field that refers to it, and the field there that has the name.
+# The field that refers to an object: the kind of the object, and the subfield with its name.
 _Fields = Mapping[str, tuple[str, str]]
 _VOLUMES: _Fields = {"configMap": (CONFIG_MAP, "name"), "secret": (SECRET, "secretName")}
 _SOURCES: _Fields = {"configMap": (CONFIG_MAP, "name"), "secret": (SECRET, "name")}
@@ -37,16 +37,16 @@ _Rename = Callable[[Mapping[str, Any], _Fields], dict[str, Any]]
 
 
 def config_references(template: Template) -> frozenset[ConfigKey]:
-    """Kind and name of each object that an instance cannot start without.
+    """Return kind and name of each object that an instance cannot start without.
 
-    Optional ones are left out: they may come later, rightfully.
+    Optional objects are left out: they may be created later.
     """
     found = _references(template.get("spec") or {})
     return frozenset((kind, name) for kind, name, optional in found if not optional)
 
 
 def config_read(template: Template) -> dict[ConfigKey, bool]:
-    """Kind and name of all that it reads, and whether each is optional wherever it is read."""
+    """Return kind and name of all objects that it reads, and whether each is always optional."""
     found: dict[ConfigKey, bool] = {}
     for kind, name, optional in _references(template.get("spec") or {}):
         found[kind, name] = found.get((kind, name), True) and optional
@@ -54,10 +54,10 @@ def config_read(template: Template) -> dict[ConfigKey, bool]:
 
 
 def pinned(template: Template, mode: str, live: Iterable[str]) -> dict[ConfigKey, bool]:
-    """The ConfigMaps that become part of a revision, and whether each is optional.
+    """Return the ConfigMaps that become part of a revision, and whether each is optional.
 
-    ``mode`` is ``Pinned`` or ``Live``; ``live`` are names of those that are never pinned all the
-    same. Secrets are read live.
+    ``mode`` is ``Pinned`` or ``Live``; ``live`` are the names of ConfigMaps that are never pinned.
+    Secrets are always read live.
     """
     if mode != "Pinned":
         return {}
@@ -70,7 +70,7 @@ def pinned(template: Template, mode: str, live: Iterable[str]) -> dict[ConfigKey
 
 
 def config_change(old: Digests, new: Digests) -> str:
-    """What differs between the pinned configuration of two revisions, for people; or ""."""
+    """Return how the pinned configuration of two revisions differs, for people, or ""."""
     changed = [key for key in sorted(old.keys() & new.keys()) if old[key] != new[key]]
     verbs = {
         "changed": changed,
@@ -83,7 +83,7 @@ def config_change(old: Digests, new: Digests) -> str:
 def config_author(
     old: Digests, new: Digests, authors: Mapping[ConfigKey, str], template_author: str
 ) -> str:
-    """Who wrote the ConfigMaps that differ; one that is only pinned or not is the template's."""
+    """Return the writers of the ConfigMaps that differ; the template's if the pinning changed."""
     changed = [name for name in old.keys() | new.keys() if old.get(name) != new.get(name)]
     named = {
         (authors.get(name) or "unknown") if name in old and name in new else template_author
@@ -94,17 +94,18 @@ def config_author(
 
 
 def content_digest(data: Mapping[str, str], binary: Mapping[str, str]) -> str:
-    """``sha256:<64 hex>`` over a ConfigMap's data and binaryData (as base64)."""
+    """Return ``sha256:<64 hex>`` over a ConfigMap's data and binaryData (as base64)."""
     content = {"binaryData": dict(binary), "data": dict(data)}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    # Surrogates cannot come from an API server; whoever makes some gets a digest, not an error.
+    # An API server sends no surrogates; if one occurs nevertheless, hashing must not fail.
     return f"sha256:{hashlib.sha256(text.encode(errors='backslashreplace')).hexdigest()}"
 
 
 def with_snapshots(template: Template, config: Iterable[Pin]) -> Template:
-    """The template with the name of each that is pinned turned to that of its copy.
+    """Return the template with the name of each pinned ConfigMap replaced by that of its copy.
 
-    One that was absent gets the name of a copy that is never made, so that it stays absent.
+    A ConfigMap that was absent gets the name of a copy that is never created, so that it stays
+    absent.
     """
     names = {pin.key: pin.snapshot for pin in config}
     if not names:
@@ -151,7 +152,7 @@ def _turned_container(container: Mapping[str, Any], rename: _Rename) -> dict[str
 
 
 def _references(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
-    """Kind, name, and whether it is optional, of every reference."""
+    """Yield kind, name, and whether it is optional, of every reference."""
     for volume in spec.get("volumes") or ():
         yield from _named(volume, _VOLUMES)
         for source in (volume.get("projected") or {}).get("sources") or ():

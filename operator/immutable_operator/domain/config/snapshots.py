@@ -1,7 +1,8 @@
-"""Pinned configuration: what a service's ConfigMaps say now, and which copies are still to be made.
+"""Pinned configuration: the current content of a service's ConfigMaps, and the copies to create.
 
-The digests are part of what is wanted, so that a changed ConfigMap is a new revision. Instances
-read copies ("snapshots") that the revision owns, and are not born before all of them are there.
+The digests are part of the wanted state, so that a changed ConfigMap leads to a new revision.
+Instances read copies ("snapshots") that the revision owns, and are created only after all copies
+exist.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ SNAPSHOT_LOST = "SnapshotLost"
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Something without which work cannot go on: one word, a sentence, and which object."""
+    """Something that blocks progress: one word, a sentence, and the object that it concerns."""
 
     reason: str
     message: str
@@ -50,10 +51,11 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the pinned ConfigMaps say now. ``unread`` are being read: nothing is known of them yet.
+    """The current content of the pinned ConfigMaps.
 
-    ``digests`` are whole only if nothing is unread or lacking. What is unread is told with its
-    kind. ``authors`` are who last wrote what the pinned objects say.
+    ``unread`` are still being read: nothing is known of them yet; each is named with its kind.
+    ``digests`` are complete only if nothing is unread or lacking. ``authors`` are the field
+    managers that last wrote the content of the pinned objects.
     """
 
     digests: Digests
@@ -63,7 +65,7 @@ class Reading:
 
 
 def read_config(pinned: Mapping[ConfigKey, bool], sources: Mapping[ConfigKey, Source]) -> Reading:
-    """Sort out what is known of what is ``pinned`` (kind and name, and whether it is optional)."""
+    """Sort what is known of the ``pinned`` objects: kind and name, and whether optional."""
     digests: dict[ConfigKey, str] = {}
     missing: list[ConfigKey] = []
     unreadable: list[ConfigKey] = []
@@ -79,12 +81,13 @@ def read_config(pinned: Mapping[ConfigKey, bool], sources: Mapping[ConfigKey, So
             digests[key] = source.digest
     lacking = []
     if missing:
-        text = f"there is no {_named(missing)}, which the template reads"
+        text = f"{_named(missing)} not found, but the template reads it"
         text += ": create it, or make the reference optional"
         lacking.append(Obstacle(CONFIG_MISSING, text, _subject(*missing[0])))
     if unreadable:
         first = unreadable[0]
-        text = f"{_named(unreadable)} cannot be read and is tried again: {sources[first].problem}"
+        problem = sources[first].problem
+        text = f"{_named(unreadable)} cannot be read; the operator retries: {problem}"
         lacking.append(Obstacle(CONFIG_UNREADABLE, text, _subject(*first)))
     unread = tuple(" ".join(key) for key in sorted(pinned) if key not in sources)
     authors = {key: source.author for key, source in sorted(sources.items()) if key in digests}
@@ -94,7 +97,7 @@ def read_config(pinned: Mapping[ConfigKey, bool], sources: Mapping[ConfigKey, So
 def _named(keys: list[ConfigKey]) -> str:
     (kind, first), *others = keys
     rest = [name if other == kind else f"{other} {name}" for other, name in others]
-    return f"{kind} {first}" + (f" (nor {', '.join(rest)})" if rest else "")
+    return f"{kind} {first}" + (f" (and {', '.join(rest)})" if rest else "")
 
 
 def _subject(kind: str, name: str) -> str:
@@ -102,7 +105,7 @@ def _subject(kind: str, name: str) -> str:
 
 
 def pins(view: View, revision: str, digests: Digests) -> tuple[Pin, ...]:
-    """What a new revision records of its ConfigMaps."""
+    """Return what a new revision records of its ConfigMaps."""
     return tuple(
         Pin(key[1], snapshot_name(view.name, view.uid, revision, key), digest, kind=key[0])
         for key, digest in sorted(digests.items())
@@ -111,10 +114,10 @@ def pins(view: View, revision: str, digests: Digests) -> tuple[Pin, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """The copies of a revision that are not there: to be made now, or in the way.
+    """The copies of a revision that do not exist: those to create now, and what blocks them.
 
     ``unread`` are ConfigMaps of which nothing is known yet; ``due`` is when a refused copy may be
-    tried again.
+    retried.
     """
 
     create: tuple[CreateSnapshot, ...] = ()
@@ -130,13 +133,14 @@ class Copies:
         if self.lacking:
             return self.lacking[0].message
         waiting = [" ".join(copy.pin.key) for copy in self.create] or self.unread
-        return f"births wait for the copies of {', '.join(waiting)}"
+        return f"waiting for the copies of {', '.join(waiting)}"
 
 
 def plan_snapshots(view: View, wanted: Revision, now: float) -> Copies:
-    """What is to be done about the copies of ``wanted`` that are not seen to exist.
+    """Decide about the copies of ``wanted`` that are not known to exist.
 
-    A copy is made of what the ConfigMap says now, and only as long as that is what was recorded.
+    A copy is made of the current content of the ConfigMap, and only while that is the content that
+    was recorded.
     """
     create: list[CreateSnapshot] = []
     lacking: dict[str, Obstacle] = {}
@@ -165,8 +169,8 @@ def plan_snapshots(view: View, wanted: Revision, now: float) -> Copies:
 
 def _lost(pin: Pin, wanted: Revision) -> str:
     return (
-        f"{pin.kind} {pin.snapshot}, the copy of {pin.kind} {pin.name} that revision"
-        f" {wanted.number} ({wanted.id}) was recorded with, is gone, and {pin.name} has changed"
-        " since: nothing more can be born from that revision; give it its former content again, or"
-        " let the present one roll out"
+        f"{pin.kind} {pin.snapshot}, the copy of {pin.kind} {pin.name} for revision"
+        f" {wanted.number} ({wanted.id}), is gone, and {pin.name} has changed since: no more"
+        f" instances of that revision can be created; restore the former content of {pin.name},"
+        " or let its present content roll out"
     )

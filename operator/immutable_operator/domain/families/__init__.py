@@ -1,6 +1,6 @@
-"""The pure half of each driver: what is different between kinds of instances.
+"""The pure half of each driver: what differs between kinds of instances.
 
-Planner, ledger, strategies and status ask a `Family` and never look which one it is.
+Planner, ledger, strategies and status call a `Family` and never check which one it is.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ class Family(Protocol):
     """One kind of instances."""
 
     def name(self, owner: str, uid: str, revision: str, slot: int, incarnation: int) -> str:
-        """The name of a birth: the same for the same birth every time."""
+        """Return the name of a new instance: always the same for the same arguments."""
         ...
 
     def deviation(
         self, instance: Instance, template: Mapping[str, Any] | None, evidence: Evidence
     ) -> Because | None:
-        """How an instance differs from what was born; None while nothing is known against it."""
+        """Return how an instance differs from its original state, or None."""
         ...
 
     def available_at(self, instance: Instance, least: float) -> float | None:
-        """When it is (or was) ready for ``least`` seconds; None while it is not ready."""
+        """Return when it is (or was) ready for ``least`` seconds; None while it is not ready."""
         ...

@@ -15,15 +15,17 @@ from immutable_operator.domain.model import (
     instance_name,
 )
 
-__all__ = ["PODS", "deviation"]
+__all__ = ["PODS", "SPEC_CHANGED", "deviation"]
+
+SPEC_CHANGED = "its spec was changed while it was running"
 
 
 def deviation(
     instance: Instance, template: Mapping[str, Any] | None, evidence: Evidence
 ) -> Because | None:
-    """How ``instance`` differs from what was born; None while nothing is known against it.
+    """Return how ``instance`` differs from its original state; None if no difference is known.
 
-    Without the template that it was born from, only what the instance itself shows is judged.
+    Without the template that it was created from, only what the pod itself shows is judged.
     """
     if instance.taint:
         return Because(Reason.TAINTED, instance.taint)
@@ -58,7 +60,7 @@ PODS: Family = Pods()
 
 
 def _other_image(instance: Instance, spec: Mapping[str, Any], evidence: Evidence) -> str | None:
-    """An image that is not the pinned one: in its spec, or proven of what runs.
+    """Return a sentence about an image other than the pinned one: in the spec, or proven to run.
 
     A mutating webhook may rewrite the registry (a mirror), but not the digest.
     """
@@ -69,23 +71,24 @@ def _other_image(instance: Instance, spec: Mapping[str, Any], evidence: Evidence
         if name not in pinned:
             continue
         if image.rpartition("@")[2] != pinned[name].rpartition("@")[2]:
-            return f"container {name} has image {image}, pinned is {pinned[name]}{_by(instance)}"
+            return f"container {name} has image {image} instead of {pinned[name]}{_by(instance)}"
         if (image, reported.get(name, "")) in evidence.different:
             return f"container {name} runs {reported[name]}, which is not {image}"
     return None
 
 
 def _edited(instance: Instance, evidence: Evidence) -> str | None:
-    """A spec that was changed after it got its node, by the API server's own count.
+    """Return a sentence if the spec was changed after the pod got its node, by its generation.
 
-    It starts at 1 and a rightful step is none but deletion: the binding to a node does not count
-    (1.36.3). While scheduling gates hold it back, whoever put them there, others may shape it.
+    The generation starts at 1, and the only legitimate step is deletion: the binding to a node does
+    not count (1.36.3). While scheduling gates hold the pod back, whichever component added them,
+    other components may change its spec.
     """
     if not instance.node or instance.terminating or not instance.generation:
         return None
     if instance.generation <= evidence.baselines.get(instance.uid, 1):
         return None
-    return f"its spec was changed while it ran{_by(instance)}"
+    return f"{SPEC_CHANGED}{_by(instance)}"
 
 
 def _by(instance: Instance) -> str:

@@ -1,4 +1,4 @@
-"""Nouns only: what goes into a plan and what comes out of it. Frozen, without live objects."""
+"""The data types that go into a plan and come out of it: frozen, without live objects."""
 
 from immutable_operator.domain.model.backoff import Backoff
 from immutable_operator.domain.model.because import Because, Evidence, Reason

@@ -1,4 +1,4 @@
-"""How long to wait after failures in a row."""
+"""How long to wait after consecutive failures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 __all__ = ["Backoff"]
 
-_MOST_DOUBLINGS = 32  # a number of failures that somebody else wrote does not overflow
+_MOST_DOUBLINGS = 32  # a count of failures read from the cluster must not overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Backoff:
     most: float
 
     def after(self, failures: int) -> float:
-        """How long to wait after ``failures`` in a row; not at all after none."""
+        """Return how long to wait after ``failures`` in a row; 0 after none."""
         if failures <= 0:
             return 0.0
         return min(self.most, self.first * 2.0 ** min(failures - 1, _MOST_DOUBLINGS))

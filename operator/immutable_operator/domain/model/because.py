@@ -1,4 +1,4 @@
-"""Why a move is made, and what is known against an instance."""
+"""Why a move is made, and what is known about an instance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Because", "Evidence", "Reason"]
 
 
 class Reason(StrEnum):
-    """The reasons of births and retirements; the names are those of certificates and metrics."""
+    """The reasons of births and retirements; birth certificates and metrics use these names."""
 
     CREATED = "Created"
     MISSING = "Missing"
@@ -26,7 +26,7 @@ class Reason(StrEnum):
 
     @property
     def is_stale(self) -> bool:
-        """Whether it makes a living instance stale."""
+        """Whether this reason makes a living instance stale."""
         return self not in (Reason.CREATED, Reason.MISSING, Reason.SCALED, Reason.ENDED)
 
     @property
@@ -48,25 +48,25 @@ class Because:
 
     @classmethod
     def read(cls, text: str) -> Because | None:
-        """What `str` made of one; None for a text that is none of ours."""
+        """Return the parsed output of `str`; None for any other text."""
         reason, separator, cause = text.partition(": ")
         known = separator and reason in tuple(Reason)
         return cls(Reason(reason), cause) if known else None
 
     @property
     def deviates(self) -> bool:
-        """Whether the instance is no longer what was born."""
+        """Whether the instance differs from its original state."""
         return self.reason in (Reason.TAINTED, Reason.DRIFTED)
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a service's instances from elsewhere than from themselves.
+    """What is known of a service's instances from other sources than the instances themselves.
 
-    ``baselines`` is by uid the rightful generation of an instance, where it is not the first or
-    is known by more than the instance itself; ``different`` holds pairs (pinned image, reported
-    image id) that a registry proved to be different images; ``replaced`` is by uid a sentence about
-    configuration that was deleted and recreated under an instance.
+    ``baselines`` is by uid the legitimate generation of an instance, if it is not 1 or was
+    confirmed independently of the instance; ``different`` holds pairs (pinned image, reported image
+    id) that a registry proved to be different images; ``replaced`` is by uid a sentence about
+    configuration that was deleted and recreated while the instance was running.
     """
 
     baselines: Mapping[str, int] = field(default_factory=dict)

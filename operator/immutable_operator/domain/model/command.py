@@ -1,4 +1,4 @@
-"""People's commands, and what became of them."""
+"""People's commands, and their outcomes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ __all__ = ["Outcome", "Request"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An action of a person that is not finished: replace what is older than ``created``.
+    """A person's action that is not finished: replace the instances older than ``created``.
 
-    ``instance`` None means all. ``phase`` is what was written of it last, "" before that.
+    ``instance`` None means all. ``phase`` is the phase that was last written to its status, ""
+    before the first write.
     """
 
     name: str
@@ -27,7 +28,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What is to be written of a request."""
+    """What is to be written to the status of a request."""
 
     name: str
     uid: str

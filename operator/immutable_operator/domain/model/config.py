@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 __all__ = ["ABSENT", "CONFIG_MAP", "SECRET", "ConfigKey", "Pin", "Source"]
 
-# A ConfigMap and a Secret may have the same name: the kind is part of every key.
+# A ConfigMap and a Secret may have the same name, so the kind is part of every key.
 ConfigKey = tuple[str, str]
 CONFIG_MAP, SECRET = "ConfigMap", "Secret"
 ABSENT = "absent"
@@ -16,7 +16,7 @@ ABSENT = "absent"
 class Pin:
     """A ConfigMap as part of a revision: its name, the name of its copy, and its digest.
 
-    The digest of one that was optional and not there is `ABSENT`; it has no copy.
+    If the ConfigMap was optional and did not exist, the digest is `ABSENT` and there is no copy.
     """
 
     name: str
@@ -32,11 +32,11 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is known of a ConfigMap: its digest (`ABSENT` if it is not there), or why none is.
+    """What is known of a ConfigMap: its digest (`ABSENT` if it does not exist), or why none is
+    known.
 
-    ``author`` is the field manager that last wrote its content; "" where that is not known.
-
-    Of one that is being read nothing is known, and there is no `Source`.
+    ``author`` is the field manager that last wrote its content; "" if it is not known. While a
+    ConfigMap is being read nothing is known of it, and there is no `Source`.
     """
 
     digest: str | None

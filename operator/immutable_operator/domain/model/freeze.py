@@ -11,7 +11,7 @@ __all__ = ["Freeze"]
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """A change freeze that selects the service; times in seconds, None where there is no bound."""
+    """A change freeze that selects the service; times in seconds, None if there is no bound."""
 
     name: str
     reason: str

@@ -1,4 +1,4 @@
-"""Whether the cluster enforces what the operator relies on."""
+"""Whether the cluster enforces the protections that the operator relies on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Guard"]
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Whether the cluster enforces what this operator relies on, and what is wrong if not."""
+    """Whether the cluster enforces these protections, and what is wrong if it does not."""
 
     holds: bool
     reason: str

@@ -1,6 +1,6 @@
 """An instance as the planner sees it: a pod or a node, slim and frozen.
 
-Drivers in ``instances/`` make these from live objects; the planner decides over them.
+Drivers in ``instances/`` build these from live objects; the planner works on them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Instance", "Trouble", "TroubleKind", "purpose_of_request", "purpose_
 
 
 class TroubleKind(StrEnum):
-    """Why an instance does not work, in the words of status and events."""
+    """Why an instance does not work; status and events use these words."""
 
     IMAGE_PULL = "ImagePull"
     CONTAINER_CONFIG = "ContainerConfig"
@@ -30,9 +30,9 @@ class TroubleKind(StrEnum):
 class Trouble:
     """What keeps an instance from working.
 
-    ``message`` is for people and stays the same while the cause does. ``settled`` says that
-    waiting alone does not help (back-off reached, restarted again and again): a rollout
-    that meets it is stalled at once instead of at its deadline.
+    ``message`` is for people and stays the same as long as the cause does. ``settled`` says that
+    waiting alone does not help (back-off reached, restarted repeatedly): a rollout with such an
+    instance is stalled at once instead of at its deadline.
     """
 
     kind: TroubleKind
@@ -44,21 +44,22 @@ class Trouble:
 class Instance:
     """One pod or node of an owner.
 
-    ``born`` and ``ready_since`` are seconds since the epoch; ``ready_since`` is None while
-    not ready. ``ended`` says that it will never run again (pod phase Failed or Succeeded).
-    ``replaces`` and ``replaces_uid`` name its predecessor, as its birth certificate says: a name
-    may be used again, a uid is not. ``leaving`` says who takes it away and why, where the cluster
-    tells (taint, drain, preemption, garbage collection).
+    ``born`` and ``ready_since`` are seconds since the epoch; ``ready_since`` is None while the
+    instance is not ready. ``ended`` says that it will never run again (pod phase Failed or
+    Succeeded). ``replaces`` and ``replaces_uid`` name its predecessor as recorded in its birth
+    certificate: a name may be reused, a uid is not. ``leaving`` says which component removes it and
+    why, if the cluster reports that (taint, drain, preemption, garbage collection).
 
-    What tells whether it is still as it was born: ``taint`` is a sentence when the object itself
-    shows that somebody reached into it; ``generation`` is the API server's own count of changes
-    of its spec, ``editor`` who made the last one; ``images`` and ``reported`` are by container
-    what its spec says, and what its node says where that is another digest; ``restarted`` is the
-    first container that was restarted in place; ``gated`` says that scheduling gates hold it back,
-    ``edited`` that its spec was changed in a way that no gate explains. ``heals`` counts the
-    replacements in a row that led to this one because its predecessors were reached into,
-    ``tries`` those whose predecessors ended. ``because`` and ``purpose`` are what its birth
-    certificate says it was born for.
+    The following fields show whether it was modified: ``taint`` is a sentence if the object itself
+    shows a modification; ``generation`` is the API server's count of changes of its spec,
+    ``editor`` the user who made the last one; ``images`` and ``reported`` are by container the
+    image in its spec, and the image that its node reports if that is a different digest;
+    ``restarted`` is the first container that was restarted in place; ``gated`` says that scheduling
+    gates hold it back, ``edited`` that its spec was changed in a way that no gate explains.
+    ``heals`` counts the consecutive replacements up to this one whose predecessors were modified,
+    ``tries`` those whose predecessors ended. ``because`` and ``purpose`` are the reason of its
+    birth as recorded in its birth certificate.
+
     ``quarantined`` is since when it is kept out of traffic.
     """
 
@@ -93,22 +94,22 @@ class Instance:
 
     @property
     def predecessor(self) -> str:
-        """Whom it replaces: the uid, the name where no uid is on record, "" for nobody."""
+        """The uid of the instance that it replaces, the name if no uid is recorded, or ""."""
         return self.replaces_uid or self.replaces or ""
 
     def is_among(self, predecessors: Container[str]) -> bool:
-        """Whether it is one of those that others replace (see `predecessor`)."""
+        """Return whether it is one of these `predecessor` values of other instances."""
         return self.uid in predecessors or self.name in predecessors
 
     @property
     def active(self) -> bool:
-        """Whether it counts against the budget: not on its way out, ended or quarantined."""
+        """Whether it counts against the budget: not terminating, ended or quarantined."""
         return not self.terminating and not self.ended and self.quarantined is None
 
     def available_at(self, min_ready_seconds: float) -> float | None:
-        """When it is (or was) available: ready for ``min_ready_seconds``; None if not ready.
+        """Return when it is (or was) available: ready for ``min_ready_seconds``; None if not ready.
 
-        With 0 seconds that is at once, also where the cluster's clock is ahead of ours.
+        With 0 seconds it is available at once, even if the clock of the cluster is ahead of ours.
         """
         if self.ready_since is None or not self.active:
             return None
@@ -116,16 +117,16 @@ class Instance:
 
 
 def purpose_of_request(uid: str) -> str:
-    """What a birth certificate says of an instance that a request asked for."""
+    """Return the purpose in the birth certificate of an instance that a request asked for."""
     return f"request/{uid}"
 
 
 def purpose_of_slot(slot: float) -> str:
-    """What a birth certificate says of an instance that a slot of the schedule asked for."""
+    """Return the purpose in the birth certificate of an instance that a schedule slot asked for."""
     return f"slot/{int(slot)}"
 
 
 def slot_of(purpose: str) -> float | None:
-    """The slot of the schedule that a purpose names; None where it names none."""
+    """Return the slot of the schedule that a purpose names; None if it names none."""
     kind, _, text = purpose.partition("/")
     return float(text) if kind == "slot" and text.isdecimal() and len(text) < 12 else None

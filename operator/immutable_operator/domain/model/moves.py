@@ -1,4 +1,4 @@
-"""Everything that a plan wants done."""
+"""Everything that a plan can ask to be done."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class CreateRevision:
-    """Record the wanted state, before anything is born from it."""
+    """Record the wanted state, before any instance of it is created."""
 
     id: str
     number: int
@@ -53,7 +53,7 @@ class DeleteRevision:
 
 @dataclass(frozen=True, slots=True)
 class SetVerdict:
-    """Write on a revision's record what became of it."""
+    """Write to a revision's record what became of it."""
 
     revision: Revision
     verdict: Verdict
@@ -61,12 +61,12 @@ class SetVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Give birth to an instance. All but the name goes into its birth certificate.
+    """Create an instance. All fields but the name go into its birth certificate.
 
-    ``purpose`` names the request or the slot of
-    the schedule that asked for it (`purpose_of_request`, `purpose_of_slot`). ``replaces`` and
-    ``replaces_uid`` say whose successor it is. ``heals`` and
-    ``tries`` count the births in a row whose predecessors were reached into, or ended.
+    ``purpose`` names the request or the slot of the schedule that asked for it
+    (`purpose_of_request`, `purpose_of_slot`). ``replaces`` and ``replaces_uid`` name the instance
+    that it succeeds. ``heals`` and ``tries`` count the consecutive births whose predecessors were
+    modified, or ended.
     """
 
     name: str
@@ -83,11 +83,11 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Take an instance away, this very one (``uid``).
+    """Remove an instance, exactly this one (``uid``).
 
-    It is evicted, so that PodDisruptionBudgets are asked. ``by_will`` deletes it instead, because
-    the owner's will is the reason (scaling down); ``while_unready`` does so as long as it is not
-    ready, because no budget can be hurt.
+    It is evicted, so that PodDisruptionBudgets apply. With ``by_will`` it is deleted instead,
+    because the owner wants fewer instances (scaling down); with ``while_unready`` it is deleted if
+    it is not ready, because that cannot violate a budget.
     """
 
     name: str
@@ -99,7 +99,7 @@ class Retire:
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """Take an instance, this very one, out of all traffic and keep it for people to look at."""
+    """Take an instance, exactly this one, out of all traffic and keep it for inspection."""
 
     name: str
     uid: str
@@ -113,11 +113,11 @@ Action = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now, what to say, and when to look again (``due``, None: when told).
+    """What to do now, what to report, and when to plan again (``due``; None: after the next
+    change).
 
-    ``stale`` are names and reasons of the instances that are to be replaced.
-
-    ``status`` None leaves the stored one alone. ``notes`` explain the plan to people.
+    ``stale`` are names and reasons of the instances that are to be replaced. ``status`` None leaves
+    the stored status unchanged. ``notes`` explain the plan to people.
     """
 
     actions: tuple[Action, ...] = ()

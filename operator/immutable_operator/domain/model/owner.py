@@ -1,4 +1,4 @@
-"""What a user wants of one service, checked, and what the installation decides."""
+"""What a user wants of one service, checked, and what the installation configures."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["OnTaint", "Policy", "Spec"]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the operator's installation decides, not the user. Durations in seconds.
+    """What the installation of the operator configures, not the user. Durations are in seconds.
 
-    ``retry_ended`` is how long to wait for a successor of one that ended and was a successor of
-    one that ended; ``heal`` paces the replacement of instances whose predecessors were reached into
-    as well; an instance that was left alone for ``heal_memory``, which is longer than any pause,
-    starts afresh. ``most_moves`` bounds the births and the retirements of one plan. ``steady`` is
-    how long instances of the wanted revision are to be ready before what made good their loss goes
-    again.
+    ``retry_ended`` is the pause before a successor is created for an ended instance whose
+    predecessor ended, too; ``heal`` paces the replacement of modified instances whose predecessors
+    were modified as well; an instance that stayed unmodified for ``heal_memory``, which is longer
+    than any pause, starts over. ``most_moves`` limits the births and the retirements of one plan.
+    ``steady`` is how long instances of the wanted revision must be ready before the instances that
+    filled in for lost ones are retired.
     """
 
     retry_ended: Backoff = Backoff(2.0, 300.0)
@@ -34,7 +34,7 @@ class Policy:
 
 
 class OnTaint(StrEnum):
-    """What becomes of an instance that somebody reached into."""
+    """What happens to an instance that was modified."""
 
     REPLACE = "Replace"
     QUARANTINE = "Quarantine"
@@ -45,12 +45,12 @@ class OnTaint(StrEnum):
 class Spec:
     """What the user wants, checked. ``replicas`` None keeps the current number.
 
-    ``pinned`` are kind and name of what is part of a revision, and whether each is optional.
-    ``template`` is None where it, or how to replace instances, cannot be read: what runs is all
-    that is known then. ``problems`` says in a sentence each what could not be read of the
-    regeneration and is left out.
-    ``drain_protection`` says that whoever drains a node waits for the successors of its pods.
-    ``counts_terminating`` says that those that still terminate count against replicas + maxSurge.
+    ``pinned`` are kind and name of the objects that are part of a revision, and whether each is
+    optional. ``template`` is None if the template, or the replacement strategy, cannot be read:
+    then only the running instances are known. ``problems`` says in one sentence each which parts of
+    the regeneration could not be read and are ignored. ``drain_protection`` says that a drain of a
+    node waits for the successors of its pods. ``counts_terminating`` says that terminating
+    instances count against replicas + maxSurge.
     """
 
     template: Mapping[str, Any] | None

@@ -1,4 +1,4 @@
-"""Writes that the API server refused: which move, why, and when it may be tried again."""
+"""Writes that the API server refused: which move, why, and when it may be retried."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class Move(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why the API server refused a write, in the words of status and events."""
+    """Why the API server refused a write; status and events use these words."""
 
     DISRUPTION_BUDGET = "PodDisruptionBudget"
     QUOTA = "QuotaExceeded"
-    # Of a birth; of other moves, a policy or webhook that does not let them pass.
+    # TEMPLATE is for a birth; ADMISSION for other moves that a policy or webhook denies.
     TEMPLATE = "TemplateRefused"
     ADMISSION = "AdmissionRefused"
-    # Something that somebody else brings is not there yet: an account, a class, a definition.
+    # Something that others create does not exist yet: an account, a class, a definition.
     DEPENDENCY = "DependencyMissing"
-    # A right that the operator lacks.
+    # The operator lacks a permission.
     FORBIDDEN = "Forbidden"
     NAME_TAKEN = "NameTaken"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
@@ -39,11 +39,11 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A write that was refused and may be tried again at ``retry_at``.
+    """A write that was refused and may be retried at ``retry_at``.
 
-    ``subject`` is the instance's name; ``revision`` the one it was to be born from. A refusal that
-    is ``shared`` stands against all moves of its kind (births: of its revision): no other subject
-    is tried before ``retry_at`` either, and then one at a time until it gives way.
+    ``subject`` is the name of the instance; ``revision`` is its revision if it was to be created. A
+    refusal that is ``shared`` applies to all moves of its kind (births: of its revision): no other
+    subject is tried before ``retry_at`` either, and then one at a time until one succeeds.
     """
 
     move: Move

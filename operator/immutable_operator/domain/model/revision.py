@@ -1,4 +1,4 @@
-"""Revisions: the recorded wanted states, and the names that follow from them."""
+"""Revisions: the recorded wanted states, and the names that are derived from them."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a revision's own record says became of it; times in seconds since the epoch.
+    """What the record of a revision says became of it; times in seconds since the epoch.
 
-    ``started`` is when it became the target last, ``first_available`` when an instance of it was
-    seen available first, ``completed`` when all of its instances last were. ``replaced`` is a
-    sentence for people. ``takes_over_from`` is the id of the revision that worked, where instances
-    of it ran when this one became the target: what is lost of them is born from it again.
-    ``number_floor`` is the highest number of a revision that was known then. ``start_seconds`` is
-    how long its instances took from birth to readiness. ``replicas`` is the wanted number, where
-    the spec names none or it is 0.
+    ``started`` is when it last became the target, ``first_available`` when an instance of it was
+    first available, ``completed`` when all of its instances last were. ``replaced`` is a sentence
+    for people. ``takes_over_from`` is the id of the revision that worked, if instances of it ran
+    when this one became the target: lost instances of it are created again. ``number_floor`` is the
+    highest revision number that was known then. ``start_seconds`` is how long its instances took
+    from birth to readiness. ``replicas`` is the wanted number, if the spec does not set it or sets
+    it to 0.
     """
 
     phase: Phase = Phase.PENDING
@@ -78,12 +78,12 @@ class Revision:
 
     @property
     def digests(self) -> Digests:
-        """Digest of each pinned object by its kind and name."""
+        """The digest of each pinned object by its kind and name."""
         return {pin.key: pin.digest for pin in self.config}
 
 
 def revision_id(full_hash: str, revisions: Iterable[Revision]) -> str:
-    """8 hex digits for a new revision, none that another recorded revision already has."""
+    """Return 8 hex digits for a new revision that no other recorded revision has."""
     taken = {revision.id for revision in revisions if revision.hash != full_hash}
     salted = full_hash
     while (short := hashlib.sha256(salted.encode()).hexdigest()[:8]) in taken:
@@ -92,30 +92,30 @@ def revision_id(full_hash: str, revisions: Iterable[Revision]) -> str:
 
 
 def next_number(revisions: Iterable[Revision]) -> int:
-    """One more than the highest number on record, of those that are gone, too."""
+    """Return one more than the highest number on record, including revisions that are gone."""
     known = (max(r.number, r.verdict.number_floor) for r in revisions)
     return max(known, default=0) + 1
 
 
 def revision_name(service: str, revision: str) -> str:
-    """Name of the revision object: ``<service>-im<8 hex>``."""
+    """Return the name of the revision object: ``<service>-im<8 hex>``."""
     return f"{service}-im{revision}"
 
 
 def snapshot_name(service: str, uid: str, revision: str, source: ConfigKey) -> str:
-    """Name of the copy of a ConfigMap: ``<service>-cfg<8 hex>``, the same every time.
+    """Return the name of the copy of a ConfigMap: ``<service>-cfg<8 hex>``, always the same.
 
-    It stands in the record, and later releases read it there.
+    The name is stored in the record, and later releases read it there.
     """
     seed = "/".join((uid, revision, *source)).encode()
     return f"{service}-cfg{hashlib.sha256(seed).hexdigest()[:8]}"
 
 
 def instance_name(service: str, uid: str, revision: str, slot: int, incarnation: int) -> str:
-    """Name of a pod: ``<service>-im<8 hex>-<5>``, the same for the same birth every time.
+    """Return the name of a pod: ``<service>-im<8 hex>-<5>``, always the same for the same birth.
 
-    A repeated create (after a crash, a lost answer, by a deposed leader) therefore meets
-    its own earlier self and ends in 409 instead of in a second pod.
+    A repeated create (after a crash, a lost answer, or by a former leader) therefore conflicts with
+    the first one and ends in 409 instead of in a second pod.
     """
     seed = f"{uid}/{revision}/{slot}/{incarnation}".encode()
     tail = base64.b32encode(hashlib.sha256(seed).digest()).decode().lower()[:5]

@@ -1,4 +1,4 @@
-"""What is told of a service: its status, and the events."""
+"""What is reported about a service: its status, and the events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Announcement", "Blocker", "Condition", "Deviation", "Rollout", "Stat
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """Something that is waited for: a machine-readable reason and a sentence for people."""
+    """Something that progress waits for: a machine-readable reason and a sentence for people."""
 
     reason: str
     message: str
@@ -30,10 +30,10 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """How far the way to the wanted state has come, by its high-water marks.
+    """How far the rollout has come, by its best values so far.
 
-    Only a new best moves ``progressed_at``: an instance that flaps between ready and unready
-    does not put off the deadline. ``progressed_at`` is None while suspended.
+    Only a new best value moves ``progressed_at``: an instance that flaps between ready and unready
+    does not postpone the deadline. ``progressed_at`` is None while suspended.
     """
 
     revision: str
@@ -46,7 +46,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """An instance that is no longer what was born: its name, Tainted or Drifted, and how."""
+    """An instance that was modified: its name, Tainted or Drifted, and how."""
 
     name: str
     reason: str
@@ -81,7 +81,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """An event for people. ``key`` says what it is about: the same key is told once."""
+    """An event for people. ``key`` identifies its subject: the same key is reported once."""
 
     reason: str
     message: str

@@ -22,16 +22,16 @@ __all__ = ["View"]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One ImmutableService as observed, with all that belongs to it.
+    """One ImmutableService as observed, with all objects that belong to it.
 
-    ``departed`` are instances that vanished since they were last seen and whose successors are
-    not born yet; after a restart they are unknown, which costs a line of lineage, no more.
-    ``invalid`` is a sentence when the spec was refused by the operator's own check. ``prior``
-    is the status that the last plan computed, or the stored one after a restart. ``configs`` says
-    by kind and name what is known of the pinned ConfigMaps; ``snapshots`` are the names of those
-    copies of the revisions' ConfigMaps that are there, and are what their revision says.
-    ``ends`` are by name the nodes of the cluster that are about to go.
-    ``retired`` are the uids of those that this process evicted itself, as far as it remembers.
+    ``departed`` are instances that vanished since they were last seen and whose successors do not
+    exist yet; after a restart of the operator they are unknown, which costs one entry of the
+    lineage, no more. ``invalid`` is a sentence if the operator's own check refused the spec.
+    ``prior`` is the status that the last plan computed, or the stored one after a restart.
+    ``configs`` says by kind and name what is known of the pinned ConfigMaps; ``snapshots`` are the
+    names of the copies of the revisions' ConfigMaps that exist with the content that their revision
+    recorded. ``ends`` are by name the nodes that are about to be taken away. ``retired`` are the
+    uids of the instances that this process evicted, as far as it remembers.
     """
 
     name: str

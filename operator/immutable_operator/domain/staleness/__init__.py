@@ -1,1 +1,1 @@
-"""Why an instance is to be replaced: one module a reason."""
+"""Why an instance is to be replaced: one module for each reason."""

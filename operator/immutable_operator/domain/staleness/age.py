@@ -1,9 +1,10 @@
-"""Expired: which instances are replaced for their age or by the schedule.
+"""Expired: which instances are replaced because of their age or the schedule.
 
-What is due is said by `calendar.regeneration.outlook`; what goes *now* is what is under way, and
-as many more as maxConcurrent allows while the service is whole. What is under way is on record: a
-living successor says in its birth certificate whom it replaces, and for what. Everything else
-(successor first, surge, budgets) is the ledger's, as for any stale instance.
+`calendar.regeneration.outlook` computes which instances are due; those replaced *now* are those
+under way, and as many more as maxConcurrent allows while all wanted instances are available. A
+replacement under way is on record: the birth certificate of a living successor says which instance
+it replaces, and why. The ledger decides everything else (successor first, surge, budgets), as for
+any stale instance.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ from immutable_operator.domain.turn import Turn
 
 __all__ = ["Aging", "expired", "judge_age", "start_seconds", "swap_seconds", "under_way"]
 
-# A swap is estimated in these steps, so that what is said of it stays the same.
+# The duration of a replacement is rounded up to these steps, so that messages stay the same.
 STEPS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600)
 UNKNOWN_START = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Aging:
-    """``going`` is by name why an instance goes now; ``waiting`` how many are due and wait.
+    """``going`` is by name why an instance is replaced now; ``waiting`` is how many are due and
+    wait.
 
-    ``again`` is when that changes by time alone, ``window`` a sentence on the windows.
+    ``again`` is when that next changes by time alone, ``window`` is a sentence about the windows.
     """
 
     going: Mapping[str, Because] = field(default_factory=dict)
@@ -42,16 +44,16 @@ class Aging:
 
 
 def start_seconds(instances: Sequence[Instance]) -> float | None:
-    """How long instances took from birth to readiness: the median of those that are ready."""
+    """Return the seconds from birth to readiness: the median of the instances that are ready."""
     starts = sorted(i.ready_since - i.born for i in instances if i.ready_since is not None)
     return max(0.0, starts[len(starts) // 2]) if starts else None
 
 
 def swap_seconds(turn: Turn, instances: Sequence[Instance]) -> float:
-    """How long a replacement takes here, rounded up.
+    """Return how long a replacement takes here, rounded up.
 
-    What the revision's record says of its first starts counts: later an instance may have been
-    unready for a while, and would look as if it had started slowly.
+    The start duration in the revision's record has precedence: an instance that was unready for a
+    while later would look as if it had started slowly.
     """
     known = turn.wanted.verdict.start_seconds if turn.wanted else None
     start = known if known is not None else start_seconds(instances)
@@ -60,7 +62,7 @@ def swap_seconds(turn: Turn, instances: Sequence[Instance]) -> float:
 
 
 def under_way(candidates: Sequence[Instance], living: Sequence[Instance]) -> dict[str, Because]:
-    """Those whose successor lives: they go until one of the two is gone, whatever is due by now."""
+    """Return the instances with a living successor, and the reason of that replacement."""
     found: dict[str, Because] = {}
     wanted = {i.revision for i in candidates}
     successors = {i.predecessor: i for i in living if i.predecessor and i.revision in wanted}
@@ -76,9 +78,9 @@ def under_way(candidates: Sequence[Instance], living: Sequence[Instance]) -> dic
 
 
 def judge_age(turn: Turn, candidates: Sequence[Instance], going: Mapping[str, Because]) -> Aging:
-    """Judge the active instances of the wanted revision that nothing else makes stale.
+    """Judge the active instances of the wanted revision that no other reason makes stale.
 
-    ``going`` are those that go already, because their successor lives or a person asked.
+    ``going`` are those that are replaced already, because their successor lives or a person asked.
     """
     regeneration = turn.spec.regeneration
     if not _wants(regeneration):
@@ -101,7 +103,7 @@ def judge_age(turn: Turn, candidates: Sequence[Instance], going: Mapping[str, Be
 
 
 def expired(turn: Turn, instances: Sequence[Instance]) -> dict[str, Because]:
-    """Which instances are due for their age or the schedule, whatever is under way."""
+    """Return which instances are due because of their age or the schedule, under way or not."""
     if not instances or not _wants(turn.spec.regeneration):
         return {}
     births = {i.uid: max(i.born, slot_of(i.purpose) or 0.0) for i in instances}
@@ -118,10 +120,10 @@ def _because(due: Due) -> Because:
 
 
 def _has_served(turn: Turn, instance: Instance, swap: float) -> bool:
-    """Whether an instance lived long enough to be replaced for its age at all.
+    """Return whether an instance lived long enough to be replaced because of its age at all.
 
-    Where an age cannot be met, or clocks differ, a successor is due at its birth: it would be
-    replaced before it is of any use, and so would its own.
+    If an age cannot be met, or clocks differ, a successor is due at its birth: it would be replaced
+    before it is of any use, and so would its own successor.
     """
     return turn.available(instance) and turn.now - instance.born >= swap
 

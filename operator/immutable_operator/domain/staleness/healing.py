@@ -1,9 +1,9 @@
-"""Healing: which instances that were reached into may be replaced now, and at which pace.
+"""Healing: which modified instances may be replaced now, and at which pace.
 
-The first time it happens an instance is replaced like any other stale one. When its successor
-is reached into as well, something does it to each (a webhook, a controller, an autoscaler), and
-replacing all of them over and over would help nobody: then one at a time is tried, ever later.
-The count is in the birth certificates, so that a restart forgets nothing.
+The first time, a modified instance is replaced like any other stale one. If its successor is
+modified as well, something modifies each new instance (a webhook, a controller, an autoscaler), and
+replacing all of them repeatedly would not help: then one at a time is replaced, with growing
+pauses. The birth certificates carry the count, so that it survives a restart.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ __all__ = ["Healing", "healing"]
 
 @dataclass(frozen=True, slots=True)
 class Healing:
-    """``held`` are the names of those that wait; ``until`` when the next may go, if that is later.
+    """``held`` are the names of those that wait; ``until`` is when the next may go, if later than
+    now.
 
-    ``relapses`` is the longest row of replacements that did not help; ``relapsed`` are the names
-    of those whose count is not forgotten yet.
+    ``relapses`` is the longest row of replacements that did not help; ``relapsed`` are the names of
+    the instances whose count still applies.
     """
 
     held: frozenset[str] = frozenset()
@@ -30,7 +31,7 @@ class Healing:
     relapsed: frozenset[str] = frozenset()
 
     def heals_after(self, predecessor: Instance, now: float, policy: Policy) -> int:
-        """What the successor of a deviating instance counts: one more than what led to it."""
+        """Return the count of a modified instance's successor: one more than its predecessors'."""
         remembered = now - predecessor.born < policy.heal_memory
         return 1 + max(predecessor.heals if remembered else 0, self.relapses)
 
@@ -44,7 +45,7 @@ def healing(
 ) -> Healing:
     """Judge the active instances of one service.
 
-    Only those of the ``wanted`` revision are held: others are replaced by their rollout anyway.
+    Only instances of the ``wanted`` revision are held: the rollout replaces the others anyway.
     """
     deviating = sorted(
         (i for i in instances if i.active and i.name in why and why[i.name].deviates),

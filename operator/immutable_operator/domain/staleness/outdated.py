@@ -1,22 +1,30 @@
-"""Outdated: of another revision than the wanted one. And unhealthy: it ended."""
+"""Outdated: it has another revision than the wanted one. And unhealthy: it ended."""
 
 from __future__ import annotations
 
 from immutable_operator.domain.model import Because, Instance, Reason, Revision
 
-__all__ = ["ended", "outdated"]
+__all__ = ["ended", "outdated", "replaces"]
 
 
 def outdated(instance: Instance, wanted: Revision, changed: str) -> Because | None:
-    """``changed`` says how the configuration of the two revisions differs, for people."""
+    """Return why an instance of another revision is outdated; None for the wanted revision.
+
+    ``changed`` says how the configuration of the two revisions differs, for people.
+    """
     if instance.revision == wanted.id:
         return None
-    cause = f"revision {wanted.number} ({wanted.id}) is wanted, this was {instance.revision}"
+    cause = replaces(wanted, instance.revision)
     return Because(Reason.OUTDATED, cause + (f": {changed}" if changed else ""))
 
 
+def replaces(wanted: Revision, old: str) -> str:
+    """Return why an instance of the revision ``old`` is outdated, without configuration."""
+    return f"revision {wanted.number} ({wanted.id}) replaces revision {old}"
+
+
 def ended(instance: Instance) -> Because | None:
-    """An instance that ended never runs again."""
+    """Return a reason if an instance ended, since it never runs again."""
     if not instance.ended:
         return None
     cause = instance.leaving or (instance.trouble.message if instance.trouble else "it ended")

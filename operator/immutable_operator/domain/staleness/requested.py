@@ -1,4 +1,4 @@
-"""Requested: a person asked for it. And what is to be written of each request."""
+"""Requested: a person asked for it. And what is to be written to each request."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from immutable_operator.domain.model import (
     purpose_of_request,
 )
 
-__all__ = ["orphaned", "outcomes", "requested"]
+__all__ = ["ALL_REPLACED", "REPLACING", "no_service", "orphaned", "outcomes", "requested"]
 
-# How long an action may come before the service that it concerns.
+# How many seconds an action may exist before the service that it names.
 ORPHAN_SECONDS = 60.0
+
+REPLACING = "replacing the instances that are older than this action"
+ALL_REPLACED = "all requested instances were replaced"
 
 
 def requested(candidates: Iterable[Instance], requests: Sequence[Request]) -> dict[str, Because]:
-    """By name, which instances a request asks to replace."""
+    """Return by name which instances a request asks to replace."""
     found: dict[str, Because] = {}
     known = list(candidates)
     for request in _in_order(requests):
-        cause = f"{request.actor} asked for it ({request.name})"
+        cause = f"requested by {request.actor} ({request.name})"
         why = Because(Reason.REQUESTED, cause, purpose_of_request(request.uid))
         for instance in _meant(known, request):
             found.setdefault(instance.name, why)
@@ -36,9 +39,10 @@ def _in_order(requests: Sequence[Request]) -> list[Request]:
 
 
 def _meant(instances: Iterable[Instance], request: Request) -> list[Instance]:
-    """Those that a request means. Times are told in whole seconds: as old as it is too young.
+    """Return the instances that a request covers: those older than it, in whole seconds.
 
-    Who was born for it is not meant, whatever the clocks of the API servers say.
+    An instance that was created for the request is not covered, whatever the clocks of the API
+    servers say.
     """
     born_for = purpose_of_request(request.uid)
     return [
@@ -51,7 +55,7 @@ def _meant(instances: Iterable[Instance], request: Request) -> list[Instance]:
 def outcomes(
     requests: Sequence[Request], instances: Sequence[Instance], blocked: str | None
 ) -> tuple[Outcome, ...]:
-    """What is to be written of each request: only what is not written yet."""
+    """Return what is to be written to each request: only what is not written yet."""
     told = []
     for request in _in_order(requests):
         left = [i for i in _meant(instances, request) if i.active]
@@ -59,27 +63,32 @@ def outcomes(
         if left and blocked:
             phase, message = "Pending", blocked
         elif left:
-            phase, message = "Running", "replacing what is older than this action"
+            phase, message = "Running", REPLACING
         elif not request.phase and request.instance and gone:
             phase = "Failed"
-            message = f"there is no instance {request.instance}; kubectl get pods shows them"
+            message = f"instance {request.instance} not found; kubectl get pods lists the instances"
         else:
-            phase, message = "Succeeded", "all that it meant were replaced"
+            phase, message = "Succeeded", ALL_REPLACED
         if (phase, message) != (request.phase, request.message):
             told.append(Outcome(request.name, request.uid, phase, message))
     return tuple(told)
 
 
+def no_service(service: str) -> str:
+    """Return the beginning of the message of an action whose service does not exist."""
+    return f"ImmutableService {service} not found in this namespace"
+
+
 def orphaned(
     service: str, requests: Sequence[Request], now: float
 ) -> tuple[tuple[Outcome, ...], float | None]:
-    """What becomes of requests to a service that does not exist, and when more of them fail.
+    """Return the outcomes of requests to a service that does not exist, and when more of them fail.
 
-    One may come a moment before its service: each is given a minute.
+    A request may be created shortly before its service: each has one minute.
     """
     late = [r for r in requests if r.created + ORPHAN_SECONDS <= now]
     message = (
-        f"there is no ImmutableService {service} in this namespace (kubectl get imsvc shows them);"
+        f"{no_service(service)} (kubectl get imsvc lists them);"
         " create it, or correct the name, and create another action"
     )
     young = [r.created + ORPHAN_SECONDS for r in requests if r not in late]

@@ -1,1 +1,1 @@
-"""What is told: conditions, blockers, progress, events."""
+"""What is reported: conditions, blockers, progress, events."""

@@ -1,9 +1,10 @@
-"""Blockers: all that is waited for, one a reason, each since it was first said."""
+"""Blockers: everything that progress waits for, one for each reason, with the time since when."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from immutable_operator.domain.calendar.cron import wall
 from immutable_operator.domain.config.snapshots import CONFIG_MISSING, SNAPSHOT_LOST
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.model import Blocker, Cause, Instance, Move, Refusal, Trouble
@@ -14,7 +15,7 @@ __all__ = ["STALLING", "TAINT_RETURNS", "Waits", "waits"]
 
 TAINT_RETURNS = "TaintReturns"
 REGENERATION_UNREADABLE = "RegenerationUnreadable"
-# What no waiting mends: the service is stalled as soon as it is seen.
+# Reasons that waiting does not resolve: the service is stalled as soon as one is seen.
 STALLING: frozenset[str] = frozenset(
     {
         INVALID_SPEC,
@@ -32,10 +33,10 @@ STALLING: frozenset[str] = frozenset(
 
 @dataclass
 class Waits:
-    """What is waited for, by reason, and which of the reasons no waiting mends.
+    """What progress waits for, by reason, and which of the reasons waiting does not resolve.
 
     The instances of a service mostly share their trouble, and the list must not change with every
-    pod that comes and goes: so there is one blocker a reason.
+    pod that comes and goes: so there is one blocker for each reason.
     """
 
     turn: Turn
@@ -59,12 +60,12 @@ class Waits:
 
     @property
     def worst(self) -> Blocker | None:
-        """The first that no waiting mends."""
+        """The first blocker that waiting does not resolve."""
         return next((b for b in self.blockers if b.reason in self.stalling), None)
 
 
 def waits(turn: Turn, fleet: Fleet) -> Waits:
-    """All that is waited for, freezes and what the spec lacks first."""
+    """Return all blockers; freezes and problems of the spec come first."""
     found = Waits(turn)
     target = turn.target
     frozen = target.is_frozen or fleet.aging.waiting or _kept_by_freeze(turn, fleet)
@@ -78,7 +79,7 @@ def waits(turn: Turn, fleet: Fleet) -> Waits:
         return found
     for refusal in sorted(turn.view.refusals, key=lambda r: (r.since, r.subject, r.move)):
         if _holds_back(turn, fleet, refusal) and not _is_passing(refusal):
-            # A birth's name says nothing to people: the pod does not exist.
+            # The name of a refused birth does not help people: the pod does not exist.
             subject = None if refusal.revision else refusal.subject
             found.add(refusal.cause, refusal.message, subject, refusal.since)
     if fleet.healing.held & fleet.held:
@@ -95,13 +96,13 @@ def _kept_by_freeze(turn: Turn, fleet: Fleet) -> bool:
 
 
 def _was_settled(turn: Turn, trouble: Trouble) -> bool:
-    """Whether the same trouble stalled the service already: a further try does not end that."""
+    """Return whether this trouble stalled the service already: a retry does not end that."""
     stalled = turn.view.prior.condition("Stalled")
     return stalled is not None and (stalled.status, stalled.reason) == ("True", trouble.kind)
 
 
 def _holds_back(turn: Turn, fleet: Fleet, refusal: Refusal) -> bool:
-    """Whether what was refused is still wanted: the spec may have changed its mind since."""
+    """Return whether the refused move is still wanted: the spec may have changed since."""
     missing = turn.budget.desired - len(fleet.current)
     match refusal.move:
         case Move.CREATE:
@@ -113,31 +114,32 @@ def _holds_back(turn: Turn, fleet: Fleet, refusal: Refusal) -> bool:
         case Move.VERDICT | Move.FORGET:
             return True
         case Move.RECORD | Move.SNAPSHOT:
-            return False  # said elsewhere
+            return False  # reported with the target
 
 
 def _is_passing(refusal: Refusal) -> bool:
-    """Whether it may well be gone at the next try, as when an object changed under a write."""
+    """Return whether it may succeed at the next try, as when an object changed during a write."""
     return refusal.cause is Cause.API_SERVER and refusal.attempts < 3
 
 
 def _taint_returns(fleet: Fleet) -> str:
-    """Why healing is held back, and what a person can do. It says the same until the next try."""
+    """Say why healing is held back, and what to do; the text is stable until the next attempt."""
     first = min(fleet.healing.held & fleet.held)
     row = fleet.healing.relapses
-    times = "once" if row == 1 else f"{row} times in a row"
+    tries = "1 replacement was" if row == 1 else f"{row} replacements in a row were"
+    until = fleet.healing.until
+    attempt = "" if until is None else f"; next attempt at {wall(until, 'UTC')}"
     return (
-        f"{first}: {fleet.deviations[first].cause}; replacing was tried {times} and each successor"
-        " was changed, too: find out who changes every new pod (a webhook, a controller, an"
-        " autoscaler) and exempt this service from it, or set immutability.onTaint: Report; it is"
-        " tried again ever later, in the end once an hour"
+        f"{first}: {fleet.deviations[first].cause}; {tries} modified as well{attempt}: exempt this"
+        " service from the webhook, controller or autoscaler that changes every new pod, or set"
+        " immutability.onTaint: Report"
     )
 
 
 def _troubles(turn: Turn, fleet: Fleet) -> list[tuple[Instance, Trouble]]:
-    """Troubles, the settled and then the oldest instance's first, so that the pick is stable.
+    """Return troubles, settled ones and then oldest instances first, so that the choice is stable.
 
-    That an instance ended is no trouble: it has a successor. That this one ended, too, is.
+    An instance that ended is no trouble: it has a successor. A successor that ended, too, is.
     """
     wanted = turn.wanted.id if turn.wanted else ""
     ended = (i for i in fleet.ended if i.revision == wanted and i.tries > 0)

@@ -1,4 +1,4 @@
-"""Conditions as kstatus reads them: ``Ready``, ``Reconciling``, ``Stalled``; each with its since.
+"""Conditions as kstatus reads them: ``Ready``, ``Reconciling``, ``Stalled``, with their times.
 
 The three are always present; at most one of them is True.
 """
@@ -17,7 +17,7 @@ GUARDED = "Guarded"
 
 @dataclass(frozen=True, slots=True)
 class Saying:
-    """Which of the three conditions is True (or another word: none), and what all of them say."""
+    """Which condition is True (another word: none of them), and the reason and message of all."""
 
     true: str
     reason: str
@@ -25,7 +25,7 @@ class Saying:
 
 
 def conditions(turn: Turn, saying: Saying) -> tuple[Condition, ...]:
-    """The three conditions, and whether the cluster guards the service."""
+    """Return the three conditions, and whether the cluster guards the service."""
     prior, now = turn.view.prior, turn.now
     found = []
     for kind in ("Ready", "Reconciling", "Stalled"):
@@ -40,6 +40,6 @@ def conditions(turn: Turn, saying: Saying) -> tuple[Condition, ...]:
 
 
 def since(prior: Status, kind: str, value: str, now: float) -> float:
-    """When a condition got its value: it keeps that as long as the value stays."""
+    """Return when a condition got its value: the time stays as long as the value does."""
     before = prior.condition(kind)
     return before.since if before and before.status == value else now

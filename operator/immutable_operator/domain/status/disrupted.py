@@ -1,4 +1,4 @@
-"""What the cluster takes away though it is wanted, by node: a lost node, a drain, preemption."""
+"""Wanted instances that the cluster removes, by node: a lost node, a drain, a preemption."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["DISRUPTED", "Disruption", "disruption_announcements", "disruptions"]
 
 DISRUPTED = "Disrupted"
 NODES_SHOWN = 8
-# After a restart nobody can tell whose eviction it was of one that is gone.
+# After a restart it is unknown which client evicted an instance that is gone.
 EVICTED = "EvictionByEvictionAPI"
 
 
 @dataclass(frozen=True, slots=True)
 class Disruption:
-    """Instances that leave one node for one cause; the first by name stands for all."""
+    """Instances that leave one node for one cause; the message shows the first by name."""
 
     names: tuple[str, ...]
     node: str
@@ -33,7 +33,7 @@ class Disruption:
 
 
 def disruptions(view: View, wanted: Revision) -> tuple[Disruption, ...]:
-    """Whom the cluster takes away, and why, by node."""
+    """Return which instances the cluster removes, and why, by node."""
     groups: dict[tuple[str, str], list[str]] = {}
     for instance in _taken(view, wanted):
         groups.setdefault((instance.node or "", instance.leaving or ""), []).append(instance.name)
@@ -44,9 +44,9 @@ def disruptions(view: View, wanted: Revision) -> tuple[Disruption, ...]:
 def disruption_announcements(
     view: View, wanted: Revision, told: Condition | None, since: int
 ) -> list[Announcement]:
-    """The warning that the cluster takes instances away: told anew when another node does.
+    """Return the warning that the cluster removes instances: repeated when another node does so.
 
-    ``told`` is the condition Reconciling as it was, ``since`` when the replacement began.
+    ``told`` is the previous condition Reconciling, ``since`` is when the replacement began.
     """
     before = told.message if told and told.reason == DISRUPTED else ""
     new = [taken for taken in disruptions(view, wanted) if taken.place not in before]
@@ -57,7 +57,7 @@ def disruption_announcements(
 
 
 def _taken(view: View, wanted: Revision) -> Iterator[Instance]:
-    """Whom somebody else retires: what the operator evicts looks the same on the pod."""
+    """Yield the instances that others retire; on the pod, our own evictions look the same."""
     for instance in view.instances:
         if instance.active or instance.revision != wanted.id or instance.uid in view.retired:
             continue

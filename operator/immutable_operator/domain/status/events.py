@@ -1,4 +1,4 @@
-"""Events: what of a change of status is worth telling people, once."""
+"""Events: which changes of the status are reported to people, each once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["announcements"]
 
 
 def announcements(turn: Turn, status: Status) -> tuple[Announcement, ...]:
-    """The events that this change of status is worth."""
+    """Return the events for this change of the status."""
     told = [*_finished(turn, status), *_stalled(turn, status), *_deviations(turn, status)]
     reconciling = status.condition("Reconciling")
     if turn.wanted is not None and reconciling and reconciling.reason == DISRUPTED:
@@ -36,13 +36,13 @@ def _finished(turn: Turn, status: Status) -> list[Announcement]:
         f"revision {wanted.number} ({wanted.id}) replaced revision {before.number}"
         f" ({before.id}): {status.current} instances in {seconds} s"
     )
-    # There and back again within a second: only the generation tells the two apart.
+    # Two rollouts of one revision within a second differ only in the generation.
     key = f"{wanted.id}/{_since(rollout)}/{view.generation}"
     return [Announcement("ReplacementFinished", text, key)]
 
 
 def _stalled(turn: Turn, status: Status) -> list[Announcement]:
-    """The warning that work cannot go on, when that (or its reason) is new."""
+    """Return the warning that progress has stopped, if that (or its reason) is new."""
     stalled, was = status.condition("Stalled"), turn.view.prior.condition("Stalled")
     if stalled is None or stalled.status != "True":
         return []
@@ -57,7 +57,7 @@ def _stalled(turn: Turn, status: Status) -> list[Announcement]:
 
 
 def _deviations(turn: Turn, status: Status) -> list[Announcement]:
-    """One warning a reason for those that are new, the first by name."""
+    """Return one warning for each reason with new deviations, naming the first."""
     known = {d.name for d in turn.view.prior.deviations}
     told = []
     for reason in dict.fromkeys(d.reason for d in status.deviations):
@@ -70,7 +70,7 @@ def _deviations(turn: Turn, status: Status) -> list[Announcement]:
 
 
 def _blocked(turn: Turn, status: Status) -> list[Announcement]:
-    """One warning a blocker that is new and not told as what stalls the service."""
+    """Return one warning for each new blocker that is not reported as the reason of Stalled."""
     told = []
     stalled = status.condition("Stalled")
     known = {b.reason for b in turn.view.prior.blockers}
@@ -86,5 +86,5 @@ def _blocked(turn: Turn, status: Status) -> list[Announcement]:
 
 
 def _since(rollout: Rollout | None) -> int:
-    """What tells one replacement from a later one with the same revisions."""
+    """Return what distinguishes a replacement from a later one with the same revisions."""
     return int(rollout.started_at) if rollout else 0

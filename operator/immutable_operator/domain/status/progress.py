@@ -1,4 +1,4 @@
-"""Progress: how far the way to the wanted state has come, by its high-water marks."""
+"""Progress: how far the rollout has come, by its best values so far."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ __all__ = ["progress"]
 
 
 def progress(turn: Turn, fleet: Fleet) -> Rollout | None:
-    """Carry the marks on; None where no revision is worked towards.
+    """Carry the best values forward; None if there is no target revision.
 
-    A new revision starts them afresh. A new size starts the marks afresh, but not the clock of a
-    revision that has not proved itself: an autoscaler would put off its deadline for ever.
+    A new revision resets them. A new size resets the best values, but not the deadline of a
+    revision that has not proved itself: otherwise an autoscaler would postpone that deadline
+    forever.
     """
     if turn.wanted is None:
         return None
     paused = turn.spec.suspend or turn.target.is_frozen or bool(turn.target.lacking)
-    # What waits on purpose is not late.
+    # A deliberate pause is not a lack of progress.
     paused = paused or bool(fleet.held)
     good, stale, now = fleet.available_current, len(fleet.stale), turn.now
     desired, before = turn.budget.desired, turn.view.prior.rollout
     if before is None or before.revision != turn.wanted.id:
         return Rollout(turn.wanted.id, desired, good, stale, now, None if paused else now)
-    # That others go is progress only where the wanted revision works: else they were too many.
+    # Fewer stale instances are progress only if the wanted revision works, else they were surplus.
     better = good > before.most_current or (good > 0 and stale < before.least_stale)
     if before.desired != desired:
         before = replace(before, desired=desired, most_current=good, least_stale=stale)

@@ -1,4 +1,4 @@
-"""What the status says of regeneration: is it going on, and can the ages be met at all?"""
+"""What the status says about regeneration: is it in progress, and can the ages be met at all?"""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ AGING = (Reason.EXPIRED, Reason.REQUESTED)
 
 
 def routine(turn: Turn, fleet: Fleet) -> str:
-    """The reason why instances are replaced while nothing is wrong; "" where there is none.
+    """Return the reason why instances are replaced while nothing is wrong; "" if there is none.
 
-    They are replaced for their age, on request, or because their nodes go.
+    They are replaced because of their age, on request, or because their nodes are taken away.
     """
     reasons = {fleet.why[i.name].reason for i in fleet.stale if i.name in fleet.why}
     all_known = all(i.name in fleet.why for i in fleet.stale)
@@ -38,17 +38,17 @@ def _is_aging(fleet: Fleet, name: str) -> bool:
 
 
 def regeneration_conditions(turn: Turn, fleet: Fleet) -> tuple[Condition, ...]:
-    """The two conditions of a service that asks for regeneration; none of another."""
+    """Return the two conditions of a service that asks for regeneration, else none."""
     wanted, budget = turn.spec.regeneration, turn.budget
     if wanted.max_age is None and wanted.hard_max_age is None and wanted.schedule is None:
         return ()
     going = len([i for i in fleet.stale if _is_aging(fleet, i.name)])
     window = f"; {fleet.aging.window}" if fleet.aging.window else ""
     if going:
-        text = f"{going} are being replaced, {fleet.aging.waiting} wait{window}"
+        text = f"{going} being replaced, {fleet.aging.waiting} waiting{window}"
         regenerating = (True, REGENERATING, text)
     elif fleet.aging.waiting:
-        text = f"{fleet.aging.waiting} are due and wait{window}"
+        text = f"{fleet.aging.waiting} due and waiting{window}"
         regenerating = (False, "Waiting", text)
     else:
         regenerating = (False, "NothingDue", "no instance is due")

@@ -1,7 +1,7 @@
-"""Telling: the one place that builds a status, with its conditions, blockers and events.
+"""Reporting: the one place that builds a status, with its conditions, blockers and events.
 
-Nothing here changes by itself: the same observation gives the same status. What was told before
-is read to keep its times, and for nothing else.
+Nothing here changes by itself: the same observation gives the same status. The previous status is
+read only to keep its times.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from immutable_operator.domain.target import FROZEN, SUSPENDED
 from immutable_operator.domain.turn import Turn
 from immutable_operator.domain.verdict import last_good
 
-__all__ = ["Told", "same_but_for_counts", "tell"]
+__all__ = ["Told", "modified_in_place", "same_but_for_counts", "tell"]
 
 DEVIATIONS_SHOWN = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A status, the events that it is worth, and when its deadline runs out (or None)."""
+    """A status, its events, and when its deadline expires (or None)."""
 
     status: Status
     announcements: tuple[Announcement, ...] = ()
@@ -35,7 +35,7 @@ class Told:
 
 
 def tell(turn: Turn, fleet: Fleet) -> Told:
-    """What is to be said of what was observed."""
+    """Return what is to be reported about what was observed."""
     complete = fleet.is_complete and turn.target.is_asked and not turn.target.lacking
     waited = waits(turn, fleet)
     status = _counted(turn, fleet)
@@ -76,15 +76,15 @@ def _counted(turn: Turn, fleet: Fleet) -> Status:
 
 
 def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bool) -> Saying:
-    """Which of the conditions is True (or ``Suspended``), with reason and message."""
+    """Return which of the conditions is True (or ``Suspended``), with reason and message."""
     target, spec = turn.target, turn.spec
     counts = _counts(turn, fleet)
     if turn.wanted is None and spec.suspend:
-        text = "suspended before its first revision: nothing is created"
+        text = "suspended before its first revision: no instance is created"
         return Saying(SUSPENDED, SUSPENDED, text)
     if spec.suspend:
         kind = "Ready" if complete else SUSPENDED
-        return Saying(kind, SUSPENDED, f"{counts}suspended: nothing is replaced")
+        return Saying(kind, SUSPENDED, f"{counts}suspended: no instance is replaced")
     if complete:
         return Saying("Ready", "Current", f"{counts}{_apart(fleet)}".removesuffix("; "))
     if (worst := waited.worst) is not None:
@@ -94,17 +94,19 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
     first = next(iter(waited.blockers), None)
     if turn.wanted is None:
         reason, text = (
-            (first.reason, first.message) if first else ("Progressing", "nothing is known yet")
+            (first.reason, first.message)
+            if first
+            else ("Progressing", "no revision is recorded yet")
         )
         return Saying("Reconciling", reason, text)
     counts = counts.removesuffix("; ")
-    waiting = f"; waits: {first.reason}: {first.message}" if first else ""
+    waiting = f"; blocked by {first.reason}: {first.message}" if first else ""
     if overdue:
         late = f"no progress for {spec.progress_deadline_seconds} s"
         return Saying("Stalled", "ProgressDeadlineExceeded", f"{counts}; {late}{waiting}")
     if reason := routine(turn, fleet):
-        # Nothing is amiss: enough of the wanted revision are available all the time.
-        text = f"{counts}, {len(fleet.stale)} are being replaced{waiting}"
+        # Nothing is wrong: enough instances of the wanted revision stay available.
+        text = f"{counts}, {len(fleet.stale)} being replaced{waiting}"
         return Saying("Ready", reason, text)
     taken = disruptions(turn.view, turn.wanted)
     left = f", {len(fleet.stale)} stale remain" if fleet.stale else ""
@@ -113,9 +115,15 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
     return Saying("Reconciling", reason, f"{counts}{left}{lost}{waiting}")
 
 
+def modified_in_place(count: int) -> str:
+    """Return the part of a message that counts modified instances that are only reported."""
+    instances = "instance" if count == 1 else "instances"
+    return f"{count} {instances} modified in place (onTaint: Report)"
+
+
 def _apart(fleet: Fleet) -> str:
     seen = len(fleet.deviations.keys() & {i.name for i in fleet.active})
-    reported = f"{seen} no longer as born, reported only; " if seen else ""
+    reported = f"{modified_in_place(seen)}; " if seen else ""
     ready = len(fleet.prepared)
     reported += f"{ready} on cordoned nodes have successors; " if ready else ""
     count = len(fleet.quarantined)
@@ -123,7 +131,7 @@ def _apart(fleet: Fleet) -> str:
 
 
 def _counts(turn: Turn, fleet: Fleet) -> str:
-    """What leads each message, with what parts it from the rest; "" where nothing is wanted yet."""
+    """Return the start of each message, with its separator; "" if no revision is wanted yet."""
     if turn.wanted is None:
         return ""
     have = f"{fleet.available_current} of {turn.budget.desired} are current and available"
@@ -131,7 +139,7 @@ def _counts(turn: Turn, fleet: Fleet) -> str:
 
 
 def _deviations(turn: Turn, fleet: Fleet) -> tuple[Deviation, ...]:
-    """Those that are no longer what was born and not gone yet, by name; the list is bounded."""
+    """Return the modified instances that are not gone yet, by name; the list is bounded."""
     found = [
         Deviation(i.name, why.reason, why.cause)
         for i in sorted(turn.view.instances, key=lambda i: i.name)
@@ -141,7 +149,7 @@ def _deviations(turn: Turn, fleet: Fleet) -> tuple[Deviation, ...]:
 
 
 def same_but_for_counts(old: Status, new: Status) -> bool:
-    """Whether only numbers and wording moved: such a write may wait for the next one."""
+    """Return whether only numbers and wording changed: such a write may wait for the next one."""
 
     def essence(status: Status) -> object:
         return (

@@ -1,1 +1,1 @@
-"""Strategies: which instances to create and which to retire, in which order, within the ledger."""
+"""Strategies: which instances to create and to retire, in which order, within the ledger."""

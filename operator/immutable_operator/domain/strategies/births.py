@@ -1,4 +1,4 @@
-"""Births: which instances are born of a revision, in whose place, and with which certificate."""
+"""Births: which instances of a revision are created, in which place, with which certificate."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ __all__ = ["Births", "latest_ended"]
 class Births:
     """The births of one revision in one plan, at most ``count``.
 
-    ``empty`` of them may fill places that nobody holds; the others are successors of those who
-    still hold theirs. ``others`` are births of this plan that are decided already. ``due`` is when
-    one may follow that is held back for now.
+    ``empty`` of them may fill empty places; the others are successors of instances that still hold
+    their places. ``others`` are births that this plan has decided already. ``due`` is when a birth
+    that is held back may follow.
     """
 
     fleet: Fleet
@@ -39,7 +39,7 @@ class Births:
     due: list[float] = field(default_factory=list)
 
     def plan(self, *, repairs: bool = False) -> list[Create]:
-        """The best births; ``repairs``: only what is lost is made good, nobody is succeeded."""
+        """Return the best births; ``repairs``: replace only lost instances."""
         fleet, view = self.fleet, self.fleet.turn.view
         known = (*view.instances, *view.departed)
         own = [i for i in known if i.revision == self.revision.id]
@@ -51,13 +51,13 @@ class Births:
         self._used = {i.slot for i in held}
         self._cursor = 0
         self._paces = self._pauses(own)
-        # Also by one that is stale itself: then that one is who is replaced.
-        # What works makes good what it lost itself, whoever is to come in its place later.
+        # A stale instance can be a successor, too: then it is the one to be replaced next.
+        # A repair counts only successors of its own revision, not those of the wanted one.
         heirs = own if repairs else known
-        # A successor that is gone is none, whatever it was when it was seen last.
+        # A successor that is gone does not count, whatever state it was last seen in.
         self._succeeded = {i.predecessor for i in heirs if i.active and i not in view.departed}
         self._succeeded |= {birth.replaces_uid for birth in self.others}
-        # The last one that held a place is who is replaced, also where it has ended.
+        # The last instance that held a place is the predecessor, even if it has ended.
         known_to_be = self._succeeded | {i.predecessor for i in heirs}
         for predecessor in self._vacated(repairs=repairs):
             if not self.empty or not self.count:
@@ -78,7 +78,7 @@ class Births:
         return [i for i in own if i.active and i.name not in self.fleet.deviations]
 
     def _vacated(self, *, repairs: bool) -> Iterator[Instance]:
-        """Those whose places are or become empty, in the order in which they get successors."""
+        """Yield the instances whose places are or become empty, in order of succession."""
         view, fleet = self.fleet.turn.view, self.fleet
         departed = sorted(view.departed, key=lambda i: i.name)
         for instance in (*fleet.terminating, *departed, *fleet.quarantined):
@@ -94,12 +94,12 @@ class Births:
         self.empty -= not holds
         if (at := self._paces.get(slot, 0.0)) > self.fleet.turn.now:
             self.due.append(at)
-            return  # its place is taken: no other slot is a way round the pause
+            return  # its place stays reserved: another slot must not bypass the pause
         lost = Because(Reason.MISSING, predecessor.leaving or "it was deleted")
         self._add(slot, predecessor, why or lost)
 
     def _fill(self) -> None:
-        """Places of which nobody is known who held them."""
+        """Fill the places without a known predecessor."""
         first = latest_completed(self.fleet.turn.view) is None
         desired = self.fleet.turn.budget.desired
         while self.count > 0 and self.empty > 0:
@@ -123,13 +123,13 @@ class Births:
             if predecessor.name in fleet.deviations:
                 heals = fleet.healing.heals_after(predecessor, turn.now, turn.policy)
             if predecessor.revision == self.revision.id:
-                # Who takes the place of one that was asked for was asked for, too.
+                # The successor of a requested instance has the same purpose.
                 purpose = purpose or predecessor.purpose
         before = self._latest.get(slot)
         if before is not None and before.ended:
             tries = max(0, before.tries) + 1
         incarnation = max(0, self._last.get(slot, -1) + 1)
-        # A name that is taken, by a stranger or by chance, is passed over.
+        # Skip a name that is taken, by a foreign object or by chance.
         while (name := self._name(slot, incarnation)) in self._names:
             incarnation += 1
         self._names.add(name)
@@ -163,9 +163,9 @@ class Births:
 
 
 def _earliest(predecessor: Instance, policy: Policy) -> float:
-    """When a successor may be born: at once, but ever later after births that ended quickly.
+    """Return when a successor may be created: with growing pauses after births that ended quickly.
 
-    A node that turns pods away at admission would otherwise be sent one after the other.
+    Otherwise a node that rejects pods at admission would receive one after the other.
     """
     if not predecessor.ended or predecessor.tries <= 0:
         return 0.0
@@ -173,7 +173,7 @@ def _earliest(predecessor: Instance, policy: Policy) -> float:
 
 
 def latest_ended(fleet: Fleet, revision: Revision) -> list[Instance]:
-    """The last ended instance of a revision in each slot."""
+    """Return the last ended instance of a revision in each slot."""
     latest: dict[int, Instance] = {}
     for i in fleet.ended:
         known = latest.get(i.slot)

@@ -1,4 +1,4 @@
-"""In which order instances go: which are worth least, and which stale ones make way first."""
+"""The order in which instances are retired: which are worth least, which stale ones go first."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["by_worth", "stale_in_order"]
 
 
 def stale_in_order(fleet: Fleet, refused: Mapping[str, Refusal]) -> list[Instance]:
-    """Stale instances, first to go first: untried, unhealthy, tainted, succeeded, oldest.
+    """Return stale instances, first to go first: untried, unhealthy, tainted, succeeded, oldest.
 
-    Of the healthy ones those that made good a loss come first, so that the rest of the rollout
-    does not wait for its revision to be steady. Until the wanted revision has proved itself,
-    healthy ones of the revision that works come after all others, also those of revisions that
-    were wanted in between.
+    Among the healthy ones those that filled in for a lost instance come first, so that the rest of
+    the rollout does not wait until its revision is steady. Until the wanted revision has proved
+    itself, healthy instances of the revision that works come last, including those of revisions
+    that were wanted in between.
     """
     turn = fleet.turn
     succeeded = {i.predecessor for i in fleet.current if turn.available(i)}
@@ -41,11 +41,13 @@ def stale_in_order(fleet: Fleet, refused: Mapping[str, Refusal]) -> list[Instanc
 
 
 def by_worth(fleet: Fleet, instances: Sequence[Instance]) -> list[Instance]:
-    """Least worth first: tainted ones, then as a ReplicaSet: unready, cheap, crowded, youngest.
+    """Return least worth first: tainted ones, then as a ReplicaSet: unready, cheap, crowded,
+    youngest.
 
-    Of the tainted those go first whose successor is there, and the one goes last that counts most
-    replacements: the count is in its birth certificate, and nowhere else. What is forgotten counts
-    nothing, or an old one would outlive each of its successors, and nothing would pace them.
+    Among the tainted ones those with an available successor go first, and the one with the most
+    counted replacements goes last: only its birth certificate stores that count. A count that no
+    longer applies is ignored; otherwise an old instance would outlive each of its successors, and
+    nothing would pace them.
     """
     turn = fleet.turn
     crowd = Counter(i.node for i in fleet.active)

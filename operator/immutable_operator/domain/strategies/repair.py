@@ -1,4 +1,4 @@
-"""Repair: what the revision that works owes while the wanted one does not work."""
+"""Repair: what the working revision must provide while the wanted one does not work."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["Repair", "is_working", "made_good", "refused_births", "until_steady"
 
 
 def is_working(turn: Turn, fleet: Fleet) -> bool:
-    """Whether the wanted revision can be counted on: some of it is available, nothing is amiss.
+    """Return whether the wanted revision works: some of it is available, and nothing is wrong.
 
-    The last good revision is counted on as long as nothing is amiss: that none of it is available
-    for a moment does not bring another one back.
+    The last good revision counts as working as long as nothing is wrong: if none of it is available
+    for a moment, that does not bring another revision back.
     """
     wanted = turn.wanted
     if wanted is None or _is_failing(turn, fleet):
@@ -27,7 +27,7 @@ def is_working(turn: Turn, fleet: Fleet) -> bool:
 
 
 def _is_failing(turn: Turn, fleet: Fleet) -> bool:
-    """Whether it is known that the wanted revision does not get on."""
+    """Return whether the wanted revision is known to make no progress."""
     wanted = turn.wanted
     if wanted is None or wanted.id in turn.target.unborn or refused_births(turn, wanted):
         return True
@@ -35,7 +35,7 @@ def _is_failing(turn: Turn, fleet: Fleet) -> bool:
 
 
 def refused_births(turn: Turn, revision: Revision) -> list[Refusal]:
-    """Why instances of a revision are not born; a name that is taken is no reason."""
+    """Return why instances of a revision are not created; a name that is taken does not count."""
     return [
         r
         for r in turn.view.refusals
@@ -45,11 +45,11 @@ def refused_births(turn: Turn, revision: Revision) -> list[Refusal]:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What the revision that works owes while the wanted one does not.
+    """What the working revision must provide while the wanted one does not work.
 
     ``owed`` of its instances must exist, so that enough of the service is available whatever
-    becomes of the wanted revision; ``missing`` of them do not. Those that were reached into are
-    replaced by the wanted revision, or, where that is known to fail (``heals``), by their own.
+    becomes of the wanted revision; ``missing`` of them do not exist. Modified instances are
+    replaced by the wanted revision, or, if that is known to fail (``heals``), by their own.
     """
 
     revision: Revision
@@ -70,7 +70,7 @@ class Repair:
         heals = _is_failing(turn, fleet)
         there = sum(not (heals and i.name in fleet.deviations) for i in own)
         others = turn.count_available(i for i in fleet.active if i.revision != fallback.id)
-        # A place that was given to the wanted revision is not taken back while it starts there.
+        # A place given to the wanted revision is not taken back while its instance starts.
         living = {key for i in fleet.active for key in (i.name, i.uid)}
         lent = sum(not turn.available(i) and i.predecessor not in living for i in fleet.current)
         least = max(ledger.budget.fewest_available, ledger.floor - lent)
@@ -78,10 +78,11 @@ class Repair:
 
 
 def _ran(turn: Turn, fleet: Fleet, fallback: Revision) -> bool:
-    """Whether the fallback ran when the wanted revision came, or that one cannot be born at all.
+    """Return whether the fallback ran when the wanted revision became the target.
 
-    Where a service was scaled to 0 before its template changed, nothing of it was lost. Until the
-    record of the wanted revision says what it takes over from, that of the fallback tells.
+    It also returns True if the wanted revision cannot be created at all. If a service was scaled to
+    0 before its template changed, no instance of the fallback was lost. Until the record of the
+    wanted revision says what it takes over from, the record of the fallback decides.
     """
     wanted, view = turn.wanted, turn.view
     if wanted is None or wanted.id in turn.target.unborn or not turn.target.is_asked:
@@ -94,9 +95,9 @@ def _ran(turn: Turn, fleet: Fleet, fallback: Revision) -> bool:
 
 
 def made_good(fleet: Fleet) -> list[Instance]:
-    """Instances of the fallback that took the places of lost ones since the rollout began.
+    """Return instances of the fallback that replaced lost ones since the rollout began.
 
-    What it grew by, because more were wanted, is no sign that the wanted revision failed.
+    Instances that were added because more were wanted do not mean that the wanted revision failed.
     """
     turn = fleet.turn
     wanted, fallback = turn.wanted, turn.target.fallback
@@ -108,16 +109,16 @@ def made_good(fleet: Fleet) -> list[Instance]:
 
 
 def until_steady(fleet: Fleet) -> float | None:
-    """Until when what works stays, because the wanted revision failed and came back just now.
+    """Return until when working instances stay, because the wanted revision failed recently.
 
-    As long as there are instances that made good a loss, each ready instance of the wanted
-    revision has to stay so for a while: one that gets ready and unready again would have an
-    instance of the fallback retired and born each time.
+    As long as there are instances that filled in for lost ones, each ready instance of the wanted
+    revision has to stay ready for a while: an instance that flaps between ready and unready would
+    otherwise have an instance of the fallback retired and created each time.
     """
     if not made_good(fleet):
         return None
     now = fleet.turn.now
     ready = [i.ready_since for i in fleet.current if i.ready_since is not None]
-    # A time in the future is a clock that is wrong: nothing is waited for.
+    # A time in the future means a wrong clock: do not wait for it.
     until = max((at for at in ready if at <= now), default=0.0) + fleet.turn.policy.steady
     return until if until > now else None

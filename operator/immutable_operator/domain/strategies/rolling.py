@@ -1,8 +1,8 @@
-"""Rolling: successor first where a surge allows it, unhealthy stale instances before healthy ones.
+"""Rolling: successor first if a surge allows it, unhealthy stale instances before healthy ones.
 
 A rollout, a scale, a regeneration and a repair are the same step. Two revisions may grow in one
 ledger: the wanted one, and, as long as that one does not work, the one that worked last, which
-makes good what is lost meanwhile.
+replaces lost instances meanwhile.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ["ROLLING", "Rolling", "counts"]
 
 
 def counts(turn: Turn, fleet: Fleet) -> Counts:
-    """What the ledger opens with."""
+    """Return the counts that the ledger opens with."""
     available = fleet.available_current
     return Counts(
         active=len(fleet.active),
@@ -48,7 +48,7 @@ def counts(turn: Turn, fleet: Fleet) -> Counts:
 
 
 def _is_crowded(turn: Turn, fleet: Fleet) -> bool:
-    """Whether the wanted revision lacks a place that only the end of another instance gives."""
+    """Return whether the wanted revision has no place until another instance is gone."""
     wanted = turn.wanted
     if wanted is None:
         return False
@@ -60,16 +60,16 @@ def _is_crowded(turn: Turn, fleet: Fleet) -> bool:
     return unplaced or any(r.cause is Cause.QUOTA for r in refused_births(turn, wanted))
 
 
-ENDED = Because(Reason.ENDED, "it ran to its end")
+ENDED = Because(Reason.ENDED, "it ran to completion")
 QUARANTINED = Because(Reason.TAINTED, "it was quarantined")
 
 
 @dataclass(frozen=True, slots=True)
 class Rolling:
-    """The strategy; it has nothing to remember."""
+    """The strategy; it has no state."""
 
     def step(self, turn: Turn, fleet: Fleet, ledger: Ledger) -> Step:
-        """One step of a rolling replacement, of a scale, of a regeneration, or of a repair."""
+        """Return one step of a rolling replacement, a scale, a regeneration, or a repair."""
         step = Step()
         _note_waits(fleet, step)
         if turn.spec.on_taint is OnTaint.QUARANTINE:
@@ -87,16 +87,16 @@ def _note_waits(fleet: Fleet, step: Step) -> None:
     pace, age = fleet.healing, fleet.aging
     if pace.until is not None:
         step.due.append(pace.until)
-        step.notes.append(f"heal 0 of {len(pace.held)}: successors were tainted, too")
+        step.notes.append(f"heal 0 of {len(pace.held)}: their predecessors were tainted, too")
     if age.again is not None:
         step.due.append(age.again)
     if age.waiting:
         window = f"; {age.window}" if age.window else ""
-        step.notes.append(f"{age.waiting} due for their age wait{window}")
+        step.notes.append(f"{age.waiting} due by age and waiting{window}")
 
 
 def _quarantine(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step) -> None:
-    """Out of traffic at once, whatever the budget: whoever asks for it puts containment first."""
+    """Quarantine at once, whatever the budget: the user prefers containment over availability."""
     refused = {r.subject: r for r in turn.view.refusals if r.move is Move.QUARANTINE}
     for instance in fleet.stale:
         if instance.name not in fleet.deviations:
@@ -115,8 +115,8 @@ def _quarantine(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step) -> None:
 class _Retirements:
     """Surplus first, then stale instances, unhealthy ones before healthy ones.
 
-    An instance whose retirement was refused keeps its place in the ledger while it waits, and
-    comes after those that were tried less often: a blocked one does not hide a free one.
+    An instance whose retirement was refused keeps its place in the ledger while it waits, and comes
+    after those that were tried less often: a blocked instance does not hide a free one.
     """
 
     def __init__(
@@ -146,10 +146,10 @@ class _Retirements:
             self._step.notes.append(f"{said}; {left} stale remain")
 
     def _retire(self, instance: Instance, because: Because, *, by_will: bool = False) -> None:
-        """Have it go, unless it was refused a moment ago or this plan has moves enough.
+        """Retire it, unless that was refused a moment ago or this plan has enough moves.
 
-        Instances of a service mostly share a PodDisruptionBudget: one probe at a time tells
-        whether it still forbids. It is not asked about those that cannot hurt it.
+        Instances of a service mostly share a PodDisruptionBudget, so one probe at a time checks
+        whether it still forbids evictions. Instances that cannot violate the budget need no probe.
         """
         if len(self._step.retires) >= self._turn.policy.most_moves:
             return
@@ -169,7 +169,7 @@ class _Retirements:
 
     @staticmethod
     def _is_moot(refusal: Refusal, asks: bool) -> bool:
-        """Whether a budget refused an eviction, and none is asked now."""
+        """Return whether a budget refused an eviction, and no budget applies now."""
         return not asks and refusal.cause is Cause.DISRUPTION_BUDGET
 
     def _ended(self) -> None:
@@ -203,7 +203,7 @@ class _Retirements:
         turn, fleet = self._turn, self._fleet
         if turn.wanted is None:
             return
-        # Nothing leaves that would need a successor where there can be none.
+        # Keep instances that need a successor as long as none can be created.
         unborn = turn.wanted.id in turn.target.unborn
         surplus = len(fleet.active) - turn.budget.desired
         kept = fleet.deviations if turn.spec.on_taint is OnTaint.QUARANTINE else {}
@@ -238,9 +238,9 @@ class _Retirements:
         return not (repair.heals and instance.name in self._fleet.deviations)
 
     def _over(self) -> None:
-        """Of the wanted revision, those that have not proved themselves and have no place.
+        """Retire unproven instances of the wanted revision that have no place.
 
-        Either there are more than the most, or the revision that works needs their places.
+        Either there are more than the maximum, or the working revision needs their places.
         """
         turn, fleet = self._turn, self._fleet
         chosen = {r.name for r in self._step.retires}
@@ -254,10 +254,10 @@ class _Retirements:
             self._make_room(self._repair, chosen, apart)
 
     def _make_room(self, repair: Repair, chosen: set[str], apart: set[str]) -> None:
-        """Those that never worked make room for what works, but for the surge of the wanted one."""
+        """Retire instances that never worked, to make room for the repair; the surge stays."""
         turn, fleet = self._turn, self._fleet
         if repair.revision.id in turn.target.unborn:
-            return  # the room would be taken by the wanted one again, without an end
+            return  # the wanted revision would take the room again, endlessly
         short = repair.missing - self._ledger.room(replacing=True) - len(chosen)
         if short <= 0:
             return
@@ -267,23 +267,26 @@ class _Retirements:
         wanted = by_worth(fleet, [i for i in useless if i in fleet.current])
         kept = turn.budget.most - repair.owed - turn.count_available(fleet.current)
         goes = [*others, *wanted[: max(0, len(wanted) - max(0, kept))]]
-        why = Because(Reason.MISSING, f"its place is needed, {repair.revision.id} works")
+        why = Because(
+            Reason.MISSING, f"its place is needed for revision {repair.revision.id}, which works"
+        )
         for instance in goes[:short]:
             self._retire(instance, why)
 
 
 def _empty_places(turn: Turn, fleet: Fleet) -> int:
-    """How many places of the wanted number nobody holds; who has a successor shares one with it."""
+    """Return the number of empty places; an instance and its successor share one place."""
     succeeded = {i.predecessor for i in fleet.active}
     holders = sum(not i.is_among(succeeded) for i in fleet.stale)
     return max(0, turn.budget.desired - len(fleet.current) - holders)
 
 
 def _ended_to_clear(turn: Turn, fleet: Fleet) -> list[Instance]:
-    """Ended instances that have served their purpose.
+    """Return ended instances that are no longer needed.
 
-    The last one in a slot stays until all is well: it paces the births after it, and people look
-    at it to see why it ended. Where a quota counts it and refuses its successor, it goes.
+    The last one in a slot stays until all wanted instances are available: it paces the next births,
+    and people inspect it to see why it ended. If a quota counts it and refuses its successor, it
+    goes.
     """
     wanted = turn.wanted
     if wanted is None:
@@ -297,10 +300,10 @@ def _ended_to_clear(turn: Turn, fleet: Fleet) -> list[Instance]:
 
 
 def _births(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, repair: Repair | None) -> None:
-    """First what is lost of the revision that works, then what is missing of the wanted one.
+    """Create first what the working revision lost, then what the wanted revision lacks.
 
-    The place of what is lost is kept, also where it cannot be born at once. What does not work does
-    not grow while something else is asked for.
+    The place of a lost instance is reserved, even if it cannot be created at once. A revision that
+    does not work does not grow while the spec asks for another one.
     """
     wanted, target = turn.wanted, turn.target
     if repair is not None and repair.missing:
@@ -311,14 +314,14 @@ def _births(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, repair: Repair
     missing = turn.budget.desired - len(fleet.current)
     grows = target.is_asked or repair is None
     if target.is_recording and not is_proven(turn.view, wanted):
-        grows = False  # it did not work, or was scaled to 0: the revision that comes grows
+        grows = False  # it did not work, or was scaled to 0: the next revision grows instead
     if wanted is not None and grows and missing > 0:
         _grow(turn, fleet, ledger, step, _Growth(wanted, missing))
 
 
 @dataclass(frozen=True, slots=True)
 class _Growth:
-    """How many instances of a revision are missing; ``repairs``: they make good what is lost."""
+    """How many instances of a revision are missing; ``repairs``: they replace lost ones."""
 
     revision: Revision
     missing: int
@@ -326,7 +329,7 @@ class _Growth:
 
 
 def _grow(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, growth: _Growth) -> None:
-    """Births of one revision, as far as there is room and nothing refuses them."""
+    """Create instances of one revision, as far as there is room and no refusal."""
     what = f"{growth.missing} of {growth.revision.id}" if growth.repairs else str(growth.missing)
     if held := turn.target.unborn.get(growth.revision.id):
         step.notes.append(f"create 0 of {what}: {held}")
@@ -344,7 +347,7 @@ def _grow(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, growth: _Growth)
             step.due.append(latest.retry_at)
             step.notes.append(f"create 0 of {what}: {latest.message}")
             return
-        count = 1  # one probe tells whether the refusal still stands
+        count = 1  # one probe checks whether the refusal still applies
     empty = count if growth.repairs else _empty_places(turn, fleet)
     births = Births(fleet, growth.revision, count, empty, tuple(step.creates))
     born = births.plan(repairs=growth.repairs)

@@ -1,4 +1,4 @@
-"""What one step of a strategy wants done, and what a strategy is."""
+"""The result of one step of a strategy, and the interface of a strategy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Step", "Strategy", "tally"]
 
 @dataclass
 class Step:
-    """Moves, why in words for people, and when the strategy wants to be asked again."""
+    """Moves, their explanation for people, and when the strategy is to be called again."""
 
     creates: list[Create] = field(default_factory=list)
     retires: list[Retire] = field(default_factory=list)
@@ -27,14 +27,14 @@ class Step:
 
 
 class Strategy(Protocol):
-    """A way from the instances that are to those that are wanted."""
+    """A way from the existing instances to the wanted ones."""
 
     def step(self, turn: Turn, fleet: Fleet, ledger: Ledger) -> Step:
-        """What to do now, as far as the ledger allows."""
+        """Return what to do now, as far as the ledger allows."""
         ...
 
 
 def tally(moves: Iterable[Because]) -> str:
-    """``3 Outdated, 1 Unhealthy``."""
+    """Return a summary: ``3 Outdated, 1 Unhealthy``."""
     counts = Counter(because.reason for because in moves)
     return ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items()))

@@ -1,9 +1,9 @@
-"""Pods as instances: reading them, giving birth to them, retiring them.
+"""Pods as instances: reading, creating and retiring them.
 
-A pod is born with its certificate (labels and annotations in the create call) and is never
-written again, unless it is quarantined or claimed back. It is retired through the eviction API
-with its uid as precondition, so that a PodDisruptionBudget is always asked and a namesake is
-never hit.
+A pod is created with its birth certificate (labels and annotations in the create call) and is never
+written again, unless it is quarantined or claimed back. It is retired through the eviction API with
+its uid as precondition, so that PodDisruptionBudgets always apply and another pod with the same
+name is never evicted.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ class _Pod(msgspec.Struct, frozen=True):
 
 
 class PodRecord(msgspec.Struct, frozen=True):
-    """A pod that carries our label: its owner's uid ("" if none), and the instance it is.
+    """A pod that carries our label: its owner's uid ("" if none), and the instance that it is.
 
-    ``running_since`` is when the first of the containers that run now was started. ``version`` is
-    its resource version, on which no plan depends.
+    ``running_since`` is when the first of the running containers was started. ``version`` is its
+    resource version, on which no plan depends.
     """
 
     uid: str
@@ -99,7 +99,7 @@ class PodRecord(msgspec.Struct, frozen=True):
 
 
 def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
-    """Bytes of a pod to its record. Labels and annotations that make no sense read as 0 or ""."""
+    """Decode a pod. Labels and annotations that cannot be parsed are read as 0 or ""."""
     pod = msgspec.json.decode(raw, type=_Pod)
     meta, images = pod.metadata, pod.spec.images()
     statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
@@ -144,7 +144,7 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
 
 @functools.lru_cache(maxsize=4096)
 def _shared(images: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """One copy for all instances of a revision: there are thousands of them."""
+    """Return one shared copy for all instances of a revision: there are thousands of them."""
     return images
 
 
@@ -173,7 +173,7 @@ class _Quarantine(msgspec.Struct, frozen=True):
 
 
 def _quarantine(text: str | None) -> _Quarantine | None:
-    """What cannot be read counts as not there: a stranger wrote it."""
+    """Return the quarantine; None if the annotation cannot be read, since others wrote it then."""
     if text is None:
         return None
     try:
@@ -185,7 +185,7 @@ def _quarantine(text: str | None) -> _Quarantine | None:
 
 
 def _number(text: str | None) -> int:
-    """A number of 32 bits; what is none, or a larger one, was not written by the operator."""
+    """Return a number of 32 bits; 0 for anything else, since the operator did not write it."""
     try:
         number = int(text or 0)
     except ValueError:
@@ -201,7 +201,7 @@ def _ready_since(conditions: list[Condition]) -> float | None:
 
 
 def _bound(conditions: list[Condition]) -> str | None:
-    """When it got its node."""
+    """Return when it was bound to its node."""
     for condition in conditions:
         if condition.type == "PodScheduled" and condition.status == "True":
             return condition.last_transition_time
@@ -216,7 +216,7 @@ def _leaving(conditions: list[Condition]) -> str | None:
 
 
 def pod_body(service: ServiceRecord, template: Mapping[str, Any], create: Create) -> dict[str, Any]:
-    """The pod to create: the template as written, plus the birth certificate."""
+    """Return the pod to create: the template as written, plus the birth certificate."""
     meta = template.get("metadata") or {}
     annotations = {
         **(meta.get("annotations") or {}),
@@ -255,10 +255,10 @@ def pod_body(service: ServiceRecord, template: Mapping[str, Any], create: Create
 def quarantine_body(
     service: ServiceRecord, labels: Mapping[str, str], order: Quarantine, now: float
 ) -> dict[str, Any]:
-    """A merge patch that takes a pod out of everything that selects pods by label.
+    """Return a merge patch that takes a pod out of everything that selects pods by label.
 
-    ``labels`` are those that it has now; they are kept in an annotation for people. Its uid makes
-    the API server refuse a namesake.
+    ``labels`` are its present labels; they are kept in an annotation for people. With the uid the
+    API server refuses another pod with the same name.
     """
     taken = {key: text for key, text in labels.items() if not key.startswith(RESERVED_PREFIX)}
     mark = {"since": stamp(now), "because": str(order.because)[:1024], "labels": taken}
@@ -275,7 +275,7 @@ def quarantine_body(
 
 
 def eviction_body(service: ServiceRecord, retire: Retire) -> dict[str, Any]:
-    """The eviction of this very pod; its grace period is the pod's own."""
+    """Return the eviction of exactly this pod; its grace period is the pod's own."""
     return {
         "apiVersion": "policy/v1",
         "kind": "Eviction",
@@ -285,7 +285,7 @@ def eviction_body(service: ServiceRecord, retire: Retire) -> dict[str, Any]:
 
 
 def deletion_body(uid: str, version: str) -> dict[str, Any]:
-    """The deletion of this very pod as it was seen; its grace period is the pod's own."""
+    """Return the deletion of exactly this pod and version; its grace period is its own."""
     return {
         "apiVersion": "v1",
         "kind": "DeleteOptions",

@@ -1,4 +1,4 @@
-"""The driver of pods: births, evictions, deletions, quarantine."""
+"""The driver of pods: creation, eviction, deletion, quarantine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Meta(msgspec.Struct):
 
 
 def _is_born(answer: bytes, service: ServiceRecord, birth: Create) -> bool:
-    """Whether this is the pod that was to be born; one that cannot be read is another one."""
+    """Return whether this is the pod that was to be created; False if it cannot be read."""
     try:
         found = decode_pod(answer)
     except READ_ERRORS:
@@ -42,7 +42,7 @@ def _is_born(answer: bytes, service: ServiceRecord, birth: Create) -> bool:
 
 
 class PodDriver:
-    """Writes pods. ``clock`` gives seconds since the epoch."""
+    """Writes pods. ``clock`` returns seconds since the epoch."""
 
     resource = "pods"
 
@@ -65,19 +65,19 @@ class PodDriver:
         return self._until(answer, self.shows(service, birth))
 
     async def _own(self, service: ServiceRecord, birth: Create, error: Conflict) -> bytes:
-        """The pod that has the name already, if it is the one that was to be born."""
+        """Return the pod that has the name already, if it is the one that was to be created."""
         path = PODS.item(service.namespace, birth.name)
         try:
             answer = await self._client.get(path, resource="pods")
         except NotFound as gone:
-            # It went between the two answers: the name is free for the next try.
+            # It was deleted between the two requests: the name is free for the next try.
             raise Refused(Cause.API_SERVER, gone.message) from gone
         except ApiError as other:
             raise outcome_of(Move.CREATE, other) from other
         if not _is_born(answer, service, birth):
             text = (
-                f"pod {birth.name} exists and is not of this service; it is left alone and"
-                " another name is used: delete or rename it to have this warning end"
+                f"pod {birth.name} exists but does not belong to this service; the operator leaves"
+                " it alone and uses another name: delete that pod to end this warning"
             )
             raise Refused(Cause.NAME_TAKEN, text) from error
         return answer
@@ -97,12 +97,12 @@ class PodDriver:
         return self.shows(service, order)
 
     def _is_ready(self, uid: str) -> bool:
-        """Whether a pod got ready since the plan was made: then a budget counts on it."""
+        """Return whether a pod became ready since the plan was made: then a budget counts it."""
         pod = self._pods.get(uid)
         return pod is not None and pod.content.ready_since is not None
 
     async def _delete(self, service: ServiceRecord, order: Retire) -> None:
-        """Delete a pod as it is known: whatever changes meanwhile is looked at first."""
+        """Delete a pod in the known version only: if it changed, it is judged again first."""
         pod = self._pods.get(order.uid)
         if pod is None:
             return
@@ -133,7 +133,7 @@ class PodDriver:
                 return lambda: self._is(move.uid, lambda i: i.quarantined is not None)
 
     def _is(self, uid: str, what: Callable[[Instance], bool]) -> bool:
-        """Whether a pod is gone, or as it was to become."""
+        """Return whether a pod is gone, or has the intended state."""
         pod = self._pods.get(uid)
         return pod is None or what(pod.content)
 

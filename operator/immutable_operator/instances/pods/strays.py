@@ -1,9 +1,9 @@
-"""Claiming pods back that lost the label or the owner by which they are known.
+"""Claiming back pods that lost the label or the owner reference that identifies them.
 
-A pod without our label is in no watch of ours, and one without an owner belongs to no service:
-whoever removes either makes an instance that nobody replaces. Its name tells: it is computed from
-its service's uid, and nobody else's pod has such a name by chance. A pod that is claimed back
-carries the mark of having been reached into, and is then replaced like any other.
+No watch of the operator shows a pod without its label, and a pod without an owner belongs to no
+service: removing either makes an instance that is never replaced. The name identifies it: it is
+computed from the uid of the service, so no other pod has such a name by chance. A pod that is
+claimed back is marked as modified, and is then replaced like any other modified pod.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from immutable_operator.wire.service import ServiceRecord
 __all__ = ["claim_body", "is_lost", "service_of", "strays_in"]
 
 SHAPE = re.compile(INSTANCE_NAME)
-# Where both numbers were edited away, they are found again by trying.
+# If both numbers were removed, they are found again by trying all up to these limits.
 MOST_SLOTS, MOST_INCARNATIONS = 256, 32
 
 
@@ -45,13 +45,13 @@ class _Page(msgspec.Struct, frozen=True):
 
 
 def service_of(name: str) -> str | None:
-    """The name of the service that a pod of this name would belong to; None if of none."""
+    """Return the name of the service that a pod of this name would belong to, or None."""
     found = SHAPE.search(name)
     return name[: found.start()] if found else None
 
 
 def strays_in(page: bytes) -> list[ObjectMeta]:
-    """Of a list of pods' metadata, those that have the name of an instance."""
+    """Return from a list of pods' metadata those with the name of an instance."""
     items = decoded(page, _Page).items or ()
     reader = Reader("pods", _decode_partial, lambda resource: None)
     found = (reader.read(raw) for raw in items)
@@ -63,7 +63,7 @@ def _decode_partial(raw: bytes | msgspec.Raw) -> _Partial:
 
 
 def is_lost(meta: ObjectMeta, service: ServiceRecord) -> bool:
-    """Whether a living pod lacks what it is found by."""
+    """Return whether a living pod lacks the label or owner that identifies it."""
     if meta.deletion_timestamp is not None:
         return False
     return LABEL_SERVICE not in meta.labels or meta.controller != service.uid
@@ -72,11 +72,12 @@ def is_lost(meta: ObjectMeta, service: ServiceRecord) -> bool:
 def claim_body(
     service: ServiceRecord, meta: ObjectMeta, metadata: Mapping[str, Any], now: float
 ) -> dict[str, Any] | None:
-    """A merge patch that makes a lost instance known again; None if it never was one.
+    """Return a merge patch that identifies a lost instance again; None if it never was an instance.
 
-    ``metadata`` is the pod's, whole; the resource version makes it refuse a pod that changed. An
-    owner that was removed is not written again: the API server wants a right to delete pods for
-    that, which the operator has not and does not need, because the pod is on its way out.
+    ``metadata`` is the complete metadata of the pod; with the resource version the API server
+    refuses a pod that changed. An owner that was removed is not restored: for that the API server
+    requires the permission to delete pods, which the operator does not have and does not need,
+    because the pod will be replaced.
     """
     birth = _birth(service, meta)
     if birth is None:
@@ -85,7 +86,7 @@ def claim_body(
     lost = "label" if LABEL_SERVICE not in meta.labels else "owner"
     mark = {
         "what": f"its {lost} was removed",
-        "by": editor_of_metadata(metadata) or "somebody",
+        "by": editor_of_metadata(metadata) or "an unknown client",
         "at": stamp(now),
     }
     annotations = {ANNOTATION_SLOT: str(slot), ANNOTATION_INCARNATION: str(incarnation)}
@@ -102,7 +103,7 @@ def claim_body(
 
 
 def _birth(service: ServiceRecord, meta: ObjectMeta) -> tuple[str, int, int] | None:
-    """Revision, slot and incarnation from which a name was computed; None if from none."""
+    """Return revision, slot and incarnation from which a name was computed, or None."""
     if service_of(meta.name) != service.name:
         return None
     revision = meta.name.rpartition("-")[0].rpartition("-im")[2]

@@ -1,7 +1,7 @@
-"""What a pod itself shows of having been reached into: marks, debug containers, edits.
+"""How a pod itself shows that it was modified: marks, debug containers, edits.
 
-Everything here is told from one pod as the API server gives it, so that it is found out after a
-restart as well as at once.
+Everything here is derived from one pod as the API server returns it, so that a modification is
+found after a restart as well as at once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Mark(msgspec.Struct, frozen=True):
 
 
 def taint_of(meta: ObjectMeta, debuggers: Sequence[str], quarantined: str | None) -> str | None:
-    """A sentence on what was done to a pod; None while it shows nothing.
+    """Return a sentence about how a pod was modified; None if it shows no modification.
 
     ``quarantined`` is the cause of its quarantine.
     """
@@ -58,22 +58,23 @@ def _marked(text: str) -> str:
         mark = msgspec.json.decode(text, type=_Mark)
     except READ_ERRORS:
         return "it was marked as tainted"
-    return f"{mark.what or 'something'} by {mark.by or 'somebody'} at {mark.at or 'some time'}"
+    what, by = mark.what or "an unknown change", mark.by or "an unknown client"
+    return f"{what} by {by} at {mark.at or 'an unknown time'}"
 
 
 def _certificate(meta: ObjectMeta) -> str | None:
-    """Whether labels, annotations and owner still say what the pod's name was computed from."""
+    """Return a sentence if labels, annotations and owner no longer match the name of the pod."""
     owner = meta.owner
     if owner.kind != SERVICE_KIND:
-        return None  # nobody's: not an instance of any service
+        return None  # it has no owner: not an instance of any service
     try:
         slot = int(meta.annotations.get(ANNOTATION_SLOT, ""))
         incarnation = int(meta.annotations.get(ANNOTATION_INCARNATION, ""))
     except ValueError:
-        return "its birth certificate was edited: no slot or incarnation"
+        return "its birth certificate was edited: slot or incarnation is missing"
     revision = meta.labels.get(LABEL_REVISION, "")
     if instance_name(owner.name, owner.uid, revision, slot, incarnation) != meta.name:
-        return "its birth certificate was edited or forged: it does not belong to its name"
+        return "its birth certificate was edited or forged: it does not match the pod name"
     suffix = QUARANTINED_SUFFIX if ANNOTATION_QUARANTINED in meta.annotations else ""
     if meta.labels.get(LABEL_SERVICE) != owner.name + suffix:
         return f"its label {LABEL_SERVICE} was edited"
@@ -81,20 +82,21 @@ def _certificate(meta: ObjectMeta) -> str | None:
 
 
 def editor_of(meta: ObjectMeta) -> str | None:
-    """The field manager that changed a pod's spec last after its birth, where that is on record."""
+    """Return the field manager that last changed a pod's spec after its creation, if recorded."""
     try:
         edits = [(at, manager) for at, manager, _ in _edits(meta)]
     except READ_ERRORS:
-        return None  # what is on record makes no sense: the edit is seen all the same
+        return None  # the managed fields cannot be read: the edit is detected nevertheless
     return max(edits)[1] if edits else None
 
 
 def edited(meta: ObjectMeta, bound: str | None) -> bool:
-    """Whether its spec was changed in a way that no scheduling gate explains.
+    """Return whether its spec was changed in a way that no scheduling gate explains.
 
-    While gates hold a pod back, they may be taken off and where it runs may be narrowed down; who
-    takes something off leaves no entry. Whatever may be changed later leaves one: it adds a field
-    or changes one. ``bound`` is when it got its node. What makes no sense explains nothing.
+    While gates hold a pod back, gates may be removed and node constraints may be narrowed; a client
+    that only removes something leaves no entry. Any change that is possible later leaves an entry:
+    it adds a field or changes one. ``bound`` is when the pod was bound to its node. Entries that
+    cannot be read count as an edit.
     """
     try:
         return any(
@@ -106,7 +108,7 @@ def edited(meta: ObjectMeta, bound: str | None) -> bool:
 
 
 def _edits(meta: ObjectMeta) -> Iterator[tuple[str, str, set[str]]]:
-    """Of each manager that changed the spec after the birth: when last, its name, which fields."""
+    """Yield for each manager that changed the spec after creation: last time, name, fields."""
     entries: list[dict[str, Any]] = (
         msgspec.json.decode(meta.managed_fields) if meta.managed_fields else []
     )
@@ -115,13 +117,13 @@ def _edits(meta: ObjectMeta) -> Iterator[tuple[str, str, set[str]]]:
         at, manager = str(entry.get("time") or ""), str(entry.get("manager") or "unknown")
         if spec is None or entry.get("subresource") == "status":
             continue
-        # The time tells no birth: it has whole seconds, and a pod is edited within its first one.
+        # The time cannot identify the creation: a pod can be edited within the same second.
         if manager != FIELD_MANAGER or entry.get("subresource"):
             yield at, manager, set(spec)
 
 
 def editor_of_metadata(metadata: Mapping[str, Any]) -> str | None:
-    """The field manager other than ours that changed a pod's labels or owners last."""
+    """Return the field manager other than ours that last changed a pod's labels or owners."""
     edits = [
         (str(entry.get("time") or ""), str(entry.get("manager") or "unknown"))
         for entry in metadata.get("managedFields") or ()
@@ -135,7 +137,7 @@ def editor_of_metadata(metadata: Mapping[str, Any]) -> str | None:
 def other_images(
     images: Mapping[str, str], statuses: Iterable[ContainerStatus]
 ) -> tuple[tuple[str, str], ...]:
-    """By container, the image ids that a node reports and that do not carry the pinned digest."""
+    """Return by container the image ids that a node reports and that lack the pinned digest."""
     found = []
     for status in statuses:
         pinned = images.get(status.name, "").rpartition("@")[2]

@@ -1,7 +1,7 @@
-"""What keeps a pod from working, told from its status in words that do not flicker.
+"""What keeps a pod from working, from its status, in messages that do not flicker.
 
 The kubelet alternates between ErrImagePull and ImagePullBackOff, and between running and
-CrashLoopBackOff; people want the cause, and a status that is not rewritten at each turn.
+CrashLoopBackOff; people want the cause, and a status that is not rewritten each time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ IMAGE_PULL = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidI
 IMAGE_PULL |= {"ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
 CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 RESTARTS_UNTIL_SETTLED = 3
-# What a kubelet finds of a container that ended with its node: nobody saw how it ended.
+# What a kubelet reports of a container that ended with its node, so without an exit code.
 ENDED_UNSEEN = ("Unknown", 255)
 
 
@@ -54,7 +54,7 @@ class _State(msgspec.Struct, frozen=True):
 
 
 class ContainerStatus(msgspec.Struct, rename="camel", frozen=True):
-    """The part of a container's status that tells trouble."""
+    """The part of a container's status that shows trouble."""
 
     name: str = ""
     image: str = ""
@@ -66,7 +66,7 @@ class ContainerStatus(msgspec.Struct, rename="camel", frozen=True):
 
     @property
     def ended_well(self) -> bool:
-        """Whether it is done for good (an init container)."""
+        """Whether it has completed (an init container)."""
         return self.state.terminated is not None and self.state.terminated.exit_code == 0
 
 
@@ -82,30 +82,30 @@ class PodStatus(msgspec.Struct, rename="camel", frozen=True):
 
 
 def trouble_of(status: PodStatus, images: Mapping[str, str], node: str | None) -> Trouble | None:
-    """The first trouble found, or None while the pod works or is on its way.
+    """Return the first trouble found, or None while the pod works or is starting.
 
-    ``images`` are those of the pod's spec by container: the status may name another one.
+    ``images`` are those of the pod's spec by container: the status may name another image.
     """
     if status.phase in ("Failed", "Succeeded"):
         text = ": ".join(part for part in (status.reason, status.message) if part)
         return Trouble(TroubleKind.ENDED, text or f"it ended ({status.phase})")
     for condition in status.conditions:
         if condition.type == "PodScheduled" and condition.reason == "Unschedulable":
-            return Trouble(TroubleKind.UNSCHEDULABLE, condition.message or "no node fits")
+            return Trouble(TroubleKind.UNSCHEDULABLE, condition.message or "no node matches")
     for container in (*status.init_container_statuses, *status.container_statuses):
         image = images.get(container.name, container.image)
         if trouble := _container_trouble(container, image, node):
             return trouble
     if _given_up(status.conditions):
-        text = f"node {node} is not ready or silent; its containers were ready before"
+        text = f"node {node} is not ready or does not respond; the containers were ready before"
         return Trouble(TroubleKind.NODE_NOT_READY, text)
     return None
 
 
 def _given_up(conditions: list[Condition]) -> bool:
-    """Whether it is not ready by the word of the node controller, not of its kubelet.
+    """Return whether the node controller, not the kubelet, set the pod to not ready.
 
-    A kubelet that says so has a reason, or says the same of the containers.
+    A kubelet that sets it gives a reason, or sets the same for the containers.
     """
     found = {c.type: c for c in conditions}
     ready, containers = found.get("Ready"), found.get("ContainersReady")
@@ -138,7 +138,7 @@ def _container_trouble(container: ContainerStatus, image: str, node: str | None)
         and not container.ready
         and (ended.reason, ended.exit_code) == ENDED_UNSEEN
     ):
-        text = f"container {container.name} ended with node {node} (a reboot) and was started anew"
+        text = f"container {container.name} ended with node {node} (a reboot) and was restarted"
         return Trouble(TroubleKind.NODE_RESTARTED, text)
     if container.restart_count and not container.ready and (ended or reason == "CrashLoopBackOff"):
         code = f" with code {ended.exit_code} ({ended.reason})" if ended else ""
@@ -150,7 +150,7 @@ def _container_trouble(container: ContainerStatus, image: str, node: str | None)
 
 
 def _known_cause(message: str) -> str:
-    """What a container left as its last words is not repeated: it may be anything, a secret too."""
+    """Return a known cause only: a container's last words may contain anything, even a secret."""
     if "exec format error" in message:
-        return ": exec format error, the image is of another architecture than its node"
+        return ": exec format error, the image is built for another architecture than the node"
     return ""

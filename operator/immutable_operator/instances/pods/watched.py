@@ -1,4 +1,4 @@
-"""All pods with our label, as last known."""
+"""All pods with our label, as last observed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ OWNERS_REMEMBERED = 1000
 
 
 class Pods(Children[PodRecord]):
-    """All pods with our label. ``suspect`` is called with each that looks odd.
+    """All pods with our label. ``suspect`` is called with each pod that looks wrong.
 
-    One that loses its label or owner stays as it was last known until somebody has looked at it:
-    it may still run, and get traffic.
+    A pod that loses its label or owner stays as it was last observed until it has been checked: it
+    may still run, and receive traffic.
     """
 
     def __init__(
@@ -34,9 +34,10 @@ class Pods(Children[PodRecord]):
         self._gone: dict[str, dict[str, Instance]] = {}
 
     def gone(self, owner: str) -> dict[str, Instance]:
-        """By name those of an owner that went since this was asked last, as they were in the end.
+        """Return by name the pods of an owner that vanished since the last call, in their last
+        state.
 
-        A pod that is marked and forced away at once is seen by no plan before it is gone.
+        A pod that is marked and force-deleted at once is gone before any plan observes it.
         """
         return self._gone.pop(owner, {})
 
@@ -68,7 +69,7 @@ class Pods(Children[PodRecord]):
         self.advance(version)
 
     def remove(self, item: PodRecord, version: int) -> None:
-        # A pod that was deleted says so in its last words, unless it was forced away.
+        # The last event of a deleted pod has a deletion timestamp, unless it was force-deleted.
         if item.uid in self._by_uid and not item.content.terminating:
             self._suspect(item)
             self.advance(version)
@@ -77,7 +78,7 @@ class Pods(Children[PodRecord]):
             super().remove(item, version)
 
     def adopt(self, uid: str, owner: str) -> None:
-        """Count a pod as this owner's, whatever it says itself, as long as it is there."""
+        """Count a pod as this owner's, whatever its metadata says, as long as it exists."""
         self._adopted[uid] = owner
         if uid in self._by_uid:
             self._put(self._with_owner(self._by_uid[uid]))
@@ -87,7 +88,7 @@ class Pods(Children[PodRecord]):
         return item if owner == item.owner else msgspec.structs.replace(item, owner=owner)
 
     def forget(self, uid: str) -> None:
-        """It is gone after all, or none of ours."""
+        """Drop a pod that is gone after all, or does not belong to the operator."""
         self._adopted.pop(uid, None)
         if uid in self._by_uid:
             self._drop(self._by_uid[uid])
