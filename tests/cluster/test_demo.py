@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from immutable_operator.api.image import NO_DIGEST
 from tests.controlplane import ControlPlane
 from tests.controlplane.access import find_kubectl
 from tests.controlplane.api import Json
@@ -184,7 +185,7 @@ def test_every_command_that_it_prints_works(demo: Demo, first_run: str) -> None:
         result = demo.shell(f"{export}; {command}")
         if "s|@sha256.*||" in command:
             assert result.returncode != 0, command
-            assert "has no digest, and a tag can be moved to other content" in result.stderr
+            assert NO_DIGEST in result.stderr
         else:
             assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
             assert result.stdout, command

@@ -333,7 +333,7 @@ def test_a_template_is_extracted_without_references_and_with_certain_keys() -> N
     spec = extracted["spec"]["properties"]
     assert set(spec) == {"dnsPolicy", "hostAliases", "spreads"}
     size = spec["spreads"]["items"]["properties"].pop("size")
-    assert size["description"].startswith("How large. A quantity is a number, or text")
+    assert size["description"].startswith("How large. A quantity is a number, or a string")
     assert "type" not in size
     assert spec["spreads"] == {
         "type": "array",
