@@ -361,5 +361,8 @@ def test_a_template_is_extracted_as_wide_as_a_deployment_is_read() -> None:
     assert aliases["items"]["properties"]["protocol"] == {"type": "string"}
     metadata = extracted["metadata"]["properties"]
     assert set(metadata) == {"labels", "annotations", "finalizers", *IGNORED}
-    assert metadata["name"] == {"type": "string", "description": "Ignored: each pod gets its own."}
+    assert metadata["name"] == {
+        "type": "string",
+        "description": "Ignored: each pod gets its own value.",
+    }
     assert metadata["ownerReferences"]["x-kubernetes-list-type"] == "atomic"
