@@ -195,7 +195,7 @@ def test_one_policy_that_only_records(bed: ControlPlane, witness: Service) -> No
     assert results["P13-not-ready"].split() == ["Prevented", "L2", "policy", "pod-status"]
     assert results["P6-exec"].split() == ["Prevented", "L2", "policy", "connect"]
     assert last == "1 of 4 paths are not protected: P12-finalizer"
-    assert "not guarded: policy running-pod.immutable.dev does not refuse (Audit)" in done.err
+    assert "not guarded: policy running-pod.immutable.dev does not deny (Audit)" in done.err
 
 
 def test_what_is_only_reported_is_said_to_be(bed: ControlPlane) -> None:
