@@ -110,9 +110,8 @@ def _reach(context: str) -> Place:
         place.run("get", "--raw=/version", "--request-timeout=15s")
     except DemoError as error:
         raise DemoError(
-            f"the cluster of context {context} does not answer ({_last_line(error)}); start it"
-            " or log"
-            f" in, so that `kubectl --context={name} get nodes` works"
+            f"the cluster of context {context} does not answer ({_last_line(error)});"
+            f" start it or log in, so that `kubectl --context={name} get nodes` works"
         ) from None
     return place
 

@@ -60,7 +60,7 @@ class Api:
         content_type: str = "application/json",
         timeout: float = 30,
     ) -> str:
-        """As `request`, with the answer as it came."""
+        """As `request`, but return the answer without decoding it."""
         address = urlsplit(self.server)
         connection = http.client.HTTPSConnection(
             address.hostname or "", address.port, context=self._context, timeout=timeout

@@ -1,4 +1,4 @@
-"""Puts KWOK's configuration together from ``stages/*.yaml``.
+"""Generates the configuration of KWOK from ``stages/*.yaml``.
 
 Text between at signs (``@dispatch@``) in a stage stands for the fragment of that name in
 ``stages/fragments.yaml``; fragments may hold fragments. So the rule that picks a stage

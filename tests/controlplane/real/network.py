@@ -53,7 +53,7 @@ class NoBlockFreeError(RuntimeError):
 
 
 def take_block(router: Namespaces) -> Block:
-    """Join this machine and the router; the name of the interface makes the block ours."""
+    """Connect this machine and the router; the name of the interface reserves the block."""
     taken = _routed()
     for number in range(BLOCKS):
         block = Block(number)
@@ -69,12 +69,12 @@ def take_block(router: Namespaces) -> Block:
             raise NamespaceError(f"{' '.join(add)}: {result.stderr}")
     raise NoBlockFreeError(
         f"no free part of 198.18.0.0/15 on this machine: {BLOCKS} beds are running, or something"
-        " else uses these addresses; see: ip route"
+        " else uses these addresses; check: ip route"
     )
 
 
 def open_api(block: Block, port: int) -> None:
-    """Let nodes reach the loopback port of the API server, and no other loopback port."""
+    """Allow nodes to reach the loopback port of the API server, and no other loopback port."""
     # Only for packets that come in here; ends with the interface.
     Path(f"/proc/sys/net/ipv4/conf/{block.interface}/route_localnet").write_text("1")
     rules = HOST_TABLE.format(name=block.interface, host=block.host, port=port)
@@ -82,7 +82,8 @@ def open_api(block: Block, port: int) -> None:
 
 
 def connect_node(block: Block, router: Namespaces, node: Namespaces, index: int, port: int) -> None:
-    """Join a node to the router, with its addresses, routes and the way to the API server."""
+    """Connect a node to the router, with its addresses, its routes and the route to the API
+    server."""
     link = _link(index)
     unplug_node(router, index)
     router.run(
@@ -115,7 +116,7 @@ def link_node(router: Namespaces, index: int, state: str) -> None:
 
 
 def unplug_node(router: Namespaces, index: int) -> None:
-    """Remove the node's cable; the kernel does it by itself, but some time after the node."""
+    """Remove the network interface of the node; otherwise the kernel removes it some time later."""
     command = router.command("ip", "link", "delete", _link(index))
     subprocess.run(command, capture_output=True)
 
