@@ -24,8 +24,8 @@ from tests.waiting import wait_for
 CASCADE = "use --cascade=background or --cascade=foreground"
 OUTCOME = "only the operator records the outcome of a revision; to run another revision"
 TRAFFIC = "only the operator decides where the traffic of an ImmutableService goes"
-ENDPOINTS = "only the cluster's endpoint controllers can write the addresses"
-SNAPSHOT = "a config snapshot cannot be changed"
+ADDRESSES = "only the cluster's endpoint controllers can write the addresses"
+UNCHANGED = "a config snapshot cannot be changed"
 
 MERGE = "application/merge-patch+json"
 OURS = {"labels": {LABEL_SERVICE: "web"}}
@@ -250,15 +250,15 @@ ROWS: dict[str, tuple[str, str, Make]] = {
         ),
     ),
     "S2-slice": (
-        *("endpoints", ENDPOINTS),
+        *("endpoints", ADDRESSES),
         lambda s: Attempt("POST", SLICES, slice_of(**OURS)),
     ),
     "S2-slice with our owner": (
-        *("endpoints", ENDPOINTS),
+        *("endpoints", ADDRESSES),
         lambda s: Attempt("POST", SLICES, slice_of(**owned(s))),
     ),
     "S2-addresses of the controller's slice": (
-        *("endpoints", ENDPOINTS),
+        *("endpoints", ADDRESSES),
         lambda s: Attempt(
             *("PATCH", slice_of_the_controller(s)),
             {"endpoints": [{"addresses": ["10.9.9.9"]}]},
@@ -266,13 +266,13 @@ ROWS: dict[str, tuple[str, str, Make]] = {
         ),
     ),
     "S2-label off the controller's slice": (
-        *("endpoints", ENDPOINTS),
+        *("endpoints", ADDRESSES),
         lambda s: Attempt(
             "PATCH", slice_of_the_controller(s), {"metadata": {"labels": {LABEL_SERVICE: None}}}
         ),
     ),
     "S2-slice that claims a controller": (
-        *("endpoints", ENDPOINTS),
+        *("endpoints", ADDRESSES),
         lambda s: Attempt(
             *("POST", SLICES),
             slice_of(
@@ -284,7 +284,7 @@ ROWS: dict[str, tuple[str, str, Make]] = {
         ),
     ),
     "S2-endpoints": (
-        *("endpoints", ENDPOINTS),
+        *("endpoints", ADDRESSES),
         lambda s: Attempt(
             "PUT", "endpoints/ours", {"metadata": {"name": "ours", **OURS}, **ENDPOINTS}
         ),
@@ -299,7 +299,7 @@ def snapshot_rows(kind: str, word: str) -> dict[str, tuple[str, str, Make]]:
     )
     return {
         f"M1-data of a {word}": (
-            *(kind, SNAPSHOT),
+            *(kind, UNCHANGED),
             lambda s: Attempt("PATCH", f"{kind}s/older", {"data": {"a": "Mg=="}}, MERGE),
         ),
         f"M1-label off a {word}": (
@@ -377,7 +377,7 @@ def test_m1_not_even_the_operator_changes_a_snapshot(bed: Service, kind: str) ->
     change = ("-p", '{"data": {"a": "Mg=="}}')
     with pytest.raises(RuntimeError, match="data: Forbidden: field is immutable"):
         as_operator(bed, "patch", kind, "ours", *change)
-    with pytest.raises(RuntimeError, match=SNAPSHOT):
+    with pytest.raises(RuntimeError, match=UNCHANGED):
         as_operator(bed, "patch", kind, "older", *change)
 
 

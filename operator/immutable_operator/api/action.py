@@ -42,8 +42,8 @@ class ImmutableActionSpec(ApiModel):
     reason and the permission to override freezes. Default false."""
 
     actor: Annotated[str, Field(max_length=512)] | None = None
-    """Name of the user who created the action. The cluster sets it (Kubernetes 1.36 and newer) or
-    refuses any other name; leave it out."""
+    """Name of the user who created the action. The API server sets it (Kubernetes 1.36 and newer)
+    or refuses other names; leave it out."""
 
 
 class ImmutableActionStatus(ApiModel):

@@ -65,8 +65,8 @@ class ImmutableRevisionSpec(ApiModel):
 
 
 class ImmutableRevisionStatus(ApiModel):
-    """Outcome of the revision. Only the operator writes this status, and it decides by it which
-    revision works: once when the rollout of the revision starts, and once when it completes."""
+    """Outcome of the revision. Only the operator writes it: once when the rollout of the revision
+    starts, and once when it completes. It determines which revision is the last good one."""
 
     phase: Literal["Pending", "Progressing", "Good", "Failed", "Superseded"] | None = None
     """State of the rollout of the revision. Unset or Pending: its rollout has not started.
