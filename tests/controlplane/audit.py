@@ -19,7 +19,7 @@ class AuditRecord:
     """One answered request.
 
     ``user`` is the actor after impersonation, ``api_group`` is "" for the core group,
-    ``name`` is "" where the request named no object (list, and create as the log has it),
+    ``name`` is "" if the request has no object name (list and create),
     ``code`` is the HTTP status. A watch appears twice: when it starts and when it ends.
     """
 
@@ -43,7 +43,7 @@ class AuditRecord:
 @dataclass(frozen=True)
 class AuditLog:
     """The audit log file of a control plane. The API server writes it before it answers
-    (``--audit-log-mode=blocking``), so what a client has seen answered is in it."""
+    (``--audit-log-mode=blocking``), so it contains every request that was answered."""
 
     path: Path
 
@@ -66,8 +66,8 @@ class AuditLog:
     ) -> Counter[tuple[str, str]]:
         """Number of writes of actors with this prefix, by (verb, ``resource/subresource``).
 
-        Refused requests count too, except with ``allowed_only``. What runs for long (exec,
-        attach) counts when it has ended.
+        Refused requests count too, except with ``allowed_only``. Long-running requests (exec,
+        attach) count when they have ended.
         """
         return Counter(
             (record.verb, record.target)

@@ -1,8 +1,8 @@
 """Builds the pinned binaries of the test bed from Go modules, once per set of pins.
 
-The pins are the go.mod and go.sum files under ``go/``. The binaries land in a cache
-outside the work tree, in a folder named by the hash of those files, so that a second
-clone, a second branch and a second run find them built. Nothing here starts anything.
+The pins are the go.mod and go.sum files under ``go/``. The binaries are stored in a cache outside
+the work tree, in a folder named by the hash of these files, so that other clones, branches and runs
+can use them.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ class BuildError(RuntimeError):
 class Target:
     """One ``go build``: a module under ``go/``, what it builds, and how long that takes.
 
-    ``usual_seconds`` is the measured time of a cold build on two cores. ``name`` is that of
-    the folder in the cache where the module's own is taken; ``goarch`` is unset for this
-    machine's; ``own_source`` says that the module holds code and not only pins.
+    ``usual_seconds`` is the measured time of a cold build on two cores. ``name`` is the name of the
+    folder in the cache if it differs from the module; ``goarch`` is unset for the architecture of
+    this machine; ``own_source`` means that the module contains code, not only pins.
     """
 
     module: str
     packages: Mapping[str, str]
     usual_seconds: int
     ldflags: str = "-s -w"
-    # Not in repr: that is in the hash, and a new field must not build Kubernetes anew.
+    # Not in repr: repr is part of the hash, and a new field must not cause a rebuild.
     name: str = field(default="", repr=False)
     tags: str = field(default="", repr=False)
     goarch: str = field(default="", repr=False)

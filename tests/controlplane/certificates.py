@@ -1,7 +1,7 @@
 """The certificates of one run: its CA, the server certificate and one for each actor.
 
 Everything is recreated for each run, with elliptic curve keys (a run starts in seconds),
-and lives in the run directory only.
+and is stored only in the run directory.
 """
 
 from __future__ import annotations

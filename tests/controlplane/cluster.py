@@ -52,10 +52,10 @@ class ControlPlane(Nodes):
     ) -> Self:
         """Start one on free ports and return when it is ready.
 
-        Without ``name`` it gets a random one. Unless ``detached`` it ends with the thread
-        that started it, even by SIGKILL: start it from the main thread. ``client_limits``
-        is "shipped" to leave the controller manager and scheduler at their own request
-        rates. What died owners have left is removed first.
+        Without ``name`` it gets a random name. Unless ``detached``, it is killed when the thread
+        that started it ends, even by SIGKILL: start it in the main thread. With ``client_limits``
+        "shipped", the controller manager and scheduler keep their default request rates. Abandoned
+        runs are removed first.
         """
         programs = binaries(list(COMPONENTS), say)
         sweep(say)
@@ -63,7 +63,7 @@ class ControlPlane(Nodes):
             try:
                 return cls._start_once(name, detached, client_limits, programs, say)
             except StartError as error:
-                # Somebody else took a port between our look and the start.
+                # Another process took a port between the check and the start.
                 if "address already in use" not in str(error) or attempt == 3:
                     raise
                 say("a port is in use: starting again with other ports")
@@ -83,8 +83,8 @@ class ControlPlane(Nodes):
     def stop(self) -> None:
         """Stop the processes in the reverse order of their start, release the ports, clean up.
 
-        Returns when the processes have ended and nobody listens on their ports. A second
-        stop does nothing.
+        Returns when the processes have ended and their ports are free. A second stop has no
+        effect.
         """
         if self._stopped:
             return

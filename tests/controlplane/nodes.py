@@ -1,8 +1,8 @@
 """Simulated nodes: adding them, and simulating their failures.
 
-Three words on the label ``sim/node`` of a node drive KWOK (``stages/nodes.yaml``):
-``not-ready`` (the kubelet lives and reports NotReady), ``lost`` (the kubelet is silent:
-nothing on the node starts, changes or ends), and none (all is well).
+The label ``sim/node`` of a node controls KWOK (``stages/nodes.yaml``): ``not-ready`` (the kubelet
+runs and reports NotReady), ``lost`` (the kubelet does not respond: nothing on the node starts,
+changes or ends), or no label (the node works).
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Nodes(Access):
     def lose_node(self, name: str) -> None:
         """Stop the kubelet of the node, and immediately write what the cluster would write later.
 
-        A real controller manager needs 50 s to do the same two writes: Ready=Unknown on
-        the node, and Ready=False on its pods. Taints and evictions then are its own.
+        The controller manager makes these two writes after 50 s: Ready=Unknown for the node, and
+        Ready=False for its pods. The controller manager itself adds the taints and evicts pods.
         """
         self.set_node(name, "lost")
         now = _now()

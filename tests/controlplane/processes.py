@@ -1,7 +1,7 @@
 """Starts, identifies and stops the processes of a control plane, and chooses its ports.
 
-A process is known by its pid *and* its start time, so that a pid that the system gave to
-somebody else is never touched.
+A process is identified by its pid *and* its start time, so that another process that reuses the pid
+is never stopped.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def spawn(
 ) -> tuple[subprocess.Popen[bytes], Child]:
     """Start a component in a separate session, with its log in ``<folder>/<component>.log``.
 
-    ``tied`` makes the kernel kill it when the thread that called this ends, however it
-    ends (Linux). The environment is bare: no proxy and no kubeconfig of the user's.
+    With ``tied`` the kernel kills the process when the calling thread ends, for any reason
+    (Linux). The environment is minimal: it has no proxy and no kubeconfig of the user.
     """
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder)}
     with (folder / f"{component}.log").open("ab") as log:
@@ -107,7 +107,7 @@ def is_alive(pid: int, started: str) -> bool:
 def end(children: Iterable[Child], *, polite_seconds: float, force: bool = False) -> None:
     """Terminate the processes, kill those that still run after ``polite_seconds``, and wait.
 
-    ``force`` kills at once. Raises RuntimeError where even a kill does not end a process.
+    ``force`` kills at once. Raises RuntimeError if a process survives SIGKILL.
     """
     left = [child for child in children if child.is_alive()]
     steps = [(signal.SIGTERM, polite_seconds), (signal.SIGKILL, KILL_SECONDS)]

@@ -1,7 +1,7 @@
 """Run directories: the files of a running control plane, and its owner.
 
-Each holds a ``state.json`` with the processes and the owner, written before anything is
-started and after every start. With it anyone can end the leftovers of an owner that died.
+Each contains a ``state.json`` with the processes and the owner, written before the first start and
+after each start. With this file, other processes can stop an abandoned run.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ POLITE_SECONDS = 5.0
 class Run:
     """One control plane on disk.
 
-    ``owner`` is the process (pid, start time) that must live for the run to live, until
-    a detached run is ``ready``: from then on it stands by itself.
+    ``owner`` is the process (pid, start time) without which the run is abandoned. A detached
+    run has no owner any more when it is ``ready``.
     """
 
     folder: Path

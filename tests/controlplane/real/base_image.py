@@ -1,7 +1,7 @@
 """The builder and base images of the operator's image: Debian with Python.
 
-Made by debootstrap from the mirror that apt is configured with, once, as OCI layouts in the
-cache: ``python`` has python3 and nothing to install with; ``python-builder`` has venv and pip.
+Created once by debootstrap from the configured mirror of apt, as OCI layouts in the cache:
+``python`` has python3 without installers; ``python-builder`` has venv and pip.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def find_base_images() -> BaseImages | None:
 def make_base_images(say: Callable[[str], None]) -> BaseImages:
     """Both images, which are created if they do not exist.
 
-    The caller sees to it that only one process does this at a time.
+    The caller must make sure that only one process does this at a time.
     """
     found = find_base_images()
     if found is None:

@@ -1,8 +1,8 @@
 """Addresses: each bed uses a separate block of the range that is reserved for benchmarks.
 
-Of the range 198.18.0.0/15 (RFC 2544: never routed) a block is a /20. Its first /24 joins
-this machine (.1), the bed's router (.254) and the nodes (.10 …); each of the other /24
-belongs to the pods of one node.
+A block is a /20 of 198.18.0.0/15 (RFC 2544: never routed). Its first /24 contains this machine
+(.1), the router of the bed (.254) and the nodes (.10 …); each other /24 is for the pods of one
+node.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """buildah with a separate storage in the cache: the images of the machine are not changed.
 
-pip inside of a build gets the machine's settings (index, proxy, certificates) as mounts: they
-are there while a RUN lasts, and in no image.
+pip in a build gets the settings of the machine (index, proxy, certificates) as mounts, which exist
+only during a RUN and are not part of the image.
 """
 
 from __future__ import annotations
@@ -44,11 +44,10 @@ class Buildah:
     say: Callable[[str], None] = lambda text: None
 
     def prepare(self) -> None:
-        """Remove the remains of killed builds and the built images; remove everything if it is
-        large.
+        """Remove the remains of killed builds and the built images; remove all data if it is large.
 
-        Steps are compared before arguments are filled in: an image that was built would lend
-        its labels to the next one, whatever that one's are.
+        buildah compares steps before it inserts arguments: otherwise the next image would get the
+        labels of an earlier one.
         """
         if not self.folder.exists():
             return

@@ -1,6 +1,6 @@
 """The control group of a real node: created before its kubelet, removed after its last process.
 
-Also what the kernel holds the processes of one container to, which is in a group below.
+Also reads the limits of containers, which have groups below it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Runs a program in separate mount and process namespaces, and reports its progress.
 
-Whatever it mounts and starts ends with it, however it ends.
+Its mounts and processes end together with it, for any reason.
 """
 
 from __future__ import annotations

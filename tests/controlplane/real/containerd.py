@@ -1,6 +1,6 @@
 """containerd on a real node: its configuration, its command line, and its client.
 
-Paths under /run are the node's own (``node-init.sh``), /run/node is the node's folder.
+Paths under /run belong to the node (``node-init.sh``); /run/node is the folder of the node.
 """
 
 from __future__ import annotations

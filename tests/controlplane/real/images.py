@@ -1,7 +1,7 @@
 """The small images of the tests: generated here, pushed, and named by digest.
 
-All hold one static program (``go/web``) and differ in how it is started. The same program
-makes the same digests on every machine: times are zero and layers are plain tar.
+All contain the same static program (``go/web``), with different arguments. The digests are the same
+on every machine: times are zero and layers are uncompressed tar.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ OCI = "application/vnd.oci.image"
 class Image:
     """One image in every architecture: an index, and per architecture a manifest and blobs.
 
-    ``foreign_index`` has only the architectures that this machine is not.
+    ``foreign_index`` has all architectures except that of this machine.
     """
 
     index: Content
@@ -69,7 +69,7 @@ class Images:
     def push(self) -> None:
         """Push all to the open registry, and ``web`` to the one with a password.
 
-        ``web`` goes in every architecture with an index, the others in this machine's only.
+        ``web`` is pushed for every architecture with an index, the others only for this machine.
         """
         for (name, tag), image in self.images.items():
             if name != "web":

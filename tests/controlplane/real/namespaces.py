@@ -1,7 +1,7 @@
 """Namespaces of the nodes and of the router between them; runs programs in them.
 
-Nothing here has a name in the file system: a set of namespaces is held by one process and
-ends with it, with every mount, network interface and process inside.
+The namespaces have no names in the file system: a process keeps each set of namespaces, which ends
+with this process, together with all mounts, network interfaces and processes in it.
 """
 
 from __future__ import annotations

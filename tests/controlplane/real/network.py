@@ -1,9 +1,9 @@
 """The network of a bed: this machine, a router and the nodes, joined in the router's namespace.
 
-This machine gets one interface, one route and one firewall table; nothing is forwarded here
-and nothing of it leaves. The nodes have no route to anywhere but the bed. The API server
-listens on the loopback interface only: what nodes send to the ClusterIP of `kubernetes` is
-rewritten on the node to this machine's address, and here to the loopback address.
+This machine gets one interface, one route and one firewall table; it forwards nothing, and no
+traffic leaves the machine. The nodes have routes only to the bed. The API server listens only on
+the loopback interface: packets to the ClusterIP of `kubernetes` are rewritten on the node to the
+address of this machine, and on this machine to the loopback address.
 """
 
 from __future__ import annotations

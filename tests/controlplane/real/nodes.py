@@ -66,8 +66,8 @@ class RealNodes:
     ) -> Self:
         """Start ``real-0`` … and two registries with the images; return when all are Ready.
 
-        They live and die as the control plane does: detached with a detached one, else no
-        longer than the thread that calls this.
+        They end like the control plane: with a detached one they keep running, otherwise they end
+        with the calling thread.
         """
         reason = missing()
         if reason is not None:

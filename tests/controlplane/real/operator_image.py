@@ -1,7 +1,7 @@
 """The operator's own image, built from the project's Dockerfile and this work tree.
 
-``build(say)`` gives it from the cache, where it lies as long as nothing that goes into it has
-changed; ``build(say).push(registry)`` names it by digest for the chart.
+``build(say)`` returns it from the cache if its sources have not changed;
+``build(say).push(registry)`` returns its name by digest for the chart.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ def missing() -> str | None:
 
 
 def build(say: Callable[[str], None] = print, *, revision: str = "unknown") -> OperatorImage:
-    """The image of this work tree; ``revision`` is a label that makes it another image.
+    """The image of this work tree; ``revision`` is a label that changes its digest.
 
-    About 2 minutes the first time, 15 seconds when only the operator has changed, at once when
-    nothing has. Raises `ImageError` when it cannot be built.
+    Takes about 2 minutes the first time, 15 seconds if only the operator has changed, and no time
+    if nothing has. Raises `ImageError` if it cannot be built.
     """
     with tempfile.TemporaryDirectory() as copy:
         # What is hashed is what is built, whoever edits the work tree meanwhile.
@@ -103,7 +103,7 @@ def try_build(
 ) -> OperatorImage:
     """Build any folder with a Dockerfile, into ``folder``.
 
-    ``arguments`` replace the build arguments that `build` gives; an empty one is left out.
+    ``arguments`` replace the build arguments of `build`; empty ones are left out.
     """
     with _alone(say) as bases:
         layout = _build(context, folder, bases, arguments or {}, say, cached)

@@ -1,6 +1,6 @@
 """A registry of container images as a process: plain HTTP, with or without a password.
 
-Data lives in the bed's folder. The client here can do what the bed needs: push.
+The data is in the folder of the bed. The client only supports pushing.
 """
 
 from __future__ import annotations

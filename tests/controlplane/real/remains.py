@@ -1,7 +1,7 @@
 """A record on disk of everything that real nodes create, and its removal.
 
-A node's processes, mounts and network live in namespaces that end with the node's first
-process; what the kernel keeps beyond that is written here before or as it comes to be:
+The processes, mounts and network of a node are in namespaces that end with the first process of the
+node. Everything that the kernel keeps longer is recorded here before or when it is created:
 processes, control groups, and the firewall table of the link to this machine.
 """
 
