@@ -232,7 +232,9 @@ def test_interrupted_twice_it_says_what_is_left(bed: ControlPlane) -> None:
     done = end(process, 10)
     assert time.monotonic() - began < 2
     assert done.code == 130
-    [command] = [x.partition(": ")[2] for x in done.err.splitlines() if x.startswith("left at")]
+    [command] = [
+        x.partition(": ")[2] for x in done.err.splitlines() if x.startswith("exiting without")
+    ]
     bed.kubectl(*command.split()[1:], "--ignore-not-found")
 
 
@@ -241,7 +243,7 @@ def test_kept_as_asked_for(bed: ControlPlane) -> None:
     assert done.code == 0, done.err
     [namespace] = left(bed)
     assert bed.api().get(f"{KIND_PATH}/{namespace}/immutableservices")["items"]
-    assert f"remove it with: kubectl delete namespace {namespace}" in done.err
+    assert f"to remove it: kubectl delete namespace {namespace}" in done.err
     bed.kubectl("delete", "namespace", namespace)
 
 
@@ -254,7 +256,7 @@ def test_the_owner_of_a_namespace_learns_what_holds_for_them(
     assert done.code == 0, done.err
     assert done.rows["P7-exec"]["layer"] == "L3 RBAC for alice"
     assert done.rows["P1-image"]["layer"] == "L2 policy running-pod"
-    assert "only by your own lack of rights" in done.err
+    assert "only because you lack permissions" in done.err
     for kind in ("imsvc", "pods", "services", "secrets"):
         assert bed.kubectl("get", kind, "-o", "name", namespace=namespace).stdout == ""
     assert bed.api().get(f"/api/v1/namespaces/{namespace}")["status"]["phase"] == "Active"
@@ -340,7 +342,7 @@ def test_an_image_that_does_not_start_is_told(bed: ControlPlane) -> None:
         ((IMAGE, "--paths=P99"), "unknown path 'P99'; the known paths are P1"),
         ((IMAGE, "--timeout=-1"), "invalid number of seconds value"),
         ((IMAGE, "--context=nowhere"), "kubectl config get-contexts"),
-        ((IMAGE, "--kubeconfig=/nowhere"), "give another one with --kubeconfig"),
+        ((IMAGE, "--kubeconfig=/nowhere"), "specify another file with --kubeconfig"),
         ((IMAGE, "--namespace=nowhere"), "namespace nowhere does not exist"),
     ],
     ids=str,
