@@ -1,47 +1,47 @@
-# The two commands to know: `make demo` and `make test`. `make` prints the others.
+# The most important commands are `make demo` and `make test`. `make` lists all of them.
 #
-# Nothing is installed but into .venv (Python packages, kubectl) and into
-# ~/.cache/immutable-operator (the control plane's programs, built from Go modules once).
+# Everything is installed into .venv (Python packages, kubectl) and ~/.cache/immutable-operator (the
+# programs of the control plane, built from Go modules once).
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-# The Python to make .venv with; by default the first of these that is 3.11 or newer.
+# The Python with which .venv is created; by default the first of these that is 3.11 or newer.
 PYTHON ?=
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
-# A context of your kubeconfig: the demo then plays on your own cluster.
+# A context of your kubeconfig: the demo then runs on your own cluster.
 CONTEXT ?=
 
 BIN := .venv/bin
 PY := $(BIN)/python
 CODE := $(wildcard operator tests benchmarks examples)
 CHART := charts/immutable-operator
-# All that decides what belongs into .venv, as one number; the tree's place is in its scripts.
+# A checksum of everything that determines the content of .venv; its scripts contain the path.
 PINS = { pwd -P; cat requirements-dev.txt pyproject.toml; } | cksum | cut -d' ' -f1
 UV := uv==0.13.9
-# REAL=1: the demo's own cluster has real nodes instead of simulated ones.
+# REAL=1: the demo creates real nodes instead of simulated ones.
 REAL ?=
 DEMO = $(PY) -m examples.demo $(if $(REAL),--real) \
   $(if $(CONTEXT),--context '$(subst ','\'',$(CONTEXT))')
 
 define HELP
-make demo                  see a pinned service being replaced, on a simulated cluster
+make demo                  show how the pods of a service are replaced, on a simulated cluster
 make demo CONTEXT=<name>   the same on your own cluster (kind, minikube, any)
 make demo REAL=1           the same on real nodes: kubelet and containerd (Linux, root)
-make demo-stop             end it and delete all that it made (CONTEXT, REAL as above)
-make cluster               a real control plane with simulated nodes, to play with
-make cluster-stop          end that
-make test                  all checks and all tests
-make check                 format, lint, types, unused code, layers, generated files, chart
-make real                  the tests on real nodes (Linux, root, tests/controlplane/real/packages.sh)
-make unit                  the tests that need no cluster
-make mutants              plant bugs and see that the fast tests notice them (ONLY=<words>)
-make crds                  generate the CRDs from the models, and the chart's policies
-make lock                  pin the newest dependencies that pyproject.toml allows
+make demo-stop             stop the demo and delete its objects (CONTEXT, REAL as above)
+make cluster               start a control plane with simulated nodes, for your own experiments
+make cluster-stop          stop that control plane and delete it
+make test                  run all checks and tests
+make check                 check format, lint, types, unused code, layers, generated files, chart
+make unit                  run the tests that need no cluster
+make real                  run the tests on real nodes (Linux, root, packages.sh)
+make mutants               plant bugs and check that the fast tests detect them (ONLY=<words>)
+make crds                  generate the CRDs and the chart's policies
+make lock                  update the pinned dependencies within the limits of pyproject.toml
 
-PYTHON=<program> chooses the Python (3.11 or newer) that .venv is made with.
+PYTHON=<program> selects the Python (3.11 or newer) with which .venv is created.
 endef
 export HELP
 
@@ -65,11 +65,11 @@ cluster: venv
 cluster-stop: venv
 	@$(PY) -m tests.controlplane stop
 
-# What is fast and needs nothing comes first.
+# The fast tests without requirements come first.
 FAST := $(wildcard tests/unit tests/wire tests/simulation)
 HALF := $(wildcard tests/wire tests/unit/test_[a-k]*.py tests/simulation/test_stories.py)
 
-# The programs are built before it, because building shows its progress better than a test does.
+# The programs are built before the tests, because the build shows its progress.
 .PHONY: test
 test: code
 	@echo "== the control plane's programs (built once, about 15 minutes on two cores)"
@@ -79,10 +79,10 @@ test: code
 	@$(MAKE) -k -j3 cluster-lane apart-lane real-lane
 	@echo "== all tests passed"
 
-# Each lane has a control plane of its own; they run at once, because tests mostly wait. The last
-# test of the first lane holds the rights that the operator was granted against those that it used
-# in that lane. The second has the tests of the policies, `verify` before them because they give
-# rights to the people in it, those with clusters of their own anyway, and some that take long.
+# Each lane has its own control plane; the lanes run in parallel, because tests mostly wait. The last
+# test of the first lane compares the permissions of the operator with those that it used in the lane.
+# The second lane has `verify`, then the tests of the policies, which grant permissions to users of
+# `verify`, the tests with their own clusters, and some slow tests.
 APART := tests/cluster/test_verify.py $(wildcard tests/cluster/test_policies_*.py) \
   $(patsubst %,tests/cluster/test_%.py,bed catch_up chart cloud_reboot crds demo secrets)
 
@@ -108,7 +108,7 @@ lane = ( mkdir -p .pytest_cache; { $(BIN)/pytest -o cache_dir=.pytest_cache/$(1)
 real: venv
 	@$(BIN)/pytest tests/real
 
-# The same examples each time, so that a change is what differs; two halves at once.
+# The same examples each time, so that results are comparable; two halves in parallel.
 .PHONY: unit
 unit: venv
 	@HYPOTHESIS_PROFILE=fixed $(MAKE) -k -j2 --output-sync=target unit-half unit-rest
@@ -121,7 +121,7 @@ unit-half:
 unit-rest:
 	@$(BIN)/pytest -o cache_dir=.pytest_cache/rest $(FAST) $(addprefix --ignore=,$(HALF))
 
-# Half an hour alone; the bugs and what they are planted in: tests/mutants/planted.py.
+# Takes half an hour; the bugs are in tests/mutants/planted.py.
 ONLY ?=
 .PHONY: mutants
 mutants: venv
@@ -142,7 +142,7 @@ code: venv
 	$(PY) -m immutable_operator.api.crd --check
 	$(PY) -m immutable_operator.admission.chart --check
 
-# helm is one of the control plane's programs; before the first demo or test it is not there.
+# helm is one of the programs of the control plane; it is built by the first demo or test.
 .PHONY: chart
 chart: CACHE = $${IMMUTABLE_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/immutable-operator}
 chart:
@@ -167,7 +167,7 @@ lock: venv
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --no-header \
 	  --output-file requirements-dev.txt --group dev pyproject.toml
 
-# Made once, renewed only when the pins change; a tree that was moved gets a new one.
+# Created once, and again when the pins change or the tree was moved.
 .PHONY: venv
 venv:
 	@pins=$$($(PINS)); \
@@ -179,7 +179,7 @@ venv:
 	done; \
 	if [ -z "$$python" ]; then \
 	  echo "error: none of $(PYTHONS) is a Python 3.11 or newer; install one" \
-	    "(Debian, Ubuntu: apt install python3 python3-venv) or say which: make PYTHON=<program>" >&2; \
+	    "(Debian, Ubuntu: apt install python3 python3-venv) or select one: make PYTHON=<program>" >&2; \
 	  exit 1; \
 	fi; \
 	if ! "$$python" -c 'import ensurepip, venv' 2> /dev/null; then \
@@ -196,11 +196,11 @@ venv:
 	pip="$(PY) -m pip --disable-pip-version-check install --no-deps --progress-bar off"; \
 	{ $$pip --no-compile --require-hashes -r requirements-dev.txt || echo failed; } | { \
 	  n=0; while read -r word rest; do case $$word in \
-	    Collecting) n=$$((n + 1)); [ $$((n % 10)) -ne 0 ] || echo "   $$n of $$count fetched" ;; \
+	    Collecting) n=$$((n + 1)); [ $$((n % 10)) -ne 0 ] || echo "   $$n of $$count downloaded" ;; \
 	    Installing) echo "   unpacking them" ;; \
 	    failed) exit 1 ;; \
-	  esac; done; } || { echo "error: installing failed, see above; with a network to the packages" \
-	    "it goes on when you run the same again" >&2; exit 1; }; \
+	  esac; done; } || { echo "error: the installation failed, see above; check the network and run the" \
+	    "command again to continue" >&2; exit 1; }; \
 	echo "   compiling them"; $(PY) -m compileall -q -j 0 .venv/lib > /dev/null || true; \
 	$$pip --quiet --no-build-isolation -e . || exit 1; \
 	touch ".venv/ready-$$pins"; \

@@ -1,13 +1,13 @@
-"""One rollout, two contenders, the same work: ImmutableService and Deployment.
+"""Compares the same rollout of an ImmutableService and of a Deployment.
 
     python -m benchmarks.rollout                    # 20 and 200 pods, 3 pairs each, ABBA
     python -m benchmarks.rollout --pods 200 --pairs 7 --limits shipped --raw /tmp/raw.json
 
-Both replace all pods with maxSurge 25 % and maxUnavailable 0 on simulated nodes. Per run:
-seconds from the change until every pod is new and ready and no old one is left (told by one
-watch), writes by actor (from the audit log, events included), CPU-seconds of the
-contender's controllers (/proc). Only one contender is alive at a time. Counts and
-CPU-seconds are what to trust: seconds drift by half on two shared cores.
+Both replace all pods with maxSurge 25 % and maxUnavailable 0 on simulated nodes. For each run it
+reports the seconds from the change until all pods are new and ready and no old pod exists (from one
+watch), the writes of each actor (from the audit log, including events), and the CPU-seconds of the
+controllers (from /proc). Only one contender runs at a time. The counts and CPU-seconds are
+reliable; the seconds vary by up to a half on two shared cores.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _options() -> argparse.Namespace:
         default="lifted",
         help="client limits of kube-controller-manager (shipped: 20 requests/s)",
     )
-    parser.add_argument("--raw", help="file for the results of every run, as JSON")
+    parser.add_argument("--raw", help="file to which the results of each run are written, as JSON")
     return parser.parse_args()
 
 
@@ -102,7 +102,7 @@ def _abba(pairs: int) -> Iterator[str]:
 
 
 def run(plane: ControlPlane, contender: str, pods: int) -> Result:
-    """Bring one contender up, change its image, measure until all is new, clean up."""
+    """Create one contender, change its image, measure until all pods are new, clean up."""
     namespace = f"bench-{secrets.token_hex(3)}"
     api = plane.api()
     api.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
@@ -131,7 +131,7 @@ def run(plane: ControlPlane, contender: str, pods: int) -> Result:
 
 @contextmanager
 def _controller(plane: ControlPlane, contender: str) -> Iterator[int]:
-    """The process whose CPU counts: our operator, or the controller manager."""
+    """The process whose CPU time is measured: the operator, or the controller manager."""
     if contender == "Deployment":
         yield plane.pid_of("kube-controller-manager")
         return
@@ -152,7 +152,7 @@ def _image(letter: str) -> str:
 
 
 def workload(contender: str, pods: int, letter: str) -> dict[str, Any]:
-    """The same pods under either kind, with the same budget."""
+    """A workload of the kind, with the same pods and limits for both kinds."""
     template = {
         "metadata": {"labels": {"app": "bench"}},
         "spec": {"containers": [{"name": "web", "image": _image(letter)}]},
@@ -179,10 +179,11 @@ def workload(contender: str, pods: int, letter: str) -> dict[str, Any]:
 
 
 def replaced(plane: ControlPlane, namespace: str, pods: int, image: str) -> None:
-    """Return when all pods have ``image`` and are ready, and no other is left (terminating)."""
+    """Return when all pods have ``image`` and are ready, and no other pod exists (or
+    terminates)."""
     deadline = time.monotonic() + LIMIT_SECONDS
     while time.monotonic() < deadline:
-        # The API server cuts slow readers off; a watch opened anew begins with what exists.
+        # The API server disconnects slow readers; a new watch starts with the existing pods.
         if _all_new(plane, namespace, pods, image):
             return
     raise TimeoutError(f"{pods} pods were not replaced within {LIMIT_SECONDS:.0f} s")
@@ -204,7 +205,7 @@ def _all_new(plane: ControlPlane, namespace: str, pods: int, image: str) -> bool
 
 
 def _pod_events(plane: ControlPlane, namespace: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """One raw watch that begins with the pods that exist."""
+    """One raw watch that starts with the existing pods."""
     address = urlsplit(plane.server)
     api = plane.api()
     context = ssl.create_default_context(cafile=api.ca)
@@ -223,7 +224,7 @@ def _pod_events(plane: ControlPlane, namespace: str) -> Iterator[tuple[str, dict
 
 
 def quiet(plane: ControlPlane, seconds: float = 2.0) -> None:
-    """Return when nobody wrote anything but leases and node status for ``seconds``."""
+    """Return when there were no writes except leases and node status for ``seconds``."""
     while True:
         mark = plane.audit().mark()
         time.sleep(seconds)
@@ -242,7 +243,7 @@ def _writes(plane: ControlPlane, mark: int) -> Counter[str]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process, all threads."""
+    """User and system time of a process in seconds, all threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -258,7 +259,7 @@ def _gone(plane: ControlPlane, path: str) -> None:
 
 
 def table(results: list[Result], limits: str) -> Table:
-    """Medians with the spread, a row per contender and size."""
+    """Medians with the range, a row for each contender and size."""
     title = f"rollout, maxSurge 25 %, maxUnavailable 0, controller limits {limits}"
     shown = Table(title=title)
     for column in ("pods", "contender", "seconds", "controller writes", "controller CPU-s"):

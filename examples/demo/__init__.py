@@ -1,5 +1,6 @@
-"""The demo: `make demo` shows a pinned service being replaced, on a simulated or on your cluster.
+"""The demo: `make demo` shows how the pods of a service are replaced, on a simulated or your
+cluster.
 
-`story.py` is what happens, in order; `simulated.py` and `own.py` are the two kinds of cluster;
-`fleet.py` is what the watch has seen; `screen.py` shows it. Start: ``python -m examples.demo``.
+`story.py` has the steps in order; `simulated.py` and `own.py` are the two kinds of cluster;
+`fleet.py` is the state that was observed; `screen.py` shows it. Start: ``python -m examples.demo``.
 """

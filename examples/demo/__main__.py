@@ -19,16 +19,22 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
-    parser.add_argument("--context", help="a context of your kubeconfig, instead of an own cluster")
     parser.add_argument(
-        "--real", action="store_true", help="real nodes: kubelet and containerd (Linux, root)"
+        "--context", help="context of your kubeconfig: run the demo on that cluster"
     )
-    parser.add_argument("--stop", action="store_true", help="end the demo and delete what it made")
+    parser.add_argument(
+        "--real", action="store_true", help="use real nodes: kubelet and containerd (Linux, root)"
+    )
+    parser.add_argument(
+        "--stop", action="store_true", help="stop the demo and delete everything that it created"
+    )
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     screen = Screen(STEPS)
     if options.context and options.real:
-        parser.error("CONTEXT is your own cluster and REAL the demo's own: give one of them")
+        parser.error(
+            "CONTEXT and REAL cannot be combined: CONTEXT uses your cluster, REAL creates one"
+        )
     which = f" CONTEXT={options.context}" if options.context else " REAL=1" if options.real else ""
     stop_command = f"make demo-stop{which}"
     try:
@@ -44,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            "\nInterrupted. What was started goes on running, what was built is kept."
-            f"\nTo go on: run the same again. To end it: {stop_command}",
+            "\nInterrupted. Started programs keep running, and built programs are kept."
+            f"\nTo continue, run the same command again. To stop: {stop_command}",
             file=sys.stderr,
         )
         return INTERRUPTED
@@ -62,7 +68,7 @@ def _kind(screen: Screen, context: str | None, real: bool) -> tuple[str, Callabl
 
 def _stop(screen: Screen, context: str | None, real: bool) -> None:
     found = own.remove(context, screen.detail) if context else simulated.remove(real, screen.detail)
-    screen.print("the demo is stopped; nothing of it is left" if found else "no demo is running")
+    screen.print("the demo was stopped and deleted" if found else "no demo is running")
 
 
 if __name__ == "__main__":

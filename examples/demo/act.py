@@ -1,4 +1,4 @@
-"""One act: a command line that a person would type, and what follows until all is ready."""
+"""One act: a command line, and its effects until all pods are ready."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from examples.demo.screen import Scene, Screen
 __all__ = ["Act"]
 
 PATIENCE_SECONDS = 300.0
-STALLED_SECONDS = 60.0  # the operator goes on trying, and some causes end by themselves
+STALLED_SECONDS = 60.0  # the operator keeps trying, and some causes disappear by themselves
 POLL_SECONDS = 0.1
 
 
 class Act:
-    """Runs the command and shows the watch while it does."""
+    """Runs the command and shows the changes that the watch reports."""
 
     def __init__(self, place: Place, screen: Screen, feed: Feed, fleet: Fleet) -> None:
         self._place, self._screen = place, screen
@@ -31,7 +31,7 @@ class Act:
         self._stalled_since: float | None = None
 
     def run(self, command: str) -> float:
-        """Returns the seconds from the change of the service until all of it was ready."""
+        """Return the seconds from the change of the service until it was ready."""
         self._screen.print()
         self._screen.command(f"      $ {command}")
         self._fleet.count_from_now()
@@ -42,7 +42,7 @@ class Act:
                 self._wait_for_change(scene)
                 self._check(process, deadline)
             scene.end()
-            # What is on its way already, such as the event that tells the end.
+            # Changes that are still in transit, such as the last event.
             while change := self._feed.next(timeout=0.5):
                 self._take_in(change, scene)
             process.communicate()
@@ -62,13 +62,13 @@ class Act:
         self._tell(scene)
 
     def _is_the_change(self, change: Change) -> bool:
-        """Take the news of the service in; whether they are what the command did."""
+        """Record the change of the service; return whether the command caused it."""
         if change.type == "DELETED":
             return False
         return self._fleet.see_service(change.item).generation >= self._generation
 
     def _tell(self, scene: Scene) -> None:
-        """Show the events so far, but for those of an earlier service of that name."""
+        """Show the events so far, except those of an earlier service with this name."""
         if service := self._fleet.service:
             for event in self._early:
                 if event["involvedObject"].get("uid") == service.uid:
@@ -76,9 +76,9 @@ class Act:
             self._early.clear()
 
     def _check(self, process: subprocess.Popen[str], deadline: float) -> None:
-        """Raise when the command has failed, or when waiting is of no use."""
+        """Raise if the command has failed, or if waiting is useless."""
         if process.poll():
-            raise DemoError(f"that command failed: {process.communicate()[1].strip()}")
+            raise DemoError(f"the command failed: {process.communicate()[1].strip()}")
         service, now = self._fleet.service, time.monotonic()
         stalled = service.stalled_at(self._generation) if service else None
         self._stalled_since = (self._stalled_since or now) if stalled else None
@@ -88,11 +88,11 @@ class Act:
             return
         else:
             _, reason, message = (service.conditions if service else {}).get(
-                "Ready", (False, "no word", "the operator has not looked at it")
+                "Ready", (False, "no status", "the operator has not processed it")
             )
             why = f"is not ready after {PATIENCE_SECONDS:g} s ({reason}: {message})"
         log = operator_process.log_file(self._place.folder)
         raise DemoError(
             f"the service {why}. See `{self._place.typed} describe imsvc`"
-            f"{f' and {log}' if log.exists() else ''}; begin afresh with {self._place.stop_command}"
+            f"{f' and {log}' if log.exists() else ''}; to start over: {self._place.stop_command}"
         )

@@ -1,6 +1,6 @@
-"""Three watches of the API server at once, through kubectl: pods, the service, its events.
+"""Three watches at the same time, with kubectl: pods, the service and its events.
 
-kubectl brings the login of any cluster with it, and a watch misses no change, however short.
+kubectl supports the login of any cluster, and a watch reports every change, however short.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Change:
-    """One notification: ADDED, MODIFIED or DELETED, and the object as it is (or was)."""
+    """One notification: ADDED, MODIFIED or DELETED, and the current (or last) state of the
+    object."""
 
     kind: str
     type: str
@@ -35,7 +36,7 @@ class Change:
 
 
 class Feed:
-    """The changes of one service and what belongs to it, as they come."""
+    """The changes of one service, its pods and events, as they arrive."""
 
     def __init__(self, place: Place, name: str) -> None:
         self._queue: queue.SimpleQueue[Change | DemoError] = queue.SimpleQueue()
@@ -52,14 +53,14 @@ class Feed:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                # Ctrl-C is for the demo, which then ends these.
+                # Ctrl-C only reaches the demo, which then ends these processes.
                 start_new_session=True,
             )
             self._processes.append(process)
             threading.Thread(target=self._read, args=(kind, process), daemon=True).start()
 
     def next(self, timeout: float) -> Change | None:
-        """The next change, or None when there was none for ``timeout`` seconds."""
+        """The next change, or None if there was none for ``timeout`` seconds."""
         try:
             change = self._queue.get(timeout=timeout)
         except queue.Empty:
@@ -91,4 +92,6 @@ class Feed:
             self._queue.put(Change(kind, document["type"], document["object"]))
         if not self._closed:
             reason = process.stderr.read().strip() or "the connection was closed"
-            self._queue.put(DemoError(f"the watch of {kind} ended: {reason}; run this again"))
+            self._queue.put(
+                DemoError(f"the watch of {kind} ended: {reason}; run the command again")
+            )

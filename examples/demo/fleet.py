@@ -1,4 +1,4 @@
-"""What the watch has shown so far: who replaces whom, and how many were available."""
+"""The state that the watches have reported: pods, their successors, and how many were available."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ON_THE_WAY = {"ContainerCreating", "PodInitializing"}
 
 @dataclass(frozen=True)
 class Pod:
-    """One pod with its birth certificate; ``state`` is a word for people."""
+    """One pod with its birth certificate; ``state`` is a word for display."""
 
     name: str
     revision: str
@@ -50,7 +50,7 @@ class Pod:
 
 @dataclass(frozen=True)
 class Service:
-    """The service as its status tells."""
+    """The service according to its status."""
 
     uid: str
     generation: int
@@ -84,7 +84,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Pair:
-    """A slot's predecessor and successor; one of them may be missing."""
+    """The predecessor and successor of a slot; one of them can be missing."""
 
     slot: int
     predecessor: Pod | None
@@ -92,7 +92,7 @@ class Pair:
 
 
 class Fleet:
-    """All pods of one service, those that are gone too."""
+    """All pods of one service, including deleted ones."""
 
     def __init__(self) -> None:
         self.pods: dict[str, Pod] = {}
@@ -110,12 +110,14 @@ class Fleet:
         return sum(pod.active for pod in list(self.pods.values()))
 
     def count_from_now(self) -> None:
-        """Forget the smallest number available, the largest of pods, and who left too early."""
+        """Reset the smallest number of available pods, the largest number of pods, and early
+        removals."""
         self.fewest, self.most = self.available, self.active
         self.left_too_early.clear()
 
     def see_pod(self, item: Json, deleted: bool) -> tuple[Pod | None, Pod]:
-        """Take a change in; returns the pod as it was (None: unknown) and as it is."""
+        """Record a change; return the previous state of the pod (None: unknown) and the current
+        one."""
         pod = Pod.of(item, deleted)
         before = self.pods.get(pod.name)
         self.pods[pod.name] = pod
@@ -134,7 +136,7 @@ class Fleet:
 
     def pairs(self, since: str) -> list[Pair]:
         """Per slot: the pod of revision ``since`` and its successor ("": only what is new)."""
-        pods = list(self.pods.values())  # a copy: the screen asks from a thread of its own
+        pods = list(self.pods.values())  # a copy, because the screen reads it in another thread
         successors = {p.replaces: p for p in pods if p.replaces}
         old = [p for p in pods if since and p.revision == since]
         pairs = [Pair(p.slot, p, successors.get(p.name)) for p in old]
@@ -147,7 +149,7 @@ class Fleet:
         return sorted(pairs, key=lambda pair: (pair.slot, pair.predecessor is None))
 
     def settled(self, generation: int) -> bool:
-        """Whether the service says that it is ready, and the watch of pods shows the same."""
+        """Whether the service is ready according to its status and to the watch of pods."""
         service = self.service
         if service is None or not service.ready_at(generation):
             return False
@@ -167,4 +169,4 @@ def _state(item: Json) -> str:
             return str(reason)
     if any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ())):
         return READY
-    return "starting" if item.get("spec", {}).get("nodeName") else "born"
+    return "starting" if item.get("spec", {}).get("nodeName") else "created"

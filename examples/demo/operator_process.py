@@ -1,7 +1,7 @@
 """The operator as a background process on this machine, under the chart's service account.
 
-It outlives the demo: its pid is in ``operator.json`` and its log in ``operator.log`` of the
-place's folder.
+It keeps running after the demo: its pid is in ``operator.json`` and its log in ``operator.log`` of
+the place's folder.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TAIL_LINES = 15
 
 @dataclass(frozen=True)
 class Webhook:
-    """Where the operator listens for the API server, which asks who breaks the glass."""
+    """The address of the operator's break-glass webhook."""
 
     address: str
     port: int
@@ -55,9 +55,9 @@ def log_file(folder: Path) -> Path:
 
 
 def start(folder: Path, kubeconfig: Path, webhook: Webhook | None) -> None:
-    """Start it, in place of one from an earlier demo; returns when it leads and is ready.
+    """Start the operator, and stop that of an earlier demo; return when it is leader and ready.
 
-    A leader that ended politely has given its lease back, so the next one need not wait.
+    A leader that is terminated gracefully releases its lease, so the next one does not wait.
     """
     stop(folder)
     with contextlib.suppress(FileNotFoundError):
@@ -77,16 +77,16 @@ def start(folder: Path, kubeconfig: Path, webhook: Webhook | None) -> None:
     while not _leads(port):
         code = process.poll()
         if code is not None:
-            raise DemoError(f"the operator ended with code {code}; {_tail(folder)}")
+            raise DemoError(f"the operator exited with code {code}; {_tail(folder)}")
         if time.monotonic() > deadline:
             raise DemoError(
-                f"the operator is not ready to lead after {READY_SECONDS:g} s; {_tail(folder)}"
+                f"the operator is not the leader after {READY_SECONDS:g} s; {_tail(folder)}"
             )
         time.sleep(0.1)
 
 
 def stop(folder: Path) -> bool:
-    """End it if it runs; whether it did."""
+    """Stop the operator; return whether it was running."""
     state = folder / STATE
     try:
         child = Child.from_record(json.loads(state.read_text()))
@@ -99,12 +99,12 @@ def stop(folder: Path) -> bool:
 
 
 def _leads(port: int) -> bool:
-    """Whether it is ready, its webhook too, and the one that acts."""
+    """Whether the operator and its webhook are ready, and the operator is the leader."""
     return bool(_ask(port, "readyz")) and "\nimmutable_leading 1.0" in _ask(port, "metrics")
 
 
 def _ask(port: int, what: str) -> str:
-    """What it says; "" where it does not, or says no."""
+    """The answer of the operator; "" if there is none or if it is an error."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://127.0.0.1:{port}/{what}", timeout=5) as answer:

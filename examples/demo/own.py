@@ -1,7 +1,7 @@
-"""The user's own cluster: a context of their kubeconfig. Only what the demo made is removed.
+"""The user's own cluster: a context of their kubeconfig. Only objects of the demo are removed.
 
-What is ours carries the label `OURS`; whether the demo installed the CustomResourceDefinitions
-is noted on its namespace, because they may be older than the demo.
+Namespaces of the demo have the label `OURS`. An annotation of the namespace records whether the
+demo installed the CustomResourceDefinitions, which can be older than the demo.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ Say = Callable[[str], None]
 
 
 def folder(context: str) -> Path:
-    """What the demo keeps on this machine for that cluster: the operator's log, its kubeconfig."""
+    """The demo's local files for that cluster: the operator's log and its kubeconfig."""
     plain = re.sub(r"[^A-Za-z0-9.-]+", "-", context)[:40]
     return cache_root() / f"demo-{plain}-{hashlib.sha256(context.encode()).hexdigest()[:6]}"
 
 
 def prepare(context: str, say: Say) -> Place:
-    """See whether all is there that the demo needs, then make its two namespaces."""
+    """Check the requirements of the demo, then create its two namespaces."""
     place = _reach(context)
     if shutil.which("helm") is None:
         raise DemoError(
-            "helm is not on PATH, and on your own cluster the demo installs its chart with it;"
-            " install helm 3 or 4, or run `make demo` without CONTEXT, which builds its own"
+            "helm is not on PATH, and the demo needs it to install the chart on your cluster;"
+            " install helm 3 or 4, or run `make demo` without CONTEXT, which builds helm"
         )
     running = _running_operator(place)
     _check_rights(place, NEEDED_RIGHTS[:1] if running else NEEDED_RIGHTS)
     _check_namespace(place, DEMO)
     if running:
-        say(f"an operator runs there already ({running}): it is used as it is")
+        say(f"the cluster already has an operator ({running}): the demo uses it")
     else:
         _check_namespace(place, SYSTEM)
         _make_namespace(place, SYSTEM, {MADE_CRDS: str(not _has_crds(place)).lower()})
@@ -70,11 +70,11 @@ def prepare(context: str, say: Say) -> Place:
 
 
 def remove(context: str, say: Say) -> bool:
-    """Delete what the demo made there, the service with its pods first; whether there was any."""
+    """Delete the demo's objects, the service and its pods first; return whether there were any."""
     place = _reach(context)
     demo, system = place.get("namespace", DEMO), place.get("namespace", SYSTEM)
     if _is_ours(demo):
-        say(f"deleting namespace {DEMO} with all that is in it (about 15 s)")
+        say(f"deleting namespace {DEMO} and its content (about 15 s)")
         place.run("delete", "namespace", DEMO, "--timeout=100s")
     stopped = operator_process.stop(folder(context))
     if _is_ours(system):
@@ -88,7 +88,7 @@ def remove(context: str, say: Say) -> bool:
 
 
 def _reach(context: str) -> Place:
-    """The place, once its context is known and its API server has answered."""
+    """The place, after checking that the context exists and that its API server answers."""
     kept, kubectl, name = folder(context), find_kubectl(), shlex.quote(context)
     place = Place(
         name=f"context {context}",
@@ -103,26 +103,27 @@ def _reach(context: str) -> Place:
     known = place.run("config", "get-contexts", "--output=name").split()
     if context not in known:
         raise DemoError(
-            f"your kubeconfig has no context {context}; give one of these as CONTEXT:"
-            f" {', '.join(known) or '(it has none: check $KUBECONFIG)'}"
+            f"your kubeconfig has no context {context}; set CONTEXT to one of these:"
+            f" {', '.join(known) or '(there is none: check $KUBECONFIG)'}"
         )
     try:
         place.run("get", "--raw=/version", "--request-timeout=15s")
     except DemoError as error:
         raise DemoError(
-            f"the cluster of context {context} does not answer; start it, or log in, until"
-            f" `kubectl --context={name} get nodes` works. It said: {_last_line(error)}"
+            f"the cluster of context {context} does not answer ({_last_line(error)});"
+            f" start it or log in, so that `kubectl --context={name} get nodes` works"
         ) from None
     return place
 
 
 def _running_operator(place: Place) -> str | None:
-    """An operator that somebody has installed for real, as namespace/name of its Deployment."""
+    """An operator that was installed independently of the demo: namespace/name of its
+    Deployment."""
     label = "--selector=app.kubernetes.io/name=immutable-operator"
     try:
         found = place.get("deployments", "--all-namespaces", label)
     except DemoError:
-        return None  # no right to look; the rights are checked next
+        return None  # no permission to list; permissions are checked next
     for item in found.get("items", ()):
         if item.get("status", {}).get("availableReplicas"):
             return f"{item['metadata']['namespace']}/{item['metadata']['name']}"
@@ -138,38 +139,42 @@ def _check_rights(place: Place, needed: Sequence[tuple[str, ...]]) -> None:
             missing.append("/".join([resource, *(w[14:] for w in where if "subresource" in w)]))
     if missing:
         raise DemoError(
-            f"you may not create {', '.join(missing)} on {place.name}, which the demo needs;"
+            f"you may not create {', '.join(missing)} on {place.name}, which the demo requires;"
             " use a login with the role cluster-admin, or run `make demo` without"
             " CONTEXT"
         )
 
 
 def _has_crds(place: Place) -> bool:
-    """Whether the CRDs are there; an error where helm could not take them over."""
+    """Whether the CRDs exist; an error if helm could not adopt them."""
     found = place.get("customresourcedefinition", CRDS[0])
     if not found:
         return False
     notes = found["metadata"].get("annotations", {})
     owner = tuple(notes.get(f"meta.helm.sh/release-{key}", "") for key in ("namespace", "name"))
     if owner != (SYSTEM, RELEASE):
-        whose = f"helm release {owner[1]} in namespace {owner[0]}" if all(owner) else "nobody"
+        whose = (
+            f"helm release {owner[1]} in namespace {owner[0]}" if all(owner) else "no helm release"
+        )
         raise DemoError(
             f"{place.name} has the CustomResourceDefinition {CRDS[0]}, which belongs to {whose},"
-            " and no operator that runs; start that operator, or run `make demo` without CONTEXT"
+            " but no running operator; start that operator, or run `make demo` without CONTEXT"
         )
     return True
 
 
 def _check_namespace(place: Place, name: str) -> None:
-    """Refuse a namespace that somebody else has made, or that is on its way out."""
+    """Refuse a namespace that the demo did not create, or that is being deleted."""
     found = place.get("namespace", name)
     if found and not _is_ours(found):
         raise DemoError(
-            f"namespace {name} is there already on {place.name} and is not the demo's, which"
-            " touches nothing of yours; rename or delete it, or run `make demo` without CONTEXT"
+            f"namespace {name} already exists on {place.name} and was not created by the demo;"
+            " delete it, or run `make demo` without CONTEXT"
         )
     if found and "deletionTimestamp" in found["metadata"]:
-        raise DemoError(f"namespace {name} is still being deleted; run this again in a minute")
+        raise DemoError(
+            f"namespace {name} is still being deleted; run the command again in a minute"
+        )
 
 
 def _make_namespace(place: Place, name: str, notes: dict[str, str]) -> None:
@@ -185,7 +190,8 @@ def _is_ours(item: Json) -> bool:
 
 
 def _write_kubeconfig(place: Place) -> Path:
-    """The address of the cluster with a token of the chart's service account; no login of yours."""
+    """The address of the cluster with a token of the chart's service account, without your
+    login."""
     address = place.run(
         *("config", "view", "--minify", "--flatten", "--raw"),
         "--output=jsonpath={.clusters[0].cluster}",
@@ -207,7 +213,9 @@ def _write_kubeconfig(place: Place) -> Path:
 
 def _uninstall(place: Place) -> None:
     if shutil.which("helm") is None:
-        raise DemoError(f"helm is not on PATH: the chart in {SYSTEM} is uninstalled with it")
+        raise DemoError(
+            f"helm is not on PATH, but required to uninstall the chart in {SYSTEM}; install helm"
+        )
     try:
         place.run_helm("uninstall", RELEASE, f"--namespace={SYSTEM}")
     except DemoError as error:
@@ -216,13 +224,13 @@ def _uninstall(place: Place) -> None:
 
 
 def _remove_crds(place: Place, say: Say) -> None:
-    """The CRDs that the demo installed, unless somebody has begun to use them."""
+    """Delete the CRDs that the demo installed, unless they are in use."""
     if not place.get("customresourcedefinition", CRDS[0]):
         return
     left = place.get("immutableservices", "--all-namespaces").get("items", [])
     if left:
         names = ", ".join(f"{i['metadata']['namespace']}/{i['metadata']['name']}" for i in left)
-        say(f"the CustomResourceDefinitions stay: there are services of yours ({names})")
+        say(f"keeping the CustomResourceDefinitions, because you have services ({names})")
         return
     place.run("delete", "customresourcedefinition", *CRDS, "--timeout=60s")
 

@@ -1,4 +1,4 @@
-"""Where the demo plays: one cluster, and the programs that speak to it."""
+"""The place of the demo: one cluster, and the programs that connect to it."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ Json = dict[str, Any]
 
 
 class DemoError(RuntimeError):
-    """The demo cannot go on; the message says what, why, and the one thing to do."""
+    """The demo cannot continue; the message says what is wrong, why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Place:
     """One cluster.
 
-    ``kubectl`` and ``helm`` are command prefixes; ``typed`` is what a person types for the
-    former. ``folder`` holds what the demo keeps on this machine. ``operator_kubeconfig`` writes
-    a kubeconfig of the chart's service account; None where an operator runs already.
-    ``address`` is this machine's as the API server reaches it; None where it cannot.
-    ``manifest`` is the service to apply, ``edit`` the sed command that gives it another image.
+    ``kubectl`` and ``helm`` are command prefixes; ``typed`` is the former as a user types it.
+    ``folder`` is for local files of the demo. ``operator_kubeconfig`` writes a kubeconfig of the
+    chart's service account; None if the cluster already has an operator. ``address`` is the address
+    of this machine for the API server; None if the API server cannot reach it. ``manifest`` is the
+    service to apply, ``edit`` the sed command that changes its image.
     """
 
     name: str
@@ -68,11 +68,11 @@ class Place:
     edit: str = f"s|2.52@.*|{AFTER}|"
 
     def run(self, *arguments: str, stdin: str | None = None) -> str:
-        """Run kubectl; returns what it printed, raises `DemoError` with what went wrong."""
+        """Run kubectl and return its output; raises `DemoError` with its error message."""
         return self._run([*self.kubectl, *arguments], stdin)
 
     def run_as(self, kubeconfig: Path, *arguments: str, stdin: str | None = None) -> str:
-        """Run kubectl as the one to whom the kubeconfig belongs."""
+        """Run kubectl as the user of the kubeconfig."""
         command = [self.kubectl[0], f"--kubeconfig={kubeconfig}", *arguments]
         return self._run(command, stdin)
 
@@ -80,7 +80,7 @@ class Place:
         return self._run([*self.helm, *arguments], None)
 
     def start_shell(self, command: str) -> subprocess.Popen[str]:
-        """Start a command line as a person would type it, in the root of the repository."""
+        """Start a command line in the root of the repository."""
         return subprocess.Popen(
             ["sh", "-ec", command],
             cwd=ROOT,
@@ -92,7 +92,7 @@ class Place:
         )
 
     def get(self, *arguments: str) -> Json:
-        """``kubectl get`` as JSON; empty where there is no such object."""
+        """``kubectl get`` as JSON; empty if the object does not exist."""
         text = self.run("get", *arguments, "--ignore-not-found", "--output=json")
         found: Json = json.loads(text) if text.strip() else {}
         return found
@@ -112,7 +112,7 @@ class Place:
         except subprocess.TimeoutExpired:
             raise DemoError(
                 f"{_short(command)} did not answer within {PATIENCE_SECONDS:g} s;"
-                f" end the demo ({self.stop_command}) and start it again"
+                f" stop the demo ({self.stop_command}) and start it again"
             ) from None
         if result.returncode:
             text = (result.stderr or result.stdout).strip() or f"exit code {result.returncode}"
@@ -122,20 +122,20 @@ class Place:
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Keep a second demo away from the same cluster."""
+    """Prevent a second demo on the same cluster."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / "lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise DemoError(
-                "another `make demo` is at work on this cluster; wait for it, or end it (Ctrl-C)"
+                "another `make demo` is running on this cluster; wait for it, or stop it (Ctrl-C)"
             ) from None
         yield
 
 
 def _short(command: list[str]) -> str:
-    """The command without its path and the flags that say where."""
+    """The command without its path and the flags for the cluster."""
     words = [Path(command[0]).name, *command[1:]]
     return " ".join(
         w for w in words if not w.startswith(("--context", "--kube-context", "--cache"))

@@ -1,6 +1,6 @@
-"""What a person sees: steps with their times, and the replacement as it happens.
+"""The output: steps with their times, and the replacement as it happens.
 
-On a terminal the replacement is one table that changes; elsewhere each change is a line.
+On a terminal the replacement is a table that is updated; otherwise each change is a line.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from examples.demo.place import Json
 
 __all__ = ["Scene", "Screen"]
 
-STYLES = {READY: "green", LEAVING: "yellow", GONE: "dim", "starting": "cyan", "born": "cyan"}
+STYLES = {READY: "green", LEAVING: "yellow", GONE: "dim", "starting": "cyan", "created": "cyan"}
 COUNTING = ": compiled "  # in the builder's progress, every 5 s
 EVENTS_SHOWN = 5
 NAME_WIDTH, STATE_WIDTH = 20, 8  # so that the table keeps its place
 
 
 class Screen:
-    """Prints; every text is shown as it is."""
+    """Prints texts without interpreting markup."""
 
     def __init__(self, steps: int) -> None:
         self._console = Console(highlight=False, markup=False, emoji=False)
@@ -45,7 +45,7 @@ class Screen:
 
     @contextmanager
     def step(self, what: str, usual: str) -> Iterator[Screen]:
-        """Announce a step and how long it usually takes; say how long it took."""
+        """Print a step and its usual duration, and its actual duration at the end."""
         self._step += 1
         began = time.monotonic()
         self.print(f"[{self._step}/{self._steps}] {what} (usually {usual})")
@@ -79,7 +79,7 @@ class Screen:
 
 
 class Scene:
-    """One act on the screen: a table of who replaces whom, with what is said about it."""
+    """One act on the screen: a table of pods and their successors, with the events."""
 
     def __init__(self, screen: Screen, fleet: Fleet, since: str) -> None:
         self._screen, self._fleet, self._since = screen, fleet, since
@@ -93,7 +93,7 @@ class Scene:
         return now - (self._began or now)
 
     def begin(self) -> None:
-        """Start the clock, if it does not run."""
+        """Start the clock if it is not running."""
         self._began = self._began or time.monotonic()
 
     def end(self) -> None:
@@ -104,15 +104,15 @@ class Scene:
         if self._screen.live or (before and pod.state in (before.state, "starting")):
             return
         if before is None and pod.replaces:
-            news = f"is born to replace {pod.replaces} ({pod.because.partition(':')[0]})"
+            news = f"is created to replace {pod.replaces} ({pod.because.partition(':')[0]})"
         elif pod.state == LEAVING:
-            news = "leaves"
+            news = "is terminating"
         else:
-            news = f"is {pod.state if before else 'born'}"
+            news = f"is {pod.state if before else 'created'}"
         self._say(f"slot {pod.slot}  {pod.name} {news}; {self._fleet.available} available")
 
     def told(self, event: Json) -> None:
-        """An event of the service."""
+        """Show an event of the service."""
         text = f"{event['reason']}: {event['message']}"
         self._events.append(f"{self.seconds:5.1f} s  {text}")
         if not self._screen.live:
@@ -122,7 +122,7 @@ class Scene:
         self._screen.print(f"    {self.seconds:5.1f} s  {text}")
 
     def picture(self) -> RenderableType:
-        """The table as it is now, with what has been told below it."""
+        """The current table, with the latest events below it."""
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("  SLOT", no_wrap=True)
         for title in ("PREDECESSOR", "SUCCESSOR") if self._since else ("POD",):

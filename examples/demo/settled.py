@@ -1,7 +1,7 @@
-"""Waiting until the API server has taken in what was installed, in all of its parts.
+"""Waits until all parts of the API server have processed the installation.
 
-A definition that is established is not known yet to the admission plug-in that checks owners, nor
-to the policies: both look every ten seconds. Whoever comes earlier is refused.
+The admission plug-in that checks owners and the policies discover an established CRD only at their
+next poll, every ten seconds. Earlier requests are refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ API = "immutable.dev/v1alpha1"
 NOBODY = "00000000-0000-0000-0000-000000000000"
 IMAGE = f"registry.example/probe@sha256:{64 * '0'}"
 TEMPLATE = {"spec": {"containers": [{"name": "web", "image": IMAGE}]}}
-# Without replicas, which a policy fills in.
+# Without replicas, which a policy adds.
 SERVICE: Json = {
     "apiVersion": API,
     "kind": "ImmutableService",
@@ -44,7 +44,7 @@ REVISION: Json = {
 
 
 def until_settled(place: Place, operator: Path) -> None:
-    """Until services are taken, and the operator, and nobody else, may record their revisions.
+    """Wait until services are accepted, and only the operator can create their revisions.
 
     Parameters
     ----------
@@ -62,12 +62,12 @@ def until_settled(place: Place, operator: Path) -> None:
     while why := (
         as_person(SERVICE)
         or as_operator(REVISION)
-        or ("" if as_person(REVISION) else "the admission policies do not hold yet")
+        or ("" if as_person(REVISION) else "the admission policies are not in force yet")
     ):
         if time.monotonic() > deadline:
             raise DemoError(
-                f"the API server has not taken in the chart within {SETTLE_SECONDS:g} s: {why};"
-                f" end the demo ({place.stop_command}) and start it again"
+                f"the API server has not processed the chart within {SETTLE_SECONDS:g} s: {why};"
+                f" stop the demo ({place.stop_command}) and start it again"
             )
         time.sleep(POLL_SECONDS)
 

@@ -32,7 +32,7 @@ CONFLICT = 409
 
 
 def folder(real: bool) -> Path:
-    """What the demo keeps: the operator's log, a kubeconfig."""
+    """The local files of the demo: the operator's log and a kubeconfig."""
     return cache_root() / _name(real)
 
 
@@ -41,7 +41,7 @@ def _name(real: bool) -> str:
 
 
 def prepare(real: bool, say: Callable[[str], None]) -> Place:
-    """Build what is missing, start the control plane or find it running."""
+    """Build the missing programs, and start the control plane unless it is running."""
     helm = binaries(["helm"], say)["helm"]
     plane = _running(real, say)
     if plane is None:
@@ -57,7 +57,7 @@ def prepare(real: bool, say: Callable[[str], None]) -> Place:
 
 
 def remove(real: bool, say: Callable[[str], None]) -> bool:
-    """Stop the operator and the control plane, delete all that they kept; whether any ran."""
+    """Stop the operator and the control plane, and delete their files; return whether any ran."""
     found = operator_process.stop(folder(real))
     sweep(lambda text: None)
     if Run.load(_name(real)) is not None:
@@ -69,7 +69,7 @@ def remove(real: bool, say: Callable[[str], None]) -> bool:
 
 
 def _running(real: bool, say: Callable[[str], None]) -> ControlPlane | None:
-    """The cluster of an earlier demo, if all of it works; what is left of a broken one goes."""
+    """The cluster of an earlier demo if it works; a broken one is removed."""
     sweep(say)
     run = Run.load(_name(real))
     if run is None:
@@ -77,15 +77,15 @@ def _running(real: bool, say: Callable[[str], None]) -> ControlPlane | None:
         return None
     if not run.ready:
         raise DemoError(
-            f"process {run.owner[0]} is just starting a control plane named {_name(real)};"
-            " wait for it and run this again"
+            f"process {run.owner[0]} is starting a control plane named {_name(real)};"
+            " wait for it and run the command again"
         )
     plane = ControlPlane.attach(_name(real))
     dead = [component for component in COMPONENTS if not plane.is_running(component)]
     if not dead and _answers(plane):
-        say("it runs already")
+        say("it is already running")
         return plane
-    say(f"the earlier one is broken ({', '.join(dead) or 'it does not answer'}): starting afresh")
+    say(f"the earlier one does not work ({', '.join(dead) or 'no answer'}): starting a new one")
     operator_process.stop(folder(real))
     plane.stop()
     return None
@@ -116,7 +116,7 @@ def _place(plane: ControlPlane, helm: Path, real: bool) -> Place:
         environment={
             "KUBECONFIG": str(_kubeconfig(plane, kept / "kubeconfig")),
             "KUBERC": "off",
-            # So that a command line typed `kubectl` finds the pinned one.
+            # So that `kubectl` in a command line is the pinned version.
             "PATH": f"{kubectl.parent}:{os.environ.get('PATH', os.defpath)}",
             "HELM_CACHE_HOME": str(kept / "helm"),
             "HELM_CONFIG_HOME": str(kept / "helm"),
@@ -133,7 +133,7 @@ def _place(plane: ControlPlane, helm: Path, real: bool) -> Place:
 
 
 def _with_real_images(place: Place, plane: ControlPlane) -> Place:
-    """The example with images of the registry beside the nodes, which reach no other."""
+    """The example with images of the local registry, because the nodes cannot reach another one."""
     images = RealNodes.attach(plane).images
     before, after = images.digest("web", "v1"), images.digest("web", "v2")
     text = (ROOT / place.manifest).read_text()
@@ -146,7 +146,7 @@ def _with_real_images(place: Place, plane: ControlPlane) -> Place:
 
 
 def _kubeconfig(plane: ControlPlane, path: Path) -> Path:
-    """The administrator's kubeconfig with the demo's namespace, so that nobody must type it."""
+    """The administrator's kubeconfig with the demo's namespace as the default."""
     document = json.loads(plane.kubeconfig().read_text())
     for context in document["contexts"]:
         context["context"]["namespace"] = DEMO

@@ -1,4 +1,4 @@
-"""What happens in the demo, in order: cluster, chart, operator, service, change, replacement."""
+"""The steps of the demo: cluster, chart, operator, service, change, replacement."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ INSTALL = (
 
 
 def play(screen: Screen, what: str, prepare: Callable[[], Place]) -> None:
-    """The whole demo; ends with everything still running."""
+    """Run the whole demo. Everything keeps running afterwards."""
     with screen.step(what, "10 s; about 15 minutes the first time" if "plane" in what else "5 s"):
         place = prepare()
     webhook = Webhook.on(place.address) if place.address else None
-    with screen.step("the operator's chart: objects and rights, by helm", "5 s"):
+    with screen.step("the operator's chart, installed with helm", "5 s"):
         _install(place, screen, webhook)
     with screen.step("the operator: a process under the chart's service account", "20 s"):
         _start_operator(place, screen, webhook)
     fleet, began = Fleet(), 0
     change = f"sed '{place.edit}' {place.manifest} | {place.typed} apply -f -"
-    with screen.step("a service of four pods, and then another image for it", "15 s"):
+    with screen.step("a service with four pods, then a change of its image", "15 s"):
         _begin_afresh(place, screen)
         with Feed(place, SERVICE) as feed:
             Act(place, screen, feed, fleet).run(f"{place.typed} apply -f {place.manifest}")
@@ -62,21 +62,21 @@ def _begin_afresh(place: Place, screen: Screen) -> None:
 
 def _install(place: Place, screen: Screen, webhook: Webhook | None) -> None:
     if place.operator_kubeconfig is None:
-        screen.detail("it is installed already: left as it is")
+        screen.detail("it is already installed and is not changed")
         return
     if webhook:
         way = f"breakGlassURL={webhook.url}"
     else:
-        screen.detail("without break-glass: the API server cannot reach this machine")
+        screen.detail("break-glass is disabled, because the API server cannot reach this machine")
         way = "breakGlass=false"
     install = (*INSTALL, f"--set=enforcement.{way}")
     try:
         place.run_helm(*install)
     except DemoError as error:
-        # An install that was interrupted blocks the next one; uninstalling keeps services.
+        # An interrupted install blocks the next one; uninstalling keeps services.
         if "another operation" not in str(error):
             raise
-        screen.detail("an earlier install was interrupted: installing anew")
+        screen.detail("an earlier installation was interrupted: installing again")
         place.run_helm("uninstall", RELEASE, f"--namespace={SYSTEM}")
         place.run_helm(*install)
     names = (f"customresourcedefinition/{name}" for name in CRDS)
@@ -85,7 +85,7 @@ def _install(place: Place, screen: Screen, webhook: Webhook | None) -> None:
 
 def _start_operator(place: Place, screen: Screen, webhook: Webhook | None) -> None:
     if place.operator_kubeconfig is None:
-        screen.detail("it runs already: left as it is")
+        screen.detail("it is already running and is not changed")
         return
     kubeconfig = place.operator_kubeconfig()
     operator_process.start(place.folder, kubeconfig, webhook)
@@ -111,16 +111,22 @@ def _sum_up(
         screen.print(f"  why: {because}")
     early = ", ".join(fleet.left_too_early)
     screen.print(
-        f"Never fewer than {fleet.fewest} of {service.wanted} were available, never more than"
-        f" {fleet.most} existed; "
-        + (f"left too early: {early}." if early else "each left after its successor was ready.")
+        f"At least {fleet.fewest} of {service.wanted} pods were always available, and at most"
+        f" {fleet.most} existed. "
+        + (
+            f"Removed before their successors were ready: {early}."
+            if early
+            else "Each pod was removed after its successor was ready."
+        )
     )
     if place.audit:
-        screen.print(f"The API server's audit log of the operator: {_writes(place.audit, began)}.")
+        screen.print(
+            f"The operator, according to the API server's audit log: {_writes(place.audit, began)}."
+        )
 
 
 def _writes(audit: AuditLog, began: int) -> str:
-    """What the operator wrote of pods since ``began``."""
+    """The operator's writes of pods since ``began``."""
     written = audit.writes(OPERATOR, began, allowed_only=True)
     created, evicted = written["create", "pods"], written["create", "pods/eviction"]
     pods = sum(n for (_, target), n in written.items() if target.partition("/")[0] == "pods")
@@ -131,7 +137,7 @@ def _writes(audit: AuditLog, began: int) -> str:
 def _how_to_go_on(place: Place, screen: Screen, change: str) -> None:
     kubectl = place.typed
     screen.print()
-    screen.print("Everything goes on running. To try it by hand, in this folder:", style="bold")
+    screen.print("Everything keeps running. To try it by hand, in this folder:", style="bold")
     if kubeconfig := place.environment.get("KUBECONFIG"):
         screen.command(f"  export KUBECONFIG={shlex.quote(kubeconfig)}")
     if shutil.which("kubectl") is None:
@@ -140,23 +146,26 @@ def _how_to_go_on(place: Place, screen: Screen, change: str) -> None:
     first_pod = f"$({kubectl} get pods -o name | head -1)"
     tags = f"sed 's|@sha256.*||' {place.manifest} | {kubectl} apply -f -"
     broken = f"sed 's|@sha256.*|@sha256:{'0' * 64}|' {place.manifest} | {kubectl} apply -f -"
-    if place.simulated:  # its nodes pull nothing: they fail when they are asked to
+    if place.simulated:  # its nodes pull no images: an annotation simulates the failure
         fault = "s|sim/ready-delay.*|sim/fault: image-pull|"
         broken = f"sed '{fault}' {place.manifest} | {kubectl} apply -f -"
     for what, command in (
-        ("watch the service (Ctrl-C stops)", f"{kubectl} get imsvc -w"),
-        ("scale it, like a Deployment", f"{kubectl} scale imsvc {SERVICE} --replicas=6"),
+        ("watch the service (stop with Ctrl-C)", f"{kubectl} get imsvc -w"),
+        ("scale it like a Deployment", f"{kubectl} scale imsvc {SERVICE} --replicas=6"),
         (
-            "delete a pod: the operator creates another one",
+            "delete a pod: the operator recreates it",
             f'{kubectl} delete --wait=false "{first_pod}"',
         ),
         ("an image that cannot be pulled: the rollout stalls, the other pods keep running", broken),
-        ("what the service is waiting for", f"{kubectl} get imsvc {SERVICE} -o {message}"),
-        ("back to the first image: all pods are replaced", f"{kubectl} apply -f {place.manifest}"),
-        ("the second image again", change),
-        ("an image without a digest: refused", tags),
-        ("its revisions: the current one and the last ten", f"{kubectl} get imrev"),
-        ("documentation of every field", f"{kubectl} explain imsvc.spec"),
+        ("show what the service is waiting for", f"{kubectl} get imsvc {SERVICE} -o {message}"),
+        (
+            "return to the first image: all pods are replaced",
+            f"{kubectl} apply -f {place.manifest}",
+        ),
+        ("apply the second image again", change),
+        ("an image without a digest: the API server refuses it", tags),
+        ("list its revisions: the current one and the last ten", f"{kubectl} get imrev"),
+        ("show the documentation of every field", f"{kubectl} explain imsvc.spec"),
     ):
         screen.print(f"  # {what}", style="dim")
         screen.command(f"  {command}")
@@ -166,4 +175,6 @@ def _how_to_go_on(place: Place, screen: Screen, change: str) -> None:
         screen.print("  # try every way to change a running pod: takes about a minute", style="dim")
         screen.command(f"  {plugin} verify --image={image['image']}")
     screen.print()
-    screen.print(f"Stop it, and delete all that it made:  {place.stop_command}", style="bold")
+    screen.print(
+        f"Stop it, and delete everything that it created:  {place.stop_command}", style="bold"
+    )

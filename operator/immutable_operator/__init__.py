@@ -1,5 +1,7 @@
 """Immutable Operator: instances are replaced, never patched.
 
-The folders are the map: api (what users write), domain (what is decided), kube and instances
-(how it is done), runtime (the process).
+Packages: api (the custom resources), domain (the decisions), instances, kube, wire and registry
+(access to pods, to the API server and to image registries), admission (policies and webhook),
+runtime
+(the process), cli (the kubectl plug-in).
 """

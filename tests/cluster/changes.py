@@ -15,13 +15,28 @@ from tests.cluster.services import pin
 from tests.controlplane.api import Json
 
 __all__ = [
-    *("DEBUGGER", "JSON_PATCH", "ON_THE_SPEC", "PATHS", "RESERVED", "RUNNING"),
+    *(
+        "DEBUGGER",
+        "JSON_PATCH",
+        "NO_ACCESS",
+        "ON_THE_SPEC",
+        "PATHS",
+        "RESERVED",
+        "RESIZE",
+        "RUNNING",
+    ),
     *("Path", "patch", "path_of", "status"),
 ]
 
 JSON_PATCH = "application/json-patch+json"
-ON_THE_SPEC = "never changes; change spec.template of the ImmutableService web"
-RESERVED = "are written by the operator only"
+ON_THE_SPEC = "cannot be changed; change spec.template of the ImmutableService web"
+RESERVED = "only the operator can write"
+NO_ACCESS = "is an immutable instance and cannot be accessed"
+RESIZE = "cannot be resized in place; change spec.template of the ImmutableService"
+OWNER = "cannot be changed; to remove the instance, delete it"
+FINALIZER = "would delay its replacement"
+KUBELET = "only the kubelet of its node reports"
+BINDING = "must not add labels or annotations"
 RUNNING, STATUS = "running-pod", "pod-status"
 Ask = Callable[[Json], Attempt]
 
@@ -119,28 +134,26 @@ PATHS = [
         metadata("status", annotations={ANNOTATION_SLOT: "7"}),
     ),
     Path(
-        *("P11", "no owner", RUNNING, "never changes; to be rid of the instance, delete it"),
+        *("P11", "no owner", RUNNING, OWNER),
         operations({"op": "remove", "path": "/metadata/ownerReferences"}),
     ),
-    Path("P11", "no owner by replace", RUNNING, "to be rid of the instance, delete it", moved_out),
-    Path("P11", "one more owner", RUNNING, "to be rid of the instance, delete it", adopted),
+    Path("P11", "no owner by replace", RUNNING, OWNER, moved_out),
+    Path("P11", "one more owner", RUNNING, OWNER, adopted),
+    Path("P12", "finalizer", RUNNING, FINALIZER, metadata(finalizers=["a/b"])),
     Path(
-        "P12", "finalizer", RUNNING, "would hold up its replacement", metadata(finalizers=["a/b"])
-    ),
-    Path(
-        *("P12", "finalizer by status", RUNNING, "would hold up its replacement"),
+        *("P12", "finalizer by status", RUNNING, FINALIZER),
         metadata("status", finalizers=["a/b"]),
     ),
     Path(
         "P13",
         "not ready",
         STATUS,
-        "reported by its node's kubelet only",
+        KUBELET,
         status(conditions=ONE_READY),
     ),
-    Path("P13", "our gate", STATUS, "use a condition type of your own", status(conditions=GATE)),
+    Path("P13", "our gate", STATUS, "use your own condition type", status(conditions=GATE)),
     Path(
-        *("P13", "addresses", STATUS, "reported by its node's kubelet only"),
+        *("P13", "addresses", STATUS, KUBELET),
         operations(
             {"op": "replace", "path": "/status/podIPs", "value": [{"ip": "10.9.9.9"}]},
             {"op": "replace", "path": "/status/podIP", "value": "10.9.9.9"},
@@ -148,12 +161,12 @@ PATHS = [
         ),
     ),
     Path(
-        *("P13", "imageID", STATUS, "reported by its node's kubelet only"),
+        *("P13", "imageID", STATUS, KUBELET),
         status(containerStatuses=IMAGE_ID),
     ),
-    Path("P13", "phase", STATUS, "is reported by the cluster only", status(phase="Failed")),
+    Path("P13", "phase", STATUS, "only the cluster reports the phase", status(phase="Failed")),
     Path(
-        *("P14", "annotation by binding", "binding", "may not carry labels or annotations"),
+        *("P14", "annotation by binding", "binding", BINDING),
         lambda pod: Attempt("POST", path_of(pod, "binding"), binding(pod)),
     ),
     Path(
@@ -161,7 +174,7 @@ PATHS = [
             "P14",
             "annotation by a binding of old",
             "binding",
-            "may not carry labels or annotations",
+            BINDING,
         ),
         lambda pod: Attempt("POST", "bindings", binding(pod)),
     ),

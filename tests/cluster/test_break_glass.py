@@ -177,7 +177,7 @@ def test_who_cannot_be_marked_is_not_let_in(glass: Service) -> None:
     freeze_metadata(glass)
     said = glass.kubectl("exec", pod, *member(), "--", "true", check=False)
     assert f"instance {pod} could not be marked as tainted" in said
-    assert "nobody is let in without; try again" in said
+    assert "which is required for access; try again" in said
     assert LET_IN not in said
     assert mark_of(glass.plane, glass.namespace, pod) is None
 

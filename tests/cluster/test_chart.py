@@ -126,7 +126,7 @@ REFUSED = {
     "a typo": ("replica=2", "at '': additional properties 'replica' not allowed"),
     "no image": (
         "replicas=1",
-        "image.repository is not set: say where the operator's image is, without tag and digest",
+        "image.repository is not set: set it to the operator's image, without tag and digest",
     ),
     "another level": ("logLevel=TRACE", "at '/logLevel': value must be one of 'DEBUG', 'INFO'"),
     "a name in capitals": ("nameOverride=Web", "at '/nameOverride': 'Web' does not match"),
@@ -134,11 +134,12 @@ REFUSED = {
     "a word for an argument": ("extraArgs={run}", "at '/extraArgs/0': 'run' does not match"),
     "an account without a name": (
         "serviceAccount.create=false",
-        "serviceAccount.create is false and serviceAccount.name is not set: name the account that",
+        "serviceAccount.create is false and serviceAccount.name is not set: set it to the service",
     ),
     "no digest": (
         "image.repository=registry.example/x",
-        "image.digest is not set: the operator's own image is pinned like every other; set it with"
+        "image.digest is not set: the operator's own image must be pinned by digest as well;"
+        " set it with"
         "\n  --set image.digest=sha256:<64 lower-case hex digits>\n",
     ),
 }

@@ -262,11 +262,11 @@ def test_a_copy_is_not_deleted_or_edited_by_people_and_goes_with_the_service(
 ) -> None:
     [copy] = read_by(pinned)
     refused = pinned.kubectl("delete", "configmap", copy, check=False)
-    assert "goes with its revision and is not deleted by hand" in refused
+    assert "is deleted with its revision and cannot be deleted by hand" in refused
     for words in (("label", "immutable.dev/service-"), ("annotate", "immutable.dev/digest=x")):
         verb, change = words
         refused = pinned.kubectl(verb, "configmap", copy, change, "--overwrite", check=False)
-        assert "written by the operator only" in refused, refused
+        assert "only the operator can write" in refused, refused
     pinned.kubectl("delete", "imsvc", "web")
     pinned.until_gone()
     pinned.until("its copies are gone", lambda: not snapshots(pinned))

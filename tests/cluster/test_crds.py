@@ -111,7 +111,7 @@ def test_a_bad_spec_is_refused_at_apply(case: Refused, apply: Apply) -> None:
     assert result.returncode == 1
     first, *more = result.stderr.strip().replace("is invalid: \n* ", "is invalid: ").split("\n* ")
     assert first == f'The ImmutableService "{case.name}" is invalid: {told(case)}'
-    if "more than 50000" in case.says:
+    if "at most 50000 instances" in case.says:
         assert told_by_a_rule(case) in more
     # The rest is the API server's own: what its scale subresource says, and that it stopped there.
     own = (".spec.replicas: ", "<nil>: ", told_by_a_rule(case))
@@ -125,7 +125,7 @@ def test_nobody_scales_to_more_than_there_is_room_for(
     scale = ("scale", "imsvc/web", "--replicas=50001")
     told = control_plane.kubectl(*scale, namespace=namespace, check=False)
     assert told.returncode == 1
-    assert "divide it into several services" in told.stderr
+    assert "divide the service into several services" in told.stderr
 
 
 def test_every_kind_of_bad_image_is_told_in_the_words_of_the_operator(apply: Apply) -> None:
@@ -187,7 +187,7 @@ def test_explain_tells_what_a_field_means_and_its_default(control_plane: Control
         "imsvc.spec.template.spec.containers"
     )
     assert (
-        "image <string> Image pinned by digest: registry/name@sha256:<64 lower-case hex digits>."
+        "image <string> Image, pinned by digest: registry/name@sha256:<64 lower-case hex digits>."
         in explain("imsvc.spec.template.spec.containers")
     )
     assert (
@@ -195,8 +195,9 @@ def test_explain_tells_what_a_field_means_and_its_default(control_plane: Control
         in explain("imsvc.spec.template.spec.containers.livenessProbe")
     )
     assert "Default 600." in explain("imsvc.spec.rollout.progressDeadlineSeconds")
-    assert "Number of instances wanted, at most 50000. Unset keeps the current number" in explain(
-        "imsvc.spec"
+    assert (
+        "Number of desired instances, at most 50000. If unset, the current number is kept"
+        in explain("imsvc.spec")
     )
 
 
@@ -331,7 +332,7 @@ def test_a_revision_is_frozen(
                                    namespace=namespace, check=False)  # fmt: skip
     assert result.stderr == (
         'The ImmutableRevision "web-im9f2c41d0" is invalid: spec: Invalid value: a revision is a '
-        "record and cannot be changed; change spec.template of its ImmutableService, which makes "
+        "record and cannot be changed; change spec.template of its ImmutableService, which creates "
         "a new revision\n"
     )
     assert get("imrev/web-im9f2c41d0")["spec"]["template"] == RECORDED

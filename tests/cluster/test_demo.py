@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from immutable_operator.api.image import NO_DIGEST
 from tests.controlplane import ControlPlane
 from tests.controlplane.access import find_kubectl
 from tests.controlplane.api import Json
@@ -129,11 +130,11 @@ def assert_replaced(printed: str) -> None:
     for slot, old, new in pairs:
         story = [line.split("  ", 3)[-1] for line in printed.splitlines() if f"slot {slot}" in line]
         order = [i for i, line in enumerate(story) if f"{new} is ready" in line]
-        order += [i for i, line in enumerate(story) if f"{old} leaves" in line]
+        order += [i for i, line in enumerate(story) if f"{old} is terminating" in line]
         assert len(order) == 2, printed
         assert order == sorted(order), printed
-    assert f"Never fewer than {PODS} of {PODS} were available" in printed
-    assert "each left after its successor was ready" in printed
+    assert f"At least {PODS} of {PODS} pods were always available" in printed
+    assert "Each pod was removed after its successor was ready" in printed
     assert "why: Outdated: revision 2" in printed
 
 
@@ -184,7 +185,7 @@ def test_every_command_that_it_prints_works(demo: Demo, first_run: str) -> None:
         result = demo.shell(f"{export}; {command}")
         if "s|@sha256.*||" in command:
             assert result.returncode != 0, command
-            assert "has no digest, and a tag can be moved to other content" in result.stderr
+            assert NO_DIGEST in result.stderr
         else:
             assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
             assert result.stdout, command
@@ -212,7 +213,7 @@ def test_a_further_run_works_whatever_was_left_and_shows_a_table_on_a_terminal(
     assert code == 0, screen
     assert "PREDECESSOR" in screen
     assert len(set(REPLACED.findall(screen))) == PODS, screen
-    assert f"Never fewer than {PODS} of {PODS} were available" in screen
+    assert f"At least {PODS} of {PODS} pods were always available" in screen
 
 
 def run_on_a_terminal(demo: Demo) -> tuple[int, str]:
@@ -318,7 +319,7 @@ def test_on_an_own_cluster_it_touches_no_namespace_of_others(
     try:
         code, text = own_demo.run("--context", CONTEXT)
         assert code == 1
-        assert "namespace immutable-demo is there already" in text
+        assert "namespace immutable-demo already exists" in text
         code, text = own_demo.run("--stop", "--context", CONTEXT)
         assert code == 0, text
         own_cluster.kubectl("get", "namespace", "immutable-demo")

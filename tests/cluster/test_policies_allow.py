@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from immutable_operator.api.names import ANNOTATION_TAINTED, BREAK_GLASS_GROUP, LABEL_SERVICE
+from tests.cluster.changes import NO_ACCESS, ON_THE_SPEC
 from tests.cluster.history import History
 from tests.cluster.people import BREAK_GLASS, OPERATOR, PERSONS, full_rights
 from tests.cluster.services import Service, annotation, condition, is_ready, pin
@@ -155,14 +156,14 @@ def test_the_operator_marks_and_relabels_but_never_changes_a_spec(web: Service) 
         web, pod, {"metadata": {"labels": {"app": None, "immutable.dev/role": "quarantine"}}}
     )
     refused = as_operator(web, pod, {"spec": {"activeDeadlineSeconds": 9}}, check=False)
-    assert "never changes; change spec.template of the ImmutableService web" in refused
+    assert ON_THE_SPEC in refused
     owner = as_operator(web, pod, {"metadata": {"ownerReferences": None}}, check=False)
     assert "the owner of the immutable instance" in owner
     finalizer = as_operator(web, pod, {"metadata": {"finalizers": ["a/b"]}}, check=False)
     assert "would hold up its replacement" in finalizer
     path = pod_path(web, pod)
     exec_ = web.kubectl("exec", pod["metadata"]["name"], *OPERATOR, "--", "true", check=False)
-    assert "nobody reaches into it" in exec_
+    assert NO_ACCESS in exec_
     now = web.plane.api().get(path)
     assert now["spec"] == pod["spec"]
     assert now["metadata"]["labels"]["immutable.dev/role"] == "quarantine"
@@ -175,9 +176,9 @@ def test_a_taint_is_for_ever(web: Service) -> None:
     for word in (None, "{}", mark.replace("jane", "joe")):
         change = {"metadata": {"annotations": {ANNOTATION_TAINTED: word}}}
         said = as_operator(web, pod, change, check=False)
-        assert "stays marked as tainted; it will be replaced, or delete it" in said
+        assert "remains marked as tainted; wait until it is replaced, or delete it" in said
         glass = ("patch", "pod", pod["metadata"]["name"], "--type=merge", "-p", json.dumps(change))
-        assert "stays marked as tainted" in web.kubectl(*glass, *BREAK_GLASS, check=False)
+        assert "remains marked as tainted" in web.kubectl(*glass, *BREAK_GLASS, check=False)
     notes = web.plane.api().get(pod_path(web, pod))["metadata"]["annotations"]
     assert notes[ANNOTATION_TAINTED] == mark
 
@@ -208,7 +209,7 @@ def test_only_pinned_images_are_born_whatever_a_webhook_made_of_them(web: Servic
         said = birth(web, other, {"containers": [good]})
         assert "the name, the labels and the owner of an instance do not agree" in said, what
     tainted = {**meta, "annotations": {ANNOTATION_TAINTED: "{}"}}
-    assert "an instance is not born tainted" in birth(web, tainted, {"containers": [good]})
+    assert "an instance cannot be created as tainted" in birth(web, tainted, {"containers": [good]})
     assert "created (server dry run)" in birth(web, meta, {"containers": [good]})
 
 

@@ -74,7 +74,7 @@ def test_a_very_large_instance_lives_and_is_guarded(bed: Service) -> None:
     assert outcome(bed, Attempt("PATCH", pod, notes)) == (200, "")
     code, said = outcome(bed, Attempt("PATCH", pod, {"spec": {"activeDeadlineSeconds": 9}}))
     assert code == 403
-    assert "never changes; change spec.template of the ImmutableService large" in said
+    assert "cannot be changed; change spec.template of the ImmutableService large" in said
 
 
 HOSTILE = ("", "a" * 64, "../../etc", "a\nb", "' || true || '", "\u202e", "\x00", "${jndi:x}")

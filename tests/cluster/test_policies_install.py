@@ -13,6 +13,7 @@ import pytest
 
 from immutable_operator.admission.policies import GUARDS, bindings, object_name, policies
 from immutable_operator.api.names import LABEL_GUARD
+from tests.cluster.changes import NO_ACCESS, RESERVED
 from tests.cluster.guards import BINDINGS, POLICIES, until_in_force
 from tests.cluster.operator_process import (
     CHART,
@@ -117,7 +118,7 @@ def is_let_through(web: Service) -> bool:
 def test_deny_refuses(web: Service) -> None:
     said = label(web)
     assert "Error from server (Forbidden)" in said
-    assert "labels under immutable.dev/ are written by the operator only" in said
+    assert f"{RESERVED} labels under immutable.dev/" in said
 
 
 def test_warn_lets_it_happen_and_says_so(web: Service) -> None:
@@ -128,7 +129,7 @@ def test_warn_lets_it_happen_and_says_so(web: Service) -> None:
     wait_for("it is let through", lambda: "labeled" in label(web))
     said = label(web)
     assert "Warning: Validation failed for ValidatingAdmissionPolicy 'running-pod.imm" in said
-    assert "labels under immutable.dev/ are written by the operator only" in said
+    assert f"{RESERVED} labels under immutable.dev/" in said
 
 
 def test_audit_lets_it_happen_and_only_records_it(web: Service) -> None:
@@ -168,7 +169,7 @@ def test_g1_an_administrator_may_delete_a_policy_and_no_policy_can_forbid_it(web
     web.plane.kubectl("delete", "validatingadmissionpolicybinding", object_name("running-pod"))
     wait_for("it no longer holds", lambda: is_let_through(web))
     pod = web.pods()[0]["metadata"]["name"]
-    assert "nobody reaches into it" in web.kubectl("exec", pod, "--", "true", check=False)
+    assert NO_ACCESS in web.kubectl("exec", pod, "--", "true", check=False)
     assert {*GUARDS} - {*served(web.plane, BINDINGS)} == {"running-pod"}, "so it can be noticed"
     upgrade(web.plane)
     wait_for("it holds again", lambda: "Forbidden" in label(web))
@@ -206,7 +207,7 @@ def test_an_api_server_that_starts_refuses_from_its_first_answer_on(web: Service
     web.plane.kill("kube-apiserver")
     web.plane.revive("kube-apiserver")
     said = label(web)
-    assert "labels under immutable.dev/ are written by the operator only" in said
+    assert f"{RESERVED} labels under immutable.dev/" in said
     free = ("label", "pod", web.active()[0]["metadata"]["name"], "team=a", "--overwrite")
     assert "labeled" in web.kubectl(*free)
 

@@ -21,6 +21,12 @@ from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 from tests.waiting import wait_for
 
+CASCADE = "use --cascade=background or --cascade=foreground"
+OUTCOME = "only the operator records the outcome of a revision; to run another revision"
+TRAFFIC = "only the operator decides where the traffic of an ImmutableService goes"
+ADDRESSES = "only the cluster's endpoint controllers can write the addresses"
+UNCHANGED = "a config snapshot cannot be changed"
+
 MERGE = "application/merge-patch+json"
 OURS = {"labels": {LABEL_SERVICE: "web"}}
 each_person = pytest.mark.parametrize("person", PERSONS)
@@ -105,7 +111,7 @@ Make = Callable[[Service], Attempt]
 # What is asked, by row; who refuses it and in which words.
 ROWS: dict[str, tuple[str, str, Make]] = {
     "C2-status": (
-        *("service-status", "is written by the operator only"),
+        *("service-status", "only the operator can write the status"),
         lambda s: Attempt(
             "PATCH",
             f"{kinds(s, 'immutableservices')}/web/status",
@@ -114,31 +120,31 @@ ROWS: dict[str, tuple[str, str, Make]] = {
         ),
     ),
     "C2-orphan on delete": (
-        *("orphans", "delete with --cascade=background or foreground"),
+        *("orphans", CASCADE),
         lambda s: Attempt(
             *("DELETE", f"{kinds(s, 'immutableservices')}/web"), {"propagationPolicy": "Orphan"}
         ),
     ),
     "C2-orphan by its old name": (
-        *("orphans", "delete with --cascade=background or foreground"),
+        *("orphans", CASCADE),
         lambda s: Attempt(
             *("DELETE", f"{kinds(s, 'immutableservices')}/web"), {"orphanDependents": True}
         ),
     ),
     "C2-orphan by query": (
-        *("orphans", "delete with --cascade=background or foreground"),
+        *("orphans", CASCADE),
         lambda s: Attempt(
             "DELETE", f"{kinds(s, 'immutableservices')}/web?propagationPolicy=Orphan"
         ),
     ),
     "C2-orphan on delete of all": (
-        *("orphans", "delete with --cascade=background or foreground"),
+        *("orphans", CASCADE),
         lambda s: Attempt(
             *("DELETE", kinds(s, "immutableservices")), {"propagationPolicy": "Orphan"}
         ),
     ),
     "C2-orphan by finalizer": (
-        *("orphans", "the finalizer orphan would leave instances that nobody owns"),
+        *("orphans", "the finalizer orphan would leave instances without an owner"),
         lambda s: Attempt(
             "PATCH",
             f"{kinds(s, 'immutableservices')}/web",
@@ -147,11 +153,11 @@ ROWS: dict[str, tuple[str, str, Make]] = {
         ),
     ),
     "C3-record a revision": (
-        *("revisions", "revisions are recorded by the operator only"),
+        *("revisions", "only the operator can create revisions"),
         lambda s: Attempt("POST", kinds(s, "immutablerevisions"), forged_revision(s)),
     ),
     "C3-relabel a revision": (
-        *("revisions", "a revision is a record and is not changed"),
+        *("revisions", "a revision is a record and cannot be changed"),
         lambda s: Attempt(
             "PATCH",
             f"{kinds(s, 'immutablerevisions')}/{s.revisions()[0]['metadata']['name']}",
@@ -160,7 +166,7 @@ ROWS: dict[str, tuple[str, str, Make]] = {
         ),
     ),
     "C3-disown a revision": (
-        *("revisions", "a revision is a record and is not changed"),
+        *("revisions", "a revision is a record and cannot be changed"),
         lambda s: Attempt(
             "PATCH",
             f"{kinds(s, 'immutablerevisions')}/{s.revisions()[0]['metadata']['name']}",
@@ -169,21 +175,21 @@ ROWS: dict[str, tuple[str, str, Make]] = {
         ),
     ),
     "C3-delete a revision": (
-        *("revisions", "by its spec.historyLimit; lower that to have fewer"),
+        *("revisions", "according to spec.historyLimit; decrease historyLimit"),
         lambda s: Attempt(
             "DELETE", f"{kinds(s, 'immutablerevisions')}/{s.revisions()[0]['metadata']['name']}"
         ),
     ),
     "C3-record of what came of a revision": (
-        *("revision-status", "is recorded by the operator only; to have another revision run"),
+        *("revision-status", OUTCOME),
         lambda s: Attempt("PATCH", record_status(s), {"status": {"phase": "Failed"}}, MERGE),
     ),
     "C3-the same as a whole": (
-        *("revision-status", "is recorded by the operator only; to have another revision run"),
+        *("revision-status", OUTCOME),
         lambda s: Attempt("PUT", record_status(s), {**s.revisions()[0], "status": {"step": 9}}),
     ),
     "C3-the same taken away": (
-        *("revision-status", "is recorded by the operator only; to have another revision run"),
+        *("revision-status", OUTCOME),
         lambda s: Attempt(
             "PATCH",
             record_status(s),
@@ -192,7 +198,7 @@ ROWS: dict[str, tuple[str, str, Make]] = {
         ),
     ),
     "C3-the same by server-side apply": (
-        *("revision-status", "is recorded by the operator only; to have another revision run"),
+        *("revision-status", OUTCOME),
         lambda s: Attempt(
             "PATCH",
             f"{record_status(s)}?fieldManager=immutable-operator&force=true",
@@ -206,25 +212,25 @@ ROWS: dict[str, tuple[str, str, Make]] = {
         ),
     ),
     "S1-Service with our label": (
-        *("service", "to select instances, write the label into its spec.selector"),
+        *("service", "to select instances, use the label in spec.selector"),
         lambda s: Attempt("POST", "services", {"metadata": {"name": "mine", **OURS}, **PORTS}),
     ),
     "S1-Service with our owner": (
-        *("service", "is created by the operator only"),
+        *("service", "only the operator can create a Service"),
         lambda s: Attempt("POST", "services", {"metadata": {"name": "mine", **owned(s)}, **PORTS}),
     ),
     "S1-selector": (
-        *("service", "is decided by the operator only; change the ImmutableService"),
+        *("service", TRAFFIC),
         lambda s: Attempt("PATCH", "services/ours", {"spec": {"selector": {"app": "evil"}}}),
     ),
     "S1-target port": (
-        *("service", "is decided by the operator only; change the ImmutableService"),
+        *("service", TRAFFIC),
         lambda s: Attempt(
             "PATCH", "services/ours", {"spec": {"ports": [{"port": 80, "targetPort": 6666}]}}
         ),
     ),
     "S1-external name": (
-        *("service", "is decided by the operator only; change the ImmutableService"),
+        *("service", TRAFFIC),
         lambda s: Attempt(
             *("PATCH", "services/ours"),
             {"spec": {"type": "ExternalName", "externalName": "evil.example"}},
@@ -232,27 +238,27 @@ ROWS: dict[str, tuple[str, str, Make]] = {
         ),
     ),
     "S1-label off": (
-        *("service", "leave them as they are"),
+        *("service", "leave them unchanged"),
         lambda s: Attempt(
             "PATCH", "services/ours", {"metadata": {"labels": {LABEL_SERVICE: None}}}
         ),
     ),
     "S1-label off by status": (
-        *("service", "leave them as they are"),
+        *("service", "leave them unchanged"),
         lambda s: Attempt(
             "PATCH", "services/ours/status", {"metadata": {"labels": {LABEL_SERVICE: None}}}
         ),
     ),
     "S2-slice": (
-        *("endpoints", "written by the cluster's endpoint controllers only"),
+        *("endpoints", ADDRESSES),
         lambda s: Attempt("POST", SLICES, slice_of(**OURS)),
     ),
     "S2-slice with our owner": (
-        *("endpoints", "written by the cluster's endpoint controllers only"),
+        *("endpoints", ADDRESSES),
         lambda s: Attempt("POST", SLICES, slice_of(**owned(s))),
     ),
     "S2-addresses of the controller's slice": (
-        *("endpoints", "written by the cluster's endpoint controllers only"),
+        *("endpoints", ADDRESSES),
         lambda s: Attempt(
             *("PATCH", slice_of_the_controller(s)),
             {"endpoints": [{"addresses": ["10.9.9.9"]}]},
@@ -260,13 +266,13 @@ ROWS: dict[str, tuple[str, str, Make]] = {
         ),
     ),
     "S2-label off the controller's slice": (
-        *("endpoints", "written by the cluster's endpoint controllers only"),
+        *("endpoints", ADDRESSES),
         lambda s: Attempt(
             "PATCH", slice_of_the_controller(s), {"metadata": {"labels": {LABEL_SERVICE: None}}}
         ),
     ),
     "S2-slice that claims a controller": (
-        *("endpoints", "written by the cluster's endpoint controllers only"),
+        *("endpoints", ADDRESSES),
         lambda s: Attempt(
             *("POST", SLICES),
             slice_of(
@@ -278,7 +284,7 @@ ROWS: dict[str, tuple[str, str, Make]] = {
         ),
     ),
     "S2-endpoints": (
-        *("endpoints", "written by the cluster's endpoint controllers only"),
+        *("endpoints", ADDRESSES),
         lambda s: Attempt(
             "PUT", "endpoints/ours", {"metadata": {"name": "ours", **OURS}, **ENDPOINTS}
         ),
@@ -293,15 +299,15 @@ def snapshot_rows(kind: str, word: str) -> dict[str, tuple[str, str, Make]]:
     )
     return {
         f"M1-data of a {word}": (
-            *(kind, "a config snapshot never changes"),
+            *(kind, UNCHANGED),
             lambda s: Attempt("PATCH", f"{kind}s/older", {"data": {"a": "Mg=="}}, MERGE),
         ),
         f"M1-label off a {word}": (
-            *(kind, "written by the operator only"),
+            *(kind, "only the operator can write"),
             lambda s: Attempt("PATCH", f"{kind}s/ours", {"metadata": {"labels": None}}, MERGE),
         ),
         f"M2-delete a {word}": (
-            *(kind, "is not deleted by hand; to be rid of it, delete the ImmutableService"),
+            *(kind, "cannot be deleted by hand; to remove it, delete the ImmutableService"),
             lambda s: Attempt("DELETE", f"{kind}s/ours"),
         ),
         f"M2-create a {word}": (
@@ -371,7 +377,7 @@ def test_m1_not_even_the_operator_changes_a_snapshot(bed: Service, kind: str) ->
     change = ("-p", '{"data": {"a": "Mg=="}}')
     with pytest.raises(RuntimeError, match="data: Forbidden: field is immutable"):
         as_operator(bed, "patch", kind, "ours", *change)
-    with pytest.raises(RuntimeError, match="a config snapshot never changes"):
+    with pytest.raises(RuntimeError, match=UNCHANGED):
         as_operator(bed, "patch", kind, "older", *change)
 
 
@@ -421,7 +427,7 @@ def test_c3_not_even_by_breaking_the_glass(bed: Service) -> None:
     told = bed.kubectl(
         "patch", *change, '{"status": {"phase": "Failed"}}', *BREAK_GLASS, check=False
     )
-    assert "what came of a revision is recorded by the operator only" in told
+    assert OUTCOME in told
     gone = bed.kubectl("delete", "imrev", name, *BREAK_GLASS, check=False)
     assert "by its spec.historyLimit" in gone
 

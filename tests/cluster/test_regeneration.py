@@ -179,7 +179,7 @@ def test_a_freeze_holds_rollouts_and_regeneration_and_lets_repairs_go_on(
             }
         ),
     )  # fmt: skip
-    assert "overriding a freeze needs a reason" in refused.stderr
+    assert "overriding a freeze requires a reason" in refused.stderr
     action(web, "urgent", overrideFreeze=True, reason="a hole was found")
     web.until("the new image runs", lambda: web.images() == [pin("b")] * 2)
     web.until("it is on record", lambda: phase(web, "urgent") == "Succeeded")

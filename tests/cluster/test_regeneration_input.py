@@ -7,6 +7,8 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from immutable_operator.api.cron import NO_ZONE
+from immutable_operator.api.service import TOO_YOUNG
 from tests.cluster.services import Service, Wish, is_ready
 from tests.controlplane.api import Json
 
@@ -14,15 +16,15 @@ from tests.controlplane.api import Json
 # the schedules and zones).
 BAD: dict[str, tuple[Json, str]] = {
     "no cron": ({"schedule": "every day"}, "spec.regeneration.schedule"),
-    "no such minute": ({"schedule": "61 3 * * *"}, "the minute cannot be read"),
-    "no such zone": ({"schedule": "0 3 * * *", "timeZone": "Mars/Olympus"}, "this is no time zone"),
+    "no such minute": ({"schedule": "61 3 * * *"}, "the minute is not valid"),
+    "no such zone": ({"schedule": "0 3 * * *", "timeZone": "Mars/Olympus"}, NO_ZONE),
     "no such day": (
         {"maxAge": "1d", "windows": [{"schedule": "0 0 31 2 *", "duration": "1h"}]},
         "spec.regeneration.windows[0].schedule",
     ),
-    "ages exchanged": ({"maxAge": "2d", "hardMaxAge": "1d"}, "maxAge is more than hardMaxAge"),
-    "too young": ({"maxAge": "5s"}, "ages below 10s are not possible"),
-    "too hard": ({"hardMaxAge": "5s"}, "ages below 10s are not possible"),
+    "ages exchanged": ({"maxAge": "2d", "hardMaxAge": "1d"}, "maxAge is greater than hardMaxAge"),
+    "too young": ({"maxAge": "5s"}, TOO_YOUNG),
+    "too hard": ({"hardMaxAge": "5s"}, TOO_YOUNG),
 }
 
 
@@ -66,8 +68,11 @@ def test_what_only_the_operator_can_find_costs_only_the_regeneration(
 
 
 BAD_FREEZES: dict[str, tuple[Json, str]] = {
-    "no end": ({"until": None}, "a freeze needs an end"),
-    "exchanged": ({"from": "2027-02-01T00:00:00Z", "until": "2027-01-01T00:00:00Z"}, "exchange"),
+    "no end": ({"until": None}, "a freeze must have an end"),
+    "exchanged": (
+        {"from": "2027-02-01T00:00:00Z", "until": "2027-01-01T00:00:00Z"},
+        "not before until",
+    ),
     "no reason": ({"reason": ""}, "spec.reason"),
 }
 

@@ -145,12 +145,12 @@ def test_where_all_is_enforced_all_that_should_hold_holds(bed: ControlPlane) -> 
         assert (row["seconds"] is not None) == (row["result"] == "Healed"), row
     assert done.rows["P6-exec"]["layer"] == "L2 policy connect"
     assert "Tainted: exec by" in done.rows["P6-break-glass"]["detail"]
-    assert f"all {len(PATHS)} paths hold" in done.err.splitlines()[-3]
+    assert f"all {len(PATHS)} paths are protected" in done.err.splitlines()[-3]
     assert_only_its_own(bed, person, mark)
 
 
 def assert_only_its_own(plane: ControlPlane, person: str, mark: int) -> None:
-    """All that this person asked for but to read is in, of, or about the throw-away namespace."""
+    """All requests of this person, except reads, are in, of, or about the temporary namespace."""
     wrote = [
         r
         for r in plane.audit().since(mark)
@@ -178,7 +178,7 @@ def test_where_nothing_is_enforced_what_is_seen_is_healed_and_the_rest_is_named(
     said = json.loads(done.out)
     assert said["ok"] is False
     assert said["guarded"]["reason"] == "BindingMissing"
-    [last] = [line for line in done.err.splitlines() if "paths do not hold" in line]
+    [last] = [line for line in done.err.splitlines() if "paths are not protected" in line]
     assert all(name in last for name in ONLY_ADMISSION)
 
 
@@ -192,11 +192,11 @@ def test_one_policy_that_only_records(bed: ControlPlane, witness: Service) -> No
     results = {row.split()[0]: row[head.index("RESULT") :] for row in rows}
     assert results["P1-image"].startswith("Healed in ")
     assert results["P12-finalizer"].startswith("Not covered")
-    assert "should be Prevented" in results["P12-finalizer"]
+    assert "expected: Prevented" in results["P12-finalizer"]
     assert results["P13-not-ready"].split() == ["Prevented", "L2", "policy", "pod-status"]
     assert results["P6-exec"].split() == ["Prevented", "L2", "policy", "connect"]
-    assert last == "1 of 4 paths do not hold: P12-finalizer"
-    assert "not guarded: policy running-pod.immutable.dev does not refuse (Audit)" in done.err
+    assert last == "1 of 4 paths are not protected: P12-finalizer"
+    assert "not guarded: policy running-pod.immutable.dev does not deny (Audit)" in done.err
 
 
 def test_what_is_only_reported_is_said_to_be(bed: ControlPlane) -> None:
@@ -216,8 +216,8 @@ def test_interrupted_it_leaves_nothing(bed: ControlPlane, number: signal.Signals
     process.send_signal(number)
     done = end(process, 60)
     assert done.code == 130, done.err
-    assert "interrupted: cleaning up; once more leaves at once" in done.err
-    assert f"namespace {namespace} is gone" in done.err
+    assert "interrupted: cleaning up; interrupt again to exit immediately" in done.err
+    assert f"namespace {namespace} was deleted" in done.err
 
 
 def test_interrupted_twice_it_says_what_is_left(bed: ControlPlane) -> None:
@@ -233,7 +233,9 @@ def test_interrupted_twice_it_says_what_is_left(bed: ControlPlane) -> None:
     done = end(process, 10)
     assert time.monotonic() - began < 2
     assert done.code == 130
-    [command] = [x.partition(": ")[2] for x in done.err.splitlines() if x.startswith("left at")]
+    [command] = [
+        x.partition(": ")[2] for x in done.err.splitlines() if x.startswith("exiting without")
+    ]
     bed.kubectl(*command.split()[1:], "--ignore-not-found")
 
 
@@ -242,7 +244,7 @@ def test_kept_as_asked_for(bed: ControlPlane) -> None:
     assert done.code == 0, done.err
     [namespace] = left(bed)
     assert bed.api().get(f"{KIND_PATH}/{namespace}/immutableservices")["items"]
-    assert f"remove it with: kubectl delete namespace {namespace}" in done.err
+    assert f"to remove it: kubectl delete namespace {namespace}" in done.err
     bed.kubectl("delete", "namespace", namespace)
 
 
@@ -255,7 +257,7 @@ def test_the_owner_of_a_namespace_learns_what_holds_for_them(
     assert done.code == 0, done.err
     assert done.rows["P7-exec"]["layer"] == "L3 RBAC for alice"
     assert done.rows["P1-image"]["layer"] == "L2 policy running-pod"
-    assert "only by your own lack of rights" in done.err
+    assert "only because you lack permissions" in done.err
     for kind in ("imsvc", "pods", "services", "secrets"):
         assert bed.kubectl("get", kind, "-o", "name", namespace=namespace).stdout == ""
     assert bed.api().get(f"/api/v1/namespaces/{namespace}")["status"]["phase"] == "Active"
@@ -304,7 +306,7 @@ def error(done: Done) -> str:
 def test_who_may_do_nothing_is_told_what_to_ask_for(bed: ControlPlane) -> None:
     said = error(verify(bed, IMAGE, actor="stranger"))
     assert 'cannot create namespaces: namespaces is forbidden: User "stranger" cannot' in said
-    assert "ask for that right, or give a namespace in which you have the role admin" in said
+    assert "ask for the permission, or specify a namespace in which you have the role admin" in said
 
 
 def test_who_may_do_nothing_in_that_namespace_either(bed: ControlPlane, namespace: str) -> None:
@@ -317,7 +319,9 @@ def test_without_an_operator_there_is_nothing_to_verify(
 ) -> None:
     operators.main.stop()
     said = error(verify(bed, IMAGE, "--timeout=4"))
-    assert "no operator answered within 4 s, so nothing would be healed; start it" in said
+    assert (
+        "no operator processed the service within 4 s, so nothing would be healed; start it" in said
+    )
 
 
 def test_an_image_that_does_not_start_is_told(bed: ControlPlane) -> None:
@@ -334,13 +338,13 @@ def test_an_image_that_does_not_start_is_told(bed: ControlPlane) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "cannot tell which image the throw-away service may run"),
+        ((), "cannot determine an image for the temporary service"),
         (("--image=web:latest",), "web:latest"),
-        ((IMAGE, "--paths=P99"), "there is no path 'P99'; there are P1"),
+        ((IMAGE, "--paths=P99"), "unknown path 'P99'; the known paths are P1"),
         ((IMAGE, "--timeout=-1"), "invalid number of seconds value"),
-        ((IMAGE, "--context=nowhere"), "see kubectl config get-contexts"),
-        ((IMAGE, "--kubeconfig=/nowhere"), "give another one with --kubeconfig"),
-        ((IMAGE, "--namespace=nowhere"), "there is no namespace nowhere"),
+        ((IMAGE, "--context=nowhere"), "kubectl config get-contexts"),
+        ((IMAGE, "--kubeconfig=/nowhere"), "specify another file with --kubeconfig"),
+        ((IMAGE, "--namespace=nowhere"), "namespace nowhere does not exist"),
     ],
     ids=str,
 )

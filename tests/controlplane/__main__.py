@@ -22,15 +22,17 @@ PLAY_NODES = 3
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.controlplane", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    build = commands.add_parser("build", help="build the binaries, once; says what is where")
-    build.add_argument("--real", action="store_true", help="those of real nodes too")
-    start = commands.add_parser("start", help="start a cluster that stays until it is stopped")
+    build = commands.add_parser("build", help="build the programs once, and print their paths")
+    build.add_argument("--real", action="store_true", help="also build the programs of real nodes")
+    start = commands.add_parser("start", help="start a cluster that runs until it is stopped")
     start.add_argument("--name", default=PLAY)
-    start.add_argument("--nodes", type=int, help=f"simulated nodes ({PLAY_NODES}; 0 with --real)")
-    start.add_argument("--real", type=int, default=0, help="real nodes (root, Linux)")
-    stop = commands.add_parser("stop", help="stop it and delete all that it holds")
+    start.add_argument(
+        "--nodes", type=int, help=f"number of simulated nodes [{PLAY_NODES}; 0 with --real]"
+    )
+    start.add_argument("--real", type=int, default=0, help="number of real nodes (Linux, root) [0]")
+    stop = commands.add_parser("stop", help="stop a cluster and delete its data")
     stop.add_argument("--name", default=PLAY)
-    commands.add_parser("status", help="what runs, and where")
+    commands.add_parser("status", help="list the running clusters")
     options = parser.parse_args(arguments)
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, signal.default_int_handler)
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; what had been started is stopped", file=sys.stderr)
+        print("interrupted; all started processes were stopped", file=sys.stderr)
         return 130
 
 
@@ -63,7 +65,7 @@ def _start(name: str, nodes: int, real: int) -> int:
     run = Run.load(name)
     if run is not None and not run.is_abandoned():
         plane = ControlPlane.attach(name)
-        print(f"{name} is running already")
+        print(f"{name} is already running")
     else:
         began = time.monotonic()
         plane = ControlPlane.start(name, detached=True, say=_say)
@@ -75,8 +77,8 @@ def _start(name: str, nodes: int, real: int) -> int:
     print("\nNext, in this shell:\n")
     print(f"  export KUBECONFIG={plane.kubeconfig()}")
     print(f"  {find_kubectl()} get nodes\n")
-    print(f"It stays until:  {_program()} stop{_option(name)}")
-    print(f"Logs, other users' kubeconfigs, audit log:  {plane.folder}")
+    print(f"To stop it:  {_program()} stop{_option(name)}")
+    print(f"Logs, kubeconfigs of other users, audit log:  {plane.folder}")
     return 0
 
 
@@ -87,10 +89,12 @@ def _stop(name: str) -> int:
         print(f"no control plane named {name} is running")
         return 0
     if not run.detached:
-        print(f"error: {name} belongs to process {run.owner[0]}; end that one", file=sys.stderr)
+        print(
+            f"error: {name} belongs to process {run.owner[0]}; stop that process", file=sys.stderr
+        )
         return 1
     ControlPlane.attach(name).stop()
-    print(f"{name} is stopped; nothing of it is left")
+    print(f"{name} was stopped and deleted")
     return 0
 
 
@@ -100,12 +104,12 @@ def _status() -> int:
         found = True
         alive = [child.component for child in run.children if child.is_alive()]
         state = "abandoned" if run.is_abandoned() else "running" if run.ready else "starting"
-        owner = "stays until stopped" if run.detached else f"of process {run.owner[0]}"
+        owner = "runs until stopped" if run.detached else f"of process {run.owner[0]}"
         print(f"{run.name}: {state} ({owner}), https://127.0.0.1:{run.ports['kube-apiserver']}")
         print(f"  processes: {', '.join(alive) or 'none'}")
         print(f"  export KUBECONFIG={run.folder / 'admin.kubeconfig'}")
     if not found:
-        print(f"nothing runs; start one: {_program()} start")
+        print(f"no control plane is running; to start one: {_program()} start")
     return 0
 
 

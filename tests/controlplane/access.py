@@ -36,7 +36,7 @@ class Access:
         return self._certificates.ca
 
     def kubeconfig(self, actor: str = "admin") -> Path:
-        """The kubeconfig of an actor; any name that is not known is a user without rights."""
+        """The kubeconfig of an actor; an unknown name is a user without permissions."""
         path = self._run.folder / f"{actor}.kubeconfig"
         if path.exists():
             return path
@@ -49,7 +49,7 @@ class Access:
         )
 
     def service_account_kubeconfig(self, namespace: str, name: str) -> Path:
-        """A kubeconfig with a fresh token (30 days) of an existing service account."""
+        """A kubeconfig with a new token (30 days) of an existing service account."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
         answer = self.api().request("POST", path, {"spec": {"expirationSeconds": TOKEN_SECONDS}})
         return write_kubeconfig(
@@ -77,7 +77,7 @@ class Access:
         check: bool = True,
         timeout: float = 120,
     ) -> subprocess.CompletedProcess[str]:
-        """Run kubectl as the actor. With ``check`` a failure raises, with what it printed."""
+        """Run kubectl as the actor. With ``check`` a failure raises, with the output."""
         command = [str(find_kubectl()), f"--cache-dir={self._run.folder / 'kubectl-cache'}"]
         if namespace is not None:
             command.append(f"--namespace={namespace}")
@@ -92,7 +92,7 @@ class Access:
         check: bool = True,
         timeout: float = 300,
     ) -> subprocess.CompletedProcess[str]:
-        """Run helm as the actor, with a home of its own."""
+        """Run helm as the actor, with a separate home directory."""
         command = [str(binaries(["helm"])["helm"])]
         if namespace is not None:
             command.append(f"--namespace={namespace}")

@@ -1,6 +1,6 @@
-"""A plain HTTPS client of the API server, for the bed's own needs: readiness, nodes, tokens.
+"""A minimal HTTPS client of the API server for the test bed: readiness, nodes, tokens.
 
-It is small on purpose: tests of the operator drive kubectl, as users do.
+Tests of the operator use kubectl instead, as users do.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Api:
         content_type: str = "application/json",
         timeout: float = 30,
     ) -> str:
-        """As `request`, with the answer as it came."""
+        """As `request`, but return the answer without decoding it."""
         address = urlsplit(self.server)
         connection = http.client.HTTPSConnection(
             address.hostname or "", address.port, context=self._context, timeout=timeout

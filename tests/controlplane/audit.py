@@ -1,4 +1,4 @@
-"""Reading the API server's audit log: who asked for what, as an oracle for tests."""
+"""Reads the API server's audit log: the requests of each user, for checks in tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class AuditRecord:
     """One answered request.
 
     ``user`` is the actor after impersonation, ``api_group`` is "" for the core group,
-    ``name`` is "" where the request named no object (list, and create as the log has it),
+    ``name`` is "" if the request has no object name (list and create),
     ``code`` is the HTTP status. A watch appears twice: when it starts and when it ends.
     """
 
@@ -43,16 +43,16 @@ class AuditRecord:
 @dataclass(frozen=True)
 class AuditLog:
     """The audit log file of a control plane. The API server writes it before it answers
-    (``--audit-log-mode=blocking``), so what a client has seen answered is in it."""
+    (``--audit-log-mode=blocking``), so it contains every request that was answered."""
 
     path: Path
 
     def mark(self) -> int:
-        """A position: what is logged from now on comes after it."""
+        """The current position; later records come after it."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def since(self, mark: int = 0) -> Iterator[AuditRecord]:
-        """Records logged after ``mark``, in order; a line being written is left for later."""
+        """Records after ``mark``, in order, without an incomplete last line."""
         if not self.path.exists():
             return
         with self.path.open("rb") as lines:
@@ -64,10 +64,10 @@ class AuditLog:
     def writes(
         self, actor_prefix: str = "", mark: int = 0, *, allowed_only: bool = False
     ) -> Counter[tuple[str, str]]:
-        """How often actors with this prefix wrote, by (verb, ``resource/subresource``).
+        """Number of writes of actors with this prefix, by (verb, ``resource/subresource``).
 
-        Refused requests count too, except with ``allowed_only``. What runs for long (exec,
-        attach) counts when it has ended.
+        Refused requests count too, except with ``allowed_only``. Long-running requests (exec,
+        attach) count when they have ended.
         """
         return Counter(
             (record.verb, record.target)

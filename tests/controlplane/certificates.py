@@ -1,7 +1,7 @@
-"""The certificates of one run: its own CA, the server's certificate and one per actor.
+"""The certificates of one run: its CA, the server certificate and one for each actor.
 
 Everything is recreated for each run, with elliptic curve keys (a run starts in seconds),
-and lives in the run directory only.
+and is stored only in the run directory.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ NODE_GROUPS = ("system:nodes",)
 
 @dataclass(frozen=True)
 class Certificates:
-    """A folder of PEM files; what is missing is made on first use."""
+    """A folder of PEM files, which are created on first use."""
 
     folder: Path
 
@@ -67,7 +67,7 @@ class Certificates:
         return self.folder / "service-accounts.pub"
 
     def create(self) -> None:
-        """Make the CA, the server's certificate and the key pair of service accounts."""
+        """Create the CA, the server certificate and the key pair of service accounts."""
         self.folder.mkdir(parents=True, exist_ok=True)
         key = self._new_key(self.ca_key)
         name = _name("immutable-test-bed-ca", ())
@@ -86,11 +86,11 @@ class Certificates:
         )
 
     def server(self) -> tuple[Path, Path]:
-        """Certificate and key that every serving component shows."""
+        """Certificate and key of all serving components."""
         return self.folder / "server.crt", self.folder / "server.key"
 
     def actor(self, actor: str) -> tuple[Path, Path]:
-        """Certificate and key of an actor's client; made when asked for first."""
+        """Client certificate and key of an actor, created on first use."""
         files = self.folder / f"{actor}.crt", self.folder / f"{actor}.key"
         if not files[0].exists():
             groups = NODE_GROUPS if actor.startswith(NODE_PREFIX) else ACTOR_GROUPS.get(actor, ())

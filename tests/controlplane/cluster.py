@@ -31,7 +31,7 @@ LOG_TAIL_LINES = 25
 
 
 class StartError(RuntimeError):
-    """A component did not come up; the message holds the tail of its log."""
+    """A component did not start; the message contains the end of its log."""
 
 
 class ControlPlane(Nodes):
@@ -52,10 +52,10 @@ class ControlPlane(Nodes):
     ) -> Self:
         """Start one on free ports and return when it is ready.
 
-        Without ``name`` it gets a random one. Unless ``detached`` it ends with the thread
-        that started it, even by SIGKILL: start it from the main thread. ``client_limits``
-        is "shipped" to leave the controller manager and scheduler at their own request
-        rates. What died owners have left is removed first.
+        Without ``name`` it gets a random name. Unless ``detached``, it is killed when the thread
+        that started it ends, even by SIGKILL: start it in the main thread. With ``client_limits``
+        "shipped", the controller manager and scheduler keep their default request rates. Abandoned
+        runs are removed first.
         """
         programs = binaries(list(COMPONENTS), say)
         sweep(say)
@@ -63,10 +63,10 @@ class ControlPlane(Nodes):
             try:
                 return cls._start_once(name, detached, client_limits, programs, say)
             except StartError as error:
-                # Somebody else took a port between our look and the start.
+                # Another process took a port between the check and the start.
                 if "address already in use" not in str(error) or attempt == 3:
                     raise
-                say("a port was taken meanwhile: starting again with others")
+                say("a port is in use: starting again with other ports")
         raise AssertionError("unreachable")
 
     @classmethod
@@ -81,10 +81,10 @@ class ControlPlane(Nodes):
         return cls(run, {})
 
     def stop(self) -> None:
-        """End the processes in the reverse order of their start, free the ports, tidy up.
+        """Stop the processes in the reverse order of their start, release the ports, clean up.
 
-        Returns when the processes have ended and nobody listens on their ports. A second
-        stop does nothing.
+        Returns when the processes have ended and their ports are free. A second stop has no
+        effect.
         """
         if self._stopped:
             return
@@ -102,7 +102,9 @@ class ControlPlane(Nodes):
             time.sleep(POLL_SECONDS)
         self._run.remove()
         if taken:
-            raise RuntimeError(f"stopped {self.name}, but others listen on its ports {taken}")
+            raise RuntimeError(
+                f"{self.name} was stopped, but other processes listen on its ports {taken}"
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -141,14 +143,14 @@ class ControlPlane(Nodes):
         return self._child(component).is_alive()
 
     def kill(self, component: str) -> None:
-        """SIGKILL a component, as a machine that fails does; `revive` starts it again."""
+        """SIGKILL a component, as in a machine failure; `revive` starts it again."""
         end([self._child(component)], polite_seconds=0, force=True)
         process = self._processes.pop(component, None)
         if process is not None:
             process.wait()
 
     def revive(self, component: str) -> None:
-        """Start a killed component with its command line, ports and data of before."""
+        """Start a killed component again, with the same command line, ports and data."""
         limits: ClientLimits = "shipped" if self._run.client_limits == "shipped" else "lifted"
         programs = binaries(list(COMPONENTS))
         settings = Settings(self.folder, programs, self._run.ports, limits)
@@ -189,7 +191,7 @@ class ControlPlane(Nodes):
         return plane
 
     def _start_components(self, settings: Settings, say: Callable[[str], None]) -> None:
-        """Each after what it needs; the three clients of the API server together."""
+        """Each after its dependencies; the three clients of the API server together."""
         command_lines = components.commands(settings)
         for group in (COMPONENTS[:1], COMPONENTS[1:2], COMPONENTS[2:]):
             began = time.monotonic()
@@ -220,7 +222,7 @@ class ControlPlane(Nodes):
             time.sleep(POLL_SECONDS)
 
     def _has_default_account(self) -> bool:
-        """Pods can be created from the moment that this service account exists."""
+        """Pods can be created as soon as this service account exists."""
         try:
             self.api().get("/api/v1/namespaces/default/serviceaccounts/default")
         except ApiError:

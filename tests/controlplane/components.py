@@ -1,4 +1,4 @@
-"""The components of the control plane: their command lines and how to see them ready."""
+"""The components of the control plane: their command lines and readiness checks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ AUDIT_POLICY = {
 
 @dataclass(frozen=True)
 class Settings:
-    """All that the command lines of one control plane depend on."""
+    """The settings of the command lines of one control plane."""
 
     folder: Path
     binaries: Mapping[str, Path]
@@ -75,7 +75,7 @@ def commands(settings: Settings) -> dict[str, list[str]]:
 
 
 def answers(component: str, settings: Settings) -> bool:
-    """Whether the component says that it is ready."""
+    """Whether the component reports that it is ready."""
     ports = settings.ports
     address, path = {
         "etcd": (f"http://127.0.0.1:{ports['etcd']}", "/readyz"),

@@ -1,8 +1,8 @@
-"""Simulated nodes: adding them, and what can happen to them.
+"""Simulated nodes: adding them, and simulating their failures.
 
-Three words on the label ``sim/node`` of a node drive KWOK (``stages/nodes.yaml``):
-``not-ready`` (the kubelet lives and reports NotReady), ``lost`` (the kubelet is silent:
-nothing on the node starts, changes or ends), and none (all is well).
+The label ``sim/node`` of a node controls KWOK (``stages/nodes.yaml``): ``not-ready`` (the kubelet
+runs and reports NotReady), ``lost`` (the kubelet does not respond: nothing on the node starts,
+changes or ends), or no label (the node works).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Nodes(Access):
     def add_nodes(
         self, count: int, cpu: str = "32", memory: str = "256Gi", pods: int = 1000
     ) -> list[str]:
-        """Add simulated nodes ``node-0`` …, after the ones that are there; wait for Ready."""
+        """Add simulated nodes ``node-0`` …, after the existing ones; wait for Ready."""
         taken = {item["metadata"]["name"] for item in self.api().get("/api/v1/nodes")["items"]}
         free = (name for i in range(len(taken) + count) if (name := f"node-{i}") not in taken)
         names = [next(free) for _ in range(count)]
@@ -42,7 +42,7 @@ class Nodes(Access):
         return names
 
     def set_node(self, name: str, word: str | None) -> None:
-        """Put ``sim/node=<word>`` on a node, or take the label away, without waiting."""
+        """Set the label ``sim/node=<word>`` of a node, or remove it, without waiting."""
         body = {"metadata": {"labels": {"sim/node": word}}}
         self.api().merge_patch(f"/api/v1/nodes/{name}", body)
 
@@ -51,10 +51,10 @@ class Nodes(Access):
         return _condition(self.api().get(f"/api/v1/nodes/{name}"), "Ready")
 
     def lose_node(self, name: str) -> None:
-        """Make the node's kubelet silent, and what the cluster concludes from it, at once.
+        """Stop the kubelet of the node, and immediately write what the cluster would write later.
 
-        A real controller manager needs 50 s to do the same two writes: Ready=Unknown on
-        the node, and Ready=False on its pods. Taints and evictions then are its own.
+        The controller manager makes these two writes after 50 s: Ready=Unknown for the node, and
+        Ready=False for its pods. The controller manager itself adds the taints and evicts pods.
         """
         self.set_node(name, "lost")
         now = _now()
@@ -96,7 +96,7 @@ class Nodes(Access):
         return items
 
     def _restart_containers(self, pod: Json) -> None:
-        """What a kubelet finds after a boot: all had ended, all run anew, none is ready."""
+        """The state after a boot: all containers were restarted, and none is ready."""
         statuses = pod["status"].get("containerStatuses") or []
         if not any("running" in status.get("state", {}) for status in statuses):
             return
@@ -124,7 +124,7 @@ class Nodes(Access):
                 raise
 
     def _is_well(self, name: str) -> bool:
-        """Ready, and the taint that every node is born with is gone."""
+        """Ready, and the initial taint of the node was removed."""
         node = self.api().get(f"/api/v1/nodes/{name}")
         taints = {taint["key"] for taint in node["spec"].get("taints", ())}
         unwell = {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}
@@ -135,13 +135,14 @@ class Nodes(Access):
         while not check():
             if time.monotonic() > deadline:
                 raise TimeoutError(
-                    f"not within {READY_SECONDS:g} s: {what}; see {self._run.folder / 'kwok.log'}"
+                    f"timeout after {READY_SECONDS:g} s: {what}; see"
+                    f" {self._run.folder / 'kwok.log'}"
                 )
             time.sleep(POLL_SECONDS)
 
 
 def _node(name: str, capacity: dict[str, str]) -> Json:
-    """A node as its kubelet registers it. Unset identifiers would look like a reboot later."""
+    """A node as its kubelet registers it. Changing unset identifiers would look like a reboot."""
     machine = uuid.uuid4()
     return {
         "apiVersion": "v1",
@@ -175,7 +176,7 @@ def _node(name: str, capacity: dict[str, str]) -> Json:
 
 
 def _condition(item: Json, kind: str) -> str:
-    """Status of a condition, "" where there is none."""
+    """Status of a condition; "" if there is none."""
     conditions = item.get("status", {}).get("conditions") or []
     return next((str(c["status"]) for c in conditions if c["type"] == kind), "")
 

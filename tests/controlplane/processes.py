@@ -1,7 +1,7 @@
-"""Starting, recognising and ending the processes of a control plane, and its ports.
+"""Starts, identifies and stops the processes of a control plane, and chooses its ports.
 
-A process is known by its pid *and* its start time, so that a pid that the system gave to
-somebody else is never touched.
+A process is identified by its pid *and* its start time, so that another process that reuses the pid
+is never stopped.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class Child:
-    """A started process: what it is, who it is, and the ports that it listens on."""
+    """A started process: its component, its identity, and the ports on which it listens."""
 
     component: str
     pid: int
@@ -62,10 +62,10 @@ def spawn(
     ports: Sequence[int],
     tied: bool,
 ) -> tuple[subprocess.Popen[bytes], Child]:
-    """Start a component in a session of its own, logging to ``<folder>/<component>.log``.
+    """Start a component in a separate session, with its log in ``<folder>/<component>.log``.
 
-    ``tied`` makes the kernel kill it when the thread that called this ends, however it
-    ends (Linux). The environment is bare: no proxy and no kubeconfig of the user's.
+    With ``tied`` the kernel kills the process when the calling thread ends, for any reason
+    (Linux). The environment is minimal: it has no proxy and no kubeconfig of the user.
     """
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder)}
     with (folder / f"{component}.log").open("ab") as log:
@@ -83,7 +83,7 @@ def spawn(
 
 
 def start_time(pid: int) -> str | None:
-    """When the process started, as opaque text; None where it does not run (any more)."""
+    """The start time of the process, as opaque text; None if it is not running."""
     if Path("/proc/self/stat").exists():
         try:
             text = Path(f"/proc/{pid}/stat").read_text()
@@ -105,9 +105,9 @@ def is_alive(pid: int, started: str) -> bool:
 
 
 def end(children: Iterable[Child], *, polite_seconds: float, force: bool = False) -> None:
-    """Terminate these together, kill what is left after ``polite_seconds``, wait for the end.
+    """Terminate the processes, kill those that still run after ``polite_seconds``, and wait.
 
-    ``force`` kills at once. Raises RuntimeError where even a kill does not end a process.
+    ``force`` kills at once. Raises RuntimeError if a process survives SIGKILL.
     """
     left = [child for child in children if child.is_alive()]
     steps = [(signal.SIGTERM, polite_seconds), (signal.SIGKILL, KILL_SECONDS)]
@@ -126,14 +126,14 @@ def end(children: Iterable[Child], *, polite_seconds: float, force: bool = False
 
 
 def free_ports(count: int) -> list[int]:
-    """Distinct loopback ports that nobody listens on right now."""
+    """Distinct loopback ports on which no process listens."""
     found: list[int] = []
     for port in random.sample(PORTS, len(PORTS)):
         if port_is_free(port):
             found.append(port)
             if len(found) == count:
                 return found
-    raise RuntimeError(f"only {len(found)} of {count} loopback ports are free; end something")
+    raise RuntimeError(f"only {len(found)} of {count} loopback ports are free; stop other programs")
 
 
 def port_is_free(port: int) -> bool:

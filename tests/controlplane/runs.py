@@ -1,7 +1,7 @@
-"""Run directories: what a control plane leaves on disk while it lives, and who owns it.
+"""Run directories: the files of a running control plane, and its owner.
 
-Each holds a ``state.json`` with the processes and the owner, written before anything is
-started and after every start. With it anyone can end the leftovers of an owner that died.
+Each contains a ``state.json`` with the processes and the owner, written before the first start and
+after each start. With this file, other processes can stop an abandoned run.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ POLITE_SECONDS = 5.0
 class Run:
     """One control plane on disk.
 
-    ``owner`` is the process (pid, start time) that must live for the run to live, until
-    a detached run is ``ready``: from then on it stands by itself.
+    ``owner`` is the process (pid, start time) without which the run is abandoned. A detached
+    run has no owner any more when it is ``ready``.
     """
 
     folder: Path
@@ -49,7 +49,7 @@ class Run:
         ports: dict[str, int],
         client_limits: str = "lifted",
     ) -> Run:
-        """Make the directory of a new run, with its state in it from the first moment."""
+        """Create the directory of a new run, together with its state."""
         root = _root()
         root.mkdir(parents=True, exist_ok=True)
         folder = root / (name or f"run-{secrets.token_hex(4)}")
@@ -63,14 +63,14 @@ class Run:
         except OSError:
             shutil.rmtree(staging, ignore_errors=True)
             raise RuntimeError(
-                f"a control plane named {folder.name} is there already ({folder});"
+                f"a control plane named {folder.name} already exists ({folder});"
                 f" stop it: python -m tests.controlplane stop --name {folder.name}"
             ) from None
         return run
 
     @classmethod
     def load(cls, name: str) -> Run | None:
-        """The run of that name, or None."""
+        """The run with this name, or None."""
         folder = _root() / name
         try:
             state: dict[str, Any] = json.loads((folder / STATE).read_text())
@@ -92,7 +92,7 @@ class Run:
         return self.folder.name
 
     def with_child(self, child: Child) -> Run:
-        """With the child, in the place of one of the same component."""
+        """The run with this child, which replaces one of the same component."""
         known = {c.component: c for c in self.children} | {child.component: child}
         return replace(self, children=tuple(known.values()))._saved()
 
@@ -100,13 +100,13 @@ class Run:
         return replace(self, ready=True)._saved()
 
     def is_abandoned(self) -> bool:
-        """Whether nobody will ever stop this run."""
+        """Whether the owner of this run has ended without stopping it."""
         if self.detached and self.ready:
             return not any(child.is_alive() for child in self.children)
         return not is_alive(*self.owner)
 
     def remove(self, polite_seconds: float = POLITE_SECONDS) -> None:
-        """End what still runs of it, last started first, and delete the directory."""
+        """Stop the remaining processes in reverse order, and delete the directory."""
         remove_remains(self.folder)
         for child in reversed(self.children):
             end([child], polite_seconds=polite_seconds)
@@ -131,7 +131,7 @@ class Run:
 
 
 def runs() -> Iterator[Run]:
-    """All runs on disk, abandoned ones too."""
+    """All runs on disk, including abandoned ones."""
     for state in sorted(_root().glob(f"[!.]*/{STATE}")):
         run = Run.load(state.parent.name)
         if run is not None:
@@ -139,11 +139,11 @@ def runs() -> Iterator[Run]:
 
 
 def sweep(say: Callable[[str], None]) -> None:
-    """End and remove what owners that died have left."""
+    """Stop and remove abandoned runs."""
     for run in runs():
         if run.is_abandoned():
             left = sum(child.is_alive() for child in run.children)
-            say(f"removing {run.name}: its owner is gone; {left} processes left")
+            say(f"removing {run.name}, whose owner has ended; {left} processes are still running")
             run.remove(polite_seconds=0.5)
 
 

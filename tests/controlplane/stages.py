@@ -1,8 +1,8 @@
-"""Puts KWOK's configuration together from ``stages/*.yaml``.
+"""Generates the configuration of KWOK from ``stages/*.yaml``.
 
-Text between at signs (``@dispatch@``) in a stage stands for the fragment of that name in
-``stages/fragments.yaml``; fragments may hold fragments. So the rule that picks a stage
-and the shape of a status are each written once.
+Text between at signs (``@dispatch@``) in a stage is replaced by the fragment with this name in
+``stages/fragments.yaml``; fragments can contain fragments. Therefore the rule that selects a stage,
+and the format of a status, are each written once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 __all__ = ["write_stages"]
 
 FOLDER = Path(__file__).parent / "stages"
-# kwok 0.8 fills no default in as soon as there is such a document: all must be said.
+# kwok 0.8 uses no defaults if there is such a document: all options must be set.
 OPTIONS = {
     "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
     "kind": "KwokConfiguration",

@@ -125,7 +125,7 @@ def test_a_detached_bed_is_found_and_stopped_from_a_shell(real: RealNodes, name:
         pods = Pods(plane, "default")
         pods.create("web", nodes.images.digest("web"))
         pods.until_ready("web")
-        with pytest.raises(RuntimeError, match="has real nodes already"):
+        with pytest.raises(RuntimeError, match="already has real nodes"):
             RealNodes.start(plane, 1)
     finally:
         began = time.monotonic()

@@ -87,7 +87,7 @@ def test_without_breaking_the_glass_nobody_gets_in(glass: WebService, real: Real
             assert "is then marked as tainted and replaced" in done.stderr
         done = reach(glass, "patch", "pod", pod, *RESIZE, check=False)
         assert done.returncode != 0
-        assert f"the immutable instance {pod} is not resized in place" in done.stderr
+        assert f"the immutable instance {pod} cannot be resized in place" in done.stderr
         assert "change spec.template of the ImmutableService web" in done.stderr
         glass.always("nothing is replaced", lambda: names(glass) == before, 2)
         assert history.births() + history.retirements() == []

@@ -333,7 +333,7 @@ def test_a_template_is_extracted_without_references_and_with_certain_keys() -> N
     spec = extracted["spec"]["properties"]
     assert set(spec) == {"dnsPolicy", "hostAliases", "spreads"}
     size = spec["spreads"]["items"]["properties"].pop("size")
-    assert size["description"].startswith("How large. A quantity is a number, or text")
+    assert size["description"].startswith("How large. A quantity is a number, or a string")
     assert "type" not in size
     assert spec["spreads"] == {
         "type": "array",
@@ -361,5 +361,8 @@ def test_a_template_is_extracted_as_wide_as_a_deployment_is_read() -> None:
     assert aliases["items"]["properties"]["protocol"] == {"type": "string"}
     metadata = extracted["metadata"]["properties"]
     assert set(metadata) == {"labels", "annotations", "finalizers", *IGNORED}
-    assert metadata["name"] == {"type": "string", "description": "Ignored: each pod gets its own."}
+    assert metadata["name"] == {
+        "type": "string",
+        "description": "Ignored: each pod gets its own value.",
+    }
     assert metadata["ownerReferences"]["x-kubernetes-list-type"] == "atomic"

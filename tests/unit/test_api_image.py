@@ -5,11 +5,17 @@ PROBLEMS is the table that tests/cluster/test_crds.py also puts to the API serve
 
 import pytest
 
-from immutable_operator.api.image import MAX_IMAGE, digest_of, is_pinned, pin_problem
+from immutable_operator.api.image import (
+    HOW_TO_PIN,
+    MAX_IMAGE,
+    NO_DIGEST,
+    digest_of,
+    is_pinned,
+    pin_problem,
+)
 
 HEX = "9f2c41d07a1b" * 5 + "9f2c"
 SHA512 = "ab" * 64
-WRITE = "write registry/name@sha256:<64 lower-case hex digits>"
 
 PINNED = [
     f"registry.example/web@sha256:{HEX}",
@@ -28,38 +34,37 @@ PINNED = [
 ]
 
 PROBLEMS = {
-    "": f"it has no image; {WRITE}",
-    "registry.example/web:1.25": "image registry.example/web:1.25 has no digest, and a tag can be "
-    f"moved to other content; {WRITE}",
-    "nginx": f"image nginx has no digest, and a tag can be moved to other content; {WRITE}",
+    "": f"it has no image; {HOW_TO_PIN}",
+    "registry.example/web:1.25": f"image registry.example/web:1.25 {NO_DIGEST}; {HOW_TO_PIN}",
+    "nginx": f"image nginx {NO_DIGEST}; {HOW_TO_PIN}",
     f"registry.example/web@sha256:{HEX[:-1]}": f"image registry.example/web@sha256:{HEX[:-1]} has "
-    "a sha256 digest of 63 instead of 64 hex digits; copy the whole digest",
+    "a sha256 digest of 63 instead of 64 hex digits; copy the complete digest",
     f"registry.example/web@sha256:{HEX}0": f"image registry.example/web@sha256:{HEX}0 has a sha256 "
-    "digest of 65 instead of 64 hex digits; copy the whole digest",
+    "digest of 65 instead of 64 hex digits; copy the complete digest",
     f"registry.example/web@sha512:{HEX}": f"image registry.example/web@sha512:{HEX} has a sha512 "
-    "digest of 64 instead of 128 hex digits; copy the whole digest",
+    "digest of 64 instead of 128 hex digits; copy the complete digest",
     "registry.example/web@sha256:": "image registry.example/web@sha256: has a sha256 digest of 0 "
-    "instead of 64 hex digits; copy the whole digest",
+    "instead of 64 hex digits; copy the complete digest",
     f"registry.example/web@sha256:{HEX.upper()}": "image registry.example/web@sha256:"
     f"{HEX.upper()} has a digest in upper case; write the same digest in lower case",
-    f"web@sha256:{HEX}": f"image web@sha256:{HEX} names no registry, and each node would choose "
-    "its own; write the registry in front of it",
-    f"team/web@sha256:{HEX}": f"image team/web@sha256:{HEX} names no registry, and each node "
-    "would choose its own; write the registry in front of it",
+    f"web@sha256:{HEX}": f"image web@sha256:{HEX} has no registry, so each node would choose "
+    "one; add the registry in front of the name",
+    f"team/web@sha256:{HEX}": f"image team/web@sha256:{HEX} has no registry, so each node "
+    "would choose one; add the registry in front of the name",
     f"registry.example/Web@sha256:{HEX}": f"image registry.example/Web@sha256:{HEX} is not a "
-    f"valid image reference; {WRITE}",
+    f"valid image reference; {HOW_TO_PIN}",
     f"registry.example/web@md5:{HEX}": f"image registry.example/web@md5:{HEX} is not a valid "
-    f"image reference; {WRITE}",
+    f"image reference; {HOW_TO_PIN}",
     f"registry.example//web@sha256:{HEX}": f"image registry.example//web@sha256:{HEX} is not a "
-    f"valid image reference; {WRITE}",
+    f"valid image reference; {HOW_TO_PIN}",
     f"registry.example/web@sha256:{HEX}@sha256:{HEX}": f"image registry.example/web@sha256:{HEX}"
-    f"@sha256:{HEX} is not a valid image reference; {WRITE}",
+    f"@sha256:{HEX} is not a valid image reference; {HOW_TO_PIN}",
     f"registry.example/web@{HEX}": f"image registry.example/web@{HEX} is not a valid image "
-    f"reference; {WRITE}",
+    f"reference; {HOW_TO_PIN}",
     f" registry.example/web@sha256:{HEX}": f"image  registry.example/web@sha256:{HEX} is not a "
-    f"valid image reference; {WRITE}",
+    f"valid image reference; {HOW_TO_PIN}",
     f"registry.example/web@sha256:{HEX}\n": f"image registry.example/web@sha256:{HEX}\n is not a "
-    f"valid image reference; {WRITE}",
+    f"valid image reference; {HOW_TO_PIN}",
 }
 
 
@@ -82,7 +87,7 @@ def test_no_image_at_all_is_refused() -> None:
 def test_a_reference_longer_than_the_schema_allows_is_refused() -> None:
     image = f"registry.example/{'a' * MAX_IMAGE}@sha256:{HEX}"
     assert not is_pinned(image)
-    assert pin_problem(image) == f"its image is longer than 512 characters; {WRITE}"
+    assert pin_problem(image) == f"its image is longer than 512 characters; {HOW_TO_PIN}"
 
 
 def test_the_digest_is_what_follows_the_at_sign() -> None:

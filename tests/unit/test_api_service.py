@@ -11,14 +11,11 @@ import pydantic
 import pytest
 
 from immutable_operator.api import InvalidSpec, validate_service
+from immutable_operator.api.image import HOW_TO_PIN, NO_DIGEST
 
 PIN = "registry.example/web@sha256:" + "9f2c41d07a1b" * 5 + "9f2c"
 LONG_NAME = "a-service-with-a-name-that-is-one-too-long-for"
-WRITE = "write registry/name@sha256:<64 lower-case hex digits>"
-TAG = "has no digest, and a tag can be moved to other content"
-RESERVED = (
-    "is reserved: keys with the prefix immutable.dev/ are written by the operator only; remove it"
-)
+RESERVED = "is reserved: only the operator writes keys with the prefix immutable.dev/; remove it"
 
 
 @dataclass(frozen=True)
@@ -56,23 +53,24 @@ REFUSED = [
         "tag instead of digest",
         template(containers=[{"name": "web", "image": "registry.example/web:1.25"}]),
         "spec.template.spec.containers[0].image: container web: image registry.example/web:1.25 "
-        f"{TAG}; {WRITE}",
+        f"{NO_DIGEST}; {HOW_TO_PIN}",
     ),
     Refused(
         "second container by tag",
         template(containers=[{"name": "web", "image": PIN}, {"name": "proxy", "image": "p:1"}]),
-        f"spec.template.spec.containers[1].image: container proxy: image p:1 {TAG}; {WRITE}",
+        "spec.template.spec.containers[1].image: container proxy: image p:1 "
+        f"{NO_DIGEST}; {HOW_TO_PIN}",
     ),
     Refused(
         "no image",
         template(containers=[{"name": "web"}]),
-        f"spec.template.spec.containers[0].image: container web: it has no image; {WRITE}",
+        f"spec.template.spec.containers[0].image: container web: it has no image; {HOW_TO_PIN}",
     ),
     Refused(
         "digest of wrong length",
         template(containers=[{"name": "web", "image": "registry.example/web@sha256:9f2c"}]),
         "spec.template.spec.containers[0].image: container web: image registry.example/web@sha256"
-        ":9f2c has a sha256 digest of 4 instead of 64 hex digits; copy the whole digest",
+        ":9f2c has a sha256 digest of 4 instead of 64 hex digits; copy the complete digest",
     ),
     Refused(
         "digest in upper case",
@@ -85,18 +83,19 @@ REFUSED = [
         "init container by tag",
         template(initContainers=[{"name": "migrate", "image": "migrate:1"}]),
         "spec.template.spec.initContainers[0].image: init container migrate: image migrate:1 "
-        f"{TAG}; {WRITE}",
+        f"{NO_DIGEST}; {HOW_TO_PIN}",
     ),
     Refused(
         "image volume by tag",
         template(volumes=[{"name": "model", "image": {"reference": "model:1"}}]),
         "spec.template.spec.volumes[0].image.reference: volume model: image model:1 "
-        f"{TAG}; {WRITE}",
+        f"{NO_DIGEST}; {HOW_TO_PIN}",
     ),
     Refused(
         "image volume without a reference",
         template(volumes=[{"name": "model", "image": {}}]),
-        "spec.template.spec.volumes[0].image.reference: volume model: it has no image; " + WRITE,
+        "spec.template.spec.volumes[0].image.reference: volume model: it has no image; "
+        + HOW_TO_PIN,
     ),
     Refused("no template", {}, "spec.template: required value", "spec.template: Required value"),
     Refused(
@@ -125,14 +124,14 @@ REFUSED = [
     Refused(
         "restartPolicy",
         template(restartPolicy="OnFailure"),
-        "spec.template.spec.restartPolicy: only Always is possible: instances of a service are "
-        "kept running; leave it out",
+        "spec.template.spec.restartPolicy: only Always is allowed, because instances of a service "
+        "run continuously; leave it out",
     ),
     Refused(
         "name too long",
         spec(),
-        f"metadata.name: name {LONG_NAME} has 46 characters; at most 45 are possible, because the "
-        "names of its pods add 17 and end at 63 - choose a shorter name",
+        f"metadata.name: name {LONG_NAME} has 46 characters; the maximum is 45, because pod names "
+        "add 17 characters and are limited to 63; choose a shorter name",
         name=LONG_NAME,
     ),
     Refused(
@@ -145,16 +144,16 @@ REFUSED = [
     Refused(
         "more replicas than a cluster has room for",
         spec(replicas=2**31 - 1),
-        "spec.replicas: 2147483647: more than 50000 instances of one service are not possible; "
-        "write 50000 or less, or divide it into several services",
+        "spec.replicas: 2147483647: a service can have at most 50000 instances; "
+        "use a lower number, or divide the service into several services",
         "spec.replicas: Invalid value: 2147483647: spec.replicas in body should be less than or "
         "equal to 50000",
     ),
     Refused(
         "one instance too many",
         spec(replicas=50001),
-        "spec.replicas: 50001: more than 50000 instances of one service are not possible; "
-        "write 50000 or less, or divide it into several services",
+        "spec.replicas: 50001: a service can have at most 50000 instances; "
+        "use a lower number, or divide the service into several services",
         "spec.replicas: Invalid value: 50001: spec.replicas in body should be less than or "
         "equal to 50000",
     ),
@@ -176,24 +175,25 @@ REFUSED = [
     Refused(
         "neither surge nor unavailable",
         spec({"maxSurge": 0}),
-        "spec.rollout: maxSurge and maxUnavailable are both 0, so no instance could ever be "
+        "spec.rollout: maxSurge and maxUnavailable are both 0, so no instance can be "
         "replaced; set one of them to 1 or more",
     ),
     Refused(
         "neither surge nor unavailable, in percent",
         spec({"maxSurge": "0%", "maxUnavailable": "0%"}),
-        "spec.rollout: maxSurge and maxUnavailable are both 0, so no instance could ever be "
+        "spec.rollout: maxSurge and maxUnavailable are both 0, so no instance can be "
         "replaced; set one of them to 1 or more",
     ),
     Refused(
         "maxSurge in words",
         spec({"maxSurge": "a few"}),
-        'spec.rollout.maxSurge: "a few": neither a number nor a percentage; write 1 or 25%',
+        'spec.rollout.maxSurge: "a few": neither a number nor a percentage; use a value '
+        "such as 1 or 25%",
     ),
     Refused(
         "negative maxUnavailable",
         spec({"maxUnavailable": -1}),
-        "spec.rollout.maxUnavailable: -1 is not possible; write 0 or more",
+        "spec.rollout.maxUnavailable: -1 is not allowed; use 0 or more",
         "spec.rollout.maxUnavailable: Invalid value: -1: spec.rollout.maxUnavailable in body "
         "should be greater than or equal to 0",
     ),
@@ -201,7 +201,7 @@ REFUSED = [
         "deadline before readiness",
         spec({"minReadySeconds": 600}),
         "spec.rollout: progressDeadlineSeconds is not greater than minReadySeconds, so every "
-        "rollout would be reported as stalled; raise progressDeadlineSeconds",
+        "rollout would be reported as stalled; increase progressDeadlineSeconds",
     ),
     Refused(
         "a strategy that does not exist",

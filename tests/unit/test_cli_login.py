@@ -157,10 +157,10 @@ def test_in_a_pod_files_without_a_context_do_not_matter(
 @pytest.mark.parametrize(
     ("given", "named", "says"),
     [
-        ("nowhere", None, "there is no file nowhere; give another one with --kubeconfig"),
-        (None, "b", "there is no context b in"),
+        ("nowhere", None, "file nowhere does not exist; specify another file with --kubeconfig"),
+        (None, "b", "context b does not exist in"),
         ("not-yaml", None, "not-yaml cannot be read"),
-        ("a-list", None, "is no kubeconfig"),
+        ("a-list", None, "is not a kubeconfig file"),
         ("no-cluster", None, "Expected object with name cluster-of-a"),
     ],
 )
@@ -181,7 +181,7 @@ def test_what_is_missing_is_said(
 
 
 def test_without_anything_it_says_what_to_give() -> None:
-    with pytest.raises(LoginError, match="give one with --context, or a file with --kubeconfig"):
+    with pytest.raises(LoginError, match="specify a context with --context, or a file with"):
         find_login()
 
 
@@ -237,5 +237,5 @@ def test_the_proxy_of_the_environment_is_taken_where_it_is_meant(
 
 def test_a_proxy_that_cannot_be_used_is_named(home: Path) -> None:
     file = whole(home / "a", "a", **{"proxy-url": "socks5://p:1080"})
-    with pytest.raises(LoginError, match="a proxy that speaks socks5 cannot be used here"):
+    with pytest.raises(LoginError, match="socks5 proxies are not supported"):
         connection(find_login(str(file)))

@@ -15,7 +15,7 @@ from immutable_operator.kube.errors import ApiError
 
 POLICY = (
     "pods \"web-im1\" is forbidden: ValidatingAdmissionPolicy 'connect.immutable.dev' with binding"
-    " 'connect.immutable.dev' denied request: nobody reaches into it"
+    " 'connect.immutable.dev' denied request: it cannot be accessed"
 )
 RBAC = 'pods "web" is forbidden: User "jane" cannot patch resource "pods" in API group ""'
 QUOTA = 'pods "web" is forbidden: exceeded quota: none, requested: pods=1'
@@ -61,9 +61,11 @@ def test_the_last_line_names_what_does_not_hold_and_not_what_cannot_be_tried() -
         Outcome("B", "b", Result.HEALED, Result.HEALED, seconds=1.0),
         Outcome("C", "c", Result.NOT_COVERED, None, detail="no request"),
     ]
-    assert conclusion(rows).startswith("all 2 paths hold: 1 prevented, 1 healed; 1 of them only by")
+    assert conclusion(rows).startswith(
+        "all 2 paths are protected: 1 prevented, 1 healed; 1 of them only"
+    )
     wrong = Outcome("D", "d", Result.HEALED, Result.PREVENTED, seconds=1.0)
-    assert conclusion([*rows, wrong]) == "1 of 3 paths do not hold: D"
+    assert conclusion([*rows, wrong]) == "1 of 3 paths are not protected: D"
 
 
 def test_no_row_is_wider_than_its_columns() -> None:
@@ -82,7 +84,7 @@ def test_paths_are_chosen_by_id_row_or_letter() -> None:
         "P6-exec",
     ]
     assert {path.id[0] for path in chosen("C")} == {"C"}
-    with pytest.raises(ValueError, match="there is no path 'P99'"):
+    with pytest.raises(ValueError, match="unknown path 'P99'"):
         chosen("P1,P99")
 
 

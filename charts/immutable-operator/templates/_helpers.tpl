@@ -14,14 +14,14 @@
 {{- end -}}
 {{- end -}}
 
-{{/* The account that the operator runs as. */}}
+{{/* Service account of the operator. */}}
 {{- define "immutable-operator.serviceAccount" -}}
 {{- if .Values.serviceAccount.name -}}
 {{- .Values.serviceAccount.name -}}
 {{- else if .Values.serviceAccount.create -}}
 {{- include "immutable-operator.fullname" . -}}
 {{- else -}}
-{{- fail "\n\nserviceAccount.create is false and serviceAccount.name is not set: name the account that the operator runs as, such as\n  --set serviceAccount.name=immutable-operator\n" -}}
+{{- fail "\n\nserviceAccount.create is false and serviceAccount.name is not set: set it to the service account of the operator, such as\n  --set serviceAccount.name=immutable-operator\n" -}}
 {{- end -}}
 {{- end -}}
 
@@ -45,18 +45,18 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- toYaml (merge $own $root.Values.commonLabels) -}}
 {{- end -}}
 
-{{/* The pinned image; says which value is missing. */}}
+{{/* The pinned image; fails with the name of a missing value. */}}
 {{- define "immutable-operator.image" -}}
 {{- if not .Values.image.repository -}}
-{{- fail "\n\nimage.repository is not set: say where the operator's image is, without tag and digest, such as\n  --set image.repository=registry.example/immutable-operator\n(or --set replicas=0 when the operator runs elsewhere)\n" -}}
+{{- fail "\n\nimage.repository is not set: set it to the operator's image, without tag and digest, such as\n  --set image.repository=registry.example/immutable-operator\n(or --set replicas=0 if the operator runs outside the cluster)\n" -}}
 {{- end -}}
 {{- if not .Values.image.digest -}}
-{{- fail "\n\nimage.digest is not set: the operator's own image is pinned like every other; set it with\n  --set image.digest=sha256:<64 lower-case hex digits>\n(or --set replicas=0 when the operator runs elsewhere)\n" -}}
+{{- fail "\n\nimage.digest is not set: the operator's own image must be pinned by digest as well; set it with\n  --set image.digest=sha256:<64 lower-case hex digits>\n(or --set replicas=0 if the operator runs outside the cluster)\n" -}}
 {{- end -}}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
 {{- end -}}
 
-{{/* Name of the Lease that decides which pod acts; the operator's default. */}}
+{{/* Name of the Lease for leader election; the operator's default. */}}
 {{- define "immutable-operator.lease" -}}immutable-operator{{- end -}}
 
 {{/* Name of the Service and of the Secret of the break-glass webhook. */}}

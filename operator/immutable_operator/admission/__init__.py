@@ -1,1 +1,1 @@
-"""What the API server is told to refuse, and what it asks before it lets somebody in."""
+"""The admission policies, the break-glass webhook, and the check that both are in force."""

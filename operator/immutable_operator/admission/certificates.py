@@ -1,7 +1,7 @@
-"""The webhook's certificates: each served one has a CA of its own, whose key is thrown away.
+"""The certificates of the webhook: each has its own CA, whose key is discarded.
 
-So nothing that is stored can sign anything, and a new certificate always means a new CA: one
-kind of rotation, not two.
+Therefore no stored key can sign a certificate, and each rotation replaces certificate and CA
+together.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 __all__ = ["Pair", "authorities", "issue", "read_pair"]
 
 SKEW = timedelta(hours=1)
-"""How far the clocks of the API server and of the operator may be apart."""
+"""Maximum difference between the clocks of the API server and the operator."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A certificate with its key and its CA, all PEM, and what it says of itself."""
+    """A certificate with its key and its CA, all PEM, and its properties."""
 
     authority: str
     certificate: str
@@ -37,7 +37,7 @@ class Pair:
 def issue(names: Sequence[str], now: datetime, lifetime: timedelta) -> Pair:
     """A new pair for these DNS names and IP addresses, valid until ``now + lifetime``."""
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    # A name of its own: where two CAs share one, verifiers have to guess.
+    # A unique name: verifiers cannot distinguish two CAs with the same name.
     ca_name = _name(f"immutable-operator webhook {x509.random_serial_number():x}")
     ca = (
         _builder(ca_name, ca_name, ca_key.public_key(), ca_key, now, lifetime)
@@ -64,7 +64,7 @@ def issue(names: Sequence[str], now: datetime, lifetime: timedelta) -> Pair:
 
 
 def read_pair(authority: str, certificate: str, key: str) -> Pair | None:
-    """The pair in three PEM texts; None unless all three are whole and belong together."""
+    """The pair in three PEM texts; None unless all three are valid and belong together."""
     try:
         ca = x509.load_pem_x509_certificate(authority.encode())
         leaf = x509.load_pem_x509_certificate(certificate.encode())
@@ -73,12 +73,12 @@ def read_pair(authority: str, certificate: str, key: str) -> Pair | None:
         if secret.public_key() != leaf.public_key():
             return None
         return _pair(ca, leaf, key)
-    except Exception:  # whatever somebody wrote into a Secret, for many reasons of many types
+    except Exception:  # a Secret can have any content, which fails in many ways
         return None
 
 
 def authorities(bundle: str, now: datetime) -> frozenset[str]:
-    """The CA certificates in a bundle that have not expired; what is no certificate is left out."""
+    """The CA certificates in a bundle that have not expired; empty if the bundle is not valid."""
     try:
         found = x509.load_pem_x509_certificates(bundle.encode())
     except ValueError:

@@ -1,4 +1,4 @@
-"""Copies the policies into the chart, as the CRDs are.
+"""Copies the policies into the chart, as `api.crd` does for the CRDs.
 
 ``python -m immutable_operator.admission.chart`` writes; with ``--check`` it compares and shows
 a diff.
@@ -25,7 +25,7 @@ _HEADER = (
 
 
 def render() -> dict[str, str]:
-    """Give the text of every copy by its path from the root of the repository."""
+    """Return the text of each copy by its path in the repository."""
     return {f"{FOLDER}/{guard}.yaml": _HEADER + source(guard) for guard in GUARDS}
 
 
@@ -53,9 +53,13 @@ def _write(root: Path, wanted: dict[str, str], found: dict[str, str]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Copy the policies into the chart, or compare the copies with what is committed."""
+    """Copy the policies into the chart, or compare the copies with the committed files."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--check", action="store_true", help="compare only; exit 1 with a diff")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="only compare; exit 1 with a diff",
+    )
     parser.add_argument("--root", type=Path, default=ROOT, help="root of the repository")
     options = parser.parse_args(arguments)
     wanted, found = render(), _committed(options.root)
@@ -64,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if difference := _differences(wanted, found):
         sys.stdout.write(difference)
-        print("the chart's policies are not the package's; run: make crds")
+        print("the policies in the chart differ from those in the package; run: make crds")
         return 1
     return 0
 

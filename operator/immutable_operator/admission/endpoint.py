@@ -1,7 +1,8 @@
-"""The HTTPS endpoint that the API server asks before it lets somebody into an instance.
+"""The HTTPS endpoint of the break-glass webhook, which the API server calls before each access.
 
-Whoever is let in has left a mark before. Only a denial in proper form keeps anybody out: the
-webhook's failurePolicy is Ignore, so that a broken operator never stops a rescue.
+The instance is marked before access is allowed. Only a well-formed denial prevents access: the
+failurePolicy of the webhook is Ignore, so that a broken operator never blocks access in an
+emergency.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ __all__ = ["PATH", "Endpoint", "load_certificate", "new_context"]
 log = structlog.get_logger()
 PATH = "/break-glass"
 MARK_SECONDS = 1.5
-"""The webhook's timeout is 2 s: a denial must be there before the API server stops waiting."""
+"""The timeout of the webhook is 2 s: a denial must be sent before the API server stops waiting."""
 READ_SECONDS = 2.0
 LARGE_AT_ONCE = 4
 LINGER_SECONDS = 2.0
@@ -48,9 +49,9 @@ class Endpoint:
     Parameters
     ----------
     mark
-        Marks the instance and says in a word what became of it; raises `ApiError`.
+        Marks the instance and returns the outcome in one word; raises `ApiError`.
     count
-        Called with that word, ``denied`` or ``refused`` after each request.
+        Called after each request with the outcome, ``denied`` or ``refused``.
     """
 
     def __init__(self, mark: Mark, count: Count) -> None:
@@ -64,7 +65,8 @@ class Endpoint:
         host, _, port = listen.rpartition(":")
         app = web.Application(client_max_size=READ_BYTES + 1)
         app.router.add_post(PATH, self._answer)
-        # Compressed bodies stay compressed: the API server sends none, a bomb is no review.
+        # Compressed bodies are not decompressed: the API server sends none, and it prevents zip
+        # bombs.
         self._runner = web.AppRunner(
             app, access_log=None, auto_decompress=False, shutdown_timeout=LINGER_SECONDS
         )
@@ -83,7 +85,7 @@ class Endpoint:
             connect = read_review(await self._read(request))
         except BadReview as bad:
             self._count("refused")
-            log.warning("review refused", code=bad.code, message=bad.message)
+            log.warning("admission review refused", code=bad.code, message=bad.message)
             if bad.uid:
                 return _json(200, deny(bad.uid, bad.code, bad.message))
             response = _json(bad.code, status(bad.code, bad.message))
@@ -102,26 +104,26 @@ class Endpoint:
             cause = "the API server was too slow" if isinstance(error, TimeoutError) else str(error)
             self._count("denied")
             level = who.warning if isinstance(error, (ApiError, TimeoutError)) else who.exception
-            level("not let in: the mark failed", error=clean(cause))
+            level("access denied: the instance could not be marked", error=clean(cause))
             return deny(
                 connect.uid,
                 503,
                 f"instance {connect.instance} could not be marked as tainted"
-                f" ({clean(cause)}), and nobody is let in without; try again",
+                f" ({clean(cause)}), which is required for access; try again",
             )
         self._count(outcome)
-        who.info("let in", outcome=outcome)
+        who.info("access allowed", outcome=outcome)
         marked = outcome in ("tainted", "already-tainted")
-        warning = f"instance {connect.instance} is tainted now and will be replaced"
+        warning = f"instance {connect.instance} is now marked as tainted and will be replaced"
         return allow(connect.uid, outcome, warning if marked else "")
 
     async def _read(self, request: web.Request) -> bytes:
-        """The body. Raises `BadReview` for one that is too large, too slow or cut short."""
+        """The body. Raises `BadReview` if it is too large, too slow or incomplete."""
         length = request.content_length
         if length is None:
-            raise BadReview(411, "a review needs a Content-Length")
+            raise BadReview(411, "the request has no Content-Length header")
         if length > READ_BYTES:
-            raise BadReview(413, f"a review of more than {READ_BYTES} bytes is not read")
+            raise BadReview(413, f"the request is larger than {READ_BYTES} bytes")
         try:
             async with asyncio.timeout(READ_SECONDS):
                 if length <= MOST_BYTES:
@@ -129,9 +131,9 @@ class Endpoint:
                 async with self._large:
                     return await request.read()
         except TimeoutError:
-            raise BadReview(408, "the review did not arrive in time") from None
+            raise BadReview(408, "the request was not received in time") from None
         except (aiohttp.ClientError, web.RequestPayloadError, ConnectionError):
-            raise BadReview(400, "the review was cut short") from None
+            raise BadReview(400, "the request is incomplete") from None
 
 
 def _json(code: int, body: bytes) -> web.Response:
@@ -139,17 +141,17 @@ def _json(code: int, body: bytes) -> web.Response:
 
 
 def new_context() -> ssl.SSLContext:
-    """A server's TLS settings, still without a certificate."""
+    """TLS settings of the server, without a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 
 def load_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Show this certificate from the next handshake on; connections that are there go on.
+    """Use this certificate for new connections; existing connections are not affected.
 
-    ssl reads files only. The file is in memory and has no name, so that the key is never on a
-    disk and the root file system may be read-only.
+    ssl can only read files. The file is anonymous and in memory, so that the key is never written
+    to disk and the root file system can be read-only.
     """
     file = os.memfd_create("webhook-certificate", os.MFD_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""The mark on an instance that somebody is about to reach into: written once, by the first."""
+"""Writes the mark of a taint on an instance before it is accessed. The first mark is kept."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Marker:
     Parameters
     ----------
     client
-        Not fenced: every replica answers reviews, and none may let anybody in unmarked because
-        another one leads. First come, first served is kept by the API server, not by a leader.
+        Without leader fencing: every replica answers reviews, and must be able to write the mark.
+        The resourceVersion in the write makes sure that the first mark is kept.
     clock
-        The time in UTC.
+        Returns the current time in UTC.
     """
 
     def __init__(self, client: KubeClient, clock: Callable[[], datetime]) -> None:
@@ -41,7 +41,7 @@ class Marker:
         self._clock = clock
 
     async def mark(self, connect: Connect) -> str:
-        """Mark the instance; says what became of it, in a word. Raises `ApiError`.
+        """Mark the instance and return the outcome in one word. Raises `ApiError`.
 
         ``tainted``, ``already-tainted``, ``dry-run``, ``no-instance``, ``not-found``.
         """
@@ -53,7 +53,8 @@ class Marker:
                 try:
                     return await self._try(path, connect)
                 except Conflict:
-                    # The pod has changed since it was read, perhaps by a mark: look again.
+                    # The pod has changed since it was read, possibly by another mark: read it
+                    # again.
                     continue
             return await self._try(path, connect)
         except NotFound:

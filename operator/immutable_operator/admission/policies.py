@@ -1,9 +1,9 @@
-"""The ValidatingAdmissionPolicies that must be on the API server, and their bindings. Pure.
+"""The required ValidatingAdmissionPolicies and their bindings. Pure.
 
-``policies/<guard>.yaml`` is the ``spec`` of one policy, with every field that the API server
-would default, so that what is served can be compared with what is wanted. The chart installs a
-copy of these files (``python -m immutable_operator.admission.chart``). No policy takes
-parameters: one with parameters refuses everything while the API server has not read them yet.
+``policies/<guard>.yaml`` is the ``spec`` of one policy, including every field that the API server
+defaults, so that it can be compared with the installed policy. The chart installs a copy of these
+files (``python -m immutable_operator.admission.chart``). The policies have no parameters: a policy
+with parameters refuses all requests until the API server has read them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FOLDER: Final = Path(__file__).with_name("policies")
 PLACEHOLDER: Final = "OPERATOR_USER"
 
 GUARDS: Final = tuple(sorted(file.stem for file in FOLDER.glob("*.yaml")))
-"""The ids of all guards, which are the values of the label ``immutable.dev/guard``."""
+"""The ids of all policies, which are the values of the label ``immutable.dev/guard``."""
 
 VALIDATION_ACTIONS: Final[dict[Mode, list[str]]] = {
     "Deny": ["Deny", "Audit"],
@@ -40,16 +40,16 @@ VALIDATION_ACTIONS: Final[dict[Mode, list[str]]] = {
     "Audit": ["Audit"],
     "Off": [],
 }
-"""What a violation leads to, by the chart's value ``enforcement.mode``; Off has no policies."""
+"""validationActions by the chart value ``enforcement.mode``; Off installs no policies."""
 
 
 def object_name(guard: str) -> str:
-    """Name of the policy and of its binding; a refusal shows it to the person refused."""
+    """Name of the policy and of its binding; refusals show it."""
     return f"{guard}.{GROUP}"
 
 
 def source(guard: str) -> str:
-    """Text of a policy's spec as it lies in the package, with the placeholder in it."""
+    """Text of the spec of a policy, with the placeholder for the operator's user."""
     return (FOLDER / f"{guard}.yaml").read_text(encoding="utf-8")
 
 
@@ -59,7 +59,7 @@ def policies(operator_user: str) -> dict[str, dict[str, Any]]:
     Parameters
     ----------
     operator_user
-        ``system:serviceaccount:<namespace>:<name>``: who may do what only the operator may.
+        User name of the operator, ``system:serviceaccount:<namespace>:<name>``.
     """
     return {
         guard: yaml.safe_load(source(guard).replace(PLACEHOLDER, operator_user)) for guard in GUARDS
@@ -69,10 +69,10 @@ def policies(operator_user: str) -> dict[str, dict[str, Any]]:
 def bindings(
     operator_namespace: str, mode: Mode = "Deny", exclude: Sequence[str] = ()
 ) -> dict[str, dict[str, Any]]:
-    """``spec`` of every ValidatingAdmissionPolicyBinding, by guard; none where the mode is Off.
+    """``spec`` of every ValidatingAdmissionPolicyBinding, by guard; none if the mode is Off.
 
-    Namespaces are excluded by the label that the API server itself writes. Objects without a
-    namespace (nodes/proxy) are bound whatever the selector says.
+    Namespaces are excluded by the label that the API server sets. The selector has no effect for
+    cluster-scoped objects (nodes/proxy).
     """
     if mode == "Off":
         return {}

@@ -1,7 +1,7 @@
-"""An AdmissionReview of a CONNECT, read and answered. Pure: bytes in, bytes out.
+"""Reads and answers an AdmissionReview of a CONNECT request. Pure: bytes in, bytes out.
 
-CONNECT carries nothing of the pod but its name, so the name is what decides here. Whatever a
-person chose (user names above all) is cleaned before it reaches a log or an annotation.
+A CONNECT request contains only the name of the pod, so the decision is based on the name. Text from
+the request (in particular user names) is cleaned before it is logged or written to an annotation.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ __all__ = [
 ]
 
 MOST_BYTES = 1 << 20
-"""A larger review is denied. By a denial, because failurePolicy Ignore lets any other error in."""
+"""A larger review is denied. It needs a denial, because failurePolicy Ignore ignores other
+errors."""
 READ_BYTES = 8 << 20
-"""A larger one is not even read: more than an API server can send (1 MiB of URL, escaped)."""
+"""A larger review is not read: API servers send at most 1 MiB of URL, escaped."""
 MOST_NAME = 200
 API_VERSION = "admission.k8s.io/v1"
 AUDIT_KEY = "taint"
@@ -41,9 +42,9 @@ _INSTANCE = re.compile("[a-z0-9][-a-z0-9.]{0,200}" + INSTANCE_NAME.removesuffix(
 
 
 class BadReview(Exception):
-    """A request that is no review to be answered: HTTP status and a sentence.
+    """A request that is not a valid review: HTTP status and message.
 
-    With a ``uid`` it is a review, and the refusal can be told as a denial.
+    With a ``uid``, the request is answered with a denial.
     """
 
     def __init__(self, code: int, message: str, uid: str = "") -> None:
@@ -53,10 +54,10 @@ class BadReview(Exception):
 
 @dataclass(frozen=True)
 class Connect:
-    """Somebody wants to reach into a pod.
+    """A request to access a pod.
 
-    ``instance`` is the pod's name, or empty where the name is none of an instance; ``what`` the
-    subresource (exec, attach, portforward, proxy); ``by`` the user name, cleaned.
+    ``instance`` is the name of the pod, or empty if it is not the name of an instance; ``what`` is
+    the subresource (exec, attach, portforward, proxy); ``by`` is the cleaned user name.
     """
 
     uid: str
@@ -97,21 +98,21 @@ _DECODER = msgspec.json.Decoder(_Review)
 
 
 def read_review(body: bytes) -> Connect:
-    """The connection that a review asks about. Raises `BadReview`, and nothing else."""
+    """The request in a review. Raises only `BadReview`."""
     try:
         review = _DECODER.decode(body)
     except (ValueError, RecursionError) as error:
         code = 413 if len(body) > MOST_BYTES else 400
-        raise BadReview(code, f"no AdmissionReview: {clean(str(error))}") from None
+        raise BadReview(code, f"not an AdmissionReview: {clean(str(error))}") from None
     request = review.request
     if (review.api_version, review.kind) != (API_VERSION, "AdmissionReview"):
-        raise BadReview(400, f"only an AdmissionReview of {API_VERSION} is understood")
+        raise BadReview(400, f"only AdmissionReviews of {API_VERSION} are supported")
     if not request.uid or len(request.uid) > MOST_NAME:
-        raise BadReview(400, "the request has no usable uid")
+        raise BadReview(400, "the request has no valid uid")
     if request.operation != "CONNECT" or request.resource != _Resource("", "pods"):
-        raise BadReview(400, "only CONNECT to pods is answered here")
+        raise BadReview(400, "only CONNECT requests for pods are supported")
     if not _NAMESPACE.fullmatch(request.namespace):
-        raise BadReview(400, "the request has no usable namespace")
+        raise BadReview(400, "the request has no valid namespace")
     if len(body) > MOST_BYTES:
         message = f"the request is larger than {MOST_BYTES} bytes; use a shorter command"
         raise BadReview(413, message, request.uid)
@@ -126,26 +127,26 @@ def read_review(body: bytes) -> Connect:
 
 
 def _instance(name: str) -> str:
-    """The instance's name in ``name``, ``name:port`` or ``scheme:name:port`` (pods/proxy)."""
+    """The name of the instance in ``name``, ``name:port`` or ``scheme:name:port`` (pods/proxy)."""
     parts = name.split(":")
     pod = parts[1] if len(parts) == 3 else parts[0]
     return pod if len(parts) <= 3 and _INSTANCE.fullmatch(pod) else ""
 
 
 def clean(text: str, most: int = MOST_NAME) -> str:
-    """The text without control, format and line characters, at most ``most`` and an ellipsis."""
+    """The text without control, format and line characters, truncated after ``most`` characters."""
     kept = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[: most + 1])
     return f"{kept[:most]}…" if len(kept) > most else kept
 
 
 def taint(connect: Connect, now: datetime) -> str:
-    """The value of the annotation that marks the instance; ``now`` in UTC."""
+    """The value of the annotation that marks the instance as tainted; ``now`` in UTC."""
     at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     return msgspec.json.encode({"what": connect.what, "by": connect.by, "at": at}).decode()
 
 
 def allow(uid: str, outcome: str, warning: str = "") -> bytes:
-    """An answer that lets the person in; ``outcome`` goes into the API server's audit log."""
+    """An answer that allows access; the API server writes ``outcome`` to its audit log."""
     response: dict[str, Any] = {"uid": uid, "allowed": True}
     response["auditAnnotations"] = {AUDIT_KEY: outcome}
     if warning:
@@ -154,7 +155,7 @@ def allow(uid: str, outcome: str, warning: str = "") -> bytes:
 
 
 def deny(uid: str, code: int, message: str) -> bytes:
-    """An answer that keeps the person out and says why."""
+    """An answer that denies access, with the reason."""
     return _answer({"uid": uid, "allowed": False, "status": {"code": code, "message": message}})
 
 
@@ -164,6 +165,6 @@ def _answer(response: dict[str, Any]) -> bytes:
 
 
 def status(code: int, message: str) -> bytes:
-    """A refusal of what is no review, as a Kubernetes Status on one line."""
+    """The answer to a request that is not a review: a Kubernetes Status on one line."""
     body = {"apiVersion": "v1", "kind": "Status", "status": "Failure"}
     return msgspec.json.encode({**body, "code": code, "message": message}) + b"\n"

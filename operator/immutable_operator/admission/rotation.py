@@ -1,12 +1,12 @@
-"""When a certificate of the webhook is made, served and forgotten. Pure: state and time in and out.
+"""Decides when a certificate of the webhook is created, served and removed. Pure.
 
-The state is in a Secret that all replicas read; the bundle of CAs that the API servers trust is
-in the webhook configuration. Neither is seen everywhere at once, so every step waits until the
-step before must have been seen (``settle``):
+The state is in a Secret that all replicas read; the bundle of CAs that the API servers trust is in
+the webhook configuration. Changes of both need time to reach all replicas and API servers, so each
+step waits for the previous one to take effect (``settle``):
 
-1. *next*: a new certificate is stored, and its CA is added to the bundle. It is not served.
-2. *serving*: a settle time after the bundle with its CA was seen published, it is served.
-3. *old*: a settle time later nobody serves the one before any more; its CA leaves the bundle.
+1. *next*: a new certificate is stored, and its CA is added to the bundle. It is not served yet.
+2. *serving*: a settle time after the bundle with its CA was published, the certificate is served.
+3. *old*: after another settle time no replica serves the previous one; its CA is removed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ SETTLES = 6
 
 @dataclass(frozen=True)
 class RotationTimes:
-    """How long a certificate is valid, and how long until everybody has seen a change.
+    """How long a certificate is valid, and how long changes need to take effect everywhere.
 
-    A new one is made at half of its lifetime, so a rotation may fail for the other half.
+    A new certificate is created at half of the lifetime, so that a rotation can be retried for the
+    other half.
     """
 
     lifetime: timedelta = timedelta(days=30)
@@ -37,17 +38,19 @@ class RotationTimes:
     def __post_init__(self) -> None:
         if not timedelta(0) < self.settle * SETTLES <= self.lifetime:
             raise ValueError(
-                f"certificates of {self.lifetime} cannot rotate with {self.settle} to settle:"
-                f" the lifetime must be at least {SETTLES} times that"
+                f"certificates of {self.lifetime} cannot rotate with a settle time of"
+                f" {self.settle}:"
+                f" it must be greater than 0, and the lifetime at least {SETTLES} times as long"
             )
 
 
 @dataclass(frozen=True)
 class Keys:
-    """What the Secret holds.
+    """The content of the Secret.
 
-    ``published`` is when the CA of ``next`` was first seen in the published bundle, ``replaced``
-    when ``serving`` became what it is; both None where there is nothing to wait for.
+    ``published`` is the time at which the CA of ``next`` was first observed in the published
+    bundle; ``replaced`` is the time at which ``serving`` was last replaced. Both are None if there
+    is nothing to wait for.
     """
 
     serving: Pair | None = None
@@ -58,7 +61,7 @@ class Keys:
 
     @property
     def bundle(self) -> str:
-        """All CAs that must be trusted now, in an order that does not change by itself."""
+        """All CAs that must be trusted now, in a stable order."""
         pairs = [pair.authority for pair in (self.serving, self.next) if pair]
         return "".join(sorted({*pairs, *self.old}))
 
@@ -71,16 +74,16 @@ class _Since(msgspec.Struct, omit_defaults=True):
 def rotate(
     keys: Keys, published: str, now: datetime, times: RotationTimes, names: tuple[str, ...]
 ) -> Keys:
-    """The state after this one: one step at most.
+    """The next state; at most one step is taken.
 
     Parameters
     ----------
     keys
-        As stored.
+        The stored state.
     published
-        The bundle in the webhook configuration, as just read.
+        The current bundle in the webhook configuration.
     now
-        Time in UTC, taken before ``published`` was read or later.
+        Current time in UTC.
     names
         DNS names and IP addresses under which the webhook is called.
     """
@@ -93,7 +96,7 @@ def rotate(
         keys = replace(keys, published=now)
     if coming:
         settled = keys.published is not None and now - keys.published >= times.settle
-        # Without one that works there is nothing to be careful for but replicas that remember.
+        # Without a valid serving certificate, only the publication must be awaited.
         if settled or (keys.published is not None and keys.serving and not serving):
             return _promote(keys, now)
         return keys
@@ -102,7 +105,7 @@ def rotate(
     if keys.old and (keys.replaced is None or now - keys.replaced >= times.settle):
         return replace(keys, old=frozenset(), replaced=None)
     left = serving.expires - now
-    # More than a lifetime is left where the lifetime was shortened.
+    # If the lifetime was shortened, more than a lifetime can be left.
     if not keys.old and not times.lifetime / 2 <= left <= times.lifetime:
         return replace(keys, next=issue(names, now, times.lifetime))
     return keys
@@ -115,9 +118,10 @@ def _begin(
     times: RotationTimes,
     names: tuple[str, ...],
 ) -> Keys:
-    """Without a certificate that works: serve a new one at once, unless an older may be served.
+    """Without a valid certificate: serve a new one at once, unless replicas still serve an old one.
 
-    When the Secret was lost, replicas go on with what they remember, and API servers trust it.
+    If the Secret was lost, replicas continue with the certificate in memory, which API servers
+    trust.
     """
     pair = issue(names, now, times.lifetime)
     if keys.serving is None and trusted:
@@ -135,7 +139,7 @@ def _usable(pair: Pair | None, now: datetime, names: tuple[str, ...]) -> Pair | 
 
 
 def read_keys(data: Mapping[str, str]) -> Keys:
-    """The state in the (decoded) data of the Secret; what is missing or broken is not there."""
+    """The state in the (decoded) data of the Secret; missing or invalid parts are left out."""
     try:
         since = msgspec.json.decode(data.get("since.json", "{}"), type=_Since)
     except (ValueError, RecursionError):
@@ -150,7 +154,7 @@ def read_keys(data: Mapping[str, str]) -> Keys:
 
 
 def write_keys(keys: Keys) -> dict[str, str]:
-    """The data of the Secret, not yet encoded; `read_keys` reads it back."""
+    """The data of the Secret before encoding; `read_keys` reads it."""
     data = {"since.json": msgspec.json.encode(_Since(keys.published, keys.replaced)).decode()}
     for prefix, pair in (("", keys.serving), ("next-", keys.next)):
         if pair:

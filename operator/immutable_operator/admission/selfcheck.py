@@ -1,7 +1,7 @@
-"""Whether the API server enforces what the operator relies on: what is there against what must be.
+"""Checks that the API server enforces the policies: compares the installed with the required ones.
 
-Pure. An administrator can remove or weaken any policy, and no policy can prevent that; so it is
-said, in the condition ``Guarded`` of every service and in a metric, with the cause.
+Pure. An administrator can remove or weaken any policy, and no policy can prevent that. It is
+reported in the condition ``Guarded`` of every service and in a metric, with the cause.
 """
 
 from __future__ import annotations
@@ -16,26 +16,31 @@ from immutable_operator.admission.policies import GUARDS, object_name, policies
 from immutable_operator.domain.model import Guard
 from immutable_operator.kube.reading import READ_ERRORS
 
-__all__ = ["BREAK_GLASS", "Door", "Fault", "Found", "Trouble", "door_of", "faults", "guard_of"]
+__all__ = [
+    *("BREAK_GLASS", "LEFT_OPEN", "UNREACHABLE"),
+    *("Door", "Fault", "Found", "Trouble", "door_of", "faults", "guard_of"),
+]
 
 BREAK_GLASS = "break-glass"
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
-INSTEAD = "install or upgrade the chart to have it back"
+INSTEAD = "upgrade the chart to restore it"
 BINDING_REST = {"matchPolicy": "Equivalent", "objectSelector": {}}
 HTTPS = 443
-LEFT_OPEN = "until then whoever breaks the glass is let in unmarked"
+UNREACHABLE = "the webhook for break-glass cannot be reached at"
+LEFT_OPEN = "until then, break-glass access is not marked"
 MENDING = {
-    "WebhookUnreachable": "let its address lead to operator pods that are ready, and the network"
-    " let API servers and the operator through",
-    "WebhookCertificate": "let nobody but the operator write its caBundle or answer in its place",
+    "WebhookUnreachable": "make sure that its address leads to ready operator pods, and that the"
+    " network allows connections from API servers and from the operator",
+    "WebhookCertificate": "make sure that only the operator writes its caBundle and answers at its"
+    " address",
 }
 WATCHED = {"pods/exec", "pods/attach", "pods/portforward", "pods/proxy"}
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is on the API server, by guard: ``spec`` of policies and bindings, webhooks of the one
-    configuration."""
+    """The objects on the API server, by guard: ``spec`` of policies and bindings, and the webhooks
+    of the webhook configuration."""
 
     policies: Mapping[str, Any]
     bindings: Mapping[str, Any]
@@ -44,7 +49,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where API servers find the webhook; ``authorities`` (PEM) are whom they trust there."""
+    """The address of the webhook, and the CAs (PEM) that API servers trust for it."""
 
     host: str
     port: int
@@ -53,7 +58,7 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What API servers would find at the door instead of the webhook: a word, and what was said."""
+    """Why API servers cannot reach the webhook: reason and error message."""
 
     door: Door
     reason: str
@@ -61,7 +66,7 @@ class Trouble:
 
 
 def door_of(webhooks: Any) -> Door | None:
-    """The door in a webhook configuration; None where there is none that could be knocked at."""
+    """The address in a webhook configuration; None if it has no usable one."""
     client = (webhooks[0].get("clientConfig") or {}) if webhooks else {}
     try:
         authorities = base64.b64decode(client.get("caBundle") or "").decode()
@@ -79,9 +84,9 @@ def door_of(webhooks: Any) -> Door | None:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with one guard: a word for machines, a sentence, and for which namespaces.
+    """A fault of one guard: machine-readable reason, message, and the affected namespaces.
 
-    ``namespaces`` None means everywhere.
+    ``namespaces`` None means all namespaces.
     """
 
     guard: str
@@ -93,9 +98,9 @@ class Fault:
 def faults(
     found: Found, operator_user: str, *, break_glass: bool, trouble: Trouble | None = None
 ) -> tuple[Fault, ...]:
-    """All that is wrong, in the order of the guards.
+    """All faults, in the order of the guards.
 
-    ``break_glass``: this operator serves it, and ``trouble`` is what is at its door instead.
+    ``break_glass``: this operator serves the webhook; ``trouble``: why API servers cannot reach it.
     """
     wanted = policies(operator_user)
     wrong = [f for guard in GUARDS for f in _read(guard, _wrong(guard, wanted[guard], found))]
@@ -107,41 +112,41 @@ def faults(
 
 
 def _read(guard: str, wrong: Iterator[Fault]) -> list[Fault]:
-    """One guard's faults; what makes no sense guards nothing, and hides no other fault."""
+    """The faults of one guard; an unreadable object is a fault and does not hide other faults."""
     try:
         return list(wrong)
     except READ_ERRORS:
-        text = f"what is there of {object_name(guard)} cannot be read; {INSTEAD}"
+        text = f"{object_name(guard)} cannot be read; {INSTEAD}"
         return [Fault(guard, "GuardUnreadable", text)]
 
 
 def _wrong(guard: str, wanted: Mapping[str, Any], found: Found) -> Iterator[Fault]:
     name = object_name(guard)
     if guard not in found.policies:
-        yield Fault(guard, "PolicyMissing", f"policy {name} is not there; {INSTEAD}")
+        yield Fault(guard, "PolicyMissing", f"policy {name} does not exist; {INSTEAD}")
         return
     if found.policies[guard] != wanted:
-        text = f"policy {name} is not as this operator's chart has it; {INSTEAD}"
+        text = f"policy {name} differs from the one in the chart; {INSTEAD}"
         yield Fault(guard, "PolicyWeakened", text)
     binding = found.bindings.get(guard)
     if binding is None:
-        yield Fault(guard, "BindingMissing", f"policy {name} is bound to nothing; {INSTEAD}")
+        yield Fault(guard, "BindingMissing", f"policy {name} has no binding; {INSTEAD}")
         return
     actions = binding.get("validationActions") or []
     if "Deny" not in actions:
-        text = f"policy {name} does not refuse ({', '.join(actions)}): set enforcement.mode: Deny"
+        text = f"policy {name} does not deny ({', '.join(actions)}); set enforcement.mode: Deny"
         yield Fault(guard, "NotDenied", text)
     excluded = _excluded(binding, name)
     if excluded is None:
-        text = f"binding {name} is not as this operator's chart has it; {INSTEAD}"
+        text = f"binding {name} differs from the one in the chart; {INSTEAD}"
         yield Fault(guard, "BindingWeakened", text)
     elif excluded:
-        text = f"policy {name} does not hold in this namespace (enforcement.excludeNamespaces)"
+        text = f"policy {name} does not apply in this namespace (enforcement.excludeNamespaces)"
         yield Fault(guard, "NamespaceExcluded", text, excluded)
 
 
 def _excluded(binding: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
-    """The namespaces that a binding leaves out; None where it leaves out anything else."""
+    """The namespaces that a binding excludes; None if it has other exclusions."""
     resources = dict(binding.get("matchResources") or {})
     selector = resources.pop("namespaceSelector", None) or {}
     expressions = selector.get("matchExpressions") or []
@@ -158,35 +163,35 @@ def _excluded(binding: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
 
 
 def _unwatched(webhooks: Any) -> Iterator[Fault]:
-    """Whoever breaks the glass goes unnoticed where the webhook is not asked."""
+    """Break-glass access is not marked if the API server does not call the webhook."""
     name = "the webhook for break-glass"
     if not webhooks:
-        yield Fault(BREAK_GLASS, "WebhookMissing", f"{name} is not there; {INSTEAD}")
+        yield Fault(BREAK_GLASS, "WebhookMissing", f"{name} does not exist; {INSTEAD}")
         return
     [webhook, *_] = webhooks
     watched = {r for rule in webhook.get("rules") or () for r in rule.get("resources") or ()}
     if not watched >= WATCHED:
-        text = f"{name} is not asked for {', '.join(sorted(WATCHED - watched))}; {INSTEAD}"
+        text = f"{name} is not called for {', '.join(sorted(WATCHED - watched))}; {INSTEAD}"
         yield Fault(BREAK_GLASS, "WebhookWeakened", text)
     elif not (webhook.get("clientConfig") or {}).get("caBundle"):
-        text = f"{name} has no caBundle yet: the API server cannot ask it"
+        text = f"{name} has no caBundle yet, so the API server cannot call it"
         yield Fault(BREAK_GLASS, "WebhookUnreachable", text)
 
 
 def _unanswered(door: Door | None, trouble: Trouble | None) -> Iterator[Fault]:
     if trouble and trouble.door == door:
         text = (
-            f"the webhook for break-glass does not answer API servers at {door.host}:{door.port}"
-            f" ({trouble.said}): {MENDING[trouble.reason]}; {LEFT_OPEN}"
+            f"{UNREACHABLE} {door.host}:{door.port}"
+            f" ({trouble.said}); {MENDING[trouble.reason]}; {LEFT_OPEN}"
         )
         yield Fault(BREAK_GLASS, trouble.reason, text)
 
 
 def guard_of(wrong: tuple[Fault, ...], namespace: str) -> Guard:
-    """What to say of services in one namespace."""
+    """The state that is reported for services in one namespace."""
     here = [f for f in wrong if f.namespaces is None or namespace in f.namespaces]
     if not here:
-        return Guard(True, "Enforced", f"{len(GUARDS)} admission policies refuse changes in place")
+        return Guard(True, "Enforced", f"{len(GUARDS)} admission policies prevent changes in place")
     first = here[0]
     more = f" (and {len(here) - 1} more)" if len(here) > 1 else ""
     return Guard(False, first.reason, f"{first.message}{more}")

@@ -1,7 +1,7 @@
-"""What users write: pydantic models of the custom resources, one file a kind, and their CRDs.
+"""Pydantic models of the custom resources, one file for each kind, and their CRDs.
 
-Models are for the edges. `validate_service` is the door through which a spec enters the operator;
-crds/ is generated from the same models by `python -m immutable_operator.api.crd`.
+The operator reads each spec with `validate_service`. `python -m immutable_operator.api.crd`
+generates crds/ from the same models.
 """
 
 from immutable_operator.api.errors import InvalidSpec

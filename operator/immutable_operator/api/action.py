@@ -1,4 +1,4 @@
-"""ImmutableAction: a person's command, on record with its actor and its outcome."""
+"""ImmutableAction: a command of a user, recorded with its actor and its outcome."""
 
 from datetime import datetime
 from typing import Annotated, ClassVar, Final, Literal
@@ -13,69 +13,72 @@ __all__ = ["ACTION", "ImmutableActionSpec", "ImmutableActionStatus"]
 
 
 class ImmutableActionSpec(ApiModel):
-    """What is to be done, to what, and why; never changed once it is written."""
+    """The command, its target and its reason. It cannot be changed."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule("self == oldSelf", "an action is a record and cannot be changed; create another one"),
         Rule(
             "!self.overrideFreeze || (has(self.reason) && size(self.reason) > 0)",
-            "overriding a freeze needs a reason, which stays on record; set reason",
+            "overriding a freeze requires a reason, which is recorded; set reason",
         ),
     )
 
     type: Literal["Regenerate"]
-    """What is to be done. Regenerate: replace instances that are older than this action, of the
-    same revision, successor first, within budgets."""
+    """The command. Regenerate: replace the instances that are older than this action with new
+    instances of the same revision, successor first. PodDisruptionBudgets are respected."""
 
     service: Annotated[str, Field(min_length=1, max_length=names.MAX_SERVICE_NAME)]
     """Name of the ImmutableService in the same namespace."""
 
     instance: Annotated[str, Field(max_length=253)] | None = None
-    """Name of the one pod that is meant. Unset: all instances of the service."""
+    """Name of the pod to which the action applies. If unset, it applies to all instances of the
+    service."""
 
     reason: Annotated[str, Field(max_length=1024)] | None = None
-    """Why, for people."""
+    """Human-readable reason for the action. Required if overrideFreeze is true."""
 
     override_freeze: bool = False
-    """Do it although an ImmutableFreeze forbids it. Needs a reason. Default false."""
+    """If true, the action is carried out even if an ImmutableFreeze selects the service. Requires
+    reason and the permission to override freezes. Default false."""
 
     actor: Annotated[str, Field(max_length=512)] | None = None
-    """Who created this action: written by the API server, whatever was given."""
+    """Name of the user who created the action. The API server sets it (Kubernetes 1.36 and newer)
+    or refuses other names; leave it out."""
 
 
 class ImmutableActionStatus(ApiModel):
-    """What came of it."""
+    """Progress and outcome of the action."""
 
     phase: Literal["Pending", "Running", "Succeeded", "Failed"] | None = None
-    """Pending: seen, waits. Running: instances are being replaced. Succeeded, Failed: ended."""
+    """Pending: the action waits. Running: instances are being replaced. Succeeded, Failed: the
+    action has ended."""
     message: Annotated[str, Field(max_length=1024)] | None = None
-    """A sentence for people: how far it is, or what came of it."""
+    """Human-readable progress or outcome."""
     started_at: datetime | None = None
-    """When the operator saw it."""
+    """Time at which the operator first observed the action."""
     finished_at: datetime | None = None
-    """When it ended."""
+    """Time at which the action ended."""
 
 
 ACTION: Final = Kind(
     name=names.ACTION_KIND,
     plural=names.ACTION_PLURAL,
     short="imact",
-    description="A person's command to an ImmutableService, on record with its actor and outcome.",
+    description="ImmutableAction is a command to an ImmutableService, recorded with the user who "
+    "gave it and its outcome.",
     versions=(
         Version(
             spec=ImmutableActionSpec,
             status=ImmutableActionStatus,
             columns=(
-                Column("Type", "string", ".spec.type", "What is to be done"),
+                Column("Type", "string", ".spec.type", "The command"),
                 Column("Service", "string", ".spec.service", "The ImmutableService"),
-                Column(
-                    "Instance", "string", ".spec.instance", "The one pod that is meant; empty: all"
-                ),
-                Column("Actor", "string", ".spec.actor", "Who commanded it"),
-                Column("Phase", "string", ".status.phase", "How far it is"),
+                Column("Instance", "string", ".spec.instance", "The pod; empty: all instances"),
+                Column("Actor", "string", ".spec.actor", "User who created the action"),
+                Column("Phase", "string", ".status.phase", "Progress"),
                 Column("Age", "date", ".metadata.creationTimestamp", "Age of the action"),
-                Column("Reason", "string", ".spec.reason", "Why", wide=True),
-                Column("Message", "string", ".status.message", "What came of it", wide=True),
+                Column("Reason", "string", ".spec.reason", "Reason for the action", wide=True),
+                Column("Message", "string", ".status.message", "Progress or outcome", wide=True),
             ),
         ),
     ),

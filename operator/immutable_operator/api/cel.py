@@ -1,4 +1,4 @@
-"""CEL rules as data: models carry them as `rules`, the CRD generator writes them out."""
+"""CEL rules as data: models have them as `rules`, and the CRD generator writes them to the CRDs."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ class Rule:
     Attributes
     ----------
     rule
-        CEL expression that is true for what is allowed.
+        CEL expression that is true for allowed values.
     message
-        Fixed text for the person who is refused, or, with `computed`, a CEL expression for it.
+        Text of the refusal, or, with `computed`, a CEL expression for it.
     field
-        Path below the schema that the rule stands on, such as `.image`; the API server prints it.
+        Path below the schema with the rule, such as `.image`; the API server prints it.
     """
 
     rule: str
@@ -25,7 +25,7 @@ class Rule:
     field: str | None = None
 
     def schema(self) -> dict[str, str]:
-        """Give the rule as the API server reads it."""
+        """Return the rule in the format of a CRD."""
         out = {"rule": self.rule}
         out["messageExpression" if self.computed else "message"] = self.message
         if self.field:

@@ -28,7 +28,7 @@ _HEADER = "# Generated from operator/immutable_operator/api: python -m immutable
 
 
 def crd(kind: Kind) -> dict[str, Any]:
-    """Give the CustomResourceDefinition of a kind."""
+    """Return the CustomResourceDefinition of a kind."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -73,8 +73,8 @@ def _version(kind: Kind, version: Version) -> dict[str, Any]:
 
 def _schema(kind: Kind, version: Version) -> dict[str, Any]:
     properties: dict[str, Any] = {
-        "apiVersion": {"type": "string", "description": "Version of the API."},
-        "kind": {"type": "string", "description": "Kind of the object."},
+        "apiVersion": {"type": "string", "description": "Version of the API of this object."},
+        "kind": {"type": "string", "description": "Kind of this object."},
         "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
         "spec": structural(version.spec),
     }
@@ -104,7 +104,7 @@ def _column(column: Column) -> dict[str, Any]:
 
 
 def render() -> dict[str, str]:
-    """Give the text of every generated file by its path from the root of the repository."""
+    """Return the text of each generated file by its path in the repository."""
     texts = {
         f"{kind.plural}.yaml": _HEADER
         + yaml.safe_dump(crd(kind), sort_keys=False, width=100, allow_unicode=True)
@@ -121,9 +121,13 @@ def _difference(root: Path, path: str, text: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the CRDs, or compare them with what is committed."""
+    """Write the CRDs, or compare them with the committed files."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--check", action="store_true", help="compare only; exit 1 with a diff")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="only compare; exit 1 with a diff",
+    )
     parser.add_argument("--root", type=Path, default=ROOT, help="root of the repository")
     options = parser.parse_args(arguments)
     differences = 0
@@ -136,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
             (options.root / path).parent.mkdir(parents=True, exist_ok=True)
             (options.root / path).write_text(text, encoding="utf-8")
     if differences:
-        print("the CRDs are not what the models say; run: python -m immutable_operator.api.crd")
+        print("the CRDs differ from the models; run: python -m immutable_operator.api.crd")
     return 1 if differences else 0
 
 

@@ -1,7 +1,7 @@
-"""Cron fields and time zones as users write them, and what of them the API server itself refuses.
+"""Cron fields and time zones as users write them, and the CEL rules that check them at admission.
 
-The rules refuse nothing that the operator can read (tests/unit/test_api_cron.py); what they cannot
-know, such as whether a zone exists, the operator finds out.
+The rules accept everything that the operator can read (tests/unit/test_api_cron.py). The operator
+checks what CEL cannot, for example whether a time zone exists.
 """
 
 from typing import Annotated, Final
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from immutable_operator.api.cel import Rule
 
-__all__ = ["CRON_RULES", "FIELDS", "FIVE", "NEVER", "ZONE", "CronText", "ZoneName"]
+__all__ = ["CRON_RULES", "FIELDS", "FIVE", "NEVER", "NO_ZONE", "ZONE", "CronText", "ZoneName"]
 
 DAYS: Final = "SUN MON TUE WED THU FRI SAT"
 MONTHS: Final = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC"
@@ -38,7 +38,7 @@ FIELDS: Final = {
     "month": (_field(f"0*([1-9]|1[0-2])|{MONTHS.replace(' ', '|')}"), "1 to 12, or JAN to DEC"),
     "day-of-week": (_field(_WEEKDAY, f"|({_WEEKDAY})#0*[1-5]|0*[0-7]L"), "0 to 7, or SUN to SAT"),
 }
-"""Of each field its regular expression (small letters and capitals alike), and what it may hold."""
+"""Each field with its regular expression (not case-sensitive) and its allowed values."""
 
 FIVE: Final = r"^\s*\S+(\s+\S+){4}\s*$"
 
@@ -54,7 +54,7 @@ NEVER: Final = (
     rf"(?i)^\s*({_never('3[01]', '0*2|FEB')}|"
     rf"{_never('31', '0*(2|4|6|9|11)|FEB|APR|JUN|SEP|NOV')})\s*$"
 )
-"""Days that no month of those named has, on any day of the week."""
+"""Matches days that none of the listed months has, with any day of the week."""
 
 
 def _in_place(index: int, field: str) -> str:
@@ -71,11 +71,11 @@ _EXAMPLE = (
 )
 _names = f"'{DAYS} {MONTHS}'"
 CRON_RULES: Final = (
-    Rule(_matches(FIVE), f"a schedule has five fields; {_EXAMPLE}"),
+    Rule(_matches(FIVE), f"a schedule must have five fields; {_EXAMPLE}"),
     *(
         Rule(
             f"!{_matches(FIVE)} || {_matches(_in_place(index, field))}",
-            f"the {name} cannot be read: it is *, or values from {told}, also lists (1,3), ranges"
+            f"the {name} is not valid: use *, or values from {told}, also as lists (1,3), ranges"
             f" (1-5) and steps (*/2); {_EXAMPLE}",
         )
         for index, (name, (field, told)) in enumerate(FIELDS.items())
@@ -84,12 +84,12 @@ CRON_RULES: Final = (
         "self.findAll('[0-9]+-[0-9]+').all(r, int(r.split('-')[0]) <= int(r.split('-')[1])) && "
         "self.upperAscii().findAll('[A-Z]{3}-[A-Z]{3}').all(r, "
         f"{_names}.indexOf(r.substring(0, 3)) <= {_names}.indexOf(r.substring(4)))",
-        "a range ends before it begins; exchange its ends, or write a list",
+        "a range ends before it begins; swap its ends, or write a list",
     ),
     Rule(
         f"!{_matches(NEVER)}",
-        "this never happens: its days and months do not meet; name another day, or L for the last"
-        " day of each month",
+        "this never happens, because none of the months has such a day; use another day, or L for"
+        " the last day of each month",
     ),
 )
 
@@ -104,6 +104,8 @@ CronText = Annotated[
 
 ZONE: Final = rf"^(({'|'.join(AREAS)})(/[A-Za-z0-9_+-]+)+|[A-Z][A-Za-z0-9+-]*)$"
 
+NO_ZONE: Final = "this is not a valid time zone"
+
 ZoneName = Annotated[
     str,
     Field(
@@ -112,8 +114,7 @@ ZoneName = Annotated[
             "x-kubernetes-validations": [
                 Rule(
                     _matches(ZONE),
-                    "this is no time zone; write one of the IANA names, such as Europe/Berlin or"
-                    " UTC",
+                    f"{NO_ZONE}; use an IANA name, such as Europe/Berlin or UTC",
                 ).schema()
             ]
         },

@@ -13,12 +13,12 @@ Duration = Annotated[str, Field(pattern="^[1-9][0-9]{0,7}[smhd]$", max_length=9)
 
 
 def seconds(duration: str) -> float:
-    """Seconds of a duration that matched the pattern."""
+    """Convert a duration that matches the pattern to seconds."""
     return float(int(duration[:-1]) * _UNITS[duration[-1]])
 
 
 def seconds_rule(field: str) -> str:
-    """CEL for the seconds of a duration in ``field`` that matched the pattern."""
+    """Return the CEL expression for the seconds of ``field``, which must match the pattern."""
     number = f"int({field}.substring(0, size({field}) - 1))"
     unit = f"{field}.substring(size({field}) - 1)"
     return f"{number} * {{'s': 1, 'm': 60, 'h': 3600, 'd': 86400}}[{unit}]"

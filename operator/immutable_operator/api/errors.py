@@ -1,4 +1,4 @@
-"""The error of a spec that cannot be wanted, worded for the person who wrote it."""
+"""The error for an invalid spec, worded for the author of the spec."""
 
 __all__ = ["InvalidSpec"]
 

@@ -16,41 +16,43 @@ Labels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_le
 
 
 class ImmutableFreezeSpec(ApiModel):
-    """Which services, from when to when, and why."""
+    """The services, the time and the reason of the freeze."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.from) || !has(self.until) || self.from < self.until",
-            "from is not before until, so nothing would ever be frozen; exchange them",
+            "from is not before until, so the freeze would never apply; set until to a later time",
         ),
         Rule(
             "has(self.until) || (has(self.windows) && size(self.windows) > 0)",
-            "a freeze needs an end; set until, or windows",
+            "a freeze must have an end; set until or windows",
         ),
     )
 
     namespaces: (
         Annotated[list[Annotated[str, Field(max_length=63)]], Field(max_length=64)] | None
     ) = None
-    """Namespaces of the services that are frozen. Unset: all namespaces."""
+    """Namespaces of the services that are frozen. If unset, all namespaces."""
 
     match_labels: Labels | None = None
-    """Labels that a frozen service has, all of them. Unset: services with any labels."""
+    """Labels of the services that are frozen; a service must have all of them. If unset, all
+    services."""
 
     from_: datetime | None = Field(default=None, alias="from")
-    """When it begins. Unset: at once."""
+    """Time at which the freeze starts. If unset, it starts immediately."""
 
     until: datetime | None = None
-    """When it ends. Needed unless windows are given."""
+    """Time at which the freeze ends. Required if windows is empty."""
 
     windows: Annotated[list[Window], Field(max_length=16)] | None = None
-    """It holds only in these spans of time (between from and until, where those are given)."""
+    """Periods in which the freeze applies, between from and until if these are set. If empty, it
+    applies all the time."""
 
     reason: Annotated[str, Field(min_length=1, max_length=256)]
-    """Why, for the people whose rollout waits."""
+    """Human-readable reason, shown in the status of the services that are frozen."""
 
     freeze_repairs: bool = False
-    """Do not replace instances that were reached into either. Default false: that goes on."""
+    """If true, instances that were modified in place are not replaced either. Default false."""
 
 
 FREEZE: Final = Kind(
@@ -58,15 +60,15 @@ FREEZE: Final = Kind(
     plural=names.FREEZE_PLURAL,
     short="imfrz",
     scope="Cluster",
-    description="A change freeze: rollouts and regeneration of the services that it selects wait "
-    "until it ends; repairs go on.",
+    description="ImmutableFreeze is a change freeze: rollouts and regeneration of the selected "
+    "services wait until it ends. Repairs continue.",
     versions=(
         Version(
             spec=ImmutableFreezeSpec,
             columns=(
-                Column("From", "string", ".spec.from", "When it begins"),
-                Column("Until", "string", ".spec.until", "When it ends"),
-                Column("Reason", "string", ".spec.reason", "Why"),
+                Column("From", "string", ".spec.from", "Time at which the freeze starts"),
+                Column("Until", "string", ".spec.until", "Time at which the freeze ends"),
+                Column("Reason", "string", ".spec.reason", "Reason for the freeze"),
                 Column("Age", "date", ".metadata.creationTimestamp", "Age of the freeze"),
             ),
         ),

@@ -1,8 +1,9 @@
-"""What a pinned image is, and what to say of one that is not: once for Python, once as CEL.
+"""The check that an image is pinned, and its messages: once in Python, once in CEL.
 
-Grammar: github.com/distribution/reference, narrowed to references with a registry (a short name
-means what each node's configuration says) and a digest of exact length in lower case. A tag beside
-the digest is allowed; runtimes ignore it. The tests hold both forms to one table of cases.
+Grammar: github.com/distribution/reference, restricted to references with a registry (each node
+resolves a short name by its own configuration) and a digest of exact length in lower case. A tag in
+addition to the digest is allowed; container runtimes ignore it. The tests check both forms with the
+same table of cases.
 """
 
 import re
@@ -10,7 +11,17 @@ from typing import Final
 
 from immutable_operator.api.cel import Rule, quote
 
-__all__ = ["DIGEST", "MAX_IMAGE", "PINNED", "digest_of", "is_pinned", "pin_problem", "pin_rule"]
+__all__ = [
+    "DIGEST",
+    "HOW_TO_PIN",
+    "MAX_IMAGE",
+    "NO_DIGEST",
+    "PINNED",
+    "digest_of",
+    "is_pinned",
+    "pin_problem",
+    "pin_rule",
+]
 
 MAX_IMAGE: Final = 512
 
@@ -22,17 +33,18 @@ _REGISTRY = (
 _COMPONENT = "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*"
 _TAG = "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
 PINNED: Final = f"{_REGISTRY}(/{_COMPONENT})+{_TAG}@{DIGEST}"
-"""Regular expression of a pinned image, for a full match; the same text for Python and RE2."""
+"""Regular expression of a pinned image, for a full match; valid in Python and in RE2."""
 
-_WRITE = "write registry/name@sha256:<64 lower-case hex digits>"
-_NO_IMAGE = f"it has no image; {_WRITE}"
-_NO_DIGEST = f" has no digest, and a tag can be moved to other content; {_WRITE}"
+HOW_TO_PIN: Final = "write registry/name@sha256:<64 lower-case hex digits>"
+_NO_IMAGE = f"it has no image; {HOW_TO_PIN}"
+NO_DIGEST: Final = "has no digest, and a tag can be moved to different content"
+_NO_DIGEST = f" {NO_DIGEST}; {HOW_TO_PIN}"
 _UPPER_CASE = " has a digest in upper case; write the same digest in lower case"
-_LENGTH = " hex digits; copy the whole digest"
+_LENGTH = " hex digits; copy the complete digest"
 _NO_REGISTRY = (
-    " names no registry, and each node would choose its own; write the registry in front of it"
+    " has no registry, so each node would choose one; add the registry in front of the name"
 )
-_MALFORMED = f" is not a valid image reference; {_WRITE}"
+_MALFORMED = f" is not a valid image reference; {HOW_TO_PIN}"
 _LENGTHS = {"sha256": 64, "sha512": 128}
 
 _pinned = re.compile(PINNED)
@@ -40,21 +52,21 @@ _digest = re.compile(DIGEST)
 
 
 def is_pinned(image: str) -> bool:
-    """Tell whether an image reference names its registry and a whole digest."""
+    """Tell whether an image reference has a registry and a complete digest."""
     return len(image) <= MAX_IMAGE and _pinned.fullmatch(image) is not None
 
 
 def digest_of(image: str) -> str:
-    """Give the digest of a pinned image, such as `sha256:9f2c…`; empty when it has none."""
+    """Return the digest of an image, such as `sha256:9f2c…`; empty if the image has none."""
     return image.partition("@")[2]
 
 
 def pin_problem(image: str | None) -> str | None:
-    """Say what is wrong with an image and what to write instead; None when it is pinned."""
+    """Describe what is wrong with an image and what to write instead; None if it is pinned."""
     if not image:
         return _NO_IMAGE
     if len(image) > MAX_IMAGE:
-        return f"its image is longer than {MAX_IMAGE} characters; {_WRITE}"
+        return f"its image is longer than {MAX_IMAGE} characters; {HOW_TO_PIN}"
     if _pinned.fullmatch(image):
         return None
     return f"image {image}{_what_is_wrong(image, digest_of(image))}"
@@ -76,15 +88,15 @@ def _what_is_wrong(image: str, digest: str) -> str:
 
 
 def pin_rule(owner: str, field: str) -> Rule:
-    """Give the CEL form of `pin_problem` for a list item that has a name and an image.
+    """Return the CEL form of `pin_problem` for a list item that has a name and an image.
 
     Parameters
     ----------
     owner
-        What the item is called in the message, such as `init container`.
+        Name of the type of item in the message, such as `init container`.
     field
-        Path from the item to the reference: `image`, or `image.reference` of a volume. A volume
-        without an image source is no concern of this rule.
+        Path from the item to the reference: `image`, or `image.reference` of a volume. The rule
+        accepts volumes without an image source.
     """
     image = f"self.{field}"
     digest = f"{image}.substring({image}.indexOf('@') + 1)"
@@ -100,8 +112,8 @@ def pin_rule(owner: str, field: str) -> Rule:
     valid_digest = f"({lacks} ? {quote(_NO_REGISTRY)} : {quote(_MALFORMED)})"
     what = f"{digest}.matches('^{DIGEST}$') ? {valid_digest} : {what}"
     what = f"!{image}.contains('@') ? {quote(_NO_DIGEST)} : {what}"
-    # format, not +: the API server takes the size of a formatted number for unbounded, so adding
-    # anything to it costs more than a CRD may.
+    # format, not +: the API server estimates the size of a formatted number as unbounded, so that
+    # any concatenation exceeds the cost limit of a CRD.
     message = (
         f"!has({image}) || {image} == '' ? {quote(f'{owner} %s: {_NO_IMAGE}')}.format([self.name])"
         f" : {quote(f'{owner} %s: image %s%s')}.format([self.name, {image}, {what}])"

@@ -1,4 +1,4 @@
-"""What a kind says about itself beside its fields: names, columns, subresources."""
+"""The description of a kind apart from its fields: names, columns, subresources."""
 
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -12,9 +12,9 @@ from immutable_operator.api.cel import Rule
 __all__ = ["EMBED", "RECORDED", "WANTED", "ApiModel", "Column", "Kind", "Version"]
 
 EMBED: Final = "x-immutable-embed"
-"""Marks a field whose schema the CRD generator puts in place: WANTED or RECORDED."""
-WANTED: Final = "pod template, checked"
-RECORDED: Final = "pod template, as it was recorded"
+"""Marks a field whose schema the CRD generator inserts: WANTED or RECORDED."""
+WANTED: Final = "pod template with checks"
+RECORDED: Final = "pod template as recorded"
 
 
 def _add_rules(schema: dict[str, Any], model: type[BaseModel]) -> None:
@@ -24,7 +24,8 @@ def _add_rules(schema: dict[str, Any], model: type[BaseModel]) -> None:
 
 
 class ApiModel(BaseModel):
-    """Base of all models: camelCase outside, immutable, unknown fields of later versions ignored.
+    """Base of all models: camelCase in YAML, immutable; unknown fields (of later versions) are
+    ignored.
 
     A class may have `rules: ClassVar[tuple[Rule, ...]]`; the CRD generator reads them.
     """
@@ -42,7 +43,7 @@ class ApiModel(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of `kubectl get`; `wide` ones are seen with `-o wide` only."""
+    """A column of `kubectl get`; a `wide` column is shown with `-o wide` only."""
 
     name: str
     type: str
@@ -55,7 +56,7 @@ class Column:
 class Version:
     """One version of a custom resource: its fields, columns and subresources.
 
-    One of a kind's versions is the one that is stored.
+    Exactly one version of a kind is stored.
     """
 
     spec: type[ApiModel]
@@ -70,7 +71,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A custom resource: everything of its CRD that the fields of its versions do not say."""
+    """A custom resource: all parts of its CRD apart from the fields of its versions."""
 
     name: str
     plural: str

@@ -1,5 +1,5 @@
-"""The names under which the product is visible in a cluster. Changing one breaks every object that
-exists.
+"""The names under which the product is visible in a cluster. Changing one breaks all existing
+objects.
 """
 
 from typing import Final
@@ -18,7 +18,7 @@ FREEZE_KIND: Final = "ImmutableFreeze"
 FREEZE_PLURAL: Final = "immutablefreezes"
 
 RESERVED_PREFIX: Final = f"{GROUP}/"
-"""Label and annotation keys with this prefix are written by the operator only."""
+"""Only the operator writes labels and annotations with this prefix."""
 
 LABEL_SERVICE: Final = f"{GROUP}/service"
 LABEL_REVISION: Final = f"{GROUP}/revision"
@@ -30,45 +30,46 @@ ANNOTATION_REPLACES_UID: Final = f"{GROUP}/replaces-uid"
 ANNOTATION_BECAUSE: Final = f"{GROUP}/because"
 
 ANNOTATION_TAINTED: Final = f"{GROUP}/tainted"
-"""On an instance that somebody reached into, as JSON: {"what": "exec", "by": "jane", "at":
+"""On an instance that was modified in place, as JSON: {"what": "exec", "by": "jane", "at":
 "2026-11-22T04:30:00Z"}. Written once, never changed, never removed."""
 
 ANNOTATION_HEAL_COUNT: Final = f"{GROUP}/heal-count"
-"""How many replacements in a row led to this instance because its predecessors were tainted."""
+"""Number of consecutive predecessors of this instance that were replaced because of a taint."""
 
 ANNOTATION_TRIES: Final = f"{GROUP}/try-count"
-"""How many births in a row led to this instance because their predecessors ended."""
+"""Number of consecutive predecessors of this instance that ended by themselves."""
 
 ANNOTATION_PURPOSE: Final = f"{GROUP}/purpose"
-"""What asked for it: request/<uid> of an ImmutableAction, slot/<second> of a schedule."""
+"""What requested this instance: request/<uid> of an ImmutableAction, or slot/<second> of a
+schedule."""
 
 ANNOTATION_QUARANTINED: Final = f"{GROUP}/quarantined"
 """On an instance in quarantine, as JSON: {"since": "2026-11-22T04:30:00Z", "because": "Tainted:
-…", "labels": {…}}, the labels being those that were taken from it."""
+…", "labels": {…}}. The labels are those that were removed from it."""
 
 ANNOTATION_SOURCE: Final = f"{GROUP}/source"
-"""On a config snapshot: the name of the ConfigMap that it was copied from."""
+"""On a config snapshot: the name of the ConfigMap of which it is a copy."""
 
 ANNOTATION_DIGEST: Final = f"{GROUP}/digest"
 """On a config snapshot: the digest of its content, as recorded in its revision."""
 
 QUARANTINED_SUFFIX: Final = "_quarantined"
-"""Added to the service's name in LABEL_SERVICE of an instance in quarantine: nothing that selects
-instances by it selects that one, and the operator still sees it."""
+"""Suffix of the service name in LABEL_SERVICE of an instance in quarantine. No selector of
+instances matches it any more, and the operator can still find it."""
 
 LABEL_GUARD: Final = f"{GROUP}/guard"
-"""On each admission policy, binding and webhook configuration of ours: which one it is."""
+"""On each admission policy, binding and webhook configuration of the chart: its name."""
 
 BREAK_GLASS_GROUP: Final = "immutable:break-glass"
-"""Whoever acts as a member may reach into an instance, which is then tainted and replaced."""
+"""Members of this group may access an instance, which is then tainted and replaced."""
 
 INSTANCE_NAME: Final = "-im[0-9a-f]{8}-[a-z0-9]{5}$"
-"""How the names of instances end. Reserved, because admission of exec sees nothing but a name."""
+"""End of the names of instances. Reserved, because admission of exec receives only the pod name."""
 
 FIELD_MANAGER: Final = "immutable-operator"
 
 POD_NAME_SUFFIX: Final = 17
-"""Characters that a pod's name adds to its service's: -im, 8 of the revision, - and 5."""
+"""Number of characters that a pod name adds to the service name: -im, 8 hex digits, - and 5."""
 
 MAX_SERVICE_NAME: Final = 45
-"""Characters of a service name: with POD_NAME_SUFFIX it stays within the 63 of a label value."""
+"""Maximum length of a service name: with POD_NAME_SUFFIX it fits the 63 characters of a label."""

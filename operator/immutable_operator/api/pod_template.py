@@ -4,12 +4,12 @@ To renew it (after a change of the pinned Kubernetes version)::
 
     kubectl get --raw /openapi/v3/api/v1 | python -m immutable_operator.api.pod_template --from -
 
-What is kept: types, required fields, list types and map keys, and of each description the first
-sentence and those with values and defaults, so that the CRD stays below the 256 KB that client-side
-`kubectl apply` can carry. What is not: references (inlined), defaults (the API server sets them on
-the pod; only a key of a list needs one), ephemeral containers (refused in every template) and what
-structural schemas may not have. What is widened: what the description of the API says more
-narrowly than the API server reads a Deployment (tests/cluster/test_templates.py asks both).
+Kept: types, required fields, list types and map keys, and of each description the first sentence
+and the sentences with values and defaults, so that the CRD stays below the 256 KB limit of
+client-side `kubectl apply`. Left out: references (inlined), defaults (the API server sets them on
+the pod; only a key of a list needs one), ephemeral containers (refused in every template) and
+everything that structural schemas do not allow. Relaxed: fields for which the OpenAPI document is
+stricter than the API server is for a Deployment (tests/cluster/test_templates.py compares both).
 """
 
 import argparse
@@ -40,8 +40,8 @@ _KEPT: Final = (
 )
 _SCALARS: Final[Mapping[str, Schema]] = {
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"x-kubernetes-int-or-string": True},
-    # A number may have a fraction (cpu: 0.5), which int-or-string refuses; so there is no type,
-    # and what is neither a number nor text is kept out by its size.
+    # A number can have a fraction (cpu: 0.5), which int-or-string refuses. Therefore there is no
+    # type; the size limits refuse values that are neither a number nor a string.
     "io.k8s.apimachinery.pkg.api.resource.Quantity": {
         "x-kubernetes-preserve-unknown-fields": True,
         "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))"
@@ -51,12 +51,12 @@ _SCALARS: Final[Mapping[str, Schema]] = {
         "not": {"enum": [True, False]},
     },
 }
-_QUANTITY: Final = " A quantity is a number, or text such as 500m or 64Mi."
-# Lists in which a pod may have a key twice, each tried on the API server; of all others it says
-# itself that a key is there twice (tests/cluster/test_templates.py).
+_QUANTITY: Final = " A quantity is a number, or a string such as 500m or 64Mi."
+# Lists in which a pod can have the same key twice, each tried on the API server; in all other lists
+# the API server refuses a duplicate key (tests/cluster/test_templates.py).
 _REPEATABLE: Final = frozenset(("env", "hostAliases", "imagePullSecrets", "ports"))
 _LEFT_OUT: Final = {"io.k8s.api.core.v1.PodSpec": {"ephemeralContainers"}}
-# What the API's description calls required and a pod may leave out: the zero value is allowed.
+# Fields that the OpenAPI document requires and a pod can leave out: the zero value is allowed.
 _OPTIONAL: Final[Mapping[str, set[str]]] = {
     "io.k8s.api.core.v1.HTTPHeader": {"value"},
     "io.k8s.api.core.v1.ISCSIVolumeSource": {"lun"},
@@ -83,12 +83,14 @@ def extract(openapi: Mapping[str, Any]) -> Schema:
     metadata = schema["properties"]["metadata"]
     own = {key: metadata["properties"][key] for key in _METADATA}
     metadata["properties"] = own | {key: _ignored(metadata["properties"][key]) for key in IGNORED}
-    metadata["description"] = "Labels, annotations and finalizers of the pod; the rest is ignored."
+    metadata["description"] = (
+        "Labels, annotations and finalizers of the pod. Other fields are ignored."
+    )
     return schema
 
 
 def _ignored(field: Mapping[str, Any]) -> Schema:
-    out: Schema = {"type": field["type"], "description": "Ignored: each pod gets its own."}
+    out: Schema = {"type": field["type"], "description": "Ignored: each pod gets its own value."}
     if field["type"] == "array":
         item = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
         out |= {"x-kubernetes-list-type": "atomic", "items": item}
@@ -147,10 +149,10 @@ def _require_less(schema: Schema, optional: set[str]) -> None:
 
 
 def _unkeyed(name: str, field: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Take the keys from a list in which the API server takes a key twice.
+    """Remove the keys of a list in which the API server accepts duplicate keys.
 
-    A keyed list of a definition never has one twice. The price is that server-side apply takes
-    such a list from one manager only.
+    A keyed list in a CRD cannot have duplicate keys. The disadvantage: server-side apply treats the
+    list as a whole, so that only one manager can write it.
     """
     if name not in _REPEATABLE or "x-kubernetes-list-map-keys" not in field:
         return field
@@ -159,7 +161,7 @@ def _unkeyed(name: str, field: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _or_empty(schema: Schema) -> Schema:
-    """Let one of several words be empty: the API server takes that as unset."""
+    """Allow the empty string in an enum: the API server reads it as unset."""
     if "enum" in schema and "" not in schema["enum"]:
         schema["enum"] = ["", *schema["enum"]]
     return schema
@@ -168,9 +170,9 @@ def _or_empty(schema: Schema) -> Schema:
 def _make_keys_certain(
     out: Schema, items: Mapping[str, Any], definitions: Mapping[str, Any]
 ) -> None:
-    """Give each key of a keyed list its default, or require it: a CRD must have one or the other.
+    """Set the default of each key of a keyed list, or require the key: a CRD needs one of the two.
 
-    A copy is made of nothing but the item: the same type elsewhere keeps its optional fields.
+    Only this item is changed: the same type elsewhere keeps its optional fields.
     """
     for key in out.get("x-kubernetes-list-map-keys", ()):
         reference = items.get("$ref") or items["allOf"][0]["$ref"]
@@ -183,13 +185,13 @@ def _make_keys_certain(
 
 
 def _shorten(description: str) -> str:
-    """Keep what says most of a description: the first sentence, and those with values and defaults.
+    """Keep the first sentence of a description, and the sentences with values and defaults.
 
     >>> _shorten("Image pull policy. One of Always, Never. Cannot be updated. More info: x")
     'Image pull policy. One of Always, Never.'
     """
     text = re.sub(r"\s*More info:? \S+", "", " ".join(description.split()))
-    text = text.partition(" Possible enum values:")[0]  # the enum itself says it
+    text = text.partition(" Possible enum values:")[0]  # the enum itself lists them
     sentences = _SENTENCE_END.split(text)
     while len(sentences) > 1 and len(sentences[0]) < _TOO_SHORT:
         sentences[:2] = [f"{sentences[0]} {sentences[1]}"]
@@ -198,9 +200,11 @@ def _shorten(description: str) -> str:
 
 
 def main() -> int:
-    """Write pod_template.json from the document of an API server."""
+    """Write pod_template.json from the OpenAPI document of an API server."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--from", dest="source", required=True, help="a file, or - for stdin")
+    parser.add_argument(
+        "--from", dest="source", required=True, help="OpenAPI document: a file, or - for stdin"
+    )
     source = parser.parse_args().source
     text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
     schema = extract(json.loads(text))

@@ -1,5 +1,5 @@
-"""ImmutableRevision: the frozen record of one wanted state of an ImmutableService, and what came of
-it.
+"""ImmutableRevision: the immutable record of one desired state of an ImmutableService, and its
+outcome.
 """
 
 from datetime import datetime
@@ -16,103 +16,113 @@ __all__ = ["REVISION", "ImmutableRevisionSpec", "ImmutableRevisionStatus", "Pinn
 
 
 class PinnedConfig(ApiModel):
-    """A ConfigMap as it was when the revision was recorded."""
+    """A copy of a ConfigMap, made when the revision was recorded."""
 
     kind: Literal["ConfigMap", "Secret"] = "ConfigMap"
-    """Kind of the object that the template reads."""
+    """Kind of the object that the template references. Default ConfigMap."""
     name: Annotated[str, Field(min_length=1, max_length=253)]
-    """Name of the ConfigMap that the template reads."""
+    """Name of the ConfigMap that the template references."""
     snapshot: Annotated[str, Field(min_length=1, max_length=63)]
-    """Name of its copy, which the instances of this revision read instead."""
+    """Name of the copy, which the instances of this revision read instead."""
     digest: Annotated[str, Field(pattern="^(sha256:[0-9a-f]{64}|absent)$", max_length=71)]
-    """Digest of its content; absent: it was optional and not there, so there is no copy."""
+    """Digest of the content of the ConfigMap. The value absent means that the ConfigMap was
+    optional and did not exist; there is no copy then."""
 
 
 class ImmutableRevisionSpec(ApiModel):
-    """What was wanted, by whom and since when; never changed once it is written."""
+    """The recorded state, why it was recorded and which tool wrote it. It cannot be changed."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "self == oldSelf",
             "a revision is a record and cannot be changed; "
-            "change spec.template of its ImmutableService, which makes a new revision",
+            "change spec.template of its ImmutableService, which creates a new revision",
         ),
     )
 
     service: Annotated[str, Field(min_length=1, max_length=names.MAX_SERVICE_NAME)]
-    """Name of the ImmutableService whose revision this is."""
+    """Name of the ImmutableService to which the revision belongs, in the same namespace."""
     number: Annotated[int, Field(strict=True, ge=1, json_schema_extra={"format": "int64"})]
-    """Counts the revisions of the service from 1; never used twice."""
+    """Sequence number of the revision in its service, starting at 1. A number is never reused."""
     revision: Annotated[str, Field(pattern="^[0-9a-f]{8}$", max_length=8)]
-    """The short hash that pods and their names carry."""
+    """Short hash of the revision: 8 hex digits, which are part of the names and labels of its
+    pods."""
     hash: Annotated[str, Field(pattern="^v[1-9]:[0-9a-f]{64}$", max_length=67)]
-    """Version of the hash algorithm, and the hash of the pods that the template makes and of the
-    digests of what is pinned (v3), or of the template as written (v1, v2)."""
+    """Version of the hash algorithm and the hash. v3 covers the pods that result from the template
+    and the digests of the pinned ConfigMaps; v1 and v2 cover the template as written."""
     reason: Literal["Created", "TemplateChanged", "ConfigChanged"]
-    """Why this revision came to be."""
+    """Why the revision was recorded. Created: the service was created. TemplateChanged:
+    spec.template was changed. ConfigChanged: a pinned ConfigMap was changed."""
     by: Annotated[str, Field(max_length=128)]
-    """Field manager that wrote the template, such as kubectl-client-side-apply."""
+    """Field manager that wrote the template, such as kubectl-client-side-apply, or the ConfigMap if
+    reason is ConfigChanged."""
     image: Annotated[str, Field(max_length=512)]
-    """The first container's image for people, such as web@9f2c41d07a1b."""
+    """Short form of the image of the first container, such as web@9f2c41d07a1b."""
     template: Annotated[dict[str, Any], Field(json_schema_extra={EMBED: RECORDED})]
     """The pod template as it was recorded."""
     config: Annotated[list[PinnedConfig], Field(max_length=256)] | None = None
-    """The pinned ConfigMaps that the template reads; absent where there are none."""
+    """The pinned ConfigMaps that the template references; unset if there are none."""
 
 
 class ImmutableRevisionStatus(ApiModel):
-    """What came of it. The operator alone writes this, and remembers by it: once when the revision
-    becomes what is worked towards, and once when it is complete."""
+    """Outcome of the revision. Only the operator writes it: once when the rollout of the revision
+    starts, and once when it completes. It determines which revision is the last good one."""
 
     phase: Literal["Pending", "Progressing", "Good", "Failed", "Superseded"] | None = None
-    """Absent or Pending: recorded, not worked towards yet. Progressing: being rolled out. Good:
-    every instance was available once, and no other revision was left. Superseded: another revision
-    was wanted before this one was complete. Failed: it did not work, and nothing is born from it;
-    this release writes it of none."""
+    """State of the rollout of the revision. Unset or Pending: its rollout has not started.
+    Progressing: its rollout is in progress. Good: its rollout completed, all instances were of this
+    revision and available. Superseded: a newer revision was requested before its rollout completed.
+    Failed: it did not work, and no instances are created from it; this release does not set it."""
     reason: Annotated[str, Field(max_length=128)] | None = None
-    """One word for machines: why it is in this phase."""
+    """Machine-readable reason for the phase, in one word."""
     message: Annotated[str, Field(max_length=1024)] | None = None
-    """A sentence for people: why it is in this phase, and by whose doing."""
+    """Human-readable explanation of the phase, with the cause if it is known."""
     started_at: datetime | None = None
-    """When it became what is worked towards, the last time."""
+    """Time at which its most recent rollout started."""
     first_available: datetime | None = None
-    """When an instance of it was seen available for the first time. Once a revision of the service
-    was complete, it is written of later ones only when they are, with completed."""
+    """Time at which an instance of the revision was first observed as available. If an earlier
+    revision of the service has completed, this is written together with completed."""
     completed: datetime | None = None
-    """When every instance was available, the last time that this was the newest to be so."""
+    """Time at which its most recent rollout completed: all instances were of this revision and
+    available."""
     replaced: Annotated[str, Field(max_length=512)] | None = None
-    """How many instances it got, in which time, and which revision was in its place before."""
+    """Human-readable summary of the rollout: the number of instances, the duration and the revision
+    that was replaced."""
     takes_over_from: Annotated[str, Field(max_length=8)] | None = None
-    """The revision that worked, if instances of it ran when this one became what is worked towards:
-    what is lost of them is born from it again until this one works."""
+    """The last good revision, if it had instances when the rollout of this revision started. Lost
+    instances are recreated from it until this revision works."""
     step: Int32 | None = None
-    """The step of a rollout in steps that was reached; this release writes none."""
+    """The step that a rollout in steps has reached; this release does not set it."""
     number_floor: Annotated[Int64, Field(ge=0)] | None = None
-    """The highest number that a revision of the service had so far; none is used twice."""
+    """Highest number that a revision of the service has had. New revisions get a higher number."""
     replicas: Int32 | None = None
-    """Number of instances wanted: where spec.replicas of the service is unset, or if it is 0."""
+    """Number of desired instances, recorded if spec.replicas of the service is unset or if the
+    number is 0."""
     start_seconds: Int32 | None = None
-    """Median of the seconds from the birth of an instance to when it was ready first."""
+    """Median number of seconds from the creation of an instance until it was first ready."""
 
 
 REVISION: Final = Kind(
     name=names.REVISION_KIND,
     plural=names.REVISION_PLURAL,
     short="imrev",
-    description="The frozen record of one wanted state of an ImmutableService: its template, "
-    "when it was wanted and who wrote it.",
+    description="ImmutableRevision is the immutable record of one desired state of an "
+    "ImmutableService: its template, its configuration and the tool that wrote it. The operator "
+    "creates it.",
     versions=(
         Version(
             spec=ImmutableRevisionSpec,
             status=ImmutableRevisionStatus,
             columns=(
                 Column("Service", "string", ".spec.service", "The ImmutableService"),
-                Column("Number", "integer", ".spec.number", "Counts the revisions of the service"),
-                Column("Revision", "string", ".spec.revision", "The short hash that pods carry"),
-                Column("Phase", "string", ".status.phase", "What came of it"),
-                Column("Reason", "string", ".spec.reason", "Why this revision came to be"),
-                Column("Image", "string", ".spec.image", "The first image"),
-                Column("By", "string", ".spec.by", "Who wrote the template"),
+                Column("Number", "integer", ".spec.number", "Sequence number in the service"),
+                Column(
+                    "Revision", "string", ".spec.revision", "Short hash in the names of the pods"
+                ),
+                Column("Phase", "string", ".status.phase", "State of the rollout"),
+                Column("Reason", "string", ".spec.reason", "Why the revision was recorded"),
+                Column("Image", "string", ".spec.image", "Image of the first container"),
+                Column("By", "string", ".spec.by", "Tool that wrote the template"),
                 Column("Age", "date", ".metadata.creationTimestamp", "Age of the revision"),
             ),
         ),

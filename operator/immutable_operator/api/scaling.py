@@ -1,4 +1,4 @@
-"""Numbers as Kubernetes takes them, and how many instances there may be."""
+"""Numbers as Kubernetes accepts them, and the maximum number of instances."""
 
 import re
 from typing import Annotated, Final
@@ -11,7 +11,8 @@ __all__ = ["INT32_MAX", "MAX_REPLICAS", "Int32", "Int64", "IntOrPercent", "Repli
 
 INT32_MAX: Final = 2**31 - 1
 MAX_REPLICAS: Final = 50_000
-"""Instances that one service may have: a third of the pods that a cluster is made for."""
+"""Maximum number of instances of a service: a third of the pods that Kubernetes supports in a
+cluster."""
 
 Int32 = Annotated[
     int, Field(strict=True, ge=0, le=INT32_MAX, json_schema_extra={"format": "int32"})
@@ -19,25 +20,26 @@ Int32 = Annotated[
 Int64 = Annotated[int, Field(strict=True, json_schema_extra={"format": "int64"})]
 
 _PERCENT = "(0|[1-9][0-9]{0,2})%"
-_NEITHER = "neither a number nor a percentage; write 1 or 25%"
+_NEITHER = "neither a number nor a percentage; use a value such as 1 or 25%"
 _RULE = Rule(f"type(self) == int || self.matches('^{_PERCENT}$')", _NEITHER)
 
 _percent = re.compile(_PERCENT)
 
 
 def _check(value: object) -> object:
-    """Refuse what the CRD refuses, in words: pydantic's own text for a union helps nobody."""
+    """Refuse what the CRD refuses, with its message: pydantic's text for a union is hard to
+    read."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError(_NEITHER)
     if isinstance(value, str) and not _percent.fullmatch(value):
         raise ValueError(f'"{value}": {_NEITHER}')
     if isinstance(value, int) and not 0 <= value <= INT32_MAX:
-        raise ValueError(f"{value} is not possible; write 0 or more")
+        raise ValueError(f"{value} is not allowed; use 0 or more")
     return value
 
 
-_TOO_MANY = f"more than {MAX_REPLICAS} instances of one service are not possible"
-_ADVICE = f"write {MAX_REPLICAS} or less, or divide it into several services"
+_TOO_MANY = f"a service can have at most {MAX_REPLICAS} instances"
+_ADVICE = "use a lower number, or divide the service into several services"
 _MOST = Rule(f"self <= {MAX_REPLICAS}", f"{_TOO_MANY}; {_ADVICE}")
 
 
@@ -60,7 +62,7 @@ Replicas = Annotated[
     ),
     AfterValidator(_at_most),
 ]
-"""A number of instances that may be asked for."""
+"""A number of desired instances."""
 
 IntOrPercent = Annotated[
     int | str,
@@ -75,9 +77,9 @@ IntOrPercent = Annotated[
         }
     ),
 ]
-"""Either a count (0 or more) or a percentage of the wanted instances, such as `25%`."""
+"""Either a count (0 or more) or a percentage of the desired instances, such as `25%`."""
 
 
 def is_zero(value: int | str) -> bool:
-    """Tell whether a count or percentage means none whatever the number of instances."""
+    """Tell whether a count or percentage is zero for any number of instances."""
     return value in (0, "0%")

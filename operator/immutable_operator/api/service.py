@@ -17,6 +17,7 @@ from immutable_operator.api.template import template_problems
 
 __all__ = [
     "SERVICE",
+    "TOO_YOUNG",
     "Blocker",
     "Condition",
     "Config",
@@ -33,25 +34,25 @@ Name = Annotated[str, Field(max_length=253)]
 RevisionHash = Annotated[str, Field(pattern="^[0-9a-f]{8}$", max_length=8)]
 
 _BOTH_ZERO = (
-    "maxSurge and maxUnavailable are both 0, so no instance could ever be replaced; "
+    "maxSurge and maxUnavailable are both 0, so no instance can be replaced; "
     "set one of them to 1 or more"
 )
 _DEADLINE = (
     "progressDeadlineSeconds is not greater than minReadySeconds, so every rollout would be "
-    "reported as stalled; raise progressDeadlineSeconds"
+    "reported as stalled; increase progressDeadlineSeconds"
 )
 _NAME_LENGTH = (
-    f" characters; at most {names.MAX_SERVICE_NAME} are possible, because the names of its pods "
-    f"add {names.POD_NAME_SUFFIX} and end at 63 - choose a shorter name"
+    f" characters; the maximum is {names.MAX_SERVICE_NAME}, because pod names add "
+    f"{names.POD_NAME_SUFFIX} characters and are limited to 63; choose a shorter name"
 )
 AGE_FLOOR: Final = 10
 _AGES = (
-    "maxAge is more than hardMaxAge, so windows would never hold anything back; lower maxAge or"
-    " raise hardMaxAge"
+    "maxAge is greater than hardMaxAge, so windows would have no effect; decrease maxAge or"
+    " increase hardMaxAge"
 )
-_TOO_YOUNG = (
-    f"ages below {AGE_FLOOR}s are not possible: instances would be replaced faster than they start;"
-    " write 10s or more"
+TOO_YOUNG: Final = (
+    f"the minimum age is {AGE_FLOOR}s, because instances would otherwise be replaced faster than"
+    f" they start; set {AGE_FLOOR}s or more"
 )
 _NONE: Final = "['0', '0%']"
 
@@ -68,34 +69,33 @@ class Rollout(ApiModel):
     )
 
     strategy: Literal["Rolling"] = "Rolling"
-    """The order of replacement. Rolling: successors first, a few at a time, within maxSurge and
-    maxUnavailable. Default Rolling."""
+    """How instances are replaced. Rolling: a few at a time, within maxSurge and maxUnavailable;
+    successors are created first as far as maxSurge allows. Default Rolling."""
 
     max_surge: IntOrPercent = "25%"
-    """Instances above spec.replicas that may exist during a replacement: a number, or a percentage
-    of spec.replicas rounded up. Whether pods that terminate count is said by podReplacement.
-    Default 25%."""
+    """Maximum number of instances that can exist above spec.replicas during a replacement: a
+    number, or a percentage of spec.replicas, rounded up. podReplacement determines whether
+    terminating pods count. Default 25%."""
 
     max_unavailable: IntOrPercent = 0
-    """Instances below spec.replicas that may be unavailable during a replacement: a number, or a
-    percentage of spec.replicas rounded down. While no instance of the wanted revision is available,
-    it is spent on that revision only where the surge finds no place (full nodes, a host port, a
-    quota) or is 0. Default 0."""
+    """Maximum number of instances that can be unavailable during a replacement: a number, or a
+    percentage of spec.replicas, rounded down. While no instance of the new revision is
+    available, available instances are removed only if maxSurge is 0 or the additional pods cannot
+    be created or scheduled (full nodes, a host port, a quota). Default 0."""
 
     pod_replacement: Literal["TerminationStarted", "TerminationComplete"] = "TerminationStarted"
-    """When the place of a pod that is going is free again. TerminationStarted: as soon as it
-    terminates, so that there are at most replicas + maxSurge pods that do not. TerminationComplete:
-    once it is gone, so that there are at most replicas + maxSurge pods whatever they do, for
-    instances that take something that exists only so often, such as licences or GPUs; a replacement
-    then waits for the grace period. Default TerminationStarted."""
+    """When a pod that is being removed no longer counts against replicas + maxSurge.
+    TerminationStarted: as soon as it is terminating. TerminationComplete: when it has been removed;
+    use this if each instance needs a limited resource, such as a licence or a GPU. A replacement
+    then takes longer by the termination grace period. Default TerminationStarted."""
 
     min_ready_seconds: Int32 = 0
-    """Seconds that an instance must have been ready without a break before it counts as
-    available. Default 0."""
+    """Minimum number of seconds for which an instance must be ready, without interruption, before
+    it is considered available. Default 0."""
 
     progress_deadline_seconds: Annotated[Int32, Field(ge=1)] = 600
-    """Seconds without any progress after which a rollout is reported as stalled; the instances
-    that work are kept. A change of spec.replicas does not start them afresh. Must be greater than
+    """Number of seconds without progress after which a rollout is reported as stalled. Working
+    instances are kept. A change of spec.replicas does not restart the count. Must be greater than
     minReadySeconds. Default 600."""
 
     @model_validator(mode="after")
@@ -108,57 +108,63 @@ class Rollout(ApiModel):
 
 
 class Config(ApiModel):
-    """Which ConfigMaps become part of a revision, and which are read as they are at each moment."""
+    """Which ConfigMaps are part of a revision, and which are read live."""
 
     mode: Literal["Pinned", "Live"] = "Pinned"
-    """Pinned: each ConfigMap that the template reads is copied once a revision, and the instances
-    of that revision read the copy; a changed ConfigMap makes a new revision, and so a rollout.
-    Live: each instance reads what is there when it starts. Secrets are always read live: pinning
-    them would take the right to read every Secret. kube-root-ca.crt is too: the cluster renews it.
-    Default Pinned."""
+    """How instances read ConfigMaps. Pinned: each ConfigMap that the template references is copied
+    once for each revision, and the instances of that revision read the copy; a change of the
+    ConfigMap creates a new revision and starts a rollout. Live: instances read the ConfigMap
+    itself.
+    Secrets are always read live, because pinning them would require permission to read all Secrets;
+    so is kube-root-ca.crt, because the cluster renews it. Default Pinned."""
 
     live: Annotated[list[Name], Field(max_length=64)] = Field(default_factory=list)
-    """Names of ConfigMaps that are read live although mode is Pinned, such as those that something
-    rewrites all the time. Default none."""
+    """Names of ConfigMaps that are read live when mode is Pinned, for example because they are
+    updated frequently. Default: empty."""
 
 
 class Immutability(ApiModel):
-    """What happens to an instance that is no longer what was born."""
+    """What happens to an instance that differs from the pod that the operator created."""
 
     on_taint: Literal["Replace", "Quarantine", "Report"] = "Replace"
-    """What becomes of an instance that somebody reached into (exec, debug, an edit of the pod) or
-    that runs another image than the pinned one. Replace: a successor first, then it is retired.
-    Quarantine: out of all traffic at once, kept for quarantineFor, then retired. Report: only said
-    in status and events. Default Replace."""
+    """What happens to an instance that was modified in place (exec, a debug container, an edit of
+    the pod) or that runs a different image than the pinned one. Replace: a successor is created,
+    then the instance is removed. Quarantine: the instance is removed from all traffic at once, kept
+    for quarantineFor, then removed. Report: the instance is kept, and reported in the status and
+    in events. Default Replace."""
 
     quarantine_for: Duration = "1h"
-    """How long an instance is kept in quarantine, such as 30m, 24h or 7d. Default 1h."""
+    """How long an instance is kept in quarantine: a whole number with the unit s, m, h or d, such
+    as 30m, 24h or 7d. Default 1h."""
 
     restarts: Literal["Allow", "Replace"] = "Allow"
-    """Whether a container may be restarted in place (after a crash, or by its liveness probe),
-    which keeps its emptyDir volumes. Replace: such an instance is replaced once it is ready again;
-    one that does not get ready is reported as CrashLoop. Default Allow."""
+    """What happens to an instance in which a container was restarted in place (after a crash, or
+    by its liveness probe), which preserves its emptyDir volumes. Allow: the instance is kept.
+    Replace: the instance is replaced once it is ready again; if it does not become ready, it is
+    reported as CrashLoop. Default Allow."""
 
     config: Config = Config()
-    """Which ConfigMaps become part of a revision. Default: all that the template reads."""
+    """Which ConfigMaps are part of a revision. Default: all ConfigMaps that the template
+    references."""
 
 
 class Window(ApiModel):
-    """A span of time that comes again and again."""
+    """A recurring period of time."""
 
     schedule: CronText
-    """When it opens, as five cron fields: minute, hour, day of month, month, day of week. A
-    question mark means any, as in a CronJob; L is the last day of the month."""
+    """When the window opens, as five cron fields: minute, hour, day of month, month, day of week.
+    A question mark means any value, as in a CronJob; L means the last day of the month."""
 
     duration: Duration
-    """How long it stays open, such as 30m or 4h."""
+    """How long the window stays open: a whole number with the unit s, m, h or d, such as 30m or
+    4h."""
 
     time_zone: ZoneName = "UTC"
-    """IANA name of the zone that schedule is meant in, such as Europe/Berlin. Default UTC."""
+    """IANA name of the time zone of schedule, such as Europe/Berlin. Default UTC."""
 
 
 class Regeneration(ApiModel):
-    """When instances are replaced although nothing changed, so that none lives for long."""
+    """When instances are replaced even if nothing changed, so that no pod becomes old."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -168,41 +174,45 @@ class Regeneration(ApiModel):
         ),
         Rule(
             f"!has(self.maxAge) || {seconds_rule('self.maxAge')} >= {AGE_FLOOR}",
-            _TOO_YOUNG,
+            TOO_YOUNG,
             field=".maxAge",
         ),
         Rule(
             f"!has(self.hardMaxAge) || {seconds_rule('self.hardMaxAge')} >= {AGE_FLOOR}",
-            _TOO_YOUNG,
+            TOO_YOUNG,
             field=".hardMaxAge",
         ),
     )
 
     max_age: Duration | None = None
-    """Every instance is replaced before it is this old, inside windows and budget, such as 24h.
-    Unset: age is no reason."""
+    """Maximum age of an instance, such as 24h: a whole number with the unit s, m, h or d, at least
+    10s. Each instance is replaced before it reaches this age, as far as windows, maxConcurrent and
+    PodDisruptionBudgets allow. If unset, instances are not replaced because of their age."""
 
     hard_max_age: Duration | None = None
-    """At this age windows no longer hold a replacement back; budgets and PodDisruptionBudgets still
-    do. Must not be less than maxAge. Unset: windows always hold."""
+    """Age at which an instance is replaced even outside windows, such as 72h: a whole number with
+    the unit s, m, h or d, at least 10s. maxConcurrent and PodDisruptionBudgets still apply. Must
+    not be less than maxAge. If unset, windows always apply."""
 
     jitter: Annotated[str, Field(pattern="^([0-9]|[1-4][0-9]|50)%$", max_length=3)] = "10%"
-    """By how much of maxAge an instance may be replaced earlier, so that a fleet that was born
-    together does not fall due together; the same for one instance every time. Default 10%."""
+    """Maximum percentage of maxAge by which an instance is replaced early, so that instances that
+    were created together are not replaced together: 0% to 50%. Each instance has a fixed share of
+    it. Default 10%."""
 
     max_concurrent: Annotated[Int32, Field(ge=1)] = 1
-    """Number of instances that may be in replacement at once for their age. Default 1."""
+    """Maximum number of instances that are being replaced at the same time because of their age.
+    Default 1."""
 
     windows: Annotated[list[Window], Field(max_length=16)] = Field(default_factory=list)
-    """Spans of time in which replacements for age may start; what has started finishes. None
-    given: always."""
+    """Periods in which replacements because of age can start; a replacement that has started is
+    completed. If empty, replacements can start at any time."""
 
     schedule: CronText | None = None
-    """At these times a full regeneration starts as well: every instance that is older is replaced.
-    Five cron fields, as in windows."""
+    """Times at which all existing instances are replaced, regardless of maxAge, as five cron
+    fields: minute, hour, day of month, month, day of week. If unset, there are no such times."""
 
     time_zone: ZoneName = "UTC"
-    """IANA name of the zone that schedule is meant in. Default UTC."""
+    """IANA name of the time zone of schedule, such as Europe/Berlin. Default UTC."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -210,137 +220,142 @@ class Regeneration(ApiModel):
         if len(ages) == 2 and ages[0] > ages[1]:
             raise ValueError(_AGES)
         if any(age < AGE_FLOOR for age in ages):
-            raise ValueError(_TOO_YOUNG)
+            raise ValueError(TOO_YOUNG)
         return self
 
 
 class ImmutableServiceSpec(ApiModel):
-    """What is wanted: how many instances of which template, and how they may be replaced."""
+    """Specification of the desired instances and of how they are replaced."""
 
     replicas: Replicas | None = None
-    """Number of instances wanted, at most 50000. Unset keeps the current number, and means 1 at
-    birth. kubectl scale and autoscalers write it."""
+    """Number of desired instances, at most 50000. If unset, the current number is kept; a new
+    service starts with 1. kubectl scale and autoscalers write this field."""
 
     template: Annotated[dict[str, Any], Field(json_schema_extra={EMBED: WANTED})]
-    """The pod that each instance is. Every image is pinned by digest
-    (registry/name@sha256:<64 lower-case hex digits>). A change of the pods that it makes replaces
-    every instance; the same pods written in another way replace none."""
+    """The pod template from which each instance is created. Every image must be pinned by digest
+    (registry/name@sha256:<64 lower-case hex digits>). A change that results in different pods
+    creates a new revision, and all instances are replaced; the same pods written in another way do
+    not."""
 
     rollout: Rollout = Rollout()
     """How instances are replaced when the template changes."""
 
     regeneration: Regeneration = Regeneration()
-    """When instances are replaced although nothing changed."""
+    """When instances are replaced even if nothing changed. Default: never."""
 
     immutability: Immutability = Immutability()
-    """What happens to an instance that is no longer what was born."""
+    """What happens to an instance that differs from the pod that the operator created."""
 
     history_limit: Annotated[int, Field(strict=True, ge=1, le=100)] = 10
-    """Number of old revisions that are kept, 1 to 100, also during a rollout that does not end.
-    Beside these the wanted revision, the newest, the last good one and those that have instances
-    are kept. Default 10."""
+    """Number of old revisions to keep, 1 to 100. The current revision, the newest revision, the
+    last good revision and all revisions that have instances are kept in addition. Default 10."""
 
     suspend: Annotated[bool, Field(strict=True)] = False
-    """While true nothing is created and nothing is retired; what runs stays. Default false."""
+    """If true, the operator creates and removes no instances; running instances are kept. Default
+    false."""
 
 
 class Condition(ApiModel):
-    """One aspect of the state, as in every Kubernetes object."""
+    """One aspect of the state of the service, as in other Kubernetes objects."""
 
     type: Annotated[str, Field(max_length=316)]
-    """Name of the aspect: Ready, Reconciling, Stalled, Guarded, Regenerating or
+    """Type of the condition: Ready, Reconciling, Stalled, Guarded, Regenerating or
     CannotMeetMaxAge."""
     status: Literal["True", "False", "Unknown"]
-    """Whether it holds."""
+    """Status of the condition: True, False or Unknown."""
     observed_generation: Annotated[Int64, Field(ge=0)] | None = None
-    """The metadata.generation that this was said of."""
+    """The metadata.generation for which the condition was set."""
     last_transition_time: datetime
-    """When status last changed."""
+    """Time at which status last changed."""
     reason: Annotated[str, Field(min_length=1, max_length=1024)]
-    """One word for machines: why."""
+    """Machine-readable reason for the status, in one word."""
     message: Annotated[str, Field(max_length=32768)]
-    """A sentence for people: why, and what to do."""
+    """Human-readable explanation of the status, with what to do about it."""
 
 
 class Blocker(ApiModel):
-    """Something that holds the next step back."""
+    """A cause that delays the next step."""
 
     reason: Annotated[str, Field(max_length=128)]
-    """One word for machines: what blocks."""
+    """Machine-readable cause, in one word."""
     message: Annotated[str, Field(max_length=4096)]
-    """A sentence for people: what is blocked, by what, and what to do."""
+    """Human-readable explanation: what is blocked, by what, and what to do about it."""
     object: Annotated[str, Field(max_length=512)] | None = None
-    """The object that blocks, such as poddisruptionbudget/web; absent where there is none."""
+    """The object that blocks the step, such as poddisruptionbudget/web; unset if there is none."""
     since: datetime
-    """When it began to block."""
+    """Time at which the step was first blocked by this cause."""
 
 
 class RolloutStatus(ApiModel):
-    """How far the present replacement is."""
+    """Progress of the current rollout."""
 
     revision: RevisionHash | None = None
     """The revision that is being rolled out."""
     desired_replicas: Int32 | None = None
-    """Number of instances wanted when progress was last measured."""
+    """Number of desired instances when progress was last measured."""
     most_current: Int32 | None = None
-    """Largest number of available instances of this revision seen so far."""
+    """Largest number of available instances of this revision that was observed so far."""
     least_stale: Int32 | None = None
-    """Smallest number of stale instances seen so far."""
+    """Smallest number of stale instances that was observed so far."""
     started_at: datetime | None = None
-    """When the rollout began."""
+    """Time at which the rollout started."""
     progressed_at: datetime | None = None
-    """When mostCurrent last rose or leastStale last fell; the progress deadline counts from it."""
+    """Time at which mostCurrent last increased or leastStale last decreased. The progress deadline
+    is measured from it."""
 
 
 class Deviation(ApiModel):
-    """An instance that is no longer what was born."""
+    """An instance that differs from the pod that the operator created."""
 
     instance: Name
     """Name of the pod."""
     reason: Annotated[str, Field(max_length=64)]
-    """Tainted: somebody reached into it. Drifted: what runs is not what was pinned."""
+    """Tainted: the instance was modified in place. Drifted: it runs a different image than the
+    pinned one."""
     message: Annotated[str, Field(max_length=1024)]
-    """A sentence for people: what was done, by whom where that is known."""
+    """Human-readable explanation: what was done, and by which user if that is known."""
 
 
 class ImmutableServiceStatus(ApiModel):
-    """What was observed. Fields change only when what they describe changes."""
+    """Most recently observed status of the service. It can be a few seconds out of date."""
 
     observed_generation: Int64 = -1
-    """The metadata.generation that this status describes; -1 before the first look."""
+    """The metadata.generation that the operator observed last; -1 if it has observed none yet."""
     desired_replicas: Int32 | None = None
-    """Number of instances wanted, also where spec.replicas is unset."""
+    """Number of desired instances, also if spec.replicas is unset."""
     replicas: Int32 | None = None
     """Number of instances that are not terminating."""
     ready_replicas: Int32 | None = None
-    """Number of instances that are ready."""
+    """Number of ready instances, of any revision."""
     available_replicas: Int32 | None = None
-    """Number of instances that have been ready for minReadySeconds."""
+    """Number of instances that have been ready for at least minReadySeconds."""
     current_replicas: Int32 | None = None
     """Number of instances of the current revision."""
     stale_replicas: Int32 | None = None
-    """Number of instances that wait for their replacement."""
+    """Number of instances that are going to be replaced."""
     quarantined_replicas: Int32 | None = None
-    """Number of instances that are kept out of traffic for people to look at; not in replicas."""
+    """Number of instances in quarantine. They receive no traffic and are not counted in
+    replicas."""
     selector: Annotated[str, Field(max_length=512)] | None = None
-    """Label selector of the instances, for autoscalers."""
+    """Label selector of the instances, in string form, for autoscalers."""
     current_revision: RevisionHash | None = None
-    """The revision that is worked towards: that of spec.template, or, while a freeze or something
-    that is missing holds it back, the one that runs. The last 8 digits in the name of an
-    ImmutableRevision."""
+    """The target revision: that of spec.template, or the running one while a freeze or a missing
+    object delays the rollout. It is the last 8 digits of the name of an ImmutableRevision."""
     last_good_revision: RevisionHash | None = None
-    """The revision of which every instance was available last. Like all of this status it is for
-    people: the operator itself reads it from the records of the revisions."""
+    """The last revision whose rollout completed: all instances were of this revision and available.
+    The operator does not read this field; it reads the status of the ImmutableRevisions."""
     oldest_instance: datetime | None = None
-    """When the oldest instance was created."""
+    """Time at which the oldest instance was created."""
     next_regeneration: datetime | None = None
-    """When the next instance falls due for its age; absent where none does."""
+    """Time at which the next instance is due for replacement because of its age; unset if none
+    is."""
     blockers: Annotated[list[Blocker], Field(max_length=64)] | None = None
-    """What holds the next step back: which object, why, since when."""
+    """Causes that delay the next step: which object, why, and since when."""
     rollout: RolloutStatus | None = None
-    """How far the present replacement is."""
+    """Progress of the current rollout."""
     deviations: Annotated[list[Deviation], Field(max_length=16)] | None = None
-    """Instances that are no longer what was born, and are not gone yet; the first 16 by name."""
+    """Existing instances that differ from the pods that the operator created; the first 16 by
+    name."""
     conditions: (
         Annotated[
             list[Condition],
@@ -354,8 +369,11 @@ class ImmutableServiceStatus(ApiModel):
         ]
         | None
     ) = None
-    """Ready: all wanted instances are available and current. Reconciling: work is going on.
-    Stalled: work cannot go on by itself. Guarded: the cluster refuses changes in place."""
+    """Current state of the service. Ready: all desired instances are available and of the current
+    revision. Reconciling: the operator is making changes. Stalled: the operator cannot proceed
+    without intervention. Guarded: the cluster refuses modifications of running instances.
+    Regenerating: instances are being replaced because of their age or on request.
+    CannotMeetMaxAge: instances cannot be replaced before they reach spec.regeneration.maxAge."""
 
 
 _READY = '.status.conditions[?(@.type=="Ready")]'
@@ -363,10 +381,11 @@ SERVICE: Final = Kind(
     name=names.SERVICE_KIND,
     plural=names.SERVICE_PLURAL,
     short="imsvc",
-    # As a Deployment: shown by `kubectl get all`.
+    # Like a Deployment, shown by `kubectl get all`.
     categories=("immutable", "all"),
-    description="A service whose instances are replaced, never patched: a change of the template "
-    "replaces every pod, successor first.",
+    description="ImmutableService runs identical pods (instances) that are replaced and never "
+    "patched: when the template changes, a successor is created for each pod, and the old pod is "
+    "removed when the successor is available.",
     versions=(
         Version(
             spec=ImmutableServiceSpec,
@@ -374,20 +393,31 @@ SERVICE: Final = Kind(
             status_default={"observedGeneration": -1},
             scale=True,
             columns=(
-                Column("Desired", "integer", ".spec.replicas", "Instances wanted"),
+                Column("Desired", "integer", ".spec.replicas", "Number of desired instances"),
                 Column(
-                    "Current", "integer", ".status.currentReplicas", "Instances of this revision"
+                    *("Current", "integer", ".status.currentReplicas"),
+                    "Number of instances of the current revision",
                 ),
-                Column("Ready", "integer", ".status.readyReplicas", "Instances that are ready"),
-                Column("Stale", "integer", ".status.staleReplicas", "Instances to be replaced"),
+                Column("Ready", "integer", ".status.readyReplicas", "Number of ready instances"),
+                Column(
+                    *("Stale", "integer", ".status.staleReplicas"),
+                    "Number of instances that are going to be replaced",
+                ),
                 Column("Revision", "string", ".status.currentRevision", "The current revision"),
                 Column("Oldest", "date", ".status.oldestInstance", "Age of the oldest instance"),
-                Column("Status", "string", f"{_READY}.reason", "Why it is ready or not"),
+                Column("Status", "string", f"{_READY}.reason", "Reason of the condition Ready"),
                 Column("Age", "date", ".metadata.creationTimestamp", "Age of the service"),
                 Column(
-                    "Message", "string", f"{_READY}.message", "The same as a sentence", wide=True
+                    *("Message", "string", f"{_READY}.message", "Message of the condition Ready"),
+                    wide=True,
                 ),
-                Column("Selector", "string", ".status.selector", "Labels of its pods", wide=True),
+                Column(
+                    "Selector",
+                    "string",
+                    ".status.selector",
+                    "Label selector of its pods",
+                    wide=True,
+                ),
             ),
             rules=(
                 Rule(
@@ -404,7 +434,7 @@ SERVICE: Final = Kind(
 
 
 def validate_service(name: str, spec: Mapping[str, Any]) -> ImmutableServiceSpec:
-    """Read a spec, refusing again what the CRD refuses at admission.
+    """Read a spec, with the same checks that the CRD makes at admission.
 
     Parameters
     ----------
@@ -416,7 +446,7 @@ def validate_service(name: str, spec: Mapping[str, Any]) -> ImmutableServiceSpec
     Raises
     ------
     InvalidSpec
-        With every problem found, each a sentence for the person who wrote the spec.
+        With all problems of the spec, one sentence each, for its author.
     """
     problems = []
     if len(name) > names.MAX_SERVICE_NAME:

@@ -1,6 +1,6 @@
-"""From pydantic's JSON schema to a structural schema, the dialect of CustomResourceDefinitions.
+"""Converts pydantic's JSON schema to a structural schema, as CustomResourceDefinitions require it.
 
-Pure rewriting; what it must achieve is checked by tests/unit/test_api_crd.py and by the API server.
+The result is checked by tests/unit/test_api_crd.py and by the API server.
 """
 
 import re
@@ -34,27 +34,29 @@ _BOUNDS: Final[Mapping[str, Schema]] = {
     "spec.initContainers[].image": {"maxLength": MAX_IMAGE},
     "spec.volumes[].image.reference": {"maxLength": MAX_IMAGE},
 }
-"""Each string, list and map that CEL reaches: the API server adds up the worst case."""
+"""Limits of each string, list and map that CEL reads: the API server computes the worst-case
+cost."""
 
 _MOST_WORDS: Final = 10
 _BARE: Final = ("type", "x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields")
-_IMAGE = "Image pinned by digest: registry/name@sha256:<64 lower-case hex digits>."
+_IMAGE = "Image, pinned by digest: registry/name@sha256:<64 lower-case hex digits>."
 _DESCRIPTIONS: Final[Mapping[str, str]] = {
     "spec.containers[].image": _IMAGE,
     "spec.initContainers[].image": _IMAGE,
     "spec.volumes[].image.reference": _IMAGE,
-    "spec.restartPolicy": "Only Always: instances of a service are kept running. Default Always.",
+    "spec.restartPolicy": "Only Always is allowed: the instances of a service run continuously. "
+    "Default Always.",
 }
 
 
 def structural(model: type[ApiModel]) -> Schema:
-    """Give the structural schema of a model, pod templates embedded."""
+    """Return the structural schema of a model, including embedded pod templates."""
     schema = model.model_json_schema(by_alias=True, mode="validation")
     return _rewrite(schema, schema.get("$defs", {}))
 
 
 def wanted_template() -> Schema:
-    """Give the schema of the template that a user writes, with bounds and rules."""
+    """Return the schema of the template that a user writes, with limits and rules."""
     schema = _nullable(pod_template.load() | {"required": ["spec"]})
     for path, bounds in _BOUNDS.items():
         _at(schema, path).update(bounds)
@@ -66,22 +68,22 @@ def wanted_template() -> Schema:
 
 
 def recorded_template() -> Schema:
-    """Give the schema of the template in a revision: the same fields, nothing checked or defaulted.
+    """Return the schema of the template in a revision: the same fields, without checks or defaults.
 
-    Not x-kubernetes-preserve-unknown-fields: there the API server's `self == oldSelf` overlooks a
-    key that is replaced by another one (1.36.3), and the record would not be frozen.
+    x-kubernetes-preserve-unknown-fields is not used: with it, `self == oldSelf` in the API server
+    does not notice that a key was replaced by another one (1.36.3), so the record could be changed.
     """
     schema = pod_template.load()
     metadata = schema["properties"]["metadata"]["properties"]
     for field in IGNORED:
-        del metadata[field]  # what no pod is born with is not recorded
+        del metadata[field]  # pods are created without it, so it is not recorded
     return _bare(schema)
 
 
 def _nullable(node: Mapping[str, Any]) -> Schema:
-    """Let every field be null that need not be there, as in a pod.
+    """Allow null for every optional field, as in a pod.
 
-    A create prunes what is null and may not be; a server-side apply is refused instead.
+    Otherwise a create would prune the null, and a server-side apply would be refused.
     """
     out = dict(node)
     if "properties" in node:
@@ -98,7 +100,7 @@ def _nullable(node: Mapping[str, Any]) -> Schema:
 
 
 def _or_null(node: Schema) -> Schema:
-    """Let a field be null. Of an enum the API server refuses null even where it is one of it."""
+    """Allow null for a field. The API server refuses null in an enum, even if the enum lists it."""
     out = node | {"nullable": True}
     if words := [word for word in out.pop("enum", ()) if word]:
         out["pattern"] = f"^({'|'.join(re.escape(word) for word in words)})?$"
@@ -121,7 +123,7 @@ def _bare(node: Mapping[str, Any]) -> Schema:
 
 
 def _at(schema: Schema, path: str) -> Schema:
-    """Find the node at a path such as `spec.containers[].image`."""
+    """Return the node at a path such as `spec.containers[].image`."""
     for part in path.split("."):
         schema = schema["properties"][part.removesuffix("[]")]
         if part.endswith("[]"):
@@ -141,7 +143,7 @@ def _rewrite(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     if out.get("default", ...) is None:
         del out["default"]
     elif isinstance(out.get("default"), dict):
-        # What is unset by default is left out: the API server takes no null there.
+        # Fields that are unset by default are left out: the API server accepts no null here.
         out["default"] = {k: v for k, v in out["default"].items() if v is not None}
     if out.get("additionalProperties") in (False, True):
         del out["additionalProperties"]
@@ -159,7 +161,7 @@ def _rewrite(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
 
 
 def _resolve(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
-    """Inline a reference, and the only type of `T | None`; what stands beside them wins."""
+    """Inline a reference, and the type of `T | None`; keys beside them take precedence."""
     out = dict(node)
     if reference := out.pop("$ref", None):
         out = _resolve(definitions[reference.removeprefix("#/$defs/")], definitions) | out

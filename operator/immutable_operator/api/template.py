@@ -1,6 +1,6 @@
-"""What a pod template may say in an ImmutableService: once for Python, once as CEL.
+"""Checks of the pod template of an ImmutableService: once in Python, once in CEL.
 
-The API server checks the rest of a template when the pod is created.
+The API server checks the other fields when the pod is created.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,14 +17,15 @@ IGNORED: Final = (
     *("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"),
     *("ownerReferences", "managedFields"),
 )
-"""What a template's metadata may say and no pod is born with, as with a Deployment."""
+"""Fields of a template's metadata that are allowed but not copied to pods, as in a Deployment."""
 _TEXTS: Final = frozenset(("labels", "annotations", "nodeSelector", "matchLabels"))
 
 _RESERVED = (
-    f" is reserved: keys with the prefix {RESERVED_PREFIX} are written by the operator only;"
-    " remove it"
+    f" is reserved: only the operator writes keys with the prefix {RESERVED_PREFIX}; remove it"
 )
-_RESTART_POLICY = "only Always is possible: instances of a service are kept running; leave it out"
+_RESTART_POLICY = (
+    "only Always is allowed, because instances of a service run continuously; leave it out"
+)
 _NO_CONTAINERS = "at least one container is required"
 
 _reserved_key = f"k.startsWith({quote(RESERVED_PREFIX)})"
@@ -46,13 +47,13 @@ TEMPLATE_RULES: Final[Mapping[str, Rule]] = {
     "spec.initContainers[]": pin_rule("init container", "image"),
     "spec.volumes[]": pin_rule("volume", "image.reference"),
 }
-"""Path below the template, `[]` for the items of a list, to the rule that stands there."""
+"""The rules by their path in the template; `[]` stands for the items of a list."""
 
 
 def born_with(template: Mapping[str, Any]) -> dict[str, Any]:
-    """Give of a template what its pods are born with: no metadata of another object, no nulls.
+    """Return the part of a template that is copied to its pods: without ignored metadata and nulls.
 
-    In a map of texts null is the empty text, as the API server reads it in a pod.
+    In a map of strings null becomes the empty string, as the API server reads it in a pod.
     """
     out: dict[str, Any] = _without_nulls(template)
     if isinstance(metadata := out.get("metadata"), dict):
@@ -75,7 +76,7 @@ def _without_nulls(value: Any) -> Any:
 
 
 def template_problems(template: Mapping[str, Any]) -> Iterator[str]:
-    """Name what makes a template impossible; each with its path, as the API server prints it."""
+    """Yield the problems of a template, each with its path, as the API server prints it."""
     yield from _reserved_keys(template.get("metadata") or {})
     spec = template.get("spec") or {}
     if not spec.get("containers"):

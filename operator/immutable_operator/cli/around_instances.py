@@ -1,4 +1,4 @@
-"""The ways around an instance: what claims to be one, what it is made from, who finds it."""
+"""Paths around an instance: forged objects, the objects it is created from, and its traffic."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["OTHERS"]
 
 
 def _create(group: str, resource: str, **more: Any) -> Ask:
-    """An object that claims to be the operator's."""
+    """An object with a label that only the operator may set."""
 
     def ask(target: Target) -> Request:
         name, labels = f"{target.away.name}-claim", {LABEL_SERVICE: target.away.name}
@@ -45,7 +45,7 @@ def _claim(row: str, what: str, ask: Ask, heals: Heals = Heals.NEVER) -> Path:
 
 
 def _owners(item: Json) -> list[Json]:
-    """Without blockOwnerDeletion, for which the API server may want a further right."""
+    """Without blockOwnerDeletion, which can require an additional permission."""
     owners = item["metadata"]["ownerReferences"]
     return [{k: v for k, v in o.items() if k != "blockOwnerDeletion"} for o in owners]
 
@@ -79,7 +79,7 @@ def _revision(method: str, body: Any = None, below: str = "") -> Ask:
 
 def _forged_revision(target: Target) -> Request:
     old = target.revision
-    # Of another template: this one would be followed by a rollout.
+    # With another hash: otherwise the operator would start a rollout of it.
     more = {"revision": "00000000", "number": 99, "hash": f"v1:{64 * '0'}"}
     spec = {**old["spec"], **more}
     meta = {
@@ -98,11 +98,11 @@ def _unpinned(target: Target) -> Request:
 
 ORPHAN = {"propagationPolicy": "Orphan"}
 FORGED_STATUS = {"status": {"readyReplicas": 99}}
-# Of what the operator remembers by it, the part that decides nothing.
+# A field of the status that has no effect on decisions of the operator.
 FORGED_VERDICT = {"status": {"message": "forged"}}
 OTHERS = (
     _claim("P15-label", "a pod with the service's label", _stranger),
-    _claim("P15-forged", "a pod with a forged certificate", _forged, Heals.RETIRED),
+    _claim("P15-forged", "a pod with a forged birth certificate", _forged, Heals.RETIRED),
     Path(
         *("P18-tag", "an image without a digest", PREVENTED, _unpinned),
         own_words="digest",
@@ -114,9 +114,9 @@ OTHERS = (
         Heals.STATUS,
     ),
     Path(
-        *("C2-orphan", "deletion that orphans the instances", PREVENTED),
+        *("C2-orphan", "a deletion that orphans the instances", PREVENTED),
         lambda t: Request("DELETE", t.away.path, ORPHAN),
-        dry_because="it would leave instances that nobody owns and nobody replaces",
+        dry_because="it would leave instances without an owner, which are never replaced",
     ),
     _claim("C3-forge", "a forged revision", _forged_revision),
     only("C3-edit", "an edited revision", _revision("PATCH", {"metadata": {"labels": {"a": "b"}}})),
@@ -129,24 +129,24 @@ OTHERS = (
         *(_revision("DELETE"), Heals.RECORD),
     ),
     _claim(
-        *("S1-service", "a Service that claims to be ours"),
+        *("S1-service", "a Service with the operator's label"),
         _create("api/v1", "services", spec={"ports": [{"port": 80}]}),
     ),
     _claim(
-        *("S2-addresses", "addresses that claim to be ours"),
+        *("S2-addresses", "addresses with the operator's label"),
         _create("apis/discovery.k8s.io/v1", "endpointslices", addressType="IPv4", endpoints=[]),
     ),
     only(
-        *("M1-data", "other data in the ConfigMap it reads"),
+        *("M1-data", "changed data in its ConfigMap"),
         lambda t: Request("PATCH", t.away.settings, {"data": {"VERIFY": "2"}}, MERGE),
         own_words="field is immutable",
     ),
     _claim(
-        *("M2-configmap", "a ConfigMap that claims to be a snapshot"),
+        *("M2-configmap", "a ConfigMap that poses as a snapshot"),
         _create("api/v1", "configmaps", immutable=True),
     ),
     _claim(
-        *("M2-secret", "a Secret that claims to be a snapshot"),
+        *("M2-secret", "a Secret that poses as a snapshot"),
         _create("api/v1", "secrets", immutable=True),
     ),
     Path(
@@ -154,7 +154,7 @@ OTHERS = (
         *(lambda t: Request("DELETE", t.of_pod()), Heals.REBIRTH),
     ),
     Path(
-        *("M3-anew", "the ConfigMap it reads, recreated", HEALED),
+        *("M3-anew", "its ConfigMap deleted and recreated", HEALED),
         *(lambda t: Request("DELETE", t.away.settings), Heals.ALL),
     ),
 )

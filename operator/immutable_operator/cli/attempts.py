@@ -1,4 +1,4 @@
-"""Trying one path: send the request, see who refuses it, else watch what the operator does."""
+"""Tries one path: sends the request, finds the layer that refuses it, or watches the operator."""
 
 from __future__ import annotations
 
@@ -27,21 +27,20 @@ from immutable_operator.kube.times import moment
 __all__ = ["attempt"]
 
 CONNECT_SECONDS = 5.0
-# How long something may take to be told where nothing can heal it.
+# How long to wait for a report if the change cannot be healed.
 REPORT_SECONDS = 1.5
-# Where healing would be more than is promised.
+# How long to wait for healing if it is not promised.
 PATIENCE_SECONDS = 10.0
-# Times of objects and containers are told in whole seconds.
+# Timestamps of objects and containers have whole seconds.
 CLOCK_SECONDS = 2.5
-NOTHING = "nothing refused it, and nothing that could see it"
 
 
 async def attempt(
     path: Path, away: ThrowAway, person: Person, *, reported: bool, timeout: float
 ) -> Outcome:
-    """Try one path on a fresh instance, as ``person``; leaves the service able to be tried on.
+    """Try one path on a fresh instance, as ``person``; the service can be used for the next path.
 
-    ``reported``: the service only reports, so that Reported is what should hold for it.
+    ``reported``: the service has ``onTaint: Report``, so that the expected result is Reported.
     """
     outcome = await _attempt(path, away, person, reported=reported, timeout=timeout)
     if path.gated:
@@ -61,12 +60,13 @@ async def _attempt(
     try:
         said = await _refusal(path, path.ask(target), person)
     except ApiError as error:
-        return row.outcome(Result.NOT_COVERED, detail=f"could not be tried: {error}")
+        return row.outcome(Result.NOT_COVERED, detail=f"the request failed: {error}")
     if isinstance(said, Refusal):
         return row.outcome(Result.PREVENTED, said.layer, said.detail)
     if path.dry_because:
         return row.outcome(
-            Result.NOT_COVERED, detail=f"a dry run was let through: {path.dry_because}"
+            Result.NOT_COVERED,
+            detail=f"tried only as a dry run, which succeeded: {path.dry_because}",
         )
     outcome = await _watch(row, target, said, timeout, began, reported=reported)
     if outcome.result is not Result.HEALED:
@@ -75,7 +75,7 @@ async def _attempt(
 
 
 class _Row:
-    """What is known of the row before it is tried."""
+    """The known part of a row before the path is tried."""
 
     def __init__(self, path: Path, expected: Result) -> None:
         self.path = path
@@ -98,13 +98,14 @@ async def _target(path: Path, away: ThrowAway) -> Target:
 
 
 def _age_missing(pod: Json) -> float:
-    """Seconds until an object that is made now is seen to be younger than the pod's container."""
+    """Seconds until a new object is visibly younger than the container of the pod."""
     ready = condition(pod, "Ready").get("lastTransitionTime")
     return max(0.0, moment(ready) + CLOCK_SECONDS - time.time()) if ready else CLOCK_SECONDS
 
 
 async def _refusal(path: Path, request: Request, person: Person) -> Refusal | str:
-    """Who refused the request, else the answer to it. ApiError where it says neither."""
+    """The refusal of the request, or else a description of the answer. Raises ApiError if
+    unclear."""
     within = CONNECT_SECONDS if path.connects else 15.0
     try:
         await person.send(request.dry() if path.dry_because else request, within)
@@ -112,17 +113,17 @@ async def _refusal(path: Path, request: Request, person: Person) -> Refusal | st
         if found := refusal(error, path.own_words):
             return found
         if path.connects:
-            # A simulated or sleeping pod does not answer, but it was asked.
+            # A simulated or sleeping pod does not answer, but the request reached it.
             answer = "no answer" if isinstance(error, Unreachable) else error.message
-            return f"the API server passed it on ({answer[:120]})"
+            return f"the API server forwarded the request ({answer[:120]})"
         raise
-    return "the API server let it pass"
+    return "the API server accepted the request"
 
 
 async def _watch(
     row: _Row, target: Target, said: str, timeout: float, began: float, *, reported: bool
 ) -> Outcome:
-    """See what the operator does about what was let through."""
+    """Watch the reaction of the operator to a request that was accepted."""
     path = row.path
     check = CHECKS.get(path.heals)
     if path.heals is Heals.ALL:
@@ -146,13 +147,13 @@ async def _watch(
 
 
 async def _told(target: Target) -> str:
-    """What the service says of the instance; "" where it does not."""
+    """The deviation of the instance in the status of the service; "" if there is none."""
     deviations: list[Json] = (await target.away.service()).get("status", {}).get("deviations") or []
     return next((str(d["message"]) for d in deviations if d["instance"] == target.instance), "")
 
 
 async def _replaced(target: Target) -> str:
-    """The cause that the ready successor of the instance gives; "" until there is one."""
+    """The reason in the birth certificate of the ready successor; "" until there is one."""
     pods = await target.away.pods()
     uid = target.pod["metadata"]["uid"]
     if any(pod["metadata"]["uid"] == uid and is_there(pod) for pod in pods):
@@ -170,7 +171,7 @@ def _cause(pods: list[Json], name: str) -> str:
 
 async def _reborn(target: Target) -> str:
     ready = [pod["metadata"]["uid"] for pod in await target.away.pods() if is_ready(pod)]
-    return "another instance took its place" if {*ready} - target.known else ""
+    return "another instance replaced it" if {*ready} - target.known else ""
 
 
 async def _born(target: Target) -> str:
@@ -183,20 +184,20 @@ async def _born(target: Target) -> str:
 async def _retired(target: Target) -> str:
     pods = [pod for pod in await target.away.pods() if is_there(pod)]
     forged = any(pod["metadata"]["name"].endswith(FORGED_END) for pod in pods)
-    return "" if forged else "it was retired"
+    return "" if forged else "it was removed"
 
 
 async def _true_status(target: Target) -> str:
     status: dict[str, Any] = (await target.away.service()).get("status", {})
     ready = status.get("readyReplicas")
-    return "the status is true again" if ready == target.service["spec"]["replicas"] else ""
+    return "the status is correct again" if ready == target.service["spec"]["replicas"] else ""
 
 
 async def _on_record(target: Target) -> str:
     name, uid = (target.revision["metadata"][key] for key in ("name", "uid"))
     found = [r["metadata"] for r in await target.away.revisions()]
     again = any(meta["name"] == name and meta["uid"] != uid for meta in found)
-    return "it was recorded anew" if again else ""
+    return "it was recreated" if again else ""
 
 
 async def _all_replaced(target: Target) -> str:
@@ -221,7 +222,7 @@ CHECKS: dict[Heals, Callable[[Target], Awaitable[str]]] = {
 
 
 async def _undo(path: Path, target: Target) -> None:
-    """Away with what the attempt made, or with the instance that it changed."""
+    """Delete what the attempt created, or the instance that it changed."""
     if path.heals is Heals.STATUS:
         await target.away.restore_status(target.service)
     elif path.creates:

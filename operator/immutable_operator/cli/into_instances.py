@@ -1,4 +1,4 @@
-"""The ways into an instance: edits of its pod, connections to its processes."""
+"""Paths into an instance: changes of its pod, connections to its processes."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ EDITS = (
     edit("P2-deadline", "a deadline", patch({"spec": {"activeDeadlineSeconds": 86400}})),
     edit("P2-toleration", "one more toleration", _toleration),
     Path(
-        *("P3-gated", "another image before it has a node", HEALED, _other_image, Heals.BORN),
+        *("P3-gated", "another image before it is scheduled", HEALED, _other_image, Heals.BORN),
         gated=True,
     ),
     edit("P4-resize", "resize in place", patch({"spec": RESIZE}, "resize"), NO_RESIZE),
     edit("P5-debug", "a debug container", _debugger),
     edit(
-        *("P9-no-service", "the service's label taken off"),
+        *("P9-no-service", "the label of the service removed"),
         patch({"metadata": {"labels": {LABEL_SERVICE: None}}}),
     ),
     edit(
@@ -88,7 +88,7 @@ EDITS = (
         patch({"metadata": {"labels": {LABEL_REVISION: "00000000"}}}),
     ),
     edit(
-        *("P9-by-status", "a label through the status"),
+        *("P9-by-status", "a label through the status subresource"),
         patch({"metadata": {"labels": {LABEL_SERVICE: None}}}, "status"),
     ),
     edit(
@@ -96,16 +96,16 @@ EDITS = (
         patch({"metadata": {"annotations": {ANNOTATION_SLOT: "7"}}}),
     ),
     edit(
-        *("P10-mark", "a false mark of a taint"),
+        *("P10-mark", "a forged taint"),
         patch({"metadata": {"annotations": {ANNOTATION_TAINTED: "{}"}}}),
     ),
     edit(
-        *("P11-no-owner", "the owner taken off"),
+        *("P11-no-owner", "the owner removed"),
         patch({"metadata": {"ownerReferences": None}}, kind=MERGE),
     ),
     only("P12-finalizer", "a finalizer", patch({"metadata": {"finalizers": ["verify.dev/x"]}})),
     only(
-        *("P13-not-ready", "a status that is not ready"),
+        *("P13-not-ready", "a status with Ready false"),
         patch({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}, "status"),
     ),
     only("P13-address", "a status with another address", patch(ADDRESS, "status", JSON_PATCH)),
@@ -118,7 +118,7 @@ EDITS = (
 
 
 def _connect(method: str, sub: str) -> Ask:
-    """Asked without an upgrade: whoever is let through is told so, and nothing runs."""
+    """A request without an upgrade: it only checks authorization and never opens a session."""
     return lambda t: Request(method, t.of_pod(sub))
 
 
@@ -143,13 +143,13 @@ CONNECTS = (
     _reach("P6-portforward", "kubectl port-forward", _connect("POST", "portforward?ports=1")),
     _reach("P6-proxy", "a request through the API server", _connect("GET", "proxy/")),
     Path(
-        *("P6-break-glass", "kubectl exec, breaking the glass", HEALED),
+        *("P6-break-glass", "kubectl exec with break-glass", HEALED),
         *(_connect("POST", EXEC), Heals.SUCCESSOR),
         connects=True,
         as_member=True,
     ),
     _reach("P7-exec", "exec through the node", _through_node("GET", "exec", query="?command=true")),
     _reach("P7-run", "run through the node", _through_node("POST", "run", query="?cmd=true")),
-    # Of a container that is not there: nothing is written onto the node.
+    # For a container that does not exist: nothing is written to the node.
     _reach("P20-checkpoint", "a checkpoint", _through_node("POST", "checkpoint", "no-such-one")),
 )

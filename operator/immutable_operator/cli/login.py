@@ -1,8 +1,8 @@
-"""How kubectl finds the cluster: files, context, namespace and proxy, by its rules.
+"""Finds the cluster by the rules of kubectl: files, context, namespace and proxy.
 
-Files: ``--kubeconfig``, else the list in $KUBECONFIG, else ~/.kube/config; what the first file says
-of a name holds. Without any: the service account of the pod. Proxy: ``proxy-url`` of the cluster,
-else $HTTPS_PROXY and $NO_PROXY.
+Files: ``--kubeconfig``, else the list in $KUBECONFIG, else ~/.kube/config; the first file that
+defines a name takes precedence. Without files: the service account of the pod. Proxy: ``proxy-url``
+of the cluster, else $HTTPS_PROXY and $NO_PROXY.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ DEFAULT: Final = "default"
 
 
 class LoginError(Exception):
-    """No way to the cluster is known; the message says what is missing and what to do."""
+    """The cluster cannot be found; the message says what is missing and what to do."""
 
 
 @dataclass(frozen=True)
 class ServiceAccount:
-    """What a pod has of its service account."""
+    """The files of the service account in a pod."""
 
     token: Path = Path(SERVICE_TOKEN_FILENAME)
     authority: Path = Path(SERVICE_CERT_FILENAME)
@@ -63,8 +63,8 @@ class ServiceAccount:
 
 @dataclass(frozen=True)
 class Login:
-    """How to reach the cluster. ``files`` in order of precedence, each of which says something;
-    ``context`` the one to use, None where there is none: then the service account is used.
+    """How to reach the cluster. ``files`` are not empty and in order of precedence; ``context`` is
+    the name of the context, None if there is none: then the service account is used.
     """
 
     files: tuple[Path, ...] = ()
@@ -72,7 +72,7 @@ class Login:
     account: ServiceAccount = ServiceAccount()
 
     def namespace(self) -> str:
-        """The namespace that kubectl would use without being told one."""
+        """The namespace that kubectl uses by default."""
         for document in map(_read, self.files):
             for item in document.get("contexts") or ():
                 if item.get("name") == self.context is not None:
@@ -84,7 +84,7 @@ class Login:
         return self.account.namespace if self.account.there else DEFAULT
 
     async def configuration(self) -> Configuration:
-        """Connection and login. `LoginError` where they are unusable."""
+        """Connection and credentials. Raises `LoginError` if they are not usable."""
         found = Configuration()
         try:
             if self.context is None:
@@ -98,15 +98,15 @@ class Login:
         except (config.ConfigException, OSError, ValueError) as error:
             raise LoginError(f"{_where(self.files)}: {error}") from error
         found.proxy = _usable(found.proxy or _proxy_of_the_environment(found.host))
-        # What the environment says of proxies is known by now.
+        # The proxy settings of the environment have been evaluated.
         found.client_session_kwargs = {"trust_env": False}
         return found
 
     async def person(self, *, user: str = "", groups: Sequence[str] = ()) -> Person:
-        """The person who logs in, or whom they impersonate. Raises where the login is unusable."""
+        """A client for the user, or the impersonated user. Raises if the login is not usable."""
         configuration = await self.configuration()
         if user:
-            # The client's own headers hold one value each, and there are several groups.
+            # The headers of the client have one value each, and there are several groups.
             names = [("Impersonate-User", user), *(("Impersonate-Group", g) for g in groups)]
             configuration.client_session_kwargs |= {"headers": names}
         return Person(configuration)
@@ -117,22 +117,23 @@ def find_login(
     context: str | None = None,
     account: ServiceAccount = ServiceAccount(),
 ) -> Login:
-    """What the options ``--kubeconfig`` and ``--context`` mean here; `LoginError` if nothing."""
+    """The login for the options ``--kubeconfig`` and ``--context``. Raises `LoginError`."""
     asked = list(_asked(given))
     if given and not asked[0].is_file():
-        raise LoginError(f"there is no file {given}; give another one with --kubeconfig")
-    # Every file is read here once, so that one that cannot be read is named.
+        raise LoginError(f"file {given} does not exist; specify another file with --kubeconfig")
+    # Each file is read here once, so that an unreadable file is named in the error.
     files = tuple(path for path in dict.fromkeys(asked) if path.is_file() and _read(path))
     named = (str(_read(path).get("current-context") or "") for path in files)
     chosen = context or next(filter(None, named), None)
     if chosen is not None and not any(_has(_read(path), chosen) for path in files):
         raise LoginError(
-            f"there is no context {chosen} in {_where(files)}; see kubectl config get-contexts"
+            f"context {chosen} does not exist in {_where(files)}; list the contexts with: kubectl"
+            " config get-contexts"
         )
     if chosen is None and not account.there:
         raise LoginError(
-            f"no context is set in {_where(asked)}; give one with --context, or a file with"
-            " --kubeconfig"
+            f"no context is set in {_where(asked)}; specify a context with --context, or a file"
+            " with --kubeconfig"
         )
     return Login(files, chosen, account)
 
@@ -152,7 +153,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise LoginError(f"{path} cannot be read: {error}") from error
     if not isinstance(document or {}, dict):
-        raise LoginError(f"{path} is no kubeconfig; give another one with --kubeconfig")
+        raise LoginError(f"{path} is not a kubeconfig file; specify another file with --kubeconfig")
     return document or {}
 
 
@@ -165,7 +166,7 @@ def _where(files: Sequence[Path]) -> str:
 
 
 def _proxy_of_the_environment(server: str) -> str | None:
-    """The one for this address, as for kubectl: never for this machine itself."""
+    """The proxy for this address, by the rules of kubectl: none for the local machine."""
     address, proxies = urlsplit(server), getproxies_environment()
     if _is_here(address.hostname or "") or should_bypass_proxies(server, proxies.get("no", "")):
         return None
@@ -186,7 +187,7 @@ def _usable(proxy: str | None) -> str | None:
     scheme = urlsplit(url).scheme
     if scheme not in ("http", "https"):
         raise LoginError(
-            f"a proxy that speaks {scheme} cannot be used here; give one that speaks http, as"
-            " proxy-url of the cluster in the kubeconfig or as HTTPS_PROXY"
+            f"{scheme} proxies are not supported; specify an http proxy, as proxy-url of the"
+            " cluster in the kubeconfig or as HTTPS_PROXY"
         )
     return url

@@ -1,7 +1,7 @@
 """The kubectl plug-in: kubectl runs ``kubectl-immutable`` for ``kubectl immutable``.
 
-Exit codes: 0 all that should hold holds, 1 something does not, 2 it could not run, 130
-interrupted. What was made is removed in each case.
+Exit codes of verify: 0 all promised protections are in place, 1 otherwise, 2 it could not run, 130
+interrupted. The objects that it created are removed in each case.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def _show(text: str) -> None:
 
 
 class _Run:
-    """A verification that can be interrupted: the first signal ends it, the second leaves."""
+    """A verification that can be interrupted: the first signal stops it and cleans up, the second
+    exits immediately."""
 
     def __init__(self, options: Options) -> None:
         self._keep = options.keep
@@ -58,7 +59,7 @@ class _Run:
         self._interrupted = False
 
     async def run(self) -> int:
-        """Gives the exit code."""
+        """Return the exit code."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._interrupt)
@@ -71,11 +72,11 @@ class _Run:
             _say(f"error: {error}")
             code = CANNOT_RUN
         except ApiError as error:
-            _say(f"error: the API server said {error}; run it again")
+            _say(f"error: the API server answered: {error}; run the command again")
             code = CANNOT_RUN
         except Exception as error:
             traceback.print_exc()
-            _say(f"error: a fault of this command: {error!r}; report it with the lines above")
+            _say(f"error: this command has a bug: {error!r}; report it with the lines above")
             code = CANNOT_RUN
         finally:
             clean = await self._clean_up()
@@ -87,7 +88,7 @@ class _Run:
             if away is None:
                 return True
             if self._keep:
-                _say(f"kept, as asked for; remove it with: {away.remains}")
+                _say(f"the temporary service was kept (--keep); to remove it: {away.remains}")
                 return True
             return await away.remove()
         finally:
@@ -97,11 +98,11 @@ class _Run:
         if self._interrupted:
             away = self._verification.away
             if away and away.remains:
-                _say(f"left at once; remove what is left with: {away.remains}")
-            # Nothing more may be waited for.
+                _say(f"exiting without cleaning up; to remove the service: {away.remains}")
+            # Exit without waiting for anything.
             os._exit(INTERRUPTED)
         self._interrupted = True
-        _say("interrupted: cleaning up; once more leaves at once")
+        _say("interrupted: cleaning up; interrupt again to exit immediately")
         if self._work:
             self._work.cancel()
 
@@ -134,31 +135,47 @@ def _options(given: argparse.Namespace) -> Options:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="kubectl immutable", description="What kubectl can do with immutable services."
+        prog="kubectl immutable", description="Commands for ImmutableServices."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     verify = commands.add_parser(
         "verify",
-        help="try every path by which an instance could be changed in place",
-        description="Makes a throw-away ImmutableService, tries every path by which an instance"
-        " could be changed in place, tells the prevented from the healed, and removes it.",
-        epilog="Exit codes: 0 all that should hold holds, 1 something does not, 2 cannot run.",
+        help="check that pods of ImmutableServices cannot be changed in place",
+        description="Creates a temporary ImmutableService, tries every known way to change one of"
+        " its pods in place, prints for each whether it was prevented, healed, reported or not"
+        " covered, and deletes the service.",
+        epilog="Exit codes: 0 all promised protections are in place, 1 otherwise, 2 cannot run.",
     )
     add = verify.add_argument
-    add("--kubeconfig", help="file with connection and login, as for kubectl [$KUBECONFIG, ...]")
-    add("--context", help="context of the kubeconfig to use")
+    add("--kubeconfig", help="path of the kubeconfig file, as for kubectl [$KUBECONFIG, ...]")
+    add("--context", help="name of the kubeconfig context to use")
     add(
         "--image",
         default="",
-        help="image that the throw-away service runs, pinned by digest; it must run without"
-        " arguments, as no user in particular [the operator's own, asleep]",
+        help="image of the temporary service, pinned by digest; it must run without arguments and"
+        " as any user [the operator's image with a sleeping process]",
     )
-    add("--namespace", "-n", default="", help="where to make it [a new one, deleted at the end]")
-    add("--timeout", type=_seconds, default=60.0, help="seconds for each path to be healed [60]")
-    add("--output", "-o", choices=("table", "json"), default="table", help="[table]")
-    add("--paths", type=_paths, default="", help="only these: P1,P6-exec,C [all]")
-    add("--on-taint", choices=("Replace", "Report"), default="Replace", help="of the service")
-    add("--keep", action="store_true", help="leave everything there, to look at it")
+    add(
+        "--namespace",
+        "-n",
+        default="",
+        help="namespace of the temporary service [a new one, deleted at the end]",
+    )
+    add(
+        "--timeout",
+        type=_seconds,
+        default=60.0,
+        help="seconds to wait until a change is healed [60]",
+    )
+    add("--output", "-o", choices=("table", "json"), default="table", help="output format [table]")
+    add("--paths", type=_paths, default="", help="try only these paths, such as P1,P6-exec,C [all]")
+    add(
+        "--on-taint",
+        choices=("Replace", "Report"),
+        default="Replace",
+        help="spec.immutability.onTaint of the temporary service [Replace]",
+    )
+    add("--keep", action="store_true", help="do not delete the temporary service at the end")
     _add_regenerate(commands)
     return parser
 
@@ -167,21 +184,25 @@ def _add_regenerate(commands: Any) -> None:
     command = commands.add_parser(
         "regenerate",
         help="replace the instances of a service, or one of them",
-        description="Creates an ImmutableAction: every instance that is older than it is replaced"
-        " by one of the same revision, successor first, within budgets. It stays on record with"
-        " who asked, why, and what came of it (kubectl get imact).",
-        epilog="Exit codes: 0 created (with --wait: done), 1 failed or late, 2 cannot run.",
+        description="Creates an ImmutableAction: each existing instance is replaced by one of the"
+        " same revision, successor first; PodDisruptionBudgets are respected. The action records"
+        " the user, the reason and the outcome (kubectl get imact).",
+        epilog="Exit codes: 0 created (with --wait: done), 1 failed or timed out, 2 cannot run.",
     )
     add = command.add_argument
     add("service", help="name of the ImmutableService")
-    add("--instance", help="only this pod")
-    add("--reason", help="why, for people; needed with --override-freeze")
-    add("--override-freeze", action="store_true", help="do it although an ImmutableFreeze holds")
-    add("--wait", action="store_true", help="wait until it is done")
-    add("--timeout", type=_seconds, default=600.0, help="seconds to wait [600]")
+    add("--instance", help="name of the only pod to replace [all pods of the service]")
+    add("--reason", help="reason to record; required with --override-freeze")
+    add(
+        "--override-freeze",
+        action="store_true",
+        help="carry it out even if an ImmutableFreeze applies",
+    )
+    add("--wait", action="store_true", help="wait until the action has ended")
+    add("--timeout", type=_seconds, default=600.0, help="seconds to wait with --wait [600]")
     add("--namespace", "-n", default="", help="namespace of the service [the context's]")
-    add("--kubeconfig", help="file with connection and login, as for kubectl [$KUBECONFIG, ...]")
-    add("--context", help="context of the kubeconfig to use")
+    add("--kubeconfig", help="path of the kubeconfig file, as for kubectl [$KUBECONFIG, ...]")
+    add("--context", help="name of the kubeconfig context to use")
 
 
 def _seconds(text: str) -> float:

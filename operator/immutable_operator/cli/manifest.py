@@ -1,4 +1,4 @@
-"""What the throw-away service looks like."""
+"""The manifest of the temporary service."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def manifest(
     *,
     gated: bool = False,
 ) -> Json:
-    """The ImmutableService; its pods suit the Pod Security Standard restricted.
+    """The ImmutableService; its pods conform to the Pod Security Standard restricted.
 
-    ``gated``: one instance only, and it gets no node.
+    ``gated``: only one instance, which is never scheduled.
     """
     own: Json = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     container: Json = {
@@ -54,7 +54,7 @@ def manifest(
         "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "replicas": 1 if gated else REPLICAS,
-            # Only what is read live can be recreated under a pod.
+            # Only a ConfigMap that is read live can be recreated while a pod uses it.
             "immutability": {"onTaint": on_taint, "config": {"mode": "Live"}},
             "template": {"metadata": {"labels": {"app": name}}, "spec": pod},
         },

@@ -1,4 +1,4 @@
-"""Reading objects of the API as JSON, and waiting until one is as it should be."""
+"""Functions that read API objects as JSON, and that wait for a state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POLL_SECONDS = 0.25
 
 
 async def wait(check: Callable[[], Awaitable[Any]], seconds: float) -> Any:
-    """Poll until ``check`` gives something true, and give that; None after ``seconds``."""
+    """Poll until ``check`` returns a true value, and return it; None after ``seconds``."""
     deadline = time.monotonic() + seconds
     while True:
         found = await check()
@@ -24,18 +24,18 @@ async def wait(check: Callable[[], Awaitable[Any]], seconds: float) -> Any:
 
 
 def annotation(item: Mapping[str, Any], key: str) -> str:
-    """An annotation of any object, "" where it is not there."""
+    """An annotation of any object; "" if it is not set."""
     return str((item["metadata"].get("annotations") or {}).get(key) or "")
 
 
 def condition(item: Mapping[str, Any], kind: str) -> Json:
-    """A condition of any object, {} where it is not there."""
+    """A condition of any object; {} if it is not set."""
     found = (item.get("status") or {}).get("conditions") or ()
     return next((c for c in found if c["type"] == kind), {})
 
 
 def is_there(pod: Mapping[str, Any]) -> bool:
-    """Whether a pod is not on its way out."""
+    """Whether a pod is not terminating."""
     return "deletionTimestamp" not in pod["metadata"]
 
 

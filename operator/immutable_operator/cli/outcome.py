@@ -1,6 +1,6 @@
-"""What came of an attempt: its result, which layer made it so, and whether it may be so.
+"""The outcome of an attempt: its result, the responsible layer, and whether it is acceptable.
 
-The order of the results is that of their worth: what is prevented need not be healed.
+The results are ordered from best to worst.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ RBAC = re.compile(r'User "([^"]*)" cannot ')
 
 
 class Result(StrEnum):
-    """The words of the table."""
+    """The results in the table."""
 
     PREVENTED = "Prevented"
     HEALED = "Healed"
     REPORTED = "Reported"
     NOT_COVERED = "Not covered"
     NOT_TRIED = "Not tried"
-    """Something holds it, but not so that it could be tried from outside."""
+    """There is a protection, but it cannot be tried from outside."""
 
     @property
     def worth(self) -> int:
@@ -37,7 +37,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A row. ``expected`` is the least that should hold; None where nothing can be tried."""
+    """A row. ``expected`` is the minimum result; None if the path cannot be tried."""
 
     id: str
     path: str
@@ -53,18 +53,18 @@ class Outcome:
 
     @property
     def by_rights(self) -> bool:
-        """Whether only the rights of the one who asked prevented it: others may have more."""
+        """Whether only missing permissions of the user prevented it: other users can have more."""
         return self.layer.startswith("L3")
 
     @property
     def words(self) -> str:
-        """The result as people read it."""
+        """The human-readable result."""
         if self.seconds is None:
             return str(self.result)
         return f"{self.result} in {self.seconds:.1f} s"
 
     def body(self) -> dict[str, Any]:
-        """The row for machines; ``seconds`` is a number or null."""
+        """The row in JSON output; ``seconds`` is a number or null."""
         seconds = None if self.seconds is None else round(self.seconds, 2)
         return {
             "id": self.id,
@@ -80,17 +80,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Who refused a request, and in which words."""
+    """The layer that refused a request, and its message."""
 
     layer: str
     detail: str
 
 
 def refusal(error: ApiError, own_words: str | None) -> Refusal | None:
-    """Who refused; None where nobody did, or where the refusal says nothing about the path.
+    """The refusal of the path; None if there was none, or if it had another cause.
 
-    ``own_words`` is a regular expression for what the API server says itself where it refuses this
-    path without any policy: any other refusal may be due to a request that is wrong anyway.
+    ``own_words`` is a regular expression for the message with which the API server itself, without
+    a policy, refuses this path. Any other refusal can have a cause that is unrelated to the path.
     """
     text = error.message
     if found := POLICY.search(text):

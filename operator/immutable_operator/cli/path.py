@@ -1,4 +1,4 @@
-"""What a row of the table is: the request, who else may refuse it, how its healing is seen."""
+"""A row of the table: the request, its possible refusals, and how healing is detected."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ __all__ = [
 ]
 
 FORGED_END = "aaaa1"
-"""End of a name that no instance has: all letters are those of base 32, but for the last."""
+"""End of a name that no instance can have: the last character is not in the base 32 alphabet."""
 
 
 class Heals(Enum):
-    """How it is seen that the operator healed what was let through."""
+    """How the command detects that the operator healed a change."""
 
     NEVER = auto()
-    """Nothing that it could see."""
+    """The operator cannot detect the change."""
     SUCCESSOR = auto()
     """The instance is replaced because it is tainted or drifted."""
     REBIRTH = auto()
-    """The instance is gone, as asked for, and there are enough others."""
+    """The instance was deleted as requested, and there are enough others."""
     BORN = auto()
-    """The gated instance has a successor, which waits as it does: it goes when that is ready."""
+    """The gated instance has a successor, which is gated as well."""
     RETIRED = auto()
-    """What was created is gone."""
+    """The created object was removed."""
     STATUS = auto()
-    """The status of the service is true again."""
+    """The status of the service is correct again."""
     RECORD = auto()
-    """The revision is on record again."""
+    """The revision was recreated."""
     ALL = auto()
-    """Every instance is replaced because it drifted."""
+    """Each instance is replaced because it drifted."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is tried on: the service, one of its instances and its revision, as stored.
+    """The target of an attempt: the service, one of its instances and its revision, as stored.
 
-    ``known`` are the uids of all its instances, before.
+    ``known`` are the uids of all its instances before the attempt.
     """
 
     away: ThrowAway
@@ -60,7 +60,7 @@ class Target:
         return str(self.pod["metadata"]["name"])
 
     def core(self, rest: str) -> str:
-        """Path of something of the core API in the namespace."""
+        """Path of an object of the core API in the namespace."""
         return f"/api/v1/namespaces/{self.away.namespace}/{rest}"
 
     def of_pod(self, sub: str = "") -> str:
@@ -78,11 +78,11 @@ Ask = Callable[[Target], Request]
 class Path:
     """A row.
 
-    ``own_words`` is how the API server itself refuses it, as a regular expression; ``connects``
-    says that any answer but a refusal means that the node or the pod was asked; ``creates`` is
-    what is there afterwards if nobody refuses; ``dry_because`` is why it is only tried dry;
-    ``as_member`` sends it as a member of the break-glass group; ``gated`` tries it on an instance
-    behind a scheduling gate.
+    ``own_words`` is a regular expression for a refusal by the API server itself; ``connects`` means
+    that any answer except a refusal shows that the request reached the node or the pod; ``creates``
+    is the object that exists afterwards unless the request is refused; ``dry_because`` is the
+    reason for trying it only as a dry run; ``as_member`` sends it as a member of the break-glass
+    group; ``gated`` tries it on an instance with a scheduling gate.
     """
 
     id: str
@@ -107,7 +107,7 @@ def patch(body: Any, sub: str = "", kind: str = STRATEGIC) -> Ask:
 
 
 def edit(row: str, what: str, ask: Ask, own_words: str | None = None) -> Path:
-    """A change of an instance that the operator finds out by itself."""
+    """A change of an instance that the operator detects."""
     return Path(row, what, HEALED, ask, Heals.SUCCESSOR, own_words)
 
 

@@ -1,7 +1,7 @@
-"""Every path by which an instance, or what is around it, can be changed in place: the table.
+"""The table of all paths by which an instance, or an object around it, can be changed in place.
 
-The first part of an id is that of docs/enforcement.md. ``expected`` is the least that should
-hold: Healed where the operator finds it out by itself, Prevented where only the API server can.
+The first part of an id is that of docs/enforcement.md. ``expected`` is the minimum result: Healed
+if the operator can detect the change, Prevented if only the API server can prevent it.
 """
 
 from __future__ import annotations
@@ -15,66 +15,66 @@ __all__ = ["PATHS", "UNTRIED"]
 
 HELD, OPEN = Result.NOT_TRIED, Result.NOT_COVERED
 PATHS: tuple[Path, ...] = (*EDITS, *CONNECTS, *OTHERS)
-"""In the order in which they are tried; what ends all instances comes last."""
+"""In the order in which they are tried; the path that replaces all instances comes last."""
 
 UNTRIED: tuple[tuple[str, str, Result, str], ...] = (
     (
         "P8",
         "the kubelet's own port",
         OPEN,
-        "the API server is not asked; close port 10250 to others",
+        "bypasses the API server; block access to port 10250",
     ),
     (
         "P16",
-        "webhooks that rewrite pods at birth",
+        "webhooks that rewrite new pods",
         HELD,
-        "images stay pinned; it would need one for the whole cluster",
+        "images stay pinned; trying it requires a cluster-wide webhook",
     ),
     (
         "P17",
         "a container that restarts in place",
         HELD,
-        "no request; immutability.restarts: Replace",
+        "not a request; see spec.immutability.restarts",
     ),
     (
         "P19",
         "static pods",
         HELD,
-        "no mirror pod, so no endpoint; the node's disk decides what runs",
+        "no mirror pod, so no traffic; the files of the node decide",
     ),
     (
         "P21",
         "tokens and certificates that rotate",
         OPEN,
-        "nobody changes them by hand; it is wanted",
+        "intended: the cluster rotates them",
     ),
-    ("C1", "another spec of the service", HELD, "the front door: it makes a new revision"),
+    ("C1", "another spec of the service", HELD, "the intended way: it creates a new revision"),
     (
         "C4",
-        "a freeze passed without the right",
+        "a freeze overridden without permission",
         HELD,
-        "changes no instance; it takes override on immutablefreezes",
+        "changes no pod; requires override on immutablefreezes",
     ),
     (
         "S3",
         "a second Service, route or NetworkPolicy",
         OPEN,
-        "theirs; RBAC decides who may have one",
+        "RBAC decides which users may create them",
     ),
-    ("V1", "what is written into volumes", OPEN, "no request; mount them read-only"),
-    ("N1", "root on a node", OPEN, "nothing in the API sees it; replace nodes"),
+    ("V1", "data written to volumes", OPEN, "not a request; mount volumes read-only"),
+    ("N1", "root on a node", OPEN, "not visible in the API; replace nodes regularly"),
     (
         "G1",
         "policies removed by an administrator",
         HELD,
-        "not prevented; the condition Guarded says it",
+        "not prevented; reported by the condition Guarded",
     ),
     (
         "G2",
-        "somebody who acts as the operator",
+        "a user who acts as the operator",
         HELD,
-        "not even that changes a spec; RBAC decides who",
+        "cannot change a spec either; RBAC decides who may",
     ),
-    ("G3", "writes into etcd", OPEN, "the API server is not asked"),
+    ("G3", "writes into etcd", OPEN, "bypasses the API server"),
 )
-"""Paths that cannot be tried from outside: id, what, whether anything holds them, why."""
+"""Paths that cannot be tried from outside: id, description, result, explanation."""

@@ -1,4 +1,4 @@
-"""The one who runs the command: requests as kubectl would send them, under the same login."""
+"""The user of the command: sends requests as kubectl does, with the same credentials."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Person(KubeClient):
         return str(self._api.configuration.host)
 
     async def send(self, request: Request, timeout: float = 15.0) -> bytes:
-        """Send it; gives the body of the answer."""
+        """Send the request and return the body of the answer."""
         return await self._request(
             request.method,
             request.path,
@@ -63,7 +63,7 @@ class Person(KubeClient):
         return answer
 
     async def self_review(self) -> tuple[str, tuple[str, ...]]:
-        """Name and groups under which the API server knows this person."""
+        """Name and groups of this user in the API server."""
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         answer = msgspec.json.decode(await self.send(Request("POST", SELF.all(), body)))
         user = answer["status"]["userInfo"]

@@ -1,4 +1,4 @@
-"""``kubectl immutable regenerate``: creates an ImmutableAction and tells what becomes of it."""
+"""``kubectl immutable regenerate``: creates an ImmutableAction and reports its progress."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Regenerate:
-    """What is asked for. ``timeout`` in seconds, 0 not to wait."""
+    """Command-line options. ``timeout`` in seconds; 0 means not to wait."""
 
     login: Login
     namespace: str
@@ -36,20 +36,21 @@ class Regenerate:
 
 
 async def regenerate(given: Regenerate, say: Say, show: Say) -> int:
-    """Create the action; with a timeout wait for its end. 0 done, 1 failed or late, 2 refused."""
+    """Create the action; with a timeout wait for its end. Returns the exit code: 0 done, 1 failed
+    or timed out, 2 refused."""
     client = KubeClient(await given.login.configuration())
     try:
         return await _ask(client, given, say, show)
     except NotFound:
         say(
             f"error: there is no ImmutableService {given.service} in namespace {given.namespace};"
-            " kubectl get imsvc -A shows them"
+            " list all with: kubectl get imsvc -A"
         )
     except Forbidden as error:
-        # A policy says itself what to do; the role would not help.
+        # The message of a policy includes advice; the role edit would not help.
         policy = error.message.partition("denied request: ")[2]
-        advice = policy or f"you may not do that: {error.message}; ask for the role edit there"
-        say(f"error: {advice}")
+        denied = f"permission denied: {error.message}; ask for the role edit in this namespace"
+        say(f"error: {policy or denied}")
     except (ApiError, OSError) as error:
         say(f"error: {error}")
     finally:
@@ -69,14 +70,14 @@ async def _ask(client: KubeClient, given: Regenerate, say: Say, show: Say) -> in
         item = ACTIONS.item(given.namespace, name)
         body = msgspec.json.decode(await client.get(item, resource=ACTIONS.resource))
         status = body.get("status") or {}
-        text = f"{status.get('phase', 'Pending')}: {status.get('message', 'not seen yet')}"
+        text = f"{status.get('phase', 'Pending')}: {status.get('message', 'not processed yet')}"
         if text != told:
             told = text
             say(text)
         if status.get("phase") in ("Succeeded", "Failed"):
             return 0 if status["phase"] == "Succeeded" else 1
         await asyncio.sleep(POLL_SECONDS)
-    say(f"error: not done within {given.timeout:g} s; kubectl get imact {name} shows how far it is")
+    say(f"error: not done within {given.timeout:g} s; see its progress: kubectl get imact {name}")
     return 1
 
 
@@ -105,4 +106,5 @@ async def _create(client: KubeClient, given: Regenerate) -> str:
         except Conflict:
             continue
         return name
-    raise ApiError(409, "AlreadyExists", f"{given.service} was just asked for; wait a second")
+    again = f"{given.service} already has requests of this second; run the command again"
+    raise ApiError(409, "AlreadyExists", again)

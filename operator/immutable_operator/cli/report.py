@@ -1,4 +1,4 @@
-"""What is printed: a row as soon as it is known, a last line that says what follows from it."""
+"""The output: a row as soon as it is known, and a last line with the conclusion."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ def _columns(*texts: str) -> str:
 
 
 def heading() -> str:
-    """The heads of the columns."""
+    """The column headings."""
     return _columns(*HEADS)
 
 
 def line(row: Outcome) -> str:
-    """One row. What cannot be tried says why, instead of a layer."""
+    """One row. A path that cannot be tried has the explanation instead of a layer."""
     by = row.detail if row.expected is None else row.layer
-    mark = "" if row.ok else "  <- should be " + str(row.expected)
+    mark = "" if row.ok else "  <- expected: " + str(row.expected)
     return _columns(row.id, row.path, row.words, f"{by}{mark}".strip())
 
 
 def reasons(rows: Iterable[Outcome]) -> list[str]:
-    """A line for each row that should be otherwise: what was seen."""
+    """A line for each row with an unexpected result: the observation."""
     return [f"{row.id}: {row.detail or row.words}" for row in rows if not row.ok]
 
 
 def conclusion(rows: Sequence[Outcome]) -> str:
-    """The last line: what does not hold, by id, or that all of it does."""
+    """The last line: the ids of the unprotected paths, or that all paths are protected."""
     tried = [row for row in rows if row.expected is not None]
     wrong = [row.id for row in tried if not row.ok]
     if wrong:
-        return f"{len(wrong)} of {len(tried)} paths do not hold: {', '.join(wrong)}"
+        return f"{len(wrong)} of {len(tried)} paths are not protected: {', '.join(wrong)}"
     counts = [
         f"{count} {str(result).lower()}"
         for result in Result
         if (count := sum(row.result is result for row in tried))
     ]
-    text = f"all {len(tried)} paths hold: {', '.join(counts)}"
+    text = f"all {len(tried)} paths are protected: {', '.join(counts)}"
     if by_rights := sum(row.by_rights for row in tried):
         text += (
-            f"; {by_rights} of them only by your own lack of rights:"
-            " run it as an administrator to see what others can do"
+            f"; {by_rights} of them only because you lack permissions:"
+            " run it as an administrator to see what other users can do"
         )
     return text
 
 
 def report(rows: Sequence[Outcome], about: dict[str, Any]) -> str:
-    """All of it as JSON; ``about`` is what is known of command, cluster and operator."""
+    """The result as JSON; ``about`` describes the command, the cluster and the operator."""
     body = {**about, "results": [row.body() for row in rows], "ok": all(row.ok for row in rows)}
     return msgspec.json.format(msgspec.json.encode(body), indent=2).decode()

@@ -1,4 +1,4 @@
-"""The throw-away service that is reached into, in a namespace of its own, and its removal."""
+"""The temporary service on which paths are tried, its namespace, and their removal."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ CLEANUP_SECONDS = 120.0
 
 
 class CannotRun(Exception):
-    """Why nothing can be tried: a sentence with what, why, and the one thing to do."""
+    """The verification cannot run; the message says what is wrong, why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """What the service runs; without a command what the image starts by itself."""
+    """The image of the service; without a command, the default command of the image."""
 
     name: str
     command: tuple[str, ...] = ()
@@ -52,9 +52,9 @@ class ThrowAway:
     Parameters
     ----------
     person
-        Who makes it; nothing is made under another name.
+        The user whose credentials create all objects.
     namespace
-        Where; made, and deleted as a whole, with ``own``.
+        Namespace of the service; with ``own`` it is created, and deleted at the end.
     timeout
         Seconds for the instances to become ready.
     """
@@ -88,7 +88,7 @@ class ThrowAway:
 
     @property
     def remains(self) -> str:
-        """The command that removes whatever is left of it; "" where nothing was made."""
+        """The command that removes all remaining objects; "" if nothing was created."""
         if not self._made:
             return ""
         if self._own:
@@ -96,14 +96,14 @@ class ThrowAway:
         return f"kubectl delete -n {self.namespace} imsvc/{self.name} cm/{self.name}-settings"
 
     async def make(self, image: Image, on_taint: str) -> Json:
-        """Make all of it and wait until it is ready; gives the service. Raises `CannotRun`."""
+        """Create the objects, wait until the service is ready and return it. Raises `CannotRun`."""
         if self._own:
             await self._create(NAMESPACES, {"metadata": {"name": self.namespace}}, "namespaces")
         account = ACCOUNTS.item(self.namespace, "default")
         if await wait(lambda: self.lookup(account), self._timeout if self._own else 0) is None:
             raise CannotRun(
-                f"there is no namespace {self.namespace} with the service account default, without"
-                " which no pod starts; choose another, or see whether the controller manager runs"
+                f"namespace {self.namespace} does not exist or has no service account default,"
+                " which pods need; choose another, or check that the controller manager is running"
             )
         await self.create_settings("1")
         self._image = image.name
@@ -113,17 +113,17 @@ class ThrowAway:
         return await self.until_ready(patience=0.0)
 
     async def create_settings(self, text: str) -> None:
-        """Make the ConfigMap that the instances read."""
+        """Create the ConfigMap that the instances read."""
         name = self.settings.rpartition("/")[2]
         body = {"metadata": {"name": name}, "immutable": True, "data": {"VERIFY": text}}
         await self._create(CONFIG_MAPS.collection(self.namespace), body, "configmaps")
 
     async def _create(self, path: str, body: Json, resource: str) -> None:
-        """Create for good; what was created is removed in the end."""
+        """Create an object, and note it for removal at the end."""
         where = "" if path == NAMESPACES else f" in namespace {self.namespace}"
         made = f"{path}/{body['metadata']['name']}"
         self._made.append(made)
-        # An interrupted request may still be served: `remove` must hear of it.
+        # An interrupted request can still be processed: `remove` waits for it.
         self._pending = asyncio.ensure_future(self.person.send(Request("POST", path, body)))
         try:
             await asyncio.shield(self._pending)
@@ -131,19 +131,19 @@ class ThrowAway:
             raise CannotRun(f"cannot create {resource}{where}: {error}") from error
         except ApiError as error:
             self._made.remove(made)
-            instead = "ask for that right" if isinstance(error, Forbidden) else "see to that"
-            other = ", or give a namespace in which you have the role admin: --namespace"
+            instead = "ask for the permission" if isinstance(error, Forbidden) else "fix the cause"
+            other = ", or specify a namespace in which you have the role admin with --namespace"
             raise CannotRun(
                 f"cannot create {resource}{where}: {error.message}; {instead}{other}"
             ) from error
 
     async def _settle(self) -> None:
-        """Wait for a request that was under way when somebody interrupted."""
+        """Wait for a request that was in progress when the command was interrupted."""
         if self._pending is not None and not self._pending.done():
             await asyncio.wait([self._pending], timeout=20.0)
 
     async def lookup(self, path: str) -> Json | None:
-        """An object, None where it is not there."""
+        """An object; None if it does not exist."""
         try:
             return await self.person.read(path)
         except NotFound:
@@ -157,7 +157,7 @@ class ThrowAway:
         return [i for i in items if i["spec"]["service"] == self.name]
 
     async def revision(self) -> Json:
-        """The record of what is wanted now. Raises `CannotRun`."""
+        """The current revision. Raises `CannotRun`."""
 
         async def recorded() -> Json | None:
             wanted = (await self.service())["status"].get("currentRevision")
@@ -165,17 +165,17 @@ class ThrowAway:
             return found[0] if found else None
 
         if (found := await wait(recorded, self._timeout)) is None:
-            raise CannotRun("the operator has not recorded what is wanted; see its log")
+            raise CannotRun("the operator has not recorded the revision; see its log")
         return dict(found)
 
     async def pods(self, service: str = "") -> list[Json]:
-        """All pods that have the name of an instance, whatever their labels say."""
+        """All pods with the name of an instance, regardless of their labels."""
         items: list[Json] = (await self.person.read(PODS.collection(self.namespace)))["items"]
         wanted = service or self.name
         return [i for i in items if _service_of(i["metadata"]["name"]) == wanted]
 
     async def gated(self) -> Json:
-        """The one instance of a second service, which waits for a node for ever."""
+        """The only instance of a second service, which is never scheduled."""
         document = manifest(self.namespace, self.gated_name, self._image, gated=True)
         await self._create(SERVICES.collection(self.namespace), document, "immutableservices")
 
@@ -183,11 +183,11 @@ class ThrowAway:
             return next(iter(await self.pods(self.gated_name)), None)
 
         if (pod := await wait(born, self._timeout)) is None:
-            raise CannotRun(f"service {self.gated_name} got no instance; see the operator's log")
+            raise CannotRun(f"service {self.gated_name} has no instance; see the operator's log")
         return dict(pod)
 
     async def ungate(self) -> None:
-        """Away with the second service, to its last pod."""
+        """Delete the second service and wait until its pods are gone."""
         await self._delete(SERVICES.item(self.namespace, self.gated_name))
 
         async def gone() -> bool:
@@ -196,8 +196,8 @@ class ThrowAway:
         await wait(gone, self._timeout)
 
     async def _until_seen(self) -> None:
-        """Until the operator says anything at all about the service."""
-        self._say("waiting until the operator sees the service")
+        """Wait until the operator has written the status of the service."""
+        self._say("waiting for the operator to process the service")
 
         async def seen() -> bool:
             status = (await self.service()).get("status") or {}
@@ -206,14 +206,15 @@ class ThrowAway:
         within = min(self._timeout, OPERATOR_SECONDS)
         if not await wait(seen, within):
             raise CannotRun(
-                f"no operator answered within {within:g} s, so nothing would be healed; start it"
-                " (kubectl get pods -A -l app.kubernetes.io/name=immutable-operator shows it)"
+                f"no operator processed the service within {within:g} s, so nothing would be"
+                " healed; start it"
+                " (kubectl get pods -A -l app.kubernetes.io/name=immutable-operator)"
             )
 
     async def until_ready(self, patience: float = 5.0) -> Json:
-        """Until all instances are ready and current; gives the service. Raises `CannotRun`.
+        """Wait until all instances are ready and current; return the service. Raises `CannotRun`.
 
-        What it waits for is said after ``patience`` seconds.
+        Progress is reported after ``patience`` seconds.
         """
         told, began = "", time.monotonic()
 
@@ -226,23 +227,25 @@ class ThrowAway:
                 return body
             text = f"{status.get('readyReplicas') or 0} of {REPLICAS}"
             if text != told and time.monotonic() - began >= patience:
-                self._say(f"waiting until the instances are ready: {text}")
+                self._say(f"waiting for the instances to be ready: {text}")
                 told = text
             return None
 
         if (body := await wait(ready, self._timeout)) is None:
             why = condition(await self.service(), "Ready").get("message", "no reason given")
             raise CannotRun(
-                f"the throw-away service {self.namespace}/{self.name} was not ready within"
-                f" {self._timeout:g} s: {why}; give an image that its nodes can run (--image) or"
-                " more time (--timeout)"
+                f"the temporary service {self.namespace}/{self.name} was not ready within"
+                f" {self._timeout:g} s: {why}; specify an image that the nodes can run (--image) or"
+                " a longer time (--timeout)"
             )
         return dict(body)
 
     async def fresh(self, *, everyone: bool = False) -> Json:
-        """A ready instance that replaced none that was reached into, as ``everyone`` of the others.
+        """A ready instance that did not replace a tainted one; with ``everyone``, all are like
+        that.
 
-        A second one in a row is replaced only after a pause, by design, which would be measured.
+        Otherwise the operator would pause before it replaces the instance again, by design, and the
+        pause would be part of the measured time.
         """
         await self.until_ready()
         found = await self._unspoilt()
@@ -255,7 +258,7 @@ class ThrowAway:
         await self.until_ready()
         if found := await self._unspoilt():
             return found[0]
-        raise CannotRun("no instance of the throw-away service is as it was born; run it again")
+        raise CannotRun("all instances of the service were changed; run the command again")
 
     async def _unspoilt(self) -> list[Json]:
         return [
@@ -265,7 +268,7 @@ class ThrowAway:
         ]
 
     async def discard(self, path: str) -> None:
-        """Delete something that was changed or made by an attempt, whatever holds it back."""
+        """Delete an object that an attempt changed or created, including its finalizers."""
         for request in (
             Request("PATCH", path, {"metadata": {"finalizers": None}}, MERGE),
             Request("DELETE", path),
@@ -274,15 +277,15 @@ class ThrowAway:
                 await self.person.send(request)
             except ApiError as error:
                 if not isinstance(error, NotFound):
-                    self._say(f"{path} is left: {error.message}")
+                    self._say(f"{path} could not be deleted: {error.message}")
 
     async def restore_status(self, service: Json) -> None:
-        """Write the counts back that an attempt has forged."""
+        """Restore the counts that an attempt has forged."""
         counts = {"readyReplicas": service["status"]["readyReplicas"]}
         await self.person.send(Request("PATCH", f"{self.path}/status", {"status": counts}, MERGE))
 
     async def remove(self) -> bool:
-        """Delete all of it; False, with a message, where something is left."""
+        """Delete all objects; False, with a message, if some of them remain."""
         await self._settle()
         if not self._made:
             return True
@@ -293,12 +296,12 @@ class ThrowAway:
                 await self._delete(path)
             gone = await wait(self._is_gone, CLEANUP_SECONDS)
         except ApiError as error:
-            self._say(f"could not be cleaned up: {error}; do it with: {self.remains}")
+            self._say(f"cleaning up failed: {error}; clean up with: {self.remains}")
             return False
         if not gone:
-            self._say(f"it is not gone after {CLEANUP_SECONDS:g} s; see: {self.remains}")
+            self._say(f"{where} still exists after {CLEANUP_SECONDS:g} s; see: {self.remains}")
             return False
-        self._say(f"{where} is gone")
+        self._say(f"{where} was deleted")
         return True
 
     async def _delete(self, path: str) -> None:
@@ -312,6 +315,6 @@ class ThrowAway:
 
 
 def _service_of(pod: str) -> str:
-    """The service whose instance a pod is by its name; "" where it is none."""
+    """The service to which a pod belongs by its name; "" if it is not an instance."""
     found = re.search(INSTANCE_NAME, pod)
     return pod[: found.start()] if found else ""

@@ -1,4 +1,4 @@
-"""``kubectl immutable verify``: tries every path on a throw-away service of one's own."""
+"""``kubectl immutable verify``: tries every path on a temporary service."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = ["Options", "Verification", "chosen"]
 DEPLOYMENTS = (
     "/apis/apps/v1/deployments?labelSelector=app.kubernetes.io%2Fname%3Dimmutable-operator"
 )
-# The operator's image has Python, and nothing needs to run but a process.
+# The operator's image has Python; the service only needs a running process.
 SLEEP = ("python3", "-c", "import signal; signal.pause()")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says; ``paths`` are those to try, ``namespace`` "" a new one."""
+    """Command-line options; ``paths`` are the paths to try, ``namespace`` "" means a new one."""
 
     login: Login
     paths: tuple[Path, ...]
@@ -46,12 +46,12 @@ class Options:
 
 
 def chosen(text: str) -> tuple[Path, ...]:
-    """The paths of a list such as ``P1,P6-exec,C``: whole ids, rows or letters. ValueError."""
+    """The paths in a list such as ``P1,P6-exec,C``: ids, rows or letters. Raises ValueError."""
     words = [word.strip() for word in text.split(",") if word.strip()]
     for word in words:
         if not any(_matches(word, path) for path in PATHS):
             rows = dict.fromkeys(path.id.partition("-")[0] for path in PATHS)
-            raise ValueError(f"there is no path {word!r}; there are {', '.join(rows)}")
+            raise ValueError(f"unknown path {word!r}; the known paths are {', '.join(rows)}")
     return tuple(p for p in PATHS if not words or any(_matches(word, p) for word in words))
 
 
@@ -60,9 +60,9 @@ def _matches(word: str, path: Path) -> bool:
 
 
 class Verification:
-    """One run. `run` tries, `away` is what must be removed afterwards.
+    """One run. `run` tries the paths; `away` must be removed afterwards.
 
-    ``say`` gets what is going on, for people; ``show`` what is the result of the command.
+    ``say`` receives progress messages; ``show`` receives the result of the command.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Verification:
             await person.close()
 
     async def run(self) -> int:
-        """Try all; gives the exit code. Raises `CannotRun`."""
+        """Try all paths and return the exit code. Raises `CannotRun`."""
         options = self._options
         person, about, user, groups = await self._log_in()
         image, operator = await self._operator(person)
@@ -92,7 +92,7 @@ class Verification:
             timeout=options.timeout,
             say=self._say,
         )
-        self._say(f"making service {name} in namespace {away.namespace}")
+        self._say(f"creating service {name} in namespace {away.namespace}")
         guarded = condition(await away.make(image, options.on_taint), "Guarded")
         about |= {
             "operator": operator,
@@ -139,7 +139,7 @@ class Verification:
         return person
 
     async def _log_in(self) -> tuple[Person, dict[str, Any], str, tuple[str, ...]]:
-        """The person, what is known of command and cluster, and the person's name and groups."""
+        """The person, the description of command and cluster, and the person's name and groups."""
         person = await self._person()
         try:
             cluster = await person.read("/version")
@@ -160,7 +160,7 @@ class Verification:
         return person, about, user, groups
 
     async def _operator(self, person: Person) -> tuple[Image, Json | None]:
-        """What the service is to run, and the operator's Deployment where it can be read."""
+        """The image of the service, and the operator's Deployment if it can be read."""
         if problem := pin_problem(self._options.image) if self._options.image else None:
             raise CannotRun(f"--image: {problem}")
         found = await self._deployment(person)
@@ -168,15 +168,15 @@ class Verification:
             return Image(self._options.image), found
         if found is None or not is_pinned(found["image"]):
             raise CannotRun(
-                "cannot tell which image the throw-away service may run: there is no Deployment"
-                " with the label app.kubernetes.io/name=immutable-operator that you can read, with"
-                " an image pinned by digest; name one that the nodes can pull:"
+                "cannot determine an image for the temporary service: you can read no Deployment"
+                " with the label app.kubernetes.io/name=immutable-operator and an image pinned by"
+                " digest; specify one that the nodes can pull:"
                 " --image <registry>/<name>@sha256:<digest>"
             )
         return Image(found["image"], SLEEP), found
 
     async def _deployment(self, person: Person) -> Json | None:
-        """The operator's Deployment; raises `CannotRun` where the chart is not installed."""
+        """The operator's Deployment; raises `CannotRun` if the chart is not installed."""
         try:
             await person.read(f"{SERVICES.all().rpartition('/')[0]}")
         except NotFound as error:

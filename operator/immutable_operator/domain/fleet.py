@@ -30,7 +30,7 @@ class Fleet:
     ``deviations`` says how each modified instance differs from its original state; ``why`` says for
     each instance that is to be replaced, why. Instances that are only reported count as current,
     and so do the ``held`` ones: they are to be replaced, but not now (see ``healing``, and a freeze
-    of repairs), and no successor is created for them. The ``prepared`` ones are stale, too: they get
+    of repairs), and no successor is created for them. The ``prepared`` ones are stale: they get
     successors, and leave when somebody else evicts them.
     """
 

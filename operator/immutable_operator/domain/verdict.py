@@ -60,7 +60,7 @@ def last_good(turn: Turn, fleet: Fleet) -> Revision | None:
 def _is_good(turn: Turn, fleet: Fleet) -> bool:
     """Return whether only the wanted revision is left, with all wanted instances available.
 
-    Instances that are being replaced because of their age, or leave a node, do not count against it.
+    Instances that are replaced because of their age, or leave a node, do not count against it.
     """
     wanted, desired = turn.wanted, turn.budget.desired
     if wanted is None or not desired or fleet.held:

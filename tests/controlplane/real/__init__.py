@@ -1,6 +1,6 @@
-"""Real nodes for the test bed: kubelet and containerd in namespaces, registries, tiny images.
+"""Real nodes for the test bed: kubelet and containerd in namespaces, registries, small images.
 
-``nodes.RealNodes.start(plane)`` on a running control plane is the way in;
-``requirements.missing()`` says what a machine lacks (root, Linux, the packages that
-``packages.sh`` installs). Nothing is imported here: run directories know ``remains`` too.
+``nodes.RealNodes.start(plane)`` adds nodes to a running control plane; ``requirements.missing()``
+returns the missing requirements of a machine (root, Linux, the packages that ``packages.sh``
+installs). This module imports nothing, because run directories import ``remains``.
 """

@@ -1,7 +1,7 @@
-"""The images that the operator's image is built from and stands on: Debian with Python.
+"""The builder and base images of the operator's image: Debian with Python.
 
-Made by debootstrap from the mirror that apt is configured with, once, as OCI layouts in the
-cache: ``python`` has python3 and nothing to install with; ``python-builder`` has venv and pip.
+Created once by debootstrap from the configured mirror of apt, as OCI layouts in the cache:
+``python`` has python3 without installers; ``python-builder`` has venv and pip.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class BaseImages:
 
 
 def find_base_images() -> BaseImages | None:
-    """Both images from the cache; None where they are not there yet."""
+    """Both images from the cache; None if they do not exist yet."""
     _, folder = _place()
     if not folder.exists():
         return None
@@ -59,9 +59,9 @@ def find_base_images() -> BaseImages | None:
 
 
 def make_base_images(say: Callable[[str], None]) -> BaseImages:
-    """Both images, made first where they are not there.
+    """Both images, which are created if they do not exist.
 
-    The caller sees to it that only one process does this at a time.
+    The caller must make sure that only one process does this at a time.
     """
     found = find_base_images()
     if found is None:
@@ -72,7 +72,7 @@ def make_base_images(say: Callable[[str], None]) -> BaseImages:
 
 
 def _place() -> tuple[str, Path]:
-    """The release of this machine's Debian, and the folder of the images made from it."""
+    """The Debian release of this machine, and the folder of its images."""
     release = platform.freedesktop_os_release()["VERSION_CODENAME"]
     recipe = (release, platform.machine(), ENVIRONMENT, INSTALLERS, PURGE, LEFT_OUT, LATEST)
     name = f"{release}-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]}"
@@ -80,7 +80,7 @@ def _place() -> tuple[str, Path]:
 
 
 def _make(release: str, folder: Path, say: Callable[[str], None]) -> None:
-    """Make them beside their folder and move that there whole, so a crash leaves no half."""
+    """Build them in a temporary folder and then rename it, so that they are always complete."""
     mirror = _mirror(release)
     staging = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
@@ -115,7 +115,7 @@ def _pack(root: Path, folder: Path) -> None:
 
 
 def _mirror(release: str) -> str:
-    """Where apt has Debian's main archive of this release from."""
+    """The mirror of Debian's main archive of this release, as configured for apt."""
     form = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
     command = ["apt-get", "indextargets", "--format", form, "Created-By: Packages"]
     listing = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -124,13 +124,13 @@ def _mirror(release: str) -> str:
         if rest == [release, "main"]:
             return uri
     raise RuntimeError(
-        f"apt is configured with no mirror of {release} main, which debootstrap needs;"
+        f"apt has no mirror of {release} main, which debootstrap needs;"
         " add one to /etc/apt/sources.list.d"
     )
 
 
 def _proxy() -> dict[str, str]:
-    """apt's own proxy for debootstrap, which asks only the environment."""
+    """The proxy of apt for debootstrap, which reads only the environment."""
     command = ["apt-config", "shell", "proxy", "Acquire::http::Proxy"]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     value = text.strip().removeprefix("proxy=").strip("'")

@@ -1,4 +1,4 @@
-"""What the parts of one bed share: its control plane, its record, its processes."""
+"""The shared parts of one bed: its control plane, its record, its processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLITE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Bed:
-    """A control plane with real nodes, as the nodes and registries see it."""
+    """A control plane with real nodes, as used by the nodes and registries."""
 
     plane: ControlPlane
     remains: Remains
@@ -39,7 +39,7 @@ class Bed:
         return self.remains.folder
 
     def spawn(self, component: str, command: Sequence[str], ports: Sequence[int] = ()) -> None:
-        """Start a process on this machine, beside the nodes."""
+        """Start a process on this machine, outside the nodes."""
         self.keep(*spawn(component, command, folder=self.folder, ports=ports, tied=self.tied))
 
     def keep(self, process: subprocess.Popen[bytes], child: Child) -> None:
@@ -52,7 +52,7 @@ class Bed:
         return child is not None and child.is_alive()
 
     def end(self, component: str, force: bool = False) -> None:
-        """End a process, if it runs; ``force`` kills it without a word."""
+        """Stop a process if it is running; ``force`` kills it at once."""
         child = self.remains.children.get(component)
         if child is not None:
             end([child], polite_seconds=POLITE_SECONDS, force=force)

@@ -1,8 +1,8 @@
-"""Addresses: each bed takes a block of its own from the range that is meant for test beds.
+"""Addresses: each bed uses a separate block of the range that is reserved for benchmarks.
 
-Of the range 198.18.0.0/15 (RFC 2544: never routed) a block is a /20. Its first /24 joins
-this machine (.1), the bed's router (.254) and the nodes (.10 …); each of the other /24
-belongs to the pods of one node.
+A block is a /20 of 198.18.0.0/15 (RFC 2544: never routed). Its first /24 contains this machine
+(.1), the router of the bed (.254) and the nodes (.10 …); each other /24 is for the pods of one
+node.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Block:
 
     @property
     def interface(self) -> str:
-        """Name of the interface on this machine, and of the firewall table that goes with it."""
+        """Name of the interface on this machine, and of its firewall table."""
         return f"immutable-{self.number}"
 
     @property
@@ -37,7 +37,7 @@ class Block:
 
     @property
     def host(self) -> str:
-        """This machine, as the nodes and pods reach it."""
+        """Address of this machine for nodes and pods."""
         return str(self._parts[0][1])
 
     @property
@@ -48,7 +48,7 @@ class Block:
         return str(self._parts[0][FIRST_NODE + index])
 
     def mac(self, index: int) -> str:
-        """The hardware address of a node, which it keeps when it boots again."""
+        """The hardware address of a node, which stays the same after a reboot."""
         return f"02:00:00:00:00:{FIRST_NODE + index:02x}"
 
     def pods(self, index: int) -> ipaddress.IPv4Network:

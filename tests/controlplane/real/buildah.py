@@ -1,7 +1,7 @@
-"""buildah with a storage of its own in the cache: the machine's images are not touched.
+"""buildah with a separate storage in the cache: the images of the machine are not changed.
 
-pip inside of a build gets the machine's settings (index, proxy, certificates) as mounts: they
-are there while a RUN lasts, and in no image.
+pip in a build gets the settings of the machine (index, proxy, certificates) as mounts, which exist
+only during a RUN and are not part of the image.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ PIP_SETTINGS = (
 
 @dataclass(frozen=True)
 class Buildah:
-    """Builds images; ``folder`` holds its storage, and one process at a time may use it."""
+    """Builds images; ``folder`` is its storage, which only one process may use at a time."""
 
     folder: Path
     say: Callable[[str], None] = lambda text: None
 
     def prepare(self) -> None:
-        """Forget what a killed build has left, what was built, and all when that is much.
+        """Remove the remains of killed builds and the built images; remove all data if it is large.
 
-        Steps are compared before arguments are filled in: an image that was built would lend
-        its labels to the next one, whatever that one's are.
+        buildah compares steps before it inserts arguments: otherwise the next image would get the
+        labels of an earlier one.
         """
         if not self.folder.exists():
             return
@@ -59,7 +59,7 @@ class Buildah:
             shutil.rmtree(self.folder)
 
     def load(self, layout: Layout) -> str:
-        """Take an image in and return its id, ``sha256:…``."""
+        """Import an image and return its id, ``sha256:…``."""
         known = self._run("buildah", 1, "images", "--all", "--quiet", "--no-trunc")
         if layout.id not in known:
             # By a relative path: the path becomes its name, which is written into what is
@@ -113,7 +113,7 @@ class Buildah:
 
 @contextmanager
 def _pip_mounts() -> Iterator[dict[str, Path]]:
-    """What to mount where, so that pip finds packages as this machine's pip does."""
+    """The mounts with which pip finds packages as it does on this machine."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     listing = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     settings: dict[str, str] = {}

@@ -1,6 +1,6 @@
-"""The control group of a real node: made before its kubelet, removed after its last process.
+"""The control group of a real node: created before its kubelet, removed after its last process.
 
-Also what the kernel holds the processes of one container to, which is in a group below.
+Also reads the limits of containers, which have groups below it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ POLL_SECONDS = 0.05
 
 
 def create(name: str) -> None:
-    """Make the group in every hierarchy, with the controllers that a kubelet wants."""
+    """Create the group in each hierarchy, with the controllers that a kubelet requires."""
     if _is_unified():
         (ROOT / name).mkdir(exist_ok=True)
         for folder in (ROOT, ROOT / name):
@@ -54,7 +54,7 @@ def remove(name: str) -> None:
 
 
 def cpu_limit(name: str, container: str) -> int | None:
-    """The thousandths of a processor that a container on the node may use; None for any number."""
+    """The CPU limit of containers on the node in millicores; None if there is none."""
     [group] = (ROOT / name if _is_unified() else ROOT / "cpu" / name).rglob(container)
     if _is_unified():
         quota, period = (group / "cpu.max").read_text().split()
@@ -68,6 +68,6 @@ def _is_unified() -> bool:
 
 
 def _mounts(*kinds: str) -> list[Path]:
-    """Where hierarchies are mounted: ``cgroup`` is version 1, ``cgroup2`` is version 2."""
+    """The mount points of the hierarchies: ``cgroup`` is version 1, ``cgroup2`` is version 2."""
     lines = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
     return [Path(fields[1]) for fields in lines if fields[2] in kinds]

@@ -1,6 +1,6 @@
-"""Runs a program in mount and process namespaces of its own, with its progress in a few words.
+"""Runs a program in separate mount and process namespaces, and reports its progress.
 
-Whatever it mounts and starts ends with it, however it ends.
+Its mounts and processes end together with it, for any reason.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ PREFIX = (
 
 
 class ConfinedError(RuntimeError):
-    """The program failed; the message holds the end of what it printed."""
+    """The program failed; the message contains the end of its output."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What the program does, for people, and how long that takes on two cores."""
+    """Description of the program, and its usual duration on two cores."""
 
     title: str
     usual_seconds: int
@@ -44,7 +44,7 @@ def run(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Run it as root to its end and return the lines that it printed, errors among them.
+    """Run it as root until it ends and return the lines of its output, including errors.
 
     Raises `ConfinedError` when it fails.
     """

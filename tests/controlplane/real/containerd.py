@@ -1,6 +1,6 @@
-"""containerd on a real node: its configuration, its command line, and asking it.
+"""containerd on a real node: its configuration, its command line, and its client.
 
-Paths under /run are the node's own (``node-init.sh``), /run/node is the node's folder.
+Paths under /run belong to the node (``node-init.sh``); /run/node is the folder of the node.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def write_configuration(
     registries: Sequence[str],
     pods: IPv4Network,
 ) -> None:
-    """Write what containerd reads: its own file, one per registry, one for the pods' network."""
+    """Write the files of containerd: its configuration, one for each registry, one for the pod
+    network."""
     text = CONFIGURATION.format(
         socket=SOCKET,
         sandbox=sandbox,

@@ -1,7 +1,7 @@
-"""The tiny images of the tests: built here byte by byte, pushed, and named by digest.
+"""The small images of the tests: generated here, pushed, and named by digest.
 
-All hold one static program (``go/web``) and differ in how it is started. The same program
-makes the same digests on every machine: times are zero and layers are plain tar.
+All contain the same static program (``go/web``), with different arguments. The digests are the same
+on every machine: times are zero and layers are uncompressed tar.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ OCI = "application/vnd.oci.image"
 class Image:
     """One image in every architecture: an index, and per architecture a manifest and blobs.
 
-    ``foreign_index`` has only the architectures that this machine is not.
+    ``foreign_index`` has all architectures except that of this machine.
     """
 
     index: Content
@@ -57,7 +57,7 @@ class Images:
 
     @classmethod
     def build(cls, programs: Mapping[str, Path], registry: Registry, private: Registry) -> Images:
-        """Put all images together, without pushing them."""
+        """Generate all images, without pushing them."""
         # The program is a layer of its own, which all images share.
         layers = {
             name: _layer("web", programs[f"web-{name}"].read_bytes(), 0o755)
@@ -69,7 +69,7 @@ class Images:
     def push(self) -> None:
         """Push all to the open registry, and ``web`` to the one with a password.
 
-        ``web`` goes in every architecture with an index, the others in this machine's only.
+        ``web`` is pushed for every architecture with an index, the others only for this machine.
         """
         for (name, tag), image in self.images.items():
             if name != "web":
@@ -102,7 +102,7 @@ class Images:
         return self._named("web", self.images["web", tag].foreign_index, private=False)
 
     def tag(self, name: str, tag: str = "v1") -> str:
-        """The image by its tag, as one should not name it."""
+        """The image by its tag, which services must not use."""
         return f"{self.registry.host}/{name}:{tag}"
 
     def missing(self, name: str = "web") -> str:
@@ -115,7 +115,7 @@ class Images:
 
 
 def this_architecture() -> str:
-    """This machine's architecture, in Go's words."""
+    """The architecture of this machine, as Go names it."""
     machine = platform.machine()
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 

@@ -1,6 +1,6 @@
 """The kubelet of a real node: its configuration, its identity and its command line.
 
-Paths under /run are the node's own (``node-init.sh``), /run/node is the node's folder.
+Paths under /run belong to the node (``node-init.sh``); /run/node is the folder of the node.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Namespaces of nodes and of the router between them, and running programs inside.
+"""Namespaces of the nodes and of the router between them; runs programs in them.
 
-Nothing here has a name in the file system: a set of namespaces is held by one process and
-ends with it, with every mount, network interface and process inside.
+The namespaces have no names in the file system: a process keeps each set of namespaces, which ends
+with this process, together with all mounts, network interfaces and processes in it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NODE_KINDS = ("--mount", "--net", "--pid", "--uts")
 
 
 class NamespaceError(RuntimeError):
-    """Namespaces could not be made or entered; the message says what the system said."""
+    """Namespaces could not be created or entered; the message contains the system's error."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Namespaces:
 def hold_network(
     component: str, *, folder: Path, tied: bool
 ) -> tuple[subprocess.Popen[bytes], Child, Namespaces]:
-    """A network namespace without anything in it but a process that sleeps."""
+    """A network namespace with only a sleeping process."""
     process, child = spawn(
         component, ["unshare", "--net", "sleep", "infinity"], folder=folder, ports=(), tied=tied
     )
@@ -99,7 +99,7 @@ def hold_node(
 
 
 def _only_child(process: subprocess.Popen[bytes], outer: Child, component: str) -> Child:
-    """The process that unshare or nsenter has forked to be in the new process list."""
+    """The process that unshare or nsenter has forked into the new PID namespace."""
     path = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
     _await(component, process, lambda: bool(path.read_text().split()))
     pid = int(path.read_text().split()[0])
@@ -108,7 +108,7 @@ def _only_child(process: subprocess.Popen[bytes], outer: Child, component: str) 
 
 @contextlib.contextmanager
 def _killed_on_error(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Nobody knows of the process yet who could end it later."""
+    """Kill a process that is not recorded yet."""
     try:
         yield
     except BaseException:

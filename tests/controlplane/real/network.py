@@ -1,9 +1,9 @@
 """The network of a bed: this machine, a router and the nodes, joined in the router's namespace.
 
-This machine gets one interface, one route and one firewall table; nothing is forwarded here
-and nothing of it leaves. The nodes have no route to anywhere but the bed. The API server
-listens on the loopback interface only: what nodes send to the ClusterIP of `kubernetes` is
-rewritten on the node to this machine's address, and here to the loopback address.
+This machine gets one interface, one route and one firewall table; it forwards nothing, and no
+traffic leaves the machine. The nodes have routes only to the bed. The API server listens only on
+the loopback interface: packets to the ClusterIP of `kubernetes` are rewritten on the node to the
+address of this machine, and on this machine to the loopback address.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class NoBlockFreeError(RuntimeError):
 
 
 def take_block(router: Namespaces) -> Block:
-    """Join this machine and the router; the name of the interface makes the block ours."""
+    """Connect this machine and the router; the name of the interface reserves the block."""
     taken = _routed()
     for number in range(BLOCKS):
         block = Block(number)
@@ -69,12 +69,12 @@ def take_block(router: Namespaces) -> Block:
             raise NamespaceError(f"{' '.join(add)}: {result.stderr}")
     raise NoBlockFreeError(
         f"no free part of 198.18.0.0/15 on this machine: {BLOCKS} beds are running, or something"
-        " else uses these addresses; see: ip route"
+        " else uses these addresses; check: ip route"
     )
 
 
 def open_api(block: Block, port: int) -> None:
-    """Let nodes reach the loopback port of the API server, and no other loopback port."""
+    """Allow nodes to reach the loopback port of the API server, and no other loopback port."""
     # Only for packets that come in here; ends with the interface.
     Path(f"/proc/sys/net/ipv4/conf/{block.interface}/route_localnet").write_text("1")
     rules = HOST_TABLE.format(name=block.interface, host=block.host, port=port)
@@ -82,7 +82,8 @@ def open_api(block: Block, port: int) -> None:
 
 
 def connect_node(block: Block, router: Namespaces, node: Namespaces, index: int, port: int) -> None:
-    """Join a node to the router, with its addresses, routes and the way to the API server."""
+    """Connect a node to the router, with its addresses, its routes and the route to the API
+    server."""
     link = _link(index)
     unplug_node(router, index)
     router.run(
@@ -115,7 +116,7 @@ def link_node(router: Namespaces, index: int, state: str) -> None:
 
 
 def unplug_node(router: Namespaces, index: int) -> None:
-    """Remove the node's cable; the kernel does it by itself, but some time after the node."""
+    """Remove the network interface of the node; otherwise the kernel removes it some time later."""
     command = router.command("ip", "link", "delete", _link(index))
     subprocess.run(command, capture_output=True)
 

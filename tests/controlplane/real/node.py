@@ -24,7 +24,7 @@ UNWELL = {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}
 
 
 class NodeError(RuntimeError):
-    """A real node did not come up; the message holds the tail of its logs."""
+    """A real node did not start; the message contains the end of its logs."""
 
 
 class RealNode:
@@ -45,7 +45,8 @@ class RealNode:
         return self._bed.folder / self.name
 
     def link_down(self) -> None:
-        """Pull the cable: pods go on, nobody hears of them, the kubelet reaches nobody."""
+        """Disconnect the node: its pods keep running, but it can neither be reached nor reach
+        others."""
         network.link_node(self._bed.router, self.index, "down")
 
     def link_up(self) -> None:
@@ -114,7 +115,7 @@ class RealNode:
         return self._bed.plane.api().get(f"/api/v1/nodes/{self.name}")
 
     def is_running(self, program: str) -> bool:
-        """Whether ``kubelet``, ``containerd`` or ``init`` (the node as a whole) runs."""
+        """Whether ``kubelet``, ``containerd`` or ``init`` (the node itself) is running."""
         return self._bed.is_running(self._component(program))
 
     def run(self, *command: str) -> str:

@@ -41,7 +41,7 @@ INOTIFY_LEAST = 1024
 
 
 def _make_room() -> None:
-    """Let as many programs watch files as two beds of real nodes and three control planes need."""
+    """Raise the inotify limits to the needs of two beds of real nodes and three control planes."""
     with contextlib.suppress(OSError, ValueError):
         if int(INOTIFY.read_text()) < INOTIFY_LEAST:
             INOTIFY.write_text(str(INOTIFY_LEAST))
@@ -66,17 +66,17 @@ class RealNodes:
     ) -> Self:
         """Start ``real-0`` … and two registries with the images; return when all are Ready.
 
-        They live and die as the control plane does: detached with a detached one, else no
-        longer than the thread that calls this.
+        They end like the control plane: with a detached one they keep running, otherwise they end
+        with the calling thread.
         """
         reason = missing()
         if reason is not None:
-            raise RuntimeError(f"no real nodes here: {reason}")
+            raise RuntimeError(f"real nodes cannot run here: {reason}")
         _make_room()
         programs = binaries(PROGRAMS, say)
         before = Remains.load(plane.folder)
         if before is not None and any(child.is_alive() for child in before.children.values()):
-            raise RuntimeError(f"{plane.name} has real nodes already; stop them first")
+            raise RuntimeError(f"{plane.name} already has real nodes; stop them first")
         if before is not None:
             before.remove()
         remains = Remains(plane.folder)
@@ -135,7 +135,7 @@ class RealNodes:
         return self._nodes[name]
 
     def stop(self) -> None:
-        """End nodes and registries and remove all that they made; the control plane stays."""
+        """Stop nodes and registries and remove their files; the control plane keeps running."""
         for node in self._nodes.values():
             with contextlib.suppress(OSError, RuntimeError):
                 node.end()
@@ -162,7 +162,7 @@ class RealNodes:
 
 
 def _lay(plane: ControlPlane, remains: Remains, programs: dict[str, Path]) -> Bed:
-    """The ground under the nodes: the router, a block of addresses, the way to the API server."""
+    """The base of the nodes: the router, a block of addresses, the route to the API server."""
     remains.ports = dict(zip((REGISTRY, PRIVATE), free_ports(2), strict=True))
     remains.folder.mkdir()
     remains.save()

@@ -1,4 +1,4 @@
-"""Images on disk, as OCI layouts: making one from a tar file, reading and pushing any."""
+"""Images on disk, as OCI layouts: creates one from a tar file; reads and pushes them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Layout:
 
     @cached_property
     def digest(self) -> str:
-        """``sha256:…`` of the manifest: what the image is pinned by."""
+        """``sha256:…`` of the manifest, by which the image is pinned."""
         [entry] = json.loads((self.folder / "index.json").read_text())["manifests"]
         return str(entry["digest"])
 

@@ -1,7 +1,7 @@
 """The operator's own image, built from the project's Dockerfile and this work tree.
 
-``build(say)`` gives it from the cache, where it lies as long as nothing that goes into it has
-changed; ``build(say).push(registry)`` names it by digest for the chart.
+``build(say)`` returns it from the cache if its sources have not changed;
+``build(say).push(registry)`` returns its name by digest for the chart.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ KEPT = 8
 
 
 class ImageError(RuntimeError):
-    """The image could not be built; the message holds the end of what the build printed."""
+    """The image could not be built; the message contains the end of the build output."""
 
 
 @dataclass(frozen=True)
 class OperatorImage:
-    """The image, and the base that its first layer comes from."""
+    """The image, and the base image of its first layer."""
 
     layout: Layout
     base: Layout
@@ -66,7 +66,7 @@ class OperatorImage:
 
 
 def missing() -> str | None:
-    """None where the image can be built; else what is missing and what to do about it."""
+    """None if the image can be built; otherwise what is missing and what to do about it."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "building the operator's image needs Linux and root"
     tools = [name for name in TOOLS if shutil.which(name) is None]
@@ -74,10 +74,10 @@ def missing() -> str | None:
 
 
 def build(say: Callable[[str], None] = print, *, revision: str = "unknown") -> OperatorImage:
-    """The image of this work tree; ``revision`` is a label that makes it another image.
+    """The image of this work tree; ``revision`` is a label that changes its digest.
 
-    About 2 minutes the first time, 15 seconds when only the operator has changed, at once when
-    nothing has. Raises `ImageError` when it cannot be built.
+    Takes about 2 minutes the first time, 15 seconds if only the operator has changed, and no time
+    if nothing has. Raises `ImageError` if it cannot be built.
     """
     with tempfile.TemporaryDirectory() as copy:
         # What is hashed is what is built, whoever edits the work tree meanwhile.
@@ -103,7 +103,7 @@ def try_build(
 ) -> OperatorImage:
     """Build any folder with a Dockerfile, into ``folder``.
 
-    ``arguments`` replace the build arguments that `build` gives; an empty one is left out.
+    ``arguments`` replace the build arguments of `build`; empty ones are left out.
     """
     with _alone(say) as bases:
         layout = _build(context, folder, bases, arguments or {}, say, cached)
@@ -111,7 +111,7 @@ def try_build(
 
 
 def copy_sources(folder: Path) -> None:
-    """Copy what the image is built from."""
+    """Copy the sources of the image."""
     for name in SOURCES:
         shutil.copy(PROJECT / name, folder)
     ignore = shutil.ignore_patterns("__pycache__")
@@ -129,8 +129,8 @@ def _find(context: Path, revision: str) -> OperatorImage | None:
 def _build_once(
     context: Path, bases: BaseImages, revision: str, say: Callable[[str], None]
 ) -> OperatorImage:
-    """Build it beside its folder and move it there whole, so a crash leaves no half."""
-    say("operator image: building it (about 1:00, less when only the operator changed)")
+    """Build it in a temporary folder and then rename it, so that it is always complete."""
+    say("operator image: building (about 1:00; less if only the operator changed)")
     folder = _folder(context, bases, revision)
     _forget_old(folder.parent)
     staging = folder.with_name(f"{folder.name}.part")
@@ -169,7 +169,7 @@ def _alone(say: Callable[[str], None]) -> Iterator[BaseImages]:
         try:
             flock(handle, LOCK_EX | LOCK_NB)
         except BlockingIOError:
-            say("operator image: another process builds images; waiting for it")
+            say("operator image: waiting for another process that builds images")
             flock(handle, LOCK_EX)
         try:
             yield make_base_images(say)
@@ -178,7 +178,7 @@ def _alone(say: Callable[[str], None]) -> Iterator[BaseImages]:
 
 
 def _folder(context: Path, bases: BaseImages, revision: str) -> Path:
-    """Where the image of these sources lies, or will."""
+    """The folder of the image of these sources."""
     digest = hashlib.sha256(f"{bases.base.digest}{bases.builder.digest}{revision}".encode())
     for path in sorted(path for path in context.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(context)}\0".encode() + path.read_bytes())
@@ -186,7 +186,7 @@ def _folder(context: Path, bases: BaseImages, revision: str) -> Path:
 
 
 def _forget_old(folder: Path) -> None:
-    """Keep the newest few of the images that were built."""
+    """Delete all but the newest built images."""
     builds = sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in builds[KEPT - 1 :]:
         shutil.rmtree(path)

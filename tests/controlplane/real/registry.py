@@ -1,6 +1,6 @@
 """A registry of container images as a process: plain HTTP, with or without a password.
 
-Data lives in the bed's folder. The client here can do what the bed needs: push.
+The data is in the folder of the bed. The client only supports pushing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PASSWORD_FILE = f"{USER}:$2b$05$mh1NO/TsXSaYO7LUGtz7..xG1Mb4HHwsHVktCfoXAuONt0Hn
 
 
 class RegistryError(RuntimeError):
-    """The registry did not start or refused something; the message holds its answer."""
+    """The registry did not start or refused a request; the message contains its answer."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Content:
     data: bytes
 
     def reference(self, **more: Any) -> dict[str, Any]:
-        """How a manifest refers to it."""
+        """The reference to it in a manifest."""
         size = len(self.data)
         return {"mediaType": self.media_type, "digest": self.digest, "size": size, **more}
 
 
 @dataclass(frozen=True)
 class Registry:
-    """One registry; `start` and `stop` keep what is in it."""
+    """One registry; `start` and `stop` keep its content."""
 
     bed: Bed
     name: str
@@ -53,7 +53,7 @@ class Registry:
 
     @property
     def host(self) -> str:
-        """``address:port``, as it stands in the name of an image, for nodes and this machine."""
+        """``address:port`` as in image names, for nodes and this machine."""
         return f"{self.bed.block.host}:{self.port}"
 
     def start(self) -> None:
@@ -71,7 +71,7 @@ class Registry:
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
-        """End it: every pull fails from now on."""
+        """Stop it: every pull fails from now on."""
         self.bed.end(self.name)
 
     def pull_secret(self, name: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What real nodes would leave behind, on disk while they live, and how to remove it.
+"""A record on disk of everything that real nodes create, and its removal.
 
-A node's processes, mounts and network live in namespaces that end with the node's first
-process; what the kernel keeps beyond that is written here before or as it comes to be:
+The processes, mounts and network of a node are in namespaces that end with the first process of the
+node. Everything that the kernel keeps longer is recorded here before or when it is created:
 processes, control groups, and the firewall table of the link to this machine.
 """
 
@@ -38,7 +38,7 @@ class Remains:
 
     @classmethod
     def load(cls, run_folder: Path) -> Remains | None:
-        """What is recorded in that run directory, or None."""
+        """The record in a run directory, or None."""
         remains = cls(run_folder)
         try:
             state: dict[str, Any] = json.loads(remains._path.read_text())
@@ -65,13 +65,13 @@ class Remains:
         part.replace(self._path)
 
     def add_child(self, child: Child) -> None:
-        """Record a process, in the place of an earlier one of the same component."""
+        """Record a process, which replaces an earlier one of the same component."""
         self.children.pop(child.component, None)
         self.children[child.component] = child
         self.save()
 
     def remove(self) -> None:
-        """End all of it and remove what it leaves; safe to repeat after a failure."""
+        """Stop all processes and remove their remains; can be repeated after a failure."""
         # Killing a node's first process ends everything in the node, containers too.
         for child in reversed(self.children.values()):
             end([child], polite_seconds=0, force=True)
@@ -88,7 +88,7 @@ class Remains:
 
 
 def remove_remains(run_folder: Path) -> None:
-    """Remove what real nodes have left in a run, if it had some."""
+    """Remove the remains of real nodes of a run, if it had real nodes."""
     remains = Remains.load(run_folder)
     if remains is not None:
         remains.remove()

@@ -32,7 +32,7 @@ nft 'add chain ip probe nat { type nat hook prerouting priority dstnat; }'
 
 
 def missing() -> str | None:
-    """None where real nodes can run; else what is missing and what to do about it."""
+    """None if real nodes can run; otherwise what is missing and what to do about it."""
     if sys.platform != "linux":
         return f"real nodes need Linux; this is {sys.platform}"
     if this_architecture() not in ARCHITECTURES:
