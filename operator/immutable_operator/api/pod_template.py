@@ -52,9 +52,11 @@ _SCALARS: Final[Mapping[str, Schema]] = {
     },
 }
 _QUANTITY: Final = " A quantity is a number, or text such as 500m or 64Mi."
-# Lists in which a pod may have a key twice, each tried on the API server; of all others it says
-# itself that a key is there twice (tests/cluster/test_templates.py).
-_REPEATABLE: Final = frozenset(("env", "hostAliases", "imagePullSecrets", "ports"))
+# Lists in which a pod may have a key or an item twice, each tried on the API server; of all others
+# it says itself that a key is there twice (tests/cluster/test_templates.py).
+_REPEATABLE: Final = frozenset(
+    ("env", "finalizers", "hostAliases", "imagePullSecrets", "ports", "values")
+)
 _LEFT_OUT: Final = {"io.k8s.api.core.v1.PodSpec": {"ephemeralContainers"}}
 # What the API's description calls required and a pod may leave out: the zero value is allowed.
 _OPTIONAL: Final[Mapping[str, set[str]]] = {
@@ -147,12 +149,12 @@ def _require_less(schema: Schema, optional: set[str]) -> None:
 
 
 def _unkeyed(name: str, field: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Take the keys from a list in which the API server takes a key twice.
+    """Take the keys from a list in which the API server takes a key or an item twice.
 
-    A keyed list of a definition never has one twice. The price is that server-side apply takes
-    such a list from one manager only.
+    A keyed list or a set of a definition never has one twice. The price is that server-side apply
+    takes such a list from one manager only.
     """
-    if name not in _REPEATABLE or "x-kubernetes-list-map-keys" not in field:
+    if name not in _REPEATABLE or field.get("x-kubernetes-list-type") not in ("map", "set"):
         return field
     plain = {key: value for key, value in field.items() if key != "x-kubernetes-list-map-keys"}
     return plain | {"x-kubernetes-list-type": "atomic"}

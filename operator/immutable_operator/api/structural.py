@@ -79,9 +79,11 @@ def recorded_template() -> Schema:
 
 
 def _nullable(node: Mapping[str, Any]) -> Schema:
-    """Let every field be null that need not be there, as in a pod.
+    """Let each field be null that need not be there, as in a pod, and each item that may be empty.
 
-    A create prunes what is null and may not be; a server-side apply is refused instead.
+    A create prunes a field that is null and may not be; a server-side apply is refused instead.
+    The API server reads an item that is null as an empty text, as 0 or as an empty object. The
+    items of keyed lists and sets may not be null in a definition, nor in a pod.
     """
     out = dict(node)
     if "properties" in node:
@@ -91,7 +93,9 @@ def _nullable(node: Mapping[str, Any]) -> Schema:
             for key, value in node["properties"].items()
         }
     if "items" in node:
-        out["items"] = _nullable(node["items"])
+        items = _nullable(node["items"])
+        may_be_null = node.get("x-kubernetes-list-type") == "atomic" and "required" not in items
+        out["items"] = _or_null(items) if may_be_null else items
     if "additionalProperties" in node:
         out["additionalProperties"] = _or_null(_nullable(node["additionalProperties"]))
     return out
