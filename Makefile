@@ -37,6 +37,7 @@ make test                  all checks and all tests
 make check                 format, lint, types, unused code, layers, generated files, chart
 make real                  the tests on real nodes (Linux, root, tests/controlplane/real/packages.sh)
 make unit                  the tests that need no cluster
+make score                 kube-score's findings on the chart (builds it once, 2 minutes)
 make mutants              plant bugs and see that the fast tests notice them (ONLY=<words>)
 make crds                  generate the CRDs from the models, and the chart's policies
 make lock                  pin the newest dependencies that pyproject.toml allows
@@ -153,6 +154,24 @@ chart:
 	  echo "helm lint --strict $(CHART) --values $$values"; \
 	  "$$helm" lint --strict --quiet $(CHART) --values "$$values" || exit 1; \
 	done
+
+# The checks that are left out, and why: "What kube-score reports" in the chart's README.
+SCORE := --kubernetes-version v1.36 --output-format ci --exit-one-on-warning \
+  --ignore-container-cpu-limit --ignore-test container-image-pull-policy \
+  --ignore-test pod-networkpolicy --ignore-test deployment-has-host-podantiaffinity
+.PHONY: score
+score: venv
+	@echo "== kube-score, built once (about 2 minutes on two cores)"; \
+	built=$$($(PY) -W ignore::RuntimeWarning -m tests.controlplane.build helm kube-score) || { echo "$$built"; exit 1; }; \
+	helm=$$(echo "$$built" | sed -n 's|^helm: /|/|p'); \
+	score=$$(echo "$$built" | sed -n 's|^kube-score: /|/|p'); \
+	for values in $(CHART)/ci/*.yaml; do \
+	  echo "kube-score $(CHART) --values $$values"; \
+	  said=$$("$$helm" template immutable-operator $(CHART) --namespace immutable-system \
+	    --values "$$values" | "$$score" score $(SCORE) -) || failed=1; \
+	  printf '%s\n' "$$said" | grep -v -e '^$$' -e '^\[OK\]' -e '^\[SKIPPED\]'; \
+	done; \
+	exit $${failed:-0}
 
 .PHONY: crds
 crds: venv
