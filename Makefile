@@ -167,8 +167,9 @@ score: venv
 	score=$$(echo "$$built" | sed -n 's|^kube-score: /|/|p'); \
 	for values in $(CHART)/ci/*.yaml; do \
 	  echo "kube-score $(CHART) --values $$values"; \
-	  said=$$("$$helm" template immutable-operator $(CHART) --namespace immutable-system \
-	    --values "$$values" | "$$score" score $(SCORE) -) || failed=1; \
+	  made=$$("$$helm" template immutable-operator $(CHART) --namespace immutable-system \
+	    --values "$$values") || exit 1; \
+	  said=$$(printf '%s\n' "$$made" | "$$score" score $(SCORE) -) || failed=1; \
 	  printf '%s\n' "$$said" | grep -v -e '^$$' -e '^\[OK\]' -e '^\[SKIPPED\]'; \
 	done; \
 	exit $${failed:-0}
