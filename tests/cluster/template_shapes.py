@@ -53,19 +53,20 @@ def shapes() -> list[Shape]:
     workloads, features, styles = (
         list(parts[kind].items()) for kind in ("workloads", "features", "styles")
     )
-    return [
-        _combined(
-            [
-                workloads[number % len(workloads)],
-                *(
-                    features[(number + turn * len(features) // FEATURES) % len(features)]
-                    for turn in range(FEATURES)
-                ),
-                styles[(number + number // len(workloads)) % len(styles)],
-            ]
+    found = []
+    for number in range(COUNT):
+        # A larger step in each round, so that no three features meet again.
+        step = len(features) // FEATURES + number // len(features)
+        found.append(
+            _combined(
+                [
+                    workloads[number % len(workloads)],
+                    *(features[(number + n * step) % len(features)] for n in range(FEATURES)),
+                    styles[(number + number // len(workloads)) % len(styles)],
+                ]
+            )
         )
-        for number in range(COUNT)
-    ]
+    return found
 
 
 def document(body: Mapping[str, Any]) -> str:
