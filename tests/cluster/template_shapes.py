@@ -75,7 +75,8 @@ def document(body: Mapping[str, Any]) -> str:
 
 
 def _combined(parts: list[tuple[str, Json]]) -> Shape:
-    template: Json = {"metadata": {}, **copy.deepcopy(parts[0][1])}
+    workload = copy.deepcopy(parts[0][1])
+    template: Json = {"metadata": workload.get("metadata", {}), "spec": workload["spec"]}
     beside: Json = {}
     container = template["spec"]["containers"][0]
     for _, written in parts[1:]:

@@ -127,6 +127,10 @@ def test_create_and_replace_store_templates_whole(services: Services) -> None:
 def test_apply_stores_templates_whole_and_once(way: tuple[str, ...], services: Services) -> None:
     services.until_written(way)
     services.until_written(way, shift=1)
+    if way == SERVER_SIDE:
+        # A null in place of what another manifest had is stored the second time only; no pod is
+        # replaced for it, because the template means the same.
+        services.until_written(way, shift=1)
     before = services.generations()
     services.write(way, manifest(shift=1)[1])
     assert services.generations() == before
