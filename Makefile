@@ -37,6 +37,7 @@ make test                  run all checks and tests
 make check                 check format, lint, types, unused code, layers, generated files, chart
 make unit                  run the tests that need no cluster
 make real                  run the tests on real nodes (Linux, root, packages.sh)
+make score                 check the chart with kube-score (builds it once, 2 minutes)
 make mutants               plant bugs and check that the fast tests detect them (ONLY=<words>)
 make crds                  generate the CRDs and the chart's policies
 make lock                  update the pinned dependencies within the limits of pyproject.toml
@@ -153,6 +154,25 @@ chart:
 	  echo "helm lint --strict $(CHART) --values $$values"; \
 	  "$$helm" lint --strict --quiet $(CHART) --values "$$values" || exit 1; \
 	done
+
+# The checks that are left out, and why: "What kube-score reports" in the chart's README.
+SCORE := --kubernetes-version v1.36 --output-format ci --exit-one-on-warning \
+  --ignore-container-cpu-limit --ignore-test container-image-pull-policy \
+  --ignore-test pod-networkpolicy --ignore-test deployment-has-host-podantiaffinity
+.PHONY: score
+score: venv
+	@echo "== kube-score, built once (about 2 minutes on two cores)"; \
+	built=$$($(PY) -W ignore::RuntimeWarning -m tests.controlplane.build helm kube-score) || { echo "$$built"; exit 1; }; \
+	helm=$$(echo "$$built" | sed -n 's|^helm: /|/|p'); \
+	score=$$(echo "$$built" | sed -n 's|^kube-score: /|/|p'); \
+	for values in $(CHART)/ci/*.yaml; do \
+	  echo "kube-score $(CHART) --values $$values"; \
+	  made=$$("$$helm" template immutable-operator $(CHART) --namespace immutable-system \
+	    --values "$$values") || exit 1; \
+	  said=$$(printf '%s\n' "$$made" | "$$score" score $(SCORE) -) || failed=1; \
+	  printf '%s\n' "$$said" | grep -v -e '^$$' -e '^\[OK\]' -e '^\[SKIPPED\]'; \
+	done; \
+	exit $${failed:-0}
 
 .PHONY: crds
 crds: venv

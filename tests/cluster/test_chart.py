@@ -224,6 +224,12 @@ def test_without_break_glass_nothing_of_it_is_left(plane: ControlPlane) -> None:
     assert "secrets" not in json.dumps(roles)
 
 
+def test_an_operator_elsewhere_has_no_service_without_pods(plane: ControlPlane) -> None:
+    made = kinds(rendered(plane, f"--values={CHART / 'ci' / 'elsewhere-values.yaml'}"))
+    assert "ValidatingWebhookConfiguration" in made
+    assert "Service" not in made
+
+
 def test_one_replica_has_no_budget_that_would_block_every_drain(plane: ControlPlane) -> None:
     one = kinds(rendered(plane, f"--values={LEAST}", "--set=replicas=1"))
     assert "Deployment" in one

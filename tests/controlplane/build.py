@@ -72,6 +72,7 @@ TARGETS: tuple[Target, ...] = (
     ),
     Target("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, 120),
     Target("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, 200),
+    Target("kube-score", {"kube-score": "github.com/zegl/kube-score/cmd/kube-score"}, 120),
     Target(
         "kubernetes",
         {"kubelet": "k8s.io/kubernetes/cmd/kubelet"},

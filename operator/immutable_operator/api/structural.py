@@ -81,9 +81,11 @@ def recorded_template() -> Schema:
 
 
 def _nullable(node: Mapping[str, Any]) -> Schema:
-    """Allow null for every optional field, as in a pod.
+    """Allow null for every optional field, as in a pod, and for each item that can be empty.
 
-    Otherwise a create would prune the null, and a server-side apply would be refused.
+    Otherwise a create would prune the null, and a server-side apply would be refused. The API
+    server reads a null item as an empty string, as 0 or as an empty object. Items of keyed lists and
+    sets cannot be null, neither in a CRD nor in a pod.
     """
     out = dict(node)
     if "properties" in node:
@@ -93,7 +95,9 @@ def _nullable(node: Mapping[str, Any]) -> Schema:
             for key, value in node["properties"].items()
         }
     if "items" in node:
-        out["items"] = _nullable(node["items"])
+        items = _nullable(node["items"])
+        may_be_null = node.get("x-kubernetes-list-type") == "atomic" and "required" not in items
+        out["items"] = _or_null(items) if may_be_null else items
     if "additionalProperties" in node:
         out["additionalProperties"] = _or_null(_nullable(node["additionalProperties"]))
     return out

@@ -19,6 +19,12 @@ IGNORED: Final = (
 )
 """Fields of a template's metadata that are allowed but not copied to pods, as in a Deployment."""
 _TEXTS: Final = frozenset(("labels", "annotations", "nodeSelector", "matchLabels"))
+_STRUCTS: Final = frozenset(
+    (
+        *("envFrom", "imagePullSecrets", "managedFields", "nodeSelectorTerms"),
+        *("options", "sources", "tolerations"),
+    )
+)
 
 _RESERVED = (
     f" is reserved: only the operator writes keys with the prefix {RESERVED_PREFIX}; remove it"
@@ -53,7 +59,8 @@ TEMPLATE_RULES: Final[Mapping[str, Rule]] = {
 def born_with(template: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a template that is copied to its pods: without ignored metadata and nulls.
 
-    In a map of strings null becomes the empty string, as the API server reads it in a pod.
+    In a map of strings null becomes the empty string, and in a list an empty item, as the API server
+    reads it in a pod.
     """
     out: dict[str, Any] = _without_nulls(template)
     if isinstance(metadata := out.get("metadata"), dict):
@@ -61,18 +68,26 @@ def born_with(template: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _without_nulls(value: Any) -> Any:
+def _without_nulls(value: Any, empty: Any = None) -> Any:
     if isinstance(value, Mapping):
         return {
             key: {name: text or "" for name, text in item.items()}
             if key in _TEXTS and isinstance(item, Mapping)
-            else _without_nulls(item)
+            else _without_nulls(item, _empty_item(key, value))
             for key, item in value.items()
             if item is not None
         }
     if isinstance(value, list | tuple):
-        return [_without_nulls(item) for item in value]
+        return [_without_nulls(empty if item is None else item) for item in value]
     return value
+
+
+def _empty_item(key: str, holder: Mapping[str, Any]) -> Any:
+    """Give what null stands for in a list: a struct, a number or a text."""
+    if key in _STRUCTS:
+        return {}
+    are_exit_codes = key == "values" and "key" not in holder  # those of a selector have a key
+    return 0 if are_exit_codes or key == "supplementalGroups" else ""
 
 
 def template_problems(template: Mapping[str, Any]) -> Iterator[str]:

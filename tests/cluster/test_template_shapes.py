@@ -1,0 +1,162 @@
+"""Two hundred pod templates as charts render them, through each way to write them with kubectl.
+
+A Deployment takes each of them. What is stored of a service must then mean the same to a
+Deployment as the template that was written, so that no field is lost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.cluster.operator_process import Installation, OperatorProcess
+from tests.cluster.services import KIND_PATH, condition
+from tests.cluster.template_shapes import CONFIG_MAPS, COUNT, Shape, document, shapes
+from tests.cluster.test_templates import deployment, named, service
+from tests.controlplane import ControlPlane
+from tests.controlplane.api import Json
+from tests.waiting import wait_for
+
+SHAPES = shapes()
+NAMES = [f"shape-{number}" for number in range(COUNT)]
+SAMPLE = 20
+CREATE = ("create", "--validate=strict")
+REPLACE = ("replace", "--validate=strict")
+CLIENT_SIDE = ("apply", "--server-side=false", "--validate=strict")
+SERVER_SIDE = ("apply", "--server-side", "--validate=strict")
+EMPTY: Json = {"replicas": 0, "suspend": True}
+
+
+class Deployments:
+    """Answers what the API server makes of a template in a Deployment, once for each."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+        self._known: dict[str, Json] = {}
+
+    def stored(self, templates: Mapping[str, Json]) -> dict[str, Json]:
+        """Give what is stored of templates, by their names: with defaults, canonical quantities."""
+        texts = {name: document(named(deployment(t), "d")) for name, t in templates.items()}
+        if unknown := sorted(set(texts.values()) - set(self._known)):
+            done = self._plane.kubectl(
+                *("create", "--dry-run=server", "-o", "json", "-f", "-"), stdin="".join(unknown)
+            )
+            for text, body in zip(unknown, printed(done.stdout), strict=True):
+                self._known[text] = body["spec"]["template"]
+        return {name: self._known[text] for name, text in texts.items()}
+
+
+def printed(text: str) -> Iterator[Json]:
+    """Read the objects that kubectl printed one after the other."""
+    decoder, place = json.JSONDecoder(), 0
+    while place < len(text):
+        body, place = decoder.raw_decode(text, place)
+        yield body
+        place += len(text[place:]) - len(text[place:].lstrip())
+
+
+@pytest.fixture(scope="module")
+def deployments(control_plane: ControlPlane) -> Deployments:
+    return Deployments(control_plane)
+
+
+def manifest(shift: int = 0) -> tuple[dict[str, Json], str]:
+    """Give the templates by name, and one stream of services that have them.
+
+    With another ``shift`` each name has another template.
+    """
+    shapes_of = dict(zip(NAMES, [*SHAPES[shift:], *SHAPES[:shift]], strict=True))
+    text = "".join(document(_service(name, shape, EMPTY)) for name, shape in shapes_of.items())
+    return {name: shape.template for name, shape in shapes_of.items()}, text
+
+
+def _service(name: str, shape: Shape, spec: Json) -> Json:
+    metadata = shape.beside.get("metadata", {}) | {"name": name}
+    body = service(shape.template)
+    return {**body, **shape.beside, "metadata": metadata, "spec": body["spec"] | spec}
+
+
+class Services:
+    """The services of one namespace, written by kubectl and compared with Deployments."""
+
+    def __init__(self, plane: ControlPlane, namespace: str, deployments: Deployments) -> None:
+        self._plane, self._namespace, self._deployments = plane, namespace, deployments
+
+    def write(self, way: tuple[str, ...], text: str) -> None:
+        done = self._plane.kubectl(
+            *way, "-f", "-", namespace=self._namespace, stdin=text, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+    def until_written(self, way: tuple[str, ...], shift: int = 0) -> None:
+        """Write all of them, and see that nothing was lost."""
+        templates, text = manifest(shift)
+        self.write(way, text)
+        read = {name: item["spec"]["template"] for name, item in self.all().items()}
+        stored = self._deployments.stored(read)
+        wanted = self._deployments.stored(templates)
+        assert {name: t for name, t in stored.items() if t != wanted[name]} == {}
+        assert len(stored) == COUNT
+
+    def all(self) -> dict[str, Json]:
+        path = f"{KIND_PATH}/{self._namespace}/immutableservices"
+        items = self._plane.api().get(path)["items"]
+        return {item["metadata"]["name"]: item for item in items}
+
+    def generations(self) -> dict[str, int]:
+        return {name: item["metadata"]["generation"] for name, item in self.all().items()}
+
+
+@pytest.fixture
+def services(installation: Installation, deployments: Deployments, namespace: str) -> Services:
+    return Services(installation.plane, namespace, deployments)
+
+
+def test_there_are_200_different_templates() -> None:
+    assert len({json.dumps(shape.template, sort_keys=True) for shape in SHAPES}) == 200
+
+
+def test_create_and_replace_store_templates_whole(services: Services) -> None:
+    services.until_written(CREATE)
+    services.until_written(REPLACE, shift=1)
+
+
+@pytest.mark.parametrize("way", [CLIENT_SIDE, SERVER_SIDE], ids=["client-side", "server-side"])
+def test_apply_stores_templates_whole_and_once(way: tuple[str, ...], services: Services) -> None:
+    services.until_written(way)
+    services.until_written(way, shift=1)
+    if way == SERVER_SIDE:
+        # A null in place of what another manifest had is stored the second time only; no pod is
+        # replaced for it, because the template means the same.
+        services.until_written(way, shift=1)
+    before = services.generations()
+    services.write(way, manifest(shift=1)[1])
+    assert services.generations() == before
+
+
+def test_pods_become_ready_and_are_not_replaced_when_applied_again(
+    operator: OperatorProcess, deployments: Deployments, namespace: str
+) -> None:
+    plane = operator.plane
+    services = Services(plane, namespace, deployments)
+    runs = [shape for shape in SHAPES if shape.runs]
+    sample = dict(zip(NAMES, runs[:: len(runs) // SAMPLE][:SAMPLE], strict=False))
+    one: Json = {"replicas": 1, "suspend": False}
+    text = "".join(document(_service(name, shape, one)) for name, shape in sample.items())
+    for name in CONFIG_MAPS:
+        plane.kubectl("create", "configmap", name, "--from-literal=level=info", namespace=namespace)
+    services.write(CLIENT_SIDE, text)
+
+    def waiting() -> dict[str, str]:
+        ready = {name: condition(item, "Ready") for name, item in services.all().items()}
+        return {n: c.get("message", "") for n, c in ready.items() if c.get("status") != "True"}
+
+    wait_for("all of them are Ready", lambda: not waiting(), 60, waiting)
+    before = services.generations()
+    assert len(before) == SAMPLE
+    services.write(CLIENT_SIDE, text)
+    assert services.generations() == before
+    revisions = plane.api().get(f"{KIND_PATH}/{namespace}/immutablerevisions")["items"]
+    assert len(revisions) == SAMPLE
