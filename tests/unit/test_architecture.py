@@ -1,4 +1,4 @@
-"""The shape of the package: which way imports go, that the domain is pure, that files say why.
+"""The shape of the package and of its tests: imports, a pure domain, docstrings, no copies.
 
 The layers are those of `[tool.importlinter]` in pyproject.toml. import-linter reads imports of
 whole packages; what the domain takes of the standard library is listed here, so that a new
@@ -11,6 +11,8 @@ import ast
 import re
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,9 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "operator" / "immutable_operator"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 DOMAIN = sorted((PACKAGE / "domain").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+# Directories of tests that the rules on test modules do not bind yet.
+NOT_YET_SEPARATE = {"cluster", "real"}
 PURE = {
     "__future__",
     "base64",
@@ -108,6 +113,36 @@ def test_no_module_is_a_drawer_for_odds_and_ends(path: Path) -> None:
         "manager",
         "misc",
     }
+
+
+def _is_bound(path: Path) -> bool:
+    """Whether the rules on test modules bind this one."""
+    return not NOT_YET_SEPARATE & {*path.relative_to(ROOT / "tests").parts}
+
+
+def _functions(path: Path) -> Iterator[tuple[str, str]]:
+    """Name and code, without the docstring, of each function at the top of a test module."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node) is not None:
+                del node.body[0]
+            yield node.name, ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", [p for p in TESTS if _is_bound(p)], ids=lambda p: p.stem)
+def test_test_module_imports_no_other_test_module(path: Path) -> None:
+    imported = _imported(ast.parse(path.read_text(encoding="utf-8")))
+    others = {name for name in imported if re.match(r"tests\..*\btest_", name)}
+    assert not others, "what test modules share belongs into a module of its own"
+
+
+def test_test_modules_define_no_function_twice() -> None:
+    defined = defaultdict(list)
+    for path in filter(_is_bound, TESTS):
+        for function in _functions(path):
+            defined[function].append(str(path.relative_to(ROOT)))
+    copies = {name: paths for (name, _), paths in defined.items() if len(paths) > 1}
+    assert not copies, "what test modules share belongs into a module of its own"
 
 
 def _rooms(heading: str) -> set[str]:

@@ -9,7 +9,6 @@ import itertools
 import os
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import pytest
@@ -26,11 +25,9 @@ from immutable_operator.domain.calendar.regeneration import (
     spell,
 )
 from immutable_operator.domain.calendar.windows import Cron, Window, is_open
+from tests.unit.moments import DAY, HOUR, MINUTE, at
 from tests.unit.toy_fleet import Swap, ToyFleet
 
-MINUTE = 60.0
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
 BERLIN = "Europe/Berlin"
 
 EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
@@ -42,10 +39,6 @@ def searching(examples: int) -> settings:
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
-
-
-def at(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
 
 
 BORN = at("2026-11-20T12:00+01:00")

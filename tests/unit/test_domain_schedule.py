@@ -22,15 +22,9 @@ from immutable_operator.domain.calendar.windows import (
     problem_of,
     wall,
 )
+from tests.unit.moments import DAY, HOUR, at
 
-HOUR = 3600.0
-DAY = 24 * HOUR
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Havana"]
-
-
-def at(text: str) -> float:
-    """Seconds since the epoch of a time with its offset, ``2026-03-29T01:00+00:00``."""
-    return datetime.fromisoformat(text).timestamp()
 
 
 def shown(t: float | None) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.api.names import API_VERSION
 from immutable_operator.domain.model import Cause, Move
 from immutable_operator.instances.refused import Refused, cause_of, pause_after
 from immutable_operator.kube.errors import ApiError, Invalid, ServerTrouble, Unreachable, error_from
@@ -60,8 +61,8 @@ NO_FINALIZERS = (
 )
 NO_MAPPING = (
     "cannot set blockOwnerDeletion in this case because cannot find RESTMapping for APIVersion"
-    ' immutable.dev/v1alpha1 Kind ImmutableService: no matches for kind "ImmutableService" in'
-    ' version "immutable.dev/v1alpha1"'
+    f' {API_VERSION} Kind ImmutableService: no matches for kind "ImmutableService" in'
+    f' version "{API_VERSION}"'
 )
 BUDGET = "The disruption budget web needs 3 healthy pods and has 3 currently"
 EVICTION = "Cannot evict pod as it would violate the pod's disruption budget."

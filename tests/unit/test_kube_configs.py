@@ -18,19 +18,10 @@ from immutable_operator.wire.config import (
     snapshot_body,
 )
 from immutable_operator.wire.revision import decode_revision, revision_body
-from immutable_operator.wire.service import ServiceRecord
+from tests.unit.config_readers import service
 
-META = {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "5", "generation": 1}
-IMAGE = "registry.example/web@sha256:" + "9f" * 32
 DIGEST = content_digest({"mode": "old"}, {"blob": "AAE="})
 PIN = Pin("settings", "web-cfg0a1b2c3d", DIGEST)
-
-
-def service(config: dict[str, Any] | None = None) -> ServiceRecord:
-    reads = [{"configMapRef": {"name": "settings"}}, {"configMapRef": {"name": "rotating"}}]
-    template = {"spec": {"containers": [{"name": "web", "image": IMAGE, "envFrom": reads}]}}
-    immutability = {} if config is None else {"immutability": {"config": config}}
-    return ServiceRecord.of({"metadata": META, "spec": {"template": template, **immutability}})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from immutable_operator.domain.model import ABSENT, Pin, Revision, Source
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.runtime.contents import Contents
 from immutable_operator.wire.config import ConfigRecord, Configs
-from tests.unit.test_kube_configs import service
+from tests.unit.config_readers import service
 
 COPY = ConfigRecord("shop", "web-cfg0a1b2c3d", 1.0, 42, "uid-r", "sha256:1")
 
