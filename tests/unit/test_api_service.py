@@ -11,14 +11,14 @@ from tests.unit.service_specs import PIN, REFUSED, Refused, spec, template
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.why)
-def test_a_bad_spec_is_refused_with_a_sentence_for_people(case: Refused) -> None:
+def test_invalid_spec_is_refused_with_a_message(case: Refused) -> None:
     with pytest.raises(InvalidSpec) as refusal:
         validate_service(case.name, case.spec)
     assert refusal.value.problems == (case.says,)
     assert str(refusal.value) == case.says
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_of_a_spec_are_reported_at_once() -> None:
     bad = template(containers=[{"name": "a", "image": "a"}, {"name": "b", "image": "b"}])
     with pytest.raises(InvalidSpec) as refusal:
         validate_service("x" * 46, bad)
@@ -29,7 +29,7 @@ def test_all_problems_are_told_at_once() -> None:
     ]
 
 
-def test_a_spec_of_nothing_but_a_template_gets_the_documented_defaults() -> None:
+def test_spec_with_only_a_template_gets_the_documented_defaults() -> None:
     service = validate_service("web", spec())
     assert service.replicas is None
     assert service.history_limit == 10
@@ -58,22 +58,22 @@ def test_a_spec_of_nothing_but_a_template_gets_the_documented_defaults() -> None
         {"template": spec()["template"] | {"metadata": {}}},
     ],
 )
-def test_a_good_spec_is_accepted_at_a_name_of_the_longest_length(given: dict[str, Any]) -> None:
+def test_valid_spec_is_accepted_with_the_longest_name(given: dict[str, Any]) -> None:
     assert validate_service("x" * 45, given).template == given["template"]
 
 
-def test_the_template_is_kept_as_it_was_written() -> None:
+def test_template_is_kept_as_written() -> None:
     given = template(containers=[{"name": "web", "image": PIN, "aFieldOfTomorrow": {"x": [1]}}])
     before = copy.deepcopy(given)
     assert validate_service("web", given).template == before["template"]
     assert given == before
 
 
-def test_a_field_of_a_later_version_is_no_reason_to_stop() -> None:
+def test_unknown_field_of_a_later_version_is_accepted() -> None:
     assert validate_service("web", spec(aFieldOfTomorrow=1)).replicas is None
 
 
-def test_a_spec_cannot_be_changed_after_it_was_read() -> None:
+def test_spec_is_immutable_once_read() -> None:
     service = validate_service("web", spec())
     with pytest.raises(pydantic.ValidationError, match="frozen"):
         service.replicas = 3  # type: ignore[misc]

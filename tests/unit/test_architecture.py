@@ -68,7 +68,7 @@ def _imported(tree: ast.Module) -> set[str]:
 
 
 @pytest.mark.parametrize("path", DOMAIN, ids=lambda p: p.stem)
-def test_the_domain_imports_nothing_impure(path: Path) -> None:
+def test_domain_module_imports_nothing_impure(path: Path) -> None:
     imported = _imported(ast.parse(path.read_text(encoding="utf-8")))
     assert {name.partition(".")[0] for name in imported} <= PURE
     own = {name for name in imported if name.startswith("immutable_operator")}
@@ -76,7 +76,7 @@ def test_the_domain_imports_nothing_impure(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOMAIN, ids=lambda p: p.stem)
-def test_the_domain_neither_prints_nor_opens_nor_runs_anything(path: Path) -> None:
+def test_domain_module_has_no_side_effects(path: Path) -> None:
     forbidden = {"print", "open", "input", "exec", "eval", "__import__"}
     tree = ast.parse(path.read_text(encoding="utf-8"))
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
@@ -98,13 +98,13 @@ def test_domain_function_has_at_most_five_parameters(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_every_module_says_what_lives_there(path: Path) -> None:
+def test_module_has_a_docstring(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     assert docstring, f"{path.relative_to(ROOT)} has no docstring: say what lives there"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_no_module_is_a_drawer_for_odds_and_ends(path: Path) -> None:
+def test_module_has_no_catch_all_name(path: Path) -> None:
     assert not {*path.relative_to(PACKAGE).with_suffix("").parts} & {
         "utils",
         "util",
@@ -161,12 +161,12 @@ def _modules(folder: Path) -> set[str]:
     return found - {"__init__"}
 
 
-def test_the_code_map_names_every_room() -> None:
+def test_code_map_names_every_package() -> None:
     assert _rooms("## Code map") == _modules(PACKAGE)
     assert _rooms("Inside of `domain`") == _modules(PACKAGE / "domain")
 
 
-def test_every_decision_is_in_the_index() -> None:
+def test_decision_index_lists_every_decision() -> None:
     folder = ROOT / "docs" / "decisions"
     index = (folder / "README.md").read_text(encoding="utf-8")
     linked = re.findall(r"^\| \[(\d+)\]\(([^)]+)\)", index, re.MULTILINE)

@@ -30,7 +30,7 @@ def _nobody() -> KubeClient:
     return object.__new__(KubeClient)
 
 
-def test_a_config_map_says_nothing_of_the_secret_that_has_its_name() -> None:
+def test_config_map_is_no_copy_of_a_secret_with_its_name() -> None:
     pin = Pin("x", COPY.name, COPY.digest)
     secret = Pin("x", COPY.name, COPY.digest, kind="Secret")
     assert look(pin) == ({}, frozenset({COPY.name})), "the copy is there, nothing is asked for"
