@@ -33,6 +33,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.table import Table
 
+from immutable_operator.api.names import API_VERSION
 from tests.controlplane import ControlPlane
 from tests.controlplane.audit import WRITING_VERBS
 
@@ -107,7 +108,7 @@ def run(plane: ControlPlane, contender: str, pods: int) -> Result:
     api = plane.api()
     api.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
     with _controller(plane, contender) as pid:
-        group = "apis/apps/v1" if contender == "Deployment" else "apis/immutable.dev/v1alpha1"
+        group = "apis/apps/v1" if contender == "Deployment" else f"apis/{API_VERSION}"
         plural = "deployments" if contender == "Deployment" else "immutableservices"
         path = f"/{group}/namespaces/{namespace}/{plural}"
         api.request("POST", path, workload(contender, pods, "a"))
@@ -160,7 +161,7 @@ def workload(contender: str, pods: int, letter: str) -> dict[str, Any]:
     budget = {"maxSurge": "25%", "maxUnavailable": 0}
     if contender == "ImmutableService":
         return {
-            "apiVersion": "immutable.dev/v1alpha1",
+            "apiVersion": API_VERSION,
             "kind": "ImmutableService",
             "metadata": {"name": "bench"},
             "spec": {"replicas": pods, "template": template, "rollout": budget},

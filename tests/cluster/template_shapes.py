@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from tests.controlplane.api import Json
-from tests.unit.test_api_service import PIN
+from tests.unit.service_specs import PIN
 
 __all__ = ["CONFIG_MAPS", "COUNT", "Shape", "document", "shapes"]
 

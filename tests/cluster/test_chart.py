@@ -19,7 +19,7 @@ import yaml
 
 from immutable_operator.admission.certificates import issue
 from tests.controlplane import ControlPlane
-from tests.unit.test_api_service import PIN, spec
+from tests.unit.service_specs import PIN, spec
 from tests.waiting import wait_for
 
 CHART = Path(__file__).parents[2] / "charts" / "immutable-operator"

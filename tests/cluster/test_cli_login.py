@@ -15,7 +15,7 @@ from tests.cluster.connect_proxy import connect_proxy
 from tests.cluster.operator_process import Installation
 from tests.controlplane import ControlPlane
 from tests.controlplane.access import find_kubectl
-from tests.unit.test_api_service import spec
+from tests.unit.service_specs import spec
 from tests.waiting import wait_for
 
 BEHIND = "https://kubernetes.default.svc:6443"

@@ -14,8 +14,8 @@ from immutable_operator.api import pod_template
 from tests.cluster.guards import without_guards
 from tests.cluster.operator_process import Installation
 from tests.controlplane import ControlPlane
-from tests.unit.test_api_image import PINNED, PROBLEMS
-from tests.unit.test_api_service import PIN, REFUSED, Refused, spec, template
+from tests.unit.image_references import PINNED, PROBLEMS
+from tests.unit.service_specs import PIN, REFUSED, Refused, spec, template
 from tests.waiting import wait_for
 
 CRDS = Path(__file__).parents[2] / "crds"

@@ -7,8 +7,8 @@ import pytest
 from immutable_operator.api.cron import NO_ZONE
 from tests.cluster.operator_process import Installation
 from tests.controlplane.api import ApiError, Json
-from tests.unit.test_api_cron import BACKWARDS, BAD, GOOD, NEVER
-from tests.unit.test_api_service import spec
+from tests.unit.cron_expressions import BACKWARDS, BAD, GOOD, NEVER
+from tests.unit.service_specs import spec
 
 
 def places(schedule: str, zone: str) -> dict[str, Json]:

@@ -21,7 +21,7 @@ from immutable_operator.wire.service import ServiceRecord
 from tests.cluster.operator_process import Installation
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Api, ApiError, Json
-from tests.unit.test_api_service import PIN
+from tests.unit.service_specs import PIN
 from tests.waiting import wait_for
 
 FILE = Path(__file__).with_name("templates.yaml")

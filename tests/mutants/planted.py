@@ -21,7 +21,7 @@ class Bug:
 
 PLANTED: dict[str, Bug] = {
     # Quarantine and the ledger.
-    "a quarantined instance is not taken off what is available": Bug(
+    "a quarantined instance still counts as available": Bug(
         "ledger.py",
         "        self._available -= available\n        self._active -= 1\n",
         "        self._active -= 1\n",
@@ -31,7 +31,7 @@ PLANTED: dict[str, Bug] = {
         "        ledger.take(available=turn.available(instance))\n",
         "",
     ),
-    "who is to be quarantined is retired at once": Bug(
+    "an instance to be quarantined is retired at once": Bug(
         "strategies/rolling.py",
         "kept = fleet.deviations if turn.spec.on_taint is OnTaint.QUARANTINE else {}",
         "kept: dict[str, object] = {}",
@@ -39,7 +39,7 @@ PLANTED: dict[str, Bug] = {
     "a quarantine never ends": Bug(
         "strategies/rolling.py", "if over <= self._turn.now:", "if False:"
     ),
-    "the surge is spent twice by two growing revisions": Bug(
+    "two growing revisions spend the surge twice": Bug(
         "strategies/rolling.py", "    ledger.spend(len(born) + len(births.due))\n", ""
     ),
     "a plan's retirements are not spent": Bug(
@@ -47,20 +47,20 @@ PLANTED: dict[str, Bug] = {
         "            return False\n        self._available -= 1\n        self._active -= 1\n",
         "            return False\n",
     ),
-    "healthy instances go before unhealthy ones": Bug(
+    "healthy instances are retired before unhealthy ones": Bug(
         "strategies/order.py",
         "return kept, attempts, available, sound,",
         "return kept, attempts, not available, sound,",
     ),
-    "the surge counts for scaling up, too": Bug(
+    "the surge also counts for scaling up": Bug(
         "ledger.py", "self._room if replacing else self._empty", "self._room"
     ),
-    "what terminates never counts": Bug(
+    "terminating instances never count": Bug(
         "ledger.py",
         "self._room = budget.most - seen.active - seen.terminating",
         "self._room = budget.most - seen.active",
     ),
-    "maxUnavailable is spent on what never worked": Bug(
+    "maxUnavailable is spent on an unproven revision": Bug(
         "ledger.py",
         "self.floor = budget.desired if unproven and not covered else budget.fewest_available",
         "self.floor = budget.fewest_available",
@@ -73,22 +73,22 @@ PLANTED: dict[str, Bug] = {
     "a freeze holds after it ended": Bug(
         "freezing.py", "if ends is not None and ends <= now:", "if ends is not None and ends < 0:"
     ),
-    "a freeze of repairs holds others' back": Bug(
+    "a freeze of repairs also holds exempt instances": Bug(
         "freezing.py",
         "exempt = frozenset(r.instance for r in passing if r.instance is not None)",
         "exempt = frozenset[str]()",
     ),
-    "a freeze keeps a service from going back to what worked": Bug(
+    "a freeze prevents a rollback to the last good revision": Bug(
         "target.py",
         "asked in (running, latest_completed(view))",
         "asked in (running,)",
     ),
-    "a request means the same second, too": Bug(
+    "a request applies to instances of the same second": Bug(
         "staleness/requested.py",
         "if i.born < request.created and",
         "if i.born <= request.created and",
     ),
-    "who was born for a request is replaced for it": Bug(
+    "an instance created for a request is replaced by it": Bug(
         "staleness/requested.py", " and i.purpose != born_for", ""
     ),
     "frozen time counts towards the deadline": Bug(
@@ -96,7 +96,7 @@ PLANTED: dict[str, Bug] = {
         "paused = turn.spec.suspend or turn.target.is_frozen or",
         "paused = turn.spec.suspend or",
     ),
-    "what is held back counts towards the deadline": Bug(
+    "held instances count towards the deadline": Bug(
         "status/progress.py", "    paused = paused or bool(fleet.held)\n", ""
     ),
     # Status.
@@ -110,53 +110,53 @@ PLANTED: dict[str, Bug] = {
         "        and turn.count_available(fleet.active) >= turn.budget.fewest_available\n",
         "",
     ),
-    "every change of a status may wait": Bug(
+    "every status write may be deferred": Bug(
         "status/tell.py", "    return essence(old) == essence(new)", "    return True"
     ),
-    "a condition is new with every plan": Bug(
+    "every plan renews the transition time of a condition": Bug(
         "status/conditions.py",
         "return before.since if before and before.status == value else now",
         "return now",
     ),
     # Regeneration and healing.
-    "what is held back counts as missing for regeneration": Bug(
+    "held instances count as missing for regeneration": Bug(
         "fleet.py",
         "i for i in active if i.name not in why and i.name not in held]",
         "i for i in active if i.name not in why]",
     ),
-    "a swap is estimated by the fastest": Bug(
+    "the duration of a swap is estimated by the fastest": Bug(
         "staleness/age.py", "starts[len(starts) // 2]", "starts[0]"
     ),
-    "who has any successor goes": Bug(
+    "an instance with any successor is retired": Bug(
         "staleness/age.py",
         "        if because and because.reason.is_stale:\n",
         "        if because:\n",
     ),
-    "more than maxConcurrent go": Bug(
+    "more than maxConcurrent instances are replaced": Bug(
         "staleness/age.py", "for due in ready[: max(0, places)]:", "for due in ready:"
     ),
-    "regeneration begins though something is missing": Bug(
+    "regeneration begins while an instance is missing": Bug(
         "staleness/age.py", "max(busy, short + unready)", "busy"
     ),
     "healing has no pace": Bug(
         "staleness/healing.py", "    if now < until:\n", "    if now < 0:\n"
     ),
-    "healing counts no relapse": Bug("staleness/healing.py", "return 1 + max(", "return 0 * max("),
+    "healing ignores relapses": Bug("staleness/healing.py", "return 1 + max(", "return 0 * max("),
     # Repair, verdicts, records.
-    "repair comes from the wanted revision while it is unproven": Bug(
+    "repair uses the unproven wanted revision": Bug(
         "strategies/repair.py",
         "if fallback is None or is_working(turn, fleet) or not _ran(turn, fleet, fallback):",
         "if True:",
     ),
-    "what works makes no room": Bug(
+    "a working revision gets no room": Bug(
         "strategies/rolling.py",
         "        if self._repair is not None:\n            self._make_room",
         "        if False:\n            self._make_room",
     ),
-    "what works goes though it is owed": Bug(
+    "a working instance is retired while instances are missing": Bug(
         "strategies/rolling.py", "            if owed and spare <= 0:\n", "            if False:\n"
     ),
-    "what works goes while the wanted revision flaps": Bug(
+    "a working instance is retired while the wanted revision flaps": Bug(
         "strategies/repair.py", "    return until if until > now else None", "    return None"
     ),
     "the fallback is pruned": Bug(
@@ -164,12 +164,12 @@ PLANTED: dict[str, Bug] = {
         "for r in (target.wanted, target.fallback, good) if r is not None",
         "for r in (target.wanted,) if r is not None",
     ),
-    "an older revision comes back": Bug(
+    "an older revision is recreated": Bug(
         "strategies/repair.py",
         "return turn.count_available(own) > 0 or wanted == latest_completed(turn.view)",
         "return turn.count_available(own) > 0",
     ),
-    "a failed revision is fallen back on": Bug(
+    "a failed revision is the fallback": Bug(
         "target.py",
         "        if r != wanted\n        and r.verdict.phase is not Phase.FAILED\n",
         "        if r != wanted\n",
@@ -198,26 +198,26 @@ PLANTED: dict[str, Bug] = {
         " {r.subject for r in view.refusals if r.cause is Cause.NAME_TAKEN}",
         " set()",
     ),
-    "what ended is born again without a pause": Bug(
+    "an ended instance is recreated without a pause": Bug(
         "strategies/births.py",
         "    return predecessor.born + policy.retry_ended.after(predecessor.tries)",
         "    return 0.0",
     ),
-    "a plan has no bound": Bug(
+    "the number of moves of a plan is unlimited": Bug(
         "strategies/rolling.py",
         "count = min(growth.missing, room, turn.policy.most_moves)",
         "count = min(growth.missing, room)",
     ),
-    "a refused birth is tried with all at once": Bug(
+    "all births are retried at once after a refusal": Bug(
         "strategies/rolling.py",
         "        count = 1  # one probe checks whether the refusal still applies\n",
         "",
     ),
-    "budgets are asked about each instance": Bug(
+    "every instance is tried against a blocking budget": Bug(
         "strategies/rolling.py", "elif not (probes and self._probed):", "else:"
     ),
-    "nothing is due when something becomes available": Bug(
+    "no plan is due when an instance becomes available": Bug(
         "planner.py", "        turn.next_available(fleet.active),\n", ""
     ),
-    "nothing is due when a freeze changes": Bug("planner.py", "        target.freeze.again,\n", ""),
+    "no plan is due when a freeze changes": Bug("planner.py", "        target.freeze.again,\n", ""),
 }

@@ -33,7 +33,7 @@ def _seeds() -> list[int]:
 
 
 @pytest.mark.parametrize("seed", _seeds())
-def test_the_rules_hold_under_attack_and_peace_brings_rest(seed: int) -> None:
+def test_attacked_planner_keeps_the_rules_and_comes_to_rest(seed: int) -> None:
     run = begun(seed)
     adversary = Adversary(run)
     adversary.attack(25)
@@ -67,8 +67,8 @@ EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
     suppress_health_check=list(HealthCheck),
 )
 @given(any_view())
-def test_any_state_converges_in_a_cluster_that_works(given_view: View) -> None:
-    """Also states that no run comes to: strangers' slots, twins, revisions that are unknown."""
+def test_any_state_converges_in_a_working_cluster(given_view: View) -> None:
+    """This includes states that no run reaches: foreign slots, twins, unknown revisions."""
     assume(given_view.spec.template is not None and not given_view.deleting)
     run = Simulation(wild=True)
     run.cluster.behaviours = dict.fromkeys(run.cluster.behaviours, run.cluster.behaviours["A"])

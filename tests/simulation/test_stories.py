@@ -370,7 +370,7 @@ STORIES: list[Callable[[], Story]] = [
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda s: s.__name__)
-def test_the_story_is_as_it_was_told(story: Callable[[], Story]) -> None:
+def test_story_equals_its_golden_file(story: Callable[[], Story]) -> None:
     story().end()
 
 

@@ -34,7 +34,7 @@ def _pod(api: ModelApi, name: str, *, ready: bool = True) -> dict[str, Any]:
     return made
 
 
-def test_a_name_is_taken_once_and_its_uid_is_a_precondition(api: ModelApi) -> None:
+def test_name_is_unique_and_the_uid_is_a_precondition(api: ModelApi) -> None:
     made = _pod(api, "web-1")
     with pytest.raises(Conflict, match="already exists"):
         _pod(api, "web-1")
@@ -47,7 +47,7 @@ def test_a_name_is_taken_once_and_its_uid_is_a_precondition(api: ModelApi) -> No
         api.ask("me", "GET", f"{PODS}/web-1")
 
 
-def test_an_eviction_asks_the_budget_and_two_budgets_are_one_too_many(api: ModelApi) -> None:
+def test_eviction_respects_the_budget_and_fails_with_two_budgets(api: ModelApi) -> None:
     for name in ("web-1", "web-2"):
         _pod(api, name)
     api.budgets["web"] = {"labels": {"app": "web"}, "minAvailable": 2}
@@ -61,14 +61,14 @@ def test_an_eviction_asks_the_budget_and_two_budgets_are_one_too_many(api: Model
     assert "deletionTimestamp" in api.ask("me", "GET", f"{PODS}/web-1")["metadata"]
 
 
-def test_a_quota_refuses_the_next_pod(api: ModelApi) -> None:
+def test_quota_refuses_the_next_pod(api: ModelApi) -> None:
     api.quota = 1
     _pod(api, "web-1")
     with pytest.raises(Forbidden, match="exceeded quota"):
         _pod(api, "web-2")
 
 
-def test_a_status_is_apart_from_the_spec_and_belongs_to_who_applied_it(api: ModelApi) -> None:
+def test_status_is_separate_from_the_spec_and_owned_by_its_applier(api: ModelApi) -> None:
     api.ask("jane", "POST", SERVICES, SERVICE)
     path = f"{SERVICES}/web/status"
     ours = {"query": {"fieldManager": "us", "force": "true"}, "content": "application/apply"}
@@ -82,7 +82,7 @@ def test_a_status_is_apart_from_the_spec_and_belongs_to_who_applied_it(api: Mode
     assert managers == {"jane", "us"}
 
 
-def test_an_apply_that_changes_nothing_is_no_commit(api: ModelApi) -> None:
+def test_unchanged_apply_makes_no_commit(api: ModelApi) -> None:
     api.ask("jane", "POST", SERVICES, SERVICE)
     ours = {"query": {"fieldManager": "us"}, "content": "application/apply"}
     for _ in range(2):
@@ -90,7 +90,7 @@ def test_an_apply_that_changes_nothing_is_no_commit(api: ModelApi) -> None:
     assert len(api.storage.history["immutableservices"]) == 2
 
 
-def test_pages_of_a_list_are_of_one_moment(api: ModelApi) -> None:
+def test_pages_of_a_list_are_of_one_version(api: ModelApi) -> None:
     for number in range(3):
         _pod(api, f"web-{number}")
     api.page = 2
@@ -125,7 +125,7 @@ def _lines(api: ModelApi, since: int, seconds: float, selector: str = "") -> lis
     return told
 
 
-def test_a_watch_tells_what_came_since_then_bookmarks(api: ModelApi) -> None:
+def test_watch_sends_later_events_and_then_bookmarks(api: ModelApi) -> None:
     _pod(api, "web-1")
     since = api.storage.version
     _pod(api, "web-2")
@@ -133,14 +133,14 @@ def test_a_watch_tells_what_came_since_then_bookmarks(api: ModelApi) -> None:
     assert _lines(api, since, 61) == [("ADDED", "web-2"), ("MODIFIED", "web-2"), ("BOOKMARK", "")]
 
 
-def test_who_leaves_the_selection_is_deleted_for_a_watch(api: ModelApi) -> None:
+def test_object_leaving_the_selection_is_deleted_for_a_watch(api: ModelApi) -> None:
     _pod(api, "web-1")
     since = api.storage.version
     api.ask("me", "PATCH", f"{PODS}/web-1", {"metadata": {"labels": {"app": None}}})
     assert _lines(api, since, 1, "app") == [("DELETED", "web-1")]
 
 
-def test_a_version_from_before_the_compaction_is_gone(api: ModelApi) -> None:
+def test_compacted_version_is_gone(api: ModelApi) -> None:
     _pod(api, "web-1")
     api.storage.compact()
     assert [kind for kind, _ in _lines(api, 1, 1)] == ["ERROR"]

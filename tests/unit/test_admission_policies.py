@@ -30,8 +30,8 @@ from immutable_operator.api.names import (
 OPERATOR = "system:serviceaccount:here:me"
 
 
-def test_the_names_in_the_policies_are_those_of_the_api() -> None:
-    """YAML cannot import them; a name that is changed in one place only guards nothing."""
+def test_policies_use_the_names_of_the_api() -> None:
+    """YAML cannot import the names; a policy with an outdated name protects nothing."""
     assert f"'{INSTANCE_NAME}'" in source("pod-create")
     for guard in ("connect", "node-proxy"):
         assert INSTANCE_NAME.removesuffix("$") in source(guard)
@@ -45,14 +45,14 @@ def test_the_names_in_the_policies_are_those_of_the_api() -> None:
     assert object_name("connect") == f"connect.{GROUP}"
 
 
-def test_the_operators_name_is_put_into_every_place() -> None:
+def test_policies_name_the_operator_in_every_place() -> None:
     text = str(policies(OPERATOR))
     assert OPERATOR in text
     assert "OPERATOR_USER" not in text
 
 
 @pytest.mark.parametrize("guard", GUARDS)
-def test_every_policy_fails_closed_takes_no_parameters_and_talks_to_people(guard: str) -> None:
+def test_policy_fails_closed_without_parameters_and_with_a_message(guard: str) -> None:
     spec = policies(OPERATOR)[guard]
     assert spec["failurePolicy"] == "Fail"
     assert "paramKind" not in spec
@@ -72,7 +72,7 @@ def test_bindings_follow_the_mode() -> None:
             assert term["values"] == ["kube-system", "here", "sandbox"]
 
 
-def test_a_copy_in_the_chart_that_differs_is_found(
+def test_check_reports_a_chart_copy_that_differs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--check", f"--root={ROOT}"]) == 0

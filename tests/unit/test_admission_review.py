@@ -49,7 +49,7 @@ def review(**changes: Any) -> bytes:
     return json.dumps(changed).encode()
 
 
-def test_a_review_says_who_wants_to_reach_into_what_and_how() -> None:
+def test_review_gives_user_pod_and_subresource() -> None:
     assert read_review(review()) == Connect(
         REVIEW["request"]["uid"], "shop", POD, "exec", "jane", dry_run=False
     )
@@ -77,9 +77,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("name", "instance"), NAMES.items(), ids=[repr(n) for n in NAMES])
-def test_only_the_reserved_shape_is_an_instance_and_no_name_is_a_path(
-    name: str, instance: str
-) -> None:
+def test_instance_name_has_the_reserved_shape_and_is_no_path(name: str, instance: str) -> None:
     assert read_review(review(name=name)).instance == instance
 
 
@@ -108,7 +106,7 @@ BAD: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("body", BAD.values(), ids=BAD)
-def test_what_is_no_review_is_refused_with_a_sentence(body: bytes) -> None:
+def test_body_that_is_no_review_is_refused_with_a_message(body: bytes) -> None:
     with pytest.raises(BadReview) as caught:
         read_review(body)
     assert caught.value.code == 400
@@ -118,8 +116,8 @@ def test_what_is_no_review_is_refused_with_a_sentence(body: bytes) -> None:
     assert json.loads(line)["message"]
 
 
-def test_a_large_review_is_refused_by_a_denial() -> None:
-    """Of an error the API server would make nothing: failurePolicy is Ignore."""
+def test_oversized_review_is_answered_with_a_denial() -> None:
+    """The API server ignores an error response, because failurePolicy is Ignore."""
     body = review(object={"command": ["x" * MOST_BYTES]})
     with pytest.raises(BadReview) as caught:
         read_review(body)
@@ -129,7 +127,7 @@ def test_a_large_review_is_refused_by_a_denial() -> None:
     assert answer["response"]["uid"] == REVIEW["request"]["uid"]
 
 
-def test_what_is_large_and_no_review_is_too_large() -> None:
+def test_oversized_body_that_is_no_review_is_rejected() -> None:
     with pytest.raises(BadReview) as caught:
         read_review(b"x" * (MOST_BYTES + 1))
     assert (caught.value.code, caught.value.uid) == (413, "")
@@ -150,7 +148,7 @@ anything = st.recursive(
 
 
 @given(st.sampled_from(sorted(REVIEW["request"])), anything)
-def test_any_value_in_any_place_is_read_or_refused(key: str, value: Any) -> None:
+def test_review_with_any_value_in_any_field_is_read_or_refused(key: str, value: Any) -> None:
     read = attempt(review(**{key: value}))
     if isinstance(read, BadReview):
         assert read.code == 400
@@ -161,13 +159,13 @@ def test_any_value_in_any_place_is_read_or_refused(key: str, value: Any) -> None
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_refused(body: bytes) -> None:
+def test_arbitrary_bytes_are_refused(body: bytes) -> None:
     with pytest.raises(BadReview):
         read_review(body)
 
 
 @given(st.integers(0, len(review()) - 1), st.binary(max_size=4))
-def test_a_review_with_any_damage_is_read_or_refused(place: int, damage: bytes) -> None:
+def test_damaged_review_is_read_or_refused(place: int, damage: bytes) -> None:
     body = review()
     read = attempt(body[:place] + damage + body[place + len(damage) :])
     assert (read.message if isinstance(read, BadReview) else read.by).isprintable()
@@ -179,7 +177,7 @@ def test_a_review_with_any_damage_is_read_or_refused(place: int, damage: bytes) 
 @example("\u202egnp.exe")
 @example("a\u2028b\x85c\x00")
 @example("é" * 10_000)
-def test_user_names_are_one_printable_line_of_limited_length(name: str) -> None:
+def test_user_name_is_one_printable_line_of_limited_length(name: str) -> None:
     kept = clean(name)
     assert kept.isprintable()
     assert len(kept) <= 201
@@ -191,7 +189,7 @@ def test_user_names_are_one_printable_line_of_limited_length(name: str) -> None:
     assert mark.isprintable()
 
 
-def test_answers_are_what_the_api_server_reads() -> None:
+def test_answer_has_the_form_that_the_api_server_reads() -> None:
     assert json.loads(allow("u", "tainted", "careful")) == {
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",

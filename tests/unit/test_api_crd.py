@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from pydantic import BaseModel
 
 from immutable_operator.api import pod_template
@@ -87,7 +86,7 @@ def _list_faults(path: str, node: Schema) -> Iterator[str]:
 
 
 @both_kinds
-def test_the_schema_is_structural(kind: Kind) -> None:
+def test_schema_is_structural(kind: Kind) -> None:
     assert list(faults(schema_of(kind))) == []
 
 
@@ -108,17 +107,19 @@ def test_the_schema_is_structural(kind: Kind) -> None:
         (lambda s: s.update(required=["nothing"]), "requires nothing"),
     ],
 )
-def test_the_checker_finds_what_it_is_for(spoil: Callable[[Schema], object], fault: str) -> None:
+def test_structural_check_reports_each_kind_of_fault(
+    spoil: Callable[[Schema], object], fault: str
+) -> None:
     schema = copy.deepcopy(schema_of(SERVICE)["properties"]["status"])
     spoil(schema)
     assert any(fault in found for found in faults(schema)), list(faults(schema))
 
 
-def test_what_is_committed_is_what_the_models_say(capsys: pytest.CaptureFixture[str]) -> None:
+def test_committed_crds_equal_the_generated_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--check"]) == 0, capsys.readouterr().out
 
 
-def test_a_difference_is_shown_and_fails_the_check(
+def test_check_shows_a_difference_and_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--root", str(tmp_path)]) == 0
@@ -131,20 +132,20 @@ def test_a_difference_is_shown_and_fails_the_check(
     assert out.endswith("run: python -m immutable_operator.api.crd\n")
 
 
-def test_the_chart_has_the_same_files() -> None:
+def test_chart_contains_the_same_crds() -> None:
     plain, chart = (sorted((ROOT / folder).iterdir()) for folder in FOLDERS)
     assert [file.name for file in plain] == [file.name for file in chart]
     assert [file.read_bytes() for file in plain] == [file.read_bytes() for file in chart]
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "crds").iterdir()), ids=lambda file: file.stem)
-def test_client_side_apply_can_carry_it(file: Path) -> None:
-    body = json.dumps(yaml.safe_load(file.read_text()), separators=(",", ":"))
+@both_kinds
+def test_crd_fits_into_the_annotation_of_client_side_apply(kind: Kind) -> None:
+    body = json.dumps(crd(kind), separators=(",", ":"))
     assert len(body) < CLIENT_SIDE_APPLY * 0.9
 
 
 @both_kinds
-def test_helm_keeps_the_definition_and_with_it_all_objects_of_users(kind: Kind) -> None:
+def test_helm_uninstall_keeps_the_crds(kind: Kind) -> None:
     assert crd(kind)["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
 
 
@@ -164,31 +165,31 @@ def defaults(schema: Schema) -> Schema:
         ("status", ImmutableServiceStatus()),
     ],
 )
-def test_defaults_of_the_definition_are_those_of_the_models(part: str, model: BaseModel) -> None:
+def test_crd_defaults_equal_the_model_defaults(part: str, model: BaseModel) -> None:
     by_model = model.model_dump(by_alias=True, exclude_none=True, exclude={"template"})
     assert defaults(schema_of(SERVICE)["properties"][part]) == by_model
 
 
-def test_defaults_of_rollout_are_the_same_inside_and_outside() -> None:
+def test_rollout_defaults_are_the_same_inside_and_outside() -> None:
     rollout = schema_of(SERVICE)["properties"]["spec"]["properties"]["rollout"]
     assert rollout["default"] == defaults(rollout)
 
 
-def test_nothing_is_filled_into_a_template() -> None:
-    """What is stored is what was written: tools that compare them see no difference."""
+def test_template_schema_has_no_defaults() -> None:
+    """The stored template equals the written one, so tools that compare them see no difference."""
     template = schema_of(SERVICE)["properties"]["spec"]["properties"]["template"]
     assert [path for path, node in nodes(template) if "default" in node] == []
 
 
-def test_a_record_has_no_field_whose_content_the_api_server_would_not_compare() -> None:
-    """Where it knows no schema, its `self == oldSelf` overlooks a key in place of another one."""
+def test_revision_spec_has_no_untyped_object_field() -> None:
+    """Without a schema, `self == oldSelf` of the API server overlooks a replaced key."""
     spec = schema_of(REVISION)["properties"]["spec"]
     unknown = [n for _, n in nodes(spec) if n.get("x-kubernetes-preserve-unknown-fields")]
     assert unknown, "quantities"
     assert all("type" not in node for node in unknown)
 
 
-def test_what_a_template_need_not_have_may_be_null() -> None:
+def test_optional_template_field_is_nullable() -> None:
     template = schema_of(SERVICE)["properties"]["spec"]["properties"]["template"]
     for path, node in nodes(template):
         for name, field in node.get("properties", {}).items():
@@ -196,13 +197,13 @@ def test_what_a_template_need_not_have_may_be_null() -> None:
             assert field.get("nullable", False) is not required, f"{path}.{name}"
 
 
-def test_a_new_object_has_not_been_observed_yet() -> None:
+def test_new_object_has_observed_generation_minus_one() -> None:
     """Kstatus: without this an object that no operator has seen counts as finished."""
     assert schema_of(SERVICE)["properties"]["status"]["default"] == {"observedGeneration": -1}
 
 
 @both_kinds
-def test_every_field_is_described(kind: Kind) -> None:
+def test_every_field_has_a_description(kind: Kind) -> None:
     for part in ("spec", "status"):
         for path, node in nodes(schema_of(kind)["properties"].get(part, {"description": "none"})):
             if not path.startswith(".template.") and not path.endswith(("[]", "{}")):
@@ -215,7 +216,7 @@ def columns(kind: Kind, *, wide: bool) -> list[tuple[str, str]]:
     return [(c["name"].upper(), c["jsonPath"]) for c in listed if bool(c.get("priority")) == wide]
 
 
-def test_columns_of_services() -> None:
+def test_service_columns() -> None:
     ready = '.status.conditions[?(@.type=="Ready")]'
     assert columns(SERVICE, wide=False) == [
         ("DESIRED", ".spec.replicas"),
@@ -233,7 +234,7 @@ def test_columns_of_services() -> None:
     ]
 
 
-def test_columns_of_revisions() -> None:
+def test_revision_columns() -> None:
     assert columns(REVISION, wide=False) == [
         ("SERVICE", ".spec.service"),
         ("NUMBER", ".spec.number"),
@@ -247,7 +248,7 @@ def test_columns_of_revisions() -> None:
     assert crd(REVISION)["spec"]["versions"][0]["subresources"] == {"status": {}}
 
 
-def test_a_service_can_be_scaled() -> None:
+def test_service_has_the_scale_subresource() -> None:
     assert crd(SERVICE)["spec"]["versions"][0]["subresources"]["scale"] == {
         "specReplicasPath": ".spec.replicas",
         "statusReplicasPath": ".status.replicas",
@@ -328,7 +329,7 @@ OPENAPI = {
 }
 
 
-def test_a_template_is_extracted_without_references_and_with_certain_keys() -> None:
+def test_extracted_template_has_no_references_and_only_required_keys() -> None:
     extracted = pod_template.extract(OPENAPI)["properties"]
     spec = extracted["spec"]["properties"]
     assert set(spec) == {"dnsPolicy", "hostAliases", "spreads"}
@@ -352,7 +353,7 @@ def test_a_template_is_extracted_without_references_and_with_certain_keys() -> N
     }
 
 
-def test_a_template_is_extracted_as_wide_as_a_deployment_is_read() -> None:
+def test_extracted_template_is_as_permissive_as_a_deployment() -> None:
     extracted = pod_template.extract(OPENAPI)["properties"]
     assert extracted["spec"]["properties"]["dnsPolicy"]["enum"] == ["", "Default", "None"]
     aliases = extracted["spec"]["properties"]["hostAliases"]

@@ -14,51 +14,7 @@ from hypothesis import strategies as st
 
 from immutable_operator.api import cron
 from immutable_operator.domain.calendar.cron import Cron, problem_of
-
-GOOD = [
-    "0 3 * * SUN",
-    "*/5 * * * *",
-    "0 3 ? * SUN",
-    "? ? ? ? ?",
-    "0,30 8-18/2 1,15 JAN-MAR mon-fri",
-    "00 03 L * *",
-    "0 3 LW * ?",
-    "0 3 * * 5L",
-    "0 3 * * 05L,1",
-    "0 3 L/2 * *",
-    "0 3 * * MON#1",
-    "0 3 * * 7",
-    "5/10 0 * * *",
-    "0 3 30 2 MON",
-    "0 3 29 FEB *",
-    "0 3 31 1,2 *",
-    "0  3 *   * SUN",
-    " 0 3 * * SUN ",
-]
-NEVER = [
-    "0 3 30 2 *",
-    "0 3 31 2 ?",
-    "0 3 30,31 FEB *",
-    "0 3 31 4 *",
-    "0 3 31 sep,nov */2",
-    "0 3 31/2 6 *",
-    "0 3 30-30 02 *",
-]
-BAD = [
-    *("", "every day", "0 3 * *", "0 0 3 * * *", "@daily", "0 3 * * SUN; rm"),
-    *("60 3 * * *", "0 24 * * *", "0 3 0 * *", "0 3 32 * *", "0 3 * 13 *", "0 3 * 0 *"),
-    *("0 3 * * 8", "0 3 * * SUNDAY", "0 3 * FEBRUARY *", "0 3 * * 1#6", "0 3 * * 1#0"),
-    *(
-        "*/0 3 * * *",
-        "0 3- * * *",
-        "0 3, * * *",
-        "-1 3 * * *",
-        "0 3 W * *",
-        "0 3 * L *",
-        "1.5 3 * * *",
-    ),
-]
-BACKWARDS = ["0 18-8 * * *", "0 3 * * FRI-MON", "0 3 * DEC-JAN *", "0 3 20-10 * *"]
+from tests.unit.cron_expressions import BACKWARDS, BAD, GOOD, NEVER
 
 
 def refused(text: str) -> list[str]:
@@ -75,30 +31,30 @@ def refused(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("text", GOOD)
-def test_a_schedule_that_happens_is_let_in_and_read(text: str) -> None:
+def test_valid_schedule_is_accepted_and_read(text: str) -> None:
     assert refused(text) == []
     assert problem_of(text, "UTC") is None
 
 
 @pytest.mark.parametrize("text", NEVER)
-def test_a_day_that_never_comes_is_refused(text: str) -> None:
+def test_schedule_that_never_happens_is_refused(text: str) -> None:
     assert refused(text) == ["never"]
     assert "never happens" in str(problem_of(text, "UTC"))
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_what_cannot_be_read_is_refused(text: str) -> None:
+def test_unreadable_schedule_is_refused(text: str) -> None:
     assert refused(text)
     assert problem_of(text, "UTC")
 
 
 @pytest.mark.parametrize("text", BACKWARDS)
-def test_a_range_that_ends_before_it_begins_cannot_be_read(text: str) -> None:
-    """CEL finds these too, by a rule of its own (tests/cluster/test_schedules.py)."""
+def test_backward_range_is_unreadable(text: str) -> None:
+    """CEL refuses these too, by a rule of its own (tests/cluster/test_schedules.py)."""
     assert problem_of(text, "UTC")
 
 
-def test_a_question_mark_means_any_as_in_a_cron_job() -> None:
+def test_question_mark_means_any_as_in_a_cron_job() -> None:
     for one, other in (("0 3 ? * SUN", "0 3 * * SUN"), ("?/5 ?,? ? ? ?", "*/5 * * * *")):
         assert Cron(one).next_after(1e9) == Cron(other).next_after(1e9)
 
@@ -113,12 +69,12 @@ FIELD = st.lists(st.tuples(ITEM, STEP).map("".join), min_size=1, max_size=2).map
 
 
 @given(st.lists(FIELD, min_size=5, max_size=5).map(" ".join))
-def test_the_rules_refuse_nothing_that_the_operator_can_read(text: str) -> None:
+def test_cel_rules_accept_every_readable_schedule(text: str) -> None:
     if problem_of(text, "UTC") is None:
         assert refused(text) == []
 
 
-def test_every_zone_that_there_is_is_let_in() -> None:
+def test_every_existing_time_zone_is_accepted() -> None:
     zones = {zone for zone in available_timezones() if zone[:1].isupper()}
     assert [zone for zone in sorted(zones) if not re.search(cron.ZONE, zone)] == []
 
@@ -127,6 +83,6 @@ def test_every_zone_that_there_is_is_let_in() -> None:
     "zone",
     ["", "Mars/Olympus", "europe/berlin", "Europe/", "Europe/Berlin ", "+02:00", "UTC/", "../x"],
 )
-def test_what_has_not_the_shape_of_a_zone_is_refused(zone: str) -> None:
+def test_malformed_time_zone_is_refused(zone: str) -> None:
     assert not re.search(cron.ZONE, zone)
     assert problem_of("0 3 * * *", zone)

@@ -1,233 +1,24 @@
-"""What the operator refuses of an ImmutableService, and the sentence that the user reads.
-
-REFUSED is the table that tests/cluster/test_crds.py also puts to the API server.
-"""
+"""What the operator refuses of an ImmutableService, and the sentence that the user reads."""
 
 import copy
-from dataclasses import dataclass
 from typing import Any
 
 import pydantic
 import pytest
 
 from immutable_operator.api import InvalidSpec, validate_service
-from immutable_operator.api.image import HOW_TO_PIN, NO_DIGEST
-
-PIN = "registry.example/web@sha256:" + "9f2c41d07a1b" * 5 + "9f2c"
-LONG_NAME = "a-service-with-a-name-that-is-one-too-long-for"
-RESERVED = "is reserved: only the operator writes keys with the prefix immutable.dev/; remove it"
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A spec that is refused: by the operator with `says`, by the API server with `server`.
-
-    `server` is given where the API server's own schema check speaks first; a rule of ours may
-    speak after it.
-    """
-
-    why: str
-    spec: dict[str, Any]
-    says: str
-    server: str = ""
-    name: str = "web"
-
-
-def spec(rollout: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
-    """Give a spec that is accepted but for what is asked for."""
-    out: dict[str, Any] = {"template": {"spec": {"containers": [{"name": "web", "image": PIN}]}}}
-    if rollout is not None:
-        out["rollout"] = rollout
-    return out | fields
-
-
-def template(**pod: Any) -> dict[str, Any]:
-    """Give a spec whose pod has the fields asked for."""
-    out = spec()
-    out["template"]["spec"] |= pod
-    return out
-
-
-REFUSED = [
-    Refused(
-        "tag instead of digest",
-        template(containers=[{"name": "web", "image": "registry.example/web:1.25"}]),
-        "spec.template.spec.containers[0].image: container web: image registry.example/web:1.25 "
-        f"{NO_DIGEST}; {HOW_TO_PIN}",
-    ),
-    Refused(
-        "second container by tag",
-        template(containers=[{"name": "web", "image": PIN}, {"name": "proxy", "image": "p:1"}]),
-        "spec.template.spec.containers[1].image: container proxy: image p:1 "
-        f"{NO_DIGEST}; {HOW_TO_PIN}",
-    ),
-    Refused(
-        "no image",
-        template(containers=[{"name": "web"}]),
-        f"spec.template.spec.containers[0].image: container web: it has no image; {HOW_TO_PIN}",
-    ),
-    Refused(
-        "digest of wrong length",
-        template(containers=[{"name": "web", "image": "registry.example/web@sha256:9f2c"}]),
-        "spec.template.spec.containers[0].image: container web: image registry.example/web@sha256"
-        ":9f2c has a sha256 digest of 4 instead of 64 hex digits; copy the complete digest",
-    ),
-    Refused(
-        "digest in upper case",
-        template(containers=[{"name": "web", "image": PIN.replace("f2c", "F2C")}]),
-        "spec.template.spec.containers[0].image: container web: image "
-        f"{PIN.replace('f2c', 'F2C')} has a digest in upper case; write the same digest in lower "
-        "case",
-    ),
-    Refused(
-        "init container by tag",
-        template(initContainers=[{"name": "migrate", "image": "migrate:1"}]),
-        "spec.template.spec.initContainers[0].image: init container migrate: image migrate:1 "
-        f"{NO_DIGEST}; {HOW_TO_PIN}",
-    ),
-    Refused(
-        "image volume by tag",
-        template(volumes=[{"name": "model", "image": {"reference": "model:1"}}]),
-        "spec.template.spec.volumes[0].image.reference: volume model: image model:1 "
-        f"{NO_DIGEST}; {HOW_TO_PIN}",
-    ),
-    Refused(
-        "image volume without a reference",
-        template(volumes=[{"name": "model", "image": {}}]),
-        "spec.template.spec.volumes[0].image.reference: volume model: it has no image; "
-        + HOW_TO_PIN,
-    ),
-    Refused("no template", {}, "spec.template: required value", "spec.template: Required value"),
-    Refused(
-        "template without a pod",
-        {"template": {}},
-        "spec.template.spec.containers: at least one container is required",
-        "spec.template.spec: Required value",
-    ),
-    Refused(
-        "no container",
-        template(containers=[]),
-        "spec.template.spec.containers: at least one container is required",
-        "spec.template.spec.containers: Invalid value: 0: spec.template.spec.containers in body "
-        "should have at least 1 items",
-    ),
-    Refused(
-        "reserved label",
-        {"template": spec()["template"] | {"metadata": {"labels": {"immutable.dev/service": "x"}}}},
-        f"spec.template.metadata.labels: key immutable.dev/service {RESERVED}",
-    ),
-    Refused(
-        "reserved annotation",
-        {"template": spec()["template"] | {"metadata": {"annotations": {"immutable.dev/a": "x"}}}},
-        f"spec.template.metadata.annotations: key immutable.dev/a {RESERVED}",
-    ),
-    Refused(
-        "restartPolicy",
-        template(restartPolicy="OnFailure"),
-        "spec.template.spec.restartPolicy: only Always is allowed, because instances of a service "
-        "run continuously; leave it out",
-    ),
-    Refused(
-        "name too long",
-        spec(),
-        f"metadata.name: name {LONG_NAME} has 46 characters; the maximum is 45, because pod names "
-        "add 17 characters and are limited to 63; choose a shorter name",
-        name=LONG_NAME,
-    ),
-    Refused(
-        "negative replicas",
-        spec(replicas=-1),
-        "spec.replicas: Input should be greater than or equal to 0",
-        "spec.replicas: Invalid value: -1: spec.replicas in body should be greater than or equal "
-        "to 0",
-    ),
-    Refused(
-        "more replicas than a cluster has room for",
-        spec(replicas=2**31 - 1),
-        "spec.replicas: 2147483647: a service can have at most 50000 instances; "
-        "use a lower number, or divide the service into several services",
-        "spec.replicas: Invalid value: 2147483647: spec.replicas in body should be less than or "
-        "equal to 50000",
-    ),
-    Refused(
-        "one instance too many",
-        spec(replicas=50001),
-        "spec.replicas: 50001: a service can have at most 50000 instances; "
-        "use a lower number, or divide the service into several services",
-        "spec.replicas: Invalid value: 50001: spec.replicas in body should be less than or "
-        "equal to 50000",
-    ),
-    Refused(
-        "a pod replacement that does not exist",
-        spec({"podReplacement": "Failed"}),
-        "spec.rollout.podReplacement: Input should be 'TerminationStarted' or "
-        "'TerminationComplete'",
-        'spec.rollout.podReplacement: Unsupported value: "Failed": supported values: '
-        '"TerminationStarted", "TerminationComplete"',
-    ),
-    Refused(
-        "replicas as text",
-        spec(replicas="3"),
-        "spec.replicas: Input should be a valid integer",
-        'spec.replicas: Invalid value: "string": spec.replicas in body must be of type integer: '
-        '"string"',
-    ),
-    Refused(
-        "neither surge nor unavailable",
-        spec({"maxSurge": 0}),
-        "spec.rollout: maxSurge and maxUnavailable are both 0, so no instance can be "
-        "replaced; set one of them to 1 or more",
-    ),
-    Refused(
-        "neither surge nor unavailable, in percent",
-        spec({"maxSurge": "0%", "maxUnavailable": "0%"}),
-        "spec.rollout: maxSurge and maxUnavailable are both 0, so no instance can be "
-        "replaced; set one of them to 1 or more",
-    ),
-    Refused(
-        "maxSurge in words",
-        spec({"maxSurge": "a few"}),
-        'spec.rollout.maxSurge: "a few": neither a number nor a percentage; use a value '
-        "such as 1 or 25%",
-    ),
-    Refused(
-        "negative maxUnavailable",
-        spec({"maxUnavailable": -1}),
-        "spec.rollout.maxUnavailable: -1 is not allowed; use 0 or more",
-        "spec.rollout.maxUnavailable: Invalid value: -1: spec.rollout.maxUnavailable in body "
-        "should be greater than or equal to 0",
-    ),
-    Refused(
-        "deadline before readiness",
-        spec({"minReadySeconds": 600}),
-        "spec.rollout: progressDeadlineSeconds is not greater than minReadySeconds, so every "
-        "rollout would be reported as stalled; increase progressDeadlineSeconds",
-    ),
-    Refused(
-        "a strategy that does not exist",
-        spec({"strategy": "BlueGreen"}),
-        "spec.rollout.strategy: Input should be 'Rolling'",
-        'spec.rollout.strategy: Unsupported value: "BlueGreen": supported values: "Rolling"',
-    ),
-    Refused(
-        "no history",
-        spec(historyLimit=0),
-        "spec.historyLimit: Input should be greater than or equal to 1",
-        "spec.historyLimit: Invalid value: 0: spec.historyLimit in body should be greater than or "
-        "equal to 1",
-    ),
-]
+from tests.unit.service_specs import PIN, REFUSED, Refused, spec, template
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.why)
-def test_a_bad_spec_is_refused_with_a_sentence_for_people(case: Refused) -> None:
+def test_invalid_spec_is_refused_with_a_message(case: Refused) -> None:
     with pytest.raises(InvalidSpec) as refusal:
         validate_service(case.name, case.spec)
     assert refusal.value.problems == (case.says,)
     assert str(refusal.value) == case.says
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_of_a_spec_are_reported_at_once() -> None:
     bad = template(containers=[{"name": "a", "image": "a"}, {"name": "b", "image": "b"}])
     with pytest.raises(InvalidSpec) as refusal:
         validate_service("x" * 46, bad)
@@ -238,7 +29,7 @@ def test_all_problems_are_told_at_once() -> None:
     ]
 
 
-def test_a_spec_of_nothing_but_a_template_gets_the_documented_defaults() -> None:
+def test_spec_with_only_a_template_gets_the_documented_defaults() -> None:
     service = validate_service("web", spec())
     assert service.replicas is None
     assert service.history_limit == 10
@@ -267,22 +58,22 @@ def test_a_spec_of_nothing_but_a_template_gets_the_documented_defaults() -> None
         {"template": spec()["template"] | {"metadata": {}}},
     ],
 )
-def test_a_good_spec_is_accepted_at_a_name_of_the_longest_length(given: dict[str, Any]) -> None:
+def test_valid_spec_is_accepted_with_the_longest_name(given: dict[str, Any]) -> None:
     assert validate_service("x" * 45, given).template == given["template"]
 
 
-def test_the_template_is_kept_as_it_was_written() -> None:
+def test_template_is_kept_as_written() -> None:
     given = template(containers=[{"name": "web", "image": PIN, "aFieldOfTomorrow": {"x": [1]}}])
     before = copy.deepcopy(given)
     assert validate_service("web", given).template == before["template"]
     assert given == before
 
 
-def test_a_field_of_a_later_version_is_no_reason_to_stop() -> None:
+def test_unknown_field_of_a_later_version_is_accepted() -> None:
     assert validate_service("web", spec(aFieldOfTomorrow=1)).replicas is None
 
 
-def test_a_spec_cannot_be_changed_after_it_was_read() -> None:
+def test_spec_is_immutable_once_read() -> None:
     service = validate_service("web", spec())
     with pytest.raises(pydantic.ValidationError, match="frozen"):
         service.replicas = 3  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""The shape of the package: which way imports go, that the domain is pure, that files say why.
+"""The shape of the package and of its tests: imports, a pure domain, docstrings, no copies.
 
 The layers are those of `[tool.importlinter]` in pyproject.toml. import-linter reads imports of
 whole packages; what the domain takes of the standard library is listed here, so that a new
@@ -11,6 +11,8 @@ import ast
 import re
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,9 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "operator" / "immutable_operator"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 DOMAIN = sorted((PACKAGE / "domain").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+# Directories of tests that the rules on test modules do not bind yet.
+NOT_YET_SEPARATE = {"cluster", "real"}
 PURE = {
     "__future__",
     "base64",
@@ -63,7 +68,7 @@ def _imported(tree: ast.Module) -> set[str]:
 
 
 @pytest.mark.parametrize("path", DOMAIN, ids=lambda p: p.stem)
-def test_the_domain_imports_nothing_impure(path: Path) -> None:
+def test_domain_module_imports_nothing_impure(path: Path) -> None:
     imported = _imported(ast.parse(path.read_text(encoding="utf-8")))
     assert {name.partition(".")[0] for name in imported} <= PURE
     own = {name for name in imported if name.startswith("immutable_operator")}
@@ -71,7 +76,7 @@ def test_the_domain_imports_nothing_impure(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOMAIN, ids=lambda p: p.stem)
-def test_the_domain_neither_prints_nor_opens_nor_runs_anything(path: Path) -> None:
+def test_domain_module_has_no_side_effects(path: Path) -> None:
     forbidden = {"print", "open", "input", "exec", "eval", "__import__"}
     tree = ast.parse(path.read_text(encoding="utf-8"))
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
@@ -93,13 +98,13 @@ def test_domain_function_has_at_most_five_parameters(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_every_module_says_what_lives_there(path: Path) -> None:
+def test_module_has_a_docstring(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     assert docstring, f"{path.relative_to(ROOT)} has no docstring: say what lives there"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_no_module_is_a_drawer_for_odds_and_ends(path: Path) -> None:
+def test_module_has_no_catch_all_name(path: Path) -> None:
     assert not {*path.relative_to(PACKAGE).with_suffix("").parts} & {
         "utils",
         "util",
@@ -108,6 +113,36 @@ def test_no_module_is_a_drawer_for_odds_and_ends(path: Path) -> None:
         "manager",
         "misc",
     }
+
+
+def _is_bound(path: Path) -> bool:
+    """Whether the rules on test modules bind this one."""
+    return not NOT_YET_SEPARATE & {*path.relative_to(ROOT / "tests").parts}
+
+
+def _functions(path: Path) -> Iterator[tuple[str, str]]:
+    """Name and code, without the docstring, of each function at the top of a test module."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node) is not None:
+                del node.body[0]
+            yield node.name, ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", [p for p in TESTS if _is_bound(p)], ids=lambda p: p.stem)
+def test_test_module_imports_no_other_test_module(path: Path) -> None:
+    imported = _imported(ast.parse(path.read_text(encoding="utf-8")))
+    others = {name for name in imported if re.match(r"tests\..*\btest_", name)}
+    assert not others, "what test modules share belongs into a module of its own"
+
+
+def test_test_modules_define_no_function_twice() -> None:
+    defined = defaultdict(list)
+    for path in filter(_is_bound, TESTS):
+        for function in _functions(path):
+            defined[function].append(str(path.relative_to(ROOT)))
+    copies = {name: paths for (name, _), paths in defined.items() if len(paths) > 1}
+    assert not copies, "what test modules share belongs into a module of its own"
 
 
 def _rooms(heading: str) -> set[str]:
@@ -126,12 +161,12 @@ def _modules(folder: Path) -> set[str]:
     return found - {"__init__"}
 
 
-def test_the_code_map_names_every_room() -> None:
+def test_code_map_names_every_package() -> None:
     assert _rooms("## Code map") == _modules(PACKAGE)
     assert _rooms("Inside of `domain`") == _modules(PACKAGE / "domain")
 
 
-def test_every_decision_is_in_the_index() -> None:
+def test_decision_index_lists_every_decision() -> None:
     folder = ROOT / "docs" / "decisions"
     index = (folder / "README.md").read_text(encoding="utf-8")
     linked = re.findall(r"^\| \[(\d+)\]\(([^)]+)\)", index, re.MULTILINE)

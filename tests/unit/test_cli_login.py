@@ -75,7 +75,7 @@ def connection(login: Login) -> Any:
     return asyncio.run(login.configuration())
 
 
-def test_the_namespace_is_that_of_the_context_wherever_in_the_list_it_stands(
+def test_namespace_is_read_from_the_context_at_any_place_in_the_list(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = whole(home / "first", "a", "team-a")
@@ -88,7 +88,7 @@ def test_the_namespace_is_that_of_the_context_wherever_in_the_list_it_stands(
     assert find_login(str(first)).namespace() == "team-a", "the option is stronger than the list"
 
 
-def test_a_context_may_stand_in_another_file_than_its_cluster_and_its_user(
+def test_context_cluster_and_user_may_be_in_different_files(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed(
@@ -107,7 +107,7 @@ def test_a_context_may_stand_in_another_file_than_its_cluster_and_its_user(
 
 
 @pytest.mark.parametrize("empty", ["", "# nothing yet\n", "contexts:\nclusters:\nusers:\n"])
-def test_files_that_are_not_there_or_say_nothing_are_passed_over(
+def test_missing_and_empty_files_are_skipped(
     home: Path, monkeypatch: pytest.MonkeyPatch, empty: str
 ) -> None:
     (home / "empty").write_text(empty)
@@ -117,16 +117,16 @@ def test_files_that_are_not_there_or_say_nothing_are_passed_over(
     assert connection(login).host == SERVER
 
 
-def test_without_a_list_it_is_the_file_in_the_home(home: Path) -> None:
+def test_default_kubeconfig_is_the_file_in_the_home_directory(home: Path) -> None:
     whole(home / ".kube" / "config", "a", "team")
     assert find_login().namespace() == "team"
 
 
-def test_a_context_without_a_namespace_means_default(home: Path) -> None:
+def test_context_without_a_namespace_means_default(home: Path) -> None:
     assert find_login(str(whole(home / "a", "a"))).namespace() == "default"
 
 
-def test_in_a_pod_it_is_the_namespace_and_the_login_of_the_service_account(
+def test_login_in_a_pod_uses_the_service_account(
     account: ServiceAccount,
 ) -> None:
     login = find_login(account=account)
@@ -136,7 +136,7 @@ def test_in_a_pod_it_is_the_namespace_and_the_login_of_the_service_account(
     assert found.api_key["BearerToken"] == "bearer t0ken"
 
 
-def test_in_a_pod_a_kubeconfig_is_stronger_but_for_a_namespace_that_it_does_not_name(
+def test_kubeconfig_in_a_pod_overrides_the_service_account_except_an_unset_namespace(
     home: Path, account: ServiceAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed(monkeypatch, whole(home / "a", "a", "default"), whole(home / "b", "b"))
@@ -145,7 +145,7 @@ def test_in_a_pod_a_kubeconfig_is_stronger_but_for_a_namespace_that_it_does_not_
     assert connection(find_login(context="b", account=account)).host == SERVER
 
 
-def test_in_a_pod_files_without_a_context_do_not_matter(
+def test_files_without_a_context_are_ignored_in_a_pod(
     home: Path, account: ServiceAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed(monkeypatch, home / "missing", write(home / "a", current_context=""))
@@ -164,7 +164,7 @@ def test_in_a_pod_files_without_a_context_do_not_matter(
         ("no-cluster", None, "Expected object with name cluster-of-a"),
     ],
 )
-def test_what_is_missing_is_said(
+def test_missing_entry_is_named(
     home: Path,
     monkeypatch: pytest.MonkeyPatch,
     given: str | None,
@@ -180,12 +180,12 @@ def test_what_is_missing_is_said(
         connection(find_login(given, named))
 
 
-def test_without_anything_it_says_what_to_give() -> None:
+def test_missing_login_is_reported_with_the_remedy() -> None:
     with pytest.raises(LoginError, match="specify a context with --context, or a file with"):
         find_login()
 
 
-def test_the_proxy_of_the_cluster_is_taken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_of_the_cluster_entry_is_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://from-the-environment:3128")
     monkeypatch.setenv("NO_PROXY", "*")
     file = whole(home / "a", "a", **{"proxy-url": "http://of-the-cluster:8080"})
@@ -223,7 +223,7 @@ ENVIRONMENTS: dict[str, tuple[str, dict[str, str], str | None]] = {
 @pytest.mark.parametrize(
     ("server", "environment", "proxy"), ENVIRONMENTS.values(), ids=ENVIRONMENTS
 )
-def test_the_proxy_of_the_environment_is_taken_where_it_is_meant(
+def test_proxy_of_the_environment_is_used_for_matching_hosts(
     home: Path,
     monkeypatch: pytest.MonkeyPatch,
     server: str,
@@ -235,7 +235,7 @@ def test_the_proxy_of_the_environment_is_taken_where_it_is_meant(
     assert connection(find_login(str(whole(home / "a", "a", server=server)))).proxy == proxy
 
 
-def test_a_proxy_that_cannot_be_used_is_named(home: Path) -> None:
+def test_unusable_proxy_is_named(home: Path) -> None:
     file = whole(home / "a", "a", **{"proxy-url": "socks5://p:1080"})
     with pytest.raises(LoginError, match="socks5 proxies are not supported"):
         connection(find_login(str(file)))

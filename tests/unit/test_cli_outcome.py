@@ -40,7 +40,7 @@ QUOTA = 'pods "web" is forbidden: exceeded quota: none, requested: pods=1'
         (0, "no answer in time", None, None),
     ],
 )
-def test_only_what_refuses_the_path_counts(
+def test_only_a_refusal_of_the_path_counts(
     status: int, text: str, own_words: str | None, layer: str | None
 ) -> None:
     found = refusal(ApiError(status, "", text), own_words)
@@ -49,13 +49,13 @@ def test_only_what_refuses_the_path_counts(
 
 @pytest.mark.parametrize("expected", [None, *Result])
 @pytest.mark.parametrize("result", Result)
-def test_more_than_expected_is_as_good(result: Result, expected: Result | None) -> None:
+def test_stronger_protection_than_expected_passes(result: Result, expected: Result | None) -> None:
     order = list(Result)
     row = Outcome("P1", "a path", result, expected)
     assert row.ok == (expected is None or order.index(result) <= order.index(expected))
 
 
-def test_the_last_line_names_what_does_not_hold_and_not_what_cannot_be_tried() -> None:
+def test_last_line_names_failed_paths_and_not_untried_ones() -> None:
     rows = [
         Outcome("A", "a", Result.PREVENTED, Result.PREVENTED, "L3 RBAC for jane"),
         Outcome("B", "b", Result.HEALED, Result.HEALED, seconds=1.0),
@@ -68,7 +68,7 @@ def test_the_last_line_names_what_does_not_hold_and_not_what_cannot_be_tried() -
     assert conclusion([*rows, wrong]) == "1 of 3 paths are not protected: D"
 
 
-def test_no_row_is_wider_than_its_columns() -> None:
+def test_row_is_no_wider_than_its_columns() -> None:
     for path in PATHS:
         row = Outcome(path.id, path.what, Result.HEALED, path.expected, "by it", seconds=1234.5)
         columns = line(row).split("  ")
@@ -76,7 +76,7 @@ def test_no_row_is_wider_than_its_columns() -> None:
         assert path.what in [column.strip() for column in columns]
 
 
-def test_paths_are_chosen_by_id_row_or_letter() -> None:
+def test_paths_are_selected_by_id_row_or_letter() -> None:
     assert chosen("") == PATHS
     assert [path.id for path in chosen("P2, P6-exec")] == [
         "P2-deadline",
@@ -88,11 +88,11 @@ def test_paths_are_chosen_by_id_row_or_letter() -> None:
         chosen("P1,P99")
 
 
-def test_every_id_is_given_once() -> None:
+def test_path_ids_are_unique() -> None:
     assert len({path.id for path in PATHS}) == len(PATHS)
 
 
-def test_every_row_of_the_documentation_is_tried_or_listed_and_no_other() -> None:
+def test_documented_rows_are_exactly_those_tried_or_listed() -> None:
     text = (Path(__file__).parents[2] / "docs" / "enforcement.md").read_text()
     documented = set(re.findall(r"^\| ([A-Z]\d+) \|", text, re.MULTILINE))
     tried = {path.id.partition("-")[0] for path in PATHS}

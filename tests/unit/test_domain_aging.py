@@ -103,11 +103,11 @@ PLANS: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("given", "wanted"), [p[1:] for p in PLANS], ids=[p[0] for p in PLANS])
-def test_what_is_done(given: dict[str, Any], wanted: str) -> None:
+def test_aging_retires_and_creates(given: dict[str, Any], wanted: str) -> None:
     assert moves(planned(**given)) == wanted
 
 
-def test_a_freeze_records_nothing_new_and_looks_again_when_it_ends() -> None:
+def test_freeze_records_no_revision_and_is_due_at_its_end() -> None:
     held = planned(wanted="D", recorded="ABC", freezes=(FREEZE,))
     assert not [a for a in held.actions if isinstance(a, CreateRevision)]
     assert condition(held.status) == "Reconciling Frozen"
@@ -116,7 +116,7 @@ def test_a_freeze_records_nothing_new_and_looks_again_when_it_ends() -> None:
     assert "ImmutableFreeze closing is active until" in held.status.blockers[0].message
 
 
-def test_a_freeze_of_repairs_is_a_blocker_where_something_is_to_be_repaired() -> None:
+def test_freeze_of_repairs_is_a_blocker_only_when_a_repair_is_due() -> None:
     strict = replace(FREEZE, repairs=True)
     well = planned(freezes=(strict,)).status
     hurt = planned(freezes=(strict,), changes={"A1": {"taint": "exec by jane"}}).status
@@ -127,8 +127,8 @@ def test_a_freeze_of_repairs_is_a_blocker_where_something_is_to_be_repaired() ->
     assert "is active until" in hurt.blockers[0].message
 
 
-def test_what_waits_is_not_said_to_go() -> None:
-    """While suspended or frozen the status tells of no replacement that is not there."""
+def test_suspended_or_frozen_regeneration_is_reported_as_waiting() -> None:
+    """A suspended or frozen service reports no replacement that does not happen."""
     for waits in ({"suspend": True}, {"freezes": (FREEZE,)}):
         status = planned(regeneration=HOURLY, **waits).status
         assert status is not None
@@ -165,7 +165,9 @@ OUTCOMES: list[tuple[str, dict[str, Any], tuple[str, str] | None]] = [
 
 
 @pytest.mark.parametrize(("given", "told"), [o[1:] for o in OUTCOMES], ids=[o[0] for o in OUTCOMES])
-def test_what_is_told_of_a_request(given: dict[str, Any], told: tuple[str, str] | None) -> None:
+def test_request_outcome_has_phase_and_message(
+    given: dict[str, Any], told: tuple[str, str] | None
+) -> None:
     found = planned(**given).outcomes
     if told is None:
         assert found == ()
@@ -175,7 +177,7 @@ def test_what_is_told_of_a_request(given: dict[str, Any], told: tuple[str, str] 
     assert told[1] in outcome.message
 
 
-def test_it_is_ready_while_instances_are_replaced_for_age_only_if_enough_are_available() -> None:
+def test_service_is_ready_during_regeneration_only_with_enough_available() -> None:
     assert condition(planned(requests=(ASKED,)).status) == "Ready Regenerating"
     fewer = planned(drawn="A ##.", requests=(ASKED,)).status
     assert fewer is not None
@@ -186,7 +188,7 @@ def test_it_is_ready_while_instances_are_replaced_for_age_only_if_enough_are_ava
 
 
 def test_start_time_is_the_median_of_ready_instances() -> None:
-    """Neither one that was quick nor one that was unready for a while decides."""
+    """Neither a single fast start nor an instance that was unready for a while decides."""
     starts = {"A0": 2.0, "A1": 5.0, "A2": 3000.0}
     made = fleet("A ###.")
     timed = [replace(i, ready_since=i.born + starts.get(f"A{i.slot}", 0.0)) for i in made[:3]]

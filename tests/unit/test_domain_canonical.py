@@ -26,7 +26,7 @@ SEEDS = st.integers(0, 2**32)
 
 
 @given(SEEDS)
-def test_however_the_same_pods_are_written_it_is_the_same_revision(seed: int) -> None:
+def test_rewritten_template_of_the_same_pods_is_the_same_revision(seed: int) -> None:
     spelt = rewritten(RICH, random.Random(seed).randrange)
     before = copy.deepcopy(spelt)
     assert canonical(spelt) == canonical(RICH)
@@ -34,13 +34,13 @@ def test_however_the_same_pods_are_written_it_is_the_same_revision(seed: int) ->
     assert spelt == before, "nothing is written into the template"
 
 
-def test_the_form_is_its_own_form() -> None:
+def test_canonical_form_is_idempotent() -> None:
     assert canonical(canonical(RICH)) == canonical(RICH)
 
 
 @pytest.mark.parametrize("case", [*DEFAULTS, *EMPTY], ids=lambda c: f"{c[0]} {c[2]}")
-def test_each_default_is_tried_somewhere(case: Any) -> None:
-    """The tables of rewritings are no dead letters."""
+def test_every_default_applies_somewhere_in_the_example(case: Any) -> None:
+    """A default that applies nowhere in the example would not be tested."""
     _, where, field, value = case
     free = [place for place in where(copy.deepcopy(RICH)) if field not in place]
     assert free
@@ -86,21 +86,21 @@ def _other(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=lambda p: ".".join(map(str, p)))
-def test_a_change_of_any_word_is_another_revision(path: Path) -> None:
+def test_change_of_any_value_is_another_revision(path: Path) -> None:
     changed = copy.deepcopy(RICH)
     _at(changed, path[:-1])[path[-1]] = _other(path)
     assert revision_hash(changed) != revision_hash(RICH)
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=lambda p: ".".join(map(str, p)))
-def test_each_word_that_is_taken_away_is_another_revision(path: Path) -> None:
+def test_removal_of_any_value_is_another_revision(path: Path) -> None:
     changed = copy.deepcopy(RICH)
     del _at(changed, path[:-1])[path[-1]]
     assert revision_hash(changed) != revision_hash(RICH)
 
 
 @given(st.sampled_from(LEAVES), SEEDS)
-def test_a_change_is_seen_through_every_spelling(path: Path, seed: int) -> None:
+def test_change_is_detected_in_every_spelling(path: Path, seed: int) -> None:
     changed = copy.deepcopy(RICH)
     _at(changed, path[:-1])[path[-1]] = _other(path)
     draw = random.Random(seed).randrange
@@ -116,7 +116,7 @@ def _lists(value: Any, path: Path = ()) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("path", list(_lists(RICH)), ids=lambda p: ".".join(map(str, p)))
-def test_the_order_of_a_list_counts(path: Path) -> None:
+def test_order_of_a_list_is_significant(path: Path) -> None:
     changed = copy.deepcopy(RICH)
     _at(changed, path).reverse()
     assert revision_hash(changed) != revision_hash(RICH)
@@ -266,18 +266,18 @@ DIFFERENT: list[tuple[str, Json, Json]] = [
 
 
 @pytest.mark.parametrize(("why", "one", "other"), SAME, ids=[s[0] for s in SAME])
-def test_the_same_pods_are_the_same_revision(why: str, one: Json, other: Json) -> None:
+def test_equal_pods_are_the_same_revision(why: str, one: Json, other: Json) -> None:
     assert canonical(one) == canonical(other), why
     assert revision_hash(one) == revision_hash(other), why
 
 
 @pytest.mark.parametrize(("why", "one", "other"), DIFFERENT, ids=[d[0] for d in DIFFERENT])
-def test_other_pods_are_another_revision(why: str, one: Json, other: Json) -> None:
+def test_different_pods_are_another_revision(why: str, one: Json, other: Json) -> None:
     assert revision_hash(one) != revision_hash(other), why
 
 
 @pytest.mark.parametrize("spellings", QUANTITIES, ids=lambda s: str(s[0]))
-def test_a_quantity_is_a_number(spellings: list[str | int | float]) -> None:
+def test_quantity_is_compared_as_a_number(spellings: list[str | int | float]) -> None:
     assert len({canonical_quantity(text) for text in spellings}) == 1
 
 
@@ -297,14 +297,14 @@ def test_a_quantity_is_a_number(spellings: list[str | int | float]) -> None:
         ("0Gi", "0"),
     ],
 )
-def test_a_quantity_is_rounded_as_the_api_server_does(given_text: str, rounded: str) -> None:
+def test_quantity_is_rounded_as_the_api_server_does(given_text: str, rounded: str) -> None:
     assert canonical_quantity(given_text, MILLI) == rounded
 
 
 @given(
     st.text() | st.sampled_from(["NaN", "Infinity", "1_0", " 1", "m", "Ki", "1e999999999", "1e3.5"])
 )
-def test_what_is_no_quantity_stays_what_it_is(text: str) -> None:
+def test_invalid_quantity_is_kept_as_written(text: str) -> None:
     found = canonical_quantity(text)
     assert isinstance(found, str)
     assert found == text or found.strip("-0123456789.") == ""
@@ -321,8 +321,8 @@ json_values = st.recursive(
 
 
 @given(st.data())
-def test_whatever_stands_somewhere_has_a_form(data: st.DataObject) -> None:
-    """A template that the API server would refuse costs its own service a revision, no more."""
+def test_any_value_in_any_place_has_a_canonical_form(data: st.DataObject) -> None:
+    """A template that the API server would refuse costs one revision and raises no error."""
     template = copy.deepcopy(RICH)
     path = data.draw(st.sampled_from([p[:n] for p in LEAVES for n in range(1, len(p) + 1)]))
     _at(template, path[:-1])[path[-1]] = data.draw(json_values)

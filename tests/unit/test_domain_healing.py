@@ -152,13 +152,13 @@ def planned(
 @pytest.mark.parametrize(
     ("drawn", "changes", "spec", "wanted"), [p[1:] for p in PLANS], ids=[p[0] for p in PLANS]
 )
-def test_what_is_done_about_it(
+def test_tainted_instance_is_replaced_quarantined_or_reported(
     drawn: str, changes: dict[str, dict[str, Any]], spec: dict[str, Any], wanted: str
 ) -> None:
     assert moves(planned(drawn, changes, spec)[1]) == wanted
 
 
-def test_a_successor_counts_what_led_to_it() -> None:
+def test_successor_counts_the_replacements_before_it() -> None:
     for found, counted in (
         (TAINT, 1),
         (again(1, 100), 2),
@@ -173,7 +173,7 @@ def test_a_successor_counts_what_led_to_it() -> None:
         assert str(create.because) == "Tainted: exec by jane at noon"
 
 
-def test_while_it_waits_it_says_so_and_when_it_looks_again() -> None:
+def test_waiting_replacement_is_reported_and_due() -> None:
     given, decided = planned("A ###", {"A0": again(2, 20)}, {})
     assert condition(decided.status) == "Stalled TaintReturns"
     assert decided.due == NOW + 100
@@ -185,7 +185,7 @@ def test_while_it_waits_it_says_so_and_when_it_looks_again() -> None:
     assert plan(later, NOW + 50).status == decided.status, "it says the same until the next try"
 
 
-def test_what_is_only_told_is_ready_and_named() -> None:
+def test_reported_only_deviation_leaves_the_service_ready() -> None:
     _, decided = planned("A ###", {"A1": TAINT}, {"on_taint": OnTaint.REPORT})
     assert decided.status is not None
     assert condition(decided.status) == "Ready Current"
@@ -195,7 +195,7 @@ def test_what_is_only_told_is_ready_and_named() -> None:
     assert [a.reason for a in decided.announcements] == ["Tainted"]
 
 
-def test_when_quarantine_ends_it_looks_again() -> None:
+def test_plan_is_due_at_the_end_of_a_quarantine() -> None:
     changes = {"A3": {**TAINT, "quarantined": NOW - 3000}}
     _, decided = planned("A ####", changes, {"on_taint": OnTaint.QUARANTINE})
     assert decided.due == NOW + 600
@@ -205,7 +205,7 @@ def test_when_quarantine_ends_it_looks_again() -> None:
 
 
 def test_quarantine_counts_against_the_budget_of_the_same_plan() -> None:
-    """Of four that are available one leaves the traffic: no other may go before a successor."""
+    """One of four available instances leaves the traffic: no other is retired meanwhile."""
     drawn = "A ## B ##"
     assert moves(plan(view(drawn, wanted="B"), NOW)) == "retire A0"
     given = view(drawn, wanted="B", instances=fleet(drawn, A1=TAINT), on_taint=OnTaint.QUARANTINE)
@@ -213,7 +213,7 @@ def test_quarantine_counts_against_the_budget_of_the_same_plan() -> None:
 
 
 def test_instance_is_not_retired_when_its_quarantine_was_refused() -> None:
-    """People asked for the pod to be kept."""
+    """The user asked for the pod to be kept."""
     no = refusal(Move.QUARANTINE, "A1", Cause.API_SERVER)
     given = view(
         instances=fleet("A ####", A1=TAINT),
@@ -226,7 +226,7 @@ def test_instance_is_not_retired_when_its_quarantine_was_refused() -> None:
     assert decided.due == no.retry_at
 
 
-def test_pauses_grow_up_to_an_hour_and_follow_the_installation() -> None:
+def test_pauses_grow_to_the_maximum_of_the_policy() -> None:
     policy = Policy(heal=Backoff(2, 30), heal_memory=100)
     for heals, pause in ((1, 2), (2, 4), (4, 16), (5, 30), (60, 30)):
         given = view("A ###", instances=fleet("A ###", A0=again(heals, 1)))
@@ -234,9 +234,7 @@ def test_pauses_grow_up_to_an_hour_and_follow_the_installation() -> None:
 
 
 @pytest.mark.parametrize(("replicas", "surge"), [(1, 1), (3, 1), (6, 3)])
-def test_who_patches_every_new_instance_costs_few_replacements_an_hour(
-    replicas: int, surge: int
-) -> None:
+def test_persistent_mutator_causes_few_replacements_an_hour(replicas: int, surge: int) -> None:
     """A day with a persistent mutator, at the pace of a default installation.
 
     Each successor is Ready at once and patched at its birth, which is the most that can happen.
@@ -374,7 +372,7 @@ EVIDENCE: list[tuple[str, dict[str, Any], Any, Evidence, str | None]] = [
     [e[1:] for e in EVIDENCE],
     ids=[e[0] for e in EVIDENCE],
 )
-def test_how_it_differs_from_what_was_born(
+def test_deviation_names_the_difference(
     changes: dict[str, Any], born_from: Any, evidence: Evidence, wanted: str | None
 ) -> None:
     [instance] = fleet("A #", A0=changes)
@@ -382,7 +380,7 @@ def test_how_it_differs_from_what_was_born(
     assert (str(found) if found else None) == wanted
 
 
-def test_minimum_ready_time_holds_for_healing_too() -> None:
+def test_healing_waits_for_min_ready_seconds() -> None:
     given = view("A ###+", instances=fleet("A ###+", A1=TAINT, A3={"replaces": "x"}))
     assert moves(plan(given, NOW)) == ""
     assert moves(plan(given, NOW + MIN_READY)) == "retire A1"

@@ -95,7 +95,7 @@ STORMS: list[tuple[str, str, dict[str, dict[str, Any]], dict[str, Any], str]] = 
 @pytest.mark.parametrize(
     ("rule", "drawn", "changes", "spec", "then"), STORMS, ids=[s[0] for s in STORMS]
 )
-def test_nobody_guesses_who_goes(
+def test_predecessor_is_the_one_named_by_the_birth_certificate(
     rule: str,
     drawn: str,
     changes: dict[str, dict[str, Any]],
@@ -109,10 +109,10 @@ def test_nobody_guesses_who_goes(
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3])
-def test_a_starting_successor_that_is_deleted_again_and_again_costs_one_birth_each(
+def test_repeatedly_deleted_successor_costs_one_birth_each_time(
     replicas: int,
 ) -> None:
-    """Plan after plan, as the loop would make them; each birth is deleted at once by somebody."""
+    """Plan after plan, as the loop makes them; each new pod is deleted at once by a user."""
     alive = list(fleet("A " + "#" * replicas))
     births = 0
     for deletions in range(1, 20):
@@ -152,7 +152,7 @@ def _born(birth: Create) -> Instance:
 ASKED = Request("all", "r1", NOW - 100, "jane")
 
 
-def test_who_was_born_for_a_request_is_not_meant_by_it_whatever_clocks_say() -> None:
+def test_instance_created_for_a_request_is_not_replaced_by_it() -> None:
     """The clocks of two API servers may differ by seconds."""
     skewed = {"born": NOW - 102, "purpose": purpose_of_request("r1")}
     given = replace(
@@ -163,13 +163,13 @@ def test_who_was_born_for_a_request_is_not_meant_by_it_whatever_clocks_say() -> 
     assert [o.phase for o in decided.outcomes] == ["Succeeded"]
 
 
-def test_the_successor_of_one_that_was_asked_for_was_asked_for_too() -> None:
+def test_successor_of_a_requested_instance_keeps_the_request() -> None:
     lost = fleet("A ##-", A2={"purpose": purpose_of_request("r1")})
     [birth] = [a for a in plan(view(instances=lost), NOW).actions if isinstance(a, Create)]
     assert birth.purpose == purpose_of_request("r1")
 
 
-def test_a_birth_says_which_request_or_slot_asked_for_it() -> None:
+def test_birth_names_the_request_or_slot_that_caused_it() -> None:
     given = replace(view("A ###"), requests=(ASKED,))
     [birth] = [a for a in plan(given, NOW).actions if isinstance(a, Create)]
     assert birth.purpose == purpose_of_request("r1")
@@ -181,7 +181,7 @@ def test_a_birth_says_which_request_or_slot_asked_for_it() -> None:
     assert birth.purpose == purpose_of_slot(later - 1800)
 
 
-def test_who_was_born_for_a_slot_is_not_due_by_it() -> None:
+def test_instance_created_for_a_slot_is_not_due_by_it() -> None:
     hourly = Regeneration(schedule=Cron("0 * * * *", "UTC"))
     later = NOW - NOW % 3600 + 3600 + 1800
     skewed = {"born": later - 1802, "purpose": purpose_of_slot(later - 1800)}
@@ -189,7 +189,7 @@ def test_who_was_born_for_a_slot_is_not_due_by_it() -> None:
     assert moves(plan(given, later)) == ""
 
 
-def test_a_flap_makes_nobody_look_slow() -> None:
+def test_flapping_readiness_does_not_lengthen_the_start_time() -> None:
     """A12: the time until readiness is that of the first starts, as the revision's record says."""
     flapped = {"born": NOW - 43_000, "ready_since": NOW - 10}
     daily = Regeneration(max_age=86_400.0, jitter=0.0)
@@ -199,7 +199,7 @@ def test_a_flap_makes_nobody_look_slow() -> None:
     assert moves(plan(given, NOW)) == ""
 
 
-def test_a_newborn_is_not_due_though_its_age_cannot_be_met() -> None:
+def test_new_instance_is_not_due_when_its_age_cannot_be_met() -> None:
     minute = Regeneration(max_age=60.0, jitter=0.0, max_concurrent=3)
     young = {"born": NOW - 5, "ready_since": None}
     given = view(
@@ -211,7 +211,7 @@ def test_a_newborn_is_not_due_though_its_age_cannot_be_met() -> None:
 
 
 def test_replacement_of_a_lost_instance_retires_no_other_instance() -> None:
-    """What was born because another was lost may name it, though it lives after all."""
+    """A repair may name an instance as lost that is still running."""
     because = Because(Reason.MISSING, "it was deleted")
     instances = fleet("A ####", A3=heir("A0", because=because))
     assert under_way(instances, instances) == {}
@@ -220,7 +220,7 @@ def test_replacement_of_a_lost_instance_retires_no_other_instance() -> None:
 
 
 def test_successor_without_surge_says_why_its_predecessor_was_retired() -> None:
-    """It goes first: what is left of it, or what was seen last, is judged once more."""
+    """The predecessor is retired first; it is judged again by its last known state."""
     request = Request("go", "r1", NOW - 30, "jane")
     leaving = {"leaving": "EvictionByEvictionAPI: evicting", "born": NOW - 5000}
     spec: dict[str, Any] = {"max_surge": 0, "max_unavailable": 1}
@@ -243,7 +243,7 @@ def test_successor_without_surge_says_why_its_predecessor_was_retired() -> None:
 
 
 def test_successor_that_is_gone_does_not_keep_its_predecessor_in_place() -> None:
-    """It was deleted by force while nothing was heard: it looks alive as it was seen last."""
+    """The successor was force-deleted during a watch outage and still looks alive."""
     [gone] = fleet("C #", C0={"replaces": name_of("A0"), "replaces_uid": "uid-A0"})
     given = view("A # B ##", wanted="B")
     assert moves(plan(given, NOW)) == "create B2"

@@ -36,7 +36,7 @@ SHARES = [
 
 
 @pytest.mark.parametrize(("share", "total", "up", "down"), SHARES)
-def test_a_share_is_rounded_as_kubernetes_does(
+def test_percentage_is_rounded_as_kubernetes_does(
     share: int | str, total: int, up: int, down: int
 ) -> None:
     assert resolve(share, total, round_up=True) == up
@@ -69,7 +69,7 @@ BUDGETS = [
 @pytest.mark.parametrize(
     ("desired", "max_surge", "max_unavailable", "surge", "unavailable", "most", "fewest"), BUDGETS
 )
-def test_a_budget_is_absolute(
+def test_budget_is_in_absolute_numbers(
     desired: int,
     max_surge: int | str,
     max_unavailable: int | str,
@@ -129,14 +129,14 @@ CLEANUPS = [
 
 
 @pytest.mark.parametrize(("surge", "unavailable", "active", "unproven", "retired"), CLEANUPS)
-def test_unavailable_stale_instances_go_while_enough_others_are_there(
+def test_unavailable_stale_instances_are_retired_while_enough_others_exist(
     surge: int, unavailable: int, active: int, unproven: int, retired: int
 ) -> None:
     ledger = _ledger(Budget(4, surge, unavailable), active=active, available=0, unproven=unproven)
     assert sum(ledger.retire_unavailable_stale() for _ in range(10)) == retired
 
 
-def test_the_surge_is_for_replacing_only_and_retirements_of_a_plan_make_no_room_in_it() -> None:
+def test_surge_is_for_replacing_only_and_not_freed_by_retirements_of_the_plan() -> None:
     ledger = _ledger(Budget(4, 2, 1), active=4, available=4, proven=1)
     assert ledger.room(replacing=True) == 2
     assert ledger.room(replacing=False) == 0
@@ -144,7 +144,7 @@ def test_the_surge_is_for_replacing_only_and_retirements_of_a_plan_make_no_room_
     assert ledger.room(replacing=True) == 2  # the eviction may yet be refused
 
 
-def test_instances_beyond_the_most_are_counted_after_what_was_retired() -> None:
+def test_excess_instances_are_counted_after_retirements() -> None:
     ledger = _ledger(Budget(2, 1, 0), active=5, available=3, unproven=2)
     assert ledger.over == 2
     assert _spend(ledger) == 1
@@ -153,14 +153,14 @@ def test_instances_beyond_the_most_are_counted_after_what_was_retired() -> None:
     assert ledger.over == 0
 
 
-def test_those_on_their_way_out_count_where_the_user_says_so() -> None:
+def test_terminating_instances_count_with_termination_complete() -> None:
     budget = Budget.of(3, 1, 0)
     assert Ledger(budget, Counts(3, 3, 3, 0)).room(replacing=True) == 1
     held = Ledger(budget, Counts(3, 3, 3, 0, terminating=1))
     assert held.room(replacing=True) == 0
 
 
-def test_what_may_be_unavailable_is_spent_where_the_surge_has_no_place() -> None:
+def test_max_unavailable_is_spent_when_the_surge_has_no_room() -> None:
     budget = Budget.of(3, 1, 1)
     assert not Ledger(budget, Counts(4, 3, 0, 1)).retire_available()
     crowded = Ledger(budget, Counts(4, 3, 0, 1, is_crowded=True))

@@ -96,14 +96,14 @@ ROOT_CA = ("ConfigMap", "kube-root-ca.crt")
 SECRETS = {("Secret", name): False for name in ("env", "init", "projected", "volume")}
 
 
-def test_every_way_to_read_a_config_map_is_seen() -> None:
+def test_every_reference_to_a_config_map_is_found() -> None:
     assert config_read(READER) == {**ALL, ROOT_CA: False, **SECRETS}
     assert ("ConfigMap", "maybe") not in config_references(READER)
     assert ("Secret", "volume") in config_references(READER)
     assert config_read({}) == {}
 
 
-def test_what_is_pinned() -> None:
+def test_pinned_references_follow_the_mode() -> None:
     assert pinned(READER, "Pinned", []) == ALL, "all but what the cluster renews"
     assert pinned(READER, "Pinned", ["env", "unknown"]).keys() == ALL.keys() - {
         ("ConfigMap", "env")
@@ -111,7 +111,7 @@ def test_what_is_pinned() -> None:
     assert pinned(READER, "Live", []) == {}
 
 
-def test_each_reference_is_turned_to_its_copy_and_nothing_else() -> None:
+def test_references_are_rewritten_to_their_copies() -> None:
     before = copy.deepcopy(READER)
     turned = with_snapshots(READER, [Pin(name, f"{name}-copy", OLD) for _, name in ALL])
     assert before == READER, "the template itself is untouched"
@@ -125,8 +125,8 @@ def test_each_reference_is_turned_to_its_copy_and_nothing_else() -> None:
     assert with_snapshots(READER, []) is READER
 
 
-def test_a_secret_of_the_same_name_is_another_object() -> None:
-    """A template that reads the ConfigMap `x` and the Secret `x`, in every way there is."""
+def test_secret_of_the_same_name_is_another_object() -> None:
+    """The template reads the ConfigMap `x` and the Secret `x` in every possible way."""
     both = {"metadata": {}, "spec": {"containers": [{"name": "web", "envFrom": []}]}}
     reads: Any = both["spec"]["containers"][0]["envFrom"]
     reads += [{"configMapRef": {"name": "x"}}, {"secretRef": {"name": "x", "optional": True}}]
@@ -153,7 +153,7 @@ def test_a_secret_of_the_same_name_is_another_object() -> None:
     assert lacking.message.startswith("ConfigMap x (and Secret x) not found")
 
 
-def test_a_digest_is_of_the_content_whatever_its_order() -> None:
+def test_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert content_digest({"a": "1", "b": "2"}, {}) == content_digest({"b": "2", "a": "1"}, {})
     contents: list[tuple[dict[str, str], dict[str, str]]] = [
         ({}, {}),
@@ -172,7 +172,7 @@ def test_a_digest_is_of_the_content_whatever_its_order() -> None:
     assert content_digest({"a": "\ud800"}, {}) not in digests
 
 
-def test_a_revision_is_its_template_and_what_its_config_maps_said() -> None:
+def test_revision_hash_covers_template_and_config_content() -> None:
     made = template("A")
     hashes = [
         revision_hash(made),
@@ -196,7 +196,7 @@ def recorded(digest: str, number: int, letter: str = "A") -> Revision:
 FIRST, SECOND = recorded(OLD, 1), recorded(NEW, 2)
 
 
-def test_a_revision_is_found_by_what_is_pinned_now() -> None:
+def test_revision_is_found_by_its_pinned_digests() -> None:
     plain = Revision("00000000", 3, revision_hash(template("A")), "web-im00000000", "uid")
     known = (FIRST, SECOND, plain)
     assert find_revision(template("A"), known, {SETTINGS: OLD}) == FIRST
@@ -207,7 +207,7 @@ def test_a_revision_is_found_by_what_is_pinned_now() -> None:
     assert not is_made_of(FIRST, template("B"))
 
 
-def test_names_of_copies_are_theirs_alone_and_fit() -> None:
+def test_copy_names_are_unique_and_fit() -> None:
     names = {
         snapshot_name("w" * 45, uid, revision, (kind, source))
         for uid in ("u1", "u2")
@@ -219,7 +219,7 @@ def test_names_of_copies_are_theirs_alone_and_fit() -> None:
     assert max(map(len, names)) <= 63
 
 
-def test_what_changed_is_said_by_name() -> None:
+def test_changed_config_maps_are_named() -> None:
     a, b, c = (("ConfigMap", name) for name in "abc")
     assert config_change({a: OLD, b: OLD}, {a: NEW, b: OLD}) == "ConfigMap a changed"
     said = config_change({a: OLD, c: OLD}, {a: NEW, b: OLD})
@@ -274,7 +274,7 @@ def kinds(decided: Plan) -> list[str]:
     return [type(action).__name__ for action in decided.actions]
 
 
-def test_nothing_is_planned_on_a_guess() -> None:
+def test_unread_config_map_plans_nothing() -> None:
     for given in (service(says=None), service(FIRST, says=None, copies=(FIRST,), running=FIRST)):
         decided = plan(given, NOW)
         assert not decided.actions
@@ -283,7 +283,7 @@ def test_nothing_is_planned_on_a_guess() -> None:
         assert decided.notes == ("ConfigMap settings is being read",)
 
 
-def test_record_then_copy_then_birth() -> None:
+def test_record_precedes_copy_and_copy_precedes_birth() -> None:
     [record] = plan(service(says=OLD), NOW).actions
     assert isinstance(record, CreateRevision)
     assert record.config == FIRST.config
@@ -296,7 +296,7 @@ def test_record_then_copy_then_birth() -> None:
     assert birth.revision == FIRST.id
 
 
-def test_a_changed_config_map_is_a_new_revision_and_the_cause_is_said() -> None:
+def test_changed_config_map_is_a_new_revision_with_its_cause() -> None:
     decided = plan(service(FIRST, says=NEW, copies=(FIRST,), running=FIRST), NOW)
     [record] = decided.actions
     assert isinstance(record, CreateRevision)
@@ -312,7 +312,7 @@ def test_a_changed_config_map_is_a_new_revision_and_the_cause_is_said() -> None:
     assert birth.because.cause.endswith(f"revision {FIRST.id}: ConfigMap settings changed")
 
 
-def test_a_changed_template_is_called_that_though_a_config_map_changed_too() -> None:
+def test_changed_template_is_the_cause_when_a_config_map_changed_too() -> None:
     given = service(recorded(OLD, 1, "B"), says=NEW)
     [record] = plan(given, NOW).actions
     assert isinstance(record, CreateRevision)
@@ -331,7 +331,7 @@ def test_a_changed_template_is_called_that_though_a_config_map_changed_too() -> 
         pytest.param({}, {"a": OLD}, "kubectl", id="pinned now"),
     ],
 )
-def test_whoever_changed_the_config_maps_is_named(
+def test_author_of_a_config_change_is_named(
     old: dict[str, str], new: dict[str, str], by: str
 ) -> None:
     authors = {"a": "ann", "b": "bob", "z": ""}
@@ -342,7 +342,7 @@ def test_whoever_changed_the_config_maps_is_named(
     assert config_author(keyed(old), keyed(new), keyed(authors), "kubectl") == by
 
 
-def test_a_content_that_comes_back_is_the_revision_that_it_was() -> None:
+def test_restored_content_is_the_earlier_revision() -> None:
     given = service(FIRST, SECOND, says=OLD, copies=(FIRST, SECOND), running=SECOND)
     assert [a.revision for a in plan(given, NOW).actions if isinstance(a, Create)] == [FIRST.id]
 
@@ -351,7 +351,7 @@ FROZEN = Freeze("all", "closing", ends=NOW + 600)
 
 
 @pytest.mark.parametrize("held", ["frozen", "suspended"])
-def test_what_is_held_does_not_see_a_changed_config_map(held: str) -> None:
+def test_frozen_or_suspended_service_ignores_a_changed_config_map(held: str) -> None:
     more: dict[str, Any] = {"freezes": (FROZEN,)} if held == "frozen" else {}
     suspend = {"suspend": held == "suspended"}
     running = service(FIRST, says=NEW, copies=(FIRST,), running=FIRST, spec=suspend, **more)
@@ -361,7 +361,7 @@ def test_what_is_held_does_not_see_a_changed_config_map(held: str) -> None:
     assert births == ([FIRST.id] if held == "frozen" else [])
 
 
-def test_a_missing_config_map_at_birth_is_named_and_nothing_recorded() -> None:
+def test_missing_config_map_is_named_and_nothing_is_recorded() -> None:
     decided = plan(service(says=ABSENT), NOW)
     assert not decided.actions
     assert condition(decided.status) == "Stalled ConfigMissing"
@@ -376,7 +376,7 @@ def test_a_missing_config_map_at_birth_is_named_and_nothing_recorded() -> None:
     assert not again.announcements
 
 
-def test_a_missing_config_map_holds_what_is_wanted_and_what_runs_is_repaired() -> None:
+def test_missing_config_map_holds_the_wanted_revision_and_repairs_the_running_one() -> None:
     given = service(FIRST, says=ABSENT, copies=(FIRST,), running=FIRST)
     decided = plan(given, NOW)
     assert not decided.actions
@@ -387,7 +387,7 @@ def test_a_missing_config_map_holds_what_is_wanted_and_what_runs_is_repaired() -
     assert condition(plan(back, NOW).status) == "Ready Current"
 
 
-def test_an_optional_one_may_be_missing() -> None:
+def test_optional_config_map_may_be_missing() -> None:
     [record] = plan(service(says=ABSENT, optional=True), NOW).actions
     assert isinstance(record, CreateRevision)
     assert [pin.digest for pin in record.config] == [ABSENT]
@@ -396,7 +396,7 @@ def test_an_optional_one_may_be_missing() -> None:
     assert isinstance(birth, Create), "there is nothing to copy"
 
 
-def test_one_that_cannot_be_read_holds_back_and_does_not_stall() -> None:
+def test_unreadable_config_map_blocks_without_stalling() -> None:
     given = service(FIRST, says=None, problem="no answer", copies=(FIRST,), running=FIRST)
     decided = plan(given, NOW)
     assert not decided.actions
@@ -407,7 +407,7 @@ def test_one_that_cannot_be_read_holds_back_and_does_not_stall() -> None:
     assert condition(birth.status) == "Reconciling ConfigUnreadable"
 
 
-def test_a_copy_that_is_gone_is_made_again_while_the_source_says_the_same() -> None:
+def test_deleted_copy_is_recreated_while_its_source_is_unchanged() -> None:
     assert kinds(plan(service(FIRST, says=OLD, running=FIRST), NOW)) == ["CreateSnapshot"]
 
 
@@ -416,7 +416,7 @@ def test_suspended_service_creates_no_config_copy() -> None:
     assert plan(given, NOW).actions == ()
 
 
-def test_a_lost_copy_is_said_and_costs_no_instance() -> None:
+def test_lost_copy_is_reported_and_retires_no_instance() -> None:
     tainted = replace(instance(FIRST), taint="exec by jane")
     given = service(FIRST, says=NEW, running=FIRST, freezes=(FROZEN,), spec={"max_unavailable": 1})
     decided = plan(replace(given, instances=(tainted,)), NOW)
@@ -429,7 +429,7 @@ def test_a_lost_copy_is_said_and_costs_no_instance() -> None:
     assert kinds(plan(replace(given, freezes=()), NOW)) == ["CreateRevision"]
 
 
-def test_a_refused_copy_waits_for_its_time_and_is_said() -> None:
+def test_refused_copy_waits_and_is_reported() -> None:
     name = FIRST.config[0].snapshot
     no = Refusal(Move.SNAPSHOT, name, Cause.QUOTA, "exceeded quota", NOW - 9, NOW + 5)
     decided = plan(service(FIRST, says=OLD, refusals=(no,)), NOW)
@@ -441,7 +441,7 @@ def test_a_refused_copy_waits_for_its_time_and_is_said() -> None:
     assert kinds(plan(service(FIRST, says=OLD, refusals=(no,)), NOW + 5)) == ["CreateSnapshot"]
 
 
-def test_a_converged_service_plans_nothing() -> None:
+def test_converged_service_plans_nothing() -> None:
     given = service(FIRST, says=OLD, copies=(FIRST,), running=FIRST)
     decided = plan(given, NOW)
     assert not decided.actions

@@ -9,7 +9,6 @@ import itertools
 import os
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import pytest
@@ -26,11 +25,9 @@ from immutable_operator.domain.calendar.regeneration import (
     spell,
 )
 from immutable_operator.domain.calendar.windows import Cron, Window, is_open
+from tests.unit.moments import DAY, HOUR, MINUTE, at
 from tests.unit.toy_fleet import Swap, ToyFleet
 
-MINUTE = 60.0
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
 BERLIN = "Europe/Berlin"
 
 EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
@@ -44,17 +41,13 @@ def searching(examples: int) -> settings:
     )
 
 
-def at(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
-
-
 BORN = at("2026-11-20T12:00+01:00")
 NIGHTS = (Window(Cron("0 1 * * *", BERLIN), 4 * HOUR),)
 DAILY = Regeneration(max_age=DAY, hard_max_age=3 * DAY, jitter=0, windows=NIGHTS)
 SUNDAYS = Regeneration(schedule=Cron("0 3 * * SUN", BERLIN))
 
 
-def test_jitter_shortens_the_age_by_a_share_that_follows_from_the_uid() -> None:
+def test_jitter_shortens_the_age_by_a_share_derived_from_the_uid() -> None:
     regeneration = Regeneration(max_age=DAY, jitter=0.1)
     ends = [expires_at(regeneration, f"uid-{n}", BORN) for n in range(2000)]
     assert ends == [expires_at(regeneration, f"uid-{n}", BORN) for n in range(2000)]
@@ -65,7 +58,7 @@ def test_jitter_shortens_the_age_by_a_share_that_follows_from_the_uid() -> None:
     assert min(tenths.values()) > 140, "spread evenly"
 
 
-def test_what_is_not_wanted_never_comes() -> None:
+def test_empty_regeneration_never_falls_due() -> None:
     nothing = Regeneration()
     assert expires_at(nothing, "uid", BORN) is None
     assert hard_at(nothing, BORN) is None
@@ -118,13 +111,13 @@ REASONS: list[tuple[str, Regeneration, float, list[tuple[str, bool]]]] = [
 @pytest.mark.parametrize(
     ("case", "regeneration", "now", "says"), REASONS, ids=[r[0] for r in REASONS]
 )
-def test_why_an_instance_is_due(
+def test_due_instance_has_its_reason(
     case: str, regeneration: Regeneration, now: float, says: list[tuple[str, bool]]
 ) -> None:
     assert reasons(regeneration, now, uid=BORN) == says
 
 
-def test_the_share_of_an_instance_is_told() -> None:
+def test_reason_names_the_share_of_max_age() -> None:
     jittered = Regeneration(max_age=DAY, jitter=0.5)
     end = expires_at(jittered, "uid", BORN)
     assert end is not None
@@ -132,12 +125,12 @@ def test_the_share_of_an_instance_is_told() -> None:
     assert said == f"older than {spell(end - BORN)} (maxAge 24h minus jitter)"
 
 
-def test_the_oldest_begins_first() -> None:
+def test_oldest_instance_starts_first() -> None:
     seen = outlook(DAILY, {"b": BORN - 2, "a": BORN - 2, "c": BORN - 9}, "s", BORN + 2 * DAY, 60)
     assert [due.uid for due in seen.due] == ["c", "a", "b"]
 
 
-def test_when_to_look_again() -> None:
+def test_outlook_says_when_to_look_again() -> None:
     open_end = at("2026-11-21T05:00+01:00")
     early = open_end - 1 - MINUTE  # its maxAge is over by day: so in the night before
     assert outlook(DAILY, {"uid": BORN}, "s", BORN, MINUTE).again == early
@@ -151,8 +144,8 @@ def test_when_to_look_again() -> None:
     )
 
 
-def test_a_fleet_that_was_born_at_once_begins_early_enough_for_its_last() -> None:
-    """20 swaps of a minute, one at a time: the first begins 20 minutes and some before maxAge."""
+def test_fleet_of_equal_age_starts_early_enough_for_its_last_swap() -> None:
+    """20 swaps of a minute, one at a time: the first starts over 20 minutes before maxAge."""
     crowd = Regeneration(max_age=DAY, jitter=0)
     born = {f"uid-{n:02}": BORN for n in range(20)}
     first = outlook(crowd, born, "s", BORN, MINUTE).again
@@ -165,7 +158,7 @@ def test_a_fleet_that_was_born_at_once_begins_early_enough_for_its_last() -> Non
     assert len(outlook(replace(crowd, max_concurrent=4), born, "s", four, MINUTE).due) == 4
 
 
-def test_no_younger_one_goes_before_an_older_one_that_is_too_late_to_be_in_time() -> None:
+def test_overdue_older_instance_precedes_younger_ones() -> None:
     """20 instances that take 32 minutes, in a window of 20: only oldest first helps."""
     short = replace(DAILY, windows=(Window(Cron("0 1 * * *", BERLIN), 20 * MINUTE),))
     born = {f"uid-{n:02}": BORN + n for n in range(20)}
@@ -176,13 +169,13 @@ def test_no_younger_one_goes_before_an_older_one_that_is_too_late_to_be_in_time(
     assert due, "and it makes use of the window"
 
 
-def test_an_age_that_is_shorter_than_a_swap_replaces_nobody_at_birth() -> None:
+def test_max_age_shorter_than_a_swap_replaces_no_new_instance() -> None:
     hasty = Regeneration(max_age=10 * MINUTE, jitter=0)
     assert outlook(hasty, {"uid": BORN}, "s", BORN + 599, 11 * MINUTE).due == ()
     assert reasons(hasty, BORN + 600, uid=BORN) == [("older than maxAge 10m", True)]
 
 
-def test_a_thousand_services_on_one_minute_are_spread() -> None:
+def test_thousand_services_with_one_schedule_are_spread() -> None:
     now = at("2026-11-21T12:00+01:00")
     slot = at("2026-11-22T03:00+01:00")
     starts = [scheduled_at(SUNDAYS, f"service-{n}", now, BORN) or 0.0 for n in range(1000)]
@@ -194,14 +187,14 @@ def test_a_thousand_services_on_one_minute_are_spread() -> None:
     assert all(BORN + 606 <= start <= BORN + 660 for start in starts)
 
 
-def test_a_week_that_was_missed_is_caught_up_once() -> None:
+def test_missed_week_is_caught_up_once() -> None:
     nightly = Regeneration(schedule=Cron("0 3 * * *", BERLIN))
     back = BORN + 7 * DAY
     assert (scheduled_at(nightly, "s", back, BORN) or 0) < back
     assert (scheduled_at(nightly, "s", back, back) or 0) > back
 
 
-def test_slots_from_before_the_schedule_was_written_do_not_count() -> None:
+def test_slots_before_the_schedule_was_written_do_not_count() -> None:
     written = at("2026-11-24T09:00+01:00")
     now = written + HOUR
     assert (scheduled_at(SUNDAYS, "s", now, BORN) or 0) < now
@@ -210,7 +203,7 @@ def test_slots_from_before_the_schedule_was_written_do_not_count() -> None:
     assert sunday < (scheduled_at(late, "s", now, BORN) or 0) <= sunday + 300
 
 
-def test_a_slot_that_has_passed_waits_not_for_the_spread_of_the_next() -> None:
+def test_past_slot_does_not_wait_for_the_spread_of_the_next() -> None:
     often = Regeneration(schedule=Cron("*/10 * * * *"))
     start = scheduled_at(often, "s", BORN + 601, BORN - 1)
     assert start is not None
@@ -252,7 +245,7 @@ FEASIBILITY: list[tuple[Regeneration, int, float, str | None]] = [
 
 
 @pytest.mark.parametrize(("regeneration", "size", "swap", "says"), FEASIBILITY)
-def test_what_cannot_be_met_is_told_with_the_arithmetic(
+def test_infeasible_regeneration_is_reported_with_its_arithmetic(
     regeneration: Regeneration, size: int, swap: float, says: str | None
 ) -> None:
     assert feasibility(regeneration, size, swap, BORN) == says
@@ -281,11 +274,13 @@ PROBLEMS: list[tuple[dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("given_fields", "says"), PROBLEMS)
-def test_what_makes_no_sense_is_refused(given_fields: dict[str, Any], says: list[str]) -> None:
+def test_contradictory_regeneration_is_refused(
+    given_fields: dict[str, Any], says: list[str]
+) -> None:
     assert list(problems(Regeneration(**given_fields), floor=600)) == says
 
 
-def test_windows_and_schedules_that_never_come_are_refused_by_place() -> None:
+def test_window_or_schedule_that_never_happens_is_refused_with_its_path() -> None:
     never = Cron("0 0 30 2 *")
     found = problems(
         Regeneration(windows=(*NIGHTS, Window(never, HOUR), Window(never, 0)), schedule=never),
@@ -296,7 +291,7 @@ def test_windows_and_schedules_that_never_come_are_refused_by_place() -> None:
     assert "never opens" in found[1]
 
 
-def test_a_floor_may_be_lowered() -> None:
+def test_floor_of_max_age_can_be_lowered() -> None:
     assert problems(Regeneration(max_age=5), floor=1) == ()
 
 
@@ -305,7 +300,7 @@ SPELLED |= {8000: "2.2h", 86400: "24h", 259200: "72h", 604800: "7d"}
 
 
 @pytest.mark.parametrize("seconds", SPELLED)
-def test_how_durations_read(seconds: int) -> None:
+def test_duration_has_a_short_form(seconds: int) -> None:
     assert spell(seconds) == SPELLED[seconds]
 
 
@@ -364,7 +359,7 @@ def check_ages(fleet: ToyFleet, swaps: list[Swap], end: float, age: float, after
 
 @searching(25)
 @given(fleets())
-def test_no_instance_outlives_what_can_be_met(fleet: ToyFleet) -> None:
+def test_no_instance_outlives_a_feasible_age(fleet: ToyFleet) -> None:
     days = 12.0
     regeneration = fleet.regeneration
     swaps = fleet.run(days * DAY)
@@ -391,10 +386,10 @@ NIGHTLY = [
 
 
 @pytest.mark.parametrize("regeneration", NIGHTLY)
-def test_the_largest_fleet_that_can_be_met_is_met_and_a_larger_one_is_not(
+def test_largest_feasible_fleet_is_kept_young_and_a_larger_one_is_not(
     regeneration: Regeneration,
 ) -> None:
-    """So the arithmetic neither promises too much nor refuses what would be possible."""
+    """The arithmetic neither accepts an infeasible fleet nor refuses a feasible one."""
     assert regeneration.max_age is not None
     start, swap, days = at("2026-10-21T13:00+00:00"), 600.0, 6
     sizes = range(1, 200)
@@ -407,7 +402,7 @@ def test_the_largest_fleet_that_can_be_met_is_met_and_a_larger_one_is_not(
 
 @searching(15)
 @given(fleets(), st.sampled_from([-DAY, -HOUR, HOUR, DAY]), st.sampled_from([-DAY, 0.0, DAY]))
-def test_a_clock_that_jumps_repeats_no_slot(fleet: ToyFleet, first: float, second: float) -> None:
+def test_jumping_clock_repeats_no_slot(fleet: ToyFleet, first: float, second: float) -> None:
     assume(fleet.regeneration.schedule is not None)
     jumps = ((fleet.start + 2.3 * DAY, first), (fleet.start + 4.6 * DAY, second))
     jumping = replace(fleet, jumps=jumps)
@@ -416,7 +411,7 @@ def test_a_clock_that_jumps_repeats_no_slot(fleet: ToyFleet, first: float, secon
 
 @searching(10)
 @given(fleets())
-def test_after_a_week_without_an_operator_all_is_caught_up_once_and_paced(fleet: ToyFleet) -> None:
+def test_missed_regeneration_of_a_week_is_caught_up_once_and_paced(fleet: ToyFleet) -> None:
     down = (fleet.start + 2 * DAY, fleet.start + 9 * DAY)
     sleeping = replace(fleet, down=down)
     swaps = sleeping.run(12 * DAY)
@@ -444,7 +439,7 @@ YEARS = [
 
 
 @pytest.mark.parametrize("regeneration", YEARS)
-def test_three_years_with_a_leap_day(regeneration: Regeneration) -> None:
+def test_slots_of_three_years_happen_once_each(regeneration: Regeneration) -> None:
     start = at("2027-01-01T00:00+00:00")
     fleet = ToyFleet(regeneration, 2, 300, start)
     assert feasibility(regeneration, fleet.size, fleet.swap_seconds, start) is None

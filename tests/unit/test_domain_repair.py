@@ -72,7 +72,9 @@ STEPS: list[tuple[str, str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("rule", "drawn", "spec", "then"), STEPS, ids=[s[0] for s in STEPS])
-def test_what_works_is_repaired(rule: str, drawn: str, spec: dict[str, Any], then: str) -> None:
+def test_working_revision_is_repaired(
+    rule: str, drawn: str, spec: dict[str, Any], then: str
+) -> None:
     given = view(drawn, wanted="B", **spec)
     took_over = replace(begun("B").verdict, takes_over_from=REVISIONS["A"].id)
     given = replace(
@@ -85,7 +87,7 @@ def test_what_works_is_repaired(rule: str, drawn: str, spec: dict[str, Any], the
     assert moves(plan(given, NOW)) == then, rule
 
 
-def test_a_repair_says_whom_it_replaces_and_that_it_was_lost() -> None:
+def test_repair_names_the_lost_instance() -> None:
     lost = fleet("A ##- B .", A2={"leaving": "EvictionByEvictionAPI: a drain"})
     [birth] = [
         a for a in plan(view(instances=lost, wanted="B"), NOW).actions if isinstance(a, Create)
@@ -95,14 +97,14 @@ def test_a_repair_says_whom_it_replaces_and_that_it_was_lost() -> None:
     assert str(birth.because) == "Missing: EvictionByEvictionAPI: a drain"
 
 
-def test_nothing_of_it_was_lost_where_the_service_was_scaled_to_none_before() -> None:
+def test_service_scaled_to_zero_before_has_lost_nothing() -> None:
     given = view("", wanted="B", replicas=2)
     assert moves(plan(given, NOW)) == "create B0 B1"
     assert moves(plan(_recorded(scaled_to=0), NOW)) == "create B0 B1 B2"
 
 
 def test_instances_lost_while_no_operator_ran_are_recreated() -> None:
-    """The operator died when it had recorded B, and all of A was drained: A was not scaled to 0."""
+    """The operator stopped after recording B, and all of A was drained: A was not scaled to 0."""
     assert moves(plan(_recorded(scaled_to=None), NOW)) == "create A0 A1 A2"
 
 
@@ -151,7 +153,7 @@ def test_record_stores_replicas_when_unset_or_zero(
     assert [mark.verdict.replicas for mark in marks] == written, rule
 
 
-def test_what_ran_when_the_wanted_one_came_is_remembered_on_its_record() -> None:
+def test_record_remembers_the_revision_that_ran_before() -> None:
     fresh = replace(view("A ###", wanted="B"), revisions=(proven("A"), REVISIONS["B"]))
     [mark] = [a for a in plan(fresh, NOW).actions if isinstance(a, SetVerdict)]
     assert mark.verdict.takes_over_from == REVISIONS["A"].id
@@ -179,7 +181,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("what", "changes", "then"), WRONG, ids=[w[0] for w in WRONG])
-def test_whatever_is_wrong_what_is_lost_is_born_again(
+def test_lost_instance_is_recreated_during_a_blocked_rollout(
     what: str, changes: dict[str, Any], then: str
 ) -> None:
     given = view(
@@ -204,7 +206,7 @@ def test_whatever_is_wrong_what_is_lost_is_born_again(
     assert (decided.status.replicas, decided.status.available) == (2, 2), "the counts are of now"
 
 
-def test_a_copy_that_is_lost_for_good_costs_the_wanted_revision_alone() -> None:
+def test_permanently_lost_copy_blocks_only_the_wanted_revision() -> None:
     pin = Pin("settings", "web-cfgB", "sha256:" + "0" * 64)
     given = view("A ##", wanted="B", pinned={(CONFIG_MAP, "settings"): False})
     broken = replace(begun("B"), config=(pin,))
@@ -218,7 +220,7 @@ def test_a_copy_that_is_lost_for_good_costs_the_wanted_revision_alone() -> None:
     assert REVISIONS["B"].id not in births
 
 
-def test_a_wanted_revision_that_is_stuck_part_of_the_way_is_no_reason_to_lose_what_works() -> None:
+def test_stuck_rollout_keeps_the_working_revision() -> None:
     stuck = fleet("A # B #.", B1={"trouble": CRASHES})
     assert moves(plan(view(instances=stuck, wanted="B"), NOW)) == "create A1"
     healthy = fleet("A # B #.")
@@ -238,21 +240,21 @@ CROWDED: list[tuple[str, str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("rule", "drawn", "spec", "then"), CROWDED, ids=[c[0] for c in CROWDED])
-def test_a_protective_rule_leaves_a_possible_move(
+def test_protective_rule_leaves_a_possible_move(
     rule: str, drawn: str, spec: dict[str, Any], then: str
 ) -> None:
     instances = fleet(drawn, B0={"trouble": UNPLACED})
     assert moves(plan(view(instances=instances, wanted="B", **spec), NOW)) == then, rule
 
 
-def test_a_quota_that_the_surge_meets_is_no_dead_end() -> None:
+def test_quota_without_room_for_the_surge_uses_max_unavailable() -> None:
     full = refusal(Move.CREATE, "B0", Cause.QUOTA, revision="B")
     given = view("A ###", wanted="B", max_unavailable=1, refusals=[full])
     assert moves(plan(given, NOW)) == "retire A0"
 
 
-def test_a_birth_that_a_quota_refuses_is_not_chased_by_retirements() -> None:
-    """Found by seed 68: the place was freed, the wanted revision took it, it was freed again."""
+def test_birth_refused_by_a_quota_causes_no_repeated_retirements() -> None:
+    """Found by seed 68: the wanted revision took the freed place, which was freed again."""
     full = refusal(Move.CREATE, "A2", Cause.QUOTA, revision="A")
     given = view("A # B ...", wanted="B", refusals=[full])
     assert moves(plan(given, NOW)) == "retire B2 B1"
@@ -260,7 +262,7 @@ def test_a_birth_that_a_quota_refuses_is_not_chased_by_retirements() -> None:
     assert moves(plan(after, NOW)) == "", "the place is kept"
 
 
-def test_an_ended_instance_that_a_quota_counts_makes_way_for_its_successor() -> None:
+def test_ended_instance_counted_by_a_quota_is_retired_for_its_successor() -> None:
     full = refusal(Move.CREATE, "A2", Cause.QUOTA, revision="A")
     given = view("A ##x", refusals=[full])
     assert "retire A2" in moves(plan(given, NOW))
@@ -269,19 +271,19 @@ def test_an_ended_instance_that_a_quota_counts_makes_way_for_its_successor() -> 
 FROZEN = Freeze("closing", "the quarter ends", ends=NOW + 600)
 
 
-def test_going_back_to_what_worked_is_always_allowed() -> None:
+def test_rollback_to_the_last_good_revision_is_always_allowed() -> None:
     given = replace(view("A ### B .", wanted="A"), freezes=(FROZEN,))
     back = replace(given, revisions=(proven("A"), begun("B"), REVISIONS["C"]))
     assert moves(plan(back, NOW)) == "retire B0"
 
 
-def test_a_lost_status_or_record_rolls_nothing_out_in_a_freeze() -> None:
+def test_lost_status_or_record_starts_no_rollout_during_a_freeze() -> None:
     given = replace(view("A ###", wanted="B", recorded="B", good=None), freezes=(FROZEN,))
     lost = replace(given, revisions=(REVISIONS["B"],))
     assert moves(plan(lost, NOW)) == ""
 
 
-def test_an_override_counts_for_what_it_names() -> None:
+def test_override_applies_only_to_its_instance() -> None:
     one = fleet("A ###")[1]
     asked = Request("one", "uid", NOW - 100, "jane", instance=one.name, override_freeze=True)
     given = replace(view("A ###", wanted="B", recorded="A"), freezes=(FROZEN,), requests=(asked,))
@@ -290,7 +292,7 @@ def test_an_override_counts_for_what_it_names() -> None:
     assert moves(plan(whole, NOW)) == "record B"
 
 
-def test_a_freeze_of_repairs_is_not_told_as_ready() -> None:
+def test_freeze_of_repairs_is_not_reported_as_ready() -> None:
     hurt = fleet("A ###", A1={"taint": "exec by jane"})
     strict = replace(FROZEN, repairs=True)
     decided = plan(replace(view(instances=hurt), freezes=(strict,)), NOW)
@@ -307,19 +309,19 @@ def _by_will(instances: tuple[Instance, ...], **spec: Any) -> dict[str, tuple[bo
     return {a.uid.removeprefix("uid-"): (a.by_will, a.while_unready) for a in found}
 
 
-def test_scaling_down_follows_at_once_and_what_is_not_ready_asks_no_budget() -> None:
+def test_scale_down_is_immediate_and_unready_instances_need_no_budget() -> None:
     assert _by_will(fleet("B ####")) == {"B3": (True, False)}
     assert _by_will(fleet("A . B ###")) == {"A0": (False, True)}
     assert _by_will(fleet("A # B ###")) == {"A0": (False, False)}
 
 
-def test_a_budget_that_forbids_evictions_holds_up_no_scaling_down() -> None:
+def test_disruption_budget_does_not_delay_scale_down() -> None:
     held = refusal(Move.RETIRE, "B0", Cause.DISRUPTION_BUDGET)
     given = view("B ####", wanted="B", good="B", replicas=2, refusals=[held])
     assert moves(plan(given, NOW)) == "retire B3 B2"
 
 
-def test_a_plan_is_bounded() -> None:
+def test_plan_has_at_most_500_moves() -> None:
     decided = plan(view("", good=None, replicas=2**31 - 1), NOW)
     assert sum(isinstance(a, Create) for a in decided.actions) == 500
     many = fleet("A " + "#" * 1200)
@@ -330,10 +332,8 @@ def test_a_plan_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("since", "then"), [(15.0, ""), (29.0, ""), (31.0, "retire A1")], ids=lambda v: str(v)
 )
-def test_once_its_loss_was_made_good_the_wanted_one_is_to_be_steady(
-    since: float, then: str
-) -> None:
-    """Or else each time that it flaps one that works would be retired and born anew."""
+def test_wanted_revision_must_be_steady_after_a_repair(since: float, then: str) -> None:
+    """Otherwise each flap would retire and recreate a working instance."""
     made_good: dict[str, dict[str, Any]] = {"A1": MADE_GOOD, "B0": {"ready_since": NOW - since}}
     drawn = "A ## B #."
     given = view(drawn, instances=fleet(drawn, **made_good), wanted="B", replicas=2, max_surge=2)
@@ -347,8 +347,8 @@ def test_once_its_loss_was_made_good_the_wanted_one_is_to_be_steady(
     assert moves(plan(undisturbed, NOW)).startswith("retire A"), "nothing was to be made good"
 
 
-def test_no_room_is_made_for_what_cannot_be_born() -> None:
-    """The copy that A was recorded with is gone: B would take the room again, without an end."""
+def test_no_instance_is_retired_for_a_birth_that_is_impossible() -> None:
+    """The copy recorded for A is gone: B would take the freed room again, endlessly."""
     pin = Pin("settings", "web-cfg-a", "sha256:" + "0" * 64)
     lost = replace(proven("A"), config=(pin,))
     given = replace(
@@ -361,8 +361,8 @@ def test_no_room_is_made_for_what_cannot_be_born() -> None:
     assert any("is gone" in note for note in decided.notes), decided.notes
 
 
-def test_while_one_flaps_what_works_stays_though_others_are_steady() -> None:
-    """B1 crashes now and then: each time it comes back, nothing of A goes for it at once."""
+def test_flapping_instance_keeps_the_working_revision() -> None:
+    """B1 crashes repeatedly: no instance of A is retired as soon as B1 is back."""
     drawn = "A ## B ##"
     came_back: dict[str, dict[str, Any]] = {"A1": MADE_GOOD, "B1": {"ready_since": NOW - 15}}
     spec: dict[str, Any] = {"wanted": "B", "replicas": 3, "max_surge": 1}
@@ -371,8 +371,8 @@ def test_while_one_flaps_what_works_stays_though_others_are_steady() -> None:
     assert moves(plan(view(drawn, instances=fleet(drawn, **steady), **spec), NOW)) == "retire A1"
 
 
-def test_what_was_added_during_a_rollout_is_no_sign_that_it_failed() -> None:
-    """A scale in its middle does not slow it down."""
+def test_instance_added_by_scaling_does_not_slow_a_rollout() -> None:
+    """Scaling during a rollout does not slow it down."""
     drawn = "A ### B #"
     added: dict[str, dict[str, Any]] = {"A2": {"born": NOW - 50}, "B0": {"ready_since": NOW - 15}}
     given = view(drawn, instances=fleet(drawn, **added), wanted="B", replicas=3, max_surge=1)
@@ -380,7 +380,7 @@ def test_what_was_added_during_a_rollout_is_no_sign_that_it_failed() -> None:
 
 
 def test_starting_instance_of_the_last_good_revision_is_kept_while_needed() -> None:
-    """The pod of the wanted revision starts in the place of one that lives: nothing is lent."""
+    """The starting pod of the wanted revision replaces a running one: no place is lent."""
     drawn = "A ##. B ."
     instances = fleet(drawn, B0={"replaces": name_of("A0"), "replaces_uid": "uid-A0"})
     given = view(drawn, wanted="B", instances=instances, max_unavailable=1)

@@ -41,7 +41,7 @@ def _key(name: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda v: str(v["name"]))
-def test_the_hash_is_what_it_was_in_every_release(vector: dict[str, Any]) -> None:
+def test_hash_equals_that_of_every_release(vector: dict[str, Any]) -> None:
     version = vector["hash"].partition(":")[0]
     digests = {_key(name): told for name, told in vector.get("config", {}).items()}
     found = revision_hash(vector["template"], version, digests)
@@ -52,14 +52,14 @@ def test_the_hash_is_what_it_was_in_every_release(vector: dict[str, Any]) -> Non
     assert revision_id(found, ()) == vector["id"], told
 
 
-def test_the_golden_vectors_are_all_different_and_the_newest_algorithm_has_some() -> None:
+def test_golden_vectors_differ_and_cover_the_newest_algorithm() -> None:
     hashes = [vector["hash"] for vector in VECTORS]
     assert len(set(hashes)) == len(hashes)
     newest = revision_hash({}).partition(":")[0]
     assert len([h for h in hashes if h.startswith(f"{newest}:")]) >= 20
 
 
-def test_the_names_of_copies_are_what_they_were() -> None:
+def test_copy_names_equal_those_of_every_release() -> None:
     for vector in RECORDED["snapshots"]:
         assert snapshot_name("web", "uid-1", "0a1b2c3d", _key(vector["of"])) == vector["name"]
 
@@ -93,7 +93,7 @@ SAME = [
 
 
 @pytest.mark.parametrize(("why", "one", "other"), SAME, ids=[s[0] for s in SAME])
-def test_what_says_nothing_makes_no_new_revision(why: str, one: Any, other: Any) -> None:
+def test_empty_field_makes_no_new_revision(why: str, one: Any, other: Any) -> None:
     assert revision_hash(one) == revision_hash(other), why
 
 
@@ -109,11 +109,11 @@ DIFFERENT = [
 
 
 @pytest.mark.parametrize(("why", "one", "other"), DIFFERENT, ids=[d[0] for d in DIFFERENT])
-def test_what_the_user_changed_makes_a_new_revision(why: str, one: Any, other: Any) -> None:
+def test_user_change_makes_a_new_revision(why: str, one: Any, other: Any) -> None:
     assert revision_hash(one) != revision_hash(other), why
 
 
-def test_hashing_leaves_the_template_as_it_was() -> None:
+def test_hashing_does_not_modify_the_template() -> None:
     template = pod(env=None, ports=[{"containerPort": 80, "protocol": "TCP"}])
     before = copy.deepcopy(template)
     revision_hash(template)
@@ -126,7 +126,7 @@ def recorded(template: Any, number: int, version: str | None = None) -> Revision
     return Revision(short, number, full, revision_name("web", short), f"uid-{number}")
 
 
-def test_a_template_is_found_whatever_its_place_and_number() -> None:
+def test_template_is_found_at_any_place_and_number() -> None:
     known = [recorded(pod(args=[str(n)]), n) for n in range(1, 5)]
     for order in itertools.permutations(known):
         assert find_revision(pod(args=["2"]), order) == known[1]
@@ -134,7 +134,7 @@ def test_a_template_is_found_whatever_its_place_and_number() -> None:
     assert find_revision(pod(), ()) is None
 
 
-def test_a_revision_recorded_by_an_older_algorithm_is_found_by_that(
+def test_revision_is_found_by_the_algorithm_that_recorded_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def old(template: Any, config: Any) -> str:
@@ -151,7 +151,7 @@ SPELT = [pod(), pod(args=[]), pod(resources={}), pod(imagePullPolicy="IfNotPrese
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_an_upgrade_replaces_nothing_that_is_written_as_it_was(version: str) -> None:
+def test_upgrade_finds_the_revision_of_an_unchanged_template(version: str) -> None:
     config = {("ConfigMap", "settings"): "sha256:1"} if version == "v2" else {}
     full = revision_hash(pod(), version, config)
     pins = tuple(Pin(name, "web-cfg0", digest) for (_, name), digest in config.items())
@@ -165,7 +165,7 @@ def test_an_upgrade_replaces_nothing_that_is_written_as_it_was(version: str) -> 
     assert find_revision(pod(), (before,), {} if config else {("ConfigMap", "a"): "absent"}) is None
 
 
-def test_a_new_revision_is_found_however_it_is_written() -> None:
+def test_new_revision_is_found_in_any_spelling() -> None:
     for first in SPELT:
         known = recorded(first, 1)
         assert [find_revision(spelt, (known,)) for spelt in SPELT] == [known] * len(SPELT)
@@ -173,13 +173,13 @@ def test_a_new_revision_is_found_however_it_is_written() -> None:
         assert find_revision(pod(args=["x"]), (known,)) is None
 
 
-def test_a_revision_of_an_algorithm_that_is_not_known_yet_matches_nothing() -> None:
+def test_revision_of_an_unknown_algorithm_matches_nothing() -> None:
     later = Revision("12345678", 7, "v9:" + "0" * 64, "web-im12345678", "uid")
     assert find_revision(pod(), (later,)) is None
     assert next_number((later,)) == 8
 
 
-def test_an_id_that_is_taken_by_another_hash_is_passed_over() -> None:
+def test_id_taken_by_another_hash_is_skipped() -> None:
     full = revision_hash(pod())
     natural = revision_id(full, ())
     assert re.fullmatch("[0-9a-f]{8}", natural)
@@ -192,19 +192,19 @@ def test_an_id_that_is_taken_by_another_hash_is_passed_over() -> None:
     assert revision_id(full, (itself,)) == natural
 
 
-def test_numbers_rise_and_are_not_given_twice() -> None:
+def test_revision_numbers_increase_and_are_unique() -> None:
     assert next_number(()) == 1
     assert next_number((recorded(pod(), 3), recorded(pod(args=["b"]), 1))) == 4
 
 
-def test_an_instance_name_has_the_reserved_shape_and_fits_a_label() -> None:
+def test_instance_name_has_the_reserved_shape_and_fits_a_label() -> None:
     longest = "w" * 45
     name = instance_name(longest, "uid", "0a1b2c3d", 12, 3)
     assert re.fullmatch(rf"{longest}-im[0-9a-f]{{8}}-[a-z0-9]{{5}}", name)
     assert len(name) <= 63
 
 
-def test_an_instance_name_says_which_birth_it_is() -> None:
+def test_instance_name_identifies_the_birth() -> None:
     births = [
         (uid, revision, slot, incarnation)
         for uid in ("uid-1", "uid-2")

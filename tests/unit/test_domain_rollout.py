@@ -143,7 +143,7 @@ STEPS: list[tuple[str, str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("rule", "drawn", "spec", "then"), STEPS, ids=[s[0] for s in STEPS])
-def test_one_step_of_a_replacement(rule: str, drawn: str, spec: dict[str, Any], then: str) -> None:
+def test_rollout_step(rule: str, drawn: str, spec: dict[str, Any], then: str) -> None:
     assert moves(plan(view(drawn, wanted="B", **spec), NOW)) == then, rule
 
 
@@ -177,22 +177,22 @@ SUCCESSION: list[tuple[str, str, str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(
     ("rule", "drawn", "wanted", "spec", "then"), SUCCESSION, ids=[s[0] for s in SUCCESSION]
 )
-def test_the_newest_wins(
+def test_newest_revision_grows_and_older_ones_make_room(
     rule: str, drawn: str, wanted: str, spec: dict[str, Any], then: str
 ) -> None:
     assert moves(plan(view(drawn, wanted=wanted, **spec), NOW)) == then, rule
 
 
-def test_the_last_good_revision_stays_also_when_the_others_cannot_be_evicted() -> None:
-    """Rule 3: a refused eviction must not be made up for with a healthy one that is needed."""
+def test_last_good_revision_stays_when_others_cannot_be_evicted() -> None:
+    """Rule 3: no needed healthy instance is retired in place of one whose eviction was refused."""
     refused = refusal(Move.RETIRE, "B0", Cause.DISRUPTION_BUDGET, attempts=3)
     given = view("A ### B #", wanted="C", refusals=[refused])
     assert moves(plan(given, NOW)) == ""
     assert moves(plan(given, NOW + 6)) == "retire B0"
 
 
-def test_a_scale_down_ends_the_least_worthy_first() -> None:
-    """Unready, on no node, cheap, crowded, youngest: as a ReplicaSet does."""
+def test_scale_down_retires_the_least_useful_first() -> None:
+    """Unready, unscheduled, low deletion cost, crowded node, youngest: as a ReplicaSet."""
     drawn = "B #######"
     changes: dict[str, dict[str, Any]] = {
         "B0": {"deletion_cost": -5},
@@ -209,11 +209,11 @@ def test_a_scale_down_ends_the_least_worthy_first() -> None:
         assert set(moves(decided).split()) == {"retire", *order[: 7 - wanted]}, wanted
 
 
-def test_of_equals_the_youngest_is_scaled_down() -> None:
+def test_scale_down_retires_the_youngest_of_equals() -> None:
     assert moves(plan(view("B #####", wanted="B", good="B"), NOW)) == "retire B4 B3"
 
 
-def test_a_scale_down_within_the_budget_waits_for_nobody() -> None:
+def test_scale_down_within_the_budget_is_immediate() -> None:
     given = view("B ##...", wanted="B", good="B", replicas=2)
     assert moves(plan(given, NOW)) == "retire B4 B3 B2"
 
@@ -236,7 +236,7 @@ REPLICAS: list[tuple[str, int | None, str, int | None, str, int]] = [
     REPLICAS,
     ids=[r[0] for r in REPLICAS],
 )
-def test_how_many_are_wanted(
+def test_desired_count_without_replicas_is_kept(
     rule: str, replicas: int | None, drawn: str, before: int | None, then: str, desired: int
 ) -> None:
     good = "A" if drawn else None
@@ -248,7 +248,7 @@ def test_how_many_are_wanted(
     assert decided.status.desired == desired
 
 
-def test_a_template_changed_at_zero_is_current_without_any_instance() -> None:
+def test_template_changed_at_zero_replicas_is_current() -> None:
     decided = plan(view("", wanted="B", replicas=0), NOW)
     assert condition(decided.status) == "Ready Current"
     assert decided.status is not None
@@ -257,7 +257,7 @@ def test_a_template_changed_at_zero_is_current_without_any_instance() -> None:
     assert decided.status.last_good_revision == REVISIONS["A"].id
 
 
-def test_a_birth_certificate_says_whom_it_replaces_and_why() -> None:
+def test_birth_certificate_names_predecessor_and_reason() -> None:
     births = [
         a
         for a in plan(view("A ###", wanted="B", max_surge=2), NOW).actions
@@ -280,7 +280,7 @@ BECAUSE = [
 
 
 @pytest.mark.parametrize(("rule", "drawn", "good", "because"), BECAUSE, ids=[b[0] for b in BECAUSE])
-def test_a_birth_says_what_it_is_for(
+def test_birth_names_its_purpose(
     rule: str, drawn: str, good: str | None, because: list[str]
 ) -> None:
     decided = plan(view(drawn, replicas=2, good=good), NOW)
@@ -288,12 +288,12 @@ def test_a_birth_says_what_it_is_for(
     assert births[:1] == because, rule
 
 
-def test_one_that_has_a_successor_in_another_slot_gets_no_second_one() -> None:
+def test_instance_with_a_successor_in_another_slot_gets_no_second_one() -> None:
     instances = fleet("A ### B .", B0={"slot": 5, "replaces": name_of("A0")})
     assert moves(plan(view(instances=instances, wanted="B", max_surge=2), NOW)) == "create B1"
 
 
-def test_one_that_the_cluster_takes_away_is_replaced_and_both_say_why() -> None:
+def test_evicted_instance_is_replaced_and_the_cause_is_named() -> None:
     taken = fleet("A ##-", A2={"leaving": "EvictionByEvictionAPI: a drain"})
     decided = plan(view(instances=taken), NOW)
     (birth,) = (a for a in decided.actions if isinstance(a, Create))
@@ -311,7 +311,7 @@ def taken(given: View) -> list[str]:
     return [a.message for a in plan(given, NOW).announcements if a.reason == "Disrupted"]
 
 
-def test_each_node_that_takes_instances_away_is_told_once() -> None:
+def test_node_that_evicts_instances_is_reported_once() -> None:
     lost = {"leaving": "DeletionByTaintManager: taint", "node": "n2"}
     first = view(instances=fleet("A ##--", A2=lost, A3=lost))
     one = min(name_of("A2"), name_of("A3"))
@@ -323,8 +323,8 @@ def test_each_node_that_takes_instances_away_is_told_once() -> None:
     assert taken(later) == [f"{name_of('A1')} from node n3 (DeletionByPodGC: its node is gone)"]
 
 
-def test_what_the_operator_evicts_itself_is_not_told_as_taken_away() -> None:
-    """Without a surge one leaves for its age before its successor is there."""
+def test_eviction_by_the_operator_is_not_reported_as_a_disruption() -> None:
+    """Without a surge an expired instance is retired before its successor exists."""
     evicted = {"leaving": "EvictionByEvictionAPI: Eviction API: evicting"}
     leaving = view(instances=fleet("A ##-", A2=evicted), max_surge=0, max_unavailable=1)
     assert taken(leaving)
@@ -333,7 +333,7 @@ def test_what_the_operator_evicts_itself_is_not_told_as_taken_away() -> None:
     assert condition(plan(own, NOW).status) == "Reconciling Progressing"
 
 
-def test_one_that_vanished_is_replaced_by_name_while_it_is_remembered() -> None:
+def test_vanished_instance_is_named_by_its_replacement() -> None:
     gone = fleet("A ##")[1]
     given = replace(view("A #", replicas=2), departed=(gone,))
     (birth,) = (a for a in plan(given, NOW).actions if isinstance(a, Create))
@@ -342,11 +342,11 @@ def test_one_that_vanished_is_replaced_by_name_while_it_is_remembered() -> None:
 
 
 def test_unready_stale_instances_are_retired_before_ready_ones() -> None:
-    """The order matters where a budget is asked about one at a time, and in the lineage."""
+    """The order decides which instance a disruption budget is asked about, and the lineage."""
     assert moves(plan(view("A ##. B ##", wanted="B"), NOW)) == "retire A2 A0"
 
 
-def test_a_retirement_is_of_this_very_instance_and_says_why() -> None:
+def test_retirement_names_uid_and_reason() -> None:
     decided = plan(view("A ### B #", wanted="B"), NOW)
     a, b = REVISIONS["A"], REVISIONS["B"]
     why = Because(Reason.OUTDATED, replaces(b, a.id))
@@ -357,13 +357,13 @@ def test_a_retirement_is_of_this_very_instance_and_says_why() -> None:
     )
 
 
-def test_a_plan_is_due_when_the_next_one_becomes_available_by_waiting() -> None:
+def test_plan_is_due_when_the_next_instance_becomes_available() -> None:
     given = view("A ### B +", wanted="B")
     assert plan(given, NOW + 3).due == NOW + 10
     assert moves(plan(given, NOW + 10)) == "retire A0"
 
 
-def test_instances_that_leave_are_never_retired_again_nor_counted() -> None:
+def test_terminating_instances_are_not_retired_again_or_counted() -> None:
     given = view("A --- B ##", wanted="B")
     decided = plan(given, NOW)
     assert moves(decided) == "create B2"
@@ -371,13 +371,13 @@ def test_instances_that_leave_are_never_retired_again_nor_counted() -> None:
     assert (decided.status.replicas, decided.status.stale) == (2, 0)
 
 
-def test_one_whose_revision_nobody_knows_is_stale() -> None:
+def test_instance_of_an_unknown_revision_is_stale() -> None:
     stranger = replace(fleet("A #")[0], name="web-im00000000-aaaaa", revision="00000000")
     given = view(instances=[stranger, *fleet("B ###")], wanted="B", good="B")
     assert [a.name for a in plan(given, NOW).actions if isinstance(a, Retire)] == [stranger.name]
 
 
-def test_the_name_of_a_stranger_is_passed_over_and_the_stranger_told_of() -> None:
+def test_name_taken_by_a_foreign_pod_is_skipped_and_reported() -> None:
     taken = refusal(Move.CREATE, "A0", Cause.NAME_TAKEN, revision="A", message="pod x exists")
     decided = plan(view("", good=None, replicas=1, refusals=[taken]), NOW)
     assert moves(decided) == "create A0'"
@@ -407,8 +407,8 @@ def crowded() -> tuple[str, int]:
     raise AssertionError
 
 
-def test_two_births_of_one_plan_never_get_one_name() -> None:
-    """Rule 9: a name has five letters, and two slots may share them."""
+def test_births_of_one_plan_have_different_names() -> None:
+    """Rule 9: the suffix of a name has five letters, and two slots may get the same ones."""
     uid, _ = crowded()
     given = replace(view("", good=None, replicas=4), uid=uid)
     decided = plan(given, NOW, family=CROWDED)
@@ -416,8 +416,8 @@ def test_two_births_of_one_plan_never_get_one_name() -> None:
     assert len(births) == len(set(births)) == 4
 
 
-def test_a_birth_never_gets_the_name_of_another_instance() -> None:
-    """As above, but one of the two was born before."""
+def test_birth_does_not_reuse_the_name_of_an_instance() -> None:
+    """As above, but one of the two instances exists already."""
     uid, second = crowded()
     slots = [slot for slot in range(4) if slot != second]
     known = [
@@ -432,8 +432,8 @@ def test_a_birth_never_gets_the_name_of_another_instance() -> None:
     assert birth.name not in {i.name for i in known}
 
 
-def test_who_still_leaves_has_one_successor_and_that_one_is_replaced_next() -> None:
-    """Found on real nodes, where leaving takes time: the healing of the first was counted twice."""
+def test_terminating_instance_with_successor_is_not_replaced_again() -> None:
+    """Found on real nodes, where termination takes time: the first healing was counted twice."""
     [leaving, heir] = fleet("A -#")
     known = (
         replace(leaving, taint="exec by jane"),

@@ -22,15 +22,9 @@ from immutable_operator.domain.calendar.windows import (
     problem_of,
     wall,
 )
+from tests.unit.moments import DAY, HOUR, at
 
-HOUR = 3600.0
-DAY = 24 * HOUR
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Havana"]
-
-
-def at(text: str) -> float:
-    """Seconds since the epoch of a time with its offset, ``2026-03-29T01:00+00:00``."""
-    return datetime.fromisoformat(text).timestamp()
 
 
 def shown(t: float | None) -> str | None:
@@ -129,7 +123,7 @@ SLOTS: dict[str, tuple[str, str, str, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", SLOTS)
-def test_when_a_slot_happens(case: str) -> None:
+def test_slots_follow_the_local_clock(case: str) -> None:
     expression, zone, after, expected = SLOTS[case]
     cron = Cron(expression, zone)
     found, t = [], at(after.replace("Z", "+00:00"))
@@ -143,7 +137,7 @@ def test_when_a_slot_happens(case: str) -> None:
     assert found == expected
 
 
-def test_what_happened_in_the_first_of_two_equal_hours_is_past_in_the_second() -> None:
+def test_slot_in_a_repeated_hour_happens_once() -> None:
     second_pass = at("2026-10-25T02:10+01:00")
     cron = Cron("30 2 * * *", "Europe/Berlin")
     assert shown(cron.last_before(second_pass)) == "2026-10-25T00:30Z"
@@ -187,10 +181,10 @@ SPAN = timedelta(hours=44)
 )
 @example("Europe/Berlin", CHANGES[4], "30", "2", int(25.2 * HOUR))
 @example("Australia/Lord_Howe", CHANGES[2], "45", "1", int(15.2 * HOUR))
-def test_a_slot_is_the_first_moment_at_which_the_clock_shows_it_or_later(
+def test_slot_is_the_first_moment_at_which_the_local_clock_has_reached_it(
     name: str, start: datetime, minute: str, hour: str, offset: int
 ) -> None:
-    """Compared with a clock that is watched minute by minute."""
+    """Compared with a clock that is read minute by minute."""
     zone = ZoneInfo(name)
     minutes, hours = _values(minute, 0, 59), _values(hour, 0, 23)
     expected, reached = set(), start.astimezone(zone).replace(tzinfo=None)
@@ -222,7 +216,7 @@ def test_a_slot_is_the_first_moment_at_which_the_clock_shows_it_or_later(
 @example("0 0 * * *", "Europe/Berlin", float("inf"))
 @example("*/" + "9" * 5000 + " * * * *", "UTC", 0.0)
 @example("0 0 30 2 *", "UTC", 0.0)
-def test_whatever_is_written_has_slots_or_a_problem(expression: str, zone: str, t: float) -> None:
+def test_any_expression_has_slots_or_a_problem(expression: str, zone: str, t: float) -> None:
     cron = Cron(expression, zone)
     problem = problem_of(expression, zone)
     assert (cron.next_after(t) is None) == (problem is not None), problem
@@ -252,14 +246,14 @@ PROBLEMS = [
 
 
 @pytest.mark.parametrize(("expression", "zone", "duration", "says"), PROBLEMS)
-def test_what_is_no_schedule_is_refused_with_the_reason(
+def test_invalid_schedule_is_refused_with_the_reason(
     expression: str, zone: str, duration: float | None, says: str
 ) -> None:
     assert says in (problem_of(expression, zone, duration) or "nothing")
 
 
 @pytest.mark.parametrize("error", [ZoneInfoNotFoundError("no tzdata"), OSError("no such file")])
-def test_a_zone_whose_data_is_missing_here_is_refused_and_starts_nothing(
+def test_zone_without_data_is_refused_and_has_no_slots(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def missing(name: str) -> ZoneInfo:
@@ -274,7 +268,7 @@ def test_a_zone_whose_data_is_missing_here_is_refused_and_starts_nothing(
 
 
 @pytest.mark.parametrize("expression", ["0 3 * * sun", "*/5 1-4 L jan-mar 1#2", "0 0 29 2 *"])
-def test_what_is_a_schedule_is_not_refused(expression: str) -> None:
+def test_valid_schedule_is_accepted(expression: str) -> None:
     assert problem_of(expression, "Europe/Berlin") is None
     assert problem_of(expression, "Europe/Berlin", 90 * DAY) is None
 
@@ -284,7 +278,7 @@ ALWAYS = (Window(Cron("0 * * * *"), 2 * HOUR),)
 TWO = (Window(Cron("0 1 * * *"), HOUR), Window(Cron("30 1 * * *"), HOUR))
 
 
-def test_a_window_is_open_from_its_slot_until_its_duration_is_over() -> None:
+def test_window_is_open_from_its_slot_for_its_duration() -> None:
     begin, end = at("2026-11-22T01:00+01:00"), at("2026-11-22T05:00+01:00")
     assert [is_open(NIGHT, t) for t in (begin - 1, begin, end - 1, end)] == [
         False,
@@ -301,7 +295,7 @@ def test_a_window_is_open_from_its_slot_until_its_duration_is_over() -> None:
     assert last_open(NIGHT, end + HOUR) == (begin, end)
 
 
-def test_a_window_lasts_as_long_as_written_also_where_the_clock_changes() -> None:
+def test_window_keeps_its_duration_across_a_clock_change() -> None:
     for day in ("2026-03-29", "2026-10-25"):
         noon = at(f"{day}T12:00+00:00")
         begin = next_open(NIGHT, noon - DAY)
@@ -309,17 +303,17 @@ def test_a_window_lasts_as_long_as_written_also_where_the_clock_changes() -> Non
         assert next_close(NIGHT, begin) == begin + 4 * HOUR
 
 
-def test_windows_that_overlap_are_one() -> None:
+def test_overlapping_windows_are_one() -> None:
     assert next_close(TWO, HOUR) == 2.5 * HOUR
     assert last_open(TWO, 2.25 * HOUR) == (1.5 * HOUR, 2.25 * HOUR)
 
 
-def test_windows_that_never_end_are_always_open() -> None:
+def test_endless_windows_are_always_open() -> None:
     assert is_open(ALWAYS, 12345.0)
     assert next_close(ALWAYS, 12345.0) is None
 
 
-def test_no_windows_at_all_are_always_open() -> None:
+def test_empty_windows_are_always_open() -> None:
     assert is_open((), 5.0)
     assert next_open((), 5.0) == 5.0
     assert next_close((), 5.0) is None
@@ -350,14 +344,14 @@ LEAST = [
 
 
 @pytest.mark.parametrize(("windows", "span", "least"), LEAST)
-def test_the_least_that_is_open_in_any_span_of_a_year(
+def test_least_open_time_is_the_minimum_over_a_year(
     windows: tuple[Window, ...], span: float, least: float
 ) -> None:
     found, _ = least_open(windows, span, at("2026-01-01T00:00+00:00"))
     assert found == pytest.approx(least, rel=0.02)
 
 
-def test_the_day_of_25_hours_is_told_where_it_decides() -> None:
+def test_least_open_time_includes_the_day_of_25_hours() -> None:
     found, since = least_open(NIGHT, 19 * HOUR, at("2026-01-01T00:00+00:00"))
     assert (found, wall(since, "Europe/Berlin")) == (0.0, "2026-01-01T05:00 Europe/Berlin")
     found, since = least_open(NIGHT, 20.5 * HOUR, at("2026-01-01T00:00+00:00"))
@@ -381,7 +375,7 @@ def test_the_day_of_25_hours_is_told_where_it_decides() -> None:
     ).map(tuple),
     st.floats(0, 400 * DAY),
 )
-def test_openings_and_closings_agree_with_each_other(windows: tuple[Window, ...], t: float) -> None:
+def test_openings_and_closings_are_consistent(windows: tuple[Window, ...], t: float) -> None:
     t += at("2026-01-01T00:00+00:00")
     opening = next_open(windows, t)
     assert opening is not None
@@ -399,7 +393,7 @@ def test_openings_and_closings_agree_with_each_other(windows: tuple[Window, ...]
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_ten_years_of_slots_are_the_same_forward_one_by_one_and_back(zone: str) -> None:
+def test_slots_of_ten_years_are_the_same_in_both_directions(zone: str) -> None:
     cron, start = Cron("30 2 * * 6,0", zone), at("2025-01-01T00:00+00:00")
     slots = list(itertools.takewhile(lambda s: s < start + 3650 * DAY, cron.slots_after(start)))
     assert len(slots) == len(set(slots)) > 1000

@@ -46,7 +46,7 @@ STALE: list[tuple[dict[str, Any], str | None]] = [
 
 
 @pytest.mark.parametrize(("changes", "why"), STALE)
-def test_why_an_instance_is_stale(changes: dict[str, Any], why: str | None) -> None:
+def test_stale_instance_has_its_reason(changes: dict[str, Any], why: str | None) -> None:
     instance = replace(GOOD, **changes)
     found = outdated(instance, WANTED, "") or ended(instance)
     assert (str(found) if found else None) == why
@@ -61,17 +61,19 @@ AVAILABLE: list[tuple[dict[str, Any], float | None]] = [
 
 
 @pytest.mark.parametrize(("changes", "at"), AVAILABLE)
-def test_when_an_instance_becomes_available(changes: dict[str, Any], at: float | None) -> None:
+def test_instance_is_available_after_min_ready_seconds(
+    changes: dict[str, Any], at: float | None
+) -> None:
     assert replace(GOOD, **changes).available_at(10) == at
 
 
-def test_without_min_ready_seconds_a_ready_instance_is_available_whatever_the_clocks_say() -> None:
-    """Else healthy instances would be retired as unhealthy while the cluster's clock is ahead."""
+def test_ready_instance_without_min_ready_seconds_is_available_despite_clock_skew() -> None:
+    """Otherwise healthy instances would count as unready while the cluster's clock is ahead."""
     assert GOOD.available_at(0) == 0.0
     assert replace(GOOD, ready_since=None).available_at(0) is None
 
 
-def test_only_what_is_neither_leaving_nor_ended_counts() -> None:
+def test_terminating_and_ended_instances_are_not_available() -> None:
     assert GOOD.active
     assert not replace(GOOD, terminating=True).active
     assert not replace(GOOD, ended=True).active
@@ -81,7 +83,7 @@ REQUEST = Request("go", "r1", 100.0, "jane")
 
 
 def test_request_applies_to_older_instances_not_created_for_it() -> None:
-    """Times are whole seconds: an instance of the same second may be its successor."""
+    """Times are whole seconds: an instance of the same second may be the successor."""
     older, same, younger = (
         replace(GOOD, name=name, born=born)
         for name, born in (("a", 99.0), ("b", 100.0), ("c", 101))

@@ -152,7 +152,7 @@ STATES: list[tuple[str, str, dict[str, Any], str, str]] = [
 @pytest.mark.parametrize(
     ("rule", "drawn", "more", "true", "read"), STATES, ids=[s[0] for s in STATES]
 )
-def test_a_status_says_one_thing_and_kstatus_reads_it(
+def test_status_has_one_true_condition_that_kstatus_reads(
     rule: str, drawn: str, more: dict[str, Any], true: str, read: str
 ) -> None:
     more = dict(more)
@@ -163,7 +163,7 @@ def test_a_status_says_one_thing_and_kstatus_reads_it(
     assert kstatus(given, status) == read, rule
 
 
-def test_a_spec_that_was_refused_leaves_what_runs_alone_and_counts_what_there_is_now() -> None:
+def test_refused_spec_moves_no_instance_and_updates_counts() -> None:
     before = plan(view("A ##."), NOW - 60).status
     assert before is not None
     given = replace(view("A #", prior=before, generation=2), spec=UNREADABLE, invalid="spec.x: no")
@@ -180,12 +180,12 @@ def test_a_spec_that_was_refused_leaves_what_runs_alone_and_counts_what_there_is
     assert decided.status.last_good_revision == before.last_good_revision
 
 
-def test_deleting_plans_nothing_and_leaves_the_status_alone() -> None:
+def test_deleted_service_plans_nothing_and_keeps_its_status() -> None:
     decided = plan(replace(view("A #"), deleting=True), NOW)
     assert decided == Plan(notes=("being deleted: the garbage collector removes all dependents",))
 
 
-def test_suspended_means_no_move_whatever_is_missing() -> None:
+def test_suspended_service_plans_no_move() -> None:
     for drawn in ("", "A ###", "A #.x", "A #####", "B #", "A ### B #"):
         decided = plan(view(drawn, wanted="B", suspend=True), NOW)
         assert decided.actions == (), drawn
@@ -196,7 +196,7 @@ def test_suspended_means_no_move_whatever_is_missing() -> None:
     assert unrecorded.status.current_revision == REVISIONS["A"].id
 
 
-def test_counts_are_of_what_is_not_on_its_way_out() -> None:
+def test_counts_exclude_terminating_instances() -> None:
     status = plan(view("A #.-x B #+.-", wanted="B", replicas=5), NOW).status
     assert status is not None
     assert (status.desired, status.replicas) == (5, 5)
@@ -210,7 +210,7 @@ def test_counts_are_of_what_is_not_on_its_way_out() -> None:
     )
 
 
-def test_a_message_says_how_many_of_which_revision_and_what_is_waited_for() -> None:
+def test_message_has_count_revision_and_blocker() -> None:
     forbids = refusal(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET, message="budget web needs 3")
     status = plan(view("A ### B #", wanted="B", refusals=[forbids]), NOW).status
     assert status is not None
@@ -220,7 +220,7 @@ def test_a_message_says_how_many_of_which_revision_and_what_is_waited_for() -> N
     )
 
 
-def test_a_transition_has_its_time_and_a_mere_change_of_words_has_not() -> None:
+def test_transition_time_changes_with_the_status_and_not_with_the_wording() -> None:
     first = view("A ### B .", wanted="B")
     later = replace(seen(first, NOW), instances=fleet("A ### B #"))
     status = plan(later, NOW + 20).status
@@ -232,7 +232,7 @@ def test_a_transition_has_its_time_and_a_mere_change_of_words_has_not() -> None:
     assert [c.since for c in status.conditions] == [NOW + 60, NOW + 60, NOW]
 
 
-def test_the_observed_generation_never_falls() -> None:
+def test_observed_generation_never_decreases() -> None:
     given = view("A ###", prior=Status(observed_generation=7), generation=3)
     status = plan(given, NOW).status
     assert status is not None
@@ -315,9 +315,7 @@ DEADLINES: list[tuple[str, list[Look]]] = [
 
 
 @pytest.mark.parametrize(("rule", "looks"), DEADLINES, ids=[d[0] for d in DEADLINES])
-def test_a_rollout_without_progress_is_stalled_at_its_deadline(
-    rule: str, looks: list[Look]
-) -> None:
+def test_rollout_without_progress_stalls_at_its_deadline(rule: str, looks: list[Look]) -> None:
     status = None
     for seconds, drawn, spec, then in looks:
         given = view(drawn, wanted="B", prior=status or Status(), **spec)
@@ -327,7 +325,7 @@ def test_a_rollout_without_progress_is_stalled_at_its_deadline(
         assert decided.due is None or decided.due > NOW + seconds
 
 
-def test_a_new_revision_starts_the_deadline_afresh() -> None:
+def test_new_revision_restarts_the_deadline() -> None:
     first = view("A ### B .", wanted="B")
     assert plan(first, NOW).due == NOW + 600
     other = replace(view("A ### B .", wanted="C"), prior=plan(first, NOW).status or Status())
@@ -336,8 +334,8 @@ def test_a_new_revision_starts_the_deadline_afresh() -> None:
     assert condition(decided.status) == GOES
 
 
-def test_the_time_of_a_refused_spec_does_not_count_either() -> None:
-    """Else the mended spec would be called stalled before its first step."""
+def test_time_of_a_refused_spec_does_not_count_towards_the_deadline() -> None:
+    """Otherwise the corrected spec would be reported as stalled before its first step."""
     first = view("A ### B .", wanted="B")
     broken = replace(seen(first, NOW), spec=UNREADABLE, invalid="spec.x: no")
     mended = replace(first, prior=plan(broken, NOW + 100).status or Status())
@@ -346,7 +344,7 @@ def test_the_time_of_a_refused_spec_does_not_count_either() -> None:
     assert decided.due == NOW + 5600
 
 
-def test_a_plan_past_the_deadline_does_not_wait_for_it_any_more() -> None:
+def test_plan_past_the_deadline_is_not_due_at_it() -> None:
     late = seen(view("A ### B .", wanted="B"), NOW)
     assert plan(late, NOW + 700).due is None
 
@@ -357,7 +355,7 @@ def blocked(given: View, now: float = NOW) -> list[tuple[str, str, float, str | 
     return [(b.reason, b.message, b.since, b.subject) for b in status.blockers]
 
 
-def test_a_blocker_says_what_is_waited_for_and_since_when() -> None:
+def test_blocker_has_its_cause_and_start() -> None:
     forbids = refusal(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET, since=NOW - 30)
     assert blocked(view("A ### B #", wanted="B", refusals=[forbids])) == [
         ("PodDisruptionBudget", "no", NOW - 30, name_of("A0"))
@@ -373,7 +371,7 @@ def test_a_blocker_says_what_is_waited_for_and_since_when() -> None:
     ]
 
 
-def test_a_blocker_keeps_its_time_while_its_message_and_object_change() -> None:
+def test_blocker_keeps_its_start_while_message_and_object_change() -> None:
     quota = refusal(Move.CREATE, "B0", Cause.QUOTA, revision="B", since=NOW - 20)
     first = view("A ###", wanted="B", refusals=[quota])
     other = replace(quota, subject=name_of("B1"), message="used 11", since=NOW + 50)
@@ -381,7 +379,7 @@ def test_a_blocker_keeps_its_time_while_its_message_and_object_change() -> None:
     assert blocked(later, NOW + 60) == [("QuotaExceeded", "used 11", NOW - 20, None)]
 
 
-def test_one_blocker_a_reason_the_settled_and_oldest_first() -> None:
+def test_blockers_have_unique_reasons_with_the_settled_and_oldest_first() -> None:
     instances = fleet(
         "A ### B ...",
         B0={"trouble": PULLING},
@@ -413,7 +411,7 @@ MOOT: list[tuple[str, str, dict[str, Any], Refusal]] = [
 
 
 @pytest.mark.parametrize(("rule", "drawn", "spec", "refused"), MOOT, ids=[m[0] for m in MOOT])
-def test_what_is_not_wanted_any_more_blocks_nothing(
+def test_refusal_of_an_unwanted_revision_is_no_blocker(
     rule: str, drawn: str, spec: dict[str, Any], refused: Refusal
 ) -> None:
     given = view(drawn, refusals=[refused], **spec)
@@ -425,7 +423,7 @@ def told(given: View, now: float) -> list[str]:
     return [a.reason for a in plan(given, now).announcements]
 
 
-def test_a_replacement_is_told_when_it_is_finished_and_once() -> None:
+def test_finished_rollout_is_announced_once() -> None:
     going = seen(view("A # B ##", wanted="B"), NOW)
     done = replace(going, instances=fleet("B ###"))
     (finished,) = plan(done, NOW + 42).announcements
@@ -437,7 +435,7 @@ def test_a_replacement_is_told_when_it_is_finished_and_once() -> None:
     assert told(seen(done, NOW + 42), NOW + 43) == []
 
 
-def test_a_replacement_there_and_back_within_a_second_is_told_as_another() -> None:
+def test_rollout_and_rollback_within_a_second_are_announced_separately() -> None:
     done = replace(seen(view("A # B ##", wanted="B"), NOW), instances=fleet("B ###"))
     again = replace(done, generation=done.generation + 2)
     (one,), (other,) = plan(done, NOW).announcements, plan(again, NOW).announcements
@@ -445,14 +443,14 @@ def test_a_replacement_there_and_back_within_a_second_is_told_as_another() -> No
     assert one.key != other.key
 
 
-def test_a_repair_or_a_first_rollout_is_not_a_replacement() -> None:
+def test_repair_and_first_rollout_are_not_announced_as_a_replacement() -> None:
     repaired = replace(seen(view("A ##."), NOW), instances=fleet("A ###"))
     assert told(repaired, NOW + 1) == []
     born = replace(seen(view("A ...", good=None), NOW), instances=fleet("A ###"))
     assert told(born, NOW + 1) == []
 
 
-def test_a_stall_is_told_on_its_transition() -> None:
+def test_stall_is_announced_on_its_transition() -> None:
     first = view("A ### B .", wanted="B")
     assert told(first, NOW) == []
     late = seen(first, NOW)
@@ -463,7 +461,7 @@ def test_a_stall_is_told_on_its_transition() -> None:
     assert told(other, NOW + 901) == ["Stalled"]
 
 
-def test_a_blocker_is_told_when_it_is_new_and_not_beside_its_own_stall() -> None:
+def test_new_blocker_is_announced_unless_it_is_the_stall() -> None:
     forbids = refusal(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET)
     first = view("A ### B #", wanted="B", refusals=[forbids])
     (blocked_told,) = plan(first, NOW).announcements
@@ -474,7 +472,7 @@ def test_a_blocker_is_told_when_it_is_new_and_not_beside_its_own_stall() -> None
     assert told(view("A ###", wanted="B", refusals=[quota]), NOW) == ["Stalled"]
 
 
-def test_a_refused_spec_is_told_once_for_each_generation() -> None:
+def test_refused_spec_is_announced_once_for_each_generation() -> None:
     broken = replace(view("A ###"), spec=UNREADABLE, invalid="spec.x: no")
     (stalled,) = plan(broken, NOW).announcements
     assert stalled.reason == "Stalled"
@@ -484,7 +482,7 @@ def test_a_refused_spec_is_told_once_for_each_generation() -> None:
     assert told(known, NOW + 1) == []
 
 
-def test_what_is_resumed_goes_on_where_it_was() -> None:
+def test_resumed_rollout_continues() -> None:
     paused = seen(view("A ### B #", wanted="B", suspend=True), NOW)
     assert moves(plan(paused, NOW)) == ""
     resumed = seen(paused, NOW + 50, spec={"suspend": False})

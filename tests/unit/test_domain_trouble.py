@@ -48,7 +48,9 @@ ENDED: list[tuple[str, str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("rule", "drawn", "changes", "then"), ENDED, ids=[e[0] for e in ENDED])
-def test_what_ended_is_replaced(rule: str, drawn: str, changes: dict[str, Any], then: str) -> None:
+def test_ended_instance_is_replaced(
+    rule: str, drawn: str, changes: dict[str, Any], then: str
+) -> None:
     assert moves(plan(view(instances=fleet(drawn, **changes)), NOW)) == then, rule
 
 
@@ -64,8 +66,8 @@ PACES = [
 
 
 @pytest.mark.parametrize(("incarnation", "pause"), PACES)
-def test_births_after_births_that_end_are_ever_further_apart(incarnation: int, pause: int) -> None:
-    """A node that turns pods away at admission is not sent one after the other."""
+def test_pause_grows_between_births_that_end(incarnation: int, pause: int) -> None:
+    """A node that rejects pods at admission does not get one pod after the other."""
     born = NOW - 1
     ended = fleet("A ##x", A2={"incarnation": incarnation, "tries": incarnation, "born": born})
     given = view(instances=ended)
@@ -78,8 +80,8 @@ def test_births_after_births_that_end_are_ever_further_apart(incarnation: int, p
     assert after == "create A2" + "'" * (incarnation + 1)
 
 
-def test_a_paced_birth_is_not_moved_to_another_slot() -> None:
-    """Else a node that turns pods away would be sent one after the other in ever new slots."""
+def test_delayed_birth_keeps_its_slot() -> None:
+    """Otherwise a node that rejects pods would get one pod after the other, each in a new slot."""
     ended = fleet(
         "A xx",
         A0={"incarnation": 6, "tries": 6, "born": NOW},
@@ -91,7 +93,7 @@ def test_a_paced_birth_is_not_moved_to_another_slot() -> None:
     assert moves(plan(given, NOW + 2)) == "create A1''"
 
 
-def test_a_paced_birth_does_not_hold_up_the_others() -> None:
+def test_delayed_birth_does_not_delay_others() -> None:
     given = view(
         instances=fleet("A #x", A1={"incarnation": 6, "tries": 6, "born": NOW}), replicas=4
     )
@@ -99,7 +101,7 @@ def test_a_paced_birth_does_not_hold_up_the_others() -> None:
     assert plan(given, NOW).due == NOW + 64
 
 
-def test_the_pace_is_the_installations() -> None:
+def test_retry_pause_follows_the_policy() -> None:
     given = view(instances=fleet("A ##x", A2={"incarnation": 3, "tries": 3, "born": NOW}))
     assert plan(given, NOW, Policy(retry_ended=Backoff(1, 3))).due == NOW + 3
 
@@ -222,7 +224,7 @@ REFUSED: list[tuple[str, str, list[Refusal], str, float]] = [
 @pytest.mark.parametrize(
     ("rule", "drawn", "refusals", "then", "due"), REFUSED, ids=[r[0] for r in REFUSED]
 )
-def test_what_was_refused_is_tried_again_in_time(
+def test_refused_move_is_retried_when_due(
     rule: str, drawn: str, refusals: list[Refusal], then: str, due: float
 ) -> None:
     given = view(drawn, wanted="B", max_surge=2, refusals=refusals, good="A")
@@ -236,7 +238,7 @@ def record_refusal(letter: str, cause: Cause, wait: float) -> Refusal:
     return Refusal(Move.RECORD, short, cause, "no record", NOW - 9, NOW + wait)
 
 
-def test_a_new_template_is_recorded_before_anything_is_born_from_it() -> None:
+def test_template_is_recorded_before_its_first_birth() -> None:
     decided = plan(view("A ###", wanted="B", recorded="A"), NOW)
     b = REVISIONS["B"]
     record = CreateRevision(b.id, 2, b.hash, "TemplateChanged", "kubectl")
@@ -246,13 +248,13 @@ def test_a_new_template_is_recorded_before_anything_is_born_from_it() -> None:
     assert [(a.reason, a.message) for a in decided.announcements] == [("RevisionCreated", text)]
 
 
-def test_the_first_record_says_that_it_is() -> None:
+def test_first_record_has_the_reason_created() -> None:
     (record,) = plan(view("", recorded="", good=None), NOW).actions
     assert isinstance(record, CreateRevision)
     assert (record.number, record.reason) == (1, "Created")
 
 
-def test_a_record_that_is_refused_waits_and_burns_no_number() -> None:
+def test_refused_record_waits_and_uses_no_number() -> None:
     given = view("A ###", wanted="B", recorded="A", refusals=[record_refusal("B", Cause.QUOTA, 4)])
     waiting = plan(given, NOW)
     assert (waiting.actions, waiting.due) == ((), NOW + 4)
@@ -262,8 +264,8 @@ def test_a_record_that_is_refused_waits_and_burns_no_number() -> None:
     assert record.number == 2
 
 
-def test_a_refused_record_of_another_template_does_not_matter() -> None:
-    """Whoever mends a template that was refused is not made to wait for the old one's time."""
+def test_refused_record_of_another_template_is_ignored() -> None:
+    """A corrected template does not wait for the retry time of the refused one."""
     refused = record_refusal("B", Cause.TEMPLATE, 300)
     given = view("A ###", wanted="C", recorded="A", refusals=[refused])
     assert moves(plan(given, NOW)) == "record C"
@@ -283,22 +285,22 @@ HISTORY: list[tuple[str, str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("rule", "drawn", "spec", "then"), HISTORY, ids=[h[0] for h in HISTORY])
-def test_old_revisions_are_forgotten_beyond_the_limit(
+def test_old_revisions_are_deleted_beyond_the_history_limit(
     rule: str, drawn: str, spec: dict[str, Any], then: str
 ) -> None:
     given = view(drawn, wanted="C", good="C", **spec)
     assert moves(plan(given, NOW)) == then, rule
 
 
-def test_the_last_good_revision_is_kept_however_old() -> None:
-    """Scaled to none, C is complete without having been available: A is what was good."""
+def test_last_good_revision_is_kept_at_any_age() -> None:
+    """Scaled to 0, C is complete but was never available: A is the last good revision."""
     given = view("", wanted="C", replicas=0, good="A", history_limit=1)
     assert moves(plan(given, NOW)) == ""
     given = view("", wanted="F", recorded="ABCDEF", replicas=0, good="A", history_limit=1)
     assert moves(plan(given, NOW)) == "forget D C B"
 
 
-def test_the_highest_number_is_never_forgotten_so_that_it_is_never_given_again() -> None:
+def test_revision_with_the_highest_number_is_kept() -> None:
     given = view("A ###", wanted="A", recorded="ABCDEF", history_limit=1)
     assert moves(plan(given, NOW)) == "forget D C B"
 

@@ -45,7 +45,7 @@ def waiting(reason: str, message: str = "", restarts: int = 0) -> dict[str, Any]
     return container(state=state, restartCount=restarts)
 
 
-def test_a_pod_reads_as_the_instance_it_is() -> None:
+def test_pod_is_read_as_its_instance() -> None:
     ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-22T01:00:05Z"}
     record = pod({"phase": "Running", "conditions": [ready]})
     instance = record.content
@@ -56,7 +56,7 @@ def test_a_pod_reads_as_the_instance_it_is() -> None:
 
 
 @pytest.mark.parametrize("nonsense", ["", "x", "1e3", "９９x", "-"])
-def test_certificates_that_make_no_sense_do_not_stop_the_reader(nonsense: str) -> None:
+def test_invalid_birth_certificate_does_not_stop_the_reader(nonsense: str) -> None:
     annotations = {"immutable.dev/slot": nonsense, "immutable.dev/incarnation": nonsense}
     assert pod({}, annotations=annotations).content.slot == 0
 
@@ -81,7 +81,7 @@ TROUBLES = [
 
 
 @pytest.mark.parametrize(("status", "kind", "settled"), TROUBLES)
-def test_trouble_is_told_from_the_status(
+def test_trouble_is_read_from_the_status(
     status: dict[str, Any], kind: TroubleKind, settled: bool
 ) -> None:
     trouble = pod({"phase": "Pending", **status}).content.trouble
@@ -96,8 +96,8 @@ REBOOTED = container(
 )
 
 
-def test_a_container_that_ended_with_its_node_does_not_count_as_crashing() -> None:
-    """However often its node was rebooted, or every fifth reboot would stall the service."""
+def test_container_that_ended_with_its_node_is_not_crashing() -> None:
+    """Otherwise every fifth reboot of a node would stall the service."""
     trouble = pod({"phase": "Running", **REBOOTED}).content.trouble
     assert trouble is not None
     assert (trouble.kind, trouble.settled) == (TroubleKind.NODE_RESTARTED, False)
@@ -113,9 +113,7 @@ NODE_SAYS: list[tuple[str, dict[str, Any], bool]] = [
 
 
 @pytest.mark.parametrize(("rule", "ready", "told"), NODE_SAYS)
-def test_a_pod_whose_node_was_given_up_says_which_node(
-    rule: str, ready: dict[str, Any], told: bool
-) -> None:
+def test_pod_of_a_lost_node_names_the_node(rule: str, ready: dict[str, Any], told: bool) -> None:
     conditions = [{"type": "Ready", **ready}, {"type": "ContainersReady", "status": "True"}]
     trouble = pod({"phase": "Running", **container(ready=True), "conditions": conditions})
     found = trouble.content.trouble
@@ -123,13 +121,13 @@ def test_a_pod_whose_node_was_given_up_says_which_node(
     assert not found or "node n1" in found.message
 
 
-def test_a_container_that_starts_is_no_trouble() -> None:
+def test_starting_container_is_no_trouble() -> None:
     assert pod({"phase": "Pending", **waiting("ContainerCreating")}).content.trouble is None
     once = container(ready=True, restartCount=2, lastState={"terminated": {"exitCode": 1}})
     assert pod({"phase": "Running", **once}).content.trouble is None
 
 
-def test_the_cause_of_a_pull_error_is_in_the_message_and_does_not_flicker() -> None:
+def test_pull_error_has_a_stable_message_with_its_cause() -> None:
     cause = "failed to resolve reference: not found"
     first = pod(waiting("ErrImagePull", cause)).content.trouble
     later = f'Back-off pulling image "{IMAGE}": ErrImagePull: {cause}'
@@ -141,7 +139,7 @@ def test_the_cause_of_a_pull_error_is_in_the_message_and_does_not_flicker() -> N
     assert cause in first.message
 
 
-def test_the_birth_certificate_wins_over_the_template() -> None:
+def test_birth_certificate_wins_over_the_template() -> None:
     service = ServiceRecord.of(
         {
             "metadata": {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "1"},
@@ -171,10 +169,8 @@ def test_the_birth_certificate_wins_over_the_template() -> None:
     assert body["spec"] == template["spec"]
 
 
-def test_another_architecture_is_told_by_image_and_cause_and_nothing_else_of_the_last_words() -> (
-    None
-):
-    """containerd reports the config's id as the image; last words may hold a secret."""
+def test_wrong_architecture_is_reported_by_image_and_cause_only() -> None:
+    """containerd reports the config's id as the image; the message may hold a secret."""
     words = {"exitCode": 1, "reason": "Error", "message": "exec /web: exec format error"}
     crash = container(restartCount=3, lastState={"terminated": words})
     crash["containerStatuses"][0]["image"] = "sha256:" + "c" * 64

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.api.names import API_VERSION
 from immutable_operator.domain.model import Cause, Move
 from immutable_operator.instances.refused import Refused, cause_of, pause_after
 from immutable_operator.kube.errors import ApiError, Invalid, ServerTrouble, Unreachable, error_from
@@ -60,8 +61,8 @@ NO_FINALIZERS = (
 )
 NO_MAPPING = (
     "cannot set blockOwnerDeletion in this case because cannot find RESTMapping for APIVersion"
-    ' immutable.dev/v1alpha1 Kind ImmutableService: no matches for kind "ImmutableService" in'
-    ' version "immutable.dev/v1alpha1"'
+    f' {API_VERSION} Kind ImmutableService: no matches for kind "ImmutableService" in'
+    f' version "{API_VERSION}"'
 )
 BUDGET = "The disruption budget web needs 3 healthy pods and has 3 currently"
 EVICTION = "Cannot evict pod as it would violate the pod's disruption budget."
@@ -311,7 +312,7 @@ TOLD = [
 
 
 @pytest.mark.parametrize(("move", "error", "cause"), TOLD)
-def test_the_cause_is_told_from_the_answer(move: Move, error: ApiError, cause: Cause) -> None:
+def test_cause_is_read_from_the_answer(move: Move, error: ApiError, cause: Cause) -> None:
     assert cause_of(move, error) is cause
 
 
@@ -319,18 +320,18 @@ def the_case(what: str) -> ApiError:
     return next(error for name, _, error, _ in CASES if name == what)
 
 
-def test_the_budget_that_blocks_is_named() -> None:
+def test_blocking_disruption_budget_is_named() -> None:
     assert the_case("a budget").message == BUDGET
 
 
 @pytest.mark.parametrize("what", ["a policy, 403", "a webhook, 429"])
-def test_who_refuses_is_named_in_their_own_words(what: str) -> None:
+def test_refusing_policy_or_webhook_is_quoted(what: str) -> None:
     message = the_case(what).message
     assert "not now" in message
     assert "'moving'" in message or "drain.example.com" in message
 
 
-def test_an_answer_that_is_no_status_object_is_quoted_in_short() -> None:
+def test_answer_that_is_no_status_object_is_quoted_in_short() -> None:
     error = error_from(502, b"<html>" + b"x" * 1000)
     assert isinstance(error, ServerTrouble)
     assert len(error.message) <= 200
@@ -350,7 +351,7 @@ def tries(cause: Cause, error: ApiError, seconds: float) -> list[float]:
     return found
 
 
-def test_what_somebody_else_brings_is_asked_for_each_second_at_first() -> None:
+def test_missing_dependency_is_retried_each_second_at_first() -> None:
     asked = tries(Cause.DEPENDENCY, the_case("an account"), 600)
     assert asked[:30] == [float(second) for second in range(1, 31)]
     pauses = [after - before for before, after in itertools.pairwise(asked)]
@@ -358,25 +359,25 @@ def test_what_somebody_else_brings_is_asked_for_each_second_at_first() -> None:
     assert len(asked) < 90, "then ever rarer"
 
 
-def test_a_policy_that_gives_way_is_noticed_within_half_a_minute() -> None:
+def test_lifted_policy_is_noticed_within_half_a_minute() -> None:
     refused = the_case("a policy, of a birth")
     for cause, error in ((Cause.ADMISSION, refused), (Cause.TEMPLATE, the_case("pod security"))):
         asked = tries(cause, error, 600)
         assert max(b - a for a, b in itertools.pairwise(asked)) <= 30.0
 
 
-def test_a_template_that_is_wrong_is_tried_rarely() -> None:
+def test_invalid_template_is_retried_rarely() -> None:
     assert len(tries(Cause.TEMPLATE, the_case("a wrong field"), 3600)) < 20
 
 
-def test_what_the_api_server_asks_for_is_the_least() -> None:
+def test_retry_after_of_the_api_server_is_the_minimum() -> None:
     assert pause_after(_said(Cause.API_SERVER, error_from(429, b"{}", "7")), 1, 0.0) == 7.0
     long = _said(Cause.API_SERVER, error_from(429, b"{}", "9" * 99))
     assert pause_after(long, 1, 0.0) == 300.0
 
 
 @pytest.mark.parametrize("cause", Cause)
-def test_every_cause_has_a_pace(cause: Cause) -> None:
+def test_every_cause_has_a_retry_pause(cause: Cause) -> None:
     asked = tries(cause, Unreachable(0, "", "no"), 100_000)
     assert asked[0] > 0
     assert len(asked) < 20_000

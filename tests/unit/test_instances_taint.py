@@ -119,22 +119,22 @@ TAINTS: list[tuple[str, dict[str, Any], str | None]] = [
 
 
 @pytest.mark.parametrize(("meta", "taint"), [t[1:] for t in TAINTS], ids=[t[0] for t in TAINTS])
-def test_what_a_pod_shows(meta: dict[str, Any], taint: str | None) -> None:
+def test_taint_is_read_from_the_pod(meta: dict[str, Any], taint: str | None) -> None:
     assert pod(**meta).taint == taint
 
 
-def test_a_debug_container_is_named() -> None:
+def test_debug_container_is_named() -> None:
     found = pod(spec={"ephemeralContainers": [{"name": "shell", "image": IMAGE}]})
     assert found.taint == "debug container shell was added to it"
 
 
-def test_quarantine_counts_from_its_mark() -> None:
+def test_quarantine_starts_at_its_annotation() -> None:
     found = pod(annotations=NOTES | {"immutable.dev/quarantined": SINCE})
     assert found.quarantined == 1795321800.0
     assert not found.active
 
 
-def test_who_edited_a_pod_last_is_told_from_its_managed_fields() -> None:
+def test_last_editor_is_read_from_managed_fields() -> None:
     fields = [
         {
             "manager": "immutable-operator",
@@ -199,20 +199,20 @@ EDITS: list[tuple[str, list[dict[str, Any]], bool]] = [
 
 
 @pytest.mark.parametrize(("why", "edits", "edited"), EDITS, ids=[e[0] for e in EDITS])
-def test_what_a_gate_explains_is_told_from_what_it_does_not(
+def test_edit_is_excused_only_by_a_scheduling_gate(
     why: str, edits: list[dict[str, Any]], edited: bool
 ) -> None:
     assert pod(status=BOUND, generation=3, managedFields=[BIRTH, *edits]).edited is edited, why
 
 
 def test_edit_in_the_second_of_creation_is_attributed() -> None:
-    """The API server notes whole seconds: the time does not tell a birth."""
+    """The API server stores whole seconds: the time does not identify the creation."""
     at_once = edit(BORN_AT, "activeDeadlineSeconds", manager="kubectl-patch")
     found = pod(status=BOUND, generation=2, managedFields=[BIRTH, at_once])
     assert (found.editor, found.edited) == ("kubectl-patch", True)
 
 
-def test_gates_are_seen() -> None:
+def test_scheduling_gate_is_read() -> None:
     assert pod({"schedulingGates": [{"name": "queue"}]}).gated
     assert not pod().gated
 
@@ -229,7 +229,7 @@ def test_reported_images_and_restarts_are_read() -> None:
     assert pod(status={"containerStatuses": same}).reported == ()
 
 
-def test_an_init_container_that_was_tried_twice_is_no_restart() -> None:
+def test_retried_init_container_is_no_restart() -> None:
     done = {"name": "setup", "restartCount": 1, "state": {"terminated": {"exitCode": 0}}}
     assert pod(status={"initContainerStatuses": [done]}).restarted is None
 
@@ -243,7 +243,7 @@ def meta(**changes: Any) -> ObjectMeta:
     return ObjectMeta(name=NAME, uid="u1", namespace="shop", resource_version="7", **changes)
 
 
-def test_a_lost_pod_is_known_by_its_name_whatever_was_taken_from_it() -> None:
+def test_lost_pod_is_recognized_by_its_name() -> None:
     body = claim_body(SERVICE, meta(), {}, 0.0)
     assert body is not None
     metadata = body["metadata"]
@@ -253,7 +253,7 @@ def test_a_lost_pod_is_known_by_its_name_whatever_was_taken_from_it() -> None:
     assert (metadata["uid"], metadata["resourceVersion"]) == ("u1", "7")
 
 
-def test_a_mark_is_never_written_over() -> None:
+def test_taint_annotation_is_never_overwritten() -> None:
     body = claim_body(SERVICE, meta(annotations={"immutable.dev/tainted": MARK}), {}, 0.0)
     assert body is not None
     assert "immutable.dev/tainted" not in body["metadata"]["annotations"]
@@ -262,12 +262,12 @@ def test_a_mark_is_never_written_over() -> None:
 @pytest.mark.parametrize(
     "name", ["web-imdeadbeef-aaaaa", "web-imdeadbeef", "web", "db-imdeadbeef-abcde", NAME + "x"]
 )
-def test_what_was_never_born_is_not_claimed(name: str) -> None:
+def test_pod_without_the_reserved_name_is_not_claimed(name: str) -> None:
     stranger = ObjectMeta(name=name, uid="u1")
     assert claim_body(SERVICE, stranger, {}, 0.0) is None
 
 
-def test_what_is_found_by_label_and_owner_is_not_lost() -> None:
+def test_pod_found_by_label_and_owner_is_not_lost() -> None:
     whole = json.loads(json.dumps({"name": NAME, "uid": "u1"}))
     assert is_lost(meta(), SERVICE)
     assert not is_lost(meta(deletion_timestamp="2026-11-22T01:00:00Z"), SERVICE)
@@ -277,7 +277,7 @@ def test_what_is_found_by_label_and_owner_is_not_lost() -> None:
     assert strays_in(b'{"items": null}') == []
 
 
-def test_quarantine_takes_all_labels_but_ours_and_keeps_them_for_people() -> None:
+def test_quarantine_records_and_removes_all_labels_but_the_operators() -> None:
     order = Quarantine(NAME, "u1", Because(Reason.TAINTED, "exec by jane"))
     metadata = quarantine_body(SERVICE, LABELS, order, 1795321800.0)["metadata"]
     assert metadata["labels"] == {"app": None, "immutable.dev/service": "web_quarantined"}
@@ -299,6 +299,8 @@ REFERENCES: list[tuple[str, tuple[str, str] | None]] = [
 
 
 @pytest.mark.parametrize(("reference", "wanted"), REFERENCES)
-def test_references_are_taken_apart(reference: str, wanted: tuple[str, str] | None) -> None:
+def test_image_reference_is_split_into_host_and_repository(
+    reference: str, wanted: tuple[str, str] | None
+) -> None:
     found = Stored.of(reference)
     assert (found and (found.host, found.repository)) == wanted

@@ -18,19 +18,10 @@ from immutable_operator.wire.config import (
     snapshot_body,
 )
 from immutable_operator.wire.revision import decode_revision, revision_body
-from immutable_operator.wire.service import ServiceRecord
+from tests.unit.config_readers import service
 
-META = {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "5", "generation": 1}
-IMAGE = "registry.example/web@sha256:" + "9f" * 32
 DIGEST = content_digest({"mode": "old"}, {"blob": "AAE="})
 PIN = Pin("settings", "web-cfg0a1b2c3d", DIGEST)
-
-
-def service(config: dict[str, Any] | None = None) -> ServiceRecord:
-    reads = [{"configMapRef": {"name": "settings"}}, {"configMapRef": {"name": "rotating"}}]
-    template = {"spec": {"containers": [{"name": "web", "image": IMAGE, "envFrom": reads}]}}
-    immutability = {} if config is None else {"immutability": {"config": config}}
-    return ServiceRecord.of({"metadata": META, "spec": {"template": template, **immutability}})
 
 
 @pytest.mark.parametrize(
@@ -41,20 +32,20 @@ def service(config: dict[str, Any] | None = None) -> ServiceRecord:
         pytest.param({"mode": "Live"}, set(), id="none"),
     ],
 )
-def test_what_is_pinned_is_what_the_spec_says(config: Any, pinned: set[str]) -> None:
+def test_spec_selects_the_pinned_config_maps(config: Any, pinned: set[str]) -> None:
     found = service(config)
     assert found.spec is not None
     assert set(found.spec.pinned) == {("ConfigMap", name) for name in pinned}
 
 
-def test_a_mode_that_does_not_exist_is_refused() -> None:
+def test_unknown_mode_is_refused() -> None:
     found = service({"mode": "Frozen"})
     assert found.spec is not None
     assert found.spec.template is None
     assert "spec.immutability.config.mode" in str(found.invalid)
 
 
-def test_a_record_reads_as_it_was_written() -> None:
+def test_record_survives_a_round_trip() -> None:
     given = service()
     assert given.spec is not None
     assert given.spec.template is not None
@@ -112,7 +103,7 @@ def wrote(manager: str, minute: int, *fields: str, **more: Any) -> dict[str, Any
         pytest.param("odd", "", id="no list"),
     ],
 )
-def test_the_author_of_content_is_who_last_wrote_it(entries: Any, author: str) -> None:
+def test_author_of_content_is_its_last_writer(entries: Any, author: str) -> None:
     body = json.loads(config_map())
     body["metadata"]["managedFields"] = entries
     assert decode_content(json.dumps(body).encode()).author == author
@@ -120,7 +111,7 @@ def test_the_author_of_content_is_who_last_wrote_it(entries: Any, author: str) -
     assert decode_content(json.dumps(body).encode()).author == ""
 
 
-def test_a_copy_has_the_same_content_for_ever_and_goes_with_its_revision() -> None:
+def test_copy_is_immutable_and_owned_by_its_revision() -> None:
     content = decode_content(config_map(binaryData={"blob": "AAE="}))
     assert content.digest == DIGEST
     revision = Revision("0a1b2c3d", 1, "v2:0", "web-im0a1b2c3d", "uid-r", (PIN,))
@@ -135,14 +126,14 @@ def test_a_copy_has_the_same_content_for_ever_and_goes_with_its_revision() -> No
     assert (read.record.revision, read.record.digest) == ("uid-r", DIGEST)
 
 
-def test_an_empty_config_map_has_a_digest_and_a_stranger_has_no_revision() -> None:
+def test_empty_config_map_has_a_digest_and_a_foreign_one_has_no_revision() -> None:
     content = decode_content(config_map(data=None))
     assert content.digest == content_digest({}, {})
     record = decode_config(config_map())
     assert (record.version, record.revision, record.digest) == (41, "", "")
 
 
-def test_news_are_told_once_and_say_whether_it_is_another_object() -> None:
+def test_change_is_reported_once_with_whether_the_object_is_another() -> None:
     told: list[tuple[str, bool]] = []
     configs = Configs("ConfigMap", lambda kind, item, anew: told.append((item.name, anew)))
     first = ConfigRecord("shop", "settings", 1.0, 41)

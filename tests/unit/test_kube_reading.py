@@ -161,7 +161,7 @@ def mutated(value: Any, path: Path, odd: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_is_read_as_it_is(kind: str) -> None:
+def test_valid_object_of_each_kind_is_read(kind: str) -> None:
     decode, body = KINDS[kind]
     told: list[str] = []
     assert Reader(kind, decode, told.append).read(json.dumps(body).encode()) is not None
@@ -171,7 +171,7 @@ def test_each_kind_is_read_as_it_is(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_no_mutation_of_an_object_gets_past_the_reader(kind: str, data: st.DataObject) -> None:
+def test_mutated_object_is_read_or_refused(kind: str, data: st.DataObject) -> None:
     decode, body = KINDS[kind]
     given_paths = paths_of(body)
     for path in data.draw(st.lists(st.sampled_from(given_paths), min_size=1, max_size=3)):
@@ -186,7 +186,7 @@ def test_no_mutation_of_an_object_gets_past_the_reader(kind: str, data: st.DataO
 
 @given(st.binary(max_size=60))
 @settings(deadline=None)
-def test_no_bytes_get_past_the_reader(raw: bytes) -> None:
+def test_arbitrary_bytes_are_read_or_refused(raw: bytes) -> None:
     for kind, (decode, _) in KINDS.items():
         Reader(kind, decode, lambda _: None).read(raw)
 
@@ -203,20 +203,20 @@ STRANGERS = [
 
 
 @pytest.mark.parametrize(("key", "text"), STRANGERS)
-def test_no_annotation_hides_what_becomes_of_a_pod(key: str, text: str) -> None:
-    """Else whoever may write an annotation could have the operator believe an old state."""
+def test_invalid_annotation_does_not_hide_the_state_of_a_pod(key: str, text: str) -> None:
+    """Otherwise a user who may write annotations could make the operator keep an old state."""
     meta = {**META, "annotations": {**META["annotations"], key: text}}
     found = decode_pod(json.dumps({**POD, "metadata": meta}).encode())
     assert found.content.ready_since is not None
     assert abs(found.content.incarnation) < 2**31
 
 
-def test_one_odd_pod_hides_no_stray() -> None:
+def test_malformed_pod_hides_no_stray() -> None:
     body = {"metadata": {}, "items": [None, {"metadata": {"name": 5}}, {"metadata": META}]}
     assert [meta.uid for meta in strays_in(json.dumps(body).encode())] == ["u1"]
 
 
-def test_a_service_whose_spec_cannot_be_read_says_so_itself(
+def test_service_with_an_unreadable_spec_reports_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fails(name: str, body: Any, since: float) -> Any:
@@ -228,10 +228,10 @@ def test_a_service_whose_spec_cannot_be_read_says_so_itself(
     assert str(record.invalid).startswith("spec cannot be read")
 
 
-def test_a_freeze_whose_spec_cannot_be_read_holds_for_all(
+def test_freeze_with_an_unreadable_spec_holds_for_all_services(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Left out, it would let everything through."""
+    """A freeze that is dropped would let every rollout through."""
 
     def fails(windows: Any, path: str) -> Any:
         raise RecursionError("maximum recursion depth exceeded")
@@ -243,7 +243,7 @@ def test_a_freeze_whose_spec_cannot_be_read_holds_for_all(
 
 
 @pytest.mark.parametrize("content", [5, [], {"matchResources": 5}, {"validationActions": 7}])
-def test_a_guard_that_makes_no_sense_hides_no_other_fault(content: Any) -> None:
+def test_malformed_guard_hides_no_other_fault(content: Any) -> None:
     wanted = policies("operator")
     first, *others = wanted
     found = Found(wanted, {guard: content if guard == first else None for guard in wanted}, {})
@@ -253,7 +253,7 @@ def test_a_guard_that_makes_no_sense_hides_no_other_fault(content: Any) -> None:
 
 
 @pytest.mark.parametrize("webhooks", [5, {"a": 1}, [5], [{"rules": 5}], [{"rules": [None]}]])
-def test_a_webhook_that_makes_no_sense_is_a_fault(webhooks: Any) -> None:
+def test_malformed_webhook_is_a_fault(webhooks: Any) -> None:
     found = Found({}, {}, {BREAK_GLASS: webhooks})
     assert faults(found, "operator", break_glass=True)[-1].guard == BREAK_GLASS
 
@@ -262,13 +262,13 @@ def test_a_webhook_that_makes_no_sense_is_a_fault(webhooks: Any) -> None:
     "fields",
     [None, {}, "x", [None], [5], [{"time": "soon", "fieldsV1": {"f:spec": {"f:regeneration": 1}}}]],
 )
-def test_odd_managed_fields_cost_a_service_nothing_else(fields: Any) -> None:
+def test_malformed_managed_fields_affect_nothing_else(fields: Any) -> None:
     record = ServiceRecord.of({**SERVICE, "metadata": {**META, "managedFields": fields}})
     assert record.spec.template is not None
     assert record.spec.regeneration.schedule_since == moment(META["creationTimestamp"])
 
 
-def test_what_is_told_is_remembered_within_bounds() -> None:
+def test_memory_of_reported_problems_is_bounded() -> None:
     told: list[str] = []
 
     def fails(raw: bytes | msgspec.Raw) -> str:
@@ -292,7 +292,7 @@ SHALLOW = [
 
 
 @pytest.mark.parametrize(("given_text", "most", "wanted"), SHALLOW)
-def test_what_is_too_deep_is_null(given_text: str, most: int, wanted: str) -> None:
+def test_too_deeply_nested_value_becomes_null(given_text: str, most: int, wanted: str) -> None:
     assert shallow(given_text.encode(), most).decode() == wanted
 
 
@@ -304,13 +304,13 @@ json_values = st.recursive(
 
 @given(json_values)
 @settings(deadline=None, max_examples=40)
-def test_what_is_not_deep_stays_byte_for_byte(value: Any) -> None:
+def test_shallow_body_is_kept_byte_for_byte(value: Any) -> None:
     text = json.dumps(value).encode()
     assert shallow(text) == text
     json.loads(shallow(text, 1))
 
 
-def test_however_deep_a_body_is_its_shallow_part_is_read() -> None:
+def test_shallow_part_of_a_deep_body_is_read() -> None:
     class Form(msgspec.Struct):
         kept: int = 0
 
@@ -319,17 +319,17 @@ def test_however_deep_a_body_is_its_shallow_part_is_read() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"null", b"\xff", b'{"metadata":[]}'])
-def test_an_object_without_a_name_is_told_by_its_content(body: bytes) -> None:
+def test_object_without_a_name_is_reported_by_its_content(body: bytes) -> None:
     assert Identity.of(body).version.startswith("sha256:") or Identity.of(body) == Identity()
 
 
-def test_an_identity_is_read_as_far_as_it_can_be() -> None:
+def test_identity_is_read_as_far_as_possible() -> None:
     raw = b'{"metadata":{"name":"x","uid":5,"resourceVersion":"7","deep":' + DEEP.encode() + b"}}"
     assert Identity.of(raw) == Identity(namespace="", name="x", uid="", version="7")
 
 
 @pytest.mark.parametrize("text", ["", "-1", "+1", "1_0", " 1", "١", "1.0", "9" * 20, None, 5])
-def test_a_resource_version_is_a_number_of_64_bits(text: Any) -> None:
+def test_resource_version_has_64_bits(text: Any) -> None:
     with pytest.raises(ValueError, match="is not a number"):
         version_of(text)
     assert version_of("9" * 19) == 10**19 - 1
@@ -352,7 +352,7 @@ TIMES = [
 
 
 @pytest.mark.parametrize(("text", "seconds"), TIMES)
-def test_every_time_that_an_api_server_stores_is_read(text: str, seconds: float) -> None:
+def test_every_time_of_an_api_server_is_read(text: str, seconds: float) -> None:
     assert moment(text) == seconds
 
 
@@ -361,14 +361,14 @@ def test_every_time_that_an_api_server_stores_is_read(text: str, seconds: float)
     st.integers(-23 * 60, 23 * 60),
     st.sampled_from("Tt"),
 )
-def test_times_of_any_zone_are_the_same_moment(at: datetime, minutes: int, t: str) -> None:
+def test_time_in_any_zone_is_the_same_moment(at: datetime, minutes: int, t: str) -> None:
     if timedelta(days=2) < at - datetime.min.replace(tzinfo=UTC) and at.year < 9999:
         text = at.astimezone(timezone(timedelta(minutes=minutes))).isoformat().replace("T", t)
         assert moment(text) == pytest.approx(at.timestamp(), abs=1e-5)
 
 
 @given(st.one_of(st.text(), oddities, st.from_regex(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d[Zz]")))
-def test_what_is_no_time_is_a_value_error_and_nothing_else(text: Any) -> None:
+def test_invalid_time_is_a_value_error(text: Any) -> None:
     with contextlib.suppress(ValueError):
         assert isinstance(moment(text), float)
 
@@ -391,7 +391,7 @@ answers = st.recursive(
 
 @given(st.integers(-5, 700), answers, st.one_of(st.none(), st.text()))
 @settings(deadline=None)
-def test_every_answer_is_an_error_of_ours(status: int, body: Any, pause: str | None) -> None:
+def test_every_answer_becomes_an_api_error(status: int, body: Any, pause: str | None) -> None:
     error = error_from(status, json.dumps(body).encode(), pause)
     assert isinstance(error, ApiError)
     assert error.message
@@ -413,13 +413,11 @@ RETRIES = [
 
 
 @pytest.mark.parametrize(("header", "seconds"), RETRIES)
-def test_a_pause_that_is_asked_for_is_kept_within_reason(
-    header: str | None, seconds: float | None
-) -> None:
+def test_retry_after_is_limited(header: str | None, seconds: float | None) -> None:
     assert error_from(429, b"{}", header).retry_after == seconds
 
 
-def test_what_a_refusal_is_about_is_read_whatever_else_is_odd() -> None:
+def test_subject_of_a_refusal_is_read_from_malformed_details() -> None:
     body = {
         "reason": "NotFound",
         "message": 'namespaces "n" not found',
@@ -431,5 +429,5 @@ def test_what_a_refusal_is_about_is_read_whatever_else_is_odd() -> None:
     assert (listed.kind, listed.reason) == ("", "NotFound")
 
 
-def test_the_errors_of_reading_are_errors_of_values_not_of_the_world() -> None:
+def test_reading_errors_are_no_os_errors() -> None:
     assert not any(issubclass(kind, OSError) for kind in READ_ERRORS)

@@ -19,7 +19,7 @@ def freeze(**spec: Any) -> Any:
 
 
 @pytest.mark.parametrize("reason", [None, ""])
-def test_an_override_without_a_reason_passes_nothing(reason: str | None) -> None:
+def test_override_without_a_reason_lifts_no_freeze(reason: str | None) -> None:
     spec = {"service": "web", "overrideFreeze": True, "reason": reason}
     request = decode_action(json.dumps({"metadata": META, "spec": spec}).encode()).content
     assert not request.override_freeze
@@ -36,9 +36,7 @@ HOLDS: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("rule", "spec", "words"), HOLDS)
-def test_a_freeze_that_makes_no_sense_holds_and_says_so(
-    rule: str, spec: dict[str, Any], words: str
-) -> None:
+def test_invalid_freeze_holds_and_reports_it(rule: str, spec: dict[str, Any], words: str) -> None:
     found = freeze(**spec).content
     assert words in found.reason, rule
     assert found.windows == ()

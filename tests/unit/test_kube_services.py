@@ -36,21 +36,21 @@ def record(status: dict[str, object] | None = None) -> ServiceRecord:
     return ServiceRecord.of({"metadata": META, "spec": {}, "status": status})
 
 
-def test_a_restart_reads_the_status_that_was_written() -> None:
+def test_written_status_is_read_after_a_restart() -> None:
     assert stored_status(record(status_body(record(), STATUS)["status"])) == STATUS
 
 
-def test_the_apply_names_the_very_object() -> None:
+def test_apply_names_uid_of_the_object() -> None:
     assert status_body(record(), STATUS)["metadata"]["uid"] == "u"
 
 
-def test_a_status_by_a_stranger_counts_as_absent() -> None:
+def test_status_of_a_foreign_writer_counts_as_absent() -> None:
     assert stored_status(record({"rollout": {"revision": 5}})) == Status()
     assert stored_status(record({"blockers": ["x"]})) == Status()
     assert stored_status(record({"observedGeneration": -1})) == Status()
 
 
-def test_the_author_is_the_last_writer_of_the_template() -> None:
+def test_author_is_the_last_writer_of_the_template() -> None:
     fields = [
         {
             "manager": "helm",
@@ -73,7 +73,7 @@ def test_the_author_is_the_last_writer_of_the_template() -> None:
     assert ServiceRecord.of(body).author == "argocd"
 
 
-def test_who_beside_the_operator_wrote_into_a_status() -> None:
+def test_foreign_writers_of_a_status_are_found() -> None:
     ours = {"manager": "immutable-operator", "operation": "Apply", "subresource": "status"}
     theirs = {"manager": "curl", "operation": "Update", "subresource": "status", "time": "t"}
 
@@ -109,15 +109,13 @@ def stored(version: int, **status: object) -> ServiceRecord:
         (stored(6, readyReplicas=2, conditions=[{"type": "Theirs"}, READY]), False),
     ],
 )
-def test_a_status_that_somebody_wrote_over_is_told(
-    record: ServiceRecord, *, overwritten: bool
-) -> None:
+def test_overwritten_status_is_reported(record: ServiceRecord, *, overwritten: bool) -> None:
     answer = json.dumps({"metadata": {"resourceVersion": "5"}, **WRITTEN}).encode()
     written = StoredStatus.of(answer, WRITTEN)
     assert written.is_overwritten(record) is overwritten
 
 
-def test_what_others_hold_beside_what_was_written_is_told() -> None:
+def test_fields_of_foreign_writers_are_reported() -> None:
     status = {**WRITTEN["status"], "rollout": {}, "deviations": []}
     answer = {"metadata": {"resourceVersion": "5"}, "status": status}
     written = StoredStatus.of(json.dumps(answer).encode(), WRITTEN)
@@ -153,10 +151,10 @@ def spec_of(**given: object) -> tuple[Spec, str | None]:
 
 
 @pytest.mark.parametrize(("regeneration", "words"), BAD_REGENERATIONS)
-def test_what_cannot_be_read_of_the_regeneration_costs_only_that(
+def test_unreadable_regeneration_field_disables_only_itself(
     regeneration: dict[str, object], words: str
 ) -> None:
-    """Also where it got past the API server: an older definition, or a check that CEL has not."""
+    """This also covers what passed the API server: an older CRD, or a check that CEL lacks."""
     found, invalid = spec_of(regeneration=regeneration, replicas=3)
     assert invalid is None
     assert (found.template, found.replicas) == (TEMPLATE, 3)
@@ -165,7 +163,7 @@ def test_what_cannot_be_read_of_the_regeneration_costs_only_that(
     assert words in problem
 
 
-def test_a_schedule_that_cannot_be_read_leaves_the_ages_in_force() -> None:
+def test_unreadable_schedule_keeps_the_ages_in_force() -> None:
     found, _ = spec_of(regeneration={"schedule": "0 3 * *", "maxAge": "1d", "hardMaxAge": "2d"})
     wanted = found.regeneration
     assert (wanted.schedule, wanted.max_age, wanted.hard_max_age) == (None, 86400, 172800)
@@ -182,8 +180,8 @@ UNREADABLE_WINDOWS: list[object] = [
 
 
 @pytest.mark.parametrize("windows", UNREADABLE_WINDOWS)
-def test_a_window_that_cannot_be_read_never_opens(windows: object) -> None:
-    """No window at all would mean that all is allowed at any time."""
+def test_unreadable_window_never_opens(windows: object) -> None:
+    """Without windows everything would be allowed at any time."""
     found, _ = spec_of(regeneration={"maxAge": "1d", "hardMaxAge": "2d", "windows": windows})
     assert found.problems
     births = {"u": 1e9}
@@ -193,7 +191,7 @@ def test_a_window_that_cannot_be_read_never_opens(windows: object) -> None:
     assert [due.may_start for due in too_old.due] == [True]
 
 
-def test_a_window_that_can_be_read_opens_beside_one_that_cannot() -> None:
+def test_readable_window_opens_beside_an_unreadable_one() -> None:
     windows = [
         {"schedule": "0 0 * * *", "duration": "1h"},
         {"schedule": "? ? 31 2 ?", "duration": "1h"},
@@ -219,8 +217,8 @@ REFUSED_SPECS: dict[str, tuple[dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("why", REFUSED_SPECS)
-def test_of_a_refused_spec_all_else_stays_in_force(why: str) -> None:
-    """What runs is repaired by it; only which revision is asked for is not known."""
+def test_refused_spec_keeps_its_other_fields_in_force(why: str) -> None:
+    """Running instances are repaired by its fields; only the wanted revision is unknown."""
     changes, words = REFUSED_SPECS[why]
     given: dict[str, object] = {
         "replicas": 4,
@@ -240,15 +238,15 @@ def test_of_a_refused_spec_all_else_stays_in_force(why: str) -> None:
 
 
 @pytest.mark.parametrize("body", [None, [], "x", {}])
-def test_a_spec_of_no_shape_at_all_is_read_as_nothing(body: object) -> None:
+def test_shapeless_spec_is_read_as_empty(body: object) -> None:
     found = ServiceRecord.of({"metadata": META, "spec": body})
     assert found.spec is not None
     assert (found.spec.template, found.spec.replicas) == (None, None)
     assert found.invalid
 
 
-def test_what_a_deployment_ignores_of_a_template_is_no_part_of_it() -> None:
-    """So that it is neither hashed, nor recorded, nor asked of a pod."""
+def test_template_fields_that_a_deployment_ignores_are_dropped() -> None:
+    """The fields are not hashed, not recorded and not set on a pod."""
     pod = {"containers": [{"name": "web", "image": IMAGE, "env": None, "args": ["a", None]}]}
     metadata = {
         **dict.fromkeys(IGNORED, "x"),
@@ -290,7 +288,7 @@ WRITTEN_TIMES: list[tuple[list[dict[str, object]], float]] = [
 
 
 @pytest.mark.parametrize(("fields", "latest"), WRITTEN_TIMES)
-def test_the_schedule_was_written_no_later_than_its_owners_wrote(
+def test_schedule_time_is_the_last_write_of_its_owners(
     fields: list[dict[str, object]], latest: float
 ) -> None:
     meta = {**META, "creationTimestamp": "1970-01-01T00:00:30Z", "managedFields": fields}

@@ -34,7 +34,7 @@ def children(home: str | None = "shop") -> Children[Thing]:
     return Children(lambda owner: None, lambda owner: home)
 
 
-def test_a_child_in_another_namespace_than_its_owner_is_nobody_s() -> None:
+def test_child_in_another_namespace_has_no_owner() -> None:
     store = children()
     store.replace([Thing("a"), Thing("forged", namespace="elsewhere")], 5)
     assert [child.uid for child in store.of("s1")] == ["a"]
@@ -42,7 +42,7 @@ def test_a_child_in_another_namespace_than_its_owner_is_nobody_s() -> None:
     assert [child.uid for child in store.of("s1")] == ["a"]
 
 
-def test_children_of_an_owner_that_is_not_known_yet_are_all_there() -> None:
+def test_children_are_kept_before_their_owner_is_known() -> None:
     store = children(home=None)
     store.replace([Thing("a"), Thing("b", namespace="elsewhere")], 5)
     assert {child.uid for child in store.of("s1")} == {"a", "b"}
@@ -53,14 +53,14 @@ def pod(uid: str, namespace: str = "shop") -> PodRecord:
     return PodRecord(uid, "s1", instance, namespace)
 
 
-def test_a_forged_pod_is_not_missed_when_it_goes() -> None:
+def test_deleted_forged_pod_is_not_reported() -> None:
     pods = Pods(lambda owner: None, lambda record: None, lambda owner: "shop")
     pods.replace([pod("a"), pod("forged", "elsewhere")], 5)
     pods.replace([], 6)
     assert set(pods.gone("s1")) == {"a"}
 
 
-def test_a_list_is_the_truth_even_if_its_version_goes_back() -> None:
+def test_list_replaces_the_store_even_with_an_older_version() -> None:
     store = children()
     store.replace([Thing("a")], 50)
     store.advance(60)
@@ -70,7 +70,7 @@ def test_a_list_is_the_truth_even_if_its_version_goes_back() -> None:
     assert store.version == 7
 
 
-def test_what_is_known_is_found_by_its_identity() -> None:
+def test_object_is_found_by_its_uid() -> None:
     store = children()
     store.upsert(Thing("a"), 5)
     assert store.known(Identity(uid="a", version="6")) == Thing("a")
@@ -82,7 +82,7 @@ def owners() -> Owners[Service]:
     return Owners(lambda uid: None)
 
 
-def test_an_owner_is_found_by_its_name() -> None:
+def test_owner_is_found_by_its_name() -> None:
     store = owners()
     store.upsert(Service("u1"))
     store.upsert(Service("u2", name="api"))
@@ -94,7 +94,7 @@ def test_an_owner_is_found_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("first", ["old", "new"])
-def test_of_two_of_a_name_the_younger_counts_until_the_end_of_the_other_is_told(
+def test_younger_object_of_a_name_wins_until_the_older_is_deleted(
     first: str,
 ) -> None:
     old, new = Service("u1", version=5), Service("u2", version=9)
@@ -109,7 +109,7 @@ def test_of_two_of_a_name_the_younger_counts_until_the_end_of_the_other_is_told(
     assert store._by_name == {}
 
 
-def test_a_sweep_does_not_forget_what_it_could_not_read() -> None:
+def test_sweep_keeps_unreadable_objects() -> None:
     store = owners()
     store.upsert(Service("u1"))
     store.upsert(Service("u2", name="api"))
@@ -118,7 +118,7 @@ def test_a_sweep_does_not_forget_what_it_could_not_read() -> None:
     assert store.named("shop", "api") is None
 
 
-def test_an_older_event_of_an_owner_does_not_win() -> None:
+def test_older_event_of_an_owner_is_ignored() -> None:
     told: list[str] = []
     store: Owners[Service] = Owners(told.append)
     store.upsert(Service("u1", version=9, content="new"))
@@ -132,7 +132,7 @@ def test_an_older_event_of_an_owner_does_not_win() -> None:
     assert told == ["u1", "u1"]
 
 
-def test_a_deleted_owner_does_not_come_back_by_an_old_event_or_an_old_list() -> None:
+def test_deleted_owner_is_not_restored_by_an_old_event_or_list() -> None:
     store = owners()
     store.upsert(Service("u1", version=5))
     store.remove("u1")
@@ -144,14 +144,14 @@ def test_a_deleted_owner_does_not_come_back_by_an_old_event_or_an_old_list() -> 
     assert store.named("shop", "web") == Service("u2", version=6), "a new one of that name"
 
 
-def test_an_end_that_is_told_before_the_beginning_counts() -> None:
+def test_deletion_before_the_creation_event_counts() -> None:
     store = owners()
     store.remove("u1")
     store.upsert(Service("u1", version=5))
     assert store.get("u1") is None
 
 
-def test_a_sweep_forgets_what_it_lacks_unless_that_is_younger() -> None:
+def test_sweep_removes_missing_objects_unless_they_are_younger() -> None:
     told: list[str] = []
     store: Owners[Service] = Owners(told.append)
     store.upsert(Service("u1", version=5))
@@ -164,7 +164,7 @@ def test_a_sweep_forgets_what_it_lacks_unless_that_is_younger() -> None:
     assert store.get("u1") is None, "what a sweep forgot does not come back, either"
 
 
-def test_a_list_drops_what_vanished_and_tells_whose_it_was() -> None:
+def test_list_removes_vanished_children_and_reports_their_owner() -> None:
     told: list[str] = []
     store: Children[Thing] = Children(told.append)
     store.replace([Thing("a"), Thing("b", owner="s2"), Thing("c")], 5)
@@ -176,7 +176,7 @@ def test_a_list_drops_what_vanished_and_tells_whose_it_was() -> None:
     assert (store.get("a"), store.get("b"), len(store)) == (None, None, 1)
 
 
-def test_a_child_that_changes_its_owner_is_no_longer_the_first_one_s() -> None:
+def test_child_that_changes_its_owner_leaves_the_first_owner() -> None:
     told: list[str] = []
     store: Children[Thing] = Children(told.append)
     store.upsert(Thing("a"), 5)
@@ -186,7 +186,7 @@ def test_a_child_that_changes_its_owner_is_no_longer_the_first_one_s() -> None:
     assert told == ["s1", "s1", "s2"]
 
 
-def test_news_that_no_plan_depends_on_are_not_told() -> None:
+def test_irrelevant_changes_are_not_reported() -> None:
     told: list[str] = []
     store: Children[Thing] = Children(told.append)
     store.upsert(Thing("a", content=1), 5)

@@ -181,7 +181,7 @@ def knowing(*revisions: str) -> ServiceMemory:
     return memory
 
 
-def test_births_start_with_one_and_go_on_by_sixteen_once_one_was_accepted() -> None:
+def test_first_birth_is_alone_and_the_next_are_sixteen_at_once() -> None:
     writes = Writes()
     memory = act(writes, [birth(n) for n in range(40)])
     assert writes.begun[:2] == ["web-0", "web-1"]
@@ -217,7 +217,7 @@ def test_births_and_retirements_alternate() -> None:
     assert writes.most == AT_ONCE
 
 
-def test_a_refused_birth_costs_one_request() -> None:
+def test_refused_birth_costs_one_request() -> None:
     writes = Writes()
     writes.ends["web-0"] = QUOTA
     memory = act(writes, [birth(n) for n in range(600)])
@@ -229,21 +229,21 @@ def test_a_refused_birth_costs_one_request() -> None:
     assert memory.barrier.is_open(), "what is refused is not awaited"
 
 
-def test_a_refusal_later_on_ends_the_row() -> None:
+def test_later_refusal_ends_the_births() -> None:
     writes = Writes()
     writes.ends["web-20"] = QUOTA
     act(writes, [birth(n) for n in range(600)])
     assert 21 <= len(writes.begun) < 21 + AT_ONCE
 
 
-def test_a_refusal_disproves_the_births_of_its_own_revision_alone() -> None:
+def test_refusal_stops_only_births_of_its_own_revision() -> None:
     writes = Writes()
     writes.ends["web-0"] = QUOTA
     memory = act(writes, [birth(0, "r1")], knowing("r1", "r2"))
     assert memory.accepted == {"r2"}
 
 
-def test_an_accepted_birth_clears_the_refusal_of_its_own_revision_alone() -> None:
+def test_accepted_birth_clears_only_the_refusal_of_its_own_revision() -> None:
     writes, memory = Writes(), ServiceMemory()
     writes.ends |= {"web-0": QUOTA, "web-1": QUOTA}
     act(writes, [birth(0, "r1")], memory)
@@ -264,10 +264,10 @@ def test_an_accepted_birth_clears_the_refusal_of_its_own_revision_alone() -> Non
     ],
     ids=lambda each: type(each).__name__,
 )
-def test_an_unknown_end_is_awaited_and_is_no_refusal(
+def test_write_with_an_unknown_result_is_awaited_and_no_refusal(
     move: Create | Retire | Quarantine | DeleteRevision, resource: str
 ) -> None:
-    """An eviction may be committed though its answer is lost: it keeps its place till it shows."""
+    """An eviction may be committed without an answer: it counts until the view shows its result."""
     writes, lists = Writes(), Lists()
     writes.ends[move.name] = lost()
     memory = act(writes, [move])
@@ -280,7 +280,7 @@ def test_an_unknown_end_is_awaited_and_is_no_refusal(
     assert memory.barrier.is_open()
 
 
-def test_an_unknown_end_ends_the_row_of_births() -> None:
+def test_birth_with_an_unknown_result_ends_the_births() -> None:
     writes = Writes()
     writes.ends["web-0"] = lost()
     act(writes, [birth(n) for n in range(600)])
@@ -293,7 +293,7 @@ def test_an_unknown_end_ends_the_row_of_births() -> None:
 
 
 @pytest.mark.parametrize("move", [birth(0), retirement(0), quarantine(0), FORGET])
-def test_what_is_done_is_awaited_until_the_view_shows_it(move: Action) -> None:
+def test_completed_write_is_awaited_until_the_view_shows_it(move: Action) -> None:
     writes = Writes()
     memory = act(writes, [move])
     [subject] = writes.ended
@@ -308,8 +308,8 @@ def stops_after(writes: Writes, most: int) -> Callable[[], bool]:
     return lambda: len(writes.ended) < most
 
 
-def test_a_plan_that_holds_no_longer_has_no_more_births() -> None:
-    """601 births, and the service is suspended, changed or deleted after the first few."""
+def test_outdated_plan_creates_no_more_instances() -> None:
+    """The service is suspended, changed or deleted after the first few of 601 births."""
     writes = Writes()
     memory = act(writes, [birth(n) for n in range(601)], knowing("r1"), stops_after(writes, 16))
     assert 16 <= len(writes.begun) < 16 + AT_ONCE
@@ -320,7 +320,7 @@ def test_a_plan_that_holds_no_longer_has_no_more_births() -> None:
 
 
 @pytest.mark.parametrize("kind", [retirement, quarantine])
-def test_other_moves_go_by_sixteen_and_only_while_the_plan_holds(
+def test_other_moves_are_sixteen_at_once_while_the_plan_is_valid(
     kind: Callable[[int], Action],
 ) -> None:
     writes = Writes()
@@ -331,7 +331,7 @@ def test_other_moves_go_by_sixteen_and_only_while_the_plan_holds(
     assert 20 <= len(writes.begun) < 20 + AT_ONCE
 
 
-def test_one_refused_retirement_holds_up_no_other() -> None:
+def test_refused_retirement_does_not_delay_others() -> None:
     writes = Writes()
     writes.ends["web-0"] = Refused(Cause.FORBIDDEN, "not allowed")
     memory = act(writes, [retirement(n) for n in range(20)])
@@ -340,8 +340,8 @@ def test_one_refused_retirement_holds_up_no_other() -> None:
     assert [r.subject for r in memory.refusals.all()] == ["web-0"]
 
 
-def test_of_many_at_once_all_are_awaited_when_one_finds_the_lease_lost() -> None:
-    """None may go on unobserved: its answer says what was done in the cluster."""
+def test_lost_lease_awaits_all_concurrent_writes() -> None:
+    """No write continues unobserved: its answer says what changed in the cluster."""
     writes = Writes()
     writes.ends_late = True
     writes.ends["web-0"] = NotLeader("the lease was lost")
@@ -356,7 +356,7 @@ def test_of_many_at_once_all_are_awaited_when_one_finds_the_lease_lost() -> None
     assert not memory.barrier.is_open(), "what the others did is known"
 
 
-def test_a_lost_lease_ends_the_row() -> None:
+def test_lost_lease_ends_the_moves() -> None:
     writes = Writes()
     writes.ends["web-3"] = NotLeader("the lease was lost")
     with pytest.raises(NotLeader):
@@ -364,7 +364,7 @@ def test_a_lost_lease_ends_the_row() -> None:
     assert writes.begun == ["web-0", "web-1", "web-2", "web-3"]
 
 
-def test_a_record_that_is_not_deleted_is_a_refusal_that_waits_longer_each_time() -> None:
+def test_refused_deletion_of_a_record_waits_longer_each_time() -> None:
     writes, memory = Writes(), ServiceMemory()
     writes.ends[FORGET.name] = Refused(Cause.FORBIDDEN, "not allowed")
     pauses = []
@@ -381,7 +381,7 @@ def test_a_record_that_is_not_deleted_is_a_refusal_that_waits_longer_each_time()
     assert memory.refusals.all() == ()
 
 
-def test_the_pause_that_the_api_server_asks_for_is_kept() -> None:
+def test_retry_after_of_the_api_server_is_respected() -> None:
     writes = Writes()
     writes.ends["web-0"] = Refused(Cause.API_SERVER, "busy", retry_after=42.0)
     [refusal] = act(writes, [retirement(0)]).refusals.all()

@@ -41,13 +41,13 @@ class View:
         self.complete(resource, self.begin(resource))
 
 
-def test_nothing_is_awaited_at_first() -> None:
+def test_barrier_is_open_at_first() -> None:
     barrier = Barrier()
     assert barrier.is_open()
     assert barrier.ask(LONG, View()) == 0
 
 
-def test_it_opens_when_the_write_is_seen_and_stays_open() -> None:
+def test_barrier_opens_when_the_write_is_seen_and_stays_open() -> None:
     view, barrier = View(), Barrier()
     barrier.expect("pods", view.shows("a"), 0.0)
     assert not barrier.is_open()
@@ -58,7 +58,7 @@ def test_it_opens_when_the_write_is_seen_and_stays_open() -> None:
 
 
 @pytest.mark.parametrize("unknown", [False, True])
-def test_time_alone_never_opens_it(unknown: bool) -> None:
+def test_barrier_is_never_opened_by_time_alone(unknown: bool) -> None:
     view, barrier = View(), Barrier()
     barrier.expect("pods", view.shows("a"), 0.0, unknown=unknown)
     for now in (PATIENCE, 2 * PATIENCE, LONG):
@@ -67,7 +67,7 @@ def test_time_alone_never_opens_it(unknown: bool) -> None:
 
 
 @pytest.mark.parametrize(("unknown", "patience"), [(False, 10.0), (True, 2.0)])
-def test_a_list_is_asked_for_once_when_patience_is_over(unknown: bool, patience: float) -> None:
+def test_list_is_requested_once_after_the_timeout(unknown: bool, patience: float) -> None:
     assert (PATIENCE, PATIENCE_UNKNOWN) == (10.0, 2.0)
     view, barrier = View(), Barrier()
     barrier.expect("pods", view.shows("a"), 100.0, unknown=unknown)
@@ -77,7 +77,7 @@ def test_a_list_is_asked_for_once_when_patience_is_over(unknown: bool, patience:
     assert view.asked == ["pods"]
 
 
-def test_a_list_that_began_after_it_was_asked_for_opens_it_when_complete() -> None:
+def test_requested_list_opens_the_barrier_when_complete() -> None:
     view, barrier = View(), Barrier()
     barrier.expect("pods", view.shows("a"), 0.0)
     barrier.ask(PATIENCE, view)
@@ -87,8 +87,8 @@ def test_a_list_that_began_after_it_was_asked_for_opens_it_when_complete() -> No
     assert barrier.is_open()
 
 
-def test_a_list_that_began_earlier_does_not_open_it() -> None:
-    """It may lack what was written while it was under way."""
+def test_list_started_before_the_request_does_not_open_the_barrier() -> None:
+    """Such a list may lack what was written while it was read."""
     view, barrier = View(), Barrier()
     under_way = view.begin("pods")
     barrier.expect("pods", view.shows("a"), 0.0)
@@ -99,14 +99,14 @@ def test_a_list_that_began_earlier_does_not_open_it() -> None:
     assert barrier.is_open()
 
 
-def test_a_list_that_nobody_asked_for_does_not_open_it() -> None:
+def test_unrequested_list_does_not_open_the_barrier() -> None:
     view, barrier = View(), Barrier()
     barrier.expect("pods", view.shows("a"), 0.0)
     view.list("pods")
     assert not barrier.is_open()
 
 
-def test_a_list_of_another_collection_does_not_open_it() -> None:
+def test_list_of_another_collection_does_not_open_the_barrier() -> None:
     view, barrier = View(), Barrier()
     barrier.expect("pods", view.shows("a"), 0.0)
     barrier.expect("revisions", view.shows("r"), 5.0)
@@ -121,7 +121,7 @@ def test_a_list_of_another_collection_does_not_open_it() -> None:
     assert view.asked == ["pods", "revisions"]
 
 
-def test_it_waits_for_all_of_several_writes() -> None:
+def test_barrier_waits_for_all_writes() -> None:
     view, barrier = View(), Barrier()
     for name in ("a", "b", "c"):
         barrier.expect("pods", view.shows(name), 0.0)
@@ -131,7 +131,7 @@ def test_it_waits_for_all_of_several_writes() -> None:
     assert barrier.is_open()
 
 
-def test_one_list_serves_all_writes_to_its_collection_that_were_made_before() -> None:
+def test_one_list_covers_all_earlier_writes_to_its_collection() -> None:
     view, barrier = View(), Barrier()
     barrier.expect("pods", view.shows("a"), 0.0)
     barrier.expect("pods", view.shows("b"), 9.0)
@@ -146,7 +146,7 @@ def test_one_list_serves_all_writes_to_its_collection_that_were_made_before() ->
     assert view.asked == ["pods", "pods"]
 
 
-def test_it_is_looked_at_again_soon_and_never_in_the_past() -> None:
+def test_barrier_is_checked_again_soon_and_never_in_the_past() -> None:
     view, barrier = View(), Barrier()
     barrier.expect("pods", view.shows("a"), 0.0)
     for now in (0.0, PATIENCE - 0.1, PATIENCE, LONG):

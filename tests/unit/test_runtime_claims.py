@@ -27,8 +27,8 @@ def pod(**status: Any) -> PodRecord:
     return decode_pod(json.dumps(body).encode())
 
 
-def test_one_that_was_swept_away_between_two_plans_still_says_who_took_it() -> None:
-    """The pod garbage collector marks and removes at once: no plan sees the mark on the pod."""
+def test_pod_removed_between_two_plans_keeps_its_disruption_cause() -> None:
+    """The pod garbage collector sets a condition and deletes at once: no plan sees it."""
     suspects: list[PodRecord] = []
     pods = Pods(lambda owner: None, suspects.append)
     pods.upsert(pod(phase="Running"), 1)
@@ -42,7 +42,7 @@ def test_one_that_was_swept_away_between_two_plans_still_says_who_took_it() -> N
     assert pods.gone("owner") == {}, "it is told once"
 
 
-def test_what_nobody_asks_for_is_not_kept_for_ever() -> None:
+def test_unused_claims_are_not_kept_forever() -> None:
     pods = Pods(lambda owner: None, lambda record: None)
     record = pod(phase="Running")
     for n in range(OWNERS_REMEMBERED + 10):

@@ -9,7 +9,7 @@ from immutable_operator.domain.model import ABSENT, Pin, Revision, Source
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.runtime.contents import Contents
 from immutable_operator.wire.config import ConfigRecord, Configs
-from tests.unit.test_kube_configs import service
+from tests.unit.config_readers import service
 
 COPY = ConfigRecord("shop", "web-cfg0a1b2c3d", 1.0, 42, "uid-r", "sha256:1")
 
@@ -30,7 +30,7 @@ def _nobody() -> KubeClient:
     return object.__new__(KubeClient)
 
 
-def test_a_config_map_says_nothing_of_the_secret_that_has_its_name() -> None:
+def test_config_map_is_no_copy_of_a_secret_with_its_name() -> None:
     pin = Pin("x", COPY.name, COPY.digest)
     secret = Pin("x", COPY.name, COPY.digest, kind="Secret")
     assert look(pin) == ({}, frozenset({COPY.name})), "the copy is there, nothing is asked for"

@@ -25,30 +25,30 @@ def rightful(*sights: PodRecord) -> Iterator[int | None]:
         yield baselines.of([sight]).get("u")
 
 
-def test_an_instance_without_gates_is_as_it_was_born() -> None:
-    """An edit before it got its node is an edit, too."""
+def test_ungated_instance_has_generation_one_as_its_baseline() -> None:
+    """An edit before the binding to a node counts as well."""
     pending, edited = seen(1), seen(2, node="n1")
     assert list(rightful(pending, edited)) == [1, 1]
 
 
-def test_gates_that_somebody_put_on_a_pod_may_be_taken_off() -> None:
+def test_removal_of_a_scheduling_gate_is_no_edit() -> None:
     gated, admitted = seen(1, gated=True), seen(2)
     running, later = seen(3, node="n1"), seen(4, node="n1")
     assert list(rightful(gated, admitted, running, later)) == [None, None, 3, 3]
 
 
-def test_after_a_restart_the_pod_itself_tells() -> None:
+def test_baseline_after_a_restart_is_read_from_the_pod() -> None:
     admitted, tampered = seen(2, node="n1"), seen(3, node="n1", edited=True)
     assert list(rightful(admitted)) == [2]
     assert list(rightful(tampered)) == [1]
 
 
-def test_an_edit_that_comes_with_the_node_is_told_from_the_gate() -> None:
+def test_edit_at_the_time_of_binding_is_distinguished_from_the_gate() -> None:
     gated, both = seen(1, gated=True), seen(3, node="n1", edited=True)
     assert list(rightful(gated, both)) == [None, 1]
 
 
-def test_those_that_are_gone_are_forgotten() -> None:
+def test_evidence_of_deleted_pods_is_forgotten() -> None:
     baselines = Baselines()
     baselines.of([seen(1)])
     assert baselines.of([]) == {}

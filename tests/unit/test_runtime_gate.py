@@ -55,7 +55,7 @@ def run(story: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(story, 30))
 
 
-def test_no_more_than_the_limit_are_inside() -> None:
+def test_gate_admits_no_more_than_its_limit() -> None:
     async def story() -> None:
         street = Street(3)
         tasks = [street.come(owner) for owner in "abcab"]
@@ -68,7 +68,7 @@ def test_no_more_than_the_limit_are_inside() -> None:
     run(story())
 
 
-def test_a_quiet_owner_waits_for_one_turn_of_a_busy_one() -> None:
+def test_quiet_owner_waits_for_one_turn_of_a_busy_owner() -> None:
     async def story() -> None:
         street = Street(1)
         busy = [street.come("busy") for _ in range(4000)]
@@ -86,7 +86,7 @@ def test_a_quiet_owner_waits_for_one_turn_of_a_busy_one() -> None:
     run(story())
 
 
-def test_owners_take_turns_however_much_each_has_queued() -> None:
+def test_owners_take_turns_independent_of_queue_length() -> None:
     async def story() -> None:
         street = Street(1)
         tasks = [street.come(owner) for owner in "aaaabbc"]
@@ -98,7 +98,7 @@ def test_owners_take_turns_however_much_each_has_queued() -> None:
     run(story())
 
 
-def test_who_gives_up_while_waiting_takes_nobody_s_place() -> None:
+def test_cancelled_waiter_takes_no_place() -> None:
     async def story() -> None:
         street = Street(1)
         first, gone, last = street.come("a"), street.come("b"), street.come("c")
@@ -117,7 +117,7 @@ def test_who_gives_up_while_waiting_takes_nobody_s_place() -> None:
     run(story())
 
 
-def test_who_gives_up_in_the_moment_of_being_let_in_passes_the_place_on() -> None:
+def test_waiter_cancelled_on_admission_passes_its_place_on() -> None:
     async def story() -> None:
         gate = FairGate(1)
         inside = asyncio.Event()
@@ -139,7 +139,7 @@ def test_who_gives_up_in_the_moment_of_being_let_in_passes_the_place_on() -> Non
     run(story())
 
 
-def test_a_failure_inside_gives_the_place_back() -> None:
+def test_failure_inside_releases_the_place() -> None:
     async def story() -> None:
         gate = FairGate(1)
         with pytest.raises(ValueError, match="no"):
@@ -173,7 +173,7 @@ def test_gate_limits_each_owner_without_blocking_others() -> None:
     st.lists(st.sampled_from("abcd"), max_size=30),
     st.randoms(),
 )
-def test_whoever_comes_goes_and_gives_up_no_place_is_lost(
+def test_no_place_is_lost_in_any_order_of_events(
     limit: int, each: int | None, comers: list[str], chance: random.Random
 ) -> None:
     async def story() -> None:
@@ -197,6 +197,6 @@ def test_whoever_comes_goes_and_gives_up_no_place_is_lost(
     run(story())
 
 
-def test_a_gate_lets_somebody_in() -> None:
+def test_gate_with_limit_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="must be at least 1"):
         FairGate(0)

@@ -70,7 +70,7 @@ CASES: dict[str, tuple[Pair | None, str, str]] = {
 
 
 @pytest.mark.parametrize(("shown", "trusted", "reason"), CASES.values(), ids=CASES)
-def test_what_is_found_is_what_an_api_server_would_find(
+def test_probe_finds_the_faults_that_an_api_server_would_find(
     shown: Pair | None, trusted: str, reason: str
 ) -> None:
     async def found() -> Trouble | None:
@@ -83,7 +83,7 @@ def test_what_is_found_is_what_an_api_server_would_find(
 
 
 @pytest.mark.parametrize("host", [HERE, "nobody.invalid", "", "a..b"])
-def test_where_nobody_listens_it_is_unreachable(host: str) -> None:
+def test_closed_port_is_unreachable(host: str) -> None:
     trouble = asyncio.run(knock(Door(host, 1, MINE.authority)))
     assert trouble
     assert trouble.reason == "WebhookUnreachable"
@@ -93,7 +93,7 @@ def trouble_of(knocker: Knocker) -> str:
     return knocker.trouble.reason if knocker.trouble else ""
 
 
-def test_once_is_no_fault_and_twice_in_a_row_is() -> None:
+def test_two_failures_in_a_row_are_a_fault() -> None:
     async def story() -> None:
         door = Door(HERE, 1, MINE.authority)
         news: list[int] = []
@@ -117,7 +117,7 @@ def test_once_is_no_fault_and_twice_in_a_row_is() -> None:
     asyncio.run(story())
 
 
-def test_two_doors_that_fail_once_each_are_no_fault() -> None:
+def test_one_failure_of_each_of_two_endpoints_is_no_fault() -> None:
     async def story() -> None:
         doors = [Door(HERE, port, MINE.authority) for port in (1, 2, 1, 2)]
         knocker = Knocker(lambda: doors[0], lambda: None)
@@ -129,7 +129,7 @@ def test_two_doors_that_fail_once_each_are_no_fault() -> None:
     asyncio.run(story())
 
 
-def test_one_that_fails_in_two_ways_is_a_fault() -> None:
+def test_two_different_failures_in_a_row_are_a_fault() -> None:
     async def story() -> None:
         async with listening(OTHER) as port:
             door = Door(HERE, port, MINE.authority)
@@ -164,14 +164,16 @@ DOORS: dict[str, tuple[Any, tuple[str, int] | None]] = {
 
 
 @pytest.mark.parametrize(("webhooks", "where"), DOORS.values(), ids=DOORS)
-def test_the_door_is_where_api_servers_go(webhooks: Any, where: tuple[str, int] | None) -> None:
+def test_probed_endpoint_is_that_of_the_webhook_configuration(
+    webhooks: Any, where: tuple[str, int] | None
+) -> None:
     door = door_of(webhooks)
     assert (door and (door.host, door.port)) == where
     assert door is None or door.authorities == MINE.authority
 
 
 @pytest.mark.parametrize("reason", ["WebhookUnreachable", "WebhookCertificate"])
-def test_trouble_is_told_with_what_to_do_and_only_of_the_door_that_is_there(reason: str) -> None:
+def test_fault_has_a_remedy_and_concerns_the_configured_endpoint(reason: str) -> None:
     webhooks = hook(service=SERVICE)
     found = Found(policies(OPERATOR), bindings("here"), {BREAK_GLASS: webhooks})
     everywhere = {"break_glass": True}

@@ -123,7 +123,7 @@ async def until(check: Callable[[], bool]) -> None:
     raise AssertionError("it does not come to that")
 
 
-def test_no_plan_is_made_before_the_view_has_what_was_written(story: Story) -> None:
+def test_planning_waits_until_the_view_shows_the_writes(story: Story) -> None:
     async def told(bed: Bed) -> None:
         bed.services.upsert(service("a"))
         shown: list[bool] = []
@@ -140,7 +140,7 @@ def test_no_plan_is_made_before_the_view_has_what_was_written(story: Story) -> N
     story(told)
 
 
-def test_a_list_that_began_later_lets_a_plan_be_made(story: Story) -> None:
+def test_list_started_after_the_write_permits_planning(story: Story) -> None:
     async def told(bed: Bed) -> None:
         bed.services.upsert(service("a"))
         bed.expects("a", lambda: False, START)
@@ -155,7 +155,7 @@ def test_a_list_that_began_later_lets_a_plan_be_made(story: Story) -> None:
     story(told)
 
 
-def test_what_one_service_awaits_holds_up_no_other(story: Story) -> None:
+def test_waiting_service_does_not_delay_others(story: Story) -> None:
     async def told(bed: Bed) -> None:
         bed.services.upsert(service("a"))
         bed.services.upsert(service("b"))
@@ -174,9 +174,7 @@ def test_what_one_service_awaits_holds_up_no_other(story: Story) -> None:
         pytest.param(Unreachable(0, "Unreachable", "no answer"), id="the API server's"),
     ],
 )
-def test_the_trouble_of_one_service_ends_nothing_and_is_retried_with_back_off(
-    story: Story, trouble: Exception
-) -> None:
+def test_failure_of_one_service_is_retried_with_back_off(story: Story, trouble: Exception) -> None:
     async def told(bed: Bed) -> None:
         bed.ends["sick"] = trouble
         running = asyncio.create_task(bed.loop.run())
@@ -203,7 +201,7 @@ def test_the_trouble_of_one_service_ends_nothing_and_is_retried_with_back_off(
     story(told)
 
 
-def test_the_loss_of_the_lease_ends_the_loop(story: Story) -> None:
+def test_lost_lease_ends_the_loop(story: Story) -> None:
     async def told(bed: Bed) -> None:
         bed.ends["a"] = NotLeader("the lease was lost")
         bed.add("a", "b")
@@ -214,7 +212,7 @@ def test_the_loss_of_the_lease_ends_the_loop(story: Story) -> None:
     story(told)
 
 
-def test_a_plan_holds_as_long_as_its_service_is_there_and_the_same(story: Story) -> None:
+def test_plan_is_valid_while_its_service_exists_unchanged(story: Story) -> None:
     """A new image and ``suspend: true`` are a new generation."""
 
     async def told(bed: Bed) -> None:
@@ -235,7 +233,7 @@ def test_a_plan_holds_as_long_as_its_service_is_there_and_the_same(story: Story)
     story(told)
 
 
-def test_what_is_remembered_of_a_service_that_is_gone_goes_with_it(story: Story) -> None:
+def test_memory_of_a_deleted_service_is_dropped(story: Story) -> None:
     async def told(bed: Bed) -> None:
         bed.services.upsert(service("a"))
         await bed.loop.step("a")
@@ -247,7 +245,7 @@ def test_what_is_remembered_of_a_service_that_is_gone_goes_with_it(story: Story)
     story(told)
 
 
-def test_a_service_that_got_well_is_retried_soon_when_it_fails_again(story: Story) -> None:
+def test_recovered_service_is_retried_soon_when_it_fails_again(story: Story) -> None:
     async def told(bed: Bed) -> None:
         bed.add("a")
         running = asyncio.create_task(bed.loop.run())

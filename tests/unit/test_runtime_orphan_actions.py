@@ -71,7 +71,7 @@ class World:
         return asyncio.run(self.orphan_actions.step(KEY))
 
 
-def test_it_waits_a_minute_for_the_service_and_then_fails_the_action_once() -> None:
+def test_action_without_a_service_fails_once_after_a_minute() -> None:
     world = World()
     world.act()
     assert world.step(after=10) == 50
@@ -87,7 +87,7 @@ def test_it_waits_a_minute_for_the_service_and_then_fails_the_action_once() -> N
     assert len(world.api.written) == 1
 
 
-def test_a_service_that_comes_in_time_is_the_one_that_answers() -> None:
+def test_service_created_in_time_answers_the_action() -> None:
     world = World()
     world.act()
     world.step(after=10)
@@ -96,7 +96,7 @@ def test_a_service_that_comes_in_time_is_the_one_that_answers() -> None:
     assert world.api.written == []
 
 
-def test_a_service_of_which_the_watch_has_not_told_yet_counts() -> None:
+def test_service_not_yet_reported_by_the_watch_counts() -> None:
     world = World()
     world.act()
     world.api.services = ["web"]
@@ -104,7 +104,7 @@ def test_a_service_of_which_the_watch_has_not_told_yet_counts() -> None:
     assert world.api.written == []
 
 
-def test_an_action_that_waits_when_its_service_is_deleted_fails() -> None:
+def test_pending_action_fails_when_its_service_is_deleted() -> None:
     world = World()
     world.act()
     world.serve()

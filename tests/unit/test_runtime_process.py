@@ -70,7 +70,7 @@ def service(number: int, read: str, namespace: str = "shop") -> ServiceRecord:
     )
 
 
-def test_a_new_config_map_concerns_its_readers_alone(operator: Operator, asked: Asked) -> None:
+def test_changed_config_map_concerns_only_its_readers(operator: Operator, asked: Asked) -> None:
     configs = operator._watches.configs[CONFIG_MAP]
     configs.upsert(ConfigRecord("shop", "settings", 1.0, 7), 7)
     assert asked.take() == {"u0", "u10", "u20", "u30", "u40"}
@@ -82,7 +82,7 @@ def test_a_new_config_map_concerns_its_readers_alone(operator: Operator, asked: 
     assert asked.take() == {"u0", "u20", "u30", "u40"}
 
 
-def test_an_action_concerns_the_service_that_has_the_name(operator: Operator, asked: Asked) -> None:
+def test_action_concerns_the_service_of_its_name(operator: Operator, asked: Asked) -> None:
     meta = {"name": "now", "namespace": "shop", "uid": "a1", "resourceVersion": "5"}
     body = {
         "metadata": {**meta, "creationTimestamp": "2026-11-22T01:00:00Z"},
@@ -92,7 +92,7 @@ def test_an_action_concerns_the_service_that_has_the_name(operator: Operator, as
     assert asked.take() == {"u7"}
 
 
-def test_a_record_in_another_namespace_is_no_record_of_a_service(operator: Operator) -> None:
+def test_record_in_another_namespace_is_ignored(operator: Operator) -> None:
     forged = Revision("0a1b2c3d", 9, "v2:0", "forged", "r9")
     mine = Revision("0a1b2c3d", 1, "v2:0", "mine", "r1")
     operator._watches.revisions.upsert(RevisionRecord("r9", "u7", forged, "elsewhere"), 5)
@@ -100,7 +100,7 @@ def test_a_record_in_another_namespace_is_no_record_of_a_service(operator: Opera
     assert [record.content.name for record in operator._watches.revisions.of("u7")] == ["mine"]
 
 
-def test_every_reflector_counts_what_it_cannot_read(operator: Operator) -> None:
+def test_every_reflector_counts_unreadable_objects(operator: Operator) -> None:
     for reflector in operator._watches.reflectors:
         reflector._reader.read(b"null")
         value = operator._metrics.registry.get_sample_value(
@@ -114,7 +114,7 @@ class Planned(Exception):
 
 
 @pytest.mark.parametrize("took_over", [True, False])
-def test_a_new_leader_reads_anew_what_another_one_may_have_written(
+def test_new_leader_lists_again_after_another_leader(
     operator: Operator, took_over: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []

@@ -26,7 +26,7 @@ async def taken(queue: KeyQueue[str]) -> str | None:
         return None
 
 
-def test_many_news_are_one_key() -> None:
+def test_repeated_changes_are_one_key() -> None:
     async def story() -> None:
         queue: KeyQueue[str] = KeyQueue(Clock())
         for _ in range(100):
@@ -37,7 +37,7 @@ def test_many_news_are_one_key() -> None:
     asyncio.run(story())
 
 
-def test_news_during_work_bring_the_key_up_again_afterwards_and_not_before() -> None:
+def test_change_during_work_queues_the_key_again_afterwards() -> None:
     async def story() -> None:
         clock = Clock()
         queue: KeyQueue[str] = KeyQueue(clock, pace=1.0)
@@ -52,7 +52,7 @@ def test_news_during_work_bring_the_key_up_again_afterwards_and_not_before() -> 
     asyncio.run(story())
 
 
-def test_a_burst_of_news_is_paced() -> None:
+def test_burst_of_changes_is_paced() -> None:
     async def story() -> None:
         clock = Clock()
         queue: KeyQueue[str] = KeyQueue(clock, pace=1.0)
@@ -67,7 +67,7 @@ def test_a_burst_of_news_is_paced() -> None:
     asyncio.run(story())
 
 
-def test_the_earliest_due_time_counts() -> None:
+def test_earliest_due_time_wins() -> None:
     async def story() -> None:
         clock = Clock()
         queue: KeyQueue[str] = KeyQueue(clock)
@@ -84,7 +84,7 @@ def test_the_earliest_due_time_counts() -> None:
     asyncio.run(story())
 
 
-def test_one_busy_service_does_not_hold_up_another() -> None:
+def test_busy_service_does_not_delay_another() -> None:
     async def story() -> None:
         queue: KeyQueue[str] = KeyQueue(Clock())
         queue.add("slow")
@@ -95,7 +95,7 @@ def test_one_busy_service_does_not_hold_up_another() -> None:
     asyncio.run(story())
 
 
-def test_all_hands_get_work() -> None:
+def test_all_workers_get_work() -> None:
     async def story() -> None:
         queue: KeyQueue[str] = KeyQueue(Clock())
         hands = [asyncio.create_task(queue.get()) for _ in range(3)]

@@ -34,7 +34,7 @@ def test_readers_are_found_by_kind_namespace_and_name() -> None:
     assert readers.of("ConfigMap", "elsewhere", "settings") == ("u3",)
 
 
-def test_a_new_spec_replaces_what_was_read_and_a_service_that_goes_leaves_nothing() -> None:
+def test_new_spec_replaces_references_and_a_deleted_service_leaves_none() -> None:
     readers = Readers()
     readers.update("u1", service("u1", ("ConfigMap", "old"), ("ConfigMap", "both")))
     readers.update("u1", service("u1", ("ConfigMap", "new"), ("ConfigMap", "both"), generation=2))
@@ -47,7 +47,7 @@ def test_a_new_spec_replaces_what_was_read_and_a_service_that_goes_leaves_nothin
     assert readers._known == {}
 
 
-def test_a_spec_that_is_refused_reads_nothing() -> None:
+def test_refused_spec_has_no_references() -> None:
     readers = Readers()
     readers.update("u1", service("u1", ("ConfigMap", "settings")))
     meta = {"name": "u1", "namespace": "shop", "uid": "u1", "resourceVersion": "6"}
@@ -57,7 +57,7 @@ def test_a_spec_that_is_refused_reads_nothing() -> None:
     assert len(readers) == 0
 
 
-def test_news_of_a_status_cost_no_look_at_the_template(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_change_does_not_read_the_template(monkeypatch: pytest.MonkeyPatch) -> None:
     readers, given = Readers(), service("u1", ("ConfigMap", "settings"))
     readers.update("u1", given)
     monkeypatch.setattr(readers_module, "config_references", None)

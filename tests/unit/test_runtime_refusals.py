@@ -36,7 +36,7 @@ def of(refusals: Refusals, now: float | None = None) -> list[tuple[Move, str, Ca
     return sorted((r.move, r.subject, r.cause) for r in refusals.all(now))
 
 
-def test_each_try_waits_longer_whichever_instance_it_is_for() -> None:
+def test_pause_grows_with_each_attempt_for_any_instance() -> None:
     refusals = Refusals()
     first = refuse(refusals, Move.CREATE, "web-a", "r1", QUOTA, 0.0)
     second = refuse(refusals, Move.CREATE, "web-b", "r1", QUOTA, 10.0)
@@ -46,13 +46,13 @@ def test_each_try_waits_longer_whichever_instance_it_is_for() -> None:
     assert len(refusals.all()) == 1, "births of one revision share one refusal"
 
 
-def test_a_new_revision_starts_afresh() -> None:
+def test_new_revision_starts_without_refusals() -> None:
     refusals = Refusals()
     refuse(refusals, Move.CREATE, "web-a", "r1", INVALID, 0.0)
     assert refuse(refusals, Move.CREATE, "web-b", "r2", INVALID, 9.0).attempts == 1
 
 
-def test_of_two_revisions_that_grow_each_has_its_own_refusal() -> None:
+def test_each_growing_revision_has_its_own_refusal() -> None:
     refusals = Refusals()
     refuse(refusals, Move.CREATE, "web-a", "r1", QUOTA, 0.0)
     refuse(refusals, Move.CREATE, "web-b", "r2", INVALID, 1.0)
@@ -61,14 +61,14 @@ def test_of_two_revisions_that_grow_each_has_its_own_refusal() -> None:
     assert of(refusals) == [(Move.CREATE, "web-b", Cause.TEMPLATE)], "r2 is no better for it"
 
 
-def test_what_is_accepted_is_history() -> None:
+def test_accepted_move_clears_its_refusal() -> None:
     refusals = Refusals()
     refuse(refusals, Move.CREATE, "web-a", "r1", QUOTA, 0.0)
     refusals.accepted(Move.CREATE, "web-c")
     assert refusals.all() == ()
 
 
-def test_a_birth_says_nothing_of_names_that_are_taken() -> None:
+def test_accepted_birth_keeps_refusals_of_taken_names() -> None:
     refusals = Refusals()
     refusals.note(Move.CREATE, "web-a", "r1", TAKEN, 0.0)
     refusals.accepted(Move.CREATE, "web-b", "r1")
@@ -77,14 +77,14 @@ def test_a_birth_says_nothing_of_names_that_are_taken() -> None:
     assert refusals.all() == ()
 
 
-def test_refusals_to_retire_end_with_the_instance() -> None:
+def test_refusal_of_a_retirement_ends_with_the_instance() -> None:
     refusals = Refusals()
     refuse(refusals, Move.RETIRE, "web-a", None, BUDGETED, 0.0)
     refusals.forget_subjects({"web-b"})
     assert refusals.all() == ()
 
 
-def test_a_budget_that_gives_way_for_one_is_asked_for_all_again() -> None:
+def test_accepted_eviction_clears_all_refusals_of_the_budget() -> None:
     refusals = Refusals()
     refuse(refusals, Move.RETIRE, "web-a", None, BUDGETED, 0.0)
     refuse(refusals, Move.RETIRE, "web-b", None, BUDGETED, 1.0)
@@ -92,7 +92,7 @@ def test_a_budget_that_gives_way_for_one_is_asked_for_all_again() -> None:
     assert refusals.all() == ()
 
 
-def test_a_webhook_that_gives_way_for_one_is_asked_for_each_in_its_turn() -> None:
+def test_accepted_move_clears_only_its_own_refusal_of_a_webhook() -> None:
     refusals = Refusals()
     refuse(refusals, Move.RETIRE, "web-a", None, DENIED, 0.0)
     refuse(refusals, Move.RETIRE, "web-b", None, DENIED, 1.0)
@@ -100,13 +100,13 @@ def test_a_webhook_that_gives_way_for_one_is_asked_for_each_in_its_turn() -> Non
     assert of(refusals) == [(Move.RETIRE, "web-b", Cause.ADMISSION)]
 
 
-def test_an_overload_is_no_budget() -> None:
+def test_overloaded_api_server_is_no_disruption_budget() -> None:
     refusals = Refusals()
     refuse(refusals, Move.RETIRE, "web-a", None, BUSY, 0.0)
     assert of(refusals) == [(Move.RETIRE, "web-a", Cause.API_SERVER)]
 
 
-def test_a_lack_is_asked_for_each_second_and_ever_rarer_after_half_a_minute() -> None:
+def test_missing_dependency_is_retried_more_rarely_after_half_a_minute() -> None:
     refusals, now, asked = Refusals(), 1000.0, 0
     while now < 1000.0 + 300.0:
         refusal = refuse(refusals, Move.CREATE, f"web-{asked}", "r1", MISSING, now)
@@ -117,8 +117,8 @@ def test_a_lack_is_asked_for_each_second_and_ever_rarer_after_half_a_minute() ->
 
 
 @pytest.mark.parametrize("later", [601.0, 1e6])
-def test_what_was_not_repeated_for_ten_minutes_is_another_story(later: float) -> None:
-    """Else its age would say that it had stood all the time, and its event would be told as old."""
+def test_refusal_after_ten_minutes_is_a_new_one(later: float) -> None:
+    """Otherwise the refusal would appear to have lasted all the time."""
     refusals = Refusals()
     for _ in range(5):
         refuse(refusals, Move.CREATE, "web-a", "r1", QUOTA, 0.0)
@@ -126,14 +126,14 @@ def test_what_was_not_repeated_for_ten_minutes_is_another_story(later: float) ->
     assert (fresh.attempts, fresh.since) == (1, later)
 
 
-def test_a_name_that_nobody_asks_for_any_more_is_not_told_for_ever() -> None:
+def test_refusal_of_an_unused_name_expires() -> None:
     refusals = Refusals()
     refusals.note(Move.CREATE, "web-a", "r1", TAKEN, 0.0)
     assert of(refusals, now=300.0)
     assert of(refusals, now=601.0) == []
 
 
-def test_refusals_that_are_repeated_stay() -> None:
+def test_repeated_refusals_stay() -> None:
     refusals, now = Refusals(), 0.0
     for attempt in range(1, 20):
         refusal: Refusal = refuse(refusals, Move.CREATE, "web-a", "r1", INVALID, now)
@@ -142,7 +142,7 @@ def test_refusals_that_are_repeated_stay() -> None:
         now = refusal.retry_at
 
 
-def test_four_thousand_refusals_are_not_kept() -> None:
+def test_number_of_refusals_is_bounded() -> None:
     refusals = Refusals()
     refuse(refusals, Move.CREATE, "web-new", "r2", QUOTA, 0.0)
     refuse(refusals, Move.RECORD, "r3", None, DENIED, 0.0)
@@ -156,15 +156,15 @@ def test_four_thousand_refusals_are_not_kept() -> None:
     assert (Move.CREATE, "name-3999", Cause.NAME_TAKEN) in found, "and the last of the others"
 
 
-def test_four_thousand_revisions_are_not_kept() -> None:
+def test_number_of_refused_revisions_is_bounded() -> None:
     refusals = Refusals()
     for number in range(4000):
         refuse(refusals, Move.CREATE, "web", f"r{number}", QUOTA, number / 100)
     assert len(refusals.all()) == MOST
 
 
-def test_a_crowd_that_is_refused_for_one_cause_waits_together() -> None:
-    """Else those that are not remembered would be tried at each turn."""
+def test_many_refusals_of_one_cause_share_a_pause() -> None:
+    """Otherwise the subjects that are not remembered would be tried at each plan."""
     refusals, now = Refusals(), 0.0
     for number in range(200):
         refusal = refuse(refusals, Move.RETIRE, f"web-{number}", None, DENIED, now)
@@ -176,15 +176,15 @@ def test_a_crowd_that_is_refused_for_one_cause_waits_together() -> None:
     assert not any(r.shared for r in refusals.all()), "it gave way for one"
 
 
-def test_a_few_are_told_apart() -> None:
+def test_few_refusals_are_separate() -> None:
     refusals = Refusals()
     for number in range(5):
         assert not refuse(refusals, Move.RETIRE, f"web-{number}", None, DENIED, 0.0).shared
     assert refuse(refusals, Move.RETIRE, "web-0", None, DENIED, 1.0).attempts == 2
 
 
-def test_each_subject_of_a_crowd_has_its_turn() -> None:
-    """Those that are not remembered come first, so a free one is found among blocked ones."""
+def test_each_subject_of_a_shared_refusal_is_tried() -> None:
+    """Subjects that are not remembered come first, so one that is not blocked is found."""
     refusals, order = Refusals(), list[str]()
     names = [f"web-{number:03}" for number in range(200)]
     for turn in range(400):
@@ -195,7 +195,7 @@ def test_each_subject_of_a_crowd_has_its_turn() -> None:
     assert len(set(order)) > MOST
 
 
-def test_refusals_of_births_and_budgets_are_shared_and_taken_names_are_not() -> None:
+def test_refusals_are_shared_except_those_of_taken_names() -> None:
     refusals = Refusals()
     assert refuse(refusals, Move.CREATE, "web-a", "r1", QUOTA, 0.0).shared
     assert refuse(refusals, Move.RETIRE, "web-a", None, BUDGETED, 0.0).shared

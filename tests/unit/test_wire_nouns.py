@@ -79,7 +79,7 @@ def test_verdict_survives_a_round_trip(verdict: Verdict) -> None:
     assert None not in body["status"].values()
 
 
-def test_texts_are_cut_to_the_lengths_that_the_crd_allows() -> None:
+def test_texts_are_truncated_to_the_lengths_of_the_crd() -> None:
     long = "x" * 5000
     status = Status(
         blockers=(Blocker("R", long, 0.0),),

@@ -19,7 +19,7 @@ from tests.wire.api import PATH, Api, serving
 
 
 @pytest.mark.parametrize("body", [b"<html>not now</html>", b"", b"[]", b"ok", b"null"])
-def test_a_good_answer_that_is_no_object_is_no_answer(body: bytes) -> None:
+def test_successful_answer_that_is_no_object_is_an_error(body: bytes) -> None:
     async def run() -> None:
         api = Api()
         api.pages.append(body)
@@ -47,7 +47,7 @@ def test_client_reads_the_api_server_s_clock_from_answers_and_refusals() -> None
     asyncio.run(run())
 
 
-def test_a_proxy_s_503_with_a_list_for_details_is_an_error_like_any_other() -> None:
+def test_malformed_503_of_a_proxy_is_an_ordinary_error() -> None:
     async def run() -> None:
         api = Api()
 
@@ -78,8 +78,8 @@ class Held:
         raise AssertionError
 
 
-def test_a_write_lasts_no_longer_than_the_fence_has_left() -> None:
-    """Else it could be carried out after another replica has begun to lead."""
+def test_write_lasts_no_longer_than_the_fence() -> None:
+    """Otherwise the write could be carried out after another replica has begun to lead."""
 
     async def run() -> None:
         held = Held()
@@ -92,7 +92,7 @@ def test_a_write_lasts_no_longer_than_the_fence_has_left() -> None:
     asyncio.run(run())
 
 
-def test_a_write_that_the_fence_stops_is_never_sent() -> None:
+def test_fenced_write_is_never_sent() -> None:
     async def run() -> None:
         held = Held()
         async with serving(held.api) as client:
@@ -163,7 +163,7 @@ FREE: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("stored", FREE)
-def test_an_odd_lease_that_nobody_holds_is_taken(stored: dict[str, Any]) -> None:
+def test_malformed_lease_without_a_holder_is_acquired(stored: dict[str, Any]) -> None:
     leases = Leases(stored)
     assert acquired(leases)
     assert leases.stored is not None
@@ -180,12 +180,12 @@ UNREADABLE: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("stored", UNREADABLE)
-def test_a_lease_that_cannot_be_read_is_tried_again(stored: dict[str, Any]) -> None:
+def test_unreadable_lease_is_retried(stored: dict[str, Any]) -> None:
     assert not acquired(Leases(stored))
 
 
-def test_no_holder_keeps_the_others_out_for_ever() -> None:
-    """A duration of 68 years, written by hand: at most ten minutes without a renewal."""
+def test_lease_duration_of_a_holder_is_limited() -> None:
+    """A hand-written duration of 68 years is valid for at most ten minutes without a renewal."""
     spec = {"holderIdentity": "other", "leaseDurationSeconds": 2**31 - 1}
 
     async def run() -> None:
@@ -199,7 +199,7 @@ def test_no_holder_keeps_the_others_out_for_ever() -> None:
     asyncio.run(run())
 
 
-def test_an_answer_to_a_renewal_that_cannot_be_read_is_looked_up() -> None:
+def test_unreadable_answer_to_a_renewal_is_verified_by_a_read() -> None:
     async def run() -> None:
         leases = Leases()
         async with serving(leases.api) as client:
@@ -214,7 +214,7 @@ def test_an_answer_to_a_renewal_that_cannot_be_read_is_looked_up() -> None:
     asyncio.run(run())
 
 
-def test_the_fence_tells_how_long_the_lease_holds() -> None:
+def test_fence_is_the_remaining_time_of_the_lease() -> None:
     async def run() -> None:
         leases = Leases()
         async with serving(leases.api) as client:
@@ -231,8 +231,8 @@ def test_the_fence_tells_how_long_the_lease_holds() -> None:
     asyncio.run(run())
 
 
-def test_a_person_s_single_request_may_be_answered_by_anything() -> None:
-    """A log or a proxied page is what `verify` looks for: it says that somebody got in."""
+def test_single_request_accepts_any_answer() -> None:
+    """`verify` looks for a log or a proxied page: either proves that the access succeeded."""
 
     async def run() -> None:
         api = Api()

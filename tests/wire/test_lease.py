@@ -109,8 +109,8 @@ async def write(client: KubeClient) -> None:
     await client.create(PATH, {}, resource="things")
 
 
-def test_validity_counts_from_before_the_request(clock: Clock) -> None:
-    """The API server may have stored it as soon as it was sent; the others count from there."""
+def test_lease_validity_counts_from_before_the_request(clock: Clock) -> None:
+    """The API server may store the lease as soon as it is sent; others count from there."""
     leases = Leases(clock)
 
     async def told(lease: Lease, client: KubeClient) -> None:
@@ -126,7 +126,7 @@ def test_validity_counts_from_before_the_request(clock: Clock) -> None:
     story(leases, told)
 
 
-def test_a_write_is_sent_only_while_the_lease_surely_holds(clock: Clock) -> None:
+def test_write_is_sent_only_while_the_lease_is_valid(clock: Clock) -> None:
     leases = Leases(clock)
 
     async def told(lease: Lease, client: KubeClient) -> None:
@@ -144,7 +144,7 @@ def test_a_write_is_sent_only_while_the_lease_surely_holds(clock: Clock) -> None
     story(leases, told)
 
 
-def test_a_write_that_waited_for_its_turn_is_fenced_after_it(
+def test_delayed_write_is_fenced_after_its_wait(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leases = Leases(clock)
@@ -162,7 +162,7 @@ def test_a_write_that_waited_for_its_turn_is_fenced_after_it(
     story(leases, told)
 
 
-def test_a_write_gets_no_more_time_than_the_lease_has_left(
+def test_write_timeout_is_at_most_the_remaining_lease_time(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leases, given = Leases(clock), list[float | None]()
@@ -185,8 +185,8 @@ def test_a_write_gets_no_more_time_than_the_lease_has_left(
     story(leases, told)
 
 
-def test_a_lease_of_another_is_taken_after_its_duration_by_our_own_clock(clock: Clock) -> None:
-    """What its times say counts for nothing: they are of another machine's clock."""
+def test_expired_lease_is_acquired_by_the_local_clock(clock: Clock) -> None:
+    """The times in the lease are ignored: they are of another machine's clock."""
     leases = Leases(clock, "other", renewTime="2001-01-01T00:00:00.000000Z")
 
     async def told(lease: Lease, client: KubeClient) -> None:
@@ -206,7 +206,7 @@ def test_a_lease_of_another_is_taken_after_its_duration_by_our_own_clock(clock: 
     story(leases, told)
 
 
-def test_the_duration_that_the_other_states_is_kept(clock: Clock) -> None:
+def test_duration_stated_by_another_holder_is_respected(clock: Clock) -> None:
     leases = Leases(clock, "other", leaseDurationSeconds=40)
 
     async def told(lease: Lease, client: KubeClient) -> None:
@@ -219,7 +219,7 @@ def test_the_duration_that_the_other_states_is_kept(clock: Clock) -> None:
     story(leases, told)
 
 
-def test_of_two_that_read_the_same_lease_one_gets_it(
+def test_one_of_two_concurrent_candidates_acquires_the_lease(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leases = Leases(clock, "")
@@ -249,7 +249,7 @@ def test_of_two_that_read_the_same_lease_one_gets_it(
         pytest.param("other", True, id="one that ran out"),
     ],
 )
-def test_a_leader_knows_whether_there_was_one_before(
+def test_leader_knows_whether_another_led_before(
     clock: Clock, holder: str | None, took_over: bool
 ) -> None:
     leases = Leases(clock, holder)
@@ -264,8 +264,8 @@ def test_a_leader_knows_whether_there_was_one_before(
     story(leases, told)
 
 
-def test_a_deleted_lease_is_made_anew_after_its_holder_s_time(clock: Clock) -> None:
-    """Its holder may write until it hears of it, and the next one reads what it wrote."""
+def test_deleted_lease_is_recreated_after_the_time_of_its_holder(clock: Clock) -> None:
+    """The holder may write until it notices the deletion; the next leader reads those writes."""
     leases = Leases(clock, "other")
 
     async def told(lease: Lease, client: KubeClient) -> None:
@@ -282,7 +282,7 @@ def test_a_deleted_lease_is_made_anew_after_its_holder_s_time(clock: Clock) -> N
     story(leases, told)
 
 
-def test_a_deleted_lease_that_nobody_held_is_made_anew_at_once(clock: Clock) -> None:
+def test_deleted_lease_without_a_holder_is_recreated_at_once(clock: Clock) -> None:
     leases = Leases(clock, "")
 
     async def told(lease: Lease, client: KubeClient) -> None:
@@ -295,9 +295,7 @@ def test_a_deleted_lease_that_nobody_held_is_made_anew_at_once(clock: Clock) -> 
 
 
 @pytest.mark.parametrize("end", ["deleted", "taken"])
-def test_a_leader_whose_lease_is_another_s_or_nobody_s_writes_no_more(
-    clock: Clock, end: str
-) -> None:
+def test_leader_that_lost_its_lease_writes_no_more(clock: Clock, end: str) -> None:
     leases = Leases(clock)
 
     async def told(lease: Lease, client: KubeClient) -> None:
@@ -314,7 +312,7 @@ def test_a_leader_whose_lease_is_another_s_or_nobody_s_writes_no_more(
     story(leases, told)
 
 
-def test_a_leader_that_cannot_renew_ends_before_another_may_begin(clock: Clock) -> None:
+def test_leader_that_cannot_renew_ends_before_another_begins(clock: Clock) -> None:
     leases = Leases(clock)
 
     async def told(lease: Lease, client: KubeClient) -> None:
@@ -328,7 +326,7 @@ def test_a_leader_that_cannot_renew_ends_before_another_may_begin(clock: Clock) 
     story(leases, told)
 
 
-def test_a_lease_that_is_given_back_is_free_at_once_and_fences_at_once(clock: Clock) -> None:
+def test_released_lease_is_free_and_fences_at_once(clock: Clock) -> None:
     leases = Leases(clock)
 
     async def told(lease: Lease, client: KubeClient) -> None:

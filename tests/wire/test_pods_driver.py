@@ -111,7 +111,7 @@ def heard(pods: Pods, body: dict[str, Any]) -> None:
 # Births.
 
 
-def test_a_birth_is_seen_when_the_view_has_the_pod_or_has_come_past_its_version() -> None:
+def test_birth_is_seen_when_the_view_has_the_pod_or_a_later_version() -> None:
     script, pods = Script(pod(version=7)), view()
     seen = carried_out(script, BIRTH, pods)
     assert script.lines == [f"POST {PODS}"]
@@ -130,8 +130,8 @@ def test_a_birth_is_seen_when_the_view_has_the_pod_or_has_come_past_its_version(
     assert seen()
 
 
-def test_our_own_pod_of_that_name_is_the_one_that_was_to_be_born() -> None:
-    """Its first answer was lost, or another process of ours was faster."""
+def test_existing_pod_of_the_same_birth_counts_as_created() -> None:
+    """The first answer was lost, or another replica was faster."""
     script, pods = Script(EXISTS, pod(version=9)), view()
     seen = carried_out(script, BIRTH, pods)
     assert script.lines == [f"POST {PODS}", f"GET {POD}"]
@@ -154,7 +154,7 @@ def test_our_own_pod_of_that_name_is_the_one_that_was_to_be_born() -> None:
         pytest.param(pod(labels={LABEL_SERVICE: "web"}), id="without a revision"),
     ],
 )
-def test_a_pod_that_is_another_one_has_taken_the_name(found: dict[str, Any]) -> None:
+def test_another_pod_has_taken_the_name(found: dict[str, Any]) -> None:
     said = refused(Script(EXISTS, found), BIRTH)
     assert said.cause is Cause.NAME_TAKEN
     assert "web-a" in said.message
@@ -167,12 +167,12 @@ def test_a_pod_that_is_another_one_has_taken_the_name(found: dict[str, Any]) -> 
         pytest.param({"annotations": {"x": None}}, id="with a null"),
     ],
 )
-def test_a_stranger_s_pod_that_is_odd_has_taken_the_name_as_well(odd: dict[str, Any]) -> None:
+def test_malformed_foreign_pod_has_taken_the_name(odd: dict[str, Any]) -> None:
     said = refused(Script(EXISTS, pod(owner="s2", **odd)), BIRTH)
     assert said.cause is Cause.NAME_TAKEN
 
 
-def test_a_name_that_gets_free_between_two_answers_is_tried_again() -> None:
+def test_birth_is_retried_when_the_name_becomes_free() -> None:
     said = refused(Script(EXISTS, GONE), BIRTH)
     assert said.cause is Cause.API_SERVER
 
@@ -184,7 +184,7 @@ def test_a_name_that_gets_free_between_two_answers_is_tried_again() -> None:
         pytest.param(refusal(500, STORE), id="its store does not answer"),
     ],
 )
-def test_nobody_knows_whose_a_pod_is_that_cannot_be_looked_at(look: Answer) -> None:
+def test_unreadable_existing_pod_leaves_the_birth_unknown(look: Answer) -> None:
     with pytest.raises(Unknown):
         carried_out(Script(EXISTS, look), BIRTH)
 
@@ -218,18 +218,18 @@ def before(move: Moved) -> list[dict[str, Any]]:
         pytest.param((200, "proxy", {}), id="no object"),
     ],
 )
-def test_a_write_whose_answer_is_lost_may_be_done(move: Moved, answer: Answer) -> None:
+def test_pod_write_without_an_answer_has_an_unknown_result(move: Moved, answer: Answer) -> None:
     with pytest.raises(Unknown):
         carried_out(Script(*before(move), answer), move, view(pod()))
 
 
 @each_move
-def test_a_webhook_that_is_not_reached_stops_a_write_before_it_is_done(move: Moved) -> None:
+def test_unreachable_webhook_refuses_the_write(move: Moved) -> None:
     refused(Script(*before(move), refusal(500, WEBHOOK)), move, view(pod()))
 
 
 @each_move
-def test_a_pause_that_is_asked_for_is_told(move: Moved) -> None:
+def test_retry_after_of_a_pod_write_is_kept(move: Moved) -> None:
     busy = refusal(429, "Too many requests, please try again later.", retry_after="17")
     said = refused(Script(*before(move), busy), move, view(pod()))
     assert (said.cause, said.retry_after) == (Cause.API_SERVER, 17.0)
@@ -239,8 +239,8 @@ def test_a_pause_that_is_asked_for_is_told(move: Moved) -> None:
 
 
 @pytest.mark.parametrize("move", [RETIRE, WILL, UNREADY, QUARANTINE])
-def test_a_namesake_is_not_hit_and_that_is_no_success(move: Moved) -> None:
-    """The uid of the order is not that of the pod: 409; the view will tell which one there is."""
+def test_pod_with_another_uid_is_not_modified(move: Moved) -> None:
+    """The uid of the request is not that of the pod: 409, and the view shows the pod."""
     other = refusal(409, "the UID in the precondition (u1) does not match the UID in record (u2)")
     said = refused(Script(*before(move), other), move, view(pod()))
     assert said.cause is Cause.API_SERVER
@@ -249,7 +249,7 @@ def test_a_namesake_is_not_hit_and_that_is_no_success(move: Moved) -> None:
 # Retirements.
 
 
-def test_a_retirement_is_an_eviction_of_this_very_pod() -> None:
+def test_retirement_is_an_eviction_with_the_uid() -> None:
     script, pods = Script(DONE), view(pod(ready=True))
     seen = carried_out(script, RETIRE, pods)
     [asked] = script.asked
@@ -264,7 +264,7 @@ def test_a_retirement_is_an_eviction_of_this_very_pod() -> None:
 
 
 @pytest.mark.parametrize("move", [RETIRE, WILL, UNREADY])
-def test_a_pod_that_is_gone_is_retired_and_seen_when_the_view_lacks_it(move: Retire) -> None:
+def test_deleted_pod_counts_as_retired_when_the_view_lacks_it(move: Retire) -> None:
     pods = view(pod())
     seen = carried_out(Script(GONE), move, pods)
     assert not seen()
@@ -286,12 +286,12 @@ def test_a_pod_that_is_gone_is_retired_and_seen_when_the_view_lacks_it(move: Ret
         pytest.param(refusal(500, TWO_BUDGETS), id="two of them"),
     ],
 )
-def test_a_budget_refuses(answer: Answer) -> None:
+def test_disruption_budget_refuses_an_eviction(answer: Answer) -> None:
     said = refused(Script(answer), RETIRE, view(pod(ready=True)))
     assert said.cause is Cause.DISRUPTION_BUDGET
 
 
-def test_by_will_a_pod_is_deleted_as_it_is_known() -> None:
+def test_scale_down_deletes_the_known_version_of_a_pod() -> None:
     script = Script(DONE)
     carried_out(script, WILL, view(pod(version=7, ready=True)))
     [asked] = script.asked
@@ -300,7 +300,7 @@ def test_by_will_a_pod_is_deleted_as_it_is_known() -> None:
     assert "gracePeriodSeconds" not in asked.body
 
 
-def test_an_unready_pod_is_deleted_unless_it_got_ready_since() -> None:
+def test_unready_pod_is_deleted_unless_ready_since() -> None:
     script = Script(DONE)
     carried_out(script, UNREADY, view(pod(version=7)))
     [asked] = script.asked
@@ -313,7 +313,7 @@ def test_an_unready_pod_is_deleted_unless_it_got_ready_since() -> None:
 
 
 @pytest.mark.parametrize("move", [WILL, UNREADY])
-def test_a_pod_that_the_view_lacks_is_not_asked_to_go(move: Retire) -> None:
+def test_pod_missing_from_the_view_is_not_deleted(move: Retire) -> None:
     script = Script()
     assert carried_out(script, move)()
     assert script.asked == []
@@ -322,7 +322,7 @@ def test_a_pod_that_the_view_lacks_is_not_asked_to_go(move: Retire) -> None:
 # Quarantine.
 
 
-def test_a_quarantine_takes_all_labels_but_ours_from_this_very_pod() -> None:
+def test_quarantine_removes_all_labels_but_the_operators_with_the_uid() -> None:
     script, pods = Script(pod(), pod(version=12)), view(pod())
     seen = carried_out(script, QUARANTINE, pods)
     assert script.lines == [f"GET {POD}", f"PATCH {POD}"]
@@ -343,7 +343,7 @@ def test_a_quarantine_takes_all_labels_but_ours_from_this_very_pod() -> None:
 
 
 @pytest.mark.parametrize("answers", [(GONE,), (pod(), GONE)])
-def test_a_pod_that_is_gone_needs_no_quarantine(answers: tuple[Any, ...]) -> None:
+def test_deleted_pod_needs_no_quarantine(answers: tuple[Any, ...]) -> None:
     pods = view(pod())
     seen = carried_out(Script(*answers), QUARANTINE, pods)
     assert not seen()

@@ -110,7 +110,7 @@ def refused(script: Script, move: RecordMove) -> Refused:
 # Records.
 
 
-def test_a_record_is_seen_when_the_view_comes_to_it() -> None:
+def test_record_is_seen_when_the_view_reaches_it() -> None:
     script, view = Script(record(version=7)), View()
     seen = written(script, CREATE, view)
     [asked] = script.asked
@@ -121,7 +121,7 @@ def test_a_record_is_seen_when_the_view_comes_to_it() -> None:
     assert seen()
 
 
-def test_our_own_record_is_the_one_that_was_to_be_written() -> None:
+def test_existing_record_of_the_same_revision_counts_as_written() -> None:
     script = Script(EXISTS, record())
     written(script, CREATE)
     assert script.lines == [f"POST {COLLECTION}", f"GET {RECORD}"]
@@ -135,7 +135,7 @@ def test_our_own_record_is_the_one_that_was_to_be_written() -> None:
         pytest.param(record(number="one"), id="that cannot be read"),
     ],
 )
-def test_a_record_that_is_another_one_is_waited_for(found: dict[str, Any]) -> None:
+def test_another_record_of_the_name_is_waited_for(found: dict[str, Any]) -> None:
     said = refused(Script(EXISTS, found), CREATE)
     assert said.cause is Cause.API_SERVER
     assert NAME in said.message
@@ -144,7 +144,7 @@ def test_a_record_that_is_another_one_is_waited_for(found: dict[str, Any]) -> No
 # Deletion, and what was made of a revision.
 
 
-def test_this_very_record_is_deleted() -> None:
+def test_record_is_deleted_with_its_uid() -> None:
     script, view = Script({"kind": "Status"}), View(record())
     seen = written(script, FORGET, view)
     [asked] = script.asked
@@ -157,7 +157,7 @@ def test_this_very_record_is_deleted() -> None:
     assert seen()
 
 
-def test_a_record_that_is_gone_is_deleted() -> None:
+def test_missing_record_counts_as_deleted() -> None:
     view = View(record())
     seen = written(Script(GONE), FORGET, view)
     assert not seen()
@@ -165,7 +165,7 @@ def test_a_record_that_is_gone_is_deleted() -> None:
     assert seen()
 
 
-def test_a_verdict_is_applied_to_the_status_of_this_very_record() -> None:
+def test_verdict_is_applied_to_the_status_with_the_uid() -> None:
     script, view = Script(record(version=12)), View(record())
     seen = written(script, MARK, view)
     [asked] = script.asked
@@ -179,7 +179,7 @@ def test_a_verdict_is_applied_to_the_status_of_this_very_record() -> None:
     assert seen()
 
 
-def test_a_verdict_on_a_record_that_is_gone_is_none() -> None:
+def test_verdict_on_a_missing_record_is_dropped() -> None:
     view = View(record())
     seen = written(Script(GONE), MARK, view)
     assert not seen()
@@ -190,7 +190,7 @@ def test_a_verdict_on_a_record_that_is_gone_is_none() -> None:
 # Copies.
 
 
-def test_a_copy_is_made_of_what_was_recorded() -> None:
+def test_copy_has_the_recorded_content() -> None:
     script, view = Script((200, config("settings"), {}), config(PIN.snapshot, owner=UID)), View()
     seen = written(script, COPY, view)
     assert script.lines == [f"GET {MAPS}/settings", f"POST {MAPS}"]
@@ -213,14 +213,14 @@ def test_a_copy_is_made_of_what_was_recorded() -> None:
         pytest.param((200, {"metadata": None}, {}), id="unreadable"),
     ],
 )
-def test_no_copy_is_made_of_other_content(source: Answer) -> None:
+def test_changed_content_is_not_copied(source: Answer) -> None:
     script = Script(source)
     said = refused(script, COPY)
     assert "settings" in said.message
     assert script.lines == [f"GET {MAPS}/settings"]
 
 
-def test_our_own_copy_is_the_one_that_was_to_be_made() -> None:
+def test_existing_copy_of_the_same_content_counts_as_made() -> None:
     script = Script((200, config("settings"), {}), EXISTS, config(PIN.snapshot, owner=UID))
     written(script, COPY)
     assert script.lines[2] == f"GET {MAPS}/{PIN.snapshot}"
@@ -236,7 +236,7 @@ def test_our_own_copy_is_the_one_that_was_to_be_made() -> None:
         pytest.param({"metadata": {"name": 5}}, id="that cannot be read"),
     ],
 )
-def test_an_object_that_is_not_this_copy_is_waited_for(found: dict[str, Any]) -> None:
+def test_another_object_of_the_copy_name_is_waited_for(found: dict[str, Any]) -> None:
     said = refused(Script((200, config("settings"), {}), EXISTS, found), COPY)
     assert said.cause is Cause.API_SERVER
     assert PIN.snapshot in said.message
@@ -255,19 +255,21 @@ def before(move: RecordMove) -> list[Answer]:
 
 @each_move
 @pytest.mark.parametrize("answer", [CUT, SLOW], ids=["none", "its store was slow"])
-def test_a_write_whose_answer_is_lost_may_be_done(move: RecordMove, answer: Answer) -> None:
+def test_record_write_without_an_answer_has_an_unknown_result(
+    move: RecordMove, answer: Answer
+) -> None:
     with pytest.raises(Unknown):
         written(Script(*before(move), answer), move)
 
 
 @each_move
-def test_a_pause_that_is_asked_for_is_told(move: RecordMove) -> None:
+def test_retry_after_of_a_record_write_is_kept(move: RecordMove) -> None:
     busy = refusal(429, "Too many requests, please try again later.", retry_after="17")
     assert refused(Script(*before(move), busy), move).retry_after == 17.0
 
 
 @pytest.mark.parametrize("move", [MARK, FORGET])
-def test_a_namesake_is_not_hit_and_that_is_no_success(move: RecordMove) -> None:
+def test_record_with_another_uid_is_not_modified(move: RecordMove) -> None:
     refused(Script(refusal(409, "the UID in the precondition does not match")), move)
 
 
@@ -278,7 +280,7 @@ def template(script: Script, view: View, revision: str = "0a1b2c3d") -> Any:
     return script.run(lambda client: records(client, view).template(SERVICE, revision))
 
 
-def test_the_wanted_revision_is_born_from_the_spec_and_another_from_its_record() -> None:
+def test_birth_uses_the_spec_for_the_wanted_revision_and_the_record_for_others() -> None:
     script = Script()
     assert template(script, View(record())) == TEMPLATE
     assert script.asked == []
@@ -289,7 +291,7 @@ def test_the_wanted_revision_is_born_from_the_spec_and_another_from_its_record()
     assert script.lines == [f"GET {RECORD}"]
 
 
-def test_nothing_is_born_from_a_revision_that_is_no_longer_on_record() -> None:
+def test_revision_without_a_record_has_no_births() -> None:
     with pytest.raises(Refused):
         template(Script(), View())
     older = record(hash="v3:" + "0" * 64)

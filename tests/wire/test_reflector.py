@@ -114,7 +114,7 @@ HARMLESS = [
 
 
 @pytest.mark.parametrize("poison", POISON)
-def test_a_poisonous_object_on_a_list_hides_no_other(poison: object) -> None:
+def test_unreadable_object_on_a_list_hides_no_other(poison: object) -> None:
     async def told(it: Bed) -> None:
         await it.mirror.synced.wait()
         assert set(it.known()) == {"one", "two"}
@@ -125,7 +125,7 @@ def test_a_poisonous_object_on_a_list_hides_no_other(poison: object) -> None:
 
 
 @pytest.mark.parametrize("poison", POISON)
-def test_a_poisonous_event_hides_no_other_and_is_told_once(poison: object) -> None:
+def test_unreadable_event_hides_no_other_and_is_reported_once(poison: object) -> None:
     async def told(it: Bed) -> None:
         await it.api.push(event("ADDED", poison))
         await it.api.push(event("MODIFIED", poison))
@@ -145,7 +145,7 @@ def test_a_poisonous_event_hides_no_other_and_is_told_once(poison: object) -> No
 
 
 @pytest.mark.parametrize("odd", HARMLESS)
-def test_what_is_odd_and_can_be_read_is_read(odd: bytes) -> None:
+def test_unusual_readable_object_is_read(odd: bytes) -> None:
     async def told(it: Bed) -> None:
         await it.mirror.synced.wait()
         assert set(it.known()) == {"one", "ok"}
@@ -158,7 +158,7 @@ def test_what_is_odd_and_can_be_read_is_read(odd: bytes) -> None:
     story(told, page(thing("one"), odd))
 
 
-def test_what_was_known_stays_as_it_was_while_its_new_version_cannot_be_read() -> None:
+def test_known_object_is_kept_while_its_new_version_is_unreadable() -> None:
     async def told(it: Bed) -> None:
         await it.mirror.synced.wait()
         await it.api.push(event("MODIFIED", thing("one", 11, count="many")))
@@ -175,7 +175,7 @@ def test_what_was_known_stays_as_it_was_while_its_new_version_cannot_be_read() -
 
 
 @pytest.mark.parametrize("version", ["-5", "", "abc", "9" * 5000, "١٢", "1_0", " 7", "1e9"])
-def test_a_resource_version_that_is_no_number_is_passed_over(version: str) -> None:
+def test_invalid_resource_version_is_skipped(version: str) -> None:
     async def told(it: Bed) -> None:
         await it.mirror.synced.wait()
         await it.api.push(event("MODIFIED", thing("one", version, count=2)))
@@ -200,7 +200,7 @@ def test_a_resource_version_that_is_no_number_is_passed_over(version: str) -> No
         pytest.param(b'{"metadata":{"resourceVersion":"5"},"items":[', id="cut short"),
     ],
 )
-def test_a_list_that_is_none_is_asked_for_again(
+def test_answer_that_is_no_list_is_requested_again(
     first: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reflector_module, "RETRY", Backoff(0.0, 0.0))
@@ -212,7 +212,7 @@ def test_a_list_that_is_none_is_asked_for_again(
     story(told, first, page(thing("one")))
 
 
-def test_an_empty_list_may_say_null() -> None:
+def test_null_items_are_an_empty_list() -> None:
     async def told(it: Bed) -> None:
         await it.mirror.synced.wait()
         assert it.known() == {}
@@ -220,7 +220,7 @@ def test_an_empty_list_may_say_null() -> None:
     story(told, b'{"metadata":{"resourceVersion":"5","continue":null},"items":null}')
 
 
-def test_a_list_whose_pages_go_round_in_a_circle_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_with_circular_pages_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reflector_module, "RETRY", Backoff(0.0, 0.0))
 
     async def told(it: Bed) -> None:
@@ -231,7 +231,7 @@ def test_a_list_whose_pages_go_round_in_a_circle_ends(monkeypatch: pytest.Monkey
     story(told, *circle, page(thing("one")))
 
 
-def test_a_line_that_comes_again_and_again_is_gone_past_by_a_list(
+def test_repeated_unreadable_line_is_skipped_by_a_list(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(reflector_module, "RETRY", Backoff(0.0, 0.0))
@@ -254,7 +254,7 @@ def test_a_line_that_comes_again_and_again_is_gone_past_by_a_list(
         b'{"type":"ERROR","object":{"code":503,"details":{"causes":{"a":1}}}}\n',
     ],
 )
-def test_an_error_in_any_form_ends_the_stream_only(
+def test_error_in_any_form_ends_only_the_stream(
     said: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reflector_module, "RETRY", Backoff(0.0, 0.0))
@@ -267,10 +267,10 @@ def test_an_error_in_any_form_ends_the_stream_only(
     story(told, page(thing("one")))
 
 
-def test_a_version_that_the_api_server_has_not_reached_is_listed_anew(
+def test_future_resource_version_causes_a_new_list(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """After a backup of the cluster was restored: else it is asked for in vain for ever."""
+    """This happens after a restored backup; otherwise the watch would fail forever."""
     monkeypatch.setattr(reflector_module, "RETRY", Backoff(0.0, 0.0))
     too_large = (
         b'{"kind":"Status","reason":"Timeout","message":"Too large resource version: 99",'
@@ -285,7 +285,7 @@ def test_a_version_that_the_api_server_has_not_reached_is_listed_anew(
     story(told, page(thing("one"), version=99), page(thing("one"), version=7))
 
 
-def test_a_wish_to_list_interrupts_a_silent_watch_at_once() -> None:
+def test_list_request_interrupts_a_silent_watch_at_once() -> None:
     async def told(it: Bed) -> None:
         await until(lambda: it.api.watches)
         assert it.mirror.lists == 1
@@ -298,8 +298,8 @@ def test_a_wish_to_list_interrupts_a_silent_watch_at_once() -> None:
     story(told, page(thing("one")), page(thing("two"), version=20))
 
 
-def test_only_a_list_that_began_after_the_mark_counts() -> None:
-    """One under way may lack what was written before it was asked about."""
+def test_only_a_list_started_after_the_mark_counts() -> None:
+    """A list in progress may lack what was written before the request."""
 
     async def told(it: Bed) -> None:
         await it.mirror.synced.wait()
@@ -327,7 +327,7 @@ def test_only_a_list_that_began_after_the_mark_counts() -> None:
     story(told, page(thing("one")))
 
 
-def test_a_list_that_fails_is_still_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_list_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reflector_module, "RETRY", Backoff(0.0, 0.0))
 
     async def told(it: Bed) -> None:
@@ -349,7 +349,7 @@ GONE = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old 
 
 
 @pytest.mark.parametrize("told_by", ["an event", "the answer"])
-def test_a_watch_that_is_too_old_is_listed_anew_and_drops_what_vanished(
+def test_expired_watch_is_listed_again_and_drops_vanished_objects(
     told_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reflector_module, "RETRY", Backoff(0.0, 0.0))
@@ -369,7 +369,7 @@ def test_a_watch_that_is_too_old_is_listed_anew_and_drops_what_vanished(
     story(told, page(thing("one"), thing("two")), page(thing("two"), version=30))
 
 
-def test_an_ordinary_end_of_a_watch_is_resumed_without_a_list() -> None:
+def test_ended_watch_is_resumed_without_a_list() -> None:
     async def told(it: Bed) -> None:
         await until(lambda: it.api.watches)
         await it.api.push(event("MODIFIED", thing("one", 12, count=3)))

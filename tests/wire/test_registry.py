@@ -80,14 +80,14 @@ def entry(digest: Any, **platform: Any) -> dict[str, Any]:
     return {"digest": digest, "platform": {"os": "linux", **platform}}
 
 
-def test_an_index_with_a_null_entry_is_its_other_images() -> None:
+def test_null_entry_of_an_index_is_ignored() -> None:
     registry = Registry()
     image = registry.image()
     index = registry.put({"mediaType": INDEX, "manifests": [None, entry(image)]})
     assert contents(registry, index) == (frozenset({index, image}), frozenset({CONFIG}))
 
 
-def test_a_large_manifest_that_comes_in_pieces_is_read_whole() -> None:
+def test_large_manifest_in_chunks_is_read_completely() -> None:
     registry = Registry()
     image = registry.image(annotations={"x": "y" * 2**20})
 
@@ -131,7 +131,7 @@ ODD: list[Any] = [
 
 
 @pytest.mark.parametrize("document", ODD, ids=lambda d: str(d)[:40])
-def test_what_is_no_manifest_is_a_registry_error(document: Any) -> None:
+def test_invalid_manifest_is_a_registry_error(document: Any) -> None:
     registry = Registry()
     with pytest.raises(RegistryError):
         contents(registry, registry.put(document))
@@ -148,7 +148,7 @@ CHALLENGES = [
 
 
 @pytest.mark.parametrize("challenge", CHALLENGES)
-def test_an_odd_challenge_is_a_registry_error(challenge: str) -> None:
+def test_malformed_challenge_is_a_registry_error(challenge: str) -> None:
     registry = Registry()
 
     async def refuse(request: web.Request) -> web.StreamResponse:
@@ -159,14 +159,14 @@ def test_an_odd_challenge_is_a_registry_error(challenge: str) -> None:
         contents(registry, CONFIG)
 
 
-def test_more_than_any_manifest_has_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oversized_manifest_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "MOST_BYTES", 1000)
     registry = Registry()
     with pytest.raises(RegistryError, match="more than 1000 bytes"):
         contents(registry, registry.put(b" " * 2000))
 
 
-def test_an_index_of_slow_images_takes_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_index_of_slow_images_takes_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "SECONDS_IN_ALL", 0.1)
     registry = Registry()
 
@@ -220,7 +220,7 @@ async def proofs(known: Known, told: list[str]) -> AsyncIterator[ImageProofs]:
         await asyncio.wait([running])
 
 
-def test_a_slow_registry_holds_up_no_other_and_each_is_asked_one_thing_at_a_time() -> None:
+def test_slow_registry_delays_no_other_and_gets_one_request_at_a_time() -> None:
     async def run() -> None:
         known, told = Known(), list[str]()
         known.slow["slow:1"] = asyncio.Event()
@@ -236,7 +236,7 @@ def test_a_slow_registry_holds_up_no_other_and_each_is_asked_one_thing_at_a_time
     asyncio.run(run())
 
 
-def test_many_slow_registries_leave_turns_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_registries_leave_turns_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         known, told = Known(), list[str]()
         hosts = [f"h{n}" for n in range(AT_ONCE * 2)]
@@ -255,7 +255,7 @@ def test_many_slow_registries_leave_turns_for_others(monkeypatch: pytest.MonkeyP
     asyncio.run(run())
 
 
-def test_verdicts_are_remembered_within_bounds_and_the_used_ones_first(
+def test_verdict_cache_is_bounded_and_keeps_the_recently_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(images_module, "MOST_PAIRS", 3)

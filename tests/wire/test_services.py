@@ -28,7 +28,7 @@ def body(name: str, version: Any = "5") -> dict[str, Any]:
     return {"metadata": meta, "spec": {"template": template}}
 
 
-def test_a_service_that_cannot_be_read_stays_as_it_was_and_hides_no_other() -> None:
+def test_unreadable_service_keeps_its_last_state_and_hides_no_other() -> None:
     async def run() -> None:
         told: list[str] = []
         reader = service_reader(told.append)
@@ -52,7 +52,7 @@ LISTS = [b"<html>", b"{}", b'{"metadata":{"resourceVersion":"x"}}', page(success
 
 
 @pytest.mark.parametrize("said", LISTS)
-def test_a_list_of_services_that_is_none_is_an_error_like_any_other(said: bytes) -> None:
+def test_invalid_list_of_services_is_an_ordinary_error(said: bytes) -> None:
     async def run() -> None:
         api = Api()
         api.pages.append(said)
@@ -74,7 +74,7 @@ ODD: list[Any] = [
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_a_config_map_that_cannot_be_read_is_a_problem_told_and_ends_nothing(odd: Any) -> None:
+def test_unreadable_config_map_is_reported_and_ends_nothing(odd: Any) -> None:
     async def run() -> None:
         api = Api()
 

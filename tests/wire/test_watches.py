@@ -29,7 +29,7 @@ class Held:
         return web.Response(body=page(version=10), content_type="application/json")
 
 
-def test_a_refresh_ends_when_pods_and_revisions_were_listed_anew() -> None:
+def test_refresh_ends_when_pods_and_revisions_were_listed_again() -> None:
     async def run() -> None:
         api, held = Api(), Held()
         api.pages.append(held)

@@ -5,7 +5,9 @@
 
 import argparse
 import difflib
+import functools
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,7 +105,8 @@ def _column(column: Column) -> dict[str, Any]:
     return out | {"priority": 1} if column.wide else out
 
 
-def render() -> dict[str, str]:
+@functools.cache
+def render() -> Mapping[str, str]:
     """Return the text of each generated file by its path in the repository."""
     texts = {
         f"{kind.plural}.yaml": _HEADER

@@ -52,8 +52,8 @@ _SCALARS: Final[Mapping[str, Schema]] = {
     },
 }
 _QUANTITY: Final = " A quantity is a number, or a string such as 500m or 64Mi."
-# Lists in which a pod can have the same key or item twice, each tried on the API server; in all other
-# lists the API server refuses a duplicate (tests/cluster/test_templates.py).
+# Lists in which a pod can have the same key or item twice, each tried on the API server; in all
+# other lists the API server refuses a duplicate (tests/cluster/test_templates.py).
 _REPEATABLE: Final = frozenset(
     ("env", "finalizers", "hostAliases", "imagePullSecrets", "ports", "values")
 )
@@ -153,8 +153,8 @@ def _require_less(schema: Schema, optional: set[str]) -> None:
 def _unkeyed(name: str, field: Mapping[str, Any]) -> Mapping[str, Any]:
     """Remove the keys of a list in which the API server accepts duplicate keys or items.
 
-    A keyed list or a set in a CRD cannot have duplicates. The disadvantage: server-side apply treats
-    the list as a whole, so that only one manager can write it.
+    A keyed list or a set in a CRD cannot have duplicates. The disadvantage: server-side apply
+    treats the list as a whole, so that only one manager can write it.
     """
     if name not in _REPEATABLE or field.get("x-kubernetes-list-type") not in ("map", "set"):
         return field

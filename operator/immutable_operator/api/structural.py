@@ -84,8 +84,8 @@ def _nullable(node: Mapping[str, Any]) -> Schema:
     """Allow null for every optional field, as in a pod, and for each item that can be empty.
 
     Otherwise a create would prune the null, and a server-side apply would be refused. The API
-    server reads a null item as an empty string, as 0 or as an empty object. Items of keyed lists and
-    sets cannot be null, neither in a CRD nor in a pod.
+    server reads a null item as an empty string, as 0 or as an empty object. Items of keyed lists
+    and sets cannot be null, neither in a CRD nor in a pod.
     """
     out = dict(node)
     if "properties" in node:

@@ -59,8 +59,8 @@ TEMPLATE_RULES: Final[Mapping[str, Rule]] = {
 def born_with(template: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a template that is copied to its pods: without ignored metadata and nulls.
 
-    In a map of strings null becomes the empty string, and in a list an empty item, as the API server
-    reads it in a pod.
+    In a map of strings null becomes the empty string, and in a list an empty item, as the API
+    server reads it in a pod.
     """
     out: dict[str, Any] = _without_nulls(template)
     if isinstance(metadata := out.get("metadata"), dict):

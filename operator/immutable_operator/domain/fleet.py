@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from immutable_operator.domain.config.references import config_change
@@ -47,11 +48,11 @@ class Fleet:
     healing: Healing
     aging: Aging
 
-    @property
+    @cached_property
     def active(self) -> tuple[Instance, ...]:
         return self.current + self.stale
 
-    @property
+    @cached_property
     def available_current(self) -> int:
         return self.turn.count_available(self.current)
 
@@ -175,10 +176,11 @@ def _worked(turn: Turn, instance: Instance) -> bool:
 def _stale(turn: Turn, instance: Instance) -> Because | None:
     if turn.wanted is None:
         return None
-    digests = {r.id: r.digests for r in turn.view.revisions}
-    changed = config_change(digests.get(instance.revision, {}), turn.wanted.digests)
-    if instance.revision not in digests:
-        changed = ""
+    changed = ""
+    if instance.revision != turn.wanted.id:
+        known = (r.digests for r in turn.view.revisions if r.id == instance.revision)
+        if (digests := next(known, None)) is not None:
+            changed = config_change(digests, turn.wanted.digests)
     return (
         outdated(instance, turn.wanted, changed)
         or ended(instance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from immutable_operator.api.names import API_VERSION
 from immutable_operator.kube.errors import ApiError
 from immutable_operator.kube.times import second
 from tests.simulation.world.api import NAMESPACE
@@ -14,7 +15,7 @@ from tests.simulation.world.world import World
 
 __all__ = ["People", "template"]
 
-GROUP = "/apis/immutable.dev/v1alpha1"
+GROUP = f"/apis/{API_VERSION}"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 CONFIGS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 SERVICES = f"{GROUP}/namespaces/{NAMESPACE}/immutableservices"
@@ -63,7 +64,7 @@ class People:
         size = len(before.pods) if before else 0
         if before is None:
             body = {
-                "apiVersion": "immutable.dev/v1alpha1",
+                "apiVersion": API_VERSION,
                 "kind": "ImmutableService",
                 "metadata": {"name": self.name, "labels": {"team": "web"}},
                 "spec": spec,

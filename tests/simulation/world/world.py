@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from immutable_operator.api.names import API_VERSION, REVISION_PLURAL
 from immutable_operator.kube.paths import ApiPath
 from tests.simulation.world.api import NAMESPACE, ModelApi, Request
 from tests.simulation.world.clock import VirtualLoop
@@ -22,7 +23,7 @@ from tests.simulation.world.watcher import Watcher
 
 __all__ = ["Broken", "World", "world"]
 
-REVISIONS = ApiPath("apis/immutable.dev/v1alpha1", "immutablerevisions")
+REVISIONS = ApiPath(f"apis/{API_VERSION}", REVISION_PLURAL)
 OPERATOR = "op-"
 
 

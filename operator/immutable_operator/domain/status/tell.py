@@ -7,6 +7,7 @@ read only to keep its times.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.model import Announcement, Deviation, Status
@@ -140,12 +141,12 @@ def _counts(turn: Turn, fleet: Fleet) -> str:
 
 def _deviations(turn: Turn, fleet: Fleet) -> tuple[Deviation, ...]:
     """Return the modified instances that are not gone yet, by name; the list is bounded."""
-    found = [
+    found = (
         Deviation(i.name, why.reason, why.cause)
         for i in sorted(turn.view.instances, key=lambda i: i.name)
         if not i.terminating and (why := fleet.deviations.get(i.name))
-    ]
-    return tuple(found[:DEVIATIONS_SHOWN])
+    )
+    return tuple(islice(found, DEVIATIONS_SHOWN))
 
 
 def same_but_for_counts(old: Status, new: Status) -> bool:
