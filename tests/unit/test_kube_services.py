@@ -259,7 +259,7 @@ def test_template_fields_that_a_deployment_ignores_are_dropped() -> None:
     assert invalid is None
     assert found.template == {
         "metadata": {"labels": {"app": "web", "tier": ""}, "finalizers": ["example.com/drain"]},
-        "spec": {"containers": [{"name": "web", "image": IMAGE, "args": ["a", None]}]},
+        "spec": {"containers": [{"name": "web", "image": IMAGE, "args": ["a", ""]}]},
     }
 
 

@@ -50,6 +50,8 @@ class Births:
         held = fleet.current if not repairs else self._sound(own)
         self._used = {i.slot for i in held}
         self._cursor = 0
+        # A new heir after one in quarantine is a replacement, too: it must be paced.
+        self._apart = [i for i in own if i.quarantined is not None]
         self._paces = self._pauses(own)
         # A stale instance can be a successor, too: then it is the one to be replaced next.
         # A repair counts only successors of its own revision, not those of the wanted one.
@@ -120,8 +122,14 @@ class Births:
         heals = tries = 0
         purpose = because.purpose
         if predecessor is not None:
+            counted = [
+                i for i in self._apart if i.predecessor in (predecessor.uid, predecessor.name)
+            ]
             if predecessor.name in fleet.deviations:
-                heals = fleet.healing.heals_after(predecessor, turn.now, turn.policy)
+                counted.append(predecessor)
+            heals = max(
+                (fleet.healing.heals_after(i, turn.now, turn.policy) for i in counted), default=0
+            )
             if predecessor.revision == self.revision.id:
                 # The successor of a requested instance has the same purpose.
                 purpose = purpose or predecessor.purpose
