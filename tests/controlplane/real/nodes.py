@@ -41,7 +41,7 @@ INOTIFY_LEAST = 1024
 
 
 def _make_room() -> None:
-    """Let as many programs watch files as two beds of real nodes and three control planes need."""
+    """Let as many programs watch files as some beds of real nodes and control planes need."""
     with contextlib.suppress(OSError, ValueError):
         if int(INOTIFY.read_text()) < INOTIFY_LEAST:
             INOTIFY.write_text(str(INOTIFY_LEAST))
