@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import signal
 from collections.abc import Iterator
 
@@ -12,11 +11,10 @@ import pytest
 from hypothesis import settings
 
 from tests.controlplane import ControlPlane
-from tests.controlplane.api import ApiError
 from tests.controlplane.build import BuildError, binaries
 from tests.controlplane.components import COMPONENTS
 from tests.flaky import Retries
-from tests.waiting import wait_for
+from tests.namespaces import fresh_namespace
 
 NODES = 5
 # Other examples in each run, and the failing one is printed; `make unit` has the same ones always.
@@ -58,18 +56,16 @@ def control_plane(pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def namespace(control_plane: ControlPlane) -> Iterator[str]:
-    """A new namespace, ready for pods; deleted afterwards, without waiting for it."""
-    name = f"test-{secrets.token_hex(4)}"
-    api = control_plane.api()
-    api.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-    account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
-    wait_for(f"the default service account of {name}", lambda: api.get(account))
-    yield name
-    try:
-        api.request("DELETE", f"/api/v1/namespaces/{name}")
-    except ApiError as error:
-        if error.status not in (404, 409):
-            raise
+    """A new namespace, ready for pods; what runs in it is deleted afterwards."""
+    with fresh_namespace(control_plane) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def module_namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """One namespace for all tests of a module that do not disturb each other."""
+    with fresh_namespace(control_plane) as name:
+        yield name
 
 
 def _shown(config: pytest.Config) -> contextlib.AbstractContextManager[None]:

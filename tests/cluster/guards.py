@@ -12,24 +12,23 @@ from contextlib import contextmanager
 from typing import Any
 
 from immutable_operator.api.names import LABEL_GUARD, LABEL_SERVICE
-from tests.cluster.services import pin
+from tests.cluster.services import Service, condition, pin
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError, Json
 from tests.waiting import wait_for
 
 __all__ = [
-    "BINDINGS",
-    "POLICIES",
-    "refused_by",
-    "until_in_force",
-    "until_kinds_are_known",
-    "until_lifted",
-    "without_guards",
+    *("BINDING", "BINDINGS", "POLICIES", "POLICY"),
+    *("changed", "guarded", "refused_by", "removed"),
+    *("until_in_force", "until_kinds_are_known", "until_lifted", "without_guards"),
 ]
 
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 POLICIES = f"{ADMISSION}/validatingadmissionpolicies"
 BINDINGS = f"{ADMISSION}/validatingadmissionpolicybindings"
+# The policy that keeps running instances as they are.
+POLICY = f"{POLICIES}/running-pod.immutable.dev"
+BINDING = f"{BINDINGS}/running-pod.immutable.dev"
 OURS = f"labelSelector={LABEL_GUARD.replace('/', '%2F')}"
 # Nothing of this name exists: what no policy refuses ends in 404.
 NAME = "probe-im00000000-aaaaa"
@@ -146,3 +145,36 @@ def without_guards(plane: ControlPlane) -> Iterator[None]:
 def _portable(item: Json) -> dict[str, Any]:
     kept = ("name", "labels", "annotations")
     return {key: item["metadata"][key] for key in kept if key in item["metadata"]}
+
+
+def guarded(service: Service) -> tuple[str, str]:
+    """Status and reason of the condition that says whether the policies are in force."""
+    found = condition(service.get(), "Guarded")
+    return found.get("status", ""), found.get("reason", "")
+
+
+@contextmanager
+def changed(plane: ControlPlane, path: str, body: Json) -> Iterator[None]:
+    """One object's ``spec`` with a merge patch, until the end of the block."""
+    before = plane.api().get(path)
+    plane.api().merge_patch(path, {"spec": body})
+    try:
+        yield
+    finally:
+        now = plane.api().get(path)
+        whole = {**before, "metadata": {**before["metadata"]}}
+        whole["metadata"]["resourceVersion"] = now["metadata"]["resourceVersion"]
+        plane.api().request("PUT", path, whole)
+        until_in_force(plane)
+
+
+@contextmanager
+def removed(plane: ControlPlane, path: str) -> Iterator[None]:
+    before = plane.api().get(path)
+    kept = {key: before["metadata"][key] for key in ("name", "labels", "annotations")}
+    plane.api().request("DELETE", path)
+    try:
+        yield
+    finally:
+        plane.api().request("POST", path.rpartition("/")[0], {**before, "metadata": kept})
+        until_in_force(plane)

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -223,6 +225,7 @@ class Operators:
         self.plane = installation.plane
         self._installation = installation
         self._added: list[OperatorProcess] = []
+        self._usual: tuple[str, ...] = ()
         self._count = 0
         [self._webhook_port] = free_ports(1)
         self.aim_webhook(self._webhook_port)
@@ -243,6 +246,17 @@ class Operators:
         """Let the API server ask the Service, which has no pods here."""
         self._installation.aim_webhook(None)
 
+    @contextmanager
+    def usually(self, *flags: str) -> Iterator[None]:
+        """Inside of the block every test finds the shared replica with these flags."""
+        self._usual = flags
+        self.restart(*flags).until_leading()
+        try:
+            yield
+        finally:
+            self._usual = ()
+            self.restart().until_leading()
+
     def restart(self, *flags: str) -> OperatorProcess:
         """The shared replica anew; with flags of a test's own, until the end of that test."""
         self.main.stop()
@@ -258,8 +272,8 @@ class Operators:
         for process in self._added:
             process.stop()
         self._added.clear()
-        if self.main.exit_code is not None or self.main.flags:
-            self.restart()
+        if self.main.exit_code is not None or self.main.flags != self._usual:
+            self.restart(*self._usual)
         self.main.until_leading()
         assert not died, "an operator died unasked\n" + "\n".join(died)
 

@@ -20,7 +20,10 @@ from tests.cluster.operator_process import USER
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import STRATEGIC_PATCH, ApiError, Json
 
-__all__ = ["BREAK_GLASS", "OPERATOR", "PERSONS", "Attempt", "full_rights", "refused", "run"]
+__all__ = [
+    *("BREAK_GLASS", "OPERATOR", "PERSONS", "Attempt"),
+    *("full_rights", "refused", "refused_to_all", "run"),
+]
 
 PERSONS = ("alice", "admin")
 """A user with all rights in the namespace and on nodes/proxy; a member of system:masters."""
@@ -64,6 +67,11 @@ def refused(plane: ControlPlane, namespace: str, attempt: Attempt, actor: str, g
     assert refused_by(caught.value) == object_name(guard), str(caught.value)
     assert caught.value.status in (403, 422)
     return str(caught.value).partition("denied request: ")[2]
+
+
+def refused_to_all(plane: ControlPlane, namespace: str, attempt: Attempt, guard: str) -> str:
+    """As `refused`, to each of the persons; gives what the last one is told."""
+    return [refused(plane, namespace, attempt, person, guard) for person in PERSONS][-1]
 
 
 def full_rights(plane: ControlPlane, namespace: str, actor: str = "alice") -> None:

@@ -11,13 +11,17 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError, Json
 from tests.waiting import wait_for
 
-__all__ = ["Service", "Wish", "annotation", "condition", "is_active", "is_ready", "pin"]
+__all__ = [
+    *("Service", "Wish", "annotation", "born", "condition", "is_active", "is_ready"),
+    *("names", "names_of", "pin"),
+]
 
 GROUP = "immutable.dev"
 KIND_PATH = "/apis/immutable.dev/v1alpha1/namespaces"
@@ -196,6 +200,20 @@ def condition(body: Json, kind: str) -> Json:
     """One condition of any object; empty where it is not there (yet)."""
     found = body.get("status", {}).get("conditions") or ()
     return next((c for c in found if c["type"] == kind), {})
+
+
+def names_of(pods: Iterable[Json]) -> set[str]:
+    return {pod["metadata"]["name"] for pod in pods}
+
+
+def names(service: Service) -> set[str]:
+    """Names of the service's active pods."""
+    return names_of(service.active())
+
+
+def born(pod: Json) -> float:
+    """When the pod was created, in seconds since 1970; the API server tells whole seconds."""
+    return datetime.fromisoformat(pod["metadata"]["creationTimestamp"]).timestamp()
 
 
 def is_active(pod: Json) -> bool:

@@ -33,7 +33,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("container", "words"), REFUSED)
-def test_a_template_that_the_api_server_refuses_stalls_with_its_words(
+def test_template_refused_by_api_server_stalls_with_its_message(
     web: Service, container: dict[str, Any], words: str
 ) -> None:
     asked = OperatorRequests.from_now(web.plane, web.namespace)
@@ -58,7 +58,7 @@ def test_a_template_that_the_api_server_refuses_stalls_with_its_words(
     assert web.status()["blockers"] == []
 
 
-def test_a_refused_template_leaves_the_last_good_pods_alone(web: Service) -> None:
+def test_refused_template_keeps_last_good_pods(web: Service) -> None:
     web.apply(image="a", replicas=3)
     web.until_ready()
     before = {pod["metadata"]["uid"] for pod in web.pods()}
@@ -73,7 +73,7 @@ def test_a_refused_template_leaves_the_last_good_pods_alone(web: Service) -> Non
     assert {pod["metadata"]["uid"] for pod in web.pods()} == before, "going back costs nothing"
 
 
-def test_a_full_quota_is_a_blocker_and_its_release_is_enough(web: Service) -> None:
+def test_exceeded_quota_is_a_blocker_until_released(web: Service) -> None:
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
@@ -102,7 +102,7 @@ def test_a_full_quota_is_a_blocker_and_its_release_is_enough(web: Service) -> No
     assert len(web.events("Stalled")) == 1
 
 
-def test_a_foreign_pod_under_our_name_is_left_alone_and_reported(web: Service) -> None:
+def test_foreign_pod_with_instance_name_is_left_alone_and_reported(web: Service) -> None:
     web.apply(image="a", replicas=1)
     web.until_ready()
     service = web.get()
@@ -135,7 +135,7 @@ def test_a_foreign_pod_under_our_name_is_left_alone_and_reported(web: Service) -
     assert f"pod {taken} exists but does not belong to this service" in event["message"]
 
 
-def test_a_foreign_pod_with_our_label_is_no_instance(web: Service) -> None:
+def test_foreign_pod_with_service_label_is_no_instance(web: Service) -> None:
     """A label makes nothing ours: not counted, not retired."""
     web.apply(image="a", replicas=2)
     web.until_ready()
@@ -157,7 +157,7 @@ def test_a_foreign_pod_with_our_label_is_no_instance(web: Service) -> None:
     assert "deletionTimestamp" not in web.plane.api().get(path)["metadata"]
 
 
-def test_a_foreign_revision_under_our_name_is_waited_for_and_named(web: Service) -> None:
+def test_foreign_revision_with_same_name_is_reported(web: Service) -> None:
     """Such as that of a deleted namesake, until the garbage collector took it."""
     template = web.wish.manifest("web", web.namespace)["spec"]["template"]
     full = revision_hash(template)
@@ -191,7 +191,7 @@ def test_a_foreign_revision_under_our_name_is_waited_for_and_named(web: Service)
         ("crash-loop", "CrashLoop", "container web keeps exiting with code 1 (Error)"),
     ],
 )
-def test_pods_that_cannot_start_stall_the_rollout_with_the_cause(
+def test_pods_that_cannot_start_stall_rollout_with_cause(
     web: Service, fault: str, reason: str, words: str
 ) -> None:
     """Within seconds, not at the deadline of ten minutes; the last good revision serves on."""
@@ -215,7 +215,7 @@ def test_pods_that_cannot_start_stall_the_rollout_with_the_cause(
     assert web.status()["blockers"] == []
 
 
-def test_a_pod_that_fits_no_node_is_a_blocker(web: Service) -> None:
+def test_unschedulable_pod_is_a_blocker(web: Service) -> None:
     web.apply(image="a", replicas=2)
     web.until_ready()
     web.apply(image="b", pod={"nodeSelector": {"disk": "nowhere"}})
@@ -232,7 +232,7 @@ def test_a_pod_that_fits_no_node_is_a_blocker(web: Service) -> None:
     web.until_ready()
 
 
-def test_services_in_trouble_do_not_delay_the_others(web: Service) -> None:
+def test_broken_services_do_not_delay_others(web: Service) -> None:
     mount = [{"name": "none", "mountPath": "/x"}]
     bad = [
         Wish(replicas=5, container={"volumeMounts": mount}).manifest(f"bad-{i}", web.namespace)

@@ -93,7 +93,7 @@ def never(what: str, check: Callable[[], object], seconds: float = 1.5) -> None:
         time.sleep(0.1)
 
 
-def test_a_pinned_pod_becomes_ready_with_the_pin_as_its_image_id(pods: Pods) -> None:
+def test_pinned_pod_reports_pin_as_image_id(pods: Pods) -> None:
     pods.create()
     pods.until_ready()
     status = pods.get()["status"]
@@ -114,7 +114,7 @@ def test_pods_have_different_addresses(pods: Pods) -> None:
     assert len({pods.get(name)["status"]["podIP"] for name in names}) == 5
 
 
-def test_readiness_is_delayed_as_asked_and_a_change_does_not_restart_the_delay(pods: Pods) -> None:
+def test_readiness_delay_is_not_restarted_by_updates(pods: Pods) -> None:
     pods.create(ready_delay="6s")
     pods.until("it runs", lambda: pods.get()["status"]["phase"] == "Running")
     # Any update makes kwok plan the stage anew; the delay must count from the start.
@@ -129,7 +129,7 @@ def test_readiness_is_delayed_as_asked_and_a_change_does_not_restart_the_delay(p
     assert 5 <= moment(ready["lastTransitionTime"]) - moment(state["startedAt"]) < 8.5
 
 
-def test_never_ready(pods: Pods) -> None:
+def test_never_ready_fault_keeps_pod_unready(pods: Pods) -> None:
     pods.create(fault="never-ready")
     pods.until("it runs", lambda: pods.get()["status"]["phase"] == "Running")
     never("it got ready", lambda: pods.condition() == "True")
@@ -155,7 +155,7 @@ def test_image_pull_error(pods: Pods) -> None:
     assert pods.container()["imageID"] == ""
 
 
-def test_a_fault_with_an_end_recovers(pods: Pods) -> None:
+def test_fault_with_end_recovers(pods: Pods) -> None:
     for fault in ("image-pull", "config-error", "never-ready", "crash-loop"):
         end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4))
         pods.create(fault, fault=fault, fault_until=end)
@@ -189,7 +189,7 @@ def test_flapping(pods: Pods) -> None:
     assert pods.container()["restartCount"] == 0
 
 
-def test_one_living_pod_can_be_made_unready_and_ready_again(pods: Pods) -> None:
+def test_running_pod_can_be_made_unready_and_ready_again(pods: Pods) -> None:
     pods.create("web-0")
     pods.create("web-1")
     pods.until_ready("web-0")
@@ -205,7 +205,7 @@ def test_one_living_pod_can_be_made_unready_and_ready_again(pods: Pods) -> None:
     pods.until_ready("web-0")
 
 
-def test_a_deleted_pod_is_gone_at_once_unless_asked_otherwise(pods: Pods) -> None:
+def test_deleted_pod_ends_at_once_unless_delayed(pods: Pods) -> None:
     pods.create("fast")
     pods.create("slow", terminate_delay="2s")
     pods.create("stuck", fault="stuck-terminating")
@@ -222,7 +222,7 @@ def test_a_deleted_pod_is_gone_at_once_unless_asked_otherwise(pods: Pods) -> Non
     pods.until("stuck is released", lambda: not pods.names())
 
 
-def test_a_stage_that_was_planned_before_its_node_was_lost_does_not_act(pods: Pods) -> None:
+def test_lost_node_does_not_act_on_planned_stage(pods: Pods) -> None:
     pods.create("starting", ready_delay="2s")
     pods.create("ending", terminate_delay="2s")
     pods.until_ready("ending")
@@ -245,7 +245,7 @@ def node_of(pods: Pods, name: str = "web-0") -> str:
     return str(pods.get(name)["spec"]["nodeName"])
 
 
-def test_a_node_is_not_ready_and_back(control_plane: ControlPlane) -> None:
+def test_node_becomes_not_ready_and_ready_again(control_plane: ControlPlane) -> None:
     plane = control_plane
     plane.kubectl("label", "node", "node-0", "sim/node=not-ready")
     try:
@@ -263,7 +263,7 @@ def taints(plane: ControlPlane, node: str) -> str:
     return json.dumps(plane.api().get(f"/api/v1/nodes/{node}")["spec"].get("taints", []))[2:-2]
 
 
-def test_on_a_lost_node_nothing_ends_and_nothing_changes(pods: Pods) -> None:
+def test_lost_node_changes_nothing(pods: Pods) -> None:
     pods.create("web-0")
     pods.until_ready("web-0")
     node = node_of(pods)
@@ -280,7 +280,7 @@ def test_on_a_lost_node_nothing_ends_and_nothing_changes(pods: Pods) -> None:
     pods.until("its kubelet ends it", lambda: not pods.names())
 
 
-def test_pods_of_a_lost_node_are_ready_again_when_it_is_back(pods: Pods) -> None:
+def test_pods_of_lost_node_become_ready_again(pods: Pods) -> None:
     pods.create("web-0")
     pods.until_ready("web-0")
     container = pods.container("web-0")["containerID"]
@@ -294,7 +294,7 @@ def test_pods_of_a_lost_node_are_ready_again_when_it_is_back(pods: Pods) -> None
     assert pods.container("web-0")["containerID"] == container
 
 
-def test_a_reboot_changes_the_boot_id_and_restarts_containers(pods: Pods) -> None:
+def test_simulated_reboot_changes_boot_id_and_restarts_containers(pods: Pods) -> None:
     pods.create("web-0")
     pods.until_ready("web-0")
     node = node_of(pods)
@@ -311,7 +311,7 @@ def boot_id(plane: ControlPlane, node: str) -> str:
     return str(plane.api().get(f"/api/v1/nodes/{node}")["status"]["nodeInfo"]["bootID"])
 
 
-def test_the_audit_log_says_who_wrote_what(control_plane: ControlPlane, namespace: str) -> None:
+def test_audit_log_names_writers(control_plane: ControlPlane, namespace: str) -> None:
     plane = control_plane
     plane.grant("alice", namespace)
     mark = plane.audit().mark()
@@ -386,7 +386,7 @@ else:
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_nothing_is_left_of_a_control_plane(end: str) -> None:
+def test_ended_control_plane_leaves_nothing(end: str) -> None:
     """Neither after a stop (with a component killed and revived before) nor after SIGKILL of
     the process that started it."""
     owner = subprocess.Popen(

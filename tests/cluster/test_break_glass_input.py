@@ -15,10 +15,20 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.operator_process import OperatorProcess, Operators
 from tests.cluster.services import Service
-from tests.cluster.test_break_glass import LET_IN, grant, names
-from tests.cluster.webhook import GROUP, ask, bundle, mark_of, member, review
+from tests.cluster.webhook import (
+    GROUP,
+    LET_IN,
+    ask,
+    behind_glass,
+    bundle,
+    mark_of,
+    member,
+    review,
+    unmarked,
+)
+from tests.controlplane import ControlPlane
 from tests.controlplane.certificates import ACTOR_GROUPS, ACTOR_USERS
 
 MIB = 1 << 20
@@ -34,12 +44,13 @@ def clean_log(operator: OperatorProcess) -> Iterator[None]:
     assert operator.exit_code is None
 
 
-@pytest.fixture
-def glass(web: Service) -> Service:
-    grant(web)
-    web.apply(image="a", replicas=1, spec={"immutability": {"onTaint": "Report"}})
-    web.until_ready()
-    return web
+@pytest.fixture(scope="module")
+def glass(
+    control_plane: ControlPlane, running_operators: Operators, module_namespace: str
+) -> Service:
+    """One service for all; each test begins with an instance that is not marked yet."""
+    running_operators.main.until_leading()
+    return behind_glass(Service(control_plane, module_namespace), 2 + len(USERS))
 
 
 BODIES = {
@@ -57,16 +68,14 @@ BODIES = {
 
 
 @pytest.mark.parametrize(("body", "status"), BODIES.values(), ids=BODIES)
-def test_what_is_no_review_is_refused_on_one_line(
-    operator: OperatorProcess, body: bytes, status: int
-) -> None:
+def test_invalid_review_is_refused(operator: OperatorProcess, body: bytes, status: int) -> None:
     reply = ask(operator.webhook_port, bundle(operator.plane), body)
     assert reply.status == status
     assert reply.text.count("\n") == 1
     assert '"kind":"Status"' in reply.text
 
 
-def test_other_requests_are_refused(operator: OperatorProcess) -> None:
+def test_webhook_refuses_other_requests(operator: OperatorProcess) -> None:
     port, trusted = operator.webhook_port, bundle(operator.plane)
     fine = review("default", "web")
     assert ask(port, trusted, b"", method="GET").status == 405
@@ -77,7 +86,7 @@ def test_other_requests_are_refused(operator: OperatorProcess) -> None:
     assert ask(port, trusted, b"2\r\n{}\r\n0\r\n\r\n", headers=chunked).status == 411
 
 
-def test_noise_and_half_requests_harm_nobody(operator: OperatorProcess) -> None:
+def test_incomplete_requests_do_not_harm_webhook(operator: OperatorProcess) -> None:
     address = ("127.0.0.1", operator.webhook_port)
     trusted = bundle(operator.plane)
     context = ssl.create_default_context(cadata=trusted)
@@ -97,7 +106,7 @@ def test_noise_and_half_requests_harm_nobody(operator: OperatorProcess) -> None:
     assert ask(operator.webhook_port, trusted, review("default", "web")).response["allowed"] is True
 
 
-def test_a_review_that_comes_too_slowly_is_not_waited_for(operator: OperatorProcess) -> None:
+def test_slow_review_times_out(operator: OperatorProcess) -> None:
     trusted = bundle(operator.plane)
     with socket.create_connection(("127.0.0.1", operator.webhook_port), timeout=20) as raw:
         context = ssl.create_default_context(cadata=trusted)
@@ -109,8 +118,8 @@ def test_a_review_that_comes_too_slowly_is_not_waited_for(operator: OperatorProc
         assert (datetime.now(UTC) - began).total_seconds() < 5
 
 
-def test_a_large_review_is_a_denial_not_an_error(glass: Service, operator: OperatorProcess) -> None:
-    [pod] = names(glass)
+def test_large_review_is_denied_without_error(glass: Service, operator: OperatorProcess) -> None:
+    pod, *_ = unmarked(glass)
     body = review(glass.namespace, pod, object={"command": ["x" * MIB]})
     reply = ask(operator.webhook_port, bundle(glass.plane), body)
     assert reply.status == 200
@@ -119,9 +128,9 @@ def test_a_large_review_is_a_denial_not_an_error(glass: Service, operator: Opera
     assert mark_of(glass.plane, glass.namespace, pod) is None
 
 
-def test_a_command_that_is_too_large_to_review_lets_nobody_in_unmarked(glass: Service) -> None:
+def test_command_too_large_to_review_is_refused(glass: Service) -> None:
     """An error would: failurePolicy is Ignore. Each < is six bytes of a review."""
-    [pod] = names(glass)
+    pod, *_ = unmarked(glass)
     said = glass.kubectl("exec", pod, *member(), "--", "<" * 100_000, "<" * 100_000, check=False)
     assert "the request is larger than 1048576 bytes; use a shorter command" in said
     assert LET_IN not in said
@@ -139,21 +148,21 @@ USERS = {
 
 
 @pytest.mark.parametrize("user", USERS.values(), ids=USERS)
-def test_whatever_name_somebody_acts_under_is_kept_clean(glass: Service, user: str) -> None:
-    [pod] = names(glass)
+def test_user_name_in_mark_is_cleaned(glass: Service, user: str) -> None:
+    pod, *_ = unmarked(glass)
     said = glass.kubectl("exec", pod, *member(user), "--", "true", check=False)
     assert LET_IN in said
     assert_clean(glass, pod, user)
 
 
-def test_a_certificate_may_name_a_user_over_several_lines(
+def test_user_name_with_line_breaks_is_cleaned(
     glass: Service, operator: OperatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """kubectl and HTTP headers carry no line breaks; a client certificate does."""
     user = 'eve\n{"event": "root let in"}\r\n\x1b[31m'
     monkeypatch.setitem(ACTOR_USERS, "eve", user)
     monkeypatch.setitem(ACTOR_GROUPS, "eve", (GROUP,))
-    [pod] = names(glass)
+    pod, *_ = unmarked(glass)
     said = glass.plane.kubectl(
         "exec", pod, "--", "true", actor="eve", namespace=glass.namespace, check=False
     )

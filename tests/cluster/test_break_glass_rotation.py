@@ -8,9 +8,8 @@ import time
 from dataclasses import dataclass, field
 
 from tests.cluster.operator_process import OperatorProcess, Operators
-from tests.cluster.services import Service
-from tests.cluster.test_break_glass import TOLD, connects, grant, names
-from tests.cluster.webhook import ask, bundle, member, review
+from tests.cluster.services import Service, names
+from tests.cluster.webhook import TOLD, ask, behind_glass, bundle, connects, member, review
 from tests.controlplane.api import Json
 from tests.waiting import wait_for
 
@@ -66,11 +65,8 @@ class Caller:
             time.sleep(0.05)
 
 
-def test_three_rotations_refuse_nobody(web: Service, operators: Operators) -> None:
-    grant(web)
-    web.apply(image="a", replicas=1, spec={"immutability": {"onTaint": "Report"}})
-    web.until_ready()
-    [pod] = names(web)
+def test_certificate_rotation_refuses_nobody(web: Service, operators: Operators) -> None:
+    [pod] = names(behind_glass(web, 1))
     leader = operators.restart(*FAST).until_leading()
     standby = operators.start("standby", *FAST).until_synced()
     mark = web.plane.audit().mark()
@@ -120,9 +116,7 @@ def failed_open(web: Service) -> float:
     return sum(float(line.split()[-1]) for line in ours)
 
 
-def test_a_caBundle_that_somebody_took_away_is_published_again(  # noqa: N802
-    web: Service, operators: Operators
-) -> None:
+def test_removed_ca_bundle_is_published_again(web: Service, operators: Operators) -> None:
     """Such as an upgrade that replaces the configuration."""
     operators.restart("--webhook-poll-seconds=0.5").until_leading()
     before = bundle(web.plane)

@@ -11,6 +11,7 @@ import shutil
 import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,9 @@ def get(plane: ControlPlane, *what: str, namespace: str = "shop") -> Json:
     return found
 
 
+@cache
 def rendered(plane: ControlPlane, *options: str) -> list[Json]:
-    """Give what the chart would create."""
+    """Give what the chart would create; nobody changes it."""
     text = plane.helm("template", NAME, str(CHART), *options, namespace=NAMESPACE).stdout
     return [document for document in yaml.safe_load_all(text) if document]
 
@@ -109,10 +111,9 @@ def kinds(documents: list[Json]) -> set[str]:
 # What is rendered, and what is refused.
 
 
-@pytest.mark.parametrize("values", [None, *CI_VALUES], ids=lambda file: file and file.stem)
-def test_the_strict_linter_has_nothing_to_say(plane: ControlPlane, values: Path | None) -> None:
-    options = [f"--values={values}"] if values else []
-    result = plane.helm("lint", "--strict", str(CHART), *options)
+def test_strict_helm_lint_has_no_warnings(plane: ControlPlane) -> None:
+    """Without any value; `make chart` lints it with each file of values."""
+    result = plane.helm("lint", "--strict", str(CHART))
     assert "WARNING" not in result.stdout + result.stderr
 
 
@@ -152,12 +153,12 @@ def test_a_bad_value_is_refused_by_name(plane: ControlPlane, value: str, message
     assert message in result.stderr
 
 
-def test_a_kubernetes_that_is_too_old_is_refused(plane: ControlPlane) -> None:
+def test_too_old_kubernetes_is_refused(plane: ControlPlane) -> None:
     result = plane.helm("template", NAME, str(CHART), "--kube-version=1.32.9", check=False)
     assert "chart requires kubeVersion: >=1.33.0-0" in result.stderr
 
 
-def test_without_replicas_everything_but_the_process_is_installed(plane: ControlPlane) -> None:
+def test_zero_replicas_installs_everything_but_the_deployment(plane: ControlPlane) -> None:
     assert kinds(rendered(plane, "--set=replicas=0")) == {
         "CustomResourceDefinition",
         "ServiceAccount",
@@ -212,7 +213,7 @@ def test_network_policy_allows_only_metrics_and_webhook_ports(plane: ControlPlan
     assert "NetworkPolicy" not in kinds(rendered(plane, f"--values={LEAST}"))
 
 
-def test_without_break_glass_nothing_of_it_is_left(plane: ControlPlane) -> None:
+def test_break_glass_disabled_renders_nothing_of_it(plane: ControlPlane) -> None:
     closed = rendered(
         plane, f"--values={LEAST}", "--set=enforcement.breakGlass=false,crds.install=false"
     )
@@ -224,13 +225,13 @@ def test_without_break_glass_nothing_of_it_is_left(plane: ControlPlane) -> None:
     assert "secrets" not in json.dumps(roles)
 
 
-def test_an_operator_elsewhere_has_no_service_without_pods(plane: ControlPlane) -> None:
+def test_operator_elsewhere_has_no_service_without_pods(plane: ControlPlane) -> None:
     made = kinds(rendered(plane, f"--values={CHART / 'ci' / 'elsewhere-values.yaml'}"))
     assert "ValidatingWebhookConfiguration" in made
     assert "Service" not in made
 
 
-def test_one_replica_has_no_budget_that_would_block_every_drain(plane: ControlPlane) -> None:
+def test_single_replica_has_no_disruption_budget(plane: ControlPlane) -> None:
     one = kinds(rendered(plane, f"--values={LEAST}", "--set=replicas=1"))
     assert "Deployment" in one
     assert "PodDisruptionBudget" not in one
@@ -239,7 +240,7 @@ def test_one_replica_has_no_budget_that_would_block_every_drain(plane: ControlPl
 POLICY_API = "--api-versions=admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 
 
-def test_the_policy_is_only_for_a_kubernetes_that_has_it(plane: ControlPlane) -> None:
+def test_mutating_policy_is_rendered_only_where_supported(plane: ControlPlane) -> None:
     assert "MutatingAdmissionPolicy" not in kinds(rendered(plane, "--set=replicas=0"))
     assert "MutatingAdmissionPolicy" in kinds(rendered(plane, "--set=replicas=0", POLICY_API))
     switched_off = rendered(plane, "--set=replicas=0,keepReplicas=false", POLICY_API)
@@ -247,7 +248,7 @@ def test_the_policy_is_only_for_a_kubernetes_that_has_it(plane: ControlPlane) ->
     assert [d["metadata"]["name"] for d in left] == [f"{NAME}-actor"]
 
 
-def test_rights_are_what_the_operator_uses_and_no_more(plane: ControlPlane) -> None:
+def test_chart_grants_only_needed_rights(plane: ControlPlane) -> None:
     roles = {
         (document["kind"], document["metadata"]["name"]): [
             (tuple(rule["resources"]), tuple(rule["verbs"]), tuple(rule.get("resourceNames", ())))
@@ -287,7 +288,9 @@ def test_rights_are_what_the_operator_uses_and_no_more(plane: ControlPlane) -> N
 
 
 @pytest.mark.parametrize("values", CI_VALUES, ids=lambda file: file.stem)
-def test_the_api_server_accepts_every_combination(installed: ControlPlane, values: Path) -> None:
+def test_api_server_accepts_every_combination_of_values(
+    installed: ControlPlane, values: Path
+) -> None:
     text = installed.helm(
         "template", "other", str(CHART), f"--values={values}", "--set=crds.install=false",
         POLICY_API, namespace=NAMESPACE,
@@ -298,7 +301,7 @@ def test_the_api_server_accepts_every_combination(installed: ControlPlane, value
     assert result.stderr == ""
 
 
-def test_what_the_chart_says_of_itself_is_true(installed: ControlPlane) -> None:
+def test_chart_metadata_is_true(installed: ControlPlane) -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     project = tomllib.loads((CHART.parents[1] / "pyproject.toml").read_text())["project"]
     assert chart["appVersion"] == project["version"]
@@ -343,7 +346,7 @@ def probe(path: str) -> Json:
     return {"path": path, "port": "http", "scheme": "HTTP"}
 
 
-def test_users_of_a_namespace_get_rights_with_their_usual_roles(installed: ControlPlane) -> None:
+def test_usual_roles_include_rights_on_services(installed: ControlPlane) -> None:
     def may(verb: str, resource: str, namespace: str = "shop") -> str:
         resource, _, subresource = resource.partition("/")
         return installed.kubectl(
@@ -361,7 +364,7 @@ def test_users_of_a_namespace_get_rights_with_their_usual_roles(installed: Contr
     assert may("patch", "immutablerevisions/status") == "no"
 
 
-def test_freezes_are_the_clusters(installed: ControlPlane) -> None:
+def test_freezes_need_cluster_rights(installed: ControlPlane) -> None:
     """Read with a usual role in the whole cluster; written and passed with a role of their own."""
 
     def may(actor: str, verb: str) -> str:
@@ -391,7 +394,7 @@ APPLIES = {"client-side": [], "server-side": ["--server-side"]}
 
 
 @pytest.mark.parametrize("how", APPLIES.values(), ids=APPLIES)
-def test_a_manifest_without_replicas_keeps_what_was_scaled(
+def test_manifest_without_replicas_keeps_scaled_number(
     installed: ControlPlane, how: list[str]
 ) -> None:
     name = f"keeps-{len(how)}"
@@ -406,7 +409,7 @@ def test_a_manifest_without_replicas_keeps_what_was_scaled(
 
 
 @pytest.mark.parametrize("how", APPLIES.values(), ids=APPLIES)
-def test_taking_replicas_out_of_a_manifest_keeps_the_number(
+def test_removing_replicas_from_manifest_keeps_number(
     installed: ControlPlane, how: list[str]
 ) -> None:
     name = f"takes-{len(how)}"
@@ -425,7 +428,7 @@ def test_taking_replicas_out_of_a_manifest_keeps_the_number(
     ],
     ids=["merge", "json"],
 )
-def test_a_patch_that_removes_replicas_keeps_the_number(
+def test_patch_that_removes_replicas_keeps_number(
     installed: ControlPlane, kind: str, patch: object
 ) -> None:
     name = f"patched-{kind}"
@@ -436,7 +439,7 @@ def test_a_patch_that_removes_replicas_keeps_the_number(
     assert replicas(installed, name) == 3
 
 
-def test_zero_is_a_number(installed: ControlPlane) -> None:
+def test_zero_replicas_are_kept(installed: ControlPlane) -> None:
     apply(installed, service("zero", 0))
     apply(installed, service("zero", label="2"))
     assert replicas(installed, "zero") == 0
@@ -445,7 +448,7 @@ def test_zero_is_a_number(installed: ControlPlane) -> None:
 # What is seen of a service before an operator has looked at it.
 
 
-def test_a_new_service_is_not_finished(installed: ControlPlane) -> None:
+def test_new_service_is_not_yet_observed(installed: ControlPlane) -> None:
     """Kstatus: Helm, Argo CD and Flux wait, because what was observed is not this generation."""
     apply(installed, service("new"))
     assert get(installed, "imsvc/new")["status"] == {"observedGeneration": -1}
@@ -511,7 +514,7 @@ def table(plane: ControlPlane, *what: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines]
 
 
-def test_an_upgrade_renews_the_definitions_and_touches_no_service(
+def test_chart_upgrade_updates_crds_and_touches_no_service(
     installed: ControlPlane,
 ) -> None:
     with_status(installed, "seen", 4)
@@ -541,7 +544,7 @@ def _with_new_column(plane: ControlPlane) -> list[list[str]]:
     return shown if NEW_COLUMN.upper() in shown[0] else []
 
 
-def test_an_upgrade_leaves_the_certificates_alone(installed: ControlPlane) -> None:
+def test_chart_upgrade_keeps_certificates(installed: ControlPlane) -> None:
     """The operator keeps them in the chart's Secret and webhook configuration."""
     account = f"--as=system:serviceaccount:{NAMESPACE}:{NAME}"
     secret = get(installed, "secret", f"{NAME}-webhook", namespace=NAMESPACE)
@@ -568,7 +571,7 @@ def test_an_upgrade_leaves_the_certificates_alone(installed: ControlPlane) -> No
     assert webhook["clientConfig"]["service"]["name"] == f"{NAME}-webhook"
 
 
-def test_the_webhook_can_block_nothing(installed: ControlPlane) -> None:
+def test_webhook_configuration_cannot_block_requests(installed: ControlPlane) -> None:
     [webhook] = get(installed, "validatingwebhookconfiguration", f"{NAME}-break-glass")["webhooks"]
     assert (webhook["failurePolicy"], webhook["timeoutSeconds"]) == ("Ignore", 2)
     [rule] = webhook["rules"]
@@ -578,7 +581,7 @@ def test_the_webhook_can_block_nothing(installed: ControlPlane) -> None:
     assert (where["operator"], set(where["values"])) == ("NotIn", {"kube-system", NAMESPACE})
 
 
-def test_removal_keeps_definitions_and_objects_of_users(installed: ControlPlane) -> None:
+def test_chart_removal_keeps_crds_and_services(installed: ControlPlane) -> None:
     apply(installed, service("kept", 3))
     before = get(installed, "imsvc/kept")
 

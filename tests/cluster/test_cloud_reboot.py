@@ -117,7 +117,7 @@ def assert_never_below(history: History, service: Service, lost: int) -> None:
         assert ready >= wanted - lost, told
 
 
-def test_a_third_of_the_nodes_goes_at_once_and_nobody_needs_to_lend_a_hand(
+def test_loss_of_a_third_of_the_nodes_is_recovered_without_help(
     control_plane: ControlPlane, operator: OperatorProcess, namespace: str, pool: Pool
 ) -> None:
     fleet = services(control_plane, namespace, pool)

@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -21,11 +20,12 @@ from immutable_operator.runtime.records import Records
 from immutable_operator.wire.config import Configs
 from immutable_operator.wire.revision import decode_revision
 from immutable_operator.wire.service import ServiceRecord
+from tests.cluster.actions import act, freeze_of
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.guards import without_guards
 from tests.cluster.history import History
 from tests.cluster.operator_process import ACCOUNT, NAMESPACE, Operators
-from tests.cluster.services import Service, annotation, condition, pin
+from tests.cluster.services import Service, annotation, condition, names, pin
 from tests.controlplane.api import Json
 
 READS = {"envFrom": [{"configMapRef": {"name": "settings"}}]}
@@ -44,10 +44,6 @@ def put(service: Service, mode: str, name: str = "settings") -> None:
         stdin=json.dumps(document),
         namespace=service.namespace,
     )
-
-
-def names(service: Service) -> set[str]:
-    return {pod["metadata"]["name"] for pod in service.active()}
 
 
 def read_by(service: Service) -> set[str]:
@@ -79,28 +75,13 @@ def pinned(web: Service) -> Service:
 
 @pytest.fixture
 def freeze(web: Service) -> Iterator[Json]:
-    name = f"freeze-{web.namespace}"
-    until = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    yield {
-        "apiVersion": "immutable.dev/v1alpha1",
-        "kind": "ImmutableFreeze",
-        "metadata": {"name": name},
-        "spec": {"namespaces": [web.namespace], "until": until, "reason": "closing"},
-    }
-    web.plane.kubectl("delete", "imfrz", name, "--ignore-not-found")
+    """A freeze of the test's namespace, not applied yet; it is gone after the test."""
+    document = freeze_of(web, "closing")
+    yield document
+    web.plane.kubectl("delete", "imfrz", document["metadata"]["name"], "--ignore-not-found")
 
 
-def regenerate(service: Service, name: str) -> None:
-    document = {
-        "apiVersion": "immutable.dev/v1alpha1",
-        "kind": "ImmutableAction",
-        "metadata": {"name": name, "namespace": service.namespace},
-        "spec": {"type": "Regenerate", "service": "web"},
-    }
-    service.plane.kubectl("create", "-f", "-", stdin=json.dumps(document))
-
-
-def test_a_changed_config_map_is_a_new_revision_and_rolls_out(pinned: Service) -> None:
+def test_changed_config_map_makes_revision_and_rolls_out(pinned: Service) -> None:
     before = names(pinned)
     assert says(pinned) == {"old"}
     with History(pinned) as history:
@@ -129,7 +110,7 @@ def test_a_changed_config_map_is_a_new_revision_and_rolls_out(pinned: Service) -
     assert "ConfigChanged (ConfigMap settings changed)" in told["message"]
 
 
-def test_a_content_that_comes_back_is_the_revision_that_it_was(pinned: Service) -> None:
+def test_restored_config_content_reuses_revision(pinned: Service) -> None:
     [old] = read_by(pinned)
     put(pinned, "new")
     pinned.until("the new content runs", lambda: old not in read_by(pinned))
@@ -140,20 +121,18 @@ def test_a_content_that_comes_back_is_the_revision_that_it_was(pinned: Service) 
     assert len(pinned.revisions()) == 2
 
 
-def test_regeneration_gives_the_same_content(pinned: Service) -> None:
+def test_regeneration_keeps_config_content(pinned: Service) -> None:
     before, copies = names(pinned), set(snapshots(pinned))
     born = time.time()
     pinned.until("it is a second older", lambda: time.time() - born > 1.2)
-    regenerate(pinned, "again")
+    act(pinned, "again")
     pinned.until("all were replaced", lambda: not before & names(pinned))
     pinned.until_ready()
     assert set(snapshots(pinned)) == copies == read_by(pinned)
     assert len(pinned.revisions()) == 1
 
 
-def test_during_a_freeze_a_changed_config_map_does_not_leak_in(
-    pinned: Service, freeze: Json
-) -> None:
+def test_config_map_changed_during_freeze_is_not_used(pinned: Service, freeze: Json) -> None:
     [old] = read_by(pinned)
     pinned.plane.kubectl("apply", "-f", "-", stdin=json.dumps(freeze))
     put(pinned, "new")
@@ -169,7 +148,7 @@ def test_during_a_freeze_a_changed_config_map_does_not_leak_in(
     pinned.until("the new content runs", lambda: says(pinned) == {"new"})
 
 
-def test_while_suspended_a_changed_config_map_changes_nothing(pinned: Service) -> None:
+def test_suspended_service_ignores_changed_config_map(pinned: Service) -> None:
     before = names(pinned)
     pinned.apply(spec={"suspend": True})
     pinned.until(
@@ -186,7 +165,7 @@ LIVE: dict[str, Json] = {"mode Live": {"mode": "Live"}, "one by name": {"live": 
 
 
 @pytest.mark.parametrize("config", LIVE)
-def test_what_is_live_is_read_as_it_is(web: Service, config: str) -> None:
+def test_live_config_map_is_not_copied(web: Service, config: str) -> None:
     put(web, "old")
     web.apply(replicas=1, container=READS, spec={"immutability": {"config": LIVE[config]}})
     web.until_ready()
@@ -200,7 +179,7 @@ def test_what_is_live_is_read_as_it_is(web: Service, config: str) -> None:
     assert "config" not in revision["spec"]
 
 
-def test_a_missing_config_map_is_named_and_when_it_comes_all_goes_on(web: Service) -> None:
+def test_missing_config_map_is_reported_until_created(web: Service) -> None:
     web.apply(replicas=1, container=READS)
     told = web.until_stalled("ConfigMissing")
     assert "ConfigMap settings not found" in told["message"]
@@ -215,7 +194,7 @@ def test_a_missing_config_map_is_named_and_when_it_comes_all_goes_on(web: Servic
     assert web.blocker("ConfigMissing") is None
 
 
-def test_a_config_map_that_goes_missing_changes_nothing_that_runs(pinned: Service) -> None:
+def test_deleted_config_map_leaves_running_pods_alone(pinned: Service) -> None:
     before, [old] = names(pinned), read_by(pinned)
     pinned.kubectl("delete", "configmap", "settings")
     pinned.until_stalled("ConfigMissing")
@@ -232,7 +211,7 @@ def test_a_config_map_that_goes_missing_changes_nothing_that_runs(pinned: Servic
     assert names(pinned) == kept, "the same content is the same revision"
 
 
-def test_an_optional_one_that_is_not_there_stays_away_until_a_rollout(web: Service) -> None:
+def test_optional_config_map_is_read_from_next_rollout_on(web: Service) -> None:
     reads = {"envFrom": [{"configMapRef": {"name": "settings", "optional": True}}]}
     web.apply(replicas=1, container=reads)
     web.until_ready()
@@ -244,7 +223,7 @@ def test_an_optional_one_that_is_not_there_stays_away_until_a_rollout(web: Servi
     web.until("it is read", lambda: snapshots(web) and says(web) == {"here"})
 
 
-def test_a_record_that_is_dropped_takes_its_copies_along(pinned: Service) -> None:
+def test_pruned_revision_takes_its_snapshots_along(pinned: Service) -> None:
     pinned.apply(spec={"historyLimit": 1})
     seen = read_by(pinned)
     for mode in ("second", "third"):
@@ -257,7 +236,7 @@ def test_a_record_that_is_dropped_takes_its_copies_along(pinned: Service) -> Non
     pinned.until("its copy is gone", lambda: len(snapshots(pinned)) == 2)
 
 
-def test_a_copy_is_not_deleted_or_edited_by_people_and_goes_with_the_service(
+def test_snapshot_is_protected_and_deleted_with_its_service(
     pinned: Service,
 ) -> None:
     [copy] = read_by(pinned)
@@ -272,7 +251,7 @@ def test_a_copy_is_not_deleted_or_edited_by_people_and_goes_with_the_service(
     pinned.until("its copies are gone", lambda: not snapshots(pinned))
 
 
-def test_a_copy_that_was_lost_is_made_again(pinned: Service) -> None:
+def test_lost_snapshot_is_recreated(pinned: Service) -> None:
     """As after a crash between record and copy; and those that read the first one are replaced."""
     [copy] = read_by(pinned)
     before = names(pinned)
@@ -287,7 +266,7 @@ def test_a_copy_that_was_lost_is_made_again(pinned: Service) -> None:
     assert len(pinned.revisions()) == 1
 
 
-def test_a_lost_copy_whose_source_changed_is_said(pinned: Service, freeze: Json) -> None:
+def test_lost_snapshot_with_changed_source_is_reported(pinned: Service, freeze: Json) -> None:
     [copy] = read_by(pinned)
     pinned.plane.kubectl("apply", "-f", "-", stdin=json.dumps(freeze))
     put(pinned, "new")
@@ -302,7 +281,7 @@ def test_a_lost_copy_whose_source_changed_is_said(pinned: Service, freeze: Json)
     pinned.until("it is there again", lambda: copy in snapshots(pinned))
 
 
-def test_a_stranger_that_has_the_name_of_a_copy_is_told_and_left_alone(pinned: Service) -> None:
+def test_foreign_config_map_with_snapshot_name_is_reported_and_left_alone(pinned: Service) -> None:
     body = pinned.get()
     digest = content_digest({"mode": "new"}, {})
     full = revision_hash(body["spec"]["template"], config={("ConfigMap", "settings"): digest})
@@ -320,7 +299,7 @@ def test_a_stranger_that_has_the_name_of_a_copy_is_told_and_left_alone(pinned: S
     pinned.until("the new content runs", lambda: says(pinned) == {"new"}, 60)
 
 
-def test_a_copy_that_is_there_already_is_as_good_and_a_changed_source_is_not_copied(
+def test_existing_snapshot_is_reused_and_changed_source_is_not_copied(
     pinned: Service,
 ) -> None:
     """After a lost answer, or by a leader that was deposed meanwhile."""
@@ -347,7 +326,7 @@ def test_a_copy_that_is_there_already_is_as_good_and_a_changed_source_is_not_cop
         asyncio.run(again())
 
 
-def test_what_changes_no_content_costs_no_write(pinned: Service) -> None:
+def test_unchanged_config_content_causes_no_write(pinned: Service) -> None:
     pinned.always("it is Ready", lambda: condition(pinned.get(), "Ready")["status"] == "True", 6)
     asked = OperatorRequests.from_now(pinned.plane, pinned.namespace)
     pinned.kubectl("annotate", "configmap", "settings", "note=looked-at")
@@ -357,7 +336,7 @@ def test_what_changes_no_content_costs_no_write(pinned: Service) -> None:
     assert asked.tally() == {}
 
 
-def test_a_restart_replaces_nothing(pinned: Service, operators: Operators) -> None:
+def test_operator_restart_replaces_no_pod(pinned: Service, operators: Operators) -> None:
     before = names(pinned)
     asked = OperatorRequests.from_now(pinned.plane, pinned.namespace)
     operators.restart().until_leading()
@@ -366,7 +345,7 @@ def test_a_restart_replaces_nothing(pinned: Service, operators: Operators) -> No
     assert not [r for r in asked.writes() if r.resource == "configmaps"]
 
 
-def test_a_tag_alone_is_refused_and_beside_a_digest_says_nothing(web: Service) -> None:
+def test_tag_without_digest_is_refused_and_with_digest_is_ignored(web: Service) -> None:
     web.wish = web.wish.__class__(replicas=1, container={"image": "registry.example/web:1.0"})
     document = json.dumps(web.wish.manifest("web", web.namespace))
     done = web.plane.kubectl("apply", "-f", "-", stdin=document, check=False)
@@ -380,7 +359,7 @@ def test_a_tag_alone_is_refused_and_beside_a_digest_says_nothing(web: Service) -
     before = names(web)
     born = time.time()
     web.until("it is a second older", lambda: time.time() - born > 1.2)
-    regenerate(web, "again")
+    act(web, "again")
     web.until("it was replaced", lambda: not before & names(web))
     web.until_ready()
     assert web.images() == [image], "whatever the tag means by now"

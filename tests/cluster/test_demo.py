@@ -13,13 +13,13 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from immutable_operator.api.image import NO_DIGEST
+from tests.cluster.demo import PODS, REPLACED, ROOT, SECONDS, Demo, assert_replaced
 from tests.controlplane import ControlPlane
 from tests.controlplane.access import find_kubectl
 from tests.controlplane.api import Json
@@ -28,55 +28,10 @@ from tests.controlplane.build import binaries, cache_root
 from tests.controlplane.processes import Child
 from tests.waiting import wait_for
 
-ROOT = Path(__file__).parents[2]
-SECONDS = 240  # a whole demo on a busy machine; about 20 on an idle one
-PODS = 4
-REPLACED = re.compile(r"slot (\d)  (web-im\w{8}-\w{5}) -> (web-im\w{8}-\w{5})$", re.MULTILINE)
 CONTEXT = "test-bed"
 OPERATOR = "system:serviceaccount:immutable-system:immutable-operator"
 
 pytestmark = pytest.mark.timeout(2 * SECONDS)
-
-
-@dataclass(frozen=True)
-class Demo:
-    """Runs ``python -m examples.demo`` with an environment of its own."""
-
-    environment: Mapping[str, str]
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "examples.demo", *arguments],
-            cwd=ROOT,
-            env={**os.environ, **self.environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def run(self, *arguments: str) -> tuple[int, str]:
-        """Exit code and all that was printed."""
-        process = self.start(*arguments)
-        try:
-            text, _ = process.communicate(timeout=SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            text, _ = process.communicate()
-            pytest.fail(f"the demo did not end within {SECONDS} s; it printed:\n{text}")
-        return process.returncode, text
-
-    def shell(self, command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """A command line as a user types it."""
-        path = f"{find_kubectl().parent}:{os.environ['PATH']}"
-        return subprocess.run(
-            ["sh", "-c", command],
-            cwd=ROOT,
-            env={**os.environ, **self.environment, "PATH": path},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
 
 
 @pytest.fixture(scope="module")
@@ -123,28 +78,13 @@ def ready(service: Json) -> bool:
     return bool(seen and {c["type"]: c["status"] for c in status["conditions"]}["Ready"] == "True")
 
 
-def assert_replaced(printed: str) -> None:
-    """Each of the pods was replaced once, by one that was ready before it left."""
-    pairs = REPLACED.findall(printed)
-    assert sorted(slot for slot, _, _ in pairs) == [str(slot) for slot in range(PODS)], printed
-    for slot, old, new in pairs:
-        story = [line.split("  ", 3)[-1] for line in printed.splitlines() if f"slot {slot}" in line]
-        order = [i for i, line in enumerate(story) if f"{new} is ready" in line]
-        order += [i for i, line in enumerate(story) if f"{old} is terminating" in line]
-        assert len(order) == 2, printed
-        assert order == sorted(order), printed
-    assert f"At least {PODS} of {PODS} pods were always available" in printed
-    assert "Each pod was removed after its successor was ready" in printed
-    assert "why: Outdated: revision 2" in printed
-
-
-def test_it_shows_every_pod_replaced_by_one_that_was_ready_first(first_run: str) -> None:
+def test_demo_shows_each_pod_replaced_by_ready_successor(first_run: str) -> None:
     assert_replaced(first_run)
     assert f"{PODS} pods created, {PODS} evicted, 0 changed" in first_run
     assert "ReplacementFinished: revision 2" in first_run
 
 
-def test_it_leaves_a_service_behind_that_runs_what_its_second_manifest_says(first_run: str) -> None:
+def test_demo_leaves_service_with_second_manifest(first_run: str) -> None:
     service = kubectl(first_run)
     assert ready(service)
     image = service["spec"]["template"]["spec"]["containers"][0]["image"]
@@ -152,7 +92,7 @@ def test_it_leaves_a_service_behind_that_runs_what_its_second_manifest_says(firs
     assert image not in (ROOT / "examples" / "web.yaml").read_text()
 
 
-def test_its_first_service_is_refused_nothing(first_run: str, cache: Path) -> None:
+def test_first_demo_service_is_created_without_refusals(first_run: str, cache: Path) -> None:
     """It begins when the API server knows the kinds as owners, and the policies know them."""
     audit = AuditLog(cache / "runs" / "demo" / "audit.log")
     asked = [r for r in audit.since() if r.verb == "create" and r.namespace == "immutable-demo"]
@@ -161,7 +101,7 @@ def test_its_first_service_is_refused_nothing(first_run: str, cache: Path) -> No
     assert [f"{r.target} {r.code}" for r in operator if r.code >= 400] == []
 
 
-def test_no_way_into_an_instance_is_open_on_it(demo: Demo, first_run: str) -> None:
+def test_verify_passes_on_demo_cluster(demo: Demo, first_run: str) -> None:
     """Its API server finds the operator, which marks whoever breaks the glass."""
     command = re.search(r"^ *(\S+kubectl-immutable verify .*)$", first_run, re.MULTILINE)
     export = re.search(r"export KUBECONFIG=\S+", first_run)
@@ -173,7 +113,7 @@ def test_no_way_into_an_instance_is_open_on_it(demo: Demo, first_run: str) -> No
     assert guarded["status"] == "True", guarded
 
 
-def test_every_command_that_it_prints_works(demo: Demo, first_run: str) -> None:
+def test_commands_printed_by_demo_work(demo: Demo, first_run: str) -> None:
     """Typed one after the other, each in the state that the one before left."""
     lines = first_run.partition("To try it by hand")[2].partition("Stop it")[0].splitlines()
     commands = [line.strip() for line in lines if re.match(r"  (kubectl|sed) ", line)]
@@ -192,7 +132,7 @@ def test_every_command_that_it_prints_works(demo: Demo, first_run: str) -> None:
     wait_for("the service is ready again", lambda: ready(kubectl(first_run)))
 
 
-def test_a_further_run_works_whatever_was_left_and_shows_a_table_on_a_terminal(
+def test_second_demo_run_recovers_and_shows_table_on_terminal(
     demo: Demo, first_run: str, cache: Path
 ) -> None:
     # Given a run that was interrupted, a service that is suspended, an operator that was killed.
@@ -239,7 +179,7 @@ def run_on_a_terminal(demo: Demo) -> tuple[int, str]:
     return process.wait(SECONDS), text
 
 
-def test_stop_leaves_nothing(demo: Demo, first_run: str, cache: Path) -> None:
+def test_demo_stop_leaves_nothing(demo: Demo, first_run: str, cache: Path) -> None:
     state = json.loads((cache / "runs" / "demo" / "state.json").read_text())
     children = [Child.from_record(child) for child in state["children"]]
     children.append(Child.from_record(json.loads((cache / "demo/operator.json").read_text())))
@@ -291,7 +231,7 @@ def inventory(plane: ControlPlane) -> set[str]:
         (("--context", CONTEXT), {"PATH": "/usr/bin:/bin"}, "helm is not on PATH"),
     ],
 )
-def test_on_an_own_cluster_it_says_what_is_missing(
+def test_demo_on_own_cluster_reports_missing_tools(
     own_demo: Demo, arguments: tuple[str, ...], environment: dict[str, str], said: str
 ) -> None:
     code, text = Demo({**own_demo.environment, **environment}).run(*arguments)
@@ -300,7 +240,7 @@ def test_on_an_own_cluster_it_says_what_is_missing(
     assert "Traceback" not in text
 
 
-def test_on_an_own_cluster_it_refuses_politely_without_the_rights(
+def test_demo_on_own_cluster_reports_missing_rights(
     own_cluster: ControlPlane, own_demo: Demo
 ) -> None:
     before = inventory(own_cluster)
@@ -312,7 +252,7 @@ def test_on_an_own_cluster_it_refuses_politely_without_the_rights(
     assert inventory(own_cluster) == before
 
 
-def test_on_an_own_cluster_it_touches_no_namespace_of_others(
+def test_demo_on_own_cluster_touches_no_foreign_namespace(
     own_cluster: ControlPlane, own_demo: Demo
 ) -> None:
     own_cluster.kubectl("create", "namespace", "immutable-demo")
@@ -327,7 +267,7 @@ def test_on_an_own_cluster_it_touches_no_namespace_of_others(
         own_cluster.kubectl("delete", "namespace", "immutable-demo")
 
 
-def test_on_an_own_cluster_it_plays_the_same_and_takes_away_only_what_it_made(
+def test_demo_on_own_cluster_removes_only_what_it_made(
     own_cluster: ControlPlane, own_demo: Demo
 ) -> None:
     before = inventory(own_cluster)

@@ -21,7 +21,7 @@ from tests.cluster.audit import OperatorRequests
 from tests.cluster.guards import without_guards
 from tests.cluster.history import History
 from tests.cluster.operator_process import Installation, Operators
-from tests.cluster.services import KIND_PATH, Service, annotation, condition, pin
+from tests.cluster.services import KIND_PATH, Service, annotation, condition, names, pin
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 
@@ -40,10 +40,6 @@ def running(web: Service) -> Service:
     web.apply(image="a", replicas=REPLICAS, rollout={"maxSurge": 1})
     web.until_ready()
     return web
-
-
-def names(service: Service) -> set[str]:
-    return {pod["metadata"]["name"] for pod in service.active()}
 
 
 def patch(service: Service, pod: str, body: Json, *more: str) -> None:
@@ -128,7 +124,7 @@ DEEDS: dict[str, tuple[Callable[[Service, str], None], str, str]] = {
 
 
 @pytest.mark.parametrize("deed", DEEDS)
-def test_what_was_reached_into_is_replaced_successor_first(running: Service, deed: str) -> None:
+def test_changed_instance_is_replaced_successor_first(running: Service, deed: str) -> None:
     do, reason, cause = DEEDS[deed]
     victim = sorted(names(running))[1]
     with History(running) as history:
@@ -156,7 +152,7 @@ def test_what_was_reached_into_is_replaced_successor_first(running: Service, dee
     running.until("no deviation is told of", lambda: "deviations" not in running.status())
 
 
-def test_with_gates_it_is_judged_from_when_it_got_its_node(web: Service) -> None:
+def test_gated_pod_is_judged_from_scheduling_on(web: Service) -> None:
     """Whoever holds a gate may shape the pod until then: the API server counts that, too."""
     web.apply(replicas=1, pod={"schedulingGates": [{"name": "example.com/queue"}]})
 
@@ -181,7 +177,7 @@ def test_with_gates_it_is_judged_from_when_it_got_its_node(web: Service) -> None
     assert because.startswith(f"Tainted: {SPEC_CHANGED}"), because
 
 
-def test_it_is_found_out_also_by_an_operator_that_was_not_there(
+def test_changes_made_without_operator_are_found_at_start(
     running: Service, operators: Operators
 ) -> None:
     operators.main.stop()
@@ -195,7 +191,7 @@ def test_it_is_found_out_also_by_an_operator_that_was_not_there(
     assert running.images() == [pin("a")] * REPLICAS
 
 
-def test_a_pod_that_claims_to_be_an_instance_is_retired(running: Service) -> None:
+def test_forged_instance_is_retired(running: Service) -> None:
     """With a forged owner and label it would be counted, and get traffic."""
     real = running.active()[0]
     forged = {
@@ -216,7 +212,7 @@ def test_a_pod_that_claims_to_be_an_instance_is_retired(running: Service) -> Non
         assert names(running) == before, history.story()
 
 
-def test_a_pod_that_only_has_our_label_is_left_alone(running: Service) -> None:
+def test_pod_with_service_label_only_is_left_alone(running: Service) -> None:
     before = names(running)
     running.kubectl(
         *("run", "stranger", f"--image={pin('a')}", "--labels=immutable.dev/service=web")
@@ -226,7 +222,7 @@ def test_a_pod_that_only_has_our_label_is_left_alone(running: Service) -> None:
     assert "stranger" in running.kubectl("get", "pods", "-o", "name")
 
 
-def test_a_restarted_container_is_replaced_where_the_service_wants_that(web: Service) -> None:
+def test_restarted_container_is_replaced_with_restarts_replace(web: Service) -> None:
     web.apply(replicas=REPLICAS, spec={"immutability": {"restarts": "Replace"}})
     web.until_ready()
     victim = min(names(web))
@@ -239,7 +235,7 @@ def test_a_restarted_container_is_replaced_where_the_service_wants_that(web: Ser
     assert because == "Tainted: container web was restarted in place"
 
 
-def test_a_restarted_container_is_kept_by_default(running: Service) -> None:
+def test_restarted_container_is_kept_by_default(running: Service) -> None:
     before = names(running)
     victim = min(before)
     running.mark_pod(victim, fault="crash-loop")
@@ -257,7 +253,7 @@ def test_a_restarted_container_is_kept_by_default(running: Service) -> None:
     assert names(running) == before
 
 
-def test_a_config_map_that_is_made_anew_replaces_those_that_read_it_live(web: Service) -> None:
+def test_recreated_live_config_map_replaces_its_readers(web: Service) -> None:
     def make(text: str) -> None:
         document = {
             "apiVersion": "v1",
@@ -291,7 +287,7 @@ def test_a_config_map_that_is_made_anew_replaces_those_that_read_it_live(web: Se
     assert reasons == {f"Drifted: ConfigMap settings {RECREATED}"}
 
 
-def test_reported_only(web: Service) -> None:
+def test_on_taint_report_keeps_instance(web: Service) -> None:
     web.apply(replicas=REPLICAS, spec={"immutability": {"onTaint": "Report"}})
     web.until_ready()
     before = names(web)
@@ -323,7 +319,7 @@ def endpoints(service: Service) -> set[str]:
     }
 
 
-def test_quarantine_is_out_of_traffic_at_once_and_kept_for_its_time(web: Service) -> None:
+def test_quarantined_pod_gets_no_traffic_and_is_kept_for_its_time(web: Service) -> None:
     immutability = {"onTaint": "Quarantine", "quarantineFor": "8s"}
     web.apply(replicas=REPLICAS, spec={"immutability": immutability})
     for name, selector in (("mine", "app=web"), ("theirs", "immutable.dev/service=web")):
@@ -350,7 +346,7 @@ def test_quarantine_is_out_of_traffic_at_once_and_kept_for_its_time(web: Service
     assert len(names(web)) == REPLICAS
 
 
-def test_a_forged_status_is_true_again_and_no_fight(running: Service) -> None:
+def test_forged_status_is_corrected_once(running: Service) -> None:
     """Without the policy service-status: whoever reads the status, reads what is."""
     running.until_ready()
     running.until("it is told", lambda: condition(running.get(), "Guarded")["status"] == "False")
@@ -444,10 +440,10 @@ def stop(web: Service) -> None:
         web.plane.kubectl("delete", kind, "rewrites-images", "--ignore-not-found")
 
 
-def test_a_persistent_mutator_ends_in_a_condition_and_not_in_a_loop(
+def test_persistent_mutator_ends_in_condition_without_loop(
     running: Service, operators: Operators, mutator: Callable[[], None]
 ) -> None:
-    operators.restart("--heal-seconds=4").until_leading()
+    operators.restart("--heal-seconds=2").until_leading()
     mutator()
     victim = min(names(running))
     with History(running) as history:
@@ -457,8 +453,8 @@ def test_a_persistent_mutator_ends_in_a_condition_and_not_in_a_loop(
         running.until("five were tried", lambda: len(history.births()) >= 4, 60)
         births = history.births()
         pauses = [b.seen - a.seen for a, b in itertools.pairwise(births)]
-        # 4, 8 and 16 seconds, less the second in which Kubernetes tells times.
-        assert all(pause > 4 * 2**n - 1.5 for n, pause in enumerate(pauses)), pauses
+        # 2, 4 and 8 seconds, less the second in which Kubernetes tells times.
+        assert all(pause > 2 * 2**n - 1.5 for n, pause in enumerate(pauses)), pauses
         assert [annotation(b.pod, "heal-count") for b in births] == ["1", "2", "3", "4"]
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
         assert condition(running.get(), "Stalled")["status"] == "True"

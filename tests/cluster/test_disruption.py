@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.history import History
-from tests.cluster.services import Service, annotation, condition, is_active, is_ready, pin
+from tests.cluster.services import Service, annotation, condition, is_active, is_ready, names, pin
 
 UNWELL = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 # Pods of such a template are evicted a second after their node is lost, not five minutes.
@@ -20,10 +20,6 @@ NERVOUS: dict[str, Any] = {
         for key in UNWELL
     ]
 }
-
-
-def names(service: Service) -> set[str]:
-    return {pod["metadata"]["name"] for pod in service.active()}
 
 
 @contextmanager
@@ -50,7 +46,7 @@ def budget(web: Service, **spec: object) -> Iterator[str]:
     web.kubectl("delete", "pdb", "keep-web")
 
 
-def test_a_pod_disruption_budget_blocks_is_named_and_is_never_bypassed(web: Service) -> None:
+def test_disruption_budget_blocks_and_is_named_as_blocker(web: Service) -> None:
     web.apply(image="a", replicas=3, rollout={"maxSurge": 0, "maxUnavailable": 1})
     web.until_ready()
     before = names(web)
@@ -82,7 +78,7 @@ def test_a_pod_disruption_budget_blocks_is_named_and_is_never_bypassed(web: Serv
     assert asked.count("delete pods") == 0
 
 
-def test_a_budget_of_none_unavailable_is_kept_by_a_surge(web: Service) -> None:
+def test_disruption_budget_of_0_unavailable_is_kept_by_surge(web: Service) -> None:
     """The budget counts the successor: nothing blocks, and no pod is missed."""
     web.apply(image="a", replicas=3, rollout={"maxSurge": 1})
     web.until_ready()
@@ -93,7 +89,7 @@ def test_a_budget_of_none_unavailable_is_kept_by_a_surge(web: Service) -> None:
     assert web.images() == [pin("b")] * 3
 
 
-def test_a_budget_that_allows_one_at_a_time_paces_the_rollout(web: Service) -> None:
+def test_disruption_budget_paces_rollout(web: Service) -> None:
     web.apply(image="a", replicas=4, rollout={"maxSurge": 0, "maxUnavailable": "100%"})
     web.until_ready()
     with History(web) as history, budget(web, minAvailable=3):
@@ -103,7 +99,7 @@ def test_a_budget_that_allows_one_at_a_time_paces_the_rollout(web: Service) -> N
     assert web.images() == [pin("b")] * 4
 
 
-def test_retirement_is_eviction_and_never_deletion(web: Service) -> None:
+def test_instances_are_retired_by_eviction(web: Service) -> None:
     web.apply(image="a", replicas=3)
     web.until_ready()
     asked = OperatorRequests.from_now(web.plane, web.namespace)
@@ -119,7 +115,7 @@ def test_retirement_is_eviction_and_never_deletion(web: Service) -> None:
     assert {r.verb for r in asked.writes() if r.resource == "pods"} == {"create"}
 
 
-def test_a_pod_deleted_by_hand_is_replaced(web: Service) -> None:
+def test_deleted_pod_is_replaced(web: Service) -> None:
     web.apply(image="a", replicas=2, sim={"terminate-delay": "1s"})
     web.until_ready()
     lost = sorted(names(web))[0]
@@ -133,7 +129,7 @@ def test_a_pod_deleted_by_hand_is_replaced(web: Service) -> None:
     web.until_ready()
 
 
-def test_a_pod_that_vanishes_at_once_is_replaced(web: Service) -> None:
+def test_force_deleted_pod_is_replaced(web: Service) -> None:
     web.apply(image="a", replicas=2)
     web.until_ready()
     lost = sorted(names(web))[0]
@@ -142,7 +138,7 @@ def test_a_pod_that_vanishes_at_once_is_replaced(web: Service) -> None:
     web.until_ready()
 
 
-def test_pods_of_a_lost_node_are_replaced_elsewhere(web: Service) -> None:
+def test_pods_of_lost_node_are_replaced_elsewhere(web: Service) -> None:
     web.apply(image="a", replicas=3, pod=NERVOUS)
     web.until_ready()
     node = web.pods()[0]["spec"]["nodeName"]
@@ -162,7 +158,7 @@ def test_pods_of_a_lost_node_are_replaced_elsewhere(web: Service) -> None:
     web.until("the node ends them", lambda: len(web.pods()) == 3)
 
 
-def test_slow_and_stuck_termination_do_not_stop_a_rollout(web: Service) -> None:
+def test_slow_termination_does_not_stop_rollout(web: Service) -> None:
     """What is on its way out holds no place: successors come, the stuck pod stays visible."""
     web.apply(image="a", replicas=3, sim={"terminate-delay": "4s"})
     web.until_ready()
@@ -178,7 +174,7 @@ def test_slow_and_stuck_termination_do_not_stop_a_rollout(web: Service) -> None:
     web.until("it is gone", lambda: len(web.pods()) == 3)
 
 
-def test_a_pod_that_ended_is_cleared_and_replaced(web: Service) -> None:
+def test_failed_pod_is_deleted_and_replaced(web: Service) -> None:
     """Phase Failed, as the kubelet's own eviction leaves it: it never runs again."""
     web.apply(image="a", replicas=2)
     web.until_ready()
@@ -194,7 +190,7 @@ def test_a_pod_that_ended_is_cleared_and_replaced(web: Service) -> None:
     web.until_ready()
 
 
-def test_instances_that_crash_after_they_were_ready_stop_the_rollout(web: Service) -> None:
+def test_crash_after_ready_stops_rollout(web: Service) -> None:
     """The rest of the last good revision goes on serving."""
     web.apply(image="a", replicas=4)
     web.until_ready()

@@ -13,7 +13,7 @@ import pytest
 from immutable_operator.domain.families.pods import SPEC_CHANGED
 from tests.cluster.guards import without_guards
 from tests.cluster.operator_process import Installation, Operators
-from tests.cluster.services import Service, annotation, condition
+from tests.cluster.services import Service, annotation, condition, names
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 from tests.waiting import wait_for
@@ -74,10 +74,6 @@ def gates(pod: Json) -> list[Json]:
     return found
 
 
-def names(service: Service) -> set[str]:
-    return {pod["metadata"]["name"] for pod in service.active()}
-
-
 def admit(service: Service, body: Json) -> None:
     for pod in service.active():
         if gates(pod):
@@ -86,9 +82,7 @@ def admit(service: Service, body: Json) -> None:
 
 
 @pytest.mark.parametrize("body", [OPEN, PLACED], ids=["opened", "opened and placed"])
-def test_a_pod_that_the_queue_admitted_is_as_it_was_born(
-    body: Json, queued: Service, operators: Operators
-) -> None:
+def test_ungated_pod_is_not_tainted(body: Json, queued: Service, operators: Operators) -> None:
     queued.apply(replicas=2, rollout={"maxSurge": 1})
     queued.until("both wait behind the gate", lambda: len(names(queued)) == 2)
     assert all(gates(pod) for pod in queued.active())
@@ -102,7 +96,7 @@ def test_a_pod_that_the_queue_admitted_is_as_it_was_born(
     assert queued.events("Tainted") == []
 
 
-def test_one_that_was_edited_since_is_found_out_by_an_operator_that_was_not_there(
+def test_edit_after_ungating_is_found_by_restarted_operator(
     queued: Service, operators: Operators
 ) -> None:
     queued.apply(replicas=2, rollout={"maxSurge": 1})

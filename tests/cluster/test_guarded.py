@@ -3,62 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 
 from immutable_operator.admission.selfcheck import UNREACHABLE
 from tests.cluster.audit import OperatorRequests
-from tests.cluster.guards import BINDINGS, POLICIES, until_in_force, without_guards
+from tests.cluster.guards import BINDING, POLICY, changed, guarded, removed, without_guards
 from tests.cluster.operator_process import OperatorProcess, Operators
 from tests.cluster.services import Service, condition
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 
-BINDING = f"{BINDINGS}/running-pod.immutable.dev"
-POLICY = f"{POLICIES}/running-pod.immutable.dev"
 
-
-def guarded(service: Service) -> tuple[str, str]:
-    """Status and reason of the condition."""
-    found = condition(service.get(), "Guarded")
-    return found.get("status", ""), found.get("reason", "")
-
-
-@pytest.fixture
-def running(web: Service) -> Service:
+@pytest.fixture(scope="module")
+def shared(
+    control_plane: ControlPlane, running_operators: Operators, module_namespace: str
+) -> Service:
+    running_operators.main.until_leading()
+    web = Service(control_plane, module_namespace)
     web.apply(replicas=2)
     web.until_ready()
-    web.until("it is guarded", lambda: guarded(web) == ("True", "Enforced"))
     return web
 
 
-@contextmanager
-def changed(plane: ControlPlane, path: str, body: Json) -> Iterator[None]:
-    """One object's ``spec`` with a merge patch, until the end of the block."""
-    before = plane.api().get(path)
-    plane.api().merge_patch(path, {"spec": body})
-    try:
-        yield
-    finally:
-        now = plane.api().get(path)
-        whole = {**before, "metadata": {**before["metadata"]}}
-        whole["metadata"]["resourceVersion"] = now["metadata"]["resourceVersion"]
-        plane.api().request("PUT", path, whole)
-        until_in_force(plane)
-
-
-@contextmanager
-def removed(plane: ControlPlane, path: str) -> Iterator[None]:
-    before = plane.api().get(path)
-    kept = {key: before["metadata"][key] for key in ("name", "labels", "annotations")}
-    plane.api().request("DELETE", path)
-    try:
-        yield
-    finally:
-        plane.api().request("POST", path.rpartition("/")[0], {**before, "metadata": kept})
-        until_in_force(plane)
+@pytest.fixture
+def running(shared: Service, operators: Operators) -> Service:
+    """A service that is guarded; each test leaves it so, and its instances as they are."""
+    shared.until("it is guarded", lambda: guarded(shared) == ("True", "Enforced"))
+    return shared
 
 
 SOMEWHERE = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}
@@ -86,7 +59,7 @@ FLAWS: dict[str, tuple[str, Json | None, str, str]] = {
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
-def test_a_weakened_guard_is_told_with_its_cause(
+def test_weakened_policy_is_reported_with_cause(
     running: Service, operator: OperatorProcess, flaw: str
 ) -> None:
     path, body, reason, cause = FLAWS[flaw]
@@ -121,31 +94,29 @@ def test_an_excluded_namespace_is_not_guarded_and_others_are(running: Service) -
         other.kubectl("delete", "imsvc", other.name)
 
 
-@pytest.mark.parametrize(
-    ("port", "reason"),
-    [
-        pytest.param(1, "WebhookUnreachable", id="nobody listens"),
-        pytest.param(None, "WebhookUnreachable", id="a service without pods"),
-        pytest.param(0, "WebhookCertificate", id="somebody else answers"),
-    ],
-)
-def test_a_webhook_that_does_not_answer_is_told(
-    running: Service, operators: Operators, port: int | None, reason: str
-) -> None:
-    if port is None:
-        operators.aim_webhook_as_installed()
-    else:
-        operators.aim_webhook(port or running.plane.ports["kube-apiserver"])
+def test_unanswering_webhook_is_reported(running: Service, operators: Operators) -> None:
+    """Nobody listens, somebody else answers, a Service has no pods: one after the other, because
+    the operator tries it every ten seconds."""
+    doors: tuple[tuple[Callable[[], None], str], ...] = (
+        (lambda: operators.aim_webhook(1), "WebhookUnreachable"),
+        (
+            lambda: operators.aim_webhook(running.plane.ports["kube-apiserver"]),
+            "WebhookCertificate",
+        ),
+        (operators.aim_webhook_as_installed, "WebhookUnreachable"),
+    )
     try:
-        running.until("it is told", lambda: guarded(running) == ("False", reason))
-        said = condition(running.get(), "Guarded")["message"]
-        assert UNREACHABLE in said
+        for aim, reason in doors:
+            aim()
+            running.until("it is told", lambda: guarded(running) == ("False", reason))  # noqa: B023
+            said = condition(running.get(), "Guarded")["message"]
+            assert UNREACHABLE in said
     finally:
         operators.aim_webhook()
     running.until("it is guarded again", lambda: guarded(running) == ("True", "Enforced"))
 
 
-def test_nothing_enforced_is_told_in_one_write_and_so_is_its_return(running: Service) -> None:
+def test_missing_policies_are_reported_in_one_write(running: Service) -> None:
     asked = OperatorRequests.from_now(running.plane, running.namespace)
     with without_guards(running.plane):
         running.until("it is told", lambda: guarded(running) == ("False", "BindingMissing"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,10 +22,11 @@ LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/immutable-o
 TIMES = {"ready-delay": "1s", "terminate-delay": "500ms"}
 
 
-@pytest.fixture(autouse=True)
-def short_lease(operators: Operators) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def short_lease(running_operators: Operators) -> Iterator[None]:
     """Every replica of these tests has a lease that a test can wait for."""
-    operators.restart(*SHORT_LEASE).until_leading()
+    with running_operators.usually(*SHORT_LEASE):
+        yield
 
 
 def standby_of(operators: Operators) -> OperatorProcess:
@@ -59,7 +61,7 @@ def assert_one_each(web: Service, history: History) -> None:
     assert len(web.events("ReplacementFinished")) == 1
 
 
-def test_exactly_one_of_two_replicas_writes(web: Service, operators: Operators) -> None:
+def test_only_leader_of_two_replicas_writes(web: Service, operators: Operators) -> None:
     standby = standby_of(operators)
     with History(web) as history:
         asked = rollout_until_b_grows(web)
@@ -72,9 +74,7 @@ def test_exactly_one_of_two_replicas_writes(web: Service, operators: Operators) 
     assert standby.get("/readyz") == (200, "ok\n"), "a standby serves"
 
 
-def test_a_killed_leader_is_followed_within_the_lease_time(
-    web: Service, operators: Operators
-) -> None:
+def test_killed_leader_is_succeeded_within_lease_time(web: Service, operators: Operators) -> None:
     standby = standby_of(operators)
     with History(web) as history:
         asked = rollout_until_b_grows(web)
@@ -90,9 +90,7 @@ def test_a_killed_leader_is_followed_within_the_lease_time(
     assert holder(operators) == standby.identity
 
 
-def test_a_leader_that_ends_politely_is_followed_at_once(
-    web: Service, operators: Operators
-) -> None:
+def test_terminated_leader_is_succeeded_at_once(web: Service, operators: Operators) -> None:
     standby = standby_of(operators)
     with History(web) as history:
         asked = rollout_until_b_grows(web)
@@ -107,21 +105,19 @@ def test_a_leader_that_ends_politely_is_followed_at_once(
     assert asked.writes(standby.credential)
 
 
-@pytest.mark.parametrize("stops", range(3))
-def test_the_lease_is_given_back_also_in_the_middle_of_its_renewal(
-    operators: Operators, stops: int
-) -> None:
-    """A renewal every 50 ms: a polite end mostly meets one that is under way."""
+def test_lease_is_released_during_its_renewal(operators: Operators) -> None:
+    """A renewal every 50 ms: of three polite ends some meet one that is under way."""
     operators.main.stop()
-    eager = operators.start(
-        "eager", "--lease-seconds=6", "--renew-seconds=4", "--retry-seconds=0.05"
-    )
-    eager.until_leading()
-    assert eager.stop() == 0
-    assert holder(operators) == "", eager.tail()
+    for _ in range(3):
+        eager = operators.start(
+            "eager", "--lease-seconds=6", "--renew-seconds=4", "--retry-seconds=0.05"
+        )
+        eager.until_leading()
+        assert eager.stop() == 0
+        assert holder(operators) == "", eager.tail()
 
 
-def test_a_leader_that_slept_through_its_lease_writes_nothing_and_ends(
+def test_leader_with_expired_lease_writes_nothing_and_exits(
     web: Service, operators: Operators
 ) -> None:
     """SIGSTOP takes its time away, not its plans: on waking it believes that it leads."""

@@ -22,7 +22,7 @@ def uids(service: Service) -> set[str]:
     return {pod["metadata"]["uid"] for pod in service.active()}
 
 
-def test_kubectl_scale(web: Service) -> None:
+def test_kubectl_scale_changes_replicas(web: Service) -> None:
     web.apply(image="a", replicas=2)
     web.until_ready()
     before = uids(web)
@@ -35,7 +35,7 @@ def test_kubectl_scale(web: Service) -> None:
     assert "Expected replicas to be 2, was 4" in refused
 
 
-def test_what_an_autoscaler_reads_and_writes(web: Service) -> None:
+def test_scale_subresource_serves_autoscaler(web: Service) -> None:
     """An autoscaler needs the selector and the number of pods, and writes the number wanted."""
     web.apply(image="a", replicas=2)
     web.until_ready()
@@ -53,7 +53,7 @@ def test_what_an_autoscaler_reads_and_writes(web: Service) -> None:
     assert web.plane.api().get(scale_path(web))["status"]["replicas"] == 3
 
 
-def test_a_horizontal_pod_autoscaler_finds_its_target(web: Service) -> None:
+def test_horizontal_pod_autoscaler_scales_service(web: Service) -> None:
     """It may scale: bounds alone, without any metrics, move the number."""
     web.apply(image="a", replicas=1)
     web.until_ready()
@@ -84,7 +84,7 @@ def test_a_horizontal_pod_autoscaler_finds_its_target(web: Service) -> None:
 
 
 @pytest.mark.parametrize("cascade", ["background", "foreground"])
-def test_deletion_finishes_while_the_operator_is_away(
+def test_deletion_finishes_without_operator(
     web: Service, operators: Operators, cascade: str
 ) -> None:
     web.apply(image="a", replicas=3)
@@ -97,7 +97,7 @@ def test_deletion_finishes_while_the_operator_is_away(
     web.until_gone()
 
 
-def test_nothing_is_born_for_a_service_that_is_being_deleted(web: Service) -> None:
+def test_service_being_deleted_gets_no_new_pods(web: Service) -> None:
     """Foreground deletion waits for the pods: each that goes must not be replaced."""
     web.apply(image="a", replicas=3, sim={"terminate-delay": "2s"})
     web.until_ready()
@@ -107,7 +107,7 @@ def test_nothing_is_born_for_a_service_that_is_being_deleted(web: Service) -> No
         assert history.births() == []
 
 
-def test_orphaned_pods_stay(web: Service) -> None:
+def test_orphaned_pods_are_left_alone(web: Service) -> None:
     """Where the policies do not refuse it, as they do by default."""
     web.apply(image="a", replicas=2)
     web.until_ready()
@@ -120,7 +120,7 @@ def test_orphaned_pods_stay(web: Service) -> None:
     assert not any("deletionTimestamp" in pod["metadata"] for pod in items)
 
 
-def test_deleted_and_created_anew_at_once_under_the_same_name(web: Service) -> None:
+def test_recreated_service_gets_pods_of_its_own(web: Service) -> None:
     """The namesake gets pods of its own; those of the old one go."""
     web.apply(image="a", replicas=3, sim={"terminate-delay": "1s"})
     web.until_ready()
@@ -135,7 +135,7 @@ def test_deleted_and_created_anew_at_once_under_the_same_name(web: Service) -> N
         assert body["metadata"]["ownerReferences"][0]["uid"] == owner
 
 
-def test_an_upgrade_of_the_chart_replaces_no_pod(web: Service, operators: Operators) -> None:
+def test_chart_upgrade_replaces_no_pod(web: Service, operators: Operators) -> None:
     web.apply(image="a", replicas=3)
     web.until_ready()
     before = uids(web)
@@ -155,7 +155,7 @@ def test_an_upgrade_of_the_chart_replaces_no_pod(web: Service, operators: Operat
     assert len(web.revisions()) == 1
 
 
-def test_a_namespace_deleted_in_the_middle_of_a_rollout(web: Service) -> None:
+def test_namespace_deletion_during_rollout_finishes(web: Service) -> None:
     """It goes, and the operator neither stops nor asks in vain for ever."""
     web.apply(image="a", replicas=4, sim={"ready-delay": "1s"})
     web.until_ready()

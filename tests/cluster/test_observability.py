@@ -50,13 +50,13 @@ def metrics(operator: OperatorProcess) -> str:
     return text
 
 
-def test_probes(operator: OperatorProcess) -> None:
+def test_probe_endpoints_answer(operator: OperatorProcess) -> None:
     assert operator.get("/livez") == (200, "ok\n")
     assert operator.get("/readyz") == (200, "ok\n")
     assert operator.get("/anything")[0] == 404
 
 
-def test_every_metric_is_there_under_its_name_and_says_what_it_is(
+def test_metrics_have_stable_names_and_help(
     operator: OperatorProcess,
 ) -> None:
     text = metrics(operator)
@@ -99,7 +99,7 @@ def test_metrics_count_what_is_done(web: Service, operator: OperatorProcess) -> 
         web.until(f"{series} is at least {least}", at_least)
 
 
-def test_metrics_tell_how_old_how_stale_and_how_long_blocked(
+def test_metrics_report_age_staleness_and_blocked_time(
     web: Service, operator: OperatorProcess
 ) -> None:
     before = metrics(operator)
@@ -176,7 +176,7 @@ def test_logs_are_json_lines_that_say_who_and_why(web: Service, operator: Operat
     assert SECRET not in shown
 
 
-def test_the_console_format_is_for_people(operators: Operators) -> None:
+def test_console_log_format_is_readable(operators: Operators) -> None:
     reader = operators.start("console", "--log-format=console", "--log-level=INFO")
     wait_for("it says what it does", lambda: "synced" in reader.text(), 30, reader.text)
     line = next(line for line in reader.text().splitlines() if "synced" in line)

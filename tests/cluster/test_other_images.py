@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.cluster.history import History
-from tests.cluster.operator_process import Operators
-from tests.cluster.services import Service, annotation, condition
+from tests.cluster.operator_process import OperatorProcess, Operators
+from tests.cluster.services import Service, annotation, condition, names
 from tests.controlplane.api import Json
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -75,12 +75,16 @@ def registry() -> Iterator[Registry]:
     registry.close()
 
 
-@pytest.fixture
-def running(web: Service, operators: Operators, registry: Registry) -> Service:
-    """Three instances, pinned by an index as the registry has it."""
-    operators.restart(f"--plain-http-registry={registry.host}").until_leading()
-    pinned = registry.named(registry.index(registry.image("right")))
-    web.apply(replicas=3, container={"image": pinned})
+@pytest.fixture(scope="module", autouse=True)
+def asks_the_registry(running_operators: Operators, registry: Registry) -> Iterator[None]:
+    with running_operators.usually(f"--plain-http-registry={registry.host}"):
+        yield
+
+
+def pinned(web: Service, registry: Registry, replicas: int) -> Service:
+    """Instances that are pinned by an index as the registry has it."""
+    image = registry.named(registry.index(registry.image("right")))
+    web.apply(replicas=replicas, container={"image": image})
     web.until_ready()
     return web
 
@@ -94,13 +98,8 @@ def report(service: Service, name: str, image_id: str) -> None:
     api.merge_patch(path, {"status": {"containerStatuses": statuses}})
 
 
-def names(service: Service) -> set[str]:
-    return {pod["metadata"]["name"] for pod in service.active()}
-
-
-def test_another_image_that_is_proven_to_be_another_is_replaced(
-    running: Service, registry: Registry
-) -> None:
+def test_instance_with_proven_other_image_is_replaced(web: Service, registry: Registry) -> None:
+    running = pinned(web, registry, 3)
     victim = min(names(running))
     other = registry.named(registry.image("wrong"))
     with History(running) as history:
@@ -125,17 +124,25 @@ UNPROVEN: dict[str, Callable[[Registry], str]] = {
 }
 
 
-@pytest.mark.parametrize("said", UNPROVEN)
-def test_what_is_right_or_cannot_be_proven_heals_nothing(
-    running: Service, registry: Registry, said: str
+def verdicts(operator: OperatorProcess) -> float:
+    """How many reports the operator has compared with what is pinned, so far."""
+    lines = operator.get("/metrics")[1].splitlines()
+    told = [line for line in lines if line.startswith("immutable_image_verdicts_total{")]
+    return sum(float(line.split()[-1]) for line in told)
+
+
+def test_image_id_that_is_right_or_not_proven_wrong_heals_nothing(
+    web: Service, operator: OperatorProcess, registry: Registry
 ) -> None:
-    before = names(running)
-    victim = min(before)
-    image_id = UNPROVEN[said](registry)
+    """All at once, each by an instance of its own."""
+    running = pinned(web, registry, len(UNPROVEN))
+    before, judged = names(running), verdicts(operator)
     registry.asked.clear()
-    report(running, victim, image_id)
-    running.until("the registry was asked", lambda: registry.asked)
-    running.always("it is Ready", lambda: condition(running.get(), "Ready")["status"] == "True", 3)
+    for name, image_id in zip(sorted(before), UNPROVEN.values(), strict=True):
+        report(running, name, image_id(registry))
+    running.until("all are compared", lambda: verdicts(operator) - judged >= len(UNPROVEN))
+    assert registry.asked
+    running.always("it is Ready", lambda: condition(running.get(), "Ready")["status"] == "True", 2)
     assert names(running) == before
     assert "deviations" not in running.status()
     assert not [path for path in registry.asked if not path.startswith("/v2/")]

@@ -58,9 +58,9 @@ class Actions:
         return str(caught.value).partition("denied request: ")[2]
 
 
-@pytest.fixture
-def actions(installation: Installation, namespace: str) -> Actions:
-    return Actions(installation.plane, namespace)
+@pytest.fixture(scope="module")
+def actions(installation: Installation, module_namespace: str) -> Actions:
+    return Actions(installation.plane, module_namespace)
 
 
 @pytest.fixture
@@ -72,22 +72,20 @@ def team(actions: Actions) -> str:
     return name
 
 
-def test_c4_the_role_edit_may_not_pass_a_freeze(actions: Actions, team: str) -> None:
+def test_c4_edit_role_does_not_override_freeze(actions: Actions, team: str) -> None:
     actions.create(team, overrideFreeze=False)
     said = actions.refused(team, **OVERRIDE)
     assert f"{team} may not override a change freeze: this requires the verb override on" in said
     assert "ask a cluster administrator for it, or wait until the freeze ends" in said
 
 
-def test_c4_every_right_in_a_namespace_is_not_the_right_to_pass_a_freeze(actions: Actions) -> None:
+def test_c4_full_namespace_rights_do_not_override_freeze(actions: Actions) -> None:
     """A freeze is the cluster's: a Role that says everything says nothing of it."""
     assert "may not override a change freeze" in actions.refused("alice", **OVERRIDE)
     actions.create("admin", **OVERRIDE)
 
 
-def test_c4_the_rights_of_the_role_admin_everywhere_are_not_either(
-    actions: Actions, team: str
-) -> None:
+def test_c4_cluster_wide_admin_role_does_not_override_freeze(actions: Actions, team: str) -> None:
     bind(actions.plane, team, "admin")
     ask = ("auth", "can-i", "list", "immutablefreezes.immutable.dev")
     wait_for(
@@ -102,7 +100,7 @@ def bind(plane: ControlPlane, person: str, role: str) -> None:
     plane.kubectl("create", "clusterrolebinding", name, f"--clusterrole={role}", f"--user={person}")
 
 
-def test_c4_whoever_has_the_verb_passes(actions: Actions, team: str) -> None:
+def test_c4_override_verb_overrides_freeze(actions: Actions, team: str) -> None:
     rule = {
         "apiGroups": ["immutable.dev"],
         "resources": ["immutablefreezes"],
@@ -115,7 +113,7 @@ def test_c4_whoever_has_the_verb_passes(actions: Actions, team: str) -> None:
     wait_for("it passes", lambda: actions.create(team, **OVERRIDE))
 
 
-def test_c4_whoever_manages_freezes_passes_them(actions: Actions, team: str) -> None:
+def test_c4_freezes_role_overrides_freeze(actions: Actions, team: str) -> None:
     bind(actions.plane, team, f"{ACCOUNT}-freezes")
     wait_for("it passes", lambda: actions.create(team, **OVERRIDE))
 
@@ -137,7 +135,7 @@ def actor_of(made: Json) -> str:
 
 
 @each_person
-def test_c4_the_actor_is_written_by_the_api_server(actions: Actions, person: str) -> None:
+def test_c4_actor_is_written_by_api_server(actions: Actions, person: str) -> None:
     """Both policies live together: the first writes it, the second finds nothing to refuse."""
     me = wait_for("the actor is written", lambda: actor_of(actions.create(person)))
     assert me != "somebody-else"
@@ -148,9 +146,7 @@ def test_c4_the_actor_is_written_by_the_api_server(actions: Actions, person: str
 
 @each_person
 @pytest.mark.usefixtures("no_defaults")
-def test_c4_the_actor_is_not_forged_where_the_api_server_cannot_write_it(
-    actions: Actions, person: str
-) -> None:
+def test_c4_forged_actor_is_refused_without_mutating_policy(actions: Actions, person: str) -> None:
     wait_for("nothing writes it", lambda: actor_of(actions.create(person)) == "")
     said = actions.refused(person, actor="somebody-else")
     assert "leave spec.actor out" in said
@@ -174,7 +170,7 @@ NO_ACTIONS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("given", NO_ACTIONS.values(), ids=NO_ACTIONS)
-def test_c4_what_is_no_action_is_refused(actions: Actions, given: Any) -> None:
+def test_c4_invalid_action_is_refused(actions: Actions, given: Any) -> None:
     with pytest.raises(ApiError) as caught:
         actions.post("alice", given)
     assert caught.value.status == 422, str(caught.value)
@@ -182,9 +178,7 @@ def test_c4_what_is_no_action_is_refused(actions: Actions, given: Any) -> None:
 
 
 @each_person
-def test_c4_what_came_of_an_action_is_recorded_by_the_operator_only(
-    actions: Actions, person: str
-) -> None:
+def test_c4_action_status_is_written_by_operator_only(actions: Actions, person: str) -> None:
     path = f"{actions.path}/{actions.create(person)['metadata']['name']}/status"
     body = {"status": {"phase": "Succeeded"}}
     with pytest.raises(ApiError, match="only the operator records the outcome of an action"):

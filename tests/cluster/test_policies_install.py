@@ -77,7 +77,7 @@ def upgrade(plane: ControlPlane, *values: str) -> None:
     )
 
 
-def test_what_is_served_is_exactly_what_the_operator_expects(installed: Installation) -> None:
+def test_installed_policies_equal_expected_policies(installed: Installation) -> None:
     """So that a self-check can tell a policy that somebody has weakened."""
     found = served(installed.plane, POLICIES)
     assert {guard: item["spec"] for guard, item in found.items()} == policies(USER)
@@ -86,7 +86,7 @@ def test_what_is_served_is_exactly_what_the_operator_expects(installed: Installa
     assert {g: item["spec"] for g, item in bound.items()} == bindings(NAMESPACE)
 
 
-def test_the_api_server_finds_no_fault_in_any_expression(installed: Installation) -> None:
+def test_api_server_type_checks_every_expression(installed: Installation) -> None:
     """Type checking comes some seconds after the policy; kinds of our own it cannot see."""
 
     def checked() -> list[Json]:
@@ -115,13 +115,13 @@ def is_let_through(web: Service) -> bool:
     return "labeled" in said and "Warning" not in said
 
 
-def test_deny_refuses(web: Service) -> None:
+def test_mode_deny_refuses(web: Service) -> None:
     said = label(web)
     assert "Error from server (Forbidden)" in said
     assert f"{RESERVED} labels under immutable.dev/" in said
 
 
-def test_warn_lets_it_happen_and_says_so(web: Service) -> None:
+def test_mode_warn_allows_with_warning(web: Service) -> None:
     upgrade(web.plane, "enforcement.mode=Warn")
     assert {g: i["spec"] for g, i in served(web.plane, BINDINGS).items()} == bindings(
         NAMESPACE, "Warn"
@@ -132,7 +132,7 @@ def test_warn_lets_it_happen_and_says_so(web: Service) -> None:
     assert f"{RESERVED} labels under immutable.dev/" in said
 
 
-def test_audit_lets_it_happen_and_only_records_it(web: Service) -> None:
+def test_mode_audit_allows_and_records(web: Service) -> None:
     upgrade(web.plane, "enforcement.mode=Audit")
     mark = web.plane.audit().mark()
     wait_for("it is let through without a word", lambda: is_let_through(web))
@@ -142,7 +142,7 @@ def test_audit_lets_it_happen_and_only_records_it(web: Service) -> None:
     assert any(b"running-pod.immutable.dev" in line for line in told)
 
 
-def test_a_namespace_may_be_excluded(web: Service) -> None:
+def test_excluded_namespace_is_not_enforced(web: Service) -> None:
     upgrade(web.plane, "enforcement.excludeNamespaces={shop}")
     assert {g: i["spec"] for g, i in served(web.plane, BINDINGS).items()} == bindings(
         NAMESPACE, exclude=["shop"]
@@ -155,7 +155,7 @@ def test_a_namespace_may_be_excluded(web: Service) -> None:
     assert "node-proxy.immutable.dev" in web.kubectl("get", "--raw", raw, check=False)
 
 
-def test_off_installs_none_and_deny_brings_all_back(web: Service) -> None:
+def test_mode_off_removes_policies_and_deny_restores_them(web: Service) -> None:
     upgrade(web.plane, "enforcement.mode=Off")
     assert served(web.plane, POLICIES) == served(web.plane, BINDINGS) == {}
     upgrade(web.plane)
@@ -164,7 +164,7 @@ def test_off_installs_none_and_deny_brings_all_back(web: Service) -> None:
     wait_for("the instances are guarded", lambda: "Forbidden" in label(web))
 
 
-def test_g1_an_administrator_may_delete_a_policy_and_no_policy_can_forbid_it(web: Service) -> None:
+def test_g1_administrator_can_delete_policy(web: Service) -> None:
     """Not preventable: the API server asks no policy about policies. The others go on holding."""
     web.plane.kubectl("delete", "validatingadmissionpolicybinding", object_name("running-pod"))
     wait_for("it no longer holds", lambda: is_let_through(web))
@@ -178,9 +178,7 @@ def test_g1_an_administrator_may_delete_a_policy_and_no_policy_can_forbid_it(web
 # The operator is gone, then the chart. These come last, in this order.
 
 
-def test_with_the_operator_killed_hard_everything_ends_as_usual(
-    web: Service, operator: OperatorProcess
-) -> None:
+def test_deletion_works_after_operator_was_killed(web: Service, operator: OperatorProcess) -> None:
     """The policies stay: deletes, evictions, drains, garbage collection and namespaces go on."""
     plane = web.plane
     plane.kubectl("create", "namespace", "doomed")
@@ -202,7 +200,7 @@ def test_with_the_operator_killed_hard_everything_ends_as_usual(
     plane.kubectl("delete", "namespace", "doomed", "--timeout=60s")
 
 
-def test_an_api_server_that_starts_refuses_from_its_first_answer_on(web: Service) -> None:
+def test_restarted_api_server_enforces_policies_at_once(web: Service) -> None:
     """Policies with parameters would refuse everything for a while; these neither do nor gape."""
     web.plane.kill("kube-apiserver")
     web.plane.revive("kube-apiserver")
@@ -212,7 +210,7 @@ def test_an_api_server_that_starts_refuses_from_its_first_answer_on(web: Service
     assert "labeled" in web.kubectl(*free)
 
 
-def test_uninstalling_leaves_nothing_that_could_block_anybody(web: Service) -> None:
+def test_uninstall_leaves_no_policies(web: Service) -> None:
     """No hook is needed: without their bindings, in whatever order, policies refuse nothing."""
     plane = web.plane
     plane.helm("uninstall", "immutable-operator", "--wait", namespace=NAMESPACE)

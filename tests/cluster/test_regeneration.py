@@ -10,37 +10,66 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from immutable_operator.domain.staleness.requested import ALL_REPLACED, no_service
+from tests.cluster.actions import act, freeze_of, phase
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.history import History
-from tests.cluster.services import Service, annotation, condition, pin
+from tests.cluster.operator_process import Operators
+from tests.cluster.services import Service, annotation, born, condition, names, pin
+from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 
 REPLICAS = 3
-
-
-def names(service: Service) -> set[str]:
-    return {pod["metadata"]["name"] for pod in service.active()}
 
 
 def spec(**regeneration: Any) -> Json:
     return {"regeneration": regeneration}
 
 
-def stamp(when: datetime) -> str:
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+@dataclass(frozen=True)
+class Scheduled:
+    """A service that every minute replaces, with what has happened to it since."""
+
+    web: Service
+    before: set[str]
+    history: History
 
 
-def born(pod: Json) -> float:
-    return datetime.fromisoformat(pod["metadata"]["creationTimestamp"]).timestamp()
+@pytest.fixture(scope="module")
+def lonely(
+    control_plane: ControlPlane, running_operators: Operators, module_namespace: str
+) -> Service:
+    """A service of the module's own, in a namespace in which there is no other."""
+    running_operators.main.until_leading()
+    return Service(control_plane, module_namespace)
 
 
-def test_instances_are_replaced_before_their_age_one_at_a_time(web: Service) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def orphan_action(lonely: Service) -> OperatorRequests:
+    """The action `wrong`, to a service that is not there; gives what was asked since."""
+    asked = OperatorRequests.from_now(lonely.plane, lonely.namespace)
+    act(lonely, "wrong", service="nothing")
+    return asked
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scheduled(lonely: Service) -> Iterator[Scheduled]:
+    # Far from the next slot, so that all are there before it.
+    lonely.until("the next slot is far", lambda: time.time() % 60 < 45)
+    lonely.apply(replicas=2, spec=spec(schedule="* * * * *"))
+    lonely.until_ready()
+    before = names(lonely)
+    with History(lonely) as history:
+        yield Scheduled(lonely, before, history)
+
+
+def test_max_age_replaces_instances_one_at_a_time(web: Service) -> None:
     web.apply(replicas=REPLICAS, rollout={"maxSurge": 2}, spec=spec(maxAge="25s", jitter="0%"))
     web.until_ready()
     first = names(web)
@@ -61,7 +90,7 @@ def test_instances_are_replaced_before_their_age_one_at_a_time(web: Service) -> 
     assert status["nextRegeneration"]
 
 
-def test_it_is_ready_all_the_time_and_says_what_goes_on(web: Service) -> None:
+def test_regenerating_service_stays_ready(web: Service) -> None:
     web.apply(replicas=2, sim={"ready-delay": "2s"}, spec=spec(maxAge="20s"))
     web.until_ready()
     web.until("it regenerates", lambda: condition(web.get(), "Regenerating")["status"] == "True")
@@ -72,7 +101,7 @@ def test_it_is_ready_all_the_time_and_says_what_goes_on(web: Service) -> None:
     assert "Regenerating" in web.kubectl("get", "imsvc", "web")
 
 
-def test_nothing_starts_outside_windows_and_the_status_says_when_it_does(web: Service) -> None:
+def test_regeneration_waits_for_window_and_reports_it(web: Service) -> None:
     now = datetime.now(UTC)
     opens = (now + timedelta(hours=3)).replace(minute=0)
     window = {"schedule": f"0 {opens.hour} * * *", "duration": "1h"}
@@ -94,57 +123,19 @@ def test_nothing_starts_outside_windows_and_the_status_says_when_it_does(web: Se
     web.until("all were replaced", lambda: not before & names(web), 60)
 
 
-def test_a_slot_of_the_schedule_replaces_each_once(web: Service) -> None:
-    web.apply(replicas=2, spec=spec(schedule="* * * * *"))
-    web.until_ready()
-    before = names(web)
-    with History(web) as history:
-        web.until("all were replaced", lambda: not before & names(web), 100)
-        births = history.births()
-        assert len(births) == 2, history.story()
-        because = annotation(births[0].pod, "because") or ""
-        assert because.startswith("Expired: scheduled regeneration of "), because
-
-
 @pytest.fixture
 def freeze(web: Service) -> Iterator[Json]:
-    """A freeze of the test's namespace, applied; it is gone after the test."""
-    document = {
-        "apiVersion": "immutable.dev/v1alpha1",
-        "kind": "ImmutableFreeze",
-        "metadata": {"name": f"freeze-{web.namespace}"},
-        "spec": {
-            "namespaces": [web.namespace],
-            "until": stamp(datetime.now(UTC) + timedelta(hours=1)),
-            "reason": "the quarter is being closed",
-        },
-    }
+    """A freeze of the test's namespace, not applied yet; it is gone after the test."""
+    document = freeze_of(web, "the quarter is being closed")
     yield document
-    web.plane.kubectl("delete", "imfrz", f"freeze-{web.namespace}", "--ignore-not-found")
+    web.plane.kubectl("delete", "imfrz", document["metadata"]["name"], "--ignore-not-found")
 
 
 def put(web: Service, document: Json) -> None:
     web.plane.kubectl("apply", "-f", "-", stdin=json.dumps(document))
 
 
-def action(web: Service, name: str, **more: Any) -> None:
-    document = {
-        "apiVersion": "immutable.dev/v1alpha1",
-        "kind": "ImmutableAction",
-        "metadata": {"name": name, "namespace": web.namespace},
-        "spec": {"type": "Regenerate", "service": "web", **more},
-    }
-    web.plane.kubectl("create", "-f", "-", stdin=json.dumps(document))
-
-
-def phase(web: Service, name: str) -> str:
-    path = f"/apis/immutable.dev/v1alpha1/namespaces/{web.namespace}/immutableactions/{name}"
-    return str(web.plane.api().get(path).get("status", {}).get("phase", ""))
-
-
-def test_a_freeze_holds_rollouts_and_regeneration_and_lets_repairs_go_on(
-    web: Service, freeze: Json
-) -> None:
+def test_freeze_holds_rollout_and_regeneration_but_not_repair(web: Service, freeze: Json) -> None:
     web.apply(image="a", replicas=2)
     web.until_ready()
     before = names(web)
@@ -158,7 +149,7 @@ def test_a_freeze_holds_rollouts_and_regeneration_and_lets_repairs_go_on(
     assert blocker
     assert "the quarter is being closed" in blocker["message"]
     assert freeze["spec"]["until"] in blocker["message"]
-    action(web, "now")
+    act(web, "now")
     web.until("the request waits", lambda: phase(web, "now") == "Pending")
     assert names(web) == before
     # A pod that is lost gets a successor of what runs, not of what waits.
@@ -180,12 +171,12 @@ def test_a_freeze_holds_rollouts_and_regeneration_and_lets_repairs_go_on(
         ),
     )  # fmt: skip
     assert "overriding a freeze requires a reason" in refused.stderr
-    action(web, "urgent", overrideFreeze=True, reason="a hole was found")
+    act(web, "urgent", overrideFreeze=True, reason="a hole was found")
     web.until("the new image runs", lambda: web.images() == [pin("b")] * 2)
     web.until("it is on record", lambda: phase(web, "urgent") == "Succeeded")
 
 
-def test_a_freeze_that_is_taken_away_lets_the_rollout_go(web: Service, freeze: Json) -> None:
+def test_deleted_freeze_releases_rollout(web: Service, freeze: Json) -> None:
     web.apply(image="a", replicas=2)
     web.until_ready()
     put(web, freeze)
@@ -196,14 +187,14 @@ def test_a_freeze_that_is_taken_away_lets_the_rollout_go(web: Service, freeze: J
     assert web.images() == [pin("b")] * 2
 
 
-def test_a_request_replaces_what_is_older_and_records_actor_and_outcome(web: Service) -> None:
+def test_action_replaces_older_instances_and_records_actor(web: Service) -> None:
     web.apply(image="a", replicas=REPLICAS, rollout={"maxSurge": 1})
     web.until_ready()
     before = names(web)
     began = time.time()
     web.until("it is a second older", lambda: time.time() - began > 1.2)
     with History(web) as history:
-        action(web, "all", reason="key rotation", actor="somebody-else")
+        act(web, "all", reason="key rotation", actor="somebody-else")
         web.until("it is done", lambda: phase(web, "all") == "Succeeded")
         assert not before & names(web)
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
@@ -214,21 +205,21 @@ def test_a_request_replaces_what_is_older_and_records_actor_and_outcome(web: Ser
     assert "admin" in row
 
 
-def test_a_request_for_one_instance(web: Service) -> None:
+def test_action_for_one_instance_replaces_only_it(web: Service) -> None:
     web.apply(image="a", replicas=2)
     web.until_ready()
     victim, other = sorted(names(web))
     began = time.time()
     web.until("it is a second older", lambda: time.time() - began > 1.2)
-    action(web, "one", instance=victim)
+    act(web, "one", instance=victim)
     web.until("it is done", lambda: phase(web, "one") == "Succeeded")
     assert victim not in names(web)
     assert other in names(web)
-    action(web, "nobody", instance="web-im00000000-aaaaa")
+    act(web, "nobody", instance="web-im00000000-aaaaa")
     web.until("it failed", lambda: phase(web, "nobody") == "Failed")
 
 
-def test_the_plug_in_asks_waits_and_tells(web: Service) -> None:
+def test_regenerate_command_waits_and_reports(web: Service) -> None:
     web.apply(image="a", replicas=2)
     web.until_ready()
     before = names(web)
@@ -250,15 +241,33 @@ def test_the_plug_in_asks_waits_and_tells(web: Service) -> None:
     assert "there is no ImmutableService nothing" in missing.stderr
 
 
-def test_an_action_may_come_before_its_service_and_fails_where_none_comes(web: Service) -> None:
-    """One commit may hold both; a name that is wrong must not wait for ever."""
-    action(web, "early")
-    action(web, "wrong", service="nothing")
-    asked = OperatorRequests.from_now(web.plane, web.namespace)
+def test_action_waits_for_its_service(web: Service) -> None:
+    """One commit may hold both."""
+    act(web, "early")
     web.apply(replicas=1)
     web.until("the service answers", lambda: phase(web, "early") == "Succeeded")
-    web.until("nobody is there to answer", lambda: phase(web, "wrong") == "Failed", 90)
-    row = web.kubectl("get", "imact", "wrong", "-o", "wide")
+
+
+# These two begin with the module and are looked at here, because a minute passes meanwhile.
+
+
+def test_action_without_service_fails_once(
+    orphan_action: OperatorRequests, lonely: Service
+) -> None:
+    """A name that is wrong must not wait for ever."""
+    lonely.until("nobody is there to answer", lambda: phase(lonely, "wrong") == "Failed", 90)
+    row = lonely.kubectl("get", "imact", "wrong", "-o", "wide")
     assert no_service("nothing") in row
-    wrote = [r.name for r in asked.writes() if r.target == "immutableactions/status"]
+    wrote = [r.name for r in orphan_action.writes() if r.target == "immutableactions/status"]
     assert wrote.count("wrong") == 1, "it is answered once"
+
+
+def test_scheduled_regeneration_replaces_each_instance_once(scheduled: Scheduled) -> None:
+    web, history = scheduled.web, scheduled.history
+    web.until("a slot has replaced all", lambda: not scheduled.before & names(web), 100)
+    first = min(born(birth.pod) for birth in history.births())
+    births = [b for b in history.births() if born(b.pod) // 60 == first // 60]
+    assert {annotation(birth.pod, "replaces") for birth in births} == scheduled.before
+    assert len(births) == len(scheduled.before), history.story()
+    because = annotation(births[0].pod, "because") or ""
+    assert because.startswith("Expired: scheduled regeneration of "), because

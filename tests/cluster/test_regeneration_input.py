@@ -9,6 +9,7 @@ import pytest
 
 from immutable_operator.api.cron import NO_ZONE
 from immutable_operator.api.service import TOO_YOUNG
+from tests.cluster.operator_process import Installation
 from tests.cluster.services import Service, Wish, is_ready
 from tests.controlplane.api import Json
 
@@ -28,6 +29,12 @@ BAD: dict[str, tuple[Json, str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def refused(installation: Installation, module_namespace: str) -> Service:
+    """A service that is never there: what it says is refused."""
+    return Service(installation.plane, module_namespace)
+
+
 def applied(web: Service, regeneration: Json) -> CompletedProcess[str]:
     web.wish = Wish(replicas=1, spec={"regeneration": regeneration})
     document = json.dumps(web.wish.manifest("web", web.namespace))
@@ -35,9 +42,9 @@ def applied(web: Service, regeneration: Json) -> CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_bad_input_is_refused_with_its_reason(web: Service, bad: str) -> None:
+def test_bad_regeneration_is_refused_with_its_reason(refused: Service, bad: str) -> None:
     regeneration, words = BAD[bad]
-    done = applied(web, regeneration)
+    done = applied(refused, regeneration)
     assert done.returncode != 0
     assert words in done.stderr
 
@@ -53,7 +60,7 @@ SLIPS: dict[str, Json] = {
 
 
 @pytest.mark.parametrize("slip", SLIPS)
-def test_what_only_the_operator_can_find_costs_only_the_regeneration(
+def test_invalid_schedule_found_by_operator_affects_only_regeneration(
     web: Service, slip: str
 ) -> None:
     done = applied(web, SLIPS[slip])
@@ -78,15 +85,15 @@ BAD_FREEZES: dict[str, tuple[Json, str]] = {
 
 
 @pytest.mark.parametrize("bad", BAD_FREEZES)
-def test_a_freeze_that_makes_no_sense_is_refused(web: Service, bad: str) -> None:
+def test_invalid_freeze_is_refused(refused: Service, bad: str) -> None:
     changes, words = BAD_FREEZES[bad]
-    good = {"namespaces": [web.namespace], "until": "2099-01-01T00:00:00Z", "reason": "closing"}
+    good = {"namespaces": [refused.namespace], "until": "2099-01-01T00:00:00Z", "reason": "closing"}
     document = {
         "apiVersion": "immutable.dev/v1alpha1",
         "kind": "ImmutableFreeze",
-        "metadata": {"name": f"freeze-{web.namespace}"},
+        "metadata": {"name": f"freeze-{refused.namespace}"},
         "spec": {key: value for key, value in (good | changes).items() if value is not None},
     }
-    done = web.plane.kubectl("apply", "-f", "-", stdin=json.dumps(document), check=False)
+    done = refused.plane.kubectl("apply", "-f", "-", stdin=json.dumps(document), check=False)
     assert done.returncode != 0
     assert words in done.stderr

@@ -41,7 +41,7 @@ def watched() -> Iterator[Service]:
             operator.stop()
 
 
-def test_a_secret_that_is_made_anew_replaces_those_that_read_it(watched: Service) -> None:
+def test_recreated_secret_replaces_its_readers(watched: Service) -> None:
     def make(text: str) -> None:
         watched.kubectl("create", "secret", "generic", "settings", f"--from-literal=mode={text}")
 

@@ -21,9 +21,7 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def test_in_progress_right_after_apply_before_any_operator_saw_it(
-    web: Service, operators: Operators
-) -> None:
+def test_unobserved_generation_is_in_progress(web: Service, operators: Operators) -> None:
     """Nobody may take a fresh or a changed object for done because nobody looked yet."""
     operators.main.stop()
     web.apply(image="a", replicas=1)
@@ -38,7 +36,7 @@ def test_in_progress_right_after_apply_before_any_operator_saw_it(
     assert kstatus.compute(web.get()) == "InProgress"
 
 
-def test_kstatus_through_a_rollout(web: Service) -> None:
+def test_kstatus_follows_rollout(web: Service) -> None:
     web.apply(image="a", replicas=2, sim={"ready-delay": "1s"})
     web.until("the operator saw it", lambda: conditions(web.get())["Reconciling"] == "True")
     body = web.get()
@@ -68,7 +66,7 @@ def test_kstatus_through_a_rollout(web: Service) -> None:
     assert kstatus.compute(body) == "Terminating"
 
 
-def test_kubectl_wait(web: Service) -> None:
+def test_kubectl_wait_follows_conditions(web: Service) -> None:
     web.apply(image="a", replicas=2, sim={"ready-delay": "1s"})
     told = web.kubectl("wait", "imsvc/web", "--for=condition=Ready", "--timeout=30s")
     assert "immutableservice.immutable.dev/web condition met" in told
@@ -125,7 +123,7 @@ def test_printer_columns(web: Service) -> None:
     assert row[1:7] == ["web", "1", web.revision(), "Good", "Created", f"web@{short}"]
 
 
-def test_events_are_told_once(web: Service, operators: Operators) -> None:
+def test_events_are_reported_once(web: Service, operators: Operators) -> None:
     """Not again by the next plan, nor by an operator that starts anew."""
     web.apply(image="a", replicas=2)
     web.until_ready()
@@ -153,7 +151,7 @@ def test_events_are_told_once(web: Service, operators: Operators) -> None:
     assert finished["reportingComponent"] == "immutable-operator"
 
 
-def test_every_replacement_is_told_also_there_and_back_again(web: Service) -> None:
+def test_each_replacement_is_reported(web: Service) -> None:
     for image in ("a", "b", "a", "b"):
         web.apply(image=image, replicas=1)
         web.until_ready()
@@ -161,7 +159,7 @@ def test_every_replacement_is_told_also_there_and_back_again(web: Service) -> No
     assert len(web.events("RevisionCreated")) == 2
 
 
-def test_a_blocker_says_since_when_and_keeps_saying_so(web: Service) -> None:
+def test_blocker_keeps_its_start_time(web: Service) -> None:
     began = datetime.now(UTC).replace(microsecond=0)
     web.apply(image="a", replicas=1, pod={"nodeSelector": {"disk": "nowhere"}})
     web.until("it is blocked", lambda: web.blocker("Unschedulable"))
@@ -179,7 +177,7 @@ def test_a_blocker_says_since_when_and_keeps_saying_so(web: Service) -> None:
     assert len(web.events("Blocked")) == 1
 
 
-def test_the_progress_deadline_stalls_and_work_goes_on(web: Service) -> None:
+def test_progress_deadline_stalls_rollout_that_can_still_finish(web: Service) -> None:
     web.apply(image="a", replicas=2)
     web.until_ready()
     web.apply(image="b", sim={"fault": "never-ready"}, rollout={"progressDeadlineSeconds": 3})
@@ -198,7 +196,7 @@ def test_the_progress_deadline_stalls_and_work_goes_on(web: Service) -> None:
     web.until("progress", lambda: conditions(web.get())["Stalled"] == "False")
 
 
-def test_flapping_readiness_does_not_put_off_the_deadline(web: Service) -> None:
+def test_flapping_readiness_does_not_postpone_deadline(web: Service) -> None:
     """Progress counts by its high-water mark: ready, unready and ready again is none.
 
     Nor does it move the good ones each time: one made way, and was made good once.
@@ -219,7 +217,7 @@ def test_flapping_readiness_does_not_put_off_the_deadline(web: Service) -> None:
     assert sum(map(is_ready, web.active())) >= 2, "what works is there all the time"
 
 
-def test_readiness_lost_after_the_rollout_is_seen(web: Service) -> None:
+def test_lost_readiness_is_reported(web: Service) -> None:
     web.apply(image="a", replicas=2)
     web.until_ready()
     sick = web.pods()[0]["metadata"]["name"]

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from immutable_operator.cli.paths import PATHS, UNTRIED
 from immutable_operator.domain.families.pods import SPEC_CHANGED
-from tests.cluster.guards import without_guards
+from tests.cluster.guards import BINDING, changed, guarded, without_guards
 from tests.cluster.operator_process import Operators
 from tests.cluster.people import full_rights
 from tests.cluster.services import KIND_PATH, Service, pin
-from tests.cluster.test_guarded import BINDING, changed, guarded
+from tests.cluster.verify import PREFIX, SEEN, Done, end, left, start, verify
 from tests.controlplane import ControlPlane
-from tests.controlplane.access import find_kubectl
-from tests.controlplane.api import Json
 
 IMAGE = f"--image={pin('sleeper')}"
-PREFIX = "immutable-verify-"
-SEEN = {"P6-break-glass", "P22-delete", "M3-anew"}
-"""Paths that are free, or may be made so, and that the operator sees to."""
 ONLY_ADMISSION = {
     *("P6-exec", "P6-websocket", "P6-attach", "P6-portforward", "P6-proxy"),
     *("P7-exec", "P7-run", "P20-checkpoint"),
@@ -39,55 +29,6 @@ ONLY_ADMISSION = {
 }
 """Paths that nobody sees where nobody refuses them."""
 BY_THE_API_SERVER = {"P4-resize", "P14-binding", "P18-tag", "M1-data"}
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def rows(self) -> dict[str, Json]:
-        return {row["id"]: row for row in json.loads(self.out)["results"]}
-
-    def tried(self, result: str) -> set[str]:
-        return {
-            name
-            for name, row in self.rows.items()
-            if row["expected"] is not None and row["result"] == result
-        }
-
-
-def start(plane: ControlPlane, *args: str, actor: str = "admin") -> subprocess.Popen[str]:
-    beside = Path(sys.executable).parent
-    environment = os.environ | {
-        "KUBECONFIG": str(plane.kubeconfig(actor)),
-        "PATH": f"{beside}{os.pathsep}{os.environ['PATH']}",
-    }
-    command = [str(find_kubectl()), "immutable", "verify", *args]
-    return subprocess.Popen(
-        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-
-
-def end(process: subprocess.Popen[str], timeout: float = 240) -> Done:
-    try:
-        out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise AssertionError(f"it did not end: {process.communicate()}") from None
-    return Done(process.returncode, out, err)
-
-
-def verify(plane: ControlPlane, *args: str, actor: str = "admin") -> Done:
-    return end(start(plane, *args, actor=actor))
-
-
-def left(plane: ControlPlane) -> list[str]:
-    """Namespaces that a run made, and that are still there."""
-    names = [n["metadata"]["name"] for n in plane.api().get("/api/v1/namespaces")["items"]]
-    return [name for name in names if name.startswith(PREFIX)]
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +69,7 @@ def somebody(plane: ControlPlane, role: str = "cluster-admin") -> str:
     return name
 
 
-def test_where_all_is_enforced_all_that_should_hold_holds(bed: ControlPlane) -> None:
+def test_verify_passes_where_policies_are_enforced(bed: ControlPlane) -> None:
     person, mark = somebody(bed), bed.audit().mark()
     done = verify(bed, IMAGE, "-o", "json", actor=person)
     assert done.code == 0, done.err
@@ -163,17 +104,17 @@ def assert_only_its_own(plane: ControlPlane, person: str, mark: int) -> None:
         assert own or f"/{place}/" in record.uri, record
 
 
-def test_where_nothing_is_enforced_what_is_seen_is_healed_and_the_rest_is_named(
+def test_verify_without_policies_reports_healed_and_uncovered_paths(
     bed: ControlPlane,
 ) -> None:
     with without_guards(bed):
-        done = verify(bed, IMAGE, "-o", "json", "--timeout=15")
+        done = verify(bed, IMAGE, "-o", "json", "--timeout=10")
     assert done.code == 1, done.err
     assert done.tried("Not covered") == ONLY_ADMISSION
     assert done.tried("Prevented") == BY_THE_API_SERVER
     healed = {path.id for path in PATHS} - ONLY_ADMISSION - BY_THE_API_SERVER
     assert done.tried("Healed") == healed
-    assert all(0 < done.rows[name]["seconds"] < 15 for name in healed)
+    assert all(0 < done.rows[name]["seconds"] < 10 for name in healed)
     assert done.rows["P1-image"]["detail"].startswith("Drifted: container sleeper has image")
     said = json.loads(done.out)
     assert said["ok"] is False
@@ -182,7 +123,7 @@ def test_where_nothing_is_enforced_what_is_seen_is_healed_and_the_rest_is_named(
     assert all(name in last for name in ONLY_ADMISSION)
 
 
-def test_one_policy_that_only_records(bed: ControlPlane, witness: Service) -> None:
+def test_verify_reports_policy_in_audit_mode(bed: ControlPlane, witness: Service) -> None:
     with changed(bed, BINDING, {"validationActions": ["Audit"]}):
         witness.until("it is told", lambda: guarded(witness) == ("False", "NotDenied"))
         done = verify(bed, IMAGE, "--paths=P1,P12,P13-not-ready,P6-exec")
@@ -199,7 +140,7 @@ def test_one_policy_that_only_records(bed: ControlPlane, witness: Service) -> No
     assert "not guarded: policy running-pod.immutable.dev does not deny (Audit)" in done.err
 
 
-def test_what_is_only_reported_is_said_to_be(bed: ControlPlane) -> None:
+def test_verify_shows_reported_changes(bed: ControlPlane) -> None:
     with without_guards(bed):
         done = verify(bed, IMAGE, "--paths=P2", "--on-taint=Report", "-o", "json")
     assert done.code == 0, done.err
@@ -208,7 +149,7 @@ def test_what_is_only_reported_is_said_to_be(bed: ControlPlane) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_leaves_nothing(bed: ControlPlane, number: signal.Signals) -> None:
+def test_interrupted_verify_leaves_nothing(bed: ControlPlane, number: signal.Signals) -> None:
     process = start(bed, IMAGE)
     assert process.stdout
     assert process.stdout.readline().startswith("PATH")
@@ -220,7 +161,7 @@ def test_interrupted_it_leaves_nothing(bed: ControlPlane, number: signal.Signals
     assert f"namespace {namespace} was deleted" in done.err
 
 
-def test_interrupted_twice_it_says_what_is_left(bed: ControlPlane) -> None:
+def test_verify_interrupted_twice_names_what_is_left(bed: ControlPlane) -> None:
     process = start(bed, IMAGE)
     assert process.stdout
     assert process.stderr
@@ -239,23 +180,15 @@ def test_interrupted_twice_it_says_what_is_left(bed: ControlPlane) -> None:
     bed.kubectl(*command.split()[1:], "--ignore-not-found")
 
 
-def test_kept_as_asked_for(bed: ControlPlane) -> None:
-    done = verify(bed, IMAGE, "--paths=P1", "--keep")
-    assert done.code == 0, done.err
-    [namespace] = left(bed)
-    assert bed.api().get(f"{KIND_PATH}/{namespace}/immutableservices")["items"]
-    assert f"to remove it: kubectl delete namespace {namespace}" in done.err
-    bed.kubectl("delete", "namespace", namespace)
-
-
-def test_the_owner_of_a_namespace_learns_what_holds_for_them(
+def test_verify_in_one_namespace_needs_only_its_admin_role(
     bed: ControlPlane, namespace: str
 ) -> None:
     """Some of it by RBAC, which is said; the namespace is as before."""
-    bed.grant("alice", namespace)
-    done = verify(bed, IMAGE, f"--namespace={namespace}", "-o", "json", actor="alice")
+    # Somebody whom no other test gives rights.
+    bed.grant("olga", namespace)
+    done = verify(bed, IMAGE, f"--namespace={namespace}", "-o", "json", actor="olga")
     assert done.code == 0, done.err
-    assert done.rows["P7-exec"]["layer"] == "L3 RBAC for alice"
+    assert done.rows["P7-exec"]["layer"] == "L3 RBAC for olga"
     assert done.rows["P1-image"]["layer"] == "L2 policy running-pod"
     assert "only because you lack permissions" in done.err
     for kind in ("imsvc", "pods", "services", "secrets"):
@@ -265,7 +198,9 @@ def test_the_owner_of_a_namespace_learns_what_holds_for_them(
     assert maps.split() == ["configmap/kube-root-ca.crt"]
 
 
-def test_the_image_is_that_of_the_operators_deployment(bed: ControlPlane, namespace: str) -> None:
+def test_verify_keep_leaves_service_with_image_of_operator(
+    bed: ControlPlane, namespace: str
+) -> None:
     labels = {"app.kubernetes.io/name": "immutable-operator", "app.kubernetes.io/version": "7"}
     image = pin("operator")
     template = {
@@ -280,6 +215,8 @@ def test_the_image_is_that_of_the_operators_deployment(bed: ControlPlane, namesp
     done = verify(bed, "--paths=P1,P2", "-o", "json", "--keep")
     bed.kubectl("delete", "deployment", "its", namespace=namespace)
     [place] = left(bed)
+    assert f"remove it with: kubectl delete namespace {place}" in done.err
+    assert bed.api().get(f"{KIND_PATH}/{place}/immutableservices")["items"]
     pods = bed.api().get(f"/api/v1/namespaces/{place}/pods")["items"]
     bed.kubectl("delete", "namespace", place)
     assert {pod["spec"]["containers"][0]["image"] for pod in pods} == {image}
@@ -303,20 +240,18 @@ def error(done: Done) -> str:
     return text
 
 
-def test_who_may_do_nothing_is_told_what_to_ask_for(bed: ControlPlane) -> None:
+def test_verify_without_rights_says_what_to_ask_for(bed: ControlPlane) -> None:
     said = error(verify(bed, IMAGE, actor="stranger"))
     assert 'cannot create namespaces: namespaces is forbidden: User "stranger" cannot' in said
     assert "ask for the permission, or specify a namespace in which you have the role admin" in said
 
 
-def test_who_may_do_nothing_in_that_namespace_either(bed: ControlPlane, namespace: str) -> None:
+def test_verify_without_rights_in_namespace_is_refused(bed: ControlPlane, namespace: str) -> None:
     said = error(verify(bed, IMAGE, f"--namespace={namespace}", actor="stranger"))
     assert f"in namespace {namespace}" in said or "serviceaccounts" in said
 
 
-def test_without_an_operator_there_is_nothing_to_verify(
-    bed: ControlPlane, operators: Operators
-) -> None:
+def test_verify_fails_without_operator(bed: ControlPlane, operators: Operators) -> None:
     operators.main.stop()
     said = error(verify(bed, IMAGE, "--timeout=4"))
     assert (
@@ -324,7 +259,7 @@ def test_without_an_operator_there_is_nothing_to_verify(
     )
 
 
-def test_an_image_that_does_not_start_is_told(bed: ControlPlane) -> None:
+def test_verify_reports_image_that_does_not_start(bed: ControlPlane) -> None:
     quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
     place = f"test-verify-{secrets.token_hex(3)}"
     bed.api().request("POST", "/api/v1/namespaces", {"metadata": {"name": place}})
@@ -348,13 +283,13 @@ def test_an_image_that_does_not_start_is_told(bed: ControlPlane) -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_done_is_refused_with_a_sentence(
+def test_verify_refuses_bad_arguments(
     bed: ControlPlane, arguments: tuple[str, ...], sentence: str
 ) -> None:
     assert sentence in error(verify(bed, *arguments))
 
 
-def test_full_rights_in_a_namespace_are_refused_by_policies(
+def test_verify_with_full_namespace_rights_meets_policies(
     bed: ControlPlane, namespace: str
 ) -> None:
     """Rights on everything there, status and nodes/proxy too: no path is left to RBAC."""

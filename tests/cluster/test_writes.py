@@ -19,7 +19,8 @@ from tests.controlplane.api import Json
 from tests.waiting import wait_for
 
 QUIET_SECONDS = 6.0  # longer than the operator puts off a status in which only counts moved
-IDLE_SECONDS = 60.0
+# Three looks at the certificate, six at what counts may be late, fifteen renewals of the lease.
+IDLE_SECONDS = 30.0
 FLEET = 50
 VERDICTS = "patch immutablerevisions/status"
 # The lease; the webhook's certificate, which all replicas look at every ten seconds, and where
@@ -48,9 +49,7 @@ def until_quiet(asked: OperatorRequests) -> None:
         pytest.param({"ready-delay": "1s", "terminate-delay": "1s"}, id="as pods do"),
     ],
 )
-def test_20_pods_cost_20_creates_and_their_replacement_20_evictions_more(
-    web: Service, sim: Json
-) -> None:
+def test_rollout_of_20_pods_costs_20_creates_and_20_evictions(web: Service, sim: Json) -> None:
     asked = OperatorRequests.from_now(web.plane, web.namespace)
     web.apply(image="a", replicas=20, sim=sim)
     web.until_ready()
@@ -75,7 +74,7 @@ def test_20_pods_cost_20_creates_and_their_replacement_20_evictions_more(
     assert rollout["create events"] == 2, "RevisionCreated and ReplacementFinished"
 
 
-def test_an_idle_minute_with_50_services_costs_nothing(
+def test_idle_operator_with_50_services_writes_nothing(
     control_plane: ControlPlane, operator: OperatorProcess, namespace: str
 ) -> None:
     services = [Service(control_plane, namespace, f"web-{i}") for i in range(FLEET)]
@@ -92,21 +91,21 @@ def test_an_idle_minute_with_50_services_costs_nothing(
         return sum(condition(item, "Ready").get("status") == "True" for item in items)
 
     wait_for("all are Ready", lambda: ready() == FLEET, 120, ready)
-    until_no_namespace_ends(control_plane)
+    until_no_pod_ends(control_plane)
     until_quiet(OperatorRequests.from_now(control_plane))
     asked = OperatorRequests.from_now(control_plane)
-    time.sleep(IDLE_SECONDS)  # the minute itself is what is measured
+    time.sleep(IDLE_SECONDS)  # what must not happen has this long
     assert asked.tally() == {}
     assert [r for r in asked if r.resource == "leases"], "the operator lived and led"
     reads = {(r.verb, r.resource) for r in asked if r.resource not in BY_THE_CLOCK}
     assert {verb for verb, _ in reads} <= {"watch"}, "it learns of changes by watches alone"
 
 
-def until_no_namespace_ends(plane: ControlPlane) -> None:
-    """Namespaces of earlier tests are deleted without waiting: their ends cause writes."""
+def until_no_pod_ends(plane: ControlPlane) -> None:
+    """What earlier tests made is deleted without waiting: its end causes writes."""
 
     def ending() -> list[str]:
-        items = plane.api().get("/api/v1/namespaces")["items"]
+        items = plane.api().get("/api/v1/pods")["items"]
         return [i["metadata"]["name"] for i in items if "deletionTimestamp" in i["metadata"]]
 
-    wait_for("no namespace is ending", lambda: not ending(), 60, ending)
+    wait_for("no pod is ending", lambda: not ending(), 60, ending)

@@ -10,6 +10,7 @@ import json
 
 from immutable_operator.domain.config.hashing import revision_hash
 from immutable_operator.domain.model import instance_name, revision_id
+from tests.cluster.actions import act, phase
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.guards import without_guards
 from tests.cluster.operator_process import ACCOUNT, BREAK_GLASS, NAMESPACE
@@ -95,21 +96,11 @@ def exercise(web: Service) -> None:
     web.kubectl("create", "rolebinding", "glass", "--clusterrole=edit", f"--group={GROUP}")
     web.kubectl("exec", pod, *member(), "--", "true", check=False)
     assert mark_of(web.plane, web.namespace, pod)
-
-    document = {
-        "apiVersion": "immutable.dev/v1alpha1",
-        "kind": "ImmutableAction",
-        "metadata": {"name": "again", "namespace": web.namespace},
-        "spec": {"type": "Regenerate", "service": "web"},
-    }
-    web.plane.kubectl("create", "-f", "-", stdin=json.dumps(document))
-    web.until(
-        "it is answered",
-        lambda: "Succeeded" in web.kubectl("get", "imact", "again", "-o", "jsonpath={.status}"),
-    )
+    act(web, "again")
+    web.until("it is answered", lambda: phase(web, "again") == "Succeeded")
 
 
-def test_every_right_granted_is_used_and_none_is_missing(web: Service) -> None:
+def test_granted_rights_equal_used_rights(web: Service) -> None:
     exercise(web)
     requests = OperatorRequests(web.plane)
     rights = granted(web.plane)
@@ -120,13 +111,13 @@ def test_every_right_granted_is_used_and_none_is_missing(web: Service) -> None:
     assert not any("*" in right for right in rights)
 
 
-def test_nothing_was_ever_refused_for_want_of_a_right(web: Service) -> None:
+def test_operator_is_never_refused_by_rbac(web: Service) -> None:
     """403 may come from quota, from a namespace that ends, from a template: not from RBAC."""
     refused = [r for r in OperatorRequests(web.plane) if not r.allowed]
     assert refused == []
 
 
-def test_the_operator_writes_only_metadata_of_pods_and_reads_one_secret(web: Service) -> None:
+def test_operator_writes_only_pod_metadata_and_reads_one_secret(web: Service) -> None:
     requests = list(OperatorRequests(web.plane))
     own = {(r.namespace, r.name) for r in requests if r.resource == "secrets"}
     assert own <= {(NAMESPACE, f"{ACCOUNT}-webhook")}
@@ -156,7 +147,7 @@ def test_the_operator_writes_only_metadata_of_pods_and_reads_one_secret(web: Ser
     }
 
 
-def test_blocking_owner_references_need_the_right_to_set_finalizers(web: Service) -> None:
+def test_blocking_owner_reference_needs_right_to_set_finalizers(web: Service) -> None:
     """Why the one rule is there that no request uses."""
     told = web.plane.kubectl("get", "clusterrole", ACCOUNT, "-o", "json").stdout
     rules = json.loads(told)["rules"]

@@ -13,15 +13,23 @@ from typing import Any
 from cryptography import x509
 
 from tests.cluster.operator_process import BREAK_GLASS
+from tests.cluster.services import Service
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 
-__all__ = ["Reply", "ask", "bundle", "mark_of", "member", "review"]
+__all__ = [
+    *("GROUP", "LET_IN", "TOLD", "Reply"),
+    *("ask", "behind_glass", "bundle", "connects", "grant", "mark_of", "member", "review"),
+    "unmarked",
+]
 
 CONFIGURATION = (
     f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{BREAK_GLASS}"
 )
 GROUP = "immutable:break-glass"
+LET_IN = "no exec found for container"  # says the simulated kubelet
+TOLD = "break-glass.immutable.dev/taint"  # what the webhook gave to the audit log
+PODS_CONNECT = ("exec", "attach", "portforward", "proxy")
 
 
 @dataclass(frozen=True)
@@ -99,3 +107,38 @@ def mark_of(plane: ControlPlane, namespace: str, pod: str) -> Json | None:
     body = plane.api().get(f"/api/v1/namespaces/{namespace}/pods/{pod}")
     text = body["metadata"].get("annotations", {}).get("immutable.dev/tainted")
     return None if text is None else dict(json.loads(text))
+
+
+def grant(web: Service) -> None:
+    web.kubectl("create", "rolebinding", "glass", "--clusterrole=edit", f"--group={GROUP}")
+
+
+def behind_glass(service: Service, replicas: int) -> Service:
+    """Apply it in a namespace in which members may do what editors may.
+
+    Its instances stay after they were marked, so that a test can look at the mark.
+    """
+    grant(service)
+    service.apply(image="a", replicas=replicas, spec={"immutability": {"onTaint": "Report"}})
+    service.until_ready()
+    return service
+
+
+def unmarked(service: Service) -> list[str]:
+    """Names of the active instances that nobody has reached into, in their order."""
+    notes = {p["metadata"]["name"]: p["metadata"].get("annotations", {}) for p in service.active()}
+    return [name for name, found in notes.items() if "immutable.dev/tainted" not in found]
+
+
+def connects(web: Service, mark: int) -> list[Json]:
+    """What the API server wrote down of connections to pods since the mark, once they ended."""
+    found = []
+    with web.plane.audit().path.open("rb") as lines:
+        lines.seek(mark)
+        for line in lines:
+            if line.endswith(b"\n") and web.namespace.encode() in line:
+                event = json.loads(line)
+                way = event["objectRef"].get("subresource")
+                if event["stage"] == "ResponseComplete" and way in PODS_CONNECT:
+                    found.append(event)
+    return found

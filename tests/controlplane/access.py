@@ -13,6 +13,7 @@ from tests.controlplane.audit import AuditLog
 from tests.controlplane.build import binaries
 from tests.controlplane.certificates import ACTOR_USERS, Certificates
 from tests.controlplane.kubeconfig import certificate_user, token_user, write_kubeconfig
+from tests.controlplane.processes import LAZY_GO
 from tests.controlplane.runs import Run
 
 __all__ = ["Access", "find_kubectl"]
@@ -25,6 +26,7 @@ class Access:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._apis: dict[str, Api] = {}
 
     @property
     def server(self) -> str:
@@ -62,8 +64,11 @@ class Access:
         )
 
     def api(self, actor: str = "admin") -> Api:
-        """A plain HTTPS client that acts as the actor."""
-        return Api(self.server, self.ca_file, *self._certificates.actor(actor))
+        """A plain HTTPS client that acts as the actor; the same one each time."""
+        if actor not in self._apis:
+            files = self._certificates.actor(actor)
+            self._apis[actor] = Api(self.server, self.ca_file, *files)
+        return self._apis[actor]
 
     def audit(self) -> AuditLog:
         return AuditLog(self._run.folder / "audit.log")
@@ -142,15 +147,19 @@ class Access:
     ) -> subprocess.CompletedProcess[str]:
         home = self._run.folder / "home"
         home.mkdir(exist_ok=True)
-        environment = os.environ | {
-            "KUBECONFIG": str(self.kubeconfig(actor)),
-            "KUBERC": "off",
-            # A user's own settings, plug-ins and caches must not decide a test.
-            "HOME": str(home),
-            "HELM_CACHE_HOME": str(home / "helm-cache"),
-            "HELM_CONFIG_HOME": str(home / "helm-config"),
-            "HELM_DATA_HOME": str(home / "helm-data"),
-        }
+        environment = (
+            os.environ
+            | LAZY_GO
+            | {
+                "KUBECONFIG": str(self.kubeconfig(actor)),
+                "KUBERC": "off",
+                # A user's own settings, plug-ins and caches must not decide a test.
+                "HOME": str(home),
+                "HELM_CACHE_HOME": str(home / "helm-cache"),
+                "HELM_CONFIG_HOME": str(home / "helm-config"),
+                "HELM_DATA_HOME": str(home / "helm-data"),
+            }
+        )
         result = subprocess.run(
             command,
             env=environment,

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import ssl
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +34,11 @@ class ApiError(RuntimeError):
 
 @dataclass(frozen=True)
 class Api:
-    """One actor's access to one API server, by client certificate."""
+    """One actor's access to one API server, by client certificate.
+
+    Each thread keeps its connection: tests poll, and a handshake costs both sides more than
+    all the rest of a request.
+    """
 
     server: str
     ca: Path
@@ -61,17 +67,17 @@ class Api:
         timeout: float = 30,
     ) -> str:
         """As `request`, but return the answer without decoding it."""
-        address = urlsplit(self.server)
-        connection = http.client.HTTPSConnection(
-            address.hostname or "", address.port, context=self._context, timeout=timeout
-        )
+        connection = self._connection(timeout)
         try:
             headers = {"Content-Type": content_type, "Accept": "application/json"}
             data = None if body is None else json.dumps(body)
             connection.request(method, path, data, headers)
             response = connection.getresponse()
             text = response.read().decode()
-        finally:
+        except BaseException:
+            connection.close()
+            raise
+        if response.status < 200:  # upgraded: what follows is not HTTP
             connection.close()
         if response.status >= 400:
             raise ApiError(response.status, f"{method} {path}", _message(text))
@@ -82,6 +88,27 @@ class Api:
 
     def merge_patch(self, path: str, body: Mapping[str, Any]) -> Json:
         return self.request("PATCH", path, body, MERGE_PATCH)
+
+    def _connection(self, timeout: float) -> http.client.HTTPSConnection:
+        """This thread's connection, a new one where the server has closed it meanwhile."""
+        kept: http.client.HTTPSConnection | None = getattr(self._kept, "connection", None)
+        if kept is None:
+            address = urlsplit(self.server)
+            kept = http.client.HTTPSConnection(
+                address.hostname or "", address.port, context=self._context
+            )
+            self._kept.connection = kept
+        # Nothing is due between two requests: what can be read then is the end.
+        elif kept.sock is not None and select.select([kept.sock], [], [], 0)[0]:
+            kept.close()
+        kept.timeout = timeout
+        if kept.sock is not None:
+            kept.sock.settimeout(timeout)
+        return kept
+
+    @cached_property
+    def _kept(self) -> threading.local:
+        return threading.local()
 
     @cached_property
     def _context(self) -> ssl.SSLContext:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from immutable_operator.api.names import BREAK_GLASS_GROUP
 from tests.cluster.history import History
 from tests.cluster.people import RBAC, full_rights
-from tests.cluster.services import annotation
+from tests.cluster.services import annotation, names
 from tests.cluster.webhook import bundle
 from tests.controlplane import ControlPlane
 from tests.controlplane.access import find_kubectl
@@ -29,7 +29,6 @@ __all__ = [
     "assert_replaced",
     "forwarded",
     "may_break_glass",
-    "names",
     "pod_of",
     "reach",
     "signal",
@@ -85,11 +84,6 @@ def forwarded(web: WebService, pod: str, *options: str) -> Iterator[int]:
             yield int(said.split()[2].rpartition(":")[2])
         finally:
             process.kill()
-
-
-def names(web: WebService) -> list[str]:
-    """Names of the instances that are not on their way out."""
-    return [pod["metadata"]["name"] for pod in web.active()]
 
 
 def pod_of(web: WebService, name: str) -> Json:

@@ -102,7 +102,7 @@ def bad(
     control_plane.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
-def test_index_and_manifest_of_one_image_both_run_and_are_two_revisions(
+def test_index_and_manifest_of_one_image_are_two_revisions(
     web: WebService, real: RealNodes
 ) -> None:
     manifest, index = real.images.digest("web"), real.images.index("v1")
@@ -121,7 +121,7 @@ def test_index_and_manifest_of_one_image_both_run_and_are_two_revisions(
 
 
 @pytest.mark.parametrize("name", RUNNING)
-def test_an_image_that_cannot_be_had_stalls_the_rollout_and_costs_nothing(
+def test_unavailable_image_stalls_rollout_and_keeps_instances(
     bad: dict[str, Bad], release: Release, real: RealNodes, name: str
 ) -> None:
     """A digest that nobody has, and an index without this machine's architecture."""
@@ -138,13 +138,13 @@ def test_an_image_that_cannot_be_had_stalls_the_rollout_and_costs_nothing(
     web.assert_runs(good)
 
 
-def test_a_manifest_of_another_architecture_is_told_by_image_and_cause(
+def test_foreign_architecture_manifest_is_reported_with_image_and_cause(
     bad: dict[str, Bad], release: Release
 ) -> None:
     bad["foreign"].assert_told()
 
 
-def test_a_registry_with_a_password_is_told_and_then_given_it(
+def test_registry_password_is_reported_missing_until_given(
     bad: dict[str, Bad], release: Release, real: RealNodes
 ) -> None:
     web = bad["password"].web
@@ -159,7 +159,7 @@ def test_a_registry_with_a_password_is_told_and_then_given_it(
     web.assert_runs(bad["password"].image)
 
 
-def test_a_registry_without_tls_needs_to_be_announced_to_the_nodes(
+def test_registry_without_tls_must_be_configured_on_nodes(
     bad: dict[str, Bad], release: Release, real: RealNodes
 ) -> None:
     web = bad["plain-http"].web

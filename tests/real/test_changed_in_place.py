@@ -14,12 +14,12 @@ import pytest
 
 from immutable_operator.domain.families.pods import SPEC_CHANGED
 from tests.cluster.guards import until_in_force, until_lifted
-from tests.cluster.services import condition, is_ready
+from tests.cluster.services import condition, is_ready, names
 from tests.controlplane.api import Json
 from tests.controlplane.real.cgroups import cpu_limit
 from tests.controlplane.real.nodes import RealNodes
 from tests.real.pods import fetch
-from tests.real.reach import assert_replaced, names, pod_of, signal
+from tests.real.reach import assert_replaced, pod_of, signal
 from tests.real.release import Release
 from tests.real.web import WebService, image_ids
 
@@ -47,10 +47,8 @@ def running(web: WebService, real: RealNodes) -> WebService:
     return web
 
 
-def test_a_container_that_was_swapped_in_its_pod_is_replaced_by_what_is_pinned(
-    running: WebService, real: RealNodes
-) -> None:
-    victim = names(running)[0]
+def test_pod_with_swapped_container_is_replaced(running: WebService, real: RealNodes) -> None:
+    victim = min(names(running))
     born = pod_of(running, victim)
     other = real.images.digest("web", "v2")
     with running.history() as history:
@@ -71,7 +69,7 @@ def test_a_container_that_was_swapped_in_its_pod_is_replaced_by_what_is_pinned(
 def test_an_instance_that_was_resized_in_place_is_replaced(
     running: WebService, real: RealNodes
 ) -> None:
-    victim = names(running)[1]
+    victim = max(names(running))
     pod = pod_of(running, victim)
     assert quota(real, pod) == 200
     more = {"spec": {"containers": [{"name": "web", "resources": {"limits": {"cpu": "300m"}}}]}}
@@ -90,13 +88,11 @@ def test_an_instance_that_was_resized_in_place_is_replaced(
     assert [quota(real, pod) for pod in running.active()] == [200] * REPLICAS
 
 
-def test_a_killed_process_is_restarted_in_place_by_default(
-    web: WebService, real: RealNodes
-) -> None:
+def test_killed_process_is_restarted_in_place_by_default(web: WebService, real: RealNodes) -> None:
     web.apply_image(real.images.digest("web"), replicas=REPLICAS)
     web.until_ready()
     before = names(web)
-    victim = before[0]
+    victim = min(before)
     with web.history() as history:
         signal(real, pod_of(web, victim), "SIGKILL")
         web.until("it was restarted", lambda: restarts(pod_of(web, victim)) == 1)
@@ -105,13 +101,13 @@ def test_a_killed_process_is_restarted_in_place_by_default(
         assert history.births() + history.retirements() == []
 
 
-def test_a_killed_process_is_replaced_where_the_service_wants_that(
+def test_restarted_instance_is_replaced_with_restarts_replace(
     web: WebService, real: RealNodes
 ) -> None:
     strict = {"immutability": {"restarts": "Replace"}}
     web.apply_image(real.images.digest("web"), replicas=REPLICAS, spec=strict)
     web.until_ready()
-    victim = names(web)[0]
+    victim = min(names(web))
     with web.history() as history:
         signal(real, pod_of(web, victim), "SIGKILL")
         because = "Tainted: container web was restarted in place"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.test_demo import PODS, SECONDS, Demo, assert_replaced
+from tests.cluster.demo import PODS, SECONDS, Demo, assert_replaced
 from tests.controlplane.build import binaries, cache_root
 from tests.controlplane.processes import Child
 from tests.controlplane.real.nodes import RealNodes
-from tests.real.test_leftovers import NOTHING, Traces, block_of
+from tests.real.traces import NOTHING, Traces, block_of
 
 pytestmark = pytest.mark.timeout(2 * SECONDS)
 
@@ -33,7 +33,7 @@ def demo(cache: Path) -> Iterator[Demo]:
     demo.run("--real", "--stop")
 
 
-def test_on_real_nodes_it_shows_the_same_and_leaves_nothing(
+def test_demo_on_real_nodes_shows_replacement_and_leaves_nothing(
     real: RealNodes, demo: Demo, cache: Path
 ) -> None:
     code, text = demo.run("--real")

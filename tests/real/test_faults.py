@@ -46,7 +46,7 @@ def running(web: WebService, real: RealNodes) -> WebService:
 
 
 @pytest.mark.parametrize("how", ["its pod is deleted by force", "its process is killed"])
-def test_a_leader_that_dies_in_a_rollout_is_succeeded(
+def test_leader_that_dies_during_rollout_is_succeeded(
     running: WebService, release: Release, real: RealNodes, show: Show, how: str
 ) -> None:
     leader = release.leader()
@@ -76,7 +76,7 @@ def test_a_leader_that_dies_in_a_rollout_is_succeeded(
     release.until_well()
 
 
-def test_a_drained_node_gives_its_instances_away_under_their_budget(
+def test_drained_node_loses_instances_within_their_budget(
     running: WebService, release: Release, control_plane: ControlPlane, show: Show
 ) -> None:
     running.protect()
@@ -115,7 +115,7 @@ def test_a_drained_node_gives_its_instances_away_under_their_budget(
     assert len(running.revisions()) == 1
 
 
-def test_a_node_that_is_cut_off_loses_its_instances_and_its_leader(
+def test_disconnected_node_loses_instances_and_leader(
     web: WebService, release: Release, real: RealNodes, show: Show
 ) -> None:
     web.apply_image(
@@ -187,7 +187,7 @@ def registry_down(real: RealNodes) -> Iterator[Callable[[], None]]:
         real.registry.start()
 
 
-def test_a_rollout_without_its_registry_waits_by_name_and_goes_on_by_itself(
+def test_rollout_waits_for_registry_and_resumes(
     running: WebService, real: RealNodes, registry_down: Callable[[], None], show: Show
 ) -> None:
     image = real.images.index("v2")

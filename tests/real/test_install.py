@@ -52,7 +52,7 @@ def test_two_replicas_run_on_two_nodes_from_the_pinned_image(
         assert status["user"]["linux"]["uid"] == 65532
 
 
-def test_its_namespace_is_restricted_and_its_pods_cannot_write(release: Release) -> None:
+def test_operator_namespace_is_restricted_and_root_is_read_only(release: Release) -> None:
     pod = release.pods()[0]["metadata"]["name"]
     script = "import os; print(os.getuid(), os.environ.get('HOME')); open('/written', 'w')"
     tried = release.plane.kubectl(
@@ -68,7 +68,7 @@ def test_its_namespace_is_restricted_and_its_pods_cannot_write(release: Release)
     assert 'violates PodSecurity "restricted:latest"' in refused.stderr
 
 
-def test_one_of_them_leads_by_the_lease_and_the_other_stands_by(release: Release) -> None:
+def test_one_replica_leads_and_one_stands_by(release: Release) -> None:
     lease = release.lease()
     assert release.holder().startswith(f"{release.leader()['metadata']['name']}-")
     assert lease["leaseDurationSeconds"] == 15
@@ -77,9 +77,7 @@ def test_one_of_them_leads_by_the_lease_and_the_other_stands_by(release: Release
     assert [release.says(pod, "/readyz") for pod in release.pods()] == [(200, "ok\n")] * 2
 
 
-def test_it_asks_the_api_server_with_the_tokens_of_its_pods(
-    release: Release, running: WebService
-) -> None:
+def test_operator_uses_tokens_of_its_pods(release: Release, running: WebService) -> None:
     """Tokens that kubelets fetch, each good for one pod only; nobody else uses the account."""
     pods = {pod["metadata"]["uid"]: pod for pod in release.pods()}
     seen: dict[str, set[str]] = {}
@@ -93,7 +91,7 @@ def test_it_asks_the_api_server_with_the_tokens_of_its_pods(
     assert set(seen) == {pod["metadata"]["name"] for pod in pods.values()}
 
 
-def test_kubelets_probe_it(release: Release) -> None:
+def test_kubelets_probe_operator(release: Release) -> None:
     for pod in release.pods():
         for kind in ("Readiness", "Liveness"):
             wait_for(
@@ -102,7 +100,7 @@ def test_kubelets_probe_it(release: Release) -> None:
             )
 
 
-def test_a_frozen_leader_is_found_out_by_its_probes_and_succeeded(
+def test_stopped_leader_fails_probes_and_is_succeeded(
     release: Release, real: RealNodes, show: Callable[[object], None]
 ) -> None:
     leader = release.leader()
@@ -131,7 +129,7 @@ def test_a_frozen_leader_is_found_out_by_its_probes_and_succeeded(
     assert any("lease" in f"{r['event']} {r.get('error')}" for r in said[-3:]), said[-3:]
 
 
-def test_a_leader_that_is_deleted_gives_its_lease_back(
+def test_deleted_leader_releases_its_lease(
     release: Release, show: Callable[[object], None]
 ) -> None:
     leader, standby = release.leader(), release.standby()
@@ -152,7 +150,7 @@ def test_a_leader_that_is_deleted_gives_its_lease_back(
     assert release.leader()["metadata"]["name"] == standby["metadata"]["name"]
 
 
-def test_a_drain_takes_one_replica_and_its_budget_keeps_the_last(
+def test_drain_evicts_one_replica_and_budget_keeps_the_last(
     release: Release, roads: ControlPlane, show: Callable[[object], None]
 ) -> None:
     leader = release.leader()
@@ -175,7 +173,7 @@ def test_a_drain_takes_one_replica_and_its_budget_keeps_the_last(
     history.assert_budget(most=REPLICAS, fewest=1)
 
 
-def test_an_upgrade_rolls_the_operator_and_replaces_no_instance(
+def test_upgrade_replaces_operator_pods_and_no_instance(
     release: Release,
     builds: tuple[str, str],
     running: WebService,

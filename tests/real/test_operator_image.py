@@ -67,7 +67,7 @@ def context(tmp_path: Path) -> Path:
     return folder
 
 
-def test_it_stays_small(image: OperatorImage) -> None:
+def test_image_stays_small(image: OperatorImage) -> None:
     added = image.layout.layers[len(image.base.layers) :]
     packed = sum(path.stat().st_size for path in added)
     plain = sum(len(gzip.decompress(path.read_bytes())) for path in added)
@@ -75,12 +75,12 @@ def test_it_stays_small(image: OperatorImage) -> None:
     assert plain < MOST_BYTES
 
 
-def test_the_base_is_the_one_given(image: OperatorImage) -> None:
+def test_image_base_is_the_given_one(image: OperatorImage) -> None:
     below = image.base.configuration["rootfs"]["diff_ids"]
     assert image.layout.configuration["rootfs"]["diff_ids"][: len(below)] == below
 
 
-def test_it_is_nobody_and_holds_no_setting_of_the_build(image: OperatorImage) -> None:
+def test_image_user_is_nobody_and_environment_is_minimal(image: OperatorImage) -> None:
     config = image.layout.configuration["config"]
     assert config["User"] == "65532:65532"
     assert config["Entrypoint"] == ["immutable-operator"]
@@ -90,7 +90,7 @@ def test_it_is_nobody_and_holds_no_setting_of_the_build(image: OperatorImage) ->
     }
 
 
-def test_nothing_in_it_compiles_installs_or_trusts(image: OperatorImage) -> None:
+def test_image_has_no_compiler_installer_or_certificates(image: OperatorImage) -> None:
     """No compiler, no installer, no certificate or pip setting of the machine that built it."""
     paths = [entry.name for layer in image.layout.layers for entry in entries(layer)]
     foreign = [
@@ -103,7 +103,7 @@ def test_nothing_in_it_compiles_installs_or_trusts(image: OperatorImage) -> None
     assert not [path for path in paths if path.lstrip("./").startswith(("etc/ssl", "opt/wheels"))]
 
 
-def test_its_own_layers_are_the_operator_and_nobody_may_write_there(image: OperatorImage) -> None:
+def test_image_layers_hold_only_operator_and_are_not_writable(image: OperatorImage) -> None:
     for layer in image.layout.layers[len(image.base.layers) :]:
         for entry in entries(layer):
             assert PurePosixPath(entry.name).parts[:2] in (("opt",), ("opt", "operator"))
@@ -128,7 +128,7 @@ def test_another_revision_is_another_image_of_the_same_layers(image: OperatorIma
     assert other.layout.manifest["layers"] == image.layout.manifest["layers"]
 
 
-def test_two_builds_make_one_digest(context: Path, tmp_path: Path) -> None:
+def test_image_build_is_reproducible(context: Path, tmp_path: Path) -> None:
     """Also from files with other times and rights, and nothing taken from a cache."""
     first = try_build(context, tmp_path / "first")
     for path in context.rglob("*"):
@@ -142,7 +142,7 @@ def test_two_builds_make_one_digest(context: Path, tmp_path: Path) -> None:
     assert second.digest == first.digest
 
 
-def test_a_package_with_another_hash_is_refused(context: Path, tmp_path: Path) -> None:
+def test_package_with_wrong_hash_is_refused(context: Path, tmp_path: Path) -> None:
     path = context / "requirements.txt"
     first, *rest = re.split(r"^(?=\w)", path.read_text().lstrip(), flags=re.MULTILINE)[1:]
     path.write_text(re.sub("sha256:[0-9a-f]{64}", f"sha256:{'0' * 64}", first) + "".join(rest))
@@ -160,14 +160,14 @@ def test_a_package_with_another_hash_is_refused(context: Path, tmp_path: Path) -
     ],
     ids=["no base", "only a builder", "a base by tag", "a builder by tag"],
 )
-def test_a_base_that_is_not_pinned_is_refused(
+def test_unpinned_base_is_refused(
     context: Path, tmp_path: Path, arguments: dict[str, str], message: str
 ) -> None:
     with pytest.raises(ImageError, match=message):
         try_build(context, tmp_path / "image", arguments=arguments)
 
 
-def test_it_runs_as_nobody_on_a_root_that_nobody_writes(root: ImageRoot) -> None:
+def test_image_runs_as_nobody_on_read_only_root(root: ImageRoot) -> None:
     usage = root.run("immutable-operator", "run", "--help")
     assert (usage.returncode, usage.stderr) == (0, "")
     assert "--kubeconfig" in usage.stdout
@@ -175,7 +175,7 @@ def test_it_runs_as_nobody_on_a_root_that_nobody_writes(root: ImageRoot) -> None
     assert "Read-only file system" in root.run("touch", "/opt/operator/file").stderr
 
 
-def test_hardly_anything_is_compiled_at_a_start(root: ImageRoot) -> None:
+def test_image_has_compiled_bytecode(root: ImageRoot) -> None:
     result = root.run("python", "-c", UNCOMPILED)
     assert result.stderr == ""
     paths = json.loads(result.stdout)
@@ -185,13 +185,13 @@ def test_hardly_anything_is_compiled_at_a_start(root: ImageRoot) -> None:
 
 
 @pytest.mark.parametrize("module", ["pip", "setuptools", "ensurepip"])
-def test_it_has_no_installer(root: ImageRoot, module: str) -> None:
+def test_image_has_no_package_installer(root: ImageRoot, module: str) -> None:
     for python in ("/opt/operator/bin/python", "/usr/bin/python3"):
         result = root.run(python, "-c", f"import {module}")
         assert f"No module named '{module}'" in result.stderr
 
 
-def test_it_operates(root: ImageRoot, plane: ControlPlane) -> None:
+def test_operator_in_image_creates_pods(root: ImageRoot, plane: ControlPlane) -> None:
     """It does its work from its own files: a service becomes pods."""
     kubeconfig, _ = Installation.install(plane).log_in("image")
     log = plane.folder / "image.log"
@@ -213,7 +213,7 @@ def test_it_operates(root: ImageRoot, plane: ControlPlane) -> None:
         process.wait()
 
 
-def test_a_node_pulls_and_runs_it_by_digest(
+def test_node_runs_operator_image_by_digest(
     image: OperatorImage, real: RealNodes, pods: Pods
 ) -> None:
     pin = f"{image.push(real.registry)}@{image.digest}"

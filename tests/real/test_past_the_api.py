@@ -61,7 +61,7 @@ def ask_kubelet(
         connection.close()
 
 
-def test_p8_the_kubelets_port_lets_in_who_may_use_nodes_proxy_and_nobody_else(
+def test_p8_kubelet_port_admits_only_users_with_nodes_proxy(
     running: WebService, real: RealNodes
 ) -> None:
     plane, namespace = running.plane, running.namespace
@@ -117,7 +117,7 @@ def static_pod(real: RealNodes) -> Iterator[Place]:
     manifest.unlink(missing_ok=True)
 
 
-def test_p19_a_static_pod_with_our_labels_and_owner_runs_and_is_no_instance(
+def test_p19_static_pod_with_instance_labels_is_no_instance(
     running: WebService, real: RealNodes, static_pod: Place
 ) -> None:
     plane, namespace = running.plane, running.namespace

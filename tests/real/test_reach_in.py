@@ -17,7 +17,7 @@ import pytest
 
 from immutable_operator.api.names import ANNOTATION_QUARANTINED, ANNOTATION_TAINTED
 from tests.cluster.operator_process import NAMESPACE
-from tests.cluster.services import is_ready
+from tests.cluster.services import is_ready, names
 from tests.cluster.webhook import mark_of
 from tests.controlplane.real.nodes import RealNodes
 from tests.real.pods import PORT, fetch, ready_at
@@ -27,7 +27,6 @@ from tests.real.reach import (
     assert_replaced,
     forwarded,
     may_break_glass,
-    names,
     pod_of,
     reach,
     signal,
@@ -63,8 +62,8 @@ def debugging(real: RealNodes) -> tuple[str, ...]:
     return (f"--image={image}", "--target=web", "--container=debugger", *ASK_OWN)
 
 
-def test_without_breaking_the_glass_nobody_gets_in(glass: WebService, real: RealNodes) -> None:
-    pod = names(glass)[0]
+def test_access_without_break_glass_is_refused(glass: WebService, real: RealNodes) -> None:
+    pod = min(names(glass))
     ways = {
         "exec": ("exec", pod, *ASK_OWN),
         "attach": ("attach", pod),
@@ -94,7 +93,7 @@ def test_without_breaking_the_glass_nobody_gets_in(glass: WebService, real: Real
     assert mark_of(glass.plane, glass.namespace, pod) is None
 
 
-def test_the_mark_is_there_when_the_command_looks(glass: WebService) -> None:
+def test_mark_is_visible_to_the_executed_command(glass: WebService) -> None:
     """The command is what the refusal says, and prints what its own pod has on it by then."""
     glass.kubectl(
         *("create", "rolebinding", "see", "--clusterrole=view"),
@@ -105,7 +104,7 @@ def test_the_mark_is_there_when_the_command_looks(glass: WebService) -> None:
         "instances may look at themselves",
         lambda: glass.kubectl("auth", "can-i", "get", "pods", account, check=False) == "yes\n",
     )
-    victim = names(glass)[0]
+    victim = min(names(glass))
     refused = reach(glass, "exec", victim, *ASK_OWN, check=False).stderr
     told = re.search(r"if you must: kubectl (exec .*) \.\.\.", refused)
     assert told, refused
@@ -118,16 +117,16 @@ def test_the_mark_is_there_when_the_command_looks(glass: WebService) -> None:
         assert_replaced(glass, history, victim, f"Tainted: exec by {PERSON} at {mark['at']}")
 
 
-def test_who_attaches_reads_how_the_instance_is_replaced(glass: WebService) -> None:
-    victim = names(glass)[0]
+def test_attached_instance_is_replaced(glass: WebService) -> None:
+    victim = min(names(glass))
     with glass.history() as history:
         done = reach(glass, "attach", victim, *GLASS)
         assert "draining for 5s\nall requests are answered: ending" in done.stdout
         assert_replaced(glass, history, victim, f"Tainted: attach by {PERSON} at ")
 
 
-def test_a_forwarded_port_answers_and_its_instance_is_replaced(glass: WebService) -> None:
-    victim = names(glass)[1]
+def test_instance_with_forwarded_port_is_replaced(glass: WebService) -> None:
+    victim = max(names(glass))
     with glass.history() as history, forwarded(glass, victim, *GLASS) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         connection.request("GET", "/")
@@ -137,11 +136,11 @@ def test_a_forwarded_port_answers_and_its_instance_is_replaced(glass: WebService
         assert_replaced(glass, history, victim, f"Tainted: portforward by {PERSON} at ")
 
 
-def test_a_debug_container_runs_and_costs_the_instance(glass: WebService, real: RealNodes) -> None:
+def test_instance_with_debug_container_is_replaced(glass: WebService, real: RealNodes) -> None:
     """No webhook hears of it: the operator sees it in the pod's spec."""
     # With Replace it goes as soon as its successor is ready, whether or not the debugger began.
     glass.apply(spec=ON_TAINT_REPORT)
-    victim = names(glass)[0]
+    victim = min(names(glass))
     with glass.history() as history:
         reach(glass, "debug", victim, *GLASS, *debugging(real))
         # It has the instance's network: what answers it is the instance.
@@ -154,7 +153,7 @@ def test_a_debug_container_runs_and_costs_the_instance(glass: WebService, real: 
     assert ANNOTATION_TAINTED not in last["metadata"]["annotations"]
 
 
-def test_what_is_copied_out_is_there_and_the_instance_is_replaced(
+def test_instance_that_was_copied_from_is_replaced(
     web: WebService, builds: tuple[str, str], tmp_path: Path
 ) -> None:
     """`kubectl cp` needs a tar in the image: the operator's has one, and Python's web server."""
@@ -166,7 +165,7 @@ def test_what_is_copied_out_is_there_and_the_instance_is_replaced(
     # As the first process of a container, that server does not hear that it is to end.
     web.apply_image(builds[0], server, replicas=REPLICAS, pod={"terminationGracePeriodSeconds": 1})
     web.until_ready()
-    victim = names(web)[0]
+    victim = min(names(web))
     copy = tmp_path / "hostname"
     with web.history() as history:
         reach(web, "cp", *GLASS, f"{victim}:/etc/hostname", str(copy))
@@ -174,7 +173,7 @@ def test_what_is_copied_out_is_there_and_the_instance_is_replaced(
         assert_replaced(web, history, victim, f"Tainted: exec by {PERSON} at ")
 
 
-def test_marks_are_left_also_while_a_replica_of_the_operator_goes(
+def test_access_is_marked_while_operator_replica_ends(
     web: WebService, release: Release, real: RealNodes
 ) -> None:
     may_break_glass(web.plane, web.namespace)
@@ -190,19 +189,19 @@ def test_marks_are_left_also_while_a_replica_of_the_operator_goes(
 
     leader = release.leader()["metadata"]["name"]
     release.plane.kubectl("delete", "pod", leader, "--wait=false", namespace=NAMESPACE)
-    for pod in before[:2]:
+    for pod in sorted(before)[:2]:
         assert_marked(pod)
     release.until(
         "the replica is gone", lambda: leader not in {p["metadata"]["name"] for p in release.pods()}
     )
-    for pod in before[2:]:
+    for pod in sorted(before)[2:]:
         assert_marked(pod)
     release.until_well()
     web.until("all is told", lambda: len(web.status().get("deviations", ())) == len(before))
     assert names(web) == before
 
 
-def test_quarantine_keeps_the_process_and_takes_its_traffic(
+def test_quarantine_keeps_process_and_stops_traffic(
     web: WebService, real: RealNodes, show: Callable[[object], None]
 ) -> None:
     may_break_glass(web.plane, web.namespace)
@@ -210,7 +209,7 @@ def test_quarantine_keeps_the_process_and_takes_its_traffic(
     web.apply_image(real.images.digest("web"), replicas=REPLICAS, spec={"immutability": kept})
     web.expose()
     web.until_ready()
-    victim = names(web)[0]
+    victim = min(names(web))
     address = pod_of(web, victim)["status"]["podIP"]
     with web.history() as history, web.traffic() as traffic:
         reach(web, "exec", victim, *GLASS, *ASK_OWN)
@@ -249,11 +248,11 @@ def receiving(web: WebService) -> set[str]:
     return {e.address for e in receivers(endpoints_of(web.plane.api().get(path)["items"]))}
 
 
-def test_without_any_replica_she_gets_in_unmarked_and_the_audit_log_says_so(
+def test_access_without_operator_is_admitted_and_audited(
     glass: WebService, release: Release, real: RealNodes
 ) -> None:
     """The webhook is there to mark, and never to lock people out when the operator is away."""
-    pod = names(glass)[0]
+    pod = min(names(glass))
     for replica in release.pods():
         signal(real, replica, "SIGSTOP")
     try:

@@ -18,7 +18,7 @@ from tests.real.web import SPREAD, WebService, at_once, image_ids, sleeping_befo
 REPLICAS = 4
 
 
-def test_a_client_loses_no_request_while_all_instances_are_replaced(
+def test_client_loses_no_request_during_rollout(
     web: WebService, real: RealNodes, show: Callable[[object], None]
 ) -> None:
     v1, v2 = (real.images.digest("web", version) for version in ("v1", "v2"))
@@ -43,7 +43,7 @@ def test_a_client_loses_no_request_while_all_instances_are_replaced(
     assert {annotation(pod, "replaces") for pod in web.active()} == before
 
 
-def test_an_image_that_does_not_drain_is_helped_by_pre_stop(
+def test_pre_stop_helps_image_that_does_not_drain(
     web: WebService, real: RealNodes, show: Callable[[object], None]
 ) -> None:
     v1 = real.images.digest("web")

@@ -10,14 +10,14 @@ import json
 import pytest
 
 from immutable_operator.cli.paths import PATHS
-from tests.cluster.test_verify import SEEN, left, verify
+from tests.cluster.verify import SEEN, left, verify
 from tests.real.release import Release
 
 BY_THE_API_SERVER = {"P18-tag", "M1-data"}
 
 
 @pytest.mark.timeout(400)
-def test_where_all_is_enforced_all_that_should_hold_holds(
+def test_verify_passes_where_policies_are_enforced(
     release: Release, builds: tuple[str, str]
 ) -> None:
     done = verify(release.plane, "-o", "json")

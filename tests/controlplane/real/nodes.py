@@ -41,7 +41,7 @@ INOTIFY_LEAST = 1024
 
 
 def _make_room() -> None:
-    """Raise the inotify limits to the needs of two beds of real nodes and three control planes."""
+    """Raise the inotify limits to the needs of several beds of real nodes and control planes."""
     with contextlib.suppress(OSError, ValueError):
         if int(INOTIFY.read_text()) < INOTIFY_LEAST:
             INOTIFY.write_text(str(INOTIFY_LEAST))

@@ -1,0 +1,40 @@
+"""ImmutableActions and ImmutableFreezes in tests: asking for a regeneration, holding it up."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.cluster.services import KIND_PATH, Service
+from tests.controlplane.api import Json
+
+__all__ = ["act", "freeze_of", "phase"]
+
+
+def freeze_of(service: Service, reason: str) -> Json:
+    """The manifest of a freeze of the service's namespace, for an hour from now."""
+    until = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "apiVersion": "immutable.dev/v1alpha1",
+        "kind": "ImmutableFreeze",
+        "metadata": {"name": f"freeze-{service.namespace}"},
+        "spec": {"namespaces": [service.namespace], "until": until, "reason": reason},
+    }
+
+
+def act(service: Service, name: str, /, **spec: Any) -> None:
+    """Create an action that asks to regenerate the service, or what ``spec`` says."""
+    document = {
+        "apiVersion": "immutable.dev/v1alpha1",
+        "kind": "ImmutableAction",
+        "metadata": {"name": name, "namespace": service.namespace},
+        "spec": {"type": "Regenerate", "service": service.name, **spec},
+    }
+    service.plane.kubectl("create", "-f", "-", stdin=json.dumps(document))
+
+
+def phase(service: Service, name: str) -> str:
+    """The phase of an action; empty where it has none yet."""
+    path = f"{KIND_PATH}/{service.namespace}/immutableactions/{name}"
+    return str(service.plane.api().get(path).get("status", {}).get("phase", ""))
