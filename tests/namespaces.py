@@ -6,13 +6,14 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from immutable_operator.api.names import API_VERSION
 from tests.controlplane.access import Access
 from tests.controlplane.api import ApiError
 from tests.waiting import wait_for
 
 __all__ = ["fresh_namespace"]
 
-OURS = "/apis/immutable.dev/v1alpha1/namespaces"
+OURS = f"/apis/{API_VERSION}/namespaces"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Waits until all parts of the API server have processed the installation.
+"""Waits until all parts of the API_VERSION server have processed the installation.
 
 The admission plug-in that checks owners and the policies discover an established CRD only at their
 next poll, every ten seconds. Earlier requests are refused.
@@ -12,25 +12,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 from examples.demo.place import DEMO, DemoError, Json, Place
+from immutable_operator.api.names import API_VERSION
 
 __all__ = ["until_settled"]
 
 SETTLE_SECONDS = 60.0
 POLL_SECONDS = 0.2
-API = "immutable.dev/v1alpha1"
+
 NOBODY = "00000000-0000-0000-0000-000000000000"
 IMAGE = f"registry.example/probe@sha256:{64 * '0'}"
 TEMPLATE = {"spec": {"containers": [{"name": "web", "image": IMAGE}]}}
 # Without replicas, which a policy adds.
 SERVICE: Json = {
-    "apiVersion": API,
+    "apiVersion": API_VERSION,
     "kind": "ImmutableService",
     "metadata": {"name": "probe"},
     "spec": {"template": TEMPLATE},
 }
-OWNER = {"apiVersion": API, "kind": "ImmutableService", "name": "probe", "uid": NOBODY}
+OWNER = {"apiVersion": API_VERSION, "kind": "ImmutableService", "name": "probe", "uid": NOBODY}
 REVISION: Json = {
-    "apiVersion": API,
+    "apiVersion": API_VERSION,
     "kind": "ImmutableRevision",
     "metadata": {
         "name": "probe-im00000000",
@@ -66,7 +67,7 @@ def until_settled(place: Place, operator: Path) -> None:
     ):
         if time.monotonic() > deadline:
             raise DemoError(
-                f"the API server has not processed the chart within {SETTLE_SECONDS:g} s: {why};"
+                f"the API_VERSION server has not processed the chart within {SETTLE_SECONDS:g} s: {why};"
                 f" stop the demo ({place.stop_command}) and start it again"
             )
         time.sleep(POLL_SECONDS)

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from immutable_operator.api.names import API_VERSION
 from tests.cluster.services import KIND_PATH, Service
 from tests.controlplane.api import Json
 
@@ -16,7 +17,7 @@ def freeze_of(service: Service, reason: str) -> Json:
     """The manifest of a freeze of the service's namespace, for an hour from now."""
     until = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
-        "apiVersion": "immutable.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "ImmutableFreeze",
         "metadata": {"name": f"freeze-{service.namespace}"},
         "spec": {"namespaces": [service.namespace], "until": until, "reason": reason},
@@ -26,7 +27,7 @@ def freeze_of(service: Service, reason: str) -> Json:
 def act(service: Service, name: str, /, **spec: Any) -> None:
     """Create an action that asks to regenerate the service, or what ``spec`` says."""
     document = {
-        "apiVersion": "immutable.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "ImmutableAction",
         "metadata": {"name": name, "namespace": service.namespace},
         "spec": {"type": "Regenerate", "service": service.name, **spec},

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.guards import until_in_force, until_kinds_are_known
+from tests.cluster.guards import until_in_force, until_kinds_are_known, without_guards
 from tests.cluster.operator_process import USER, Installation, OperatorProcess, Operators
 from tests.cluster.services import Service
 from tests.controlplane import ControlPlane
@@ -45,6 +45,13 @@ def installation(control_plane: ControlPlane) -> Installation:
     until_in_force(control_plane)
     until_kinds_are_known(control_plane, USER)
     return installed
+
+
+@pytest.fixture(scope="module")
+def without_policies(control_plane: ControlPlane, installation: Installation) -> Iterator[None]:
+    """No policy is in force during a module."""
+    with without_guards(control_plane):
+        yield
 
 
 @pytest.fixture(scope="session")

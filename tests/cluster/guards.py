@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from immutable_operator.api.names import LABEL_GUARD, LABEL_SERVICE
+from immutable_operator.api.names import API_VERSION, LABEL_GUARD, LABEL_SERVICE
 from tests.cluster.services import Service, condition, pin
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError, Json
@@ -74,13 +74,13 @@ def _held(plane: ControlPlane) -> set[str]:
 # The admission plugin that checks owners learns of new kinds every ten seconds, and asks nobody who
 # may do everything.
 OWNED: Json = {
-    "apiVersion": "immutable.dev/v1alpha1",
+    "apiVersion": API_VERSION,
     "kind": "ImmutableRevision",
     "metadata": {
         "name": "probe-im00000000",
         "ownerReferences": [
             {
-                "apiVersion": "immutable.dev/v1alpha1",
+                "apiVersion": API_VERSION,
                 "kind": "ImmutableService",
                 "name": "probe",
                 "uid": "00000000-0000-0000-0000-000000000000",

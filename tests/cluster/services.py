@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from immutable_operator.api.names import API_VERSION
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError, Json
 from tests.waiting import wait_for
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 GROUP = "immutable.dev"
-KIND_PATH = "/apis/immutable.dev/v1alpha1/namespaces"
+KIND_PATH = f"/apis/{API_VERSION}/namespaces"
 TIMEOUT = 40.0
 
 
@@ -59,7 +60,7 @@ class Wish:
         if self.rollout:
             spec["rollout"] = dict(self.rollout)
         return {
-            "apiVersion": "immutable.dev/v1alpha1",
+            "apiVersion": API_VERSION,
             "kind": "ImmutableService",
             "metadata": {"name": name, "namespace": namespace},
             "spec": spec,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.api.names import API_VERSION
 from immutable_operator.domain.config.hashing import revision_hash
 from immutable_operator.domain.model import instance_name, revision_id
 from tests.cluster.audit import OperatorRequests
@@ -163,7 +164,7 @@ def test_foreign_revision_with_same_name_is_reported(web: Service) -> None:
     full = revision_hash(template)
     name = f"web-im{revision_id(full, ())}"
     foreign = {
-        "apiVersion": "immutable.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "ImmutableRevision",
         "metadata": {"name": name, "namespace": web.namespace},
         "spec": {

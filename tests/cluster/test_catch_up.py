@@ -12,6 +12,7 @@ from datetime import datetime
 
 import pytest
 
+from immutable_operator.api.names import API_VERSION
 from immutable_operator.domain.calendar.regeneration import Regeneration, scheduled_at
 from immutable_operator.domain.calendar.windows import Cron
 from tests.cluster.history import History
@@ -88,7 +89,7 @@ def apply_many(plane: ControlPlane, namespace: str, **regeneration: str) -> None
 @pytest.fixture
 def many(control_plane: ControlPlane, operators: Operators, namespace: str) -> list[Json]:
     """Many services of one instance each, whose schedule has one and the same next slot."""
-    path = f"/apis/immutable.dev/v1alpha1/namespaces/{namespace}/immutableservices"
+    path = f"/apis/{API_VERSION}/namespaces/{namespace}/immutableservices"
 
     def listed() -> list[Json]:
         items: list[Json] = control_plane.api().get(path)["items"]

@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from immutable_operator.admission.certificates import issue
+from immutable_operator.api.names import API_VERSION
 from tests.controlplane import ControlPlane
 from tests.unit.service_specs import PIN, spec
 from tests.waiting import wait_for
@@ -78,7 +79,7 @@ def service(name: str, replicas: int | None = None, label: str = "1") -> Json:
     given = spec() if replicas is None else spec(replicas=replicas)
     given["template"] = given["template"] | {"metadata": {"labels": {"change": label}}}
     return {
-        "apiVersion": "immutable.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "ImmutableService",
         "metadata": {"name": name, "namespace": "shop"},
         "spec": given,
@@ -452,7 +453,7 @@ def test_new_service_is_not_yet_observed(installed: ControlPlane) -> None:
     """Kstatus: Helm, Argo CD and Flux wait, because what was observed is not this generation."""
     apply(installed, service("new"))
     assert get(installed, "imsvc/new")["status"] == {"observedGeneration": -1}
-    path = "/apis/immutable.dev/v1alpha1/namespaces/shop/immutableservices"
+    path = f"/apis/{API_VERSION}/namespaces/shop/immutableservices"
     query = "watch=1&timeoutSeconds=1&resourceVersion=0&fieldSelector=metadata.name%3Dnew"
     event = json.loads(installed.api().text("GET", f"{path}?{query}").splitlines()[0])
     assert event["object"]["status"] == {"observedGeneration": -1}
@@ -498,7 +499,7 @@ def with_status(plane: ControlPlane, name: str, number: int) -> None:
 def test_scale_is_read_and_written_as_with_a_deployment(installed: ControlPlane) -> None:
     with_status(installed, "scaled", 4)
     installed.kubectl("scale", "imsvc", "scaled", "--replicas=7", namespace="shop")
-    path = "/apis/immutable.dev/v1alpha1/namespaces/shop/immutableservices/scaled/scale"
+    path = f"/apis/{API_VERSION}/namespaces/shop/immutableservices/scaled/scale"
     scale = installed.api().get(path)
     assert scale["spec"] == {"replicas": 7}
     assert scale["status"] == {"replicas": 5, "selector": "immutable.dev/service=seen"}

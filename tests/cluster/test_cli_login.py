@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.api.names import API_VERSION
 from tests.cluster.connect_proxy import connect_proxy
 from tests.cluster.operator_process import Installation
 from tests.cluster.services import KIND_PATH
@@ -26,7 +27,7 @@ BEHIND = "https://kubernetes.default.svc:6443"
 @pytest.fixture
 def plane(installation: Installation, namespace: str) -> ControlPlane:
     manifest = {
-        "apiVersion": "immutable.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "ImmutableService",
         "metadata": {"name": "web"},
         "spec": spec(replicas=0, suspend=True),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from immutable_operator.api import pod_template
+from immutable_operator.api.names import API_VERSION
 from tests.cluster.guards import without_guards
 from tests.cluster.operator_process import Installation
 from tests.controlplane import ControlPlane
@@ -27,7 +28,7 @@ Apply = Callable[..., CompletedProcess[str]]
 def service(given: Json, name: str = "web") -> Json:
     """Give the manifest of an ImmutableService."""
     return {
-        "apiVersion": "immutable.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "ImmutableService",
         "metadata": {"name": name},
         "spec": given,
@@ -37,7 +38,7 @@ def service(given: Json, name: str = "web") -> Json:
 def revision(recorded: Json) -> Json:
     """Give the manifest of an ImmutableRevision."""
     return {
-        "apiVersion": "immutable.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "ImmutableRevision",
         "metadata": {"name": "web-im9f2c41d0"},
         "spec": {
@@ -346,7 +347,7 @@ def test_spec_of_a_revision_cannot_be_changed(
         "record and cannot be changed; change spec.template of its ImmutableService, which creates "
         "a new revision\n"
     )
-    path = f"/apis/immutable.dev/v1alpha1/namespaces/{recorded}/immutablerevisions"
+    path = f"/apis/{API_VERSION}/namespaces/{recorded}/immutablerevisions"
     now = control_plane.api().get(f"{path}/web-im9f2c41d0")
     assert now["spec"]["template"] == RECORDED
 

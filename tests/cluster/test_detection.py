@@ -18,21 +18,15 @@ from immutable_operator.domain.families.pods import SPEC_CHANGED
 from immutable_operator.domain.status.tell import modified_in_place
 from immutable_operator.runtime.evidence import RECREATED
 from tests.cluster.audit import OperatorRequests
-from tests.cluster.guards import without_guards
 from tests.cluster.history import History
-from tests.cluster.operator_process import Installation, Operators
+from tests.cluster.operator_process import Operators
 from tests.cluster.services import KIND_PATH, Service, annotation, condition, names, pin
-from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
+
+pytestmark = pytest.mark.usefixtures("without_policies")
 
 REPLICAS = 3
 MERGE = ("--type=merge", "-p")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _unguarded(control_plane: ControlPlane, installation: Installation) -> Iterator[None]:
-    with without_guards(control_plane):
-        yield
 
 
 @pytest.fixture

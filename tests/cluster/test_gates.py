@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import pytest
 
 from immutable_operator.domain.families.pods import SPEC_CHANGED
-from tests.cluster.guards import without_guards
-from tests.cluster.operator_process import Installation, Operators
+from tests.cluster.operator_process import Operators
 from tests.cluster.services import Service, annotation, condition, names
-from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 from tests.waiting import wait_for
+
+pytestmark = pytest.mark.usefixtures("without_policies")
 
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 GATE = "queue.example/admission"
@@ -26,12 +26,6 @@ GATED = (
 )
 OPEN: Json = {"spec": {"schedulingGates": None}}
 PLACED: Json = {"spec": {"schedulingGates": None, "nodeSelector": {"type": "kwok"}}}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _unguarded(control_plane: ControlPlane, installation: Installation) -> Iterator[None]:
-    with without_guards(control_plane):
-        yield
 
 
 @pytest.fixture

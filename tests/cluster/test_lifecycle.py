@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from immutable_operator.api.names import API_VERSION
 from tests.cluster.guards import without_guards
 from tests.cluster.history import History
 from tests.cluster.operator_process import CHART, NAMESPACE, Operators
@@ -63,7 +64,7 @@ def test_horizontal_pod_autoscaler_scales_service(web: Service) -> None:
         "metadata": {"name": "web", "namespace": web.namespace},
         "spec": {
             "scaleTargetRef": {
-                "apiVersion": "immutable.dev/v1alpha1",
+                "apiVersion": API_VERSION,
                 "kind": "ImmutableService",
                 "name": "web",
             },

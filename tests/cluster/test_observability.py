@@ -6,6 +6,7 @@ import json
 import re
 from functools import partial
 
+from immutable_operator.api.names import API_VERSION
 from tests.cluster.operator_process import OperatorProcess, Operators
 from tests.cluster.services import Service
 from tests.waiting import wait_for
@@ -108,7 +109,7 @@ def test_metrics_report_age_staleness_and_blocked_time(
     ages = partial(counted, operator, "immutable_instance_age_seconds_count", 2)
     web.until("their ages are told", ages)
     freeze = {
-        "apiVersion": "immutable.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "ImmutableFreeze",
         "metadata": {"name": f"freeze-{web.namespace}"},
         "spec": {

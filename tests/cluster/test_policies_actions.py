@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from immutable_operator.admission.policies import object_name
+from immutable_operator.api.names import API_VERSION
 from tests.cluster.guards import ADMISSION, refused_by
 from tests.cluster.operator_process import ACCOUNT, USER, Installation
 from tests.cluster.people import PERSONS, full_rights
@@ -41,7 +42,7 @@ class Actions:
 
     def post(self, person: str, spec: Any) -> Json:
         body = {
-            "apiVersion": "immutable.dev/v1alpha1",
+            "apiVersion": API_VERSION,
             "kind": "ImmutableAction",
             "metadata": {"name": f"act-{secrets.token_hex(4)}"},
             "spec": spec,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.api.names import LABEL_SERVICE
+from immutable_operator.api.names import API_VERSION, LABEL_SERVICE
 from tests.cluster.guards import without_guards
 from tests.cluster.operator_process import USER, Operators
 from tests.cluster.people import (
@@ -84,7 +84,7 @@ def kinds(service: Service, resource: str) -> str:
 def owned(service: Service) -> Json:
     """Metadata of something that claims the service as its owner."""
     uid = service.get()["metadata"]["uid"]
-    ref = {"apiVersion": "immutable.dev/v1alpha1", "kind": "ImmutableService", "name": "web"}
+    ref = {"apiVersion": API_VERSION, "kind": "ImmutableService", "name": "web"}
     return {"ownerReferences": [{**ref, "uid": uid}]}
 
 
@@ -212,7 +212,7 @@ ROWS: dict[str, tuple[str, str, Make]] = {
             "PATCH",
             f"{record_status(s)}?fieldManager=immutable-operator&force=true",
             {
-                "apiVersion": "immutable.dev/v1alpha1",
+                "apiVersion": API_VERSION,
                 "kind": "ImmutableRevision",
                 "metadata": {"name": s.revisions()[0]["metadata"]["name"]},
                 "status": {"phase": "Good"},
@@ -444,7 +444,7 @@ def test_c3_operator_records_revision_status(bed: Service) -> None:
     """With the rights that the chart gives it, by server-side apply of the status alone."""
     name = bed.revisions()[0]["metadata"]["name"]
     body = {
-        "apiVersion": "immutable.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "ImmutableRevision",
         "metadata": {"name": name},
         "status": {"message": "as the operator has it"},

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.api.names import LABEL_SERVICE
+from immutable_operator.api.names import API_VERSION, LABEL_SERVICE
 from tests.cluster.changes import (
     DEBUGGER,
     JSON_PATCH,
@@ -213,7 +213,7 @@ def claim(name: str = "plain", **meta: Any) -> Json:
 
 
 def owner(uid: str) -> Json:
-    ref = {"apiVersion": "immutable.dev/v1alpha1", "kind": "ImmutableService", "name": "web"}
+    ref = {"apiVersion": API_VERSION, "kind": "ImmutableService", "name": "web"}
     return {**ref, "uid": uid, "controller": True}
 
 

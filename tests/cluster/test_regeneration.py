@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.api.names import API_VERSION
 from immutable_operator.domain.staleness.requested import ALL_REPLACED, no_service
 from tests.cluster.actions import act, freeze_of, phase
 from tests.cluster.audit import OperatorRequests
@@ -163,7 +164,7 @@ def test_freeze_holds_rollout_and_regeneration_but_not_repair(web: Service, free
         *("create", "-f", "-"), check=False,
         stdin=json.dumps(
             {
-                "apiVersion": "immutable.dev/v1alpha1",
+                "apiVersion": API_VERSION,
                 "kind": "ImmutableAction",
                 "metadata": {"name": "x", "namespace": web.namespace},
                 "spec": {"type": "Regenerate", "service": "web", "overrideFreeze": True},

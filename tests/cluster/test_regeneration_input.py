@@ -8,6 +8,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from immutable_operator.api.cron import NO_ZONE
+from immutable_operator.api.names import API_VERSION
 from immutable_operator.api.service import TOO_YOUNG
 from tests.cluster.operator_process import Installation
 from tests.cluster.services import Service, Wish, is_ready
@@ -89,7 +90,7 @@ def test_invalid_freeze_is_refused(refused: Service, bad: str) -> None:
     changes, words = BAD_FREEZES[bad]
     good = {"namespaces": [refused.namespace], "until": "2099-01-01T00:00:00Z", "reason": "closing"}
     document = {
-        "apiVersion": "immutable.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "ImmutableFreeze",
         "metadata": {"name": f"freeze-{refused.namespace}"},
         "spec": {key: value for key, value in (good | changes).items() if value is not None},

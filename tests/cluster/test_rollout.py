@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+from immutable_operator.api.names import API_VERSION
 from tests.cluster.history import History
 from tests.cluster.services import Service, annotation, condition, is_ready, names, names_of, pin
 from tests.controlplane.api import Json
@@ -30,7 +31,7 @@ def test_first_apply_creates_named_labelled_owned_pods(web: Service) -> None:
         }
         assert meta["ownerReferences"] == [
             {
-                "apiVersion": "immutable.dev/v1alpha1",
+                "apiVersion": API_VERSION,
                 "kind": "ImmutableService",
                 "name": "web",
                 "uid": service["metadata"]["uid"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from immutable_operator.api.cron import NO_ZONE
+from immutable_operator.api.names import API_VERSION
 from tests.cluster.operator_process import Installation
 from tests.controlplane.api import ApiError, Json
 from tests.unit.cron_expressions import BACKWARDS, BAD, GOOD, NEVER
@@ -24,7 +25,7 @@ def places(schedule: str, zone: str) -> dict[str, Json]:
 
 def service(fields: Json) -> Json:
     return {
-        "apiVersion": "immutable.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "ImmutableService",
         "metadata": {"name": "web", "namespace": "default"},
         "spec": spec(**fields),
@@ -33,7 +34,7 @@ def service(fields: Json) -> Json:
 
 def freeze(fields: Json) -> Json:
     return {
-        "apiVersion": "immutable.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "ImmutableFreeze",
         "metadata": {"name": "freeze"},
         "spec": {"reason": "closing", **fields},
@@ -45,9 +46,7 @@ def said(installation: Installation, body: Json) -> str:
     plural = f"{body['kind'].lower()}s"
     path = f"namespaces/default/{plural}" if body["kind"] == "ImmutableService" else plural
     try:
-        installation.plane.api().request(
-            "POST", f"/apis/immutable.dev/v1alpha1/{path}?dryRun=All", body
-        )
+        installation.plane.api().request("POST", f"/apis/{API_VERSION}/{path}?dryRun=All", body)
     except ApiError as error:
         if error.status != 422:
             raise

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from tests.cluster.manifests import deployment, named, service
 from tests.cluster.operator_process import Installation, OperatorProcess
 from tests.cluster.services import KIND_PATH, condition
 from tests.cluster.template_shapes import CONFIG_MAPS, COUNT, Shape, document, shapes
-from tests.cluster.test_templates import deployment, named, service
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 from tests.waiting import wait_for

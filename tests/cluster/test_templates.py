@@ -5,19 +5,18 @@ The Deployment itself is asked, so that the table of templates says nothing of w
 
 from __future__ import annotations
 
-import copy
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
+from immutable_operator.api.names import API_VERSION
 from immutable_operator.domain.model import Because, Create, Reason
 from immutable_operator.instances.pods.codec import pod_body
 from immutable_operator.wire.service import ServiceRecord
+from tests.cluster.manifests import PLAIN, deployment, named, service
 from tests.cluster.operator_process import Installation
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Api, ApiError, Json
@@ -28,29 +27,9 @@ FILE = Path(__file__).with_name("templates.yaml")
 MANY = [{"name": f"v{number}", "emptyDir": {}} for number in range(200)]
 TEXT = FILE.read_text(encoding="utf-8").replace("IMAGE", PIN).replace("MANY", json.dumps(MANY))
 TEMPLATES: dict[str, Json] = yaml.safe_load(TEXT)
-LABELS = {"app": "web"}
-PLAIN: Json = {
-    "metadata": {"labels": LABELS},
-    "spec": {"containers": [{"name": "web", "image": PIN}]},
-}
 DRY = "dryRun=All&fieldValidation=Strict&fieldManager=test"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
-
-
-def deployment(template: Json) -> Json:
-    """A Deployment needs labels that it selects by, so the template gets one more."""
-    given = copy.deepcopy(template)
-    metadata = given.get("metadata") or {}
-    labels = (metadata.get("labels") or {}) | LABELS
-    given["metadata"] = metadata | {"labels": labels}
-    spec = {"replicas": 0, "selector": {"matchLabels": LABELS}, "template": given}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "spec": spec}
-
-
-def service(template: Json) -> Json:
-    spec = {"suspend": True, "replicas": 0, "template": template}
-    return {"apiVersion": "immutable.dev/v1alpha1", "kind": "ImmutableService", "spec": spec}
 
 
 class Kind:
@@ -88,17 +67,13 @@ class Kind:
         return ""
 
 
-def named(body: Mapping[str, Any], name: str) -> Json:
-    return {**body, "metadata": {"name": name}}
-
-
 @pytest.fixture(scope="module")
 def kinds(installation: Installation) -> tuple[Kind, Kind]:
     api, name = installation.plane.api(), "test-templates"
     api.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
     account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
     wait_for("the default service account", lambda: api.get(account))
-    services = f"/apis/immutable.dev/v1alpha1/namespaces/{name}/immutableservices"
+    services = f"/apis/{API_VERSION}/namespaces/{name}/immutableservices"
     return (
         Kind(api, f"/apis/apps/v1/namespaces/{name}/deployments", deployment(PLAIN)),
         Kind(api, services, service(PLAIN)),

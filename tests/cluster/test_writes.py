@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from immutable_operator.api.names import API_VERSION
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.services import Service, Wish, condition, pin
@@ -84,7 +85,7 @@ def test_idle_operator_with_50_services_writes_nothing(
     ]
     document = {"apiVersion": "v1", "kind": "List", "items": documents}
     control_plane.kubectl("apply", "-f", "-", stdin=json.dumps(document))
-    path = f"/apis/immutable.dev/v1alpha1/namespaces/{namespace}/immutableservices"
+    path = f"/apis/{API_VERSION}/namespaces/{namespace}/immutableservices"
 
     def ready() -> int:
         items = control_plane.api().get(path)["items"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 
+from immutable_operator.api.names import API_VERSION
 from immutable_operator.domain.config.hashing import revision_hash
 from immutable_operator.domain.model import instance_name, revision_id
 from tests.cluster.actions import act, phase
@@ -66,7 +67,7 @@ def exercise(web: Service) -> None:
         "spec": {"containers": [{"name": "other", "image": pin("other")}]},
     }
     record = {
-        "apiVersion": "immutable.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "ImmutableRevision",
         "metadata": {"name": f"web-im{short}", "namespace": web.namespace},
         "spec": {

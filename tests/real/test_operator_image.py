@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.api.names import API_VERSION
 from tests.cluster.operator_process import NAMESPACE, Installation
 from tests.controlplane import ControlPlane
 from tests.controlplane.build import cache_root
@@ -204,7 +205,7 @@ def test_operator_in_image_creates_pods(root: ImageRoot, plane: ControlPlane) ->
     try:
         port = wait_for("it listens", lambda: event(log, "listening"), 60, log.read_text)["port"]
         wait_for("it is ready", lambda: get(port, "/readyz") == 200, 60, log.read_text)
-        services = "/apis/immutable.dev/v1alpha1/namespaces/default/immutableservices"
+        services = f"/apis/{API_VERSION}/namespaces/default/immutableservices"
         plane.api().request("POST", services, service("web", replicas=2))
         pods = "/api/v1/namespaces/default/pods"
         wait_for("2 pods", lambda: len(plane.api().get(pods)["items"]) == 2, 60, log.read_text)
@@ -244,7 +245,7 @@ def entries(layer: Path) -> list[tarfile.TarInfo]:
 def service(name: str, replicas: int) -> dict[str, Any]:
     container = {"name": "web", "image": f"registry.example/web@sha256:{'1' * 64}"}
     return {
-        "apiVersion": "immutable.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "ImmutableService",
         "metadata": {"name": name},
         "spec": {"replicas": replicas, "template": {"spec": {"containers": [container]}}},

@@ -22,8 +22,6 @@ PACKAGE = ROOT / "operator" / "immutable_operator"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 DOMAIN = sorted((PACKAGE / "domain").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
-# Directories of tests that the rules on test modules do not bind yet.
-NOT_YET_SEPARATE: set[str] = set()
 PURE = {
     "__future__",
     "base64",
@@ -115,11 +113,6 @@ def test_module_has_no_catch_all_name(path: Path) -> None:
     }
 
 
-def _is_bound(path: Path) -> bool:
-    """Whether the rules on test modules bind this one."""
-    return not NOT_YET_SEPARATE & {*path.relative_to(ROOT / "tests").parts}
-
-
 def _functions(path: Path) -> Iterator[tuple[str, str]]:
     """Name and code, without the docstring, of each function at the top of a test module."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
@@ -129,7 +122,7 @@ def _functions(path: Path) -> Iterator[tuple[str, str]]:
             yield node.name, ast.unparse(node)
 
 
-@pytest.mark.parametrize("path", [p for p in TESTS if _is_bound(p)], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", TESTS, ids=lambda p: p.stem)
 def test_test_module_imports_no_other_test_module(path: Path) -> None:
     imported = _imported(ast.parse(path.read_text(encoding="utf-8")))
     others = {name for name in imported if re.match(r"tests\..*\btest_", name)}
@@ -138,7 +131,7 @@ def test_test_module_imports_no_other_test_module(path: Path) -> None:
 
 def test_test_modules_define_no_function_twice() -> None:
     defined = defaultdict(list)
-    for path in filter(_is_bound, TESTS):
+    for path in TESTS:
         for function in _functions(path):
             defined[function].append(str(path.relative_to(ROOT)))
     copies = {name: paths for (name, _), paths in defined.items() if len(paths) > 1}
