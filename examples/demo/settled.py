@@ -1,4 +1,4 @@
-"""Waits until all parts of the API_VERSION server have processed the installation.
+"""Waits until all parts of the API server have processed the installation.
 
 The admission plug-in that checks owners and the policies discover an established CRD only at their
 next poll, every ten seconds. Earlier requests are refused.
@@ -67,7 +67,7 @@ def until_settled(place: Place, operator: Path) -> None:
     ):
         if time.monotonic() > deadline:
             raise DemoError(
-                f"the API_VERSION server has not processed the chart within {SETTLE_SECONDS:g} s: {why};"
+                f"the API server has not processed the chart within {SETTLE_SECONDS:g} s: {why};"
                 f" stop the demo ({place.stop_command}) and start it again"
             )
         time.sleep(POLL_SECONDS)
