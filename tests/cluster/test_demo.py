@@ -226,7 +226,7 @@ def inventory(plane: ControlPlane) -> set[str]:
         (
             ("--context", "nowhere"),
             {},
-            f"no context nowhere; give one of these as CONTEXT: {CONTEXT}",
+            f"no context nowhere; set CONTEXT to one of these: {CONTEXT}",
         ),
         (("--context", CONTEXT), {"PATH": "/usr/bin:/bin"}, "helm is not on PATH"),
     ],

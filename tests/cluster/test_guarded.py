@@ -37,12 +37,27 @@ def running(shared: Service, operators: Operators) -> Service:
 SOMEWHERE = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}
 EXEMPT = {"name": "friends", "expression": "request.userInfo.username != 'friend'"}
 FLAWS: dict[str, tuple[str, Json | None, str, str]] = {
-    "a policy is missing": (POLICY, None, "PolicyMissing", "policy running-pod.immutable.dev is"),
+    "a policy is missing": (
+        POLICY,
+        None,
+        "PolicyMissing",
+        "policy running-pod.immutable.dev does not exist",
+    ),
     "a binding is missing": (BINDING, None, "BindingMissing", "has no binding"),
     "it only warns": (BINDING, {"validationActions": ["Warn"]}, "NotDenied", "(Warn)"),
     "it only records": (BINDING, {"validationActions": ["Audit"]}, "NotDenied", "(Audit)"),
-    "it fails open": (POLICY, {"failurePolicy": "Ignore"}, "PolicyWeakened", "is not as"),
-    "a friend is exempt": (POLICY, {"matchConditions": [EXEMPT]}, "PolicyWeakened", "is not as"),
+    "it fails open": (
+        POLICY,
+        {"failurePolicy": "Ignore"},
+        "PolicyWeakened",
+        "differs from the one in the chart",
+    ),
+    "a friend is exempt": (
+        POLICY,
+        {"matchConditions": [EXEMPT]},
+        "PolicyWeakened",
+        "differs from the one in the chart",
+    ),
     "it takes no pods": (
         BINDING,
         {"matchResources": {"objectSelector": {"matchLabels": {"a": "b"}}}},

@@ -242,7 +242,7 @@ def test_instance_with_unpinned_image_is_refused_at_creation(
     }
     for what, spec in bodies.items():
         said = birth(resting, meta, spec)
-        assert "is not pinned by a digest, so another admission webhook put it there" in said, what
+        assert "is not pinned by digest, so another admission webhook changed it" in said, what
     wrong = {
         "another name": {**meta, "name": "other-im00000000-zzzzz"},
         "no owner": {**meta, "ownerReferences": []},
@@ -250,7 +250,7 @@ def test_instance_with_unpinned_image_is_refused_at_creation(
     }
     for what, other in wrong.items():
         said = birth(resting, other, {"containers": [good]})
-        assert "the name, the labels and the owner of an instance do not agree" in said, what
+        assert "the name, the labels and the owner of an instance do not match" in said, what
     tainted = {**meta, "annotations": {ANNOTATION_TAINTED: "{}"}}
     assert "an instance cannot be created as tainted" in birth(
         resting, tainted, {"containers": [good]}

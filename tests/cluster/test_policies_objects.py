@@ -304,7 +304,7 @@ ROWS: dict[str, tuple[str, str, Make]] = {
 def snapshot_rows(kind: str, word: str) -> dict[str, tuple[str, str, Make]]:
     """The same rows for ConfigMaps and Secrets."""
     create = (
-        f"a {word} with the label immutable.dev/service or an owner of immutable.dev is created"
+        f"only the operator can create a {word} with the label immutable.dev/service or an owner"
     )
     return {
         f"M1-data of a {word}": (
@@ -357,7 +357,7 @@ def test_change_around_instances_is_refused(
 def test_m2_deletion_of_all_snapshots_at_once_is_refused(bed: Service, resource: str) -> None:
     attempt = Attempt("DELETE", f"{resource}?labelSelector={LABEL_SERVICE.replace('/', '%2F')}")
     said = refused_to_all(bed.plane, bed.namespace, attempt, resource[:-1])
-    assert "is not deleted by hand" in said
+    assert "cannot be deleted by hand" in said
 
 
 @each_person
@@ -391,7 +391,9 @@ def test_m1_operator_cannot_change_snapshot(bed: Service, kind: str) -> None:
 
 def test_m1_snapshot_is_created_immutable(bed: Service) -> None:
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "open", **OURS}}
-    with pytest.raises(RuntimeError, match="a config snapshot is created with immutable: true"):
+    with pytest.raises(
+        RuntimeError, match="a config snapshot must be created with immutable: true"
+    ):
         as_operator(bed, "create", "-f", "-", stdin=json.dumps(body))
 
 
@@ -437,7 +439,7 @@ def test_c3_break_glass_member_cannot_change_revision(bed: Service) -> None:
     )
     assert OUTCOME in told
     gone = bed.kubectl("delete", "imrev", name, *BREAK_GLASS, check=False)
-    assert "by its spec.historyLimit" in gone
+    assert "according to spec.historyLimit" in gone
 
 
 def test_c3_operator_records_revision_status(bed: Service) -> None:

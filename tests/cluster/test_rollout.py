@@ -104,6 +104,7 @@ def test_successor_is_ready_before_its_predecessor_is_told_to_end(web: Service) 
 def test_min_ready_seconds_delay_replacement(web: Service) -> None:
     """Ready is not available: the predecessor stays until its successor was ready for 3 s."""
     web.apply(image="a", replicas=1, rollout={"minReadySeconds": 3})
+    web.until("it is observed", lambda: web.get().get("status"))
     web.until("its pod is ready", lambda: [pod for pod in web.pods() if is_ready(pod)])
     assert condition(web.get(), "Ready")["status"] == "False"
     assert web.status()["availableReplicas"] == 0

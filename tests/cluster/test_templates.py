@@ -196,4 +196,4 @@ def test_explain_says_what_a_quantity_is(
     path = "immutableservices.spec.template.spec.containers.resources"
     said = " ".join(control_plane.kubectl("explain", path).stdout.split())
     assert "limits <map[string]Object> Limits describes" in said
-    assert "A quantity is a number, or text such as 500m or 64Mi." in said
+    assert "A quantity is a number, or a string such as 500m or 64Mi." in said

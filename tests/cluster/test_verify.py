@@ -215,7 +215,7 @@ def test_verify_keep_leaves_service_with_image_of_operator(
     done = verify(bed, "--paths=P1,P2", "-o", "json", "--keep")
     bed.kubectl("delete", "deployment", "its", namespace=namespace)
     [place] = left(bed)
-    assert f"remove it with: kubectl delete namespace {place}" in done.err
+    assert f"to remove it: kubectl delete namespace {place}" in done.err
     assert bed.api().get(f"{KIND_PATH}/{place}/immutableservices")["items"]
     pods = bed.api().get(f"/api/v1/namespaces/{place}/pods")["items"]
     bed.kubectl("delete", "namespace", place)

@@ -21,6 +21,7 @@ __all__ = ["Nodes"]
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
 SETTLE_SECONDS = 0.2
+DISK = {"ephemeral-storage": "500Gi"}
 # kwok writes as the kubelets do, so that policies and the audit log see it so.
 KUBELET = "kwok"
 
@@ -36,7 +37,7 @@ class Nodes(Access):
         free = (name for i in range(len(taken) + count) if (name := f"node-{i}") not in taken)
         names = [next(free) for _ in range(count)]
         for name in names:
-            capacity = {"cpu": cpu, "memory": memory, "pods": str(pods)}
+            capacity = {"cpu": cpu, "memory": memory, "pods": str(pods), **DISK}
             self.api().request("POST", "/api/v1/nodes", _node(name, capacity))
         self._wait_until(f"{', '.join(names)} are Ready", lambda: all(map(self._is_well, names)))
         return names

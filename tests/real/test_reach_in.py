@@ -81,7 +81,7 @@ def test_access_without_break_glass_is_refused(glass: WebService, real: RealNode
                 f"kubectl {way.replace('cp', 'exec')} {' '.join(GLASS)} -n {glass.namespace} {pod}"
             )
             if way == "debug":
-                asked = f"if you must, repeat it with {' '.join(GLASS)}"
+                asked = f"in an emergency, repeat the command with {' '.join(GLASS)}"
             assert asked in done.stderr, done.stderr
             assert "is then marked as tainted and replaced" in done.stderr
         done = reach(glass, "patch", "pod", pod, *RESIZE, check=False)
@@ -106,7 +106,7 @@ def test_mark_is_visible_to_the_executed_command(glass: WebService) -> None:
     )
     victim = min(names(glass))
     refused = reach(glass, "exec", victim, *ASK_OWN, check=False).stderr
-    told = re.search(r"if you must: kubectl (exec .*) \.\.\.", refused)
+    told = re.search(r"in an emergency: kubectl (exec .*) \.\.\.", refused)
     assert told, refused
     own = f"/api/v1/namespaces/{glass.namespace}/pods/{victim}"
     with glass.history() as history:

@@ -290,6 +290,27 @@ def something_patches_every_new_pod() -> Story:
     return story
 
 
+def _patched_rollout(title: str, **fields: object) -> Story:
+    story = _begun(title, "3 wanted, maxSurge 1", **fields)
+    story.say("cluster", "from now on each pod is patched 2 s after its birth")
+    story.cluster.patched_after = 2.0
+    story.user("changes the image", "B")
+    story.run(1800)
+    story.say("cluster", "nothing patches pods any more")
+    story.cluster.patched_after = None
+    story.run(3 * 3600)
+    return story
+
+
+def something_patches_a_rollout() -> Story:
+    return _patched_rollout("Something patches every new pod of a rollout")
+
+
+def something_patches_a_rollout_in_quarantine() -> Story:
+    title = "Something patches every new pod of a rollout, with quarantine"
+    return _patched_rollout(title, on_taint=OnTaint.QUARANTINE)
+
+
 def regeneration_by_age() -> Story:
     said = "3 wanted, maxSurge 1, maxAge 1h, jitter 10%, maxConcurrent 1"
     story = _begun("Regeneration by age", said, regeneration=Regeneration(max_age=3600.0))
@@ -363,6 +384,8 @@ STORIES: list[Callable[[], Story]] = [
     reached_into_during_a_rollout,
     quarantine,
     something_patches_every_new_pod,
+    something_patches_a_rollout,
+    something_patches_a_rollout_in_quarantine,
     regeneration_by_age,
     regeneration_waits_for_its_window,
     a_config_map_changes_and_goes_missing,

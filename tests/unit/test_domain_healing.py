@@ -13,10 +13,12 @@ from immutable_operator.domain.model import (
     Cause,
     Create,
     Evidence,
+    Instance,
     Move,
     OnTaint,
     Plan,
     Policy,
+    Quarantine,
     Retire,
     View,
 )
@@ -233,44 +235,72 @@ def test_pauses_grow_to_the_maximum_of_the_policy() -> None:
         assert plan(given, NOW, policy).due == NOW - 1 + pause
 
 
+@pytest.mark.parametrize("on_taint", [OnTaint.REPLACE, OnTaint.QUARANTINE])
+@pytest.mark.parametrize("drawn", ["A {}", "B {}"], ids=["at rest", "during a rollout"])
 @pytest.mark.parametrize(("replicas", "surge"), [(1, 1), (3, 1), (6, 3)])
-def test_persistent_mutator_causes_few_replacements_an_hour(replicas: int, surge: int) -> None:
+def test_persistent_mutator_causes_few_replacements_an_hour(
+    replicas: int, surge: int, drawn: str, on_taint: OnTaint
+) -> None:
     """A day with a persistent mutator, at the pace of a default installation.
 
     Each successor is Ready at once and patched at its birth, which is the most that can happen.
     Those that are forgotten after an hour do not outlive their successors without any pause.
     """
-    alive = list(fleet(f"A {'#' * replicas}"))
-    alive = [replace(i, taint="patched", born=NOW) for i in alive]
+    alive = list(fleet(drawn.format("#" * replicas)))
+    if drawn.startswith("A"):
+        alive = [replace(i, taint="patched", born=NOW) for i in alive]
     births: list[float] = []
     now, day = NOW, NOW + 24 * 3600
     while now < day:
-        decided = plan(view(instances=alive, replicas=replicas, max_surge=surge), now)
+        given = view(
+            instances=alive,
+            replicas=replicas,
+            max_surge=surge,
+            on_taint=on_taint,
+            good="B" if drawn.startswith("B") else "A",
+        )
+        decided = plan(given, now)
         for action in decided.actions:
             match action:
                 case Create():
                     births.append(now)
-                    successor = replace(
-                        alive[0],
-                        name=action.name,
-                        uid=f"uid-{action.name}",
-                        slot=action.slot,
-                        incarnation=action.incarnation,
-                        replaces=action.replaces,
-                        heals=action.heals,
-                        because=action.because,
-                        born=now,
-                        ready_since=now,
-                    )
-                    alive.append(successor)
+                    alive.append(_patched(action, now))
                 case Retire():
-                    alive = [i for i in alive if i.uid != action.uid]
+                    alive = [
+                        replace(i, terminating=True) if i.uid == action.uid else i for i in alive
+                    ]
+                case Quarantine():
+                    alive = [
+                        replace(i, quarantined=now) if i.uid == action.uid else i for i in alive
+                    ]
         if not decided.actions:
-            now = max(now + 30, decided.due or day)
+            now = max(now + 30, min(decided.due or day, day))
+            alive = [i for i in alive if not i.terminating]
+        assert len(births) < 1000
     assert births[0] == NOW
     assert births[-1] > day - 3600, "it goes on trying"
     busiest = max(sum(since <= b < since + 3600 for b in births) for since in births)
-    assert busiest <= 6 + surge, busiest
+    rollout = 2 * replicas if drawn.startswith("B") else 0
+    rollout += replicas if on_taint is OnTaint.QUARANTINE else 0
+    assert busiest <= 6 + surge + rollout, busiest
+
+
+def _patched(birth: Create, now: float) -> Instance:
+    """A pod that is ready, and that somebody changed, in the second of its creation."""
+    return Instance(
+        name=birth.name,
+        uid=f"uid-{birth.name}",
+        revision=birth.revision,
+        slot=birth.slot,
+        incarnation=birth.incarnation,
+        replaces=birth.replaces,
+        replaces_uid=birth.replaces_uid,
+        heals=birth.heals,
+        because=birth.because,
+        born=now,
+        ready_since=now,
+        taint="patched",
+    )
 
 
 GATED = {"spec": {**template("A")["spec"], "schedulingGates": [{"name": "queue"}]}}

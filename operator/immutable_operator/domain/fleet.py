@@ -32,7 +32,8 @@ class Fleet:
     each instance that is to be replaced, why. Instances that are only reported count as current,
     and so do the ``held`` ones: they are to be replaced, but not now (see ``healing``, and a freeze
     of repairs), and no successor is created for them. The ``prepared`` ones are stale: they get
-    successors, and leave when somebody else evicts them.
+    successors, and leave when somebody else evicts them. The ``spared`` ones are of an older
+    revision: the rollout replaces them, but not at once for their modification.
     """
 
     turn: Turn
@@ -44,9 +45,14 @@ class Fleet:
     why: Mapping[str, Because]
     deviations: Mapping[str, Because]
     held: frozenset[str]
+    spared: frozenset[str]
     prepared: frozenset[str]
     healing: Healing
     aging: Aging
+
+    def heals(self, instance: Instance) -> bool:
+        """Return whether an instance is to be replaced because it was modified."""
+        return instance.name in self.deviations and instance.name not in self.spared
 
     @cached_property
     def active(self) -> tuple[Instance, ...]:
@@ -77,8 +83,14 @@ def sort_out(turn: Turn) -> Fleet:
     why = {name: why for name, (_, why) in found.items() if why}
     active = [i for i in instances if i.active]
     wanted = turn.wanted.id if turn.wanted else ""
-    pace = healing(active, why, wanted, turn.now, turn.policy)
-    held = pace.held | _frozen(turn, active, why)
+    fallback = turn.target.fallback
+    growing = {wanted, fallback.id if fallback else ""} - {""}
+    pace = healing(instances, why, growing, turn.now, turn.policy)
+    spared = frozenset(i.name for i in active if i.name in pace.held and i.revision != wanted)
+    for instance in active:
+        if instance.name in spared and (stale := _stale(turn, instance)) is not None:
+            why[instance.name] = stale
+    held = (pace.held - spared) | _frozen(turn, active, why)
     # A person's request overrides the hold.
     asked = requested([i for i in active if i.revision == wanted], _requests(turn))
     held -= asked.keys()
@@ -104,6 +116,7 @@ def sort_out(turn: Turn) -> Fleet:
         why=why,
         deviations=deviations,
         held=held,
+        spared=spared,
         prepared=_prepared(turn, active, why),
         healing=pace,
         aging=age,

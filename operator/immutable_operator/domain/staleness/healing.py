@@ -8,7 +8,7 @@ pauses. The birth certificates carry the count, so that it survives a restart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from immutable_operator.domain.model import Because, Instance, Policy
@@ -37,27 +37,36 @@ class Healing:
 
 
 def healing(
-    instances: Iterable[Instance],
+    instances: Sequence[Instance],
     why: Mapping[str, Because],
-    wanted: str,
+    revisions: Container[str],
     now: float,
     policy: Policy,
 ) -> Healing:
-    """Judge the active instances of one service.
+    """Judge the active instances of one service, given with those in quarantine.
 
-    Only instances of the ``wanted`` revision are held: the rollout replaces the others anyway.
+    Only instances of ``revisions`` are held: of the wanted one, and of the one from which repairs
+    are made. The rollout replaces the others anyway.
     """
-    deviating = sorted(
-        (i for i in instances if i.active and i.name in why and why[i.name].deviates),
+    known = sorted(
+        (i for i in instances if i.name in why and why[i.name].deviates and not i.terminating),
         key=lambda i: (i.born, i.name),
     )
-    relapsed = [i for i in deviating if i.heals and now - i.born < policy.heal_memory]
+    deviating = [i for i in known if i.active]
+    # Those in quarantine count, too: else the others would follow them without any pause.
+    relapsed = [i for i in known if i.heals and now - i.born < policy.heal_memory]
     if not relapsed:
         return Healing()
     relapses = max(i.heals for i in relapsed)
-    until = max(i.born for i in relapsed) + policy.heal.after(relapses)
+    until = max(i.born for i in (*relapsed, *_tries(instances))) + policy.heal.after(relapses)
     counted = frozenset(i.name for i in relapsed)
-    waiting = [i.name for i in deviating if i.revision == wanted]
+    waiting = [i.name for i in deviating if i.revision in revisions]
     if now < until:
         return Healing(frozenset(waiting), until if waiting else None, relapses, counted)
     return Healing(frozenset(waiting[1:]), None, relapses, counted)
+
+
+def _tries(instances: Sequence[Instance]) -> list[Instance]:
+    """Return the successors of modified instances that are gone: the next one waits for them."""
+    holders = {key for i in instances if i.active for key in (i.uid, i.name)}
+    return [i for i in instances if i.active and i.heals and i.predecessor not in holders]

@@ -50,8 +50,8 @@ class Births:
         held = fleet.current if not repairs else self._sound(own)
         self._used = {i.slot for i in held}
         self._cursor = 0
-        # A new heir after one in quarantine is a replacement, too: it must be paced.
-        self._apart = [i for i in own if i.quarantined is not None]
+        # Another heir of one that still holds its place replaces the heir that was modified.
+        self._modified = [i for i in own if i.predecessor and i.name in fleet.deviations]
         self._paces = self._pauses(own)
         # A stale instance can be a successor, too: then it is the one to be replaced next.
         # A repair counts only successors of its own revision, not those of the wanted one.
@@ -69,7 +69,7 @@ class Births:
         for predecessor in stale_in_order(fleet, {}):
             if not self.count:
                 break
-            tainted = predecessor.name in fleet.deviations
+            tainted = fleet.heals(predecessor)
             own_tainted = tainted and predecessor.revision == self.revision.id
             if not predecessor.is_among(self._succeeded) and (own_tainted or not repairs):
                 self._succeed(predecessor, fleet.why.get(predecessor.name))
@@ -77,7 +77,7 @@ class Births:
         return self.births
 
     def _sound(self, own: list[Instance]) -> list[Instance]:
-        return [i for i in own if i.active and i.name not in self.fleet.deviations]
+        return [i for i in own if i.active and not self.fleet.heals(i)]
 
     def _vacated(self, *, repairs: bool) -> Iterator[Instance]:
         """Yield the instances whose places are or become empty, in order of succession."""
@@ -122,9 +122,8 @@ class Births:
         heals = tries = 0
         purpose = because.purpose
         if predecessor is not None:
-            counted = [
-                i for i in self._apart if i.predecessor in (predecessor.uid, predecessor.name)
-            ]
+            mine = (predecessor.uid, predecessor.name)
+            counted = [i for i in self._modified if i.predecessor in mine]
             if predecessor.name in fleet.deviations:
                 counted.append(predecessor)
             heals = max(

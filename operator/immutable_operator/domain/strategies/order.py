@@ -31,7 +31,7 @@ def stale_in_order(fleet: Fleet, refused: Mapping[str, Refusal]) -> list[Instanc
     def order(i: Instance) -> tuple[int, int, bool, bool, bool, bool, float, str]:
         available = turn.available(i)
         attempts = refused[i.name].attempts if i.name in refused else 0
-        sound = not (i.name in fleet.why and fleet.why[i.name].deviates)
+        sound = i.name not in fleet.deviations
         kept = worth.get(i.revision, 0) if sound and available else 0
         later = i.name not in repairs
         unmet = not i.is_among(succeeded)

@@ -68,7 +68,7 @@ class Repair:
             return None
         own = [i for i in fleet.stale if i.revision == fallback.id]
         heals = _is_failing(turn, fleet)
-        there = sum(not (heals and i.name in fleet.deviations) for i in own)
+        there = sum(not (heals and fleet.heals(i)) for i in own)
         others = turn.count_available(i for i in fleet.active if i.revision != fallback.id)
         # A place given to the wanted revision is not taken back while its instance starts.
         living = {key for i in fleet.active for key in (i.name, i.uid)}

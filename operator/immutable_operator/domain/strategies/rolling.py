@@ -99,7 +99,7 @@ def _quarantine(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step) -> None:
     """Quarantine at once, whatever the budget: the user prefers containment over availability."""
     refused = {r.subject: r for r in turn.view.refusals if r.move is Move.QUARANTINE}
     for instance in fleet.stale:
-        if instance.name not in fleet.deviations:
+        if not fleet.heals(instance):
             continue
         ledger.take(available=turn.available(instance))
         refusal = refused.get(instance.name)
@@ -206,15 +206,15 @@ class _Retirements:
         # Keep instances that need a successor as long as none can be created.
         unborn = turn.wanted.id in turn.target.unborn
         surplus = len(fleet.active) - turn.budget.desired
-        kept = fleet.deviations if turn.spec.on_taint is OnTaint.QUARANTINE else {}
+        apart = turn.spec.on_taint is OnTaint.QUARANTINE
         spare = self._repair.there - self._repair.owed if self._repair else 0
         flaps = until_steady(fleet)
         for instance in stale_in_order(fleet, self._refused):
             if instance.name in fleet.prepared:
                 continue
-            if instance.name in kept or (unborn and surplus <= 0):
+            if (apart and fleet.heals(instance)) or (unborn and surplus <= 0):
                 continue
-            sound = turn.available(instance) and instance.name not in fleet.deviations
+            sound = turn.available(instance) and not fleet.heals(instance)
             if flaps is not None and sound:
                 self._step.due.append(flaps)
                 continue
@@ -235,7 +235,7 @@ class _Retirements:
         repair = self._repair
         if repair is None or instance.revision != repair.revision.id:
             return False
-        return not (repair.heals and instance.name in self._fleet.deviations)
+        return not (repair.heals and self._fleet.heals(instance))
 
     def _over(self) -> None:
         """Retire unproven instances of the wanted revision that have no place.
