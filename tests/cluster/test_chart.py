@@ -270,6 +270,7 @@ def test_chart_grants_only_needed_rights(plane: ControlPlane) -> None:
         (("configmaps",), ("create", "get", "list", "watch"), ()),
         (("pods/eviction",), ("create",), ()),
         (("events",), ("create",), ()),
+        (("poddisruptionbudgets",), ("list", "watch", "create", "patch", "delete"), ()),
         (("nodes",), ("list", "watch"), ()),
         (
             (

@@ -115,6 +115,34 @@ def test_drained_node_loses_instances_within_their_budget(
     assert len(running.revisions()) == 1
 
 
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_drain_of_protected_service_loses_no_request(
+    web: WebService, release: Release, real: RealNodes, show: Show, replicas: int
+) -> None:
+    """A drain ends by itself, and at no moment is a pod less available."""
+    rollout = {"maxSurge": 1, "maxUnavailable": 0, "drainProtection": True}
+    web.apply_image(real.images.digest("web"), replicas=replicas, rollout=rollout)
+    web.until_ready()
+    node = web.nodes()[0]
+    with web.history() as history, web.traffic() as traffic:
+        began = time.monotonic()
+        try:
+            release.plane.kubectl(
+                *("drain", node, "--ignore-daemonsets", "--timeout=100s"),
+                *("--pod-selector", "app=web"),
+            )
+            show(f"{node} was drained in {time.monotonic() - began:.1f} s")
+            web.until_ready()
+            web.until_alone()
+            assert node not in web.nodes()
+        finally:
+            release.plane.kubectl("uncordon", node)
+        history.assert_budget(most=replicas + 1, fewest=replicas)
+    report = traffic.report()
+    show(report)
+    assert not report.failures, report.explain()
+
+
 def test_disconnected_node_loses_instances_and_leader(
     web: WebService, release: Release, real: RealNodes, show: Show
 ) -> None:

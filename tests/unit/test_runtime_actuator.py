@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -23,6 +23,7 @@ from immutable_operator.instances.driver import Refused, Seen, Unknown
 from immutable_operator.kube.errors import Unreachable
 from immutable_operator.kube.lease import NotLeader
 from immutable_operator.runtime.actuator import AT_ONCE, Actuator
+from immutable_operator.runtime.budgets import BudgetWriter
 from immutable_operator.runtime.memory import ServiceMemory
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.records import RecordMove, Records
@@ -164,6 +165,7 @@ def act(
         actuator = Actuator(
             Driver(writes),
             Book(writes),
+            cast(BudgetWriter, None),
             Metrics(),
             lambda: EPOCH,
             lambda: TICK,

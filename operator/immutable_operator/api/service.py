@@ -89,6 +89,12 @@ class Rollout(ApiModel):
     use this if each instance needs a limited resource, such as a licence or a GPU. A replacement
     then takes longer by the termination grace period. Default TerminationStarted."""
 
+    drain_protection: bool = False
+    """Whether a drain of a node waits for the successors of its pods. If true, the operator creates
+    a PodDisruptionBudget with minAvailable = replicas - maxUnavailable, and the pods of a cordoned
+    node get successors on other nodes, within maxSurge. Delete your own PodDisruptionBudget for
+    these pods first, because two budgets on one pod make every eviction fail. Default false."""
+
     min_ready_seconds: Int32 = 0
     """Minimum number of seconds for which an instance must be ready, without interruption, before
     it is considered available. Default 0."""

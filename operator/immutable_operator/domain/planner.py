@@ -11,6 +11,7 @@ from immutable_operator.domain.families.pods import PODS
 from immutable_operator.domain.fleet import Fleet, sort_out
 from immutable_operator.domain.ledger import Ledger
 from immutable_operator.domain.model import Outcome, Plan, Policy, SetVerdict, View
+from immutable_operator.domain.protection import protection
 from immutable_operator.domain.staleness.requested import outcomes
 from immutable_operator.domain.status.tell import tell
 from immutable_operator.domain.strategies.rolling import ROLLING, counts
@@ -59,6 +60,7 @@ def _plan(turn: Turn, fleet: Fleet, step: Step) -> Plan:
     actions = (
         *target.moves,
         *marks,
+        *protection(turn),
         *step.quarantines,
         *step.retires,
         *step.creates,

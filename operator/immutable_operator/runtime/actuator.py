@@ -18,13 +18,16 @@ from immutable_operator.domain.model import (
     Create,
     CreateRevision,
     CreateSnapshot,
+    DeleteBudget,
     DeleteRevision,
     Move,
     Quarantine,
     Retire,
+    SetBudget,
     SetVerdict,
 )
 from immutable_operator.instances.driver import Driver, Refused, Seen, Unknown
+from immutable_operator.runtime.budgets import BudgetWriter
 from immutable_operator.runtime.gate import FairGate
 from immutable_operator.runtime.memory import ServiceMemory
 from immutable_operator.runtime.metrics import Metrics
@@ -50,6 +53,7 @@ class Actuator:
         self,
         driver: Driver,
         records: Records,
+        budgets: BudgetWriter,
         metrics: Metrics,
         clock: Callable[[], float],
         tick: Callable[[], float],
@@ -59,7 +63,7 @@ class Actuator:
         self._records = records
         self._metrics = metrics
         self._clock, self._tick = clock, tick
-        self._holds = holds
+        self._holds, self._budgets = holds, budgets
         self._gate = FairGate(AT_ONCE)
 
     async def act(
@@ -169,6 +173,8 @@ class Actuator:
                 return await self._driver.retire(service, action)
             case Quarantine():
                 return await self._driver.quarantine(service, action)
+            case SetBudget() | DeleteBudget():
+                return await self._budgets.write(service, action)
             case _:
                 return await self._records.write(service, action)
 
@@ -177,6 +183,8 @@ class Actuator:
         match action:
             case Create() | Retire() | Quarantine():
                 return self._driver.resource, self._driver.shows(service, action)
+            case SetBudget() | DeleteBudget():
+                return self._budgets.resource, self._budgets.shows(service, action)
             case _:
                 return self._records.resource(action), self._records.shows(service, action)
 
@@ -213,6 +221,10 @@ def _identify(action: Action) -> tuple[Move, str, str | None]:
             return Move.VERDICT, action.revision.name, None
         case DeleteRevision():
             return Move.FORGET, action.name, None
+        case SetBudget():
+            return Move.BUDGET, "", None
+        case DeleteBudget():
+            return Move.BUDGET, action.name, None
 
 
 def _because(action: Action) -> tuple[str, str]:
@@ -226,5 +238,9 @@ def _because(action: Action) -> tuple[str, str]:
             return "Pinned", f"Pinned: copy of {action.pin.kind} {action.pin.name}"
         case SetVerdict():
             return "Verdict", f"Verdict: {action.verdict.phase}"
+        case SetBudget():
+            return "Protected", f"Protected: {action.min_available} are to stay available"
+        case DeleteBudget():
+            return "Protected", "Protected: by no budget of the operator"
         case DeleteRevision():
             return "History", "History: beyond historyLimit"

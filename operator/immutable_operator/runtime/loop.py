@@ -42,6 +42,7 @@ from immutable_operator.kube.reading import READ_ERRORS
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.runtime.actuator import Actuator
 from immutable_operator.runtime.barrier import Lists
+from immutable_operator.runtime.budgets import BudgetWriter
 from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.evidence import Witnesses
 from immutable_operator.runtime.memory import ServiceMemory
@@ -50,6 +51,7 @@ from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.records import Records
 from immutable_operator.runtime.schedules import Schedules
 from immutable_operator.wire.action import ACTIONS, ActionRecord, action_status
+from immutable_operator.wire.budget import BudgetRecord, covering
 from immutable_operator.wire.config import Configs
 from immutable_operator.wire.event import announce
 from immutable_operator.wire.freeze import Freezes
@@ -93,6 +95,7 @@ class ControlLoop:
         guard: Callable[[str], Guard | None] = lambda namespace: None,
         actions: Children[ActionRecord] | None = None,
         freezes: Freezes | None = None,
+        budgets: Children[BudgetRecord] | None = None,
         ends: Callable[[], Mapping[str, NodeEnd]] = dict,
         schedules: Schedules | None = None,
         policy: Policy | None = None,
@@ -107,12 +110,15 @@ class ControlLoop:
         self._witnesses = witnesses
         self._guard = guard
         self._actions, self._freezes, self._ends = actions, freezes, ends
+        none: Children[BudgetRecord] = Children(lambda namespace: None)
+        self._budgets = none if budgets is None else budgets
         self._policy = policy or Policy()
         self._memories: dict[str, ServiceMemory] = {}
         self._schedules = schedules or Schedules()
         self._actuator = Actuator(
             PodDriver(client, pods, client.clock.time),
             Records(client, revisions, configs),
+            BudgetWriter(client, self._budgets),
             metrics,
             client.clock.time,
             time.monotonic,
@@ -240,6 +246,7 @@ class ControlLoop:
             departed=memory.departed(instances, self._pods.gone(service.uid)),
             retired=frozenset(memory.retired),
             revisions=revisions,
+            budgets=covering(service, self._budgets.of(service.namespace)),
             ends=_ends_of(instances, self._ends()),
             configs=configs,
             snapshots=snapshots,

@@ -238,6 +238,7 @@ class Operator:
             guard=watches.guards.of,
             actions=watches.actions,
             freezes=watches.freezes,
+            budgets=watches.budgets,
             ends=lambda: watches.node_ends.all,
             schedules=watches.schedules,
             witnesses=Witnesses(watches.configs, self._images),

@@ -24,6 +24,7 @@ from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.readers import Readers
 from immutable_operator.runtime.schedules import Schedules
 from immutable_operator.wire.action import ACTIONS, ActionRecord, decode_action
+from immutable_operator.wire.budget import BUDGETS, BudgetRecord, decode_budget
 from immutable_operator.wire.config import CONFIG_PATHS, ConfigRecord, Configs, decode_config
 from immutable_operator.wire.freeze import FREEZES, Freezes, decode_freeze
 from immutable_operator.wire.node import NODES, NodeEnds, decode_node
@@ -61,6 +62,7 @@ class Watches:
         self.contents = Contents(client, self.configs[CONFIG_MAP], queue.add)
         self.actions: Children[ActionRecord] = Children(self._action_changed)
         self.orphan_actions = OrphanActions(client, self.services, self.actions)
+        self.budgets: Children[BudgetRecord] = Children(self._budgets_changed)
         self.freezes = Freezes(self.all_again)
         self.guards = Guards(client, metrics, self.all_again, break_glass=break_glass)
         self.node_ends = NodeEnds(self._node_changed, client.clock.time)
@@ -76,6 +78,7 @@ class Watches:
             *self.guards.reflectors,
             self._reflector(ACTIONS, decode_action, self.actions),
             self._reflector(FREEZES, decode_freeze, self.freezes),
+            self._reflector(BUDGETS, decode_budget, self.budgets),
             self._reflector(NODES, decode_node, self.node_ends),
         )
 
@@ -137,6 +140,12 @@ class Watches:
         if service is not None:
             self.schedules.note(uid, service.spec)
         self.orphan_actions.service_changed(uid)
+
+    def _budgets_changed(self, namespace: str) -> None:
+        """A PodDisruptionBudget of a namespace changed."""
+        for service in self.services:
+            if service.namespace == namespace and service.spec.drain_protection:
+                self._queue.add(service.uid)
 
     def _node_changed(self, name: str) -> None:
         """The end of a node was announced, or that was taken back."""

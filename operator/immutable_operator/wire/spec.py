@@ -68,6 +68,7 @@ def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
         quarantine_seconds=seconds(immutability.quarantine_for),
         replace_restarted=immutability.restarts == "Replace",
         regeneration=replace(regeneration, schedule_since=since),
+        drain_protection=rollout.drain_protection,
         counts_terminating=rollout.pod_replacement == "TerminationComplete",
         pinned={} if invalid else pins,
         problems=left_out,

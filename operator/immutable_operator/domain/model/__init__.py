@@ -2,6 +2,7 @@
 
 from immutable_operator.domain.model.backoff import Backoff
 from immutable_operator.domain.model.because import Because, Evidence, Reason
+from immutable_operator.domain.model.budget import DisruptionBudget
 from immutable_operator.domain.model.command import Outcome, Request
 from immutable_operator.domain.model.config import (
     ABSENT,
@@ -26,10 +27,12 @@ from immutable_operator.domain.model.moves import (
     Create,
     CreateRevision,
     CreateSnapshot,
+    DeleteBudget,
     DeleteRevision,
     Plan,
     Quarantine,
     Retire,
+    SetBudget,
     SetVerdict,
 )
 from immutable_operator.domain.model.node_end import NodeEnd
@@ -71,9 +74,11 @@ __all__ = [
     "Create",
     "CreateRevision",
     "CreateSnapshot",
+    "DeleteBudget",
     "DeleteRevision",
     "Deviation",
     "Digests",
+    "DisruptionBudget",
     "Evidence",
     "Freeze",
     "Guard",
@@ -93,6 +98,7 @@ __all__ = [
     "Retire",
     "Revision",
     "Rollout",
+    "SetBudget",
     "SetVerdict",
     "Source",
     "Spec",

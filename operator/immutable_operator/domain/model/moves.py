@@ -15,10 +15,12 @@ __all__ = [
     "Create",
     "CreateRevision",
     "CreateSnapshot",
+    "DeleteBudget",
     "DeleteRevision",
     "Plan",
     "Quarantine",
     "Retire",
+    "SetBudget",
     "SetVerdict",
 ]
 
@@ -106,8 +108,31 @@ class Quarantine:
     because: Because
 
 
+@dataclass(frozen=True, slots=True)
+class SetBudget:
+    """Create or update the operator's PodDisruptionBudget for the service."""
+
+    min_available: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteBudget:
+    """Delete the operator's PodDisruptionBudget, this very one (``uid``)."""
+
+    name: str
+    uid: str
+
+
 Action = (
-    CreateRevision | CreateSnapshot | DeleteRevision | SetVerdict | Create | Retire | Quarantine
+    CreateRevision
+    | CreateSnapshot
+    | DeleteRevision
+    | SetVerdict
+    | SetBudget
+    | DeleteBudget
+    | Create
+    | Retire
+    | Quarantine
 )
 
 

@@ -18,6 +18,7 @@ class Move(StrEnum):
     SNAPSHOT = "snapshot"
     VERDICT = "verdict"
     FORGET = "forget"
+    BUDGET = "budget"
 
 
 class Cause(StrEnum):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from immutable_operator.domain.model.because import Evidence
+from immutable_operator.domain.model.budget import DisruptionBudget
 from immutable_operator.domain.model.command import Request
 from immutable_operator.domain.model.config import ConfigKey, Source
 from immutable_operator.domain.model.freeze import Freeze
@@ -30,8 +31,9 @@ class View:
     ``prior`` is the status that the last plan computed, or the stored one after a restart.
     ``configs`` says by kind and name what is known of the pinned ConfigMaps; ``snapshots`` are the
     names of the copies of the revisions' ConfigMaps that exist with the content that their revision
-    recorded. ``ends`` are by name the nodes that are about to be taken away. ``retired`` are the
-    uids of the instances that this process evicted, as far as it remembers.
+    recorded. ``budgets`` are the PodDisruptionBudgets that cover its instances. ``ends`` are
+    by name the nodes that are about to be taken away. ``retired`` are the uids of the instances
+    that this process evicted, as far as it remembers.
     """
 
     name: str
@@ -51,6 +53,7 @@ class View:
     guard: Guard | None = None
     requests: tuple[Request, ...] = ()
     freezes: tuple[Freeze, ...] = ()
+    budgets: tuple[DisruptionBudget, ...] = ()
     ends: Mapping[str, NodeEnd] = field(default_factory=dict)
     configs: Mapping[ConfigKey, Source] = field(default_factory=dict)
     snapshots: frozenset[str] = frozenset()

@@ -1,0 +1,81 @@
+"""Writes of the operator's PodDisruptionBudgets."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import msgspec
+
+from immutable_operator.api.names import FIELD_MANAGER
+from immutable_operator.domain.model import Cause, DeleteBudget, Move, SetBudget
+from immutable_operator.instances.driver import Refused, Seen, outcome_of
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.errors import ApiError, Conflict, NotFound
+from immutable_operator.kube.reading import version_of
+from immutable_operator.kube.store import Children
+from immutable_operator.wire.budget import BUDGETS, BudgetRecord, budget_body, budget_name
+from immutable_operator.wire.service import ServiceRecord
+
+__all__ = ["BudgetWriter"]
+
+
+class _Meta(msgspec.Struct):
+    metadata: dict[str, Any]
+
+
+class BudgetWriter:
+    """Writes budgets; each write returns a check for its result. ``budgets`` is by namespace."""
+
+    resource = BUDGETS.resource
+
+    def __init__(self, client: KubeClient, budgets: Children[BudgetRecord]) -> None:
+        self._client, self._budgets = client, budgets
+
+    async def write(self, service: ServiceRecord, move: SetBudget | DeleteBudget) -> Seen:
+        """Carry out one move. Raises `Refused` or `Unknown`."""
+        try:
+            if isinstance(move, DeleteBudget):
+                return await self._delete(service, move)
+            answer = await self._set(service, move)
+        except Conflict as error:
+            text = (
+                f"PodDisruptionBudget {budget_name(service.name)} exists and does not belong to"
+                " this service, so its pods are not protected; delete or rename it"
+            )
+            raise Refused(Cause.NAME_TAKEN, text) from error
+        except ApiError as error:
+            raise outcome_of(Move.BUDGET, error) from error
+        metadata = msgspec.json.decode(answer, type=_Meta).metadata
+        version, shows = version_of(metadata["resourceVersion"]), self.shows(service, move)
+        return lambda: self._budgets.version >= version or shows()
+
+    async def _set(self, service: ServiceRecord, move: SetBudget) -> bytes:
+        """Create the budget, or change it if it is known: never one that somebody else created."""
+        body = budget_body(service, move.min_available)
+        known = [b for b in self._budgets.of(service.namespace) if b.service == service.uid]
+        if not known:
+            path = BUDGETS.collection(service.namespace)
+            return await self._client.create(path, body, resource=self.resource)
+        path = BUDGETS.item(service.namespace, known[0].name)
+        change = {
+            "metadata": {"uid": known[0].uid},
+            "spec": {**body["spec"], "maxUnavailable": None},
+        }
+        return await self._client.patch(path, change, resource=self.resource, manager=FIELD_MANAGER)
+
+    async def _delete(self, service: ServiceRecord, move: DeleteBudget) -> Seen:
+        path = BUDGETS.item(service.namespace, move.name)
+        body = {"preconditions": {"uid": move.uid}}
+        with contextlib.suppress(NotFound):
+            await self._client.delete(path, body, resource=self.resource)
+        return self.shows(service, move)
+
+    def shows(self, service: ServiceRecord, move: SetBudget | DeleteBudget) -> Seen:
+        """Return a check whether a move without a response was carried out after all."""
+        if isinstance(move, DeleteBudget):
+            return lambda: self._budgets.get(move.uid) is None
+        return lambda: any(
+            record.service == service.uid and record.content.min_available == move.min_available
+            for record in self._budgets.of(service.namespace)
+        )

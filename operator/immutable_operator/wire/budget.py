@@ -1,0 +1,124 @@
+"""PodDisruptionBudgets on the wire: which cover the pods of a service, and the operator's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from immutable_operator.api.names import LABEL_SERVICE
+from immutable_operator.domain.model import DisruptionBudget
+from immutable_operator.kube.meta import ObjectMeta
+from immutable_operator.kube.paths import ApiPath
+from immutable_operator.wire.revision import owner_reference
+from immutable_operator.wire.service import ServiceRecord
+
+__all__ = ["BUDGETS", "BudgetRecord", "budget_body", "budget_name", "covering", "decode_budget"]
+
+BUDGETS = ApiPath("apis/policy/v1", "poddisruptionbudgets")
+
+
+class _Expression(msgspec.Struct, frozen=True):
+    key: str = ""
+    operator: str = ""
+    values: list[str] | None = None
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        values = self.values or []
+        match self.operator:
+            case "In":
+                return labels.get(self.key) in values
+            case "NotIn":
+                return labels.get(self.key) not in values
+            case "Exists":
+                return self.key in labels
+            case _:
+                return self.key not in labels
+
+
+class _Selector(msgspec.Struct, rename="camel", frozen=True):
+    match_labels: dict[str, str] | None = None
+    match_expressions: list[_Expression] | None = None
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        exact = (self.match_labels or {}).items()
+        return all(labels.get(key) == value for key, value in exact) and all(
+            expression.matches(labels) for expression in self.match_expressions or ()
+        )
+
+
+class _Spec(msgspec.Struct, rename="camel", frozen=True):
+    min_available: int | str | None = None
+    selector: _Selector | None = None
+
+
+class _Budget(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta
+    spec: _Spec = _Spec()
+
+
+class BudgetRecord(msgspec.Struct, frozen=True):
+    """A budget, by namespace (``owner`` of the store): whose it is, and which pods it selects."""
+
+    uid: str
+    owner: str
+    name: str
+    service: str
+    content: _Spec
+
+    @property
+    def namespace(self) -> str:
+        return self.owner
+
+
+def decode_budget(raw: bytes | msgspec.Raw) -> BudgetRecord:
+    """Bytes of a PodDisruptionBudget to its record; its status is not read."""
+    budget = msgspec.json.decode(raw, type=_Budget)
+    meta = budget.metadata
+    return BudgetRecord(meta.uid, meta.namespace, meta.name, meta.controller, budget.spec)
+
+
+def covering(service: ServiceRecord, known: Iterable[BudgetRecord]) -> tuple[DisruptionBudget, ...]:
+    """Return the budgets of a service's namespace that cover its pods, and its own."""
+    template = service.spec.template or {}
+    labels = {
+        **((template.get("metadata") or {}).get("labels") or {}),
+        LABEL_SERVICE: service.name,
+    }
+    found = []
+    for record in known:
+        own = record.service == service.uid
+        selector = record.content.selector
+        if own or (selector is not None and selector.matches(labels)):
+            least = record.content.min_available
+            number = least if isinstance(least, int) else None
+            found.append(DisruptionBudget(record.name, record.uid, number, own))
+    return tuple(sorted(found, key=lambda budget: budget.name))
+
+
+def budget_name(service: str) -> str:
+    return f"{service}-drain-protection"
+
+
+def budget_body(service: ServiceRecord, least: int) -> dict[str, Any]:
+    """Return the object to create.
+
+    A pod that is not ready can always be evicted, so that it does not block a drain. Pods in
+    quarantine have another label and do not count.
+    """
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {
+            "name": budget_name(service.name),
+            "namespace": service.namespace,
+            "labels": {LABEL_SERVICE: service.name},
+            "ownerReferences": [owner_reference(service)],
+        },
+        "spec": {
+            "minAvailable": least,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": {LABEL_SERVICE: service.name}},
+        },
+    }

@@ -1,0 +1,198 @@
+"""Nodes that are about to go: the pods on them get successors on other nodes first.
+
+A drain of a node whose pods are protected waits for their successors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from immutable_operator.api.names import LABEL_SERVICE
+from tests.cluster.audit import OperatorRequests
+from tests.cluster.history import History
+from tests.cluster.services import Service, annotation, condition, names
+
+DISRUPTED = "karpenter.sh/disrupted"
+REPLICAS = 3
+
+
+def placed(web: Service) -> dict[str, str]:
+    """The node of each pod by the pod's name."""
+    return {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in web.active()}
+
+
+@contextmanager
+def tainted(web: Service, node: str, taint: str) -> Iterator[None]:
+    web.plane.kubectl("taint", "node", node, f"{taint}:NoSchedule")
+    try:
+        yield
+    finally:
+        web.plane.kubectl("taint", "node", node, f"{taint}:NoSchedule-")
+
+
+@pytest.fixture
+def running(web: Service) -> Service:
+    web.apply(image="a", replicas=REPLICAS, rollout={"maxSurge": 1})
+    web.until_ready()
+    return web
+
+
+@pytest.mark.parametrize(
+    "taint", [DISRUPTED, "ToBeDeletedByClusterAutoscaler", "node.kubernetes.io/out-of-service"]
+)
+def test_pods_leave_a_node_whose_end_is_announced(running: Service, taint: str) -> None:
+    before = placed(running)
+    node = min(before.values())
+    leaving = {name for name, on in before.items() if on == node}
+    with History(running) as history:
+        with tainted(running, node, taint):
+            running.until("nothing is left on it", lambda: node not in placed(running).values())
+            running.until_ready()
+            assert set(before) - leaving <= names(running), "pods on other nodes stay"
+        history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
+        births = history.births()
+        assert {annotation(birth.pod, "replaces") for birth in births} == leaving
+        assert {annotation(birth.pod, "because") for birth in births} == {
+            f"Evacuating: node {node} has the taint {taint}"
+        }
+    running.until_ready()
+    assert condition(running.get(), "Ready")["reason"] == "Current"
+
+
+def test_cordoned_node_keeps_its_pods(running: Service) -> None:
+    before = placed(running)
+    node = min(before.values())
+    asked = OperatorRequests.from_now(running.plane, running.namespace)
+    running.plane.kubectl("cordon", node)
+    try:
+        running.always("all pods stay", lambda: placed(running) == before, 3)
+    finally:
+        running.plane.kubectl("uncordon", node)
+    assert asked.writes() == []
+
+
+def test_removed_taint_ends_the_evacuation(web: Service) -> None:
+    web.apply(image="a", replicas=1, rollout={"maxSurge": 1}, sim={"ready-delay": "2s"})
+    web.until_ready()
+    [node] = placed(web).values()
+    with History(web) as history:
+        with tainted(web, node, DISRUPTED):
+            web.until("its successor exists", lambda: len(web.active()) == 2)
+        web.until("one pod is left", lambda: len(web.active()) == 1)
+        web.until_ready()
+        web.always("nothing moves", lambda: len(web.active()) == 1, 2)
+        history.assert_budget(most=2, fewest=1)
+        assert len(history.births()) == 1
+
+
+def test_pod_that_tolerates_the_taint_is_replaced_once(web: Service) -> None:
+    """Its successor may be placed on the same node: it stays there."""
+    web.apply(
+        image="a",
+        replicas=2,
+        rollout={"maxSurge": 1},
+        pod={"tolerations": [{"operator": "Exists"}]},
+    )
+    web.until_ready()
+    before = placed(web)
+    node = min(before.values())
+    leaving = [name for name, on in before.items() if on == node]
+    with History(web) as history, tainted(web, node, DISRUPTED):
+        web.until("they are replaced", lambda: not names(web) & set(leaving))
+        web.until_ready()
+        web.always("nothing moves", lambda: len(history.births()) == len(leaving), 5)
+
+
+# Drain protection.
+
+
+def budgets(web: Service) -> dict[str, object]:
+    """minAvailable of each PodDisruptionBudget of the namespace by name."""
+    path = f"/apis/policy/v1/namespaces/{web.namespace}/poddisruptionbudgets"
+    items = web.plane.api().get(path)["items"]
+    return {item["metadata"]["name"]: item["spec"].get("minAvailable") for item in items}
+
+
+@contextmanager
+def drained(web: Service, node: str) -> Iterator[None]:
+    """A node from which `kubectl drain` has removed the pods of the service."""
+    selector = f"--pod-selector={LABEL_SERVICE}={web.name}"
+    try:
+        web.plane.kubectl("drain", node, selector, "--ignore-daemonsets", "--timeout=100s")
+        yield
+    finally:
+        web.plane.kubectl("uncordon", node)
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_drain_waits_for_successors(web: Service, replicas: int) -> None:
+    rollout = {"maxSurge": 1, "drainProtection": True}
+    web.apply(image="a", replicas=replicas, rollout=rollout, sim={"ready-delay": "1s"})
+    web.until_ready()
+    web.until("it is protected", lambda: budgets(web) == {"web-drain-protection": replicas})
+    node = min(placed(web).values())
+    with History(web) as history:
+        with drained(web, node):
+            web.until_ready()
+            assert node not in placed(web).values()
+        history.assert_budget(most=replicas + 1, fewest=replicas)
+        reasons = {annotation(birth.pod, "because") for birth in history.births()}
+        assert reasons == {f"Evacuating: node {node} is cordoned"}
+    assert web.status()["blockers"] == []
+
+
+def test_cordoned_node_of_protected_pods_has_successors_prepared(web: Service) -> None:
+    web.apply(image="a", replicas=2, rollout={"maxSurge": 1, "drainProtection": True})
+    web.until_ready()
+    before = placed(web)
+    node = min(before.values())
+    web.plane.kubectl("cordon", node)
+    try:
+        web.until("a successor is there", lambda: len(web.active()) == 3)
+        web.until_ready()
+        assert "on cordoned nodes have successors" in condition(web.get(), "Ready")["message"]
+        web.always("nobody is retired", lambda: set(before) <= names(web), 3)
+    finally:
+        web.plane.kubectl("uncordon", node)
+    web.until("the surplus goes", lambda: len(web.active()) == 2)
+    web.until_ready()
+
+
+def test_protection_follows_the_spec_and_leaves_no_budget(web: Service) -> None:
+    web.apply(image="a", replicas=4, rollout={"maxUnavailable": 1, "drainProtection": True})
+    web.until("4 - 1", lambda: budgets(web) == {"web-drain-protection": 3})
+    web.apply(replicas=5)
+    web.until("5 - 1", lambda: budgets(web) == {"web-drain-protection": 4})
+    change = json.dumps({"spec": {"minAvailable": 1}})
+    web.kubectl("patch", "pdb", "web-drain-protection", "--type=merge", "-p", change)
+    web.until("it is put right", lambda: budgets(web) == {"web-drain-protection": 4})
+    web.until_ready()
+    asked = OperatorRequests.from_now(web.plane, web.namespace)
+    web.always("it stays", lambda: budgets(web) == {"web-drain-protection": 4}, 2)
+    assert asked.writes() == []
+    web.apply(rollout={"maxUnavailable": 1})
+    web.until("it is gone", lambda: budgets(web) == {})
+
+
+def test_other_budget_is_a_blocker_and_no_second_one_is_created(web: Service) -> None:
+    budget = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "mine", "namespace": web.namespace},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}},
+    }
+    web.apply(image="a", replicas=2, rollout={"maxSurge": 1, "drainProtection": True})
+    web.until("it is protected", lambda: "web-drain-protection" in budgets(web))
+    web.plane.kubectl("apply", "-f", "-", stdin=json.dumps(budget))
+    web.until("only the other one is left", lambda: budgets(web) == {"mine": 1})
+    web.until("it is a blocker", lambda: web.blocker("DisruptionBudgetConflict"))
+    blocker = web.blocker("DisruptionBudgetConflict")
+    assert blocker is not None
+    assert "PodDisruptionBudget mine covers the pods" in blocker["message"]
+    web.kubectl("delete", "pdb", "mine")
+    web.until("it is protected again", lambda: budgets(web) == {"web-drain-protection": 2})
+    web.until("nothing is in the way", lambda: not web.blocker("DisruptionBudgetConflict"))
