@@ -35,7 +35,7 @@ def tainted(web: Service, node: str, taint: str) -> Iterator[None]:
 
 
 @pytest.fixture
-def running(web: Service) -> Service:
+def three(web: Service) -> Service:
     web.apply(image="a", replicas=REPLICAS, rollout={"maxSurge": 1})
     web.until_ready()
     return web
@@ -44,34 +44,34 @@ def running(web: Service) -> Service:
 @pytest.mark.parametrize(
     "taint", [DISRUPTED, "ToBeDeletedByClusterAutoscaler", "node.kubernetes.io/out-of-service"]
 )
-def test_pods_leave_a_node_whose_end_is_announced(running: Service, taint: str) -> None:
-    before = placed(running)
+def test_pods_leave_a_node_whose_end_is_announced(three: Service, taint: str) -> None:
+    before = placed(three)
     node = min(before.values())
     leaving = {name for name, on in before.items() if on == node}
-    with History(running) as history:
-        with tainted(running, node, taint):
-            running.until("nothing is left on it", lambda: node not in placed(running).values())
-            running.until_ready()
-            assert set(before) - leaving <= names(running), "pods on other nodes stay"
+    with History(three) as history:
+        with tainted(three, node, taint):
+            three.until("nothing is left on it", lambda: node not in placed(three).values())
+            three.until_ready()
+            assert set(before) - leaving <= names(three), "pods on other nodes stay"
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
         births = history.births()
         assert {annotation(birth.pod, "replaces") for birth in births} == leaving
         assert {annotation(birth.pod, "because") for birth in births} == {
             f"Evacuating: node {node} has the taint {taint}"
         }
-    running.until_ready()
-    assert condition(running.get(), "Ready")["reason"] == "Current"
+    three.until_ready()
+    assert condition(three.get(), "Ready")["reason"] == "Current"
 
 
-def test_cordoned_node_keeps_its_pods(running: Service) -> None:
-    before = placed(running)
+def test_cordoned_node_keeps_its_pods(three: Service) -> None:
+    before = placed(three)
     node = min(before.values())
-    asked = OperatorRequests.from_now(running.plane, running.namespace)
-    running.plane.kubectl("cordon", node)
+    asked = OperatorRequests.from_now(three.plane, three.namespace)
+    three.plane.kubectl("cordon", node)
     try:
-        running.always("all pods stay", lambda: placed(running) == before, 3)
+        three.always("all pods stay", lambda: placed(three) == before, 3)
     finally:
-        running.plane.kubectl("uncordon", node)
+        three.plane.kubectl("uncordon", node)
     assert asked.writes() == []
 
 

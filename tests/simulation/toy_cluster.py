@@ -21,11 +21,14 @@ from immutable_operator.domain.model import (
     Create,
     CreateRevision,
     CreateSnapshot,
+    DeleteBudget,
     DeleteRevision,
+    DisruptionBudget,
     Instance,
     Quarantine,
     Retire,
     Revision,
+    SetBudget,
     SetVerdict,
     Source,
     Spec,
@@ -98,6 +101,7 @@ class ToyCluster:
         self.revisions: dict[str, Revision] = {}
         self.configs: dict[ConfigKey, Source] = {}
         self.snapshots: dict[str, str] = {}
+        self.budgets: tuple[DisruptionBudget, ...] = ()
         self._letters: dict[str, str] = {}
         self.strangers: set[str] = set()
         self.quota: int | None = None
@@ -229,6 +233,12 @@ class ToyCluster:
             # The garbage collector takes the copies along.
             for pin in self.revisions.pop(id_).config:
                 self.snapshots.pop(pin.snapshot, None)
+
+    def protect(self, order: SetBudget | DeleteBudget) -> None:
+        self.writes += 1
+        self.budgets = ()
+        if isinstance(order, SetBudget):
+            self.budgets = (DisruptionBudget("own", "own", order.min_available, is_own=True),)
 
     # What befalls pods without the operator.
 

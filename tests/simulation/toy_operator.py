@@ -19,11 +19,13 @@ from immutable_operator.domain.model import (
     Create,
     CreateRevision,
     CreateSnapshot,
+    DeleteBudget,
     DeleteRevision,
     Move,
     Plan,
     Quarantine,
     Retire,
+    SetBudget,
     SetVerdict,
     Source,
     Status,
@@ -122,6 +124,7 @@ class ToyOperator:
             refusals=desk.refusals.all(cluster.now),
             configs={name: cluster.configs.get(name, Source(ABSENT)) for name in self._pinned()},
             snapshots=frozenset(cluster.snapshots),
+            budgets=cluster.budgets,
             prior=self.status,
             desired_before=self.desk.desired,
         )
@@ -175,6 +178,9 @@ class ToyOperator:
             case DeleteRevision():
                 move, subject, revision = Move.FORGET, action.name, ""
                 write = lambda: cluster.forget(action)  # noqa: E731
+            case SetBudget() | DeleteBudget():
+                move, subject, revision = Move.BUDGET, "", ""
+                write = lambda: cluster.protect(action)  # noqa: E731
         try:
             write()
         except NotFound:

@@ -22,6 +22,7 @@ from immutable_operator.domain.model import (
     Cause,
     Condition,
     ConfigKey,
+    DisruptionBudget,
     Freeze,
     Instance,
     Move,
@@ -105,6 +106,12 @@ ENDS: list[dict[str, NodeEnd]] = [
         "n2": NodeEnd(NOW - 5, "is cordoned", announced=False),
         "n1": NodeEnd(NOW, "is being deleted"),
     },
+]
+BUDGETS: list[tuple[DisruptionBudget, ...]] = [
+    *((), ()),
+    (DisruptionBudget("own", "own", 3, is_own=True),),
+    (DisruptionBudget("mine", "mine", 1),),
+    (DisruptionBudget("mine", "mine"), DisruptionBudget("own", "own", None, is_own=True)),
 ]
 CLOSED = Window(Cron("0 0 1 1 *", "UTC"), 60.0)
 REGENERATIONS = [
@@ -302,6 +309,7 @@ def any_view(draw: st.DrawFn) -> View:
         instances=tuple(instances),
         departed=departed,
         revisions=tuple(records),
+        budgets=draw(st.sampled_from(BUDGETS)),
         ends=draw(st.sampled_from(ENDS)),
         configs={SETTINGS: source} if source else {},
         snapshots=frozenset(f"web-cfg{letter}" for letter in copies),

@@ -24,6 +24,7 @@ from immutable_operator.domain.model import (
     Create,
     CreateRevision,
     CreateSnapshot,
+    DeleteBudget,
     DeleteRevision,
     Instance,
     Move,
@@ -34,6 +35,7 @@ from immutable_operator.domain.model import (
     Reason,
     Retire,
     Revision,
+    SetBudget,
     SetVerdict,
     Spec,
     Status,
@@ -489,6 +491,17 @@ def _whoever_leaves_a_node_is_on_one_that_goes(case: Case) -> None:
     assert not wanted_to & {i.name for i in case.prepared(case.view.instances)}
 
 
+def _no_second_budget_on_a_pod(case: Case) -> None:
+    """And the operator's own says what must stay available."""
+    sets = [a for a in case.plan.actions if isinstance(a, SetBudget)]
+    if sets:
+        assert case.spec.drain_protection
+        assert all(budget.is_own for budget in case.view.budgets)
+        assert [a.min_available for a in sets] == [case.budget.fewest_available]
+    deleted = {a.uid for a in case.plan.actions if isinstance(a, DeleteBudget)}
+    assert deleted <= {budget.uid for budget in case.view.budgets if budget.is_own}
+
+
 def _refused_moves_wait_for_their_time(case: Case) -> None:
     for refusal in case.view.refusals:
         if refusal.retry_at <= case.now:
@@ -541,7 +554,8 @@ def _13_what_is_suspended_or_refused_or_deleted_is_left_alone(case: Case) -> Non
 
 def _16_converged_means_nothing_to_do(case: Case) -> None:
     if is_converged(case):
-        assert not [a for a in case.plan.actions if not isinstance(a, DeleteRevision | SetVerdict)]
+        beside = DeleteRevision | SetVerdict | SetBudget | DeleteBudget
+        assert not [a for a in case.plan.actions if not isinstance(a, beside)]
         assert case.plan.status is not None
         ready = case.plan.status.condition("Ready")
         assert ready is not None
@@ -585,6 +599,7 @@ RULES: tuple[Callable[[Case], None], ...] = (
     _reported_is_left_alone,
     _age_is_paced_and_never_asks_in_a_freeze,
     _whoever_leaves_a_node_is_on_one_that_goes,
+    _no_second_budget_on_a_pod,
     _refused_moves_wait_for_their_time,
     _12_conditions_tell_the_truth,
     _13_what_is_suspended_or_refused_or_deleted_is_left_alone,

@@ -39,6 +39,7 @@ def test_spec_with_only_a_template_gets_the_documented_defaults() -> None:
         "maxSurge": "25%",
         "maxUnavailable": 0,
         "podReplacement": "TerminationStarted",
+        "drainProtection": False,
         "minReadySeconds": 0,
         "progressDeadlineSeconds": 600,
     }
