@@ -451,7 +451,7 @@ def test_persistent_mutator_ends_in_condition_without_loop(
         assert all(pause > 2 * 2**n - 1.5 for n, pause in enumerate(pauses)), pauses
         assert [annotation(b.pod, "heal-count") for b in births] == ["1", "2", "3", "4"]
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
-        assert condition(running.get(), "Stalled")["status"] == "True"
+        running.until_stalled("TaintReturns")
     stop(running)
     running.until_ready(60)
     assert running.images() == [pin("a")] * REPLICAS
