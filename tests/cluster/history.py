@@ -47,12 +47,13 @@ class Change:
 
 
 class History:
-    """Records from `__enter__` on; ends with the block."""
+    """Records from `__enter__` to the end of the block, of which it has seen everything then."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._changes: list[Change] = []
         self._start: dict[str, Json] = {}
+        self._ended = False
 
     def __enter__(self) -> Self:
         plane, namespace = self._service.plane, self._service.namespace
@@ -79,6 +80,14 @@ class History:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        try:
+            if kind is None:
+                self.changes()
+        finally:
+            self._ended = True
+            self._end()
+
+    def _end(self) -> None:
         self._process.kill()
         self._process.wait()
         self._reader.join(timeout=10)
@@ -86,7 +95,9 @@ class History:
             self._process.stdout.close()
 
     def changes(self) -> list[Change]:
-        """All that happened until now; waits until the watcher has seen it."""
+        """All that happened until now, or until the end; waits until the watcher has seen it."""
+        if self._ended:
+            return list(self._changes)
         path = f"/api/v1/namespaces/{self._service.namespace}/pods"
         items = self._service.plane.api().get(path)["items"]
         now = {(p["metadata"]["uid"], int(p["metadata"]["resourceVersion"])) for p in items}
