@@ -122,6 +122,7 @@ def test_drain_of_protected_service_loses_no_request(
     """A drain ends by itself, and at no moment is a pod less available."""
     rollout = {"maxSurge": 1, "maxUnavailable": 0, "drainProtection": True}
     web.apply_image(real.images.digest("web"), replicas=replicas, rollout=rollout)
+    web.expose()
     web.until_ready()
     node = web.nodes()[0]
     with web.history() as history, web.traffic() as traffic:
