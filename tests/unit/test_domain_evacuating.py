@@ -93,6 +93,14 @@ def test_successor_that_is_placed_on_the_same_node_stays_there() -> None:
     assert moves(plan(leaving("A -###", DISRUPTED, A0=THERE, A3=there), NOW)) == ""
 
 
+def test_successor_created_in_the_second_of_the_announcement_stays_there() -> None:
+    ends = {"n2": NodeEnd(NOW - 4.3, "has the taint karpenter.sh/disrupted")}
+    there = {**HEIR, **THERE, "born": NOW - 5}
+    assert moves(plan(leaving("A -###", ends, A0=THERE, A3=there), NOW)) == ""
+    other = {**there, "because": Because(Reason.EVACUATING, "node n9 is being deleted")}
+    assert moves(plan(leaving("A -###", ends, A0=THERE, A3=other), NOW)) != ""
+
+
 def test_evacuation_is_reported_as_ready() -> None:
     status = plan(leaving("A ####", DISRUPTED, A0=THERE, A3=HEIR), NOW).status
     assert condition(status) == "Ready Evacuating"

@@ -10,7 +10,7 @@ __all__ = ["evacuating", "is_prepared"]
 
 
 def evacuating(instance: Instance, ends: Mapping[str, NodeEnd], spec: Spec) -> Because | None:
-    """Why an instance is to leave its node; None where nothing says that it must.
+    """Return why an instance is to leave its node; None if nothing says that it must.
 
     A mere cordon says so only where drains are to wait for successors.
 
@@ -18,14 +18,29 @@ def evacuating(instance: Instance, ends: Mapping[str, NodeEnd], spec: Spec) -> B
     successor would be placed there again, without an end.
     """
     end = ends.get(instance.node or "")
-    if end is None or instance.born >= end.since:
+    if end is None or instance.born >= _known_since(instance, end):
         return None
     if not end.announced and not spec.drain_protection:
         return None
     return Because(Reason.EVACUATING, f"node {instance.node} {end.cause}")
 
 
+def _known_since(instance: Instance, end: NodeEnd) -> float:
+    """Return since when a pod that is created on a node is there in spite of its end.
+
+    Creation times are in whole seconds. The successor of a pod that leaves this very node is
+    younger than the announcement, also within the same second.
+    """
+    because = instance.because
+    is_successor = (
+        because is not None
+        and because.reason is Reason.EVACUATING
+        and because.cause.startswith(f"node {instance.node} ")
+    )
+    return float(int(end.since)) if is_successor else end.since
+
+
 def is_prepared(instance: Instance, ends: Mapping[str, NodeEnd]) -> bool:
-    """Whether an instance only gets a successor, and goes when somebody else evicts it."""
+    """Return whether an instance only gets a successor, and leaves when somebody else evicts it."""
     end = ends.get(instance.node or "")
     return end is not None and not end.announced
