@@ -20,7 +20,7 @@ from tests.controlplane.api import ApiError, Json
 from tests.waiting import wait_for
 
 __all__ = [
-    *("Service", "Wish", "annotation", "born", "condition", "is_active", "is_ready"),
+    *("Service", "Wish", "annotation", "born", "budgets", "condition", "is_active", "is_ready"),
     *("names", "names_of", "pin"),
 ]
 
@@ -201,6 +201,13 @@ def condition(body: Json, kind: str) -> Json:
     """One condition of any object; empty where it is not there (yet)."""
     found = body.get("status", {}).get("conditions") or ()
     return next((c for c in found if c["type"] == kind), {})
+
+
+def budgets(web: Service) -> dict[str, object]:
+    """minAvailable of each PodDisruptionBudget of the namespace by name."""
+    path = f"/apis/policy/v1/namespaces/{web.namespace}/poddisruptionbudgets"
+    items = web.plane.api().get(path)["items"]
+    return {item["metadata"]["name"]: item["spec"].get("minAvailable") for item in items}
 
 
 def names_of(pods: Iterable[Json]) -> set[str]:

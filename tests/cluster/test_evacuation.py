@@ -14,7 +14,7 @@ import pytest
 from immutable_operator.api.names import LABEL_SERVICE
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.history import History
-from tests.cluster.services import Service, annotation, condition, names
+from tests.cluster.services import Service, annotation, budgets, condition, names
 
 DISRUPTED = "karpenter.sh/disrupted"
 REPLICAS = 3
@@ -108,13 +108,6 @@ def test_pod_that_tolerates_the_taint_is_replaced_once(web: Service) -> None:
 
 
 # Drain protection.
-
-
-def budgets(web: Service) -> dict[str, object]:
-    """minAvailable of each PodDisruptionBudget of the namespace by name."""
-    path = f"/apis/policy/v1/namespaces/{web.namespace}/poddisruptionbudgets"
-    items = web.plane.api().get(path)["items"]
-    return {item["metadata"]["name"]: item["spec"].get("minAvailable") for item in items}
 
 
 @contextmanager

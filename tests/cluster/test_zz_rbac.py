@@ -15,7 +15,7 @@ from tests.cluster.actions import act, phase
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.guards import without_guards
 from tests.cluster.operator_process import ACCOUNT, BREAK_GLASS, NAMESPACE
-from tests.cluster.services import Service, condition, pin
+from tests.cluster.services import Service, budgets, condition, pin
 from tests.cluster.webhook import GROUP, mark_of, member
 from tests.controlplane import ControlPlane
 
@@ -93,6 +93,13 @@ def exercise(web: Service) -> None:
     web.until_ready()
     web.apply(replicas=1)
     web.until("it is scaled down", lambda: len(web.active()) == 1)
+    web.apply(rollout={"maxSurge": 1, "drainProtection": True})
+    web.until("it is protected", lambda: budgets(web) == {f"{web.name}-drain-protection": 1})
+    web.apply(replicas=2)
+    web.until("it is protected still", lambda: budgets(web) == {f"{web.name}-drain-protection": 2})
+    web.apply(replicas=1, rollout={})
+    web.until("it is protected no more", lambda: budgets(web) == {})
+    web.until("it is scaled down again", lambda: len(web.active()) == 1)
     [pod] = [pod["metadata"]["name"] for pod in web.active()]
     web.kubectl("create", "rolebinding", "glass", "--clusterrole=edit", f"--group={GROUP}")
     web.kubectl("exec", pod, *member(), "--", "true", check=False)
@@ -139,7 +146,7 @@ def test_operator_writes_only_pod_metadata_and_reads_one_secret(web: Service) ->
     written = {r.resource for r in requests if r.verb not in ("get", "list", "watch")}
     assert written <= {
         *("pods", "events", "leases", "immutablerevisions", "immutableservices"),
-        *("immutableactions", "configmaps"),
+        *("immutableactions", "configmaps", "poddisruptionbudgets"),
         *("secrets", "validatingwebhookconfigurations", "selfsubjectreviews"),
     }
     assert {(r.target, r.verb) for r in requests if r.resource == "immutableservices"} == {
