@@ -33,8 +33,8 @@ PLANTED: dict[str, Bug] = {
     ),
     "an instance to be quarantined is retired at once": Bug(
         "strategies/rolling.py",
-        "kept = fleet.deviations if turn.spec.on_taint is OnTaint.QUARANTINE else {}",
-        "kept: dict[str, object] = {}",
+        "apart = turn.spec.on_taint is OnTaint.QUARANTINE",
+        "apart = False",
     ),
     "a quarantine never ends": Bug(
         "strategies/rolling.py", "if over <= self._turn.now:", "if False:"
@@ -102,13 +102,13 @@ PLANTED: dict[str, Bug] = {
     # Status.
     "ready and regenerating during a rollout": Bug(
         "status/regeneration.py",
-        "        and all(_is_aging(fleet, i.name) for i in fleet.stale)\n",
+        "or not all(reason.is_routine for reason in reasons)",
         "",
     ),
     "ready and regenerating without enough that are available": Bug(
         "status/regeneration.py",
-        "        and turn.count_available(fleet.active) >= turn.budget.fewest_available\n",
-        "",
+        "if fleet.held or turn.count_available(fleet.active) < turn.budget.fewest_available:",
+        "if fleet.held:",
     ),
     "every status write may be deferred": Bug(
         "status/tell.py", "    return essence(old) == essence(new)", "    return True"
@@ -129,8 +129,8 @@ PLANTED: dict[str, Bug] = {
     ),
     "an instance with any successor is retired": Bug(
         "staleness/age.py",
-        "        if because and because.reason.is_stale:\n",
-        "        if because:\n",
+        "if because and because.reason.is_stale and ",
+        "if because and ",
     ),
     "more than maxConcurrent instances are replaced": Bug(
         "staleness/age.py", "for due in ready[: max(0, places)]:", "for due in ready:"
@@ -176,8 +176,10 @@ PLANTED: dict[str, Bug] = {
     ),
     "a verdict is written after the first retirement": Bug(
         "planner.py",
-        "        *marks,\n        *step.quarantines,\n        *step.retires,\n",
-        "        *step.quarantines,\n        *step.retires,\n        *marks,\n",
+        "        *marks,\n        *protection(turn),\n        *step.quarantines,\n"
+        "        *step.retires,\n",
+        "        *protection(turn),\n        *step.quarantines,\n        *step.retires,\n"
+        "        *marks,\n",
     ),
     "a verdict is written at every plan": Bug(
         "verdict.py", "        if new != revision.verdict:\n", "        if True:\n"
