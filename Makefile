@@ -76,7 +76,7 @@ test: code
 	@echo "== the control plane's programs (built once, about 15 minutes on two cores)"
 	@$(PY) -m tests.controlplane build
 	@$(MAKE) chart
-	@echo "== tests (about 16 minutes on two cores)"
+	@echo "== tests (about 18 minutes on two cores)"
 	@rm -f $(RETRIED)
 	@$(MAKE) -k -j4 apart-lane slow-lane real-lane cluster-lane
 	@echo "== all tests passed"

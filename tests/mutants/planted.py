@@ -176,10 +176,8 @@ PLANTED: dict[str, Bug] = {
     ),
     "a verdict is written after the first retirement": Bug(
         "planner.py",
-        "        *marks,\n        *protection(turn),\n        *step.quarantines,\n"
-        "        *step.retires,\n",
-        "        *protection(turn),\n        *step.quarantines,\n        *step.retires,\n"
-        "        *marks,\n",
+        "        *marks,\n        *budgets,\n        *step.quarantines,\n        *step.retires,\n",
+        "        *budgets,\n        *step.quarantines,\n        *step.retires,\n        *marks,\n",
     ),
     "a verdict is written at every plan": Bug(
         "verdict.py", "        if new != revision.verdict:\n", "        if True:\n"

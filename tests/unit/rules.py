@@ -43,6 +43,7 @@ from immutable_operator.domain.model import (
     View,
 )
 from immutable_operator.domain.planner import plan
+from immutable_operator.domain.protection import BUDGET_CONFLICT, BUDGET_REFUSED
 
 __all__ = ["Case", "check", "is_converged"]
 
@@ -232,6 +233,12 @@ class Case:
         restarted = self.spec.replace_restarted and instance.restarted is not None and known
         return restarted or (self.deviates(instance) and self.spec.on_taint is not OnTaint.REPORT)
 
+    def leaves(self, instance: Instance) -> bool:
+        """Whether its node is about to be taken away, as far as the service minds."""
+        end = self.view.ends.get(instance.node or "")
+        minds = end is not None and (end.announced or self.spec.drain_protection)
+        return minds and end is not None and instance.born < end.since
+
     def prepared(self, instances: Iterable[Instance]) -> list[Instance]:
         """Those whose nodes are only cordoned."""
         ends = self.view.ends
@@ -317,7 +324,8 @@ def _5_the_wanted_revision_grows_and_one_that_works_while_it_does_not(case: Case
         assert case.wanted != case.last_good or any(
             i.revision == other and i.ready_since is not None for i in case.active
         )
-        there = [i for i in case.active if i.revision == other and not case.deviates(i)]
+        own = (i for i in case.active if i.revision == other and not case.leaves(i))
+        there = [i for i in own if not case.deviates(i)]
         born = [c for c in case.creates if c.revision == other]
         apart = case.available(i for i in case.active if i.revision != other)
         assert len(there) + len(born) + apart <= case.budget.desired
@@ -541,7 +549,7 @@ def _12_conditions_tell_the_truth(case: Case) -> None:
         prepared = case.prepared(i for i in case.active if i.name in case.routine)
         assert status.stale == len(prepared)
         assert status.rollout is None
-        assert not status.blockers
+        assert {b.reason for b in status.blockers} <= {BUDGET_CONFLICT, BUDGET_REFUSED}
         assert not status.desired or status.last_good_revision == case.wanted.id
 
 

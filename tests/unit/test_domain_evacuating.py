@@ -15,6 +15,8 @@ from immutable_operator.domain.model import (
     Reason,
     Retire,
     Status,
+    Trouble,
+    TroubleKind,
     View,
 )
 from immutable_operator.domain.planner import plan
@@ -154,3 +156,51 @@ def test_status_counts_stale_instances_on_their_way() -> None:
     status = plan(leaving("A ####", DISRUPTED, A0=THERE, A3=HEIR), NOW).status
     assert isinstance(status, Status)
     assert (status.stale, status.current, status.available) == (1, 3, 4)
+
+
+# While a release is stuck, what works leaves the node as well.
+
+STUCK = {"B0": {"trouble": Trouble(TroubleKind.IMAGE_PULL, "cannot be pulled", settled=True)}}
+
+
+def stuck(drawn: str, ends: dict[str, NodeEnd], *, protected: bool = False, **on: Any) -> View:
+    """Revision A works, and B does not."""
+    given = view(wanted="B", instances=fleet(drawn, **on, **(STUCK if "B" in drawn else {})))
+    spec = replace(given.spec, drain_protection=protected)
+    return replace(given, ends=ends, spec=spec)
+
+
+@pytest.mark.parametrize(("ends", "protected"), [(DISRUPTED, False), (CORDONED, True)])
+def test_stuck_release_makes_room_for_the_successor_of_what_works(
+    ends: dict[str, NodeEnd], protected: bool
+) -> None:
+    given = stuck("A ### B .", ends, protected=protected, A0=THERE)
+    assert moves(plan(given, NOW)) == "retire B0"
+    gone = stuck("A ### B -", ends, protected=protected, A0=THERE)
+    (birth,) = (a for a in plan(gone, NOW).actions if isinstance(a, Create))
+    assert birth.revision == gone.revisions[0].id
+    assert (birth.replaces_uid, birth.because.reason) == ("uid-A0", Reason.EVACUATING)
+
+
+def test_stuck_release_retires_what_works_once_its_successor_is_available() -> None:
+    given = stuck("A ####", DISRUPTED, A0=THERE, A3=HEIR)
+    assert moves(plan(given, NOW)).startswith("retire A0")
+    starting = stuck("A ###.", DISRUPTED, A0=THERE, A3=HEIR)
+    assert moves(plan(starting, NOW)) == ""
+
+
+def test_stuck_release_leaves_what_works_on_a_cordoned_node_to_who_drains_it() -> None:
+    given = stuck("A ####", CORDONED, protected=True, A0=THERE, A3=HEIR)
+    assert moves(plan(given, NOW)) == ""
+    evicted = stuck("A -###", CORDONED, protected=True, A0=THERE, A3=HEIR)
+    assert moves(plan(evicted, NOW)).startswith("create B"), "the surge is free again"
+
+
+def test_stuck_release_keeps_its_surge_where_nobody_leaves() -> None:
+    assert moves(plan(stuck("A ### B .", DISRUPTED), NOW)) == ""
+    assert moves(plan(stuck("A ### B .", CORDONED, A0=THERE), NOW)) == ""
+
+
+def test_rollout_replaces_first_what_leaves_a_node() -> None:
+    given = view("A ### B #", wanted="B", instances=fleet("A ### B #", A2=THERE))
+    assert moves(plan(replace(given, ends=DISRUPTED), NOW)).startswith("retire A2")

@@ -16,11 +16,12 @@ from immutable_operator.domain.model import (
     View,
 )
 from immutable_operator.domain.planner import plan
-from immutable_operator.domain.protection import BUDGET_CONFLICT
+from immutable_operator.domain.protection import BUDGET_CONFLICT, BUDGET_REFUSED
 from tests.unit.given import NOW, condition, refusal, view
 
 OWN = DisruptionBudget("web-drain-protection", "own", 3, is_own=True)
 OTHER = DisruptionBudget("keep-web", "other", 1)
+TAKEN = DisruptionBudget("web-drain-protection", "taken", 7, covers=False)
 
 
 def covered(*budgets: DisruptionBudget, **spec: Any) -> View:
@@ -40,6 +41,7 @@ TABLE: list[tuple[str, tuple[DisruptionBudget, ...], dict[str, Any], tuple[objec
     ("another budget", (OTHER,), {}, ()),
     ("another budget beside it", (OTHER, OWN), {}, (DeleteBudget(OWN.name, "own"),)),
     ("another budget, not requested", (OTHER,), {"drain_protection": False}, ()),
+    ("its name is taken", (TAKEN,), {}, ()),
     ("suspended", (), {"suspend": True}, ()),
 ]
 
@@ -63,8 +65,32 @@ def test_another_budget_is_a_blocker_that_names_it() -> None:
     assert blocker.message.startswith("PodDisruptionBudget keep-web covers the pods")
 
 
+def test_taken_name_is_a_blocker() -> None:
+    status = plan(covered(TAKEN), NOW).status
+    assert status is not None
+    (blocker,) = status.blockers
+    assert blocker.reason == BUDGET_CONFLICT
+    assert "web-drain-protection exists and does not belong to this service" in blocker.message
+
+
 def test_refused_budget_waits_for_its_next_attempt() -> None:
     no = refusal(Move.BUDGET, "web", Cause.FORBIDDEN)
     given = replace(covered(), refusals=(no,))
-    assert plan(given, NOW).actions == ()
+    waiting = plan(given, NOW)
+    assert waiting.actions == ()
+    assert waiting.due == no.retry_at
     assert plan(given, NOW + 60).actions == (SetBudget(3),)
+
+
+def test_refused_budget_is_a_blocker_as_long_as_it_is_needed() -> None:
+    no = refusal(Move.BUDGET, "web", Cause.FORBIDDEN, message="cannot create")
+
+    def blockers(given: View) -> list[tuple[str, str]]:
+        status = plan(replace(given, refusals=(no,)), NOW).status
+        assert condition(status) == "Ready Current"
+        assert status is not None
+        return [(blocker.reason, blocker.message) for blocker in status.blockers]
+
+    assert blockers(covered()) == [(BUDGET_REFUSED, "cannot create")]
+    assert blockers(covered(drain_protection=False)) == []
+    assert blockers(covered(OWN)) == []

@@ -65,6 +65,14 @@ def test_own_budget_is_known_by_its_owner(limit: dict[str, Any], least: int | No
     assert found.min_available == least
 
 
+def test_budget_with_the_name_of_its_own_is_known_though_it_covers_nothing() -> None:
+    stranger = budget({"matchLabels": {"app": "other"}}, minAvailable=7)
+    named = stranger.replace(b'"keep"', b'"web-drain-protection"')
+    assert covering(WEB, [decode_budget(stranger)]) == ()
+    (found,) = covering(WEB, [decode_budget(named)])
+    assert (found.is_own, found.covers) == (False, False)
+
+
 def test_budget_that_is_written_covers_the_service_and_is_its_own() -> None:
     body = budget_body(WEB, 2)
     assert body["metadata"]["ownerReferences"][0]["apiVersion"] == API_VERSION

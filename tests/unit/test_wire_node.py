@@ -100,3 +100,11 @@ def test_end_is_over_when_it_is_taken_back_or_the_node_is_gone() -> None:
     seen.ends.replace([], 3)
     assert not seen.ends.all
     assert seen.told == ["n1", "n2", "n3", "n1", "n2", "n3"]
+
+
+def test_end_of_another_node_with_the_same_name_counts_on_its_own() -> None:
+    seen = Ends()
+    seen.see("has the taint a")
+    seen.now = 200.0
+    seen.ends.upsert(NodeRecord("n1", "uid-new", "has the taint a", announced=True), 2)
+    assert seen.ends.all == {"n1": NodeEnd(200.0, "has the taint a")}

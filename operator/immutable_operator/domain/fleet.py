@@ -15,7 +15,7 @@ from immutable_operator.domain.model import (
     Reason,
 )
 from immutable_operator.domain.staleness.age import Aging, expired, judge_age, under_way
-from immutable_operator.domain.staleness.evacuating import evacuating, is_prepared
+from immutable_operator.domain.staleness.evacuating import evacuating, is_cordoned
 from immutable_operator.domain.staleness.healing import Healing, healing
 from immutable_operator.domain.staleness.outdated import ended, outdated
 from immutable_operator.domain.staleness.requested import requested
@@ -31,9 +31,10 @@ class Fleet:
     ``deviations`` says how each modified instance differs from its original state; ``why`` says for
     each instance that is to be replaced, why. Instances that are only reported count as current,
     and so do the ``held`` ones: they are to be replaced, but not now (see ``healing``, and a freeze
-    of repairs), and no successor is created for them. The ``prepared`` ones are stale: they get
-    successors, and leave when somebody else evicts them. The ``spared`` ones are of an older
-    revision: the rollout replaces them, but not at once for their modification.
+    of repairs), and no successor is created for them. The ``spared`` ones are of an older
+    revision: the rollout replaces them, but not at once for their modification. ``leaving`` says
+    for each active instance whose node is about to be taken away, why it leaves, whatever else is
+    to be done with it; the ``cordoned`` ones among them leave when somebody else evicts them.
     """
 
     turn: Turn
@@ -46,13 +47,20 @@ class Fleet:
     deviations: Mapping[str, Because]
     held: frozenset[str]
     spared: frozenset[str]
-    prepared: frozenset[str]
+    leaving: Mapping[str, Because]
+    cordoned: frozenset[str]
     healing: Healing
     aging: Aging
 
     def heals(self, instance: Instance) -> bool:
         """Return whether an instance is to be replaced because it was modified."""
         return instance.name in self.deviations and instance.name not in self.spared
+
+    @cached_property
+    def prepared(self) -> frozenset[str]:
+        """Instances that are replaced for nothing but a cordon: they are not retired for it."""
+        goes = self.why.items()
+        return self.cordoned & {name for name, why in goes if why.reason is Reason.EVACUATING}
 
     @cached_property
     def active(self) -> tuple[Instance, ...]:
@@ -104,6 +112,7 @@ def sort_out(turn: Turn) -> Fleet:
     why |= {**going, **age.going}
     why |= _retired(turn, [i for i in (*instances, *view.departed) if i.name not in why], wanted)
     kept = turn.wanted is None
+    leaving = {i.name: end for i in active if (end := evacuating(i, view.ends, turn.spec))}
     return Fleet(
         turn=turn,
         current=tuple(i for i in active if i.name not in why and not kept),
@@ -117,7 +126,10 @@ def sort_out(turn: Turn) -> Fleet:
         deviations=deviations,
         held=held,
         spared=spared,
-        prepared=_prepared(turn, active, why),
+        leaving=leaving,
+        cordoned=frozenset(
+            i.name for i in active if i.name in leaving and is_cordoned(i, view.ends)
+        ),
         healing=pace,
         aging=age,
     )
@@ -130,11 +142,6 @@ def _retired(turn: Turn, rest: list[Instance], wanted: str) -> dict[str, Because
     """
     own = [i for i in rest if not i.active and i.uid in turn.view.retired and i.revision == wanted]
     return {**expired(turn, own), **requested(own, _requests(turn))}
-
-
-def _prepared(turn: Turn, active: list[Instance], why: Mapping[str, Because]) -> frozenset[str]:
-    leaving = [i for i in active if i.name in why and why[i.name].reason is Reason.EVACUATING]
-    return frozenset(i.name for i in leaving if is_prepared(i, turn.view.ends))
 
 
 def _requests(turn: Turn) -> tuple[Any, ...]:

@@ -57,10 +57,11 @@ def _plan(turn: Turn, fleet: Fleet, step: Step) -> Plan:
     target = turn.target
     told = None if target.is_open else tell(turn, fleet)
     marks, waits = verdicts(turn, fleet)
+    budgets, later = protection(turn)
     actions = (
         *target.moves,
         *marks,
-        *protection(turn),
+        *budgets,
         *step.quarantines,
         *step.retires,
         *step.creates,
@@ -70,6 +71,7 @@ def _plan(turn: Turn, fleet: Fleet, step: Step) -> Plan:
         *step.due,
         *target.due,
         *waits,
+        *later,
         told.deadline if told else None,
         turn.next_available(fleet.active),
         target.freeze.again,

@@ -9,38 +9,59 @@ from __future__ import annotations
 from immutable_operator.domain.model import DeleteBudget, Move, SetBudget
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["BUDGET_CONFLICT", "budget_conflict", "protection"]
+__all__ = ["BUDGET_CONFLICT", "BUDGET_REFUSED", "obstacle", "protection"]
 
 BUDGET_CONFLICT = "DisruptionBudgetConflict"
+BUDGET_REFUSED = "DisruptionBudgetRefused"
+BudgetMove = SetBudget | DeleteBudget
 
 
-def protection(turn: Turn) -> tuple[SetBudget | DeleteBudget, ...]:
+def protection(turn: Turn) -> tuple[tuple[BudgetMove, ...], tuple[float, ...]]:
+    """Return what is to be written now, and when refused writes may be retried."""
+    moves = () if turn.spec.suspend else _moves(turn)
+    refused = [r.retry_at for r in turn.view.refusals if r.move is Move.BUDGET]
+    waits = tuple(at for at in refused if at > turn.now)
+    return ((), waits) if moves and waits else (moves, ())
+
+
+def obstacle(turn: Turn) -> tuple[str, str] | None:
+    """Return a reason and a sentence if the pods are not protected as requested, else None."""
+    if (conflict := _conflict(turn)) is not None:
+        return BUDGET_CONFLICT, conflict
+    refused = [r.message for r in turn.view.refusals if r.move is Move.BUDGET]
+    return (BUDGET_REFUSED, refused[0]) if refused and _moves(turn) else None
+
+
+def _moves(turn: Turn) -> tuple[BudgetMove, ...]:
     """Return the writes that make the operator's budget what it is to be."""
-    view = turn.view
-    if turn.spec.suspend or turn.spec.template is None:
+    if turn.spec.template is None:
         return ()
-    own = [budget for budget in view.budgets if budget.is_own]
+    own = [budget for budget in turn.view.budgets if budget.is_own]
     least = turn.budget.fewest_available
-    wanted = turn.spec.drain_protection and least > 0 and budget_conflict(turn) is None
-    held = {r.subject: r.retry_at for r in view.refusals if r.move is Move.BUDGET}
-    if any(at > turn.now for at in held.values()):
-        return ()
-    if not wanted:
+    if not turn.spec.drain_protection or not least or _conflict(turn) is not None:
         return tuple(DeleteBudget(budget.name, budget.uid) for budget in own)
     if any(budget.min_available == least for budget in own):
         return ()
     return (SetBudget(least),)
 
 
-def budget_conflict(turn: Turn) -> str | None:
+def _conflict(turn: Turn) -> str | None:
     """Return what prevents the protection; None if nothing does, or if it is not requested."""
     if not turn.spec.drain_protection:
         return None
-    others = sorted(budget.name for budget in turn.view.budgets if not budget.is_own)
-    if not others:
-        return None
+    others = [budget for budget in turn.view.budgets if not budget.is_own]
+    covering = sorted(budget.name for budget in others if budget.covers)
+    if not covering:
+        return _taken(others[0].name) if others else None
     return (
-        f"PodDisruptionBudget {others[0]} covers the pods of this service; two budgets on one pod"
+        f"PodDisruptionBudget {covering[0]} covers the pods of this service; two budgets on one pod"
         " make every eviction fail, so rollout.drainProtection has no effect; delete that budget,"
         " or set drainProtection: false"
+    )
+
+
+def _taken(name: str) -> str:
+    return (
+        f"PodDisruptionBudget {name} exists and does not belong to this service, so that"
+        " rollout.drainProtection has no effect; delete or rename that budget"
     )

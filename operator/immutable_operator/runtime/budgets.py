@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 
 from immutable_operator.api.names import FIELD_MANAGER
-from immutable_operator.domain.model import Cause, DeleteBudget, Move, SetBudget
+from immutable_operator.domain.model import Cause, DeleteBudget, Move, SetBudget, budget_name
 from immutable_operator.instances.driver import Refused, Seen, outcome_of
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
 from immutable_operator.kube.reading import version_of
 from immutable_operator.kube.store import Children
-from immutable_operator.wire.budget import BUDGETS, BudgetRecord, budget_body, budget_name
+from immutable_operator.wire.budget import BUDGETS, BudgetRecord, budget_body
 from immutable_operator.wire.service import ServiceRecord
 
 __all__ = ["BudgetWriter"]
@@ -38,12 +38,6 @@ class BudgetWriter:
             if isinstance(move, DeleteBudget):
                 return await self._delete(service, move)
             answer = await self._set(service, move)
-        except Conflict as error:
-            text = (
-                f"PodDisruptionBudget {budget_name(service.name)} exists and does not belong to"
-                " this service, so its pods are not protected; delete or rename it"
-            )
-            raise Refused(Cause.NAME_TAKEN, text) from error
         except ApiError as error:
             raise outcome_of(Move.BUDGET, error) from error
         metadata = msgspec.json.decode(answer, type=_Meta).metadata
@@ -56,7 +50,14 @@ class BudgetWriter:
         known = [b for b in self._budgets.of(service.namespace) if b.service == service.uid]
         if not known:
             path = BUDGETS.collection(service.namespace)
-            return await self._client.create(path, body, resource=self.resource)
+            try:
+                return await self._client.create(path, body, resource=self.resource)
+            except Conflict as error:
+                text = (
+                    f"PodDisruptionBudget {budget_name(service.name)} exists and does not belong to"
+                    " this service, so its pods are not protected; delete or rename it"
+                )
+                raise Refused(Cause.NAME_TAKEN, text) from error
         path = BUDGETS.item(service.namespace, known[0].name)
         change = {
             "metadata": {"uid": known[0].uid},

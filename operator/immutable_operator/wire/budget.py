@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 
 from immutable_operator.api.names import LABEL_SERVICE
-from immutable_operator.domain.model import DisruptionBudget
+from immutable_operator.domain.model import DisruptionBudget, budget_name
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.wire.revision import owner_reference
 from immutable_operator.wire.service import ServiceRecord
 
-__all__ = ["BUDGETS", "BudgetRecord", "budget_body", "budget_name", "covering", "decode_budget"]
+__all__ = ["BUDGETS", "BudgetRecord", "budget_body", "covering", "decode_budget"]
 
 BUDGETS = ApiPath("apis/policy/v1", "poddisruptionbudgets")
 
@@ -80,7 +80,7 @@ def decode_budget(raw: bytes | msgspec.Raw) -> BudgetRecord:
 
 
 def covering(service: ServiceRecord, known: Iterable[BudgetRecord]) -> tuple[DisruptionBudget, ...]:
-    """Return the budgets of a service's namespace that cover its pods, and its own."""
+    """Return the budgets of a service's namespace that cover its pods, and those with its name."""
     template = service.spec.template or {}
     labels = {
         **((template.get("metadata") or {}).get("labels") or {}),
@@ -90,15 +90,12 @@ def covering(service: ServiceRecord, known: Iterable[BudgetRecord]) -> tuple[Dis
     for record in known:
         own = record.service == service.uid
         selector = record.content.selector
-        if own or (selector is not None and selector.matches(labels)):
+        covers = selector is not None and selector.matches(labels)
+        if own or covers or record.name == budget_name(service.name):
             least = record.content.min_available
             number = least if isinstance(least, int) else None
-            found.append(DisruptionBudget(record.name, record.uid, number, own))
+            found.append(DisruptionBudget(record.name, record.uid, number, own, covers))
     return tuple(sorted(found, key=lambda budget: budget.name))
-
-
-def budget_name(service: str) -> str:
-    return f"{service}-drain-protection"
 
 
 def budget_body(service: ServiceRecord, least: int) -> dict[str, Any]:

@@ -110,17 +110,17 @@ class NodeEnds:
         """Nothing waits for a version of these."""
 
     def _put(self, name: str, item: NodeRecord | None) -> None:
-        before = self._ends.get(name)
-        if item is None:
-            self._known.pop(name, None)
-        else:
+        before, known = self._ends.get(name), self._known.pop(name, None)
+        if item is not None:
             self._known[name] = item
+            if known is not None and known.uid != item.uid:
+                before = None  # another node with the same name: its end counts on its own
         end = None
         if item is not None and item.cause:
             same = before is not None and before.announced == item.announced
             since = before.since if before is not None and same else self._clock()
             end = NodeEnd(since, item.cause, item.announced)
-        if end == before:
+        if end == self._ends.get(name):
             return
         kept = {other: known for other, known in self._ends.items() if other != name}
         self._ends = kept if end is None else {**kept, name: end}

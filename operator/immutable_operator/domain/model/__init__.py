@@ -2,7 +2,7 @@
 
 from immutable_operator.domain.model.backoff import Backoff
 from immutable_operator.domain.model.because import Because, Evidence, Reason
-from immutable_operator.domain.model.budget import DisruptionBudget
+from immutable_operator.domain.model.budget import DisruptionBudget, budget_name
 from immutable_operator.domain.model.command import Outcome, Request
 from immutable_operator.domain.model.config import (
     ABSENT,
@@ -107,6 +107,7 @@ __all__ = [
     "TroubleKind",
     "Verdict",
     "View",
+    "budget_name",
     "instance_name",
     "next_number",
     "purpose_of_request",

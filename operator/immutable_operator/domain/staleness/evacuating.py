@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from immutable_operator.domain.model import Because, Instance, NodeEnd, Reason, Spec
 
-__all__ = ["evacuating", "is_prepared"]
+__all__ = ["evacuating", "is_cordoned"]
 
 
 def evacuating(instance: Instance, ends: Mapping[str, NodeEnd], spec: Spec) -> Because | None:
@@ -40,7 +40,7 @@ def _known_since(instance: Instance, end: NodeEnd) -> float:
     return float(int(end.since)) if is_successor else end.since
 
 
-def is_prepared(instance: Instance, ends: Mapping[str, NodeEnd]) -> bool:
-    """Return whether an instance only gets a successor, and leaves when somebody else evicts it."""
+def is_cordoned(instance: Instance, ends: Mapping[str, NodeEnd]) -> bool:
+    """Return whether nothing but a cordon says that an instance is to leave its node."""
     end = ends.get(instance.node or "")
     return end is not None and not end.announced

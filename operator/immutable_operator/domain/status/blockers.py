@@ -8,7 +8,7 @@ from immutable_operator.domain.calendar.cron import wall
 from immutable_operator.domain.config.snapshots import CONFIG_MISSING, SNAPSHOT_LOST
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.model import Blocker, Cause, Instance, Move, Refusal, Trouble
-from immutable_operator.domain.protection import BUDGET_CONFLICT, budget_conflict
+from immutable_operator.domain.protection import obstacle
 from immutable_operator.domain.target import FROZEN, INVALID_SPEC
 from immutable_operator.domain.turn import Turn
 
@@ -74,8 +74,8 @@ def waits(turn: Turn, fleet: Fleet) -> Waits:
         found.add(FROZEN, target.freeze.message, None)
     for problem in turn.spec.problems:
         found.add(REGENERATION_UNREADABLE, problem, None)
-    if (conflict := budget_conflict(turn)) is not None:
-        found.add(BUDGET_CONFLICT, conflict, None)
+    if (unprotected := obstacle(turn)) is not None:
+        found.add(*unprotected, None)
     for item in target.lacking:
         found.add(item.reason, item.message, item.subject)
     if fleet.is_complete:
@@ -114,9 +114,9 @@ def _holds_back(turn: Turn, fleet: Fleet, refusal: Refusal) -> bool:
             return missing > 0 and refusal.revision in growing and not taken
         case Move.RETIRE | Move.QUARANTINE:
             return refusal.subject in fleet.why or missing < 0
-        case Move.VERDICT | Move.FORGET | Move.BUDGET:
+        case Move.VERDICT | Move.FORGET:
             return True
-        case Move.RECORD | Move.SNAPSHOT:
+        case Move.RECORD | Move.SNAPSHOT | Move.BUDGET:
             return False  # reported with the target
 
 

@@ -69,15 +69,19 @@ class Births:
         for predecessor in stale_in_order(fleet, {}):
             if not self.count:
                 break
-            tainted = fleet.heals(predecessor)
-            own_tainted = tainted and predecessor.revision == self.revision.id
-            if not predecessor.is_among(self._succeeded) and (own_tainted or not repairs):
-                self._succeed(predecessor, fleet.why.get(predecessor.name))
+            goes = predecessor.revision == self.revision.id and not self._stays(predecessor)
+            if not predecessor.is_among(self._succeeded) and (goes or not repairs):
+                leaves = fleet.leaving.get(predecessor.name) if repairs else None
+                self._succeed(predecessor, leaves or fleet.why.get(predecessor.name))
         self._fill()
         return self.births
 
     def _sound(self, own: list[Instance]) -> list[Instance]:
-        return [i for i in own if i.active and not self.fleet.heals(i)]
+        return [i for i in own if i.active and self._stays(i)]
+
+    def _stays(self, instance: Instance) -> bool:
+        """Return whether a repair does not replace an active instance."""
+        return not self.fleet.heals(instance) and instance.name not in self.fleet.leaving
 
     def _vacated(self, *, repairs: bool) -> Iterator[Instance]:
         """Yield the instances whose places are or become empty, in order of succession."""

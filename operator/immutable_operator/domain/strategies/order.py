@@ -28,14 +28,15 @@ def stale_in_order(fleet: Fleet, refused: Mapping[str, Refusal]) -> list[Instanc
 
     repairs = {i.name for i in made_good(fleet)}
 
-    def order(i: Instance) -> tuple[int, int, bool, bool, bool, bool, float, str]:
+    def order(i: Instance) -> tuple[int, int, bool, bool, bool, bool, bool, float, str]:
         available = turn.available(i)
         attempts = refused[i.name].attempts if i.name in refused else 0
         sound = i.name not in fleet.deviations
         kept = worth.get(i.revision, 0) if sound and available else 0
         later = i.name not in repairs
         unmet = not i.is_among(succeeded)
-        return kept, attempts, available, sound, later, unmet, i.born, i.name
+        remains = i.name not in fleet.leaving
+        return kept, attempts, available, sound, remains, later, unmet, i.born, i.name
 
     return sorted(fleet.stale, key=order)
 

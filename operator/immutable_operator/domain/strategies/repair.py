@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.ledger import Ledger
@@ -49,7 +49,8 @@ class Repair:
 
     ``owed`` of its instances must exist, so that enough of the service is available whatever
     becomes of the wanted revision; ``missing`` of them do not exist. Modified instances are
-    replaced by the wanted revision, or, if that is known to fail (``heals``), by their own.
+    replaced by the wanted revision, or, if that is known to fail (``heals``), by their own. An
+    instance whose node is about to be taken away gets a successor of its own revision.
     """
 
     revision: Revision
@@ -61,20 +62,26 @@ class Repair:
     def missing(self) -> int:
         return max(0, self.owed - self.there)
 
+    def counts(self, fleet: Fleet, instance: Instance) -> bool:
+        """Return whether an instance is one of those that must exist."""
+        return instance.revision == self.revision.id and not self.replaces(fleet, instance)
+
+    def replaces(self, fleet: Fleet, instance: Instance) -> bool:
+        """Return whether the repair replaces an active instance of its revision."""
+        return instance.name in fleet.leaving or (self.heals and fleet.heals(instance))
+
     @classmethod
     def of(cls, turn: Turn, fleet: Fleet, ledger: Ledger) -> Repair | None:
         fallback = turn.target.fallback
         if fallback is None or is_working(turn, fleet) or not _ran(turn, fleet, fallback):
             return None
-        own = [i for i in fleet.stale if i.revision == fallback.id]
-        heals = _is_failing(turn, fleet)
-        there = sum(not (heals and fleet.heals(i)) for i in own)
         others = turn.count_available(i for i in fleet.active if i.revision != fallback.id)
         # A place given to the wanted revision is not taken back while its instance starts.
         living = {key for i in fleet.active for key in (i.name, i.uid)}
         lent = sum(not turn.available(i) and i.predecessor not in living for i in fleet.current)
         least = max(ledger.budget.fewest_available, ledger.floor - lent)
-        return cls(fallback, max(0, least - others), there, heals)
+        repair = cls(fallback, max(0, least - others), 0, _is_failing(turn, fleet))
+        return replace(repair, there=sum(repair.counts(fleet, i) for i in fleet.stale))
 
 
 def _ran(turn: Turn, fleet: Fleet, fallback: Revision) -> bool:

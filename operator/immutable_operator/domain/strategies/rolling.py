@@ -210,7 +210,7 @@ class _Retirements:
         spare = self._repair.there - self._repair.owed if self._repair else 0
         flaps = until_steady(fleet)
         for instance in stale_in_order(fleet, self._refused):
-            if instance.name in fleet.prepared:
+            if self._waits_for_eviction(instance):
                 continue
             if (apart and fleet.heals(instance)) or (unborn and surplus <= 0):
                 continue
@@ -231,11 +231,13 @@ class _Retirements:
                 surplus -= 1
                 self._retire(instance, fleet.why[instance.name])
 
+    def _waits_for_eviction(self, instance: Instance) -> bool:
+        """Return whether an instance on a cordoned node stays until somebody else evicts it."""
+        works = self._repair is not None and instance.revision == self._repair.revision.id
+        return instance.name in (self._fleet.cordoned if works else self._fleet.prepared)
+
     def _owes(self, instance: Instance) -> bool:
-        repair = self._repair
-        if repair is None or instance.revision != repair.revision.id:
-            return False
-        return not (repair.heals and self._fleet.heals(instance))
+        return self._repair is not None and self._repair.counts(self._fleet, instance)
 
     def _over(self) -> None:
         """Retire unproven instances of the wanted revision that have no place.
@@ -265,7 +267,10 @@ class _Retirements:
         useless = [i for i in fleet.active if i.ready_since is None and i.name not in out]
         others = [i for i in useless if i in fleet.stale and not self._owes(i)]
         wanted = by_worth(fleet, [i for i in useless if i in fleet.current])
-        kept = turn.budget.most - repair.owed - turn.count_available(fleet.current)
+        leaving = sum(
+            i.revision == repair.revision.id for i in fleet.stale if i.name in fleet.leaving
+        )
+        kept = turn.budget.most - repair.owed - leaving - turn.count_available(fleet.current)
         goes = [*others, *wanted[: max(0, len(wanted) - max(0, kept))]]
         why = Because(
             Reason.MISSING, f"its place is needed for revision {repair.revision.id}, which works"
