@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from immutable_operator.api.names import LABEL_SERVICE
+from immutable_operator.domain.status.tell import prepared
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.history import Change, History
 from tests.cluster.services import Service, annotation, budgets, condition, names
@@ -157,7 +158,7 @@ def test_cordoned_node_of_protected_pods_has_successors_prepared(web: Service) -
     web.plane.kubectl("cordon", node)
     try:
         web.until("successors are there", lambda: len(web.active()) == 2 + there)
-        said = f"{there} on cordoned nodes have successors"
+        said = prepared(there)
         web.until(said, lambda: said in condition(web.get(), "Ready")["message"])
         web.always("nobody is retired", lambda: set(before) <= names(web), 3)
     finally:

@@ -20,6 +20,7 @@ from immutable_operator.domain.model import (
     View,
 )
 from immutable_operator.domain.planner import plan
+from immutable_operator.domain.status.tell import prepared
 from tests.unit.given import NOW, condition, fleet, moves, name_of, view
 
 DISRUPTED = {"n2": NodeEnd(NOW - 5, "has the taint karpenter.sh/disrupted")}
@@ -115,7 +116,7 @@ def test_prepared_instance_stays_until_somebody_evicts_it() -> None:
     assert moves(decided) == ""
     assert condition(decided.status) == "Ready Current"
     assert decided.status is not None
-    assert "1 on cordoned nodes have successors" in decided.status.conditions[0].message
+    assert prepared(1) in decided.status.conditions[0].message
     evicted = leaving("A -###", CORDONED, spec=protected, A0=THERE, A3=HEIR)
     assert moves(plan(evicted, NOW)) == ""
     uncordoned = leaving("A ####", {}, spec=protected, A0=THERE, A3=HEIR)

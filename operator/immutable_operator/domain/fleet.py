@@ -21,7 +21,7 @@ from immutable_operator.domain.staleness.outdated import ended, outdated
 from immutable_operator.domain.staleness.requested import requested
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["Fleet", "sort_out"]
+__all__ = ["Fleet", "remain", "sort_out"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,11 @@ class Fleet:
             and all(i.name in self.prepared for i in self.stale)
             and not self.held
         )
+
+
+def remain(count: int) -> str:
+    """Return the part of a message that counts the stale instances that are left."""
+    return f"{count} stale remain{'s' if count == 1 else ''}"
 
 
 def sort_out(turn: Turn) -> Fleet:

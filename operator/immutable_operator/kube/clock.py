@@ -1,7 +1,7 @@
 """The API server's clock, measured by the ``Date`` header of its answers.
 
-The API server stamps creation, readiness and deletion by its own clock. The operator compares
-those stamps with the present, so the present is read from the same clock: a node whose clock is a
+The API server stamps creation and deletion by its own clock. The operator compares those stamps
+with the present, so the present is read from the same clock: an operator on a node whose clock is a
 minute ahead must not replace a pod a minute early. Source: RFC 9110, 6.6.1 (whole seconds).
 """
 

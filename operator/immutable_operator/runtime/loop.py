@@ -339,7 +339,7 @@ class ControlLoop:
 
 
 def _ends_of(instances: tuple[Instance, ...], ends: Mapping[str, NodeEnd]) -> dict[str, NodeEnd]:
-    """Of the nodes that are about to go, those on which a service has instances."""
+    """Return the nodes about to be taken away on which a service has instances."""
     if not ends:
         return {}
     nodes = {i.node for i in instances}

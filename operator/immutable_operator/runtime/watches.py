@@ -142,13 +142,13 @@ class Watches:
         self.orphan_actions.service_changed(uid)
 
     def _budgets_changed(self, namespace: str) -> None:
-        """A PodDisruptionBudget of a namespace changed."""
+        """Plan again the protected services of a namespace whose PodDisruptionBudgets changed."""
         for service in self.services:
             if service.namespace == namespace and service.spec.drain_protection:
                 self._queue.add(service.uid)
 
     def _node_changed(self, name: str) -> None:
-        """The end of a node was announced, or that was taken back."""
+        """Plan again the services with a pod on a node whose end was announced or taken back."""
         for service in self.services:
             if any(pod.content.node == name for pod in self.pods.of(service.uid)):
                 self._queue.add(service.uid)

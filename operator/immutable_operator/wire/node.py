@@ -1,4 +1,4 @@
-"""Nodes on the wire: only what says that the pods of a node are to leave it."""
+"""Nodes on the wire: only the fields that say that pods are to leave a node."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from immutable_operator.kube.reading import Identity
 __all__ = ["ENDING_TAINTS", "NODES", "NodeEnds", "NodeRecord", "decode_node"]
 
 NODES = ApiPath("api/v1", "nodes")
-# Taints by which others announce that a node is taken away. A mere cordon is none, and neither are
-# the taints of a node that is not ready: it may come back.
+# Taints with which autoscalers and cloud providers announce that a node is taken away. A cordon
+# announces nothing, and neither do the taints of a node that is not ready: it may recover.
 ENDING_TAINTS = frozenset(
     {
         "karpenter.sh/disrupted",
@@ -50,9 +50,9 @@ class _Node(msgspec.Struct, frozen=True):
 
 
 class NodeRecord(msgspec.Struct, frozen=True):
-    """A node, and why its pods are to leave it ("" where nothing says so).
+    """A node, and why its pods are to leave it ("" if nothing says so).
 
-    ``announced`` is False for a mere cordon.
+    ``announced`` is False for a cordon alone.
     """
 
     name: str
@@ -62,7 +62,7 @@ class NodeRecord(msgspec.Struct, frozen=True):
 
 
 def decode_node(raw: bytes | msgspec.Raw) -> NodeRecord:
-    """Bytes of a Node to its record; a heartbeat gives an equal one."""
+    """Read a Node; a heartbeat gives an equal record."""
     node = msgspec.json.decode(raw, type=_Node)
     meta = node.metadata
     ending = sorted({t.key for t in node.spec.taints or ()} & ENDING_TAINTS)
@@ -75,9 +75,9 @@ def decode_node(raw: bytes | msgspec.Raw) -> NodeRecord:
 
 
 class NodeEnds:
-    """The nodes that are about to go; ``changed`` is called with the names of those that changed.
+    """The nodes about to be taken away; ``changed`` is called with the name of each that changes.
 
-    The cluster does not say since when a taint is there, so it counts from when it was seen.
+    The API server does not say since when a taint exists, so its age counts from when it was seen.
     """
 
     def __init__(self, changed: Callable[[str], None], clock: Callable[[], float]) -> None:

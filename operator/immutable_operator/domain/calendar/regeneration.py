@@ -19,8 +19,8 @@ If an age cannot be met (see ``feasibility.py``), the operator comes as close as
 instance that is already too late is due no later than the next younger one, and is replaced before
 it.
 
-Births are timed by the clock of the API server, ``now`` by the clock of the operator. The operator
-acts on a slot at least half a minute late (or a hundredth of the distance to the next slot), so
+Births are timed by the clock of the API server, and ``now`` is an estimate of it. The operator acts
+on a slot at least half a minute late (or a hundredth of the distance to the next slot), so
 that a successor is younger than the slot even if the clocks differ by that much.
 """
 

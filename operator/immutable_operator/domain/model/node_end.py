@@ -1,4 +1,4 @@
-"""Nodes that are about to go, as far as the cluster says so."""
+"""Nodes that are about to be taken away."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["NodeEnd"]
 class NodeEnd:
     """A node whose pods are to leave it, known since ``since`` (seconds since the epoch).
 
-    ``cause`` completes the sentence "node n1 …". ``announced`` is False where the node is only
-    cordoned: nothing new may come, and nobody said that what is there must go.
+    ``cause`` completes the sentence "node n1 …". ``announced`` is False if the node is only
+    cordoned: new pods are kept off it, but its pods may stay.
     """
 
     since: float

@@ -1,4 +1,4 @@
-"""Evacuating: the node of an instance is about to go; its successor is created elsewhere first."""
+"""Evacuating: a node is about to be taken away, and successors are created elsewhere first."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ __all__ = ["evacuating", "is_cordoned"]
 def evacuating(instance: Instance, ends: Mapping[str, NodeEnd], spec: Spec) -> Because | None:
     """Return why an instance is to leave its node; None if nothing says that it must.
 
-    A mere cordon says so only where drains are to wait for successors.
-
-    An instance that was created when the end of its node was known already tolerates it: a
-    successor would be placed there again, without an end.
+    A cordon alone says so only with drain protection. An instance that was created after the end
+    of its node was announced tolerates it and stays: a successor could be placed there again.
     """
     end = ends.get(instance.node or "")
     if end is None or instance.born >= _known_since(instance, end):

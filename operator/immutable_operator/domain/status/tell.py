@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.fleet import Fleet, remain
 from immutable_operator.domain.model import Announcement, Deviation, Status
 from immutable_operator.domain.status.blockers import Waits, waits
 from immutable_operator.domain.status.conditions import Saying, conditions
@@ -21,7 +21,7 @@ from immutable_operator.domain.target import FROZEN, SUSPENDED
 from immutable_operator.domain.turn import Turn
 from immutable_operator.domain.verdict import last_good
 
-__all__ = ["Told", "modified_in_place", "same_but_for_counts", "tell"]
+__all__ = ["Told", "modified_in_place", "prepared", "same_but_for_counts", "tell"]
 
 DEVIATIONS_SHOWN = 16
 
@@ -110,7 +110,7 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
         text = f"{counts}, {len(fleet.stale)} being replaced{waiting}"
         return Saying("Ready", reason, text)
     taken = disruptions(turn.view, turn.wanted)
-    left = f", {len(fleet.stale)} stale remain" if fleet.stale else ""
+    left = f", {remain(len(fleet.stale))}" if fleet.stale else ""
     lost = f"; disrupted: {', '.join(map(str, taken))}" if taken else ""
     reason = "Replacing" if fleet.stale else DISRUPTED if taken else "Progressing"
     return Saying("Reconciling", reason, f"{counts}{left}{lost}{waiting}")
@@ -122,11 +122,17 @@ def modified_in_place(count: int) -> str:
     return f"{count} {instances} modified in place (onTaint: Report)"
 
 
+def prepared(count: int) -> str:
+    """Return the part of a message that counts instances which a drain may remove."""
+    if count == 1:
+        return "1 pod on a cordoned node has a successor"
+    return f"{count} pods on cordoned nodes have successors"
+
+
 def _apart(fleet: Fleet) -> str:
     seen = len(fleet.deviations.keys() & {i.name for i in fleet.active})
     reported = f"{modified_in_place(seen)}; " if seen else ""
-    ready = len(fleet.prepared)
-    reported += f"{ready} on cordoned nodes have successors; " if ready else ""
+    reported += f"{prepared(len(fleet.prepared))}; " if fleet.prepared else ""
     count = len(fleet.quarantined)
     return f"{reported}{count} in quarantine" if count else reported
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.fleet import Fleet, remain
 from immutable_operator.domain.ledger import Counts, Ledger
 from immutable_operator.domain.model import (
     Because,
@@ -143,7 +143,7 @@ class _Retirements:
             leave = {r.name for r in retires}
             left = sum(i.name not in leave for i in self._fleet.stale)
             said = f"retire {len(retires)}: {tally(r.because for r in retires)}"
-            self._step.notes.append(f"{said}; {left} stale remain")
+            self._step.notes.append(f"{said}; {remain(left)}")
 
     def _retire(self, instance: Instance, because: Because, *, by_will: bool = False) -> None:
         """Retire it, unless that was refused a moment ago or this plan has enough moves.
