@@ -190,8 +190,43 @@ PLANTED: dict[str, Bug] = {
     # Births.
     "a predecessor gets two successors": Bug(
         "strategies/births.py",
-        "            if not predecessor.is_among(self._succeeded) and (own_tainted",
-        "            if (own_tainted",
+        "            if not predecessor.is_among(self._succeeded) and (goes",
+        "            if (goes",
+    ),
+    "modified successors of an instance that holds its place do not count": Bug(
+        "strategies/births.py",
+        "[i for i in own if i.predecessor and i.name in fleet.deviations]",
+        "[]",
+    ),
+    # Nodes that are taken away, and drain protection.
+    "a successor that tolerates the end of its node is evacuated again": Bug(
+        "staleness/evacuating.py",
+        "if end is None or instance.born >= _known_since(instance, end):",
+        "if end is None:",
+    ),
+    "a cordon evacuates without drain protection": Bug(
+        "staleness/evacuating.py",
+        "    if not end.announced and not spec.drain_protection:\n        return None\n",
+        "",
+    ),
+    "instances on a cordoned node are retired": Bug(
+        "strategies/rolling.py",
+        "            if self._waits_for_eviction(instance):",
+        "            if False:",
+    ),
+    "what works stays on the node while a release is stuck": Bug(
+        "strategies/repair.py",
+        "return instance.name in fleet.leaving or (self.heals and fleet.heals(instance))",
+        "return self.heals and fleet.heals(instance)",
+    ),
+    "a removed taint does not end an evacuation": Bug(
+        "staleness/age.py", " and because.reason is not Reason.EVACUATING", ""
+    ),
+    "a second budget is created over the same pods": Bug(
+        "protection.py", " or not least or _conflict(turn) is not None:", " or not least:"
+    ),
+    "the next modified instance does not wait for the try before": Bug(
+        "staleness/healing.py", "(*relapsed, *_tries(instances))", "relapsed"
     ),
     "a name that is taken is tried again": Bug(
         "strategies/births.py",

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutants.planted import PLANTED, Bug
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "operator" / "immutable_operator"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -152,6 +154,12 @@ def _modules(folder: Path) -> set[str]:
     found = {p.stem for p in folder.glob("*.py")}
     found |= {p.parent.name for p in folder.glob("*/__init__.py")}
     return found - {"__init__"}
+
+
+@pytest.mark.parametrize("bug", PLANTED.values(), ids=[*PLANTED])
+def test_planted_bug_has_its_place(bug: Bug) -> None:
+    """Else `make mutants` says so after a change, and nobody runs it for each."""
+    assert (PACKAGE / "domain" / bug.file).read_text(encoding="utf-8").count(bug.sound) == 1
 
 
 def test_code_map_names_every_package() -> None:
