@@ -10,6 +10,8 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 
 SERVICE_KIND: Final = "ImmutableService"
 SERVICE_PLURAL: Final = "immutableservices"
+POOL_KIND: Final = "ImmutableNodePool"
+POOL_PLURAL: Final = "immutablenodepools"
 REVISION_KIND: Final = "ImmutableRevision"
 REVISION_PLURAL: Final = "immutablerevisions"
 ACTION_KIND: Final = "ImmutableAction"
@@ -21,6 +23,7 @@ RESERVED_PREFIX: Final = f"{GROUP}/"
 """Only the operator writes labels and annotations with this prefix."""
 
 LABEL_SERVICE: Final = f"{GROUP}/service"
+LABEL_POOL: Final = f"{GROUP}/pool"
 LABEL_REVISION: Final = f"{GROUP}/revision"
 
 ANNOTATION_SLOT: Final = f"{GROUP}/slot"
@@ -56,6 +59,24 @@ ANNOTATION_DIGEST: Final = f"{GROUP}/digest"
 QUARANTINED_SUFFIX: Final = "_quarantined"
 """Suffix of the service name in LABEL_SERVICE of an instance in quarantine. No selector of
 instances matches it any more, and the operator can still find it."""
+
+ANNOTATION_POOL_UID: Final = f"{GROUP}/pool-uid"
+"""On a node or its claim: the uid of the pool that created it. There is no owner reference, so that
+deleting the pool deletes no node."""
+
+ANNOTATION_VERIFIED: Final = f"{GROUP}/verified"
+"""On a node or its claim, as JSON: {"at": "2026-11-22T04:30:00Z", "facts": {"bootID": "…", …}}: when
+it was verified, and the facts that must not change afterwards."""
+
+ANNOTATION_RETIRING: Final = f"{GROUP}/retiring"
+"""On a node, as JSON: {"since": "2026-11-22T04:30:00Z", "because": "Outdated: …"}: its drain has
+begun."""
+
+TAINT_UNVERIFIED: Final = f"{GROUP}/unverified"
+"""Taint of a new node that keeps workloads off it until it is verified; effect NoSchedule."""
+
+TAINT_RETIRING: Final = f"{GROUP}/retiring"
+"""Taint of a node that is being drained and will be deleted; effect NoSchedule."""
 
 LABEL_GUARD: Final = f"{GROUP}/guard"
 """On each admission policy, binding and webhook configuration of the chart: its name."""

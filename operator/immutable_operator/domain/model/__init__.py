@@ -22,6 +22,14 @@ from immutable_operator.domain.model.instance import (
     purpose_of_slot,
     slot_of,
 )
+from immutable_operator.domain.model.machine import (
+    FACTS,
+    Guest,
+    GuestKind,
+    Machine,
+    OnDrift,
+    PoolSpec,
+)
 from immutable_operator.domain.model.moves import (
     Action,
     Create,
@@ -62,6 +70,7 @@ from immutable_operator.domain.model.view import View
 __all__ = [
     "ABSENT",
     "CONFIG_MAP",
+    "FACTS",
     "SECRET",
     "Action",
     "Announcement",
@@ -82,15 +91,20 @@ __all__ = [
     "Evidence",
     "Freeze",
     "Guard",
+    "Guest",
+    "GuestKind",
     "Instance",
+    "Machine",
     "Move",
     "NodeEnd",
+    "OnDrift",
     "OnTaint",
     "Outcome",
     "Phase",
     "Pin",
     "Plan",
     "Policy",
+    "PoolSpec",
     "Quarantine",
     "Reason",
     "Refusal",

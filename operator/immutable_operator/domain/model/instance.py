@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from immutable_operator.domain.model.because import Because
+from immutable_operator.domain.model.machine import Machine
 
 __all__ = ["Instance", "Trouble", "TroubleKind", "purpose_of_request", "purpose_of_slot", "slot_of"]
 
@@ -60,7 +61,7 @@ class Instance:
     ``tries`` those whose predecessors ended. ``because`` and ``purpose`` are the reason of its
     birth as recorded in its birth certificate.
 
-    ``quarantined`` is since when it is kept out of traffic.
+    ``quarantined`` is since when it is kept out of traffic. ``machine`` is what only a node has.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Instance:
     purpose: str = ""
     replaces_uid: str = ""
     quarantined: float | None = None
+    machine: Machine | None = None
 
     @property
     def predecessor(self) -> str:

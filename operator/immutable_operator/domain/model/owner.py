@@ -10,6 +10,7 @@ from typing import Any
 from immutable_operator.domain.calendar.regeneration import Regeneration
 from immutable_operator.domain.model.backoff import Backoff
 from immutable_operator.domain.model.config import ConfigKey
+from immutable_operator.domain.model.machine import PoolSpec
 
 __all__ = ["OnTaint", "Policy", "Spec"]
 
@@ -50,7 +51,8 @@ class Spec:
     then only the running instances are known. ``problems`` says in one sentence each which parts of
     the regeneration could not be read and are ignored. ``drain_protection`` says that a drain of a
     node waits for the successors of its pods. ``counts_terminating`` says that terminating
-    instances count against replicas + maxSurge.
+    instances count against replicas + maxSurge. ``pool`` is what only a node pool has; then
+    ``template`` has the keys ``image``, ``template`` and ``provider`` of the pool's spec.
     """
 
     template: Mapping[str, Any] | None
@@ -69,3 +71,4 @@ class Spec:
     drain_protection: bool = False
     pinned: Mapping[ConfigKey, bool] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    pool: PoolSpec | None = None
