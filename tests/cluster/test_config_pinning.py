@@ -18,8 +18,8 @@ from immutable_operator.kube.client import KubeClient, load_configuration
 from immutable_operator.kube.store import Children
 from immutable_operator.runtime.records import Records
 from immutable_operator.wire.config import Configs
+from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.revision import decode_revision
-from immutable_operator.wire.service import ServiceRecord
 from tests.cluster.actions import act, freeze_of
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.guards import without_guards
@@ -303,7 +303,7 @@ def test_existing_snapshot_is_reused_and_changed_source_is_not_copied(
     pinned: Service,
 ) -> None:
     """After a lost answer, or by a leader that was deposed meanwhile."""
-    service = ServiceRecord.of(pinned.get())
+    service = OwnerRecord.of(pinned.get())
     [body] = pinned.revisions()
     record = decode_revision(json.dumps(body).encode()).content
     action = CreateSnapshot(record.config[0], record)

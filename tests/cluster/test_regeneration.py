@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from immutable_operator.api.names import API_VERSION
-from immutable_operator.domain.staleness.requested import ALL_REPLACED, no_service
+from immutable_operator.domain.staleness.requested import ALL_REPLACED, no_owner
 from tests.cluster.actions import act, freeze_of, phase
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.history import History
@@ -258,7 +258,7 @@ def test_action_without_service_fails_once(
     """A name that is wrong must not wait for ever."""
     lonely.until("nobody is there to answer", lambda: phase(lonely, "wrong") == "Failed", 90)
     row = lonely.kubectl("get", "imact", "wrong", "-o", "wide")
-    assert no_service("nothing") in row
+    assert no_owner("service", "nothing") in row
     wrote = [r.name for r in orphan_action.writes() if r.target == "immutableactions/status"]
     assert wrote.count("wrong") == 1, "it is answered once"
 

@@ -15,7 +15,7 @@ import yaml
 from immutable_operator.api.names import API_VERSION
 from immutable_operator.domain.model import Because, Create, Reason
 from immutable_operator.instances.pods.codec import pod_body
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 from tests.cluster.manifests import PLAIN, deployment, named, service
 from tests.cluster.operator_process import Installation
 from tests.controlplane import ControlPlane
@@ -119,7 +119,7 @@ def test_the_pod_is_that_of_the_template(
     kept = {key: metadata.get(key) for key in ("labels", "annotations", "finalizers")}
     wanted = born(api, namespace, kept, template["spec"])
     body = {"metadata": META, "spec": {"template": template}}
-    read = ServiceRecord.of(body)
+    read = OwnerRecord.of(body)
     assert read.spec is not None
     if read.spec.template is None:
         assert wanted is None

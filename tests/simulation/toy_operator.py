@@ -35,8 +35,8 @@ from immutable_operator.domain.planner import plan
 from immutable_operator.domain.status.tell import same_but_for_counts
 from immutable_operator.instances.refused import Refused, refused
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
-from immutable_operator.runtime.memory import ServiceMemory
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.runtime.memory import OwnerMemory
+from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.status import status_body, stored_status
 from tests.simulation.toy_cluster import ToyCluster
 from tests.unit.given import SERVICE, UID
@@ -66,7 +66,7 @@ class ToyOperator:
         self.cluster = cluster
         self.crash, self.order = crash, order
         self.stored: Mapping[str, Any] = {}
-        self.desk = ServiceMemory()
+        self.desk = OwnerMemory()
         self.due: float | None = None
         self.told: list[Announcement] = []
         self._keys: set[tuple[str, str]] = set()
@@ -75,7 +75,7 @@ class ToyOperator:
 
     def restart(self) -> None:
         """Begin anew with nothing but what is in the cluster."""
-        self.desk = ServiceMemory()
+        self.desk = OwnerMemory()
         self._leaving.clear()
         self.due = self.cluster.now
 
@@ -217,6 +217,6 @@ class ToyOperator:
             return
         self.stored = status_body(self._record(), decided.status)["status"]
 
-    def _record(self) -> ServiceRecord:
+    def _record(self) -> OwnerRecord:
         meta = {"name": SERVICE, "namespace": "shop", "uid": UID, "resourceVersion": "1"}
-        return ServiceRecord.of({"metadata": meta, "status": dict(self.stored)})
+        return OwnerRecord.of({"metadata": meta, "status": dict(self.stored)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["service"]
 
@@ -12,9 +12,9 @@ META = {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "5", 
 IMAGE = "registry.example/web@sha256:" + "9f" * 32
 
 
-def service(config: dict[str, Any] | None = None) -> ServiceRecord:
+def service(config: dict[str, Any] | None = None) -> OwnerRecord:
     """One that reads ``settings`` and ``rotating``; ``config`` is ``spec.immutability.config``."""
     reads = [{"configMapRef": {"name": "settings"}}, {"configMapRef": {"name": "rotating"}}]
     template = {"spec": {"containers": [{"name": "web", "image": IMAGE, "envFrom": reads}]}}
     immutability = {} if config is None else {"immutability": {"config": config}}
-    return ServiceRecord.of({"metadata": META, "spec": {"template": template, **immutability}})
+    return OwnerRecord.of({"metadata": META, "spec": {"template": template, **immutability}})

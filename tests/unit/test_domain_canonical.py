@@ -205,7 +205,7 @@ DIFFERENT: list[tuple[str, Json, Json]] = [
     (
         "an empty volume and a volume in memory",
         pod(volumes=[{"name": "v"}]),
-        pod(volumes=[{"name": "v", "emptyDir": {"medium": "ServiceMemory"}}]),
+        pod(volumes=[{"name": "v", "emptyDir": {"medium": "OwnerMemory"}}]),
     ),
     (
         "a selector of everything, and of nothing",

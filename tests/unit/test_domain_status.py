@@ -22,7 +22,7 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.status.tell import same_but_for_counts
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.status import status_body
 from tests.cluster.kstatus import compute
 from tests.unit.given import (
@@ -53,7 +53,7 @@ def kstatus(given: View, status: Status) -> str:
         "generation": given.generation,
         "resourceVersion": "1",
     }
-    body = status_body(ServiceRecord.of({"metadata": meta}), status)
+    body = status_body(OwnerRecord.of({"metadata": meta}), status)
     return compute({"metadata": meta, "status": body["status"]})
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from immutable_operator.domain.model import Because, Create, Reason, TroubleKind
 from immutable_operator.instances.pods.codec import decode_pod, pod_body
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 
 IMAGE = "registry.example/web@sha256:" + "a" * 64
 
@@ -140,7 +140,7 @@ def test_pull_error_has_a_stable_message_with_its_cause() -> None:
 
 
 def test_birth_certificate_wins_over_the_template() -> None:
-    service = ServiceRecord.of(
+    service = OwnerRecord.of(
         {
             "metadata": {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "1"},
             "spec": {},

@@ -12,7 +12,7 @@ from immutable_operator.instances.pods.codec import decode_pod, quarantine_body
 from immutable_operator.instances.pods.strays import claim_body, is_lost, service_of, strays_in
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.registry.client import Stored
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 
 UID = "11111111-2222-3333-4444-555555555555"
 NAME = instance_name("web", UID, "deadbeef", 2, 1)
@@ -234,7 +234,7 @@ def test_retried_init_container_is_no_restart() -> None:
     assert pod(status={"initContainerStatuses": [done]}).restarted is None
 
 
-SERVICE = ServiceRecord.of(
+SERVICE = OwnerRecord.of(
     {"metadata": {"name": "web", "namespace": "shop", "uid": UID, "resourceVersion": "1"}}
 )
 

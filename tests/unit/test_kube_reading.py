@@ -31,8 +31,8 @@ from immutable_operator.wire.action import decode_action
 from immutable_operator.wire.config import decode_config, decode_content
 from immutable_operator.wire.freeze import decode_freeze
 from immutable_operator.wire.guard import decode_guard
+from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.revision import decode_revision
-from immutable_operator.wire.service import ServiceRecord
 
 DEEP = "[" * 5000 + "]" * 5000
 Path = tuple[str | int, ...]
@@ -108,7 +108,7 @@ KINDS: dict[str, tuple[Decode, dict[str, Any]]] = {
     "config": (decode_config, {"metadata": META}),
     "content": (lambda raw: decode_content(bytes(raw)), {"metadata": META, "data": {"a": "b"}}),
     "guard": (decode_guard, {"metadata": META, "spec": {"failurePolicy": "Fail"}}),
-    "service": (lambda raw: ServiceRecord.of(msgspec.json.decode(raw)), SERVICE),
+    "service": (lambda raw: OwnerRecord.of(msgspec.json.decode(raw)), SERVICE),
     "strays": (
         lambda raw: strays_in(bytes(raw)),
         {"metadata": {"resourceVersion": "5"}, "items": [{"metadata": META}]},
@@ -222,8 +222,8 @@ def test_service_with_an_unreadable_spec_reports_it(
     def fails(name: str, body: Any, since: float) -> Any:
         raise RecursionError("maximum recursion depth exceeded")
 
-    monkeypatch.setattr("immutable_operator.wire.service.read_spec", fails)
-    record = ServiceRecord.of(SERVICE)
+    monkeypatch.setattr("immutable_operator.wire.owner.read_spec", fails)
+    record = OwnerRecord.of(SERVICE)
     assert record.spec.template is None
     assert str(record.invalid).startswith("spec cannot be read")
 
@@ -263,7 +263,7 @@ def test_malformed_webhook_is_a_fault(webhooks: Any) -> None:
     [None, {}, "x", [None], [5], [{"time": "soon", "fieldsV1": {"f:spec": {"f:regeneration": 1}}}]],
 )
 def test_malformed_managed_fields_affect_nothing_else(fields: Any) -> None:
-    record = ServiceRecord.of({**SERVICE, "metadata": {**META, "managedFields": fields}})
+    record = OwnerRecord.of({**SERVICE, "metadata": {**META, "managedFields": fields}})
     assert record.spec.template is not None
     assert record.spec.regeneration.schedule_since == moment(META["creationTimestamp"])
 

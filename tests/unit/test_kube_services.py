@@ -10,7 +10,7 @@ from immutable_operator.api.service import TOO_YOUNG
 from immutable_operator.api.template import IGNORED
 from immutable_operator.domain.calendar.regeneration import outlook
 from immutable_operator.domain.model import Blocker, Condition, Rollout, Spec, Status
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.status import StoredStatus, status_body, stored_status
 
 META = {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "5", "generation": 3}
@@ -32,8 +32,8 @@ STATUS = Status(
 )
 
 
-def record(status: dict[str, object] | None = None) -> ServiceRecord:
-    return ServiceRecord.of({"metadata": META, "spec": {}, "status": status})
+def record(status: dict[str, object] | None = None) -> OwnerRecord:
+    return OwnerRecord.of({"metadata": META, "spec": {}, "status": status})
 
 
 def test_written_status_is_read_after_a_restart() -> None:
@@ -70,7 +70,7 @@ def test_author_is_the_last_writer_of_the_template() -> None:
         {"manager": "x", "time": "2026-01-04T00:00:00Z", "subresource": "status", "fieldsV1": {}},
     ]
     body = {"metadata": {**META, "managedFields": fields}, "spec": {}}
-    assert ServiceRecord.of(body).author == "argocd"
+    assert OwnerRecord.of(body).author == "argocd"
 
 
 def test_foreign_writers_of_a_status_are_found() -> None:
@@ -79,7 +79,7 @@ def test_foreign_writers_of_a_status_are_found() -> None:
 
     def read(*entries: dict[str, str]) -> tuple[str, ...]:
         body = {"metadata": {**META, "managedFields": entries}, "spec": {}}
-        return ServiceRecord.of(body).strangers
+        return OwnerRecord.of(body).strangers
 
     assert read(ours, theirs) == ("curl",)
     # Under our name, but not as we write it.
@@ -91,9 +91,9 @@ READY = {"type": "Ready", "status": "True"}
 WRITTEN = {"status": {"readyReplicas": 2, "conditions": [READY]}}
 
 
-def stored(version: int, **status: object) -> ServiceRecord:
+def stored(version: int, **status: object) -> OwnerRecord:
     meta = {**META, "resourceVersion": str(version)}
-    return ServiceRecord.of({"metadata": meta, "spec": {}, "status": status})
+    return OwnerRecord.of({"metadata": meta, "spec": {}, "status": status})
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def stored(version: int, **status: object) -> ServiceRecord:
         (stored(6, readyReplicas=2, conditions=[{"type": "Theirs"}, READY]), False),
     ],
 )
-def test_overwritten_status_is_reported(record: ServiceRecord, *, overwritten: bool) -> None:
+def test_overwritten_status_is_reported(record: OwnerRecord, *, overwritten: bool) -> None:
     answer = json.dumps({"metadata": {"resourceVersion": "5"}, **WRITTEN}).encode()
     written = StoredStatus.of(answer, WRITTEN)
     assert written.is_overwritten(record) is overwritten
@@ -145,7 +145,7 @@ TEMPLATE = {"spec": {"containers": [{"name": "web", "image": IMAGE}]}}
 
 
 def spec_of(**given: object) -> tuple[Spec, str | None]:
-    found = ServiceRecord.of({"metadata": META, "spec": {"template": TEMPLATE, **given}})
+    found = OwnerRecord.of({"metadata": META, "spec": {"template": TEMPLATE, **given}})
     assert found.spec is not None
     return found.spec, found.invalid
 
@@ -239,7 +239,7 @@ def test_refused_spec_keeps_its_other_fields_in_force(why: str) -> None:
 
 @pytest.mark.parametrize("body", [None, [], "x", {}])
 def test_shapeless_spec_is_read_as_empty(body: object) -> None:
-    found = ServiceRecord.of({"metadata": META, "spec": body})
+    found = OwnerRecord.of({"metadata": META, "spec": body})
     assert found.spec is not None
     assert (found.spec.template, found.spec.replicas) == (None, None)
     assert found.invalid
@@ -292,6 +292,6 @@ def test_schedule_time_is_the_last_write_of_its_owners(
     fields: list[dict[str, object]], latest: float
 ) -> None:
     meta = {**META, "creationTimestamp": "1970-01-01T00:00:30Z", "managedFields": fields}
-    found = ServiceRecord.of({"metadata": meta, "spec": {"template": TEMPLATE}})
+    found = OwnerRecord.of({"metadata": meta, "spec": {"template": TEMPLATE}})
     assert found.spec is not None
     assert found.spec.regeneration.schedule_since == latest

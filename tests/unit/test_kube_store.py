@@ -29,6 +29,10 @@ class Service:
     version: int = 1
     content: object = None
 
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
 
 def children(home: str | None = "shop") -> Children[Thing]:
     return Children(lambda owner: None, lambda owner: home)
@@ -87,9 +91,9 @@ def test_owner_is_found_by_its_name() -> None:
     store.upsert(Service("u1"))
     store.upsert(Service("u2", name="api"))
     store.upsert(Service("u3", namespace="elsewhere"))
-    assert store.named("shop", "web") == Service("u1")
-    assert store.named("shop", "api") == Service("u2", name="api")
-    assert store.named("shop", "none") is None
+    assert store.named("shop/web") == Service("u1")
+    assert store.named("shop/api") == Service("u2", name="api")
+    assert store.named("shop/none") is None
     assert (store.home("u3"), store.home("u9")) == ("elsewhere", None)
 
 
@@ -101,12 +105,12 @@ def test_younger_object_of_a_name_wins_until_the_older_is_deleted(
     store = owners()
     for owner in (old, new) if first == "old" else (new, old):
         store.upsert(owner)
-    assert store.named("shop", "web") == new
+    assert store.named("shop/web") == new
     store.remove("u1")
-    assert store.named("shop", "web") == new
+    assert store.named("shop/web") == new
     store.remove("u2")
-    assert store.named("shop", "web") is None
-    assert store._by_name == {}
+    assert store.named("shop/web") is None
+    assert store._by_key == {}
 
 
 def test_sweep_keeps_unreadable_objects() -> None:
@@ -114,8 +118,8 @@ def test_sweep_keeps_unreadable_objects() -> None:
     store.upsert(Service("u1"))
     store.upsert(Service("u2", name="api"))
     assert store.sweep([], 10, {"u1"}) == 1
-    assert store.named("shop", "web") is not None
-    assert store.named("shop", "api") is None
+    assert store.named("shop/web") is not None
+    assert store.named("shop/api") is None
 
 
 def test_older_event_of_an_owner_is_ignored() -> None:
@@ -141,7 +145,7 @@ def test_deleted_owner_is_not_restored_by_an_old_event_or_list() -> None:
     assert store.sweep([Service("u1", version=5)], 4) == 0
     assert (store.get("u1"), len(store)) == (None, 0)
     store.upsert(Service("u2", version=6))
-    assert store.named("shop", "web") == Service("u2", version=6), "a new one of that name"
+    assert store.named("shop/web") == Service("u2", version=6), "a new one of that name"
 
 
 def test_deletion_before_the_creation_event_counts() -> None:

@@ -24,15 +24,15 @@ from immutable_operator.kube.errors import Unreachable
 from immutable_operator.kube.lease import NotLeader
 from immutable_operator.runtime.actuator import AT_ONCE, Actuator
 from immutable_operator.runtime.budgets import BudgetWriter
-from immutable_operator.runtime.memory import ServiceMemory
+from immutable_operator.runtime.memory import OwnerMemory
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.records import RecordMove, Records
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 
 EPOCH, TICK = 1_700_000_000.0, 50.0
 QUOTA = Refused(Cause.QUOTA, "exceeded quota: q")
 META = {"name": "web", "namespace": "shop", "uid": "s1", "resourceVersion": "5"}
-SERVICE = ServiceRecord.of({"metadata": META, "spec": {}})
+SERVICE = OwnerRecord.of({"metadata": META, "spec": {}})
 Said = Exception | None
 
 
@@ -103,17 +103,17 @@ class Driver:
         self._writes = writes
 
     async def create(
-        self, service: ServiceRecord, template: Mapping[str, Any], birth: Create
+        self, service: OwnerRecord, template: Mapping[str, Any], birth: Create
     ) -> Seen:
         return await self._writes.write(birth.name)
 
-    async def retire(self, service: ServiceRecord, order: Retire) -> Seen:
+    async def retire(self, service: OwnerRecord, order: Retire) -> Seen:
         return await self._writes.write(order.name)
 
-    async def quarantine(self, service: ServiceRecord, order: Quarantine) -> Seen:
+    async def quarantine(self, service: OwnerRecord, order: Quarantine) -> Seen:
         return await self._writes.write(order.name)
 
-    def shows(self, service: ServiceRecord, move: Create | Retire | Quarantine) -> Seen:
+    def shows(self, service: OwnerRecord, move: Create | Retire | Quarantine) -> Seen:
         return self._writes.shows(move.name)
 
 
@@ -123,16 +123,16 @@ class Book(Records):
     def __init__(self, writes: Writes) -> None:
         self._writes = writes
 
-    async def template(self, service: ServiceRecord, revision: str) -> Mapping[str, Any]:
+    async def template(self, service: OwnerRecord, revision: str) -> Mapping[str, Any]:
         return {}
 
-    async def write(self, service: ServiceRecord, move: RecordMove) -> Seen:
+    async def write(self, service: OwnerRecord, move: RecordMove) -> Seen:
         return await self._writes.write(_subject(move))
 
     def resource(self, move: RecordMove) -> str:
         return "records"
 
-    def shows(self, service: ServiceRecord, move: RecordMove) -> Seen:
+    def shows(self, service: OwnerRecord, move: RecordMove) -> Seen:
         return self._writes.shows(_subject(move))
 
 
@@ -157,11 +157,11 @@ class Lists:
 def act(
     writes: Writes,
     actions: Sequence[Action],
-    memory: ServiceMemory | None = None,
+    memory: OwnerMemory | None = None,
     holds: Callable[[], bool] = lambda: True,
-) -> ServiceMemory:
-    async def run() -> ServiceMemory:
-        there = ServiceMemory() if memory is None else memory
+) -> OwnerMemory:
+    async def run() -> OwnerMemory:
+        there = OwnerMemory() if memory is None else memory
         actuator = Actuator(
             Driver(writes),
             Book(writes),
@@ -177,8 +177,8 @@ def act(
     return asyncio.run(run())
 
 
-def knowing(*revisions: str) -> ServiceMemory:
-    memory = ServiceMemory()
+def knowing(*revisions: str) -> OwnerMemory:
+    memory = OwnerMemory()
     memory.accepted |= set(revisions)
     return memory
 
@@ -246,7 +246,7 @@ def test_refusal_stops_only_births_of_its_own_revision() -> None:
 
 
 def test_accepted_birth_clears_only_the_refusal_of_its_own_revision() -> None:
-    writes, memory = Writes(), ServiceMemory()
+    writes, memory = Writes(), OwnerMemory()
     writes.ends |= {"web-0": QUOTA, "web-1": QUOTA}
     act(writes, [birth(0, "r1")], memory)
     act(writes, [birth(1, "r2")], memory)
@@ -367,7 +367,7 @@ def test_lost_lease_ends_the_moves() -> None:
 
 
 def test_refused_deletion_of_a_record_waits_longer_each_time() -> None:
-    writes, memory = Writes(), ServiceMemory()
+    writes, memory = Writes(), OwnerMemory()
     writes.ends[FORGET.name] = Refused(Cause.FORBIDDEN, "not allowed")
     pauses = []
     for attempt in (1, 2, 3):

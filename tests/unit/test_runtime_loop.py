@@ -21,20 +21,20 @@ from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.evidence import Witnesses
 from immutable_operator.runtime.images import ImageProofs
 from immutable_operator.runtime.loop import ControlLoop
-from immutable_operator.runtime.memory import ServiceMemory
+from immutable_operator.runtime.memory import OwnerMemory
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.wire.config import Configs
+from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.revision import RevisionRecord
-from immutable_operator.wire.service import ServiceRecord
 
 START = 1_000.0
 
 
-def service(uid: str, *, generation: int = 1, deleting: bool = True) -> ServiceRecord:
+def service(uid: str, *, generation: int = 1, deleting: bool = True) -> OwnerRecord:
     """One that is being deleted: its plan does nothing, so that only who is planned matters."""
     meta = {"name": f"web-{uid}", "namespace": uid, "uid": uid, "resourceVersion": "5"}
-    made = ServiceRecord.of({"metadata": meta | {"generation": generation}, "spec": {}})
+    made = OwnerRecord.of({"metadata": meta | {"generation": generation}, "spec": {}})
     return replace(made, deleting=deleting)
 
 
@@ -48,7 +48,7 @@ class Bed:
         self.listed = 0
         self.now = START
         self.queue: KeyQueue[str] = KeyQueue(lambda: self.now, pace=0.0)
-        self.services: Owners[ServiceRecord] = Owners(lambda uid: None)
+        self.services: Owners[OwnerRecord] = Owners(lambda uid: None)
         revisions: Children[RevisionRecord] = Children(lambda owner: None)
         configs = Configs(CONFIG_MAP, lambda kind, item, anew: None)
         metrics = Metrics()
@@ -88,7 +88,7 @@ class Bed:
 
     def expects(self, uid: str, seen: Callable[[], bool], since: float) -> None:
         """A write was made for this service."""
-        memory = self.loop._memories.setdefault(uid, ServiceMemory())
+        memory = self.loop._memories.setdefault(uid, OwnerMemory())
         memory.barrier.expect("pods", seen, since)
 
 

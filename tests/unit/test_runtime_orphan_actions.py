@@ -7,17 +7,17 @@ import json
 from types import SimpleNamespace
 from typing import Any, cast
 
-from immutable_operator.domain.staleness.requested import no_service
+from immutable_operator.domain.staleness.requested import no_owner
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.kube.times import moment
 from immutable_operator.runtime.orphan_actions import OrphanActions
 from immutable_operator.wire.action import ActionRecord, decode_action
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 from tests.wire.api import until
 
 BORN = "2026-11-22T01:00:00Z"
-KEY = "shop/web"
+KEY = "service/shop/web"
 
 
 class Api:
@@ -46,8 +46,8 @@ class World:
         self.actions: Children[ActionRecord] = Children(
             lambda owner: self.orphan_actions.look_at(owner)
         )
-        self.services: Owners[ServiceRecord] = Owners(
-            lambda uid: self.orphan_actions.service_changed(uid)
+        self.services: Owners[OwnerRecord] = Owners(
+            lambda uid: self.orphan_actions.owner_changed(uid)
         )
         self.api.clock = SimpleNamespace(time=lambda: self.now)
         client = cast(KubeClient, self.api)
@@ -64,7 +64,7 @@ class World:
 
     def serve(self) -> None:
         meta = {"name": "web", "namespace": "shop", "uid": "s1", "resourceVersion": "1"}
-        self.services.upsert(ServiceRecord.of({"metadata": meta, "spec": {}}))
+        self.services.upsert(OwnerRecord.of({"metadata": meta, "spec": {}}))
 
     def step(self, after: float = 0.0) -> float | None:
         self.now = moment(BORN) + after
@@ -80,7 +80,7 @@ def test_action_without_a_service_fails_once_after_a_minute() -> None:
     assert world.step(after=61) is None, "its own write is not seen yet, and it is not repeated"
     [body] = world.api.written
     assert body["status"]["phase"] == "Failed"
-    assert no_service("web") in body["status"]["message"]
+    assert no_owner("service", "web") in body["status"]["message"]
     assert body["status"]["finishedAt"]
     world.act(phase="Failed")
     assert world.step(after=1000) is None

@@ -17,8 +17,8 @@ from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.process import Operator, Options
 from immutable_operator.wire.action import decode_action
 from immutable_operator.wire.config import ConfigRecord
+from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.revision import RevisionRecord
-from immutable_operator.wire.service import ServiceRecord
 
 IMAGE = "registry.example/web@sha256:" + "9f" * 32
 
@@ -61,11 +61,11 @@ def operator(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator
     asyncio.run(client.close())
 
 
-def service(number: int, read: str, namespace: str = "shop") -> ServiceRecord:
+def service(number: int, read: str, namespace: str = "shop") -> OwnerRecord:
     reads = [{"configMapRef": {"name": read}}]
     template = {"spec": {"containers": [{"name": "web", "image": IMAGE, "envFrom": reads}]}}
     meta = {"name": f"web-{number}", "namespace": namespace, "uid": f"u{number}"}
-    return ServiceRecord.of(
+    return OwnerRecord.of(
         {"metadata": {**meta, "resourceVersion": "5"}, "spec": {"template": template}}
     )
 

@@ -8,17 +8,17 @@ import pytest
 
 from immutable_operator.runtime import readers as readers_module
 from immutable_operator.runtime.readers import Readers
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 
 IMAGE = "registry.example/web@sha256:" + "9f" * 32
 FROM = {"ConfigMap": "configMapRef", "Secret": "secretRef"}
 
 
-def service(uid: str, *reads: tuple[str, str], generation: int = 1, **place: Any) -> ServiceRecord:
+def service(uid: str, *reads: tuple[str, str], generation: int = 1, **place: Any) -> OwnerRecord:
     sources = [{FROM[kind]: {"name": name}} for kind, name in reads]
     template = {"spec": {"containers": [{"name": "web", "image": IMAGE, "envFrom": sources}]}}
     meta = {"name": uid, "namespace": "shop", "uid": uid, "resourceVersion": "5", **place}
-    return ServiceRecord.of(
+    return OwnerRecord.of(
         {"metadata": {**meta, "generation": generation}, "spec": {"template": template}}
     )
 
@@ -51,7 +51,7 @@ def test_refused_spec_has_no_references() -> None:
     readers = Readers()
     readers.update("u1", service("u1", ("ConfigMap", "settings")))
     meta = {"name": "u1", "namespace": "shop", "uid": "u1", "resourceVersion": "6"}
-    broken = ServiceRecord.of({"metadata": {**meta, "generation": 2}, "spec": {}})
+    broken = OwnerRecord.of({"metadata": {**meta, "generation": 2}, "spec": {}})
     assert broken.spec.template is None
     readers.update("u1", broken)
     assert len(readers) == 0

@@ -9,12 +9,12 @@ import pytest
 
 from immutable_operator.api.names import API_VERSION
 from immutable_operator.wire.budget import budget_body, covering, decode_budget
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 from tests.unit.service_specs import spec
 
 META = {"name": "web", "namespace": "shop", "uid": "s1", "resourceVersion": "1"}
 TEMPLATE = {"metadata": {"labels": {"app": "web", "tier": "front"}}, **spec()["template"]}
-WEB = ServiceRecord.of({"metadata": META, "spec": {"template": TEMPLATE}})
+WEB = OwnerRecord.of({"metadata": META, "spec": {"template": TEMPLATE}})
 
 
 def budget(selector: Any, *, owner: str = "", **limit: Any) -> bytes:

@@ -21,8 +21,8 @@ from immutable_operator.domain.model import (
     Verdict,
 )
 from immutable_operator.kube.times import second
+from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.revision import decode_revision, verdict_body
-from immutable_operator.wire.service import ServiceRecord
 from immutable_operator.wire.status import status_body, stored_status
 
 SECONDS = st.integers(0, 2**32).map(float)
@@ -58,8 +58,8 @@ VERDICT = st.builds(
 META = {"name": "web", "namespace": "shop", "uid": "s1", "resourceVersion": "1"}
 
 
-def service(status: dict[str, Any]) -> ServiceRecord:
-    return ServiceRecord.of({"metadata": META, "spec": {}, "status": status})
+def service(status: dict[str, Any]) -> OwnerRecord:
+    return OwnerRecord.of({"metadata": META, "spec": {}, "status": status})
 
 
 @given(STATUS)

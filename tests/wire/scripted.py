@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from immutable_operator.kube.client import KubeClient
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 from tests.wire.api import Api, serving
 
 __all__ = ["CUT", "IMAGE", "SERVICE", "Asked", "Script", "refusal", "service"]
@@ -41,10 +41,10 @@ def refusal(status: int, message: str, *, retry_after: str | None = None, **deta
     return status, body, {"Retry-After": retry_after} if retry_after else {}
 
 
-def service(**spec: Any) -> ServiceRecord:
+def service(**spec: Any) -> OwnerRecord:
     template = {"spec": {"containers": [{"name": "web", "image": IMAGE}]}}
     meta = {"name": "web", "namespace": "shop", "uid": "s1", "resourceVersion": "5"}
-    return ServiceRecord.of({"metadata": meta, "spec": {"template": template, **spec}})
+    return OwnerRecord.of({"metadata": meta, "spec": {"template": template, **spec}})
 
 
 SERVICE = service()

@@ -20,7 +20,7 @@ from immutable_operator.instances.pods.codec import decode_pod
 from immutable_operator.instances.pods.driver import PodDriver
 from immutable_operator.instances.pods.watched import Pods
 from immutable_operator.kube.client import KubeClient
-from immutable_operator.runtime.memory import ServiceMemory
+from immutable_operator.runtime.memory import OwnerMemory
 from immutable_operator.wire.revision import owner_reference
 from tests.wire.scripted import CUT, SERVICE, Answer, Script, refusal
 
@@ -233,7 +233,7 @@ def test_retry_after_of_a_pod_write_is_kept(move: Moved) -> None:
     busy = refusal(429, "Too many requests, please try again later.", retry_after="17")
     said = refused(Script(*before(move), busy), move, view(pod()))
     assert (said.cause, said.retry_after) == (Cause.API_SERVER, 17.0)
-    memory = ServiceMemory()
+    memory = OwnerMemory()
     noted = memory.refusals.note(Move.RETIRE, "web-a", None, said, 100.0)
     assert noted.retry_at == 117.0
 

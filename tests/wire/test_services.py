@@ -15,7 +15,7 @@ from immutable_operator.kube.store import Owners
 from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.host import service_reader, sweep
 from immutable_operator.wire.config import ConfigRecord, Configs
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 from tests.wire.api import Api, page, serving, until
 
 IMAGE = "registry.example/web@sha256:" + "9f" * 32
@@ -32,7 +32,7 @@ def test_unreadable_service_keeps_its_last_state_and_hides_no_other() -> None:
     async def run() -> None:
         told: list[str] = []
         reader = service_reader(told.append)
-        services: Owners[ServiceRecord] = Owners(lambda uid: None)
+        services: Owners[OwnerRecord] = Owners(lambda uid: None)
         api = Api()
         api.pages += [
             page(body("one"), body("two"), body("gone")),
@@ -88,7 +88,7 @@ def test_unreadable_config_map_is_reported_and_ends_nothing(odd: Any) -> None:
         async with serving(api) as client:
             contents = Contents(client, configs, told.append)
             reading = asyncio.create_task(contents.run())
-            service = ServiceRecord.of(json.loads(json.dumps(body("one"))))
+            service = OwnerRecord.of(json.loads(json.dumps(body("one"))))
             assert contents.look(service, ())[0] == {}
             await until(lambda: told or reading.done())
             assert not reading.done()

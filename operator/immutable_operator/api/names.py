@@ -65,8 +65,8 @@ ANNOTATION_POOL_UID: Final = f"{GROUP}/pool-uid"
 deleting the pool deletes no node."""
 
 ANNOTATION_VERIFIED: Final = f"{GROUP}/verified"
-"""On a node or its claim, as JSON: {"at": "2026-11-22T04:30:00Z", "facts": {"bootID": "…", …}}: when
-it was verified, and the facts that must not change afterwards."""
+"""On a node, as JSON: {"at": "2026-11-22T04:30:00Z", "facts": {"bootID": "…", …}}: when it was
+verified, and the facts that must not change afterwards."""
 
 ANNOTATION_RETIRING: Final = f"{GROUP}/retiring"
 """On a node, as JSON: {"since": "2026-11-22T04:30:00Z", "because": "Outdated: …"}: its drain has

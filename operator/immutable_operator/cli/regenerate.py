@@ -14,7 +14,7 @@ from immutable_operator.cli.login import Login
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, Forbidden, NotFound
 from immutable_operator.wire.action import ACTIONS
-from immutable_operator.wire.service import SERVICES
+from immutable_operator.wire.owner import SERVICES
 
 __all__ = ["Regenerate", "regenerate"]
 

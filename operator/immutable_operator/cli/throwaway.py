@@ -20,7 +20,7 @@ from immutable_operator.cli.objects import Json, annotation, condition, is_ready
 from immutable_operator.cli.person import MERGE, Person, Request
 from immutable_operator.kube.errors import ApiError, Forbidden, NotFound, Unreachable
 from immutable_operator.kube.paths import ApiPath
-from immutable_operator.wire.service import SERVICES
+from immutable_operator.wire.owner import SERVICES
 
 __all__ = ["REVISIONS", "CannotRun", "Image", "ThrowAway"]
 

@@ -20,7 +20,7 @@ from immutable_operator.cli.person import Person
 from immutable_operator.cli.report import conclusion, heading, line, reasons, report
 from immutable_operator.cli.throwaway import CannotRun, Image, ThrowAway
 from immutable_operator.kube.errors import ApiError, Forbidden, NotFound
-from immutable_operator.wire.service import SERVICES
+from immutable_operator.wire.owner import SERVICES
 
 __all__ = ["Options", "Verification", "chosen"]
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from immutable_operator.domain.model import Cause, Create, Move, Quarantine, Retire
 from immutable_operator.instances.refused import Refused, refused
 from immutable_operator.kube.errors import ApiError, ServerTrouble, Unreachable
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["Driver", "Refused", "Seen", "Unknown", "outcome_of"]
 
@@ -51,18 +51,18 @@ class Driver(Protocol):
 
     resource: str
 
-    async def create(self, service: ServiceRecord, template: Template, birth: Create) -> Seen:
+    async def create(self, owner: OwnerRecord, template: Template, birth: Create) -> Seen:
         """Create an instance. If it exists already, with this owner, that counts as success."""
         ...
 
-    async def retire(self, service: ServiceRecord, order: Retire) -> Seen:
+    async def retire(self, owner: OwnerRecord, order: Retire) -> Seen:
         """Retire an instance. If it is gone already, that counts as success."""
         ...
 
-    async def quarantine(self, service: ServiceRecord, order: Quarantine) -> Seen:
+    async def quarantine(self, owner: OwnerRecord, order: Quarantine) -> Seen:
         """Take an instance out of all traffic."""
         ...
 
-    def shows(self, service: ServiceRecord, move: Create | Retire | Quarantine) -> Seen:
+    def shows(self, owner: OwnerRecord, move: Create | Retire | Quarantine) -> Seen:
         """Return a check whether a move without a response was carried out after all."""
         ...

@@ -14,6 +14,9 @@ class ApiPath:
         return f"/{self.group_version}/{self.resource}"
 
     def collection(self, namespace: str) -> str:
+        """Return the URL of the objects in a namespace; "" for a kind without namespaces."""
+        if not namespace:
+            return self.all()
         return f"/{self.group_version}/namespaces/{namespace}/{self.resource}"
 
     def item(self, namespace: str, name: str, subresource: str = "") -> str:

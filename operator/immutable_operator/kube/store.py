@@ -113,7 +113,7 @@ class Owner(Protocol):
     @property
     def namespace(self) -> str: ...
     @property
-    def name(self) -> str: ...
+    def key(self) -> str: ...
     @property
     def version(self) -> int: ...
     @property
@@ -134,7 +134,7 @@ class Owners(Generic[O]):
     def __init__(self, changed: Changed) -> None:
         self._changed = changed
         self._by_uid: dict[str, O] = {}
-        self._by_name: dict[tuple[str, str], set[str]] = {}
+        self._by_key: dict[str, set[str]] = {}
         self._deleted: dict[str, None] = {}
 
     def __len__(self) -> int:
@@ -146,9 +146,12 @@ class Owners(Generic[O]):
     def get(self, uid: str) -> O | None:
         return self._by_uid.get(uid)
 
-    def named(self, namespace: str, name: str) -> O | None:
-        """Return the object with this name; the youngest until the deletion of others is seen."""
-        found = [self._by_uid[uid] for uid in self._by_name.get((namespace, name), ())]
+    def named(self, key: str) -> O | None:
+        """Return the object with this ``key``: kind, namespace and name.
+
+        Until the deletion of others is seen, that is the youngest one.
+        """
+        found = [self._by_uid[uid] for uid in self._by_key.get(key, ())]
         return max(found, key=lambda owner: owner.version, default=None)
 
     def home(self, uid: str) -> str | None:
@@ -161,7 +164,7 @@ class Owners(Generic[O]):
         if owner.uid in self._deleted or (before and before.version > owner.version):
             return
         self._by_uid[owner.uid] = owner
-        self._by_name.setdefault((owner.namespace, owner.name), set()).add(owner.uid)
+        self._by_key.setdefault(owner.key, set()).add(owner.uid)
         if before is None or before.content != owner.content:
             self._changed(owner.uid)
 
@@ -170,10 +173,10 @@ class Owners(Generic[O]):
         while len(self._deleted) > TOMBSTONES:
             del self._deleted[next(iter(self._deleted))]
         if (owner := self._by_uid.pop(uid, None)) is not None:
-            namesakes = self._by_name[owner.namespace, owner.name]
+            namesakes = self._by_key[owner.key]
             namesakes.discard(uid)
             if not namesakes:
-                del self._by_name[owner.namespace, owner.name]
+                del self._by_key[owner.key]
             self._changed(uid)
 
     def sweep(self, owners: Iterable[O], version: int, unread: Collection[str] = ()) -> int:

@@ -29,10 +29,10 @@ from immutable_operator.domain.model import (
 from immutable_operator.instances.driver import Driver, Refused, Seen, Unknown
 from immutable_operator.runtime.budgets import BudgetWriter
 from immutable_operator.runtime.gate import FairGate
-from immutable_operator.runtime.memory import ServiceMemory
+from immutable_operator.runtime.memory import OwnerMemory
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.records import Records
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["Actuator"]
 
@@ -57,7 +57,7 @@ class Actuator:
         metrics: Metrics,
         clock: Callable[[], float],
         tick: Callable[[], float],
-        holds: Callable[[ServiceRecord], bool] = lambda service: True,
+        holds: Callable[[OwnerRecord], bool] = lambda owner: True,
     ) -> None:
         self._driver = driver
         self._records = records
@@ -66,36 +66,34 @@ class Actuator:
         self._holds, self._budgets = holds, budgets
         self._gate = FairGate(AT_ONCE)
 
-    async def act(
-        self, service: ServiceRecord, actions: Sequence[Action], memory: ServiceMemory
-    ) -> None:
+    async def act(self, owner: OwnerRecord, actions: Sequence[Action], memory: OwnerMemory) -> None:
         """Carry out a plan's actions; refusals and expectations are stored in ``memory``."""
         creates = [a for a in actions if isinstance(a, Create)]
         others = [a for a in actions if isinstance(a, Retire | Quarantine)]
         records = [a for a in actions if not isinstance(a, Create | Retire | Quarantine)]
         # Records are written before the moves that depend on them.
-        await self._row(service, records, memory)
+        await self._row(owner, records, memory)
         births = [
-            self._births(service, [c for c in creates if c.revision == revision], memory)
+            self._births(owner, [c for c in creates if c.revision == revision], memory)
             for revision in dict.fromkeys(c.revision for c in creates)
         ]
-        await _all(*births, self._row(service, others, memory))
+        await _all(*births, self._row(owner, others, memory))
 
     async def _births(
-        self, service: ServiceRecord, creates: Sequence[Create], memory: ServiceMemory
+        self, owner: OwnerRecord, creates: Sequence[Create], memory: OwnerMemory
     ) -> None:
         """Create instances of one revision: the first alone, the others once it was accepted."""
         if creates and creates[0].revision not in memory.accepted:
-            if not await self._row(service, creates[:1], memory):
+            if not await self._row(owner, creates[:1], memory):
                 return
             creates = creates[1:]
-        await self._row(service, creates, memory, ends_when_refused=True)
+        await self._row(owner, creates, memory, ends_when_refused=True)
 
     async def _row(
         self,
-        service: ServiceRecord,
+        owner: OwnerRecord,
         actions: Sequence[Action],
-        memory: ServiceMemory,
+        memory: OwnerMemory,
         *,
         ends_when_refused: bool = False,
     ) -> bool:
@@ -109,11 +107,11 @@ class Actuator:
 
         async def one(action: Action) -> bool:
             nonlocal ended
-            async with self._gate.turn((service.uid, isinstance(action, Create))):
-                if ended or not self._holds(service):
+            async with self._gate.turn((owner.uid, isinstance(action, Create))):
+                if ended or not self._holds(owner):
                     return False
                 try:
-                    done = await self._one(service, action, memory)
+                    done = await self._one(owner, action, memory)
                 except BaseException:
                     ended = True
                     raise
@@ -122,17 +120,17 @@ class Actuator:
 
         return all(await _all(*(one(action) for action in actions)))
 
-    async def _one(self, service: ServiceRecord, action: Action, memory: ServiceMemory) -> bool:
+    async def _one(self, owner: OwnerRecord, action: Action, memory: OwnerMemory) -> bool:
         """Do one write; return False if it was refused, or may have been."""
         move, subject, revision = _identify(action)
-        resource, shows = self._shows(service, action)
+        resource, shows = self._shows(owner, action)
         try:
-            seen = await self._write(service, action)
+            seen = await self._write(owner, action)
         except Unknown as error:
             memory.barrier.expect(resource, shows, self._tick(), unknown=True)
             self._metrics.unknown.labels(move).inc()
             log.warning(
-                "no response", **_about(service), move=move, subject=subject, error=str(error)
+                "no response", **_about(owner), move=move, subject=subject, error=str(error)
             )
             return False
         except Refused as error:
@@ -141,7 +139,7 @@ class Actuator:
             self._metrics.refusals.labels(move, refusal.cause).inc()
             log.warning(
                 "refused",
-                **_about(service),
+                **_about(owner),
                 move=move,
                 subject=subject,
                 cause=refusal.cause,
@@ -149,11 +147,11 @@ class Actuator:
                 attempts=refusal.attempts,
             )
             return False
-        self._done(service, action, memory)
+        self._done(owner, action, memory)
         memory.barrier.expect(resource, seen, self._tick())
         return True
 
-    def _done(self, service: ServiceRecord, action: Action, memory: ServiceMemory) -> None:
+    def _done(self, owner: OwnerRecord, action: Action, memory: OwnerMemory) -> None:
         move, subject, revision = _identify(action)
         memory.refusals.accepted(move, subject, revision)
         if isinstance(action, Create):
@@ -162,31 +160,31 @@ class Actuator:
             memory.retired.add(action.uid)
         reason, because = _because(action)
         self._metrics.actions.labels(type(action).__name__, reason).inc()
-        log.info(move, **_about(service), subject=subject, because=because)
+        log.info(move, **_about(owner), subject=subject, because=because)
 
-    async def _write(self, service: ServiceRecord, action: Action) -> Seen:
+    async def _write(self, owner: OwnerRecord, action: Action) -> Seen:
         match action:
             case Create():
-                template = await self._records.template(service, action.revision)
-                return await self._driver.create(service, template, action)
+                template = await self._records.template(owner, action.revision)
+                return await self._driver.create(owner, template, action)
             case Retire():
-                return await self._driver.retire(service, action)
+                return await self._driver.retire(owner, action)
             case Quarantine():
-                return await self._driver.quarantine(service, action)
+                return await self._driver.quarantine(owner, action)
             case SetBudget() | DeleteBudget():
-                return await self._budgets.write(service, action)
+                return await self._budgets.write(owner, action)
             case _:
-                return await self._records.write(service, action)
+                return await self._records.write(owner, action)
 
-    def _shows(self, service: ServiceRecord, action: Action) -> tuple[str, Seen]:
+    def _shows(self, owner: OwnerRecord, action: Action) -> tuple[str, Seen]:
         """Return the collection in which a write becomes visible, and a check whether it has."""
         match action:
             case Create() | Retire() | Quarantine():
-                return self._driver.resource, self._driver.shows(service, action)
+                return self._driver.resource, self._driver.shows(owner, action)
             case SetBudget() | DeleteBudget():
-                return self._budgets.resource, self._budgets.shows(service, action)
+                return self._budgets.resource, self._budgets.shows(owner, action)
             case _:
-                return self._records.resource(action), self._records.shows(service, action)
+                return self._records.resource(action), self._records.shows(owner, action)
 
 
 async def _all(*writes: Awaitable[T]) -> list[T]:
@@ -201,8 +199,8 @@ def _failures(results: Iterable[object]) -> Iterable[BaseException]:
     return (result for result in results if isinstance(result, BaseException))
 
 
-def _about(service: ServiceRecord) -> dict[str, str]:
-    return {"service": service.name, "namespace": service.namespace}
+def _about(owner: OwnerRecord) -> dict[str, str]:
+    return {"service": owner.name, "namespace": owner.namespace}
 
 
 def _identify(action: Action) -> tuple[Move, str, str | None]:

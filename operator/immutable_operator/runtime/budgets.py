@@ -15,7 +15,7 @@ from immutable_operator.kube.errors import ApiError, Conflict, NotFound
 from immutable_operator.kube.reading import version_of
 from immutable_operator.kube.store import Children
 from immutable_operator.wire.budget import BUDGETS, BudgetRecord, budget_body
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["BudgetWriter"]
 
@@ -32,7 +32,7 @@ class BudgetWriter:
     def __init__(self, client: KubeClient, budgets: Children[BudgetRecord]) -> None:
         self._client, self._budgets = client, budgets
 
-    async def write(self, service: ServiceRecord, move: SetBudget | DeleteBudget) -> Seen:
+    async def write(self, service: OwnerRecord, move: SetBudget | DeleteBudget) -> Seen:
         """Carry out one move. Raises `Refused` or `Unknown`."""
         try:
             if isinstance(move, DeleteBudget):
@@ -44,7 +44,7 @@ class BudgetWriter:
         version, shows = version_of(metadata["resourceVersion"]), self.shows(service, move)
         return lambda: self._budgets.version >= version or shows()
 
-    async def _set(self, service: ServiceRecord, move: SetBudget) -> bytes:
+    async def _set(self, service: OwnerRecord, move: SetBudget) -> bytes:
         """Create the budget, or change it if it is known: never one that somebody else created."""
         body = budget_body(service, move.min_available)
         known = [b for b in self._budgets.of(service.namespace) if b.service == service.uid]
@@ -65,14 +65,14 @@ class BudgetWriter:
         }
         return await self._client.patch(path, change, resource=self.resource, manager=FIELD_MANAGER)
 
-    async def _delete(self, service: ServiceRecord, move: DeleteBudget) -> Seen:
+    async def _delete(self, service: OwnerRecord, move: DeleteBudget) -> Seen:
         path = BUDGETS.item(service.namespace, move.name)
         body = {"preconditions": {"uid": move.uid}}
         with contextlib.suppress(NotFound):
             await self._client.delete(path, body, resource=self.resource)
         return self.shows(service, move)
 
-    def shows(self, service: ServiceRecord, move: SetBudget | DeleteBudget) -> Seen:
+    def shows(self, service: OwnerRecord, move: SetBudget | DeleteBudget) -> Seen:
         """Return a check whether a move without a response was carried out after all."""
         if isinstance(move, DeleteBudget):
             return lambda: self._budgets.get(move.uid) is None

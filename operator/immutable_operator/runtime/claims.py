@@ -26,7 +26,7 @@ from immutable_operator.kube.reading import READ_ERRORS, decoded
 from immutable_operator.kube.store import Owners
 from immutable_operator.runtime.inquiry import Inquiry
 from immutable_operator.runtime.metrics import Metrics
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import SERVICE, OwnerRecord
 
 __all__ = ["Claims"]
 
@@ -48,7 +48,7 @@ class Claims:
     def __init__(
         self,
         client: KubeClient,
-        services: Owners[ServiceRecord],
+        services: Owners[OwnerRecord],
         changed: Callable[[str], None],
         metrics: Metrics,
     ) -> None:
@@ -108,7 +108,7 @@ class Claims:
         Return False if it is gone or not one of ours.
         """
         owner = service_of(name)
-        service = self._services.named(namespace, owner) if owner else None
+        service = self._services.named(SERVICE.key(namespace, owner)) if owner else None
         if service is None or service.deleting:
             return False  # the garbage collector will delete it, or it has no service
         path = PODS.item(namespace, name)

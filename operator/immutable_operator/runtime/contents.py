@@ -22,7 +22,7 @@ from immutable_operator.wire.config import (
     Content,
     decode_content,
 )
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["Contents", "read_content"]
 
@@ -48,7 +48,7 @@ class Contents:
         self._inquiry = Inquiry("ConfigMap not read", self._read, retry=RETRY)
 
     def look(
-        self, service: ServiceRecord, revisions: Iterable[Revision]
+        self, service: OwnerRecord, revisions: Iterable[Revision]
     ) -> tuple[Mapping[ConfigKey, Source], frozenset[str]]:
         """Return what is known of the ConfigMaps that a service pins, and which copies exist.
 

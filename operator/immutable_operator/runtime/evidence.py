@@ -10,7 +10,7 @@ from immutable_operator.domain.model import Evidence, Instance, Revision
 from immutable_operator.instances.pods.codec import BORN, PodRecord
 from immutable_operator.runtime.images import ImageProofs
 from immutable_operator.wire.config import Configs
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["RECREATED", "Baselines", "Witnesses"]
 
@@ -58,7 +58,7 @@ class Witnesses:
 
     def evidence(
         self,
-        service: ServiceRecord,
+        service: OwnerRecord,
         pods: Iterable[PodRecord],
         baselines: Baselines,
         revisions: Iterable[Revision] = (),
@@ -83,7 +83,7 @@ class Witnesses:
         )
 
     def _replaced(
-        self, service: ServiceRecord, template: Mapping[str, Any], pods: Iterable[PodRecord]
+        self, service: OwnerRecord, template: Mapping[str, Any], pods: Iterable[PodRecord]
     ) -> dict[str, str]:
         """Find live configuration that was recreated since. Pinned objects are read from copies."""
         found = {}
@@ -103,7 +103,7 @@ class Witnesses:
         return found
 
     def _copied(
-        self, service: ServiceRecord, pods: Iterable[PodRecord], revisions: Iterable[Revision]
+        self, service: OwnerRecord, pods: Iterable[PodRecord], revisions: Iterable[Revision]
     ) -> dict[str, str]:
         """Find pods that are older than their copy of a ConfigMap, by the cluster's clock."""
         youngest: dict[str, tuple[float, str]] = {}

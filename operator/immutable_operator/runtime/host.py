@@ -23,7 +23,7 @@ from immutable_operator.kube.errors import Unreachable
 from immutable_operator.kube.messages import Page, Unreadable, read
 from immutable_operator.kube.reading import READ_ERRORS, Identity, Reader
 from immutable_operator.kube.store import Owners
-from immutable_operator.wire.service import SERVICES, ServiceRecord
+from immutable_operator.wire.owner import SERVICES, OwnerRecord
 
 __all__ = ["run_kopf", "service_reader", "sweep"]
 
@@ -32,9 +32,9 @@ IDENTITY: Any = "immutable-operator"  # never shown: peering is off
 PAGE = 500
 
 
-def service_reader(count: Callable[[str], None] = lambda _: None) -> Reader[ServiceRecord]:
+def service_reader(count: Callable[[str], None] = lambda _: None) -> Reader[OwnerRecord]:
     """Return a reader of services; ``count`` is called for each unreadable version of one."""
-    return Reader(SERVICE_PLURAL, lambda raw: ServiceRecord.of(msgspec.json.decode(raw)), count)
+    return Reader(SERVICE_PLURAL, lambda raw: OwnerRecord.of(msgspec.json.decode(raw)), count)
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
@@ -76,10 +76,10 @@ class _NoProgress(kopf.ProgressStorage):
 
 async def run_kopf(
     login: Callable[[], Awaitable[Configuration]],
-    services: Owners[ServiceRecord],
+    services: Owners[OwnerRecord],
     ready: asyncio.Event,
     stop: asyncio.Event,
-    reader: Reader[ServiceRecord],
+    reader: Reader[OwnerRecord],
 ) -> None:
     """Feed ``services`` from kopf's watch until ``stop`` is set or a signal ends kopf.
 
@@ -97,7 +97,7 @@ async def run_kopf(
             services.remove(body["metadata"]["uid"])
             return
         try:
-            record = ServiceRecord.of(dict(body))
+            record = OwnerRecord.of(dict(body))
         except READ_ERRORS as error:
             # The last known state stays; kopf continues with the next event.
             meta = body.get("metadata")
@@ -156,8 +156,8 @@ def _settings() -> kopf.OperatorSettings:
 
 async def sweep(
     client: KubeClient,
-    services: Owners[ServiceRecord],
-    reader: Reader[ServiceRecord] | None = None,
+    services: Owners[OwnerRecord],
+    reader: Reader[OwnerRecord] | None = None,
 ) -> int:
     """List all services once and make the store equal to the list; return how many it lacked.
 
@@ -165,7 +165,7 @@ async def sweep(
     that is no list.
     """
     reader = reader or service_reader()
-    records: list[ServiceRecord] = []
+    records: list[OwnerRecord] = []
     unread: set[str] = set()
     token, version = "", 0
     while True:

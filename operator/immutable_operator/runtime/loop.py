@@ -45,7 +45,7 @@ from immutable_operator.runtime.barrier import Lists
 from immutable_operator.runtime.budgets import BudgetWriter
 from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.evidence import Witnesses
-from immutable_operator.runtime.memory import ServiceMemory
+from immutable_operator.runtime.memory import OwnerMemory
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.records import Records
@@ -55,8 +55,8 @@ from immutable_operator.wire.budget import BudgetRecord, covering
 from immutable_operator.wire.config import Configs
 from immutable_operator.wire.event import announce
 from immutable_operator.wire.freeze import Freezes
+from immutable_operator.wire.owner import SERVICES, OwnerRecord
 from immutable_operator.wire.revision import RevisionRecord
-from immutable_operator.wire.service import SERVICES, ServiceRecord
 from immutable_operator.wire.status import stored_status
 
 __all__ = ["ControlLoop"]
@@ -81,7 +81,7 @@ class ControlLoop:
     def __init__(
         self,
         client: KubeClient,
-        services: Owners[ServiceRecord],
+        services: Owners[OwnerRecord],
         pods: Pods,
         revisions: Children[RevisionRecord],
         configs: Mapping[str, Configs],
@@ -113,7 +113,7 @@ class ControlLoop:
         none: Children[BudgetRecord] = Children(lambda namespace: None)
         self._budgets = none if budgets is None else budgets
         self._policy = policy or Policy()
-        self._memories: dict[str, ServiceMemory] = {}
+        self._memories: dict[str, OwnerMemory] = {}
         self._schedules = schedules or Schedules()
         self._actuator = Actuator(
             PodDriver(client, pods, client.clock.time),
@@ -144,35 +144,35 @@ class ControlLoop:
                 self._queue.done(key)
                 self._metrics.queue_depth.set(len(self._queue))
 
-    def _holds(self, planned: ServiceRecord) -> bool:
+    def _holds(self, planned: OwnerRecord) -> bool:
         """Return whether the plan for a service is still to be carried out."""
         now = self._services.get(planned.uid)
         return now is not None and not now.deleting and now.generation == planned.generation
 
     async def step(self, key: str) -> None:
         """Do one turn for the service with this uid."""
-        service = self._services.get(key)
-        if service is None:
+        owner = self._services.get(key)
+        if owner is None:
             self._forget(key)
             return
-        memory = self._memories.setdefault(key, ServiceMemory())
+        memory = self._memories.setdefault(key, OwnerMemory())
         if not self._sees_own_writes(key, memory):
             return
         began = time.perf_counter()
-        decided = plan(self._view(service, memory), self._now(), self._policy)
+        decided = plan(self._view(owner, memory), self._now(), self._policy)
         self._metrics.plan_seconds.observe(time.perf_counter() - began)
-        log.debug("planned", service=service.name, notes=list(decided.notes))
+        log.debug("planned", service=owner.name, notes=list(decided.notes))
         if decided.actions:
-            await self._actuator.act(service, decided.actions, memory)
-            await self._confirm(service, decided, memory)
+            await self._actuator.act(owner, decided.actions, memory)
+            await self._confirm(owner, decided, memory)
         records = any(isinstance(a, CreateRevision) for a in decided.actions)
         if not (records and any(r.move is Move.RECORD for r in memory.refusals.all())):
-            await self._tell(service, decided, memory)  # a refused record is not announced
+            await self._tell(owner, decided, memory)  # a refused record is not announced
         if decided.status is not None:
             memory.planned, memory.desired = decided.status, decided.status.desired
-            await self._write_status(service, decided.status, memory)
-        await self._answer(service, decided)
-        self._measure(service, decided, memory)
+            await self._write_status(owner, decided.status, memory)
+        await self._answer(owner, decided)
+        self._measure(owner, decided, memory)
         memory.failures = 0
         if decided.due is not None:
             self._queue.add_at(key, time.monotonic() + max(0.0, decided.due - self._now()))
@@ -180,20 +180,18 @@ class ControlLoop:
             # A refusal changes the plan, and no watch shows it.
             self._queue.add(key)
 
-    async def _write_status(
-        self, service: ServiceRecord, status: Status, memory: ServiceMemory
-    ) -> None:
+    async def _write_status(self, owner: OwnerRecord, status: Status, memory: OwnerMemory) -> None:
         try:
-            turn = await memory.report.write(self._client, service, status)
+            turn = await memory.report.write(self._client, owner, status)
         except (NotFound, Conflict):
             # Deleted, recreated or written meanwhile: the next turn handles it.
-            await self._look_up(service, memory)
-            self._queue.add(service.uid)
+            await self._look_up(owner, memory)
+            self._queue.add(owner.uid)
             return
         if turn is not None:
-            self._queue.add_at(service.uid, turn)
+            self._queue.add_at(owner.uid, turn)
 
-    async def _confirm(self, service: ServiceRecord, decided: Plan, memory: ServiceMemory) -> None:
+    async def _confirm(self, owner: OwnerRecord, decided: Plan, memory: OwnerMemory) -> None:
         """From time to time, while instances are created, check that the service itself still
         exists.
 
@@ -202,21 +200,21 @@ class ControlLoop:
         """
         made = any(isinstance(a, Create | CreateRevision) for a in decided.actions)
         if made and time.monotonic() - memory.confirmed_at > CONFIRM_SECONDS:
-            await self._look_up(service, memory)
+            await self._look_up(owner, memory)
 
-    async def _look_up(self, service: ServiceRecord, memory: ServiceMemory) -> None:
+    async def _look_up(self, owner: OwnerRecord, memory: OwnerMemory) -> None:
         """Ask the API server for the service of this name; the permission to list is enough."""
         memory.confirmed_at = time.monotonic()
-        path = SERVICES.collection(service.namespace)
-        named = f"metadata.name={service.name}"
+        path = SERVICES.collection(owner.namespace)
+        named = f"metadata.name={owner.name}"
         try:
             page = await self._client.list(path, resource=SERVICES.resource, fieldSelector=named)
-            found = [ServiceRecord.of(item) for item in msgspec.json.decode(page)["items"] or ()]
+            found = [OwnerRecord.of(item) for item in msgspec.json.decode(page)["items"] or ()]
         except (ApiError, *READ_ERRORS) as error:
-            log.warning("service cannot be looked up", service=service.name, error=str(error))
+            log.warning("service cannot be looked up", service=owner.name, error=str(error))
             return  # the watch will show it later
-        if service.uid not in {record.uid for record in found}:
-            self._services.remove(service.uid)
+        if owner.uid not in {record.uid for record in found}:
+            self._services.remove(owner.uid)
         for record in found:
             self._services.upsert(record)
 
@@ -227,55 +225,55 @@ class ControlLoop:
         self._schedules.forget(key)
         self._queue.forget(key)
 
-    def _view(self, service: ServiceRecord, memory: ServiceMemory) -> View:
-        pods = list(self._pods.of(service.uid))
+    def _view(self, owner: OwnerRecord, memory: OwnerMemory) -> View:
+        pods = list(self._pods.of(owner.uid))
         instances = tuple(pod.content for pod in pods)
         memory.refusals.forget_subjects({i.name for i in instances})
-        revisions = tuple(r.content for r in self._revisions.of(service.uid))
-        configs, snapshots = self._contents.look(service, revisions)
+        revisions = tuple(r.content for r in self._revisions.of(owner.uid))
+        configs, snapshots = self._contents.look(owner, revisions)
         return View(
-            name=service.name,
-            namespace=service.namespace,
-            uid=service.uid,
-            generation=service.generation,
-            spec=self._schedules.applied(service.uid, service.spec, _slots(instances)),
-            invalid=service.invalid,
-            deleting=service.deleting,
-            author=service.author,
+            name=owner.name,
+            namespace=owner.namespace,
+            uid=owner.uid,
+            generation=owner.generation,
+            spec=self._schedules.applied(owner.uid, owner.spec, _slots(instances)),
+            invalid=owner.invalid,
+            deleting=owner.deleting,
+            author=owner.author,
             instances=instances,
-            departed=memory.departed(instances, self._pods.gone(service.uid)),
+            departed=memory.departed(instances, self._pods.gone(owner.uid)),
             retired=frozenset(memory.retired),
             revisions=revisions,
-            budgets=covering(service, self._budgets.of(service.namespace)),
+            budgets=covering(owner, self._budgets.of(owner.namespace)),
             ends=_ends_of(instances, self._ends()),
             configs=configs,
             snapshots=snapshots,
             refusals=memory.refusals.all(self._now()),
-            evidence=self._witnesses.evidence(service, pods, memory.baselines, revisions),
-            guard=self._guard(service.namespace),
-            requests=tuple(self._requests(service)),
-            freezes=tuple(self._freezes.of(service)) if self._freezes else (),
-            prior=memory.planned or stored_status(service),
+            evidence=self._witnesses.evidence(owner, pods, memory.baselines, revisions),
+            guard=self._guard(owner.namespace),
+            requests=tuple(self._requests(owner)),
+            freezes=tuple(self._freezes.of(owner)) if self._freezes else (),
+            prior=memory.planned or stored_status(owner),
             desired_before=memory.desired,
         )
 
-    def _requests(self, service: ServiceRecord) -> Iterator[Request]:
+    def _requests(self, owner: OwnerRecord) -> Iterator[Request]:
         """Yield the actions on this service that are not finished."""
-        found = self._actions.of(f"{service.namespace}/{service.name}") if self._actions else ()
+        found = self._actions.of(owner.key) if self._actions else ()
         return (action.content for action in found if not action.ended)
 
-    async def _answer(self, service: ServiceRecord, decided: Plan) -> None:
+    async def _answer(self, owner: OwnerRecord, decided: Plan) -> None:
         """Write the outcomes of people's requests."""
-        requests = {r.uid: r for r in self._requests(service)}
+        requests = {r.uid: r for r in self._requests(owner)}
         for outcome in decided.outcomes:
-            path = ACTIONS.item(service.namespace, outcome.name, "status")
-            body = action_status(service.namespace, requests[outcome.uid], outcome, self._now())
+            path = ACTIONS.item(owner.namespace, outcome.name, "status")
+            body = action_status(owner.namespace, requests[outcome.uid], outcome, self._now())
             resource = f"{ACTION_PLURAL}/status"
             with contextlib.suppress(NotFound):
                 await self._client.apply(path, body, resource=resource, manager=FIELD_MANAGER)
             log.info("action", name=outcome.name, phase=outcome.phase, message=outcome.message)
 
-    def _sees_own_writes(self, key: str, memory: ServiceMemory) -> bool:
+    def _sees_own_writes(self, key: str, memory: OwnerMemory) -> bool:
         """Check the barrier: return False while the view lacks a write for this service."""
         if memory.barrier.is_open():
             return True
@@ -287,10 +285,10 @@ class ControlLoop:
         self._queue.add_at(key, memory.barrier.due(now))
         return False
 
-    def _measure(self, service: ServiceRecord, decided: Plan, memory: ServiceMemory) -> None:
+    def _measure(self, owner: OwnerRecord, decided: Plan, memory: OwnerMemory) -> None:
         """Measure how long instances stay stale, and how long each blocker lasts."""
         now = time.monotonic()
-        there = {pod.content.name: pod.content for pod in self._pods.of(service.uid)}
+        there = {pod.content.name: pod.content for pod in self._pods.of(owner.uid)}
         stale = dict(decided.stale)
         for name in list(memory.stale_since):
             if name not in there:
@@ -307,30 +305,30 @@ class ControlLoop:
         blockers = decided.status.blockers if decided.status else ()
         memory.blocked_by = tuple(blocker.reason for blocker in blockers)
 
-    async def _tell(self, service: ServiceRecord, decided: Plan, memory: ServiceMemory) -> None:
+    async def _tell(self, owner: OwnerRecord, decided: Plan, memory: OwnerMemory) -> None:
         """Write events before the status: a crash between them repeats an event, but loses none."""
         for told in decided.announcements:
             key, now = (told.reason, told.key), time.monotonic()
             if memory.is_told(key, now):
                 continue
             try:
-                await announce(self._client, service, told, self._now(), self._identity)
+                await announce(self._client, owner, told, self._now(), self._identity)
                 memory.told(key, now)
             except ApiError as error:
-                log.warning("event cannot be written", service=service.name, error=str(error))
+                log.warning("event cannot be written", service=owner.name, error=str(error))
 
     def _failed(self, key: str, error: Exception) -> None:
         """Retry a failed service with back-off, without delaying the others."""
-        memory = self._memories.setdefault(key, ServiceMemory())
+        memory = self._memories.setdefault(key, OwnerMemory())
         memory.failures += 1
         pause = RETRY.after(memory.failures)
         self._metrics.failures.inc()
-        service = self._services.get(key)
+        owner = self._services.get(key)
         expected = isinstance(error, ApiError)
         log.warning(
             "step failed",
-            service=service.name if service else key,
-            namespace=service.namespace if service else "",
+            owner=owner.name if owner else key,
+            namespace=owner.namespace if owner else "",
             error=str(error),
             retry_in=pause,
             exc_info=None if expected else error,

@@ -10,13 +10,13 @@ from immutable_operator.runtime.evidence import Baselines
 from immutable_operator.runtime.refusals import Refusals
 from immutable_operator.runtime.report import Report
 
-__all__ = ["ServiceMemory"]
+__all__ = ["OwnerMemory"]
 
 MOST_DEPARTED = 1000
 RETELL = 3600.0  # seconds that the API server keeps an event
 
 
-class ServiceMemory:
+class OwnerMemory:
     """Everything here is found out again after a restart, and losing it changes no move.
 
     Only the recorded reason of a birth can be less exact.

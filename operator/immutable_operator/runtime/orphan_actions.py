@@ -1,11 +1,12 @@
-"""Answers actions on services that do not exist, which would otherwise stay pending forever.
+"""Answers actions on owners that do not exist, which would otherwise stay pending forever.
 
-An action may be created shortly before its service (one commit, two objects), so it is given a
+An action may be created shortly before its owner (one commit, two objects), so it is given a
 while. Only the leader answers, and each answer is written once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from immutable_operator.kube.errors import NotFound
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.runtime.inquiry import Inquiry
 from immutable_operator.wire.action import ACTIONS, ActionRecord, action_status
-from immutable_operator.wire.service import SERVICES, ServiceRecord
+from immutable_operator.wire.owner import SERVICE, OwnerKind, OwnerRecord
 
 __all__ = ["OrphanActions"]
 
@@ -33,31 +34,33 @@ class _List(msgspec.Struct):
 
 
 class OrphanActions:
-    """Checks whether the services of actions exist, when either changes.
+    """Checks whether the owners of actions exist, when either changes.
 
-    Keys are ``<namespace>/<service>``.
+    Keys are those of the owners; ``kinds`` are the kinds that this operator watches.
     """
 
     def __init__(
         self,
         client: KubeClient,
-        services: Owners[ServiceRecord],
+        owners: Owners[OwnerRecord],
         actions: Children[ActionRecord],
+        kinds: Iterable[OwnerKind] = (SERVICE,),
     ) -> None:
         self._client = client
-        self._services, self._actions = services, actions
+        self._owners, self._actions = owners, actions
+        self._kinds = {kind.word: kind for kind in kinds}
         self._clock = client.clock.time
         self._inquiry = Inquiry("action not answered", self.step, retry=RETRY)
         self._heard: dict[str, str] = {}
         self._answered: dict[str, set[str]] = {}
 
     def look_at(self, concerned: str) -> None:
-        """Note that an action on this service came, went or changed."""
+        """Note that an action on this owner came, went or changed."""
         self._inquiry.renew(concerned)
 
-    def service_changed(self, uid: str) -> None:
-        """Note that the service with this uid changed; if it is gone, its actions are orphans."""
-        if uid in self._heard and self._services.get(uid) is None:
+    def owner_changed(self, uid: str) -> None:
+        """Note that the owner with this uid changed; if it is gone, its actions are orphans."""
+        if uid in self._heard and self._owners.get(uid) is None:
             self._inquiry.renew(self._heard.pop(uid))
 
     async def run(self) -> None:
@@ -73,12 +76,13 @@ class OrphanActions:
         requests = [r for r in requests if r.uid not in answered]
         if not requests:
             return None
-        namespace, _, name = key.partition("/")
-        if self._has_service(key):
+        if self._has_owner(key):
             return None
+        word, namespace, name = key.split("/")
         now = self._clock()
-        outcomes, due = orphaned(name, requests, now)
-        if outcomes and await self._exists(namespace, name):
+        outcomes, due = orphaned(word, name, requests, now)
+        kind = self._kinds.get(word)
+        if outcomes and kind is not None and await self._exists(kind, namespace, name):
             return RETRY.first  # the watch has not shown it yet
         by_uid = {request.uid: request for request in requests}
         for outcome in outcomes:
@@ -93,19 +97,18 @@ class OrphanActions:
             log.info("action", name=outcome.name, phase=outcome.phase, message=outcome.message)
         return None if due is None else max(0.0, due - now)
 
-    def _has_service(self, key: str) -> bool:
-        """Return whether there is such a service, whose own turn then answers."""
-        namespace, _, name = key.partition("/")
-        service = self._services.named(namespace, name)
-        if service is not None:
-            self._heard[service.uid] = key
-        return service is not None
+    def _has_owner(self, key: str) -> bool:
+        """Return whether there is such an owner, whose own turn then answers."""
+        owner = self._owners.named(key)
+        if owner is not None:
+            self._heard[owner.uid] = key
+        return owner is not None
 
-    async def _exists(self, namespace: str, name: str) -> bool:
+    async def _exists(self, kind: OwnerKind, namespace: str, name: str) -> bool:
         """Ask the API server itself, since the answer that follows is final."""
         page = await self._client.list(
-            SERVICES.collection(namespace),
-            resource=SERVICES.resource,
+            kind.path.collection(namespace if kind.is_namespaced else ""),
+            resource=kind.path.resource,
             accept=METADATA_LIST,
             fieldSelector=f"metadata.name={name}",
         )

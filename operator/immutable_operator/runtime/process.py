@@ -32,7 +32,7 @@ from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.watches import Watches
 from immutable_operator.runtime.webhook import Webhook
-from immutable_operator.wire.service import SERVICES
+from immutable_operator.wire.owner import SERVICES
 
 __all__ = ["Operator", "Options"]
 

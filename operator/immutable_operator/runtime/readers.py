@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from immutable_operator.domain.config.references import config_references
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["Readers"]
 
@@ -25,7 +25,7 @@ class Readers:
         """Return the services that read an object, in an order that is always the same."""
         return tuple(sorted(self._by_key.get((kind, namespace, name), ())))
 
-    def update(self, uid: str, service: ServiceRecord | None) -> None:
+    def update(self, uid: str, service: OwnerRecord | None) -> None:
         """Note that a service is new, has changed, or is gone (None)."""
         generation, before = self._known.pop(uid, (None, frozenset[Key]()))
         after = frozenset[Key]()
@@ -41,6 +41,6 @@ class Readers:
                 del self._by_key[key]
 
 
-def _read_by(service: ServiceRecord) -> frozenset[Key]:
+def _read_by(service: OwnerRecord) -> frozenset[Key]:
     read = config_references(service.spec.template or {})
     return frozenset((kind, service.namespace, name) for kind, name in read)

@@ -31,6 +31,7 @@ from immutable_operator.wire.config import (
     decode_content,
     snapshot_body,
 )
+from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.revision import (
     REVISIONS,
     RevisionRecord,
@@ -38,7 +39,6 @@ from immutable_operator.wire.revision import (
     revision_body,
     verdict_body,
 )
-from immutable_operator.wire.service import ServiceRecord
 
 __all__ = ["Records"]
 
@@ -62,30 +62,30 @@ class Records:
         self._revisions = revisions
         self._configs = configs
 
-    async def write(self, service: ServiceRecord, move: RecordMove) -> Seen:
+    async def write(self, owner: OwnerRecord, move: RecordMove) -> Seen:
         """Carry out one move. Raises `Refused` or `Unknown`."""
         match move:
             case CreateRevision():
-                return await self._record(service, move)
+                return await self._record(owner, move)
             case CreateSnapshot():
-                return await self._copy(service, move)
+                return await self._copy(owner, move)
             case SetVerdict():
-                return await self._mark(service, move)
+                return await self._mark(owner, move)
             case DeleteRevision():
-                return await self._forget(service, move)
+                return await self._forget(owner, move)
 
     def resource(self, move: RecordMove) -> str:
         """Return the collection in which a move becomes visible."""
         return "configmaps" if isinstance(move, CreateSnapshot) else REVISION_PLURAL
 
-    def shows(self, service: ServiceRecord, move: RecordMove) -> Seen:
+    def shows(self, owner: OwnerRecord, move: RecordMove) -> Seen:
         """Return a check whether a move without a response was carried out after all."""
         match move:
             case CreateRevision():
-                return lambda: any(r.content.id == move.id for r in self._revisions.of(service.uid))
+                return lambda: any(r.content.id == move.id for r in self._revisions.of(owner.uid))
             case CreateSnapshot():
                 configs = self._configs[move.pin.kind]
-                return lambda: configs.get(service.namespace, move.pin.snapshot) is not None
+                return lambda: configs.get(owner.namespace, move.pin.snapshot) is not None
             case SetVerdict():
                 return lambda: self._has(move)
             case DeleteRevision():
@@ -95,18 +95,18 @@ class Records:
         record = self._revisions.get(move.revision.uid)
         return record is None or record.content.verdict.phase is move.verdict.phase
 
-    async def template(self, service: ServiceRecord, revision: str) -> Mapping[str, Any]:
+    async def template(self, owner: OwnerRecord, revision: str) -> Mapping[str, Any]:
         """Return a revision's template: that of the spec, or of the record if they differ.
 
         Configuration that is part of the revision is read from its copies.
         """
-        known = [r.content for r in self._revisions.of(service.uid) if r.content.id == revision]
+        known = [r.content for r in self._revisions.of(owner.uid) if r.content.id == revision]
         if not known:
             raise Refused(Cause.API_SERVER, f"the record of revision {revision} no longer exists")
         [record] = known
-        wanted = service.spec.template
+        wanted = owner.spec.template
         if wanted is None or not is_made_of(record, wanted):
-            path = REVISIONS.item(service.namespace, record.name)
+            path = REVISIONS.item(owner.namespace, record.name)
             try:
                 answer = await self._client.get(path, resource=REVISION_PLURAL)
             except ApiError as error:
@@ -114,44 +114,44 @@ class Records:
             wanted = msgspec.json.decode(answer)["spec"]["template"]
         return with_snapshots(wanted or {}, record.config)
 
-    async def _record(self, service: ServiceRecord, move: CreateRevision) -> Seen:
-        body = revision_body(service, service.spec.template or {}, move)
-        path = REVISIONS.collection(service.namespace)
+    async def _record(self, owner: OwnerRecord, move: CreateRevision) -> Seen:
+        body = revision_body(owner, owner.spec.template or {}, move)
+        path = REVISIONS.collection(owner.namespace)
         try:
             answer = await self._client.create(path, body, resource=REVISION_PLURAL)
         except Conflict as error:
-            answer = await self._own(service, move, body["metadata"]["name"], error)
+            answer = await self._own(owner, move, body["metadata"]["name"], error)
         except ApiError as error:
             raise outcome_of(Move.RECORD, error) from error
-        return _until(self._revisions, answer, self.shows(service, move))
+        return _until(self._revisions, answer, self.shows(owner, move))
 
     async def _own(
-        self, service: ServiceRecord, move: CreateRevision, name: str, error: Conflict
+        self, owner: OwnerRecord, move: CreateRevision, name: str, error: Conflict
     ) -> bytes:
         """Return the record that has the name already, if it is the one that was to be written."""
-        path = REVISIONS.item(service.namespace, name)
+        path = REVISIONS.item(owner.namespace, name)
         try:
             answer = await self._client.get(path, resource=REVISION_PLURAL)
         except ApiError as other:
             raise outcome_of(Move.RECORD, other) from other
-        if not _is_recorded(answer, service, move):
+        if not _is_recorded(answer, owner, move):
             # It belongs to a deleted service of that name, until it is garbage-collected.
             text = f"revision {name} exists but belongs to another owner; waiting until it is gone"
             raise Refused(Cause.API_SERVER, text) from error
         return answer
 
-    async def _copy(self, service: ServiceRecord, move: CreateSnapshot) -> Seen:
+    async def _copy(self, owner: OwnerRecord, move: CreateSnapshot) -> Seen:
         """Copy the present content of an object, if that is the recorded content."""
         try:
-            content = await self._source(service.namespace, move)
-            body = snapshot_body(service, move, content)
-            path = CONFIG_MAPS.collection(service.namespace)
+            content = await self._source(owner.namespace, move)
+            body = snapshot_body(owner, move, content)
+            path = CONFIG_MAPS.collection(owner.namespace)
             answer = await self._client.create(path, body, resource=CONFIG_MAPS.resource)
         except Conflict as error:
-            answer = await self._own_copy(service, move, error)
+            answer = await self._own_copy(owner, move, error)
         except ApiError as error:
             raise outcome_of(Move.SNAPSHOT, error) from error
-        return _until(self._configs[move.pin.kind], answer, self.shows(service, move))
+        return _until(self._configs[move.pin.kind], answer, self.shows(owner, move))
 
     async def _source(self, namespace: str, move: CreateSnapshot) -> Content:
         name, changed = move.pin.name, "was changed"
@@ -165,11 +165,9 @@ class Records:
             changed = f"cannot be read ({error})"
         raise Refused(Cause.API_SERVER, f"ConfigMap {name} {changed} before it could be copied")
 
-    async def _own_copy(
-        self, service: ServiceRecord, move: CreateSnapshot, error: Conflict
-    ) -> bytes:
+    async def _own_copy(self, owner: OwnerRecord, move: CreateSnapshot, error: Conflict) -> bytes:
         """Return the object that has the copy's name already, if it is that copy."""
-        path = CONFIG_MAPS.item(service.namespace, move.pin.snapshot)
+        path = CONFIG_MAPS.item(owner.namespace, move.pin.snapshot)
         try:
             answer = await self._client.get(path, resource=CONFIG_MAPS.resource)
         except ApiError as other:
@@ -182,9 +180,9 @@ class Records:
             raise Refused(Cause.API_SERVER, text) from error
         return answer
 
-    async def _mark(self, service: ServiceRecord, move: SetVerdict) -> Seen:
-        path = REVISIONS.item(service.namespace, move.revision.name, "status")
-        body = verdict_body(service.namespace, move.revision, move.verdict)
+    async def _mark(self, owner: OwnerRecord, move: SetVerdict) -> Seen:
+        path = REVISIONS.item(owner.namespace, move.revision.name, "status")
+        body = verdict_body(owner.namespace, move.revision, move.verdict)
         resource = f"{REVISION_PLURAL}/status"
         try:
             answer = await self._client.apply(path, body, resource=resource, manager=FIELD_MANAGER)
@@ -194,8 +192,8 @@ class Records:
             raise outcome_of(Move.VERDICT, error) from error
         return _until(self._revisions, answer, lambda: False)
 
-    async def _forget(self, service: ServiceRecord, move: DeleteRevision) -> Seen:
-        path = REVISIONS.item(service.namespace, move.name)
+    async def _forget(self, owner: OwnerRecord, move: DeleteRevision) -> Seen:
+        path = REVISIONS.item(owner.namespace, move.name)
         body = {"preconditions": {"uid": move.uid}}
         try:
             await self._client.delete(path, body, resource=REVISION_PLURAL)
@@ -203,16 +201,16 @@ class Records:
             pass  # gone already; the view will show it
         except ApiError as error:
             raise outcome_of(Move.FORGET, error) from error
-        return self.shows(service, move)
+        return self.shows(owner, move)
 
 
-def _is_recorded(answer: bytes, service: ServiceRecord, move: CreateRevision) -> bool:
+def _is_recorded(answer: bytes, owner: OwnerRecord, move: CreateRevision) -> bool:
     """Return whether this is the record that was to be written; False if it cannot be read."""
     try:
         found = decode_revision(answer)
     except READ_ERRORS:
         return False
-    return found.owner == service.uid and found.content.hash == move.hash
+    return found.owner == owner.uid and found.content.hash == move.hash
 
 
 def _is_copied(answer: bytes, move: CreateSnapshot) -> bool:

@@ -28,8 +28,8 @@ from immutable_operator.wire.budget import BUDGETS, BudgetRecord, decode_budget
 from immutable_operator.wire.config import CONFIG_PATHS, ConfigRecord, Configs, decode_config
 from immutable_operator.wire.freeze import FREEZES, Freezes, decode_freeze
 from immutable_operator.wire.node import NODES, NodeEnds, decode_node
+from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.revision import REVISIONS, RevisionRecord, decode_revision
-from immutable_operator.wire.service import ServiceRecord
 
 __all__ = ["Watches"]
 
@@ -53,7 +53,7 @@ class Watches:
         break_glass: bool = False,
     ) -> None:
         self._client, self._metrics, self._queue = client, metrics, queue
-        self.services: Owners[ServiceRecord] = Owners(self._service_changed)
+        self.services: Owners[OwnerRecord] = Owners(self._service_changed)
         self.claims = Claims(client, self.services, queue.add, metrics)
         self.pods = self.claims.pods
         self.revisions: Children[RevisionRecord] = Children(queue.add, self.services.home)
@@ -139,7 +139,7 @@ class Watches:
         self._readers.update(uid, service)
         if service is not None:
             self.schedules.note(uid, service.spec)
-        self.orphan_actions.service_changed(uid)
+        self.orphan_actions.owner_changed(uid)
 
     def _budgets_changed(self, namespace: str) -> None:
         """Plan again the protected services of a namespace whose PodDisruptionBudgets changed."""
@@ -155,9 +155,8 @@ class Watches:
 
     def _action_changed(self, concerned: str) -> None:
         self.orphan_actions.look_at(concerned)
-        namespace, _, name = concerned.partition("/")
-        if service := self.services.named(namespace, name):
-            self._queue.add(service.uid)
+        if owner := self.services.named(concerned):
+            self._queue.add(owner.uid)
 
     def _config_changed(self, kind: str, item: ConfigRecord, anew: bool) -> None:
         """Queue services that pin it or own its copy; if the object is new or another, all

@@ -25,7 +25,8 @@ ENDED = ("Succeeded", "Failed")
 
 
 class _ActionSpec(msgspec.Struct, rename="camel", frozen=True):
-    service: str = ""
+    service: str | None = None
+    pool: str | None = None
     instance: str | None = None
     override_freeze: bool = False
     reason: str | None = None
@@ -45,7 +46,7 @@ class _Action(msgspec.Struct, frozen=True):
 
 
 class ActionRecord(msgspec.Struct, frozen=True):
-    """An action: ``owner`` is ``<namespace>/<service>``, the service that it concerns."""
+    """An action: ``owner`` is the ``key`` of the owner that it concerns."""
 
     uid: str
     owner: str
@@ -73,7 +74,8 @@ def decode_action(raw: bytes | msgspec.Raw) -> ActionRecord:
         message=status.message,
         started=moment(status.started_at) if status.started_at else None,
     )
-    return ActionRecord(meta.uid, f"{meta.namespace}/{spec.service}", request, meta.namespace)
+    word, name = ("service", spec.service or "") if spec.pool is None else ("pool", spec.pool)
+    return ActionRecord(meta.uid, f"{word}/{meta.namespace}/{name}", request, meta.namespace)
 
 
 def action_status(namespace: str, request: Request, outcome: Outcome, now: float) -> dict[str, Any]:

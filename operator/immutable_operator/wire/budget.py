@@ -11,8 +11,8 @@ from immutable_operator.api.names import LABEL_SERVICE
 from immutable_operator.domain.model import DisruptionBudget, budget_name
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
+from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.revision import owner_reference
-from immutable_operator.wire.service import ServiceRecord
 
 __all__ = ["BUDGETS", "BudgetRecord", "budget_body", "covering", "decode_budget"]
 
@@ -79,7 +79,7 @@ def decode_budget(raw: bytes | msgspec.Raw) -> BudgetRecord:
     return BudgetRecord(meta.uid, meta.namespace, meta.name, meta.controller, budget.spec)
 
 
-def covering(service: ServiceRecord, known: Iterable[BudgetRecord]) -> tuple[DisruptionBudget, ...]:
+def covering(service: OwnerRecord, known: Iterable[BudgetRecord]) -> tuple[DisruptionBudget, ...]:
     """Return the budgets of a service's namespace that cover its pods, and those with its name."""
     template = service.spec.template or {}
     labels = {
@@ -98,7 +98,7 @@ def covering(service: ServiceRecord, known: Iterable[BudgetRecord]) -> tuple[Dis
     return tuple(sorted(found, key=lambda budget: budget.name))
 
 
-def budget_body(service: ServiceRecord, least: int) -> dict[str, Any]:
+def budget_body(service: OwnerRecord, least: int) -> dict[str, Any]:
     """Return the object to create.
 
     A pod that is not ready can always be evicted, so that it does not block a drain. Pods in

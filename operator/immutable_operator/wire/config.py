@@ -25,7 +25,7 @@ from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.reading import Identity, version_of
 from immutable_operator.kube.times import moment
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = [
     "CONFIG_MAPS",
@@ -103,7 +103,7 @@ def decode_content(raw: bytes) -> Content:
     return Content(_record(found.metadata), found.data or {}, found.binary_data or {}, author)
 
 
-def snapshot_body(service: ServiceRecord, copy: CreateSnapshot, content: Content) -> dict[str, Any]:
+def snapshot_body(service: OwnerRecord, copy: CreateSnapshot, content: Content) -> dict[str, Any]:
     """Return the copy of a ConfigMap for a revision, which owns it: they are deleted together.
 
     It does not block the deletion of its revision, which would require another permission.

@@ -14,7 +14,7 @@ from immutable_operator.api.names import (
 from immutable_operator.domain.model import Freeze
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.reading import READ_ERRORS, Identity
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.windows import windows_of, windows_problem
 
 __all__ = ["FREEZES", "FreezeRecord", "Freezes", "decode_freeze"]
@@ -23,16 +23,19 @@ FREEZES = ApiPath(f"apis/{API_VERSION}", FREEZE_PLURAL)
 
 
 class FreezeRecord(msgspec.Struct, frozen=True):
-    """A freeze, and the services that it selects. If a part cannot be read, it freezes more."""
+    """A freeze, and the owners that it selects. If a part cannot be read, it freezes more."""
 
     name: str
     namespaces: tuple[str, ...]
     labels: tuple[tuple[str, str], ...]
     content: Freeze
 
-    def selects(self, service: ServiceRecord) -> bool:
-        here = not self.namespaces or service.namespace in self.namespaces
-        return here and all(service.labels.get(key) == value for key, value in self.labels)
+    def selects(self, owner: OwnerRecord) -> bool:
+        """Return whether an owner is frozen; one without a namespace is in none of them."""
+        here = not self.namespaces or (
+            owner.kind.is_namespaced and owner.namespace in self.namespaces
+        )
+        return here and all(owner.labels.get(key) == value for key, value in self.labels)
 
 
 def decode_freeze(raw: bytes | msgspec.Raw) -> FreezeRecord:
@@ -70,9 +73,9 @@ class Freezes:
         self._changed = changed
         self._by_name: dict[str, FreezeRecord] = {}
 
-    def of(self, service: ServiceRecord) -> Iterator[Freeze]:
-        """Yield the freezes that select a service."""
-        return (f.content for f in self._by_name.values() if f.selects(service))
+    def of(self, owner: OwnerRecord) -> Iterator[Freeze]:
+        """Yield the freezes that select an owner."""
+        return (f.content for f in self._by_name.values() if f.selects(owner))
 
     def known(self, which: Identity) -> FreezeRecord | None:
         return self._by_name.get(which.name)

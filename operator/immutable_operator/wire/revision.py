@@ -14,10 +14,8 @@ import msgspec
 
 from immutable_operator.api.names import (
     API_VERSION,
-    LABEL_SERVICE,
     REVISION_KIND,
     REVISION_PLURAL,
-    SERVICE_KIND,
 )
 from immutable_operator.domain.model import (
     CONFIG_MAP,
@@ -32,7 +30,7 @@ from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.reading import READ_ERRORS
 from immutable_operator.wire.nouns import Body, Micro, Text128, Text512, Text1024
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = [
     "REVISIONS",
@@ -121,20 +119,20 @@ def verdict_body(namespace: str, revision: Revision, verdict: Verdict) -> dict[s
     }
 
 
-def owner_reference(service: ServiceRecord) -> dict[str, Any]:
+def owner_reference(owner: OwnerRecord) -> dict[str, Any]:
     """Return the controller reference for the garbage collector, which needs no operator."""
     return {
         "apiVersion": API_VERSION,
-        "kind": SERVICE_KIND,
-        "name": service.name,
-        "uid": service.uid,
+        "kind": owner.kind.name,
+        "name": owner.name,
+        "uid": owner.uid,
         "controller": True,
         "blockOwnerDeletion": True,
     }
 
 
 def revision_body(
-    service: ServiceRecord, template: Mapping[str, Any], record: CreateRevision
+    owner: OwnerRecord, template: Mapping[str, Any], record: CreateRevision
 ) -> dict[str, Any]:
     """Return the object to create for a planned record."""
     config = [asdict(pin) for pin in record.config]
@@ -142,13 +140,13 @@ def revision_body(
         "apiVersion": API_VERSION,
         "kind": REVISION_KIND,
         "metadata": {
-            "name": revision_name(service.name, record.id),
-            "namespace": service.namespace,
-            "labels": {LABEL_SERVICE: service.name},
-            "ownerReferences": [owner_reference(service)],
+            "name": revision_name(owner.name, record.id),
+            "namespace": owner.namespace,
+            "labels": {owner.kind.label: owner.name},
+            "ownerReferences": [owner_reference(owner)],
         },
         "spec": {
-            "service": service.name,
+            "service": owner.name,
             "number": record.number,
             "revision": record.id,
             "hash": record.hash,

@@ -1,4 +1,4 @@
-"""The status of an ImmutableService on the wire: from its body, and to it."""
+"""The status of an owner on the wire: from its body, and to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from immutable_operator.api.names import API_VERSION, SERVICE_KIND
+from immutable_operator.api.names import API_VERSION
 from immutable_operator.domain.model import (
     Blocker,
     Condition,
@@ -19,7 +19,7 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.kube.reading import READ_ERRORS
 from immutable_operator.wire.nouns import Body, Second, Text1024, Text4096
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["StoredStatus", "status_body", "stored_status"]
 
@@ -79,7 +79,7 @@ class _Status(Body, frozen=True):
     conditions: tuple[_Condition, ...] = ()
 
 
-def stored_status(record: ServiceRecord) -> Status:
+def stored_status(record: OwnerRecord) -> Status:
     """Return the stored status; one that cannot be read counts as absent."""
     try:
         return _Status.read(record.raw_status, Status)
@@ -110,7 +110,7 @@ class StoredStatus:
         """Return the fields that are not in ``body`` and that others must have set."""
         return sorted(self.content.keys() - body["status"].keys())
 
-    def is_overwritten(self, record: ServiceRecord) -> bool:
+    def is_overwritten(self, record: OwnerRecord) -> bool:
         """Return whether others wrote something else since; False for a record from before it."""
         if record.version < self.version:
             return False
@@ -122,12 +122,10 @@ def _without_others(status: Mapping[str, Any], types: frozenset[str]) -> dict[st
     return {**status, "conditions": [c for c in conditions if c.get("type") in types]}
 
 
-def status_body(
-    record: ServiceRecord, status: Status, version: int | None = None
-) -> dict[str, Any]:
+def status_body(record: OwnerRecord, status: Status, version: int | None = None) -> dict[str, Any]:
     """Return the body of a server-side apply of the status, bound to the uid.
 
-    With a resource version (0: none) it is refused if the service was written since, so that a
+    With a resource version (0: none) it is refused if the owner was written since, so that a
     slower process cannot overwrite the status with that of an older spec.
     """
     generation = status.observed_generation
@@ -136,12 +134,12 @@ def status_body(
     body["conditions"] = [
         {**condition, "observedGeneration": generation} for condition in body["conditions"]
     ]
-    metadata = {"name": record.name, "namespace": record.namespace, "uid": record.uid}
+    metadata = record.metadata
     if version:
         metadata["resourceVersion"] = str(version)
     return {
         "apiVersion": API_VERSION,
-        "kind": SERVICE_KIND,
+        "kind": record.kind.name,
         "metadata": metadata,
         "status": body,
     }

@@ -19,7 +19,7 @@ from immutable_operator.kube.lease import LeaseTimes
 from immutable_operator.kube.store import Owners
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.process import Operator, Options
-from immutable_operator.wire.service import SERVICES, ServiceRecord
+from immutable_operator.wire.owner import SERVICES, OwnerRecord
 from tests.simulation.world.api import Request
 from tests.simulation.world.clock import PROCESS, Running
 from tests.simulation.world.connection import Connection, Network
@@ -146,7 +146,7 @@ def _cause(error: BaseException | None) -> str:
     return repr(error)
 
 
-async def _feed(client: KubeClient, services: Owners[ServiceRecord], ready: asyncio.Event) -> None:
+async def _feed(client: KubeClient, services: Owners[OwnerRecord], ready: asyncio.Event) -> None:
     """In the place of kopf: list, watch, list anew; what vanishes in between is not told."""
     while True:
         try:
@@ -154,7 +154,7 @@ async def _feed(client: KubeClient, services: Owners[ServiceRecord], ready: asyn
                 await client.list(SERVICES.all(), resource=SERVICES.resource)
             )
             for body in page["items"] or ():
-                services.upsert(ServiceRecord.of(body))
+                services.upsert(OwnerRecord.of(body))
             version = int(page["metadata"]["resourceVersion"])
             ready.set()
             async with client.watch(
@@ -165,7 +165,7 @@ async def _feed(client: KubeClient, services: Owners[ServiceRecord], ready: asyn
             await asyncio.sleep(1.0)
 
 
-async def _follow(stream: Any, services: Owners[ServiceRecord]) -> None:
+async def _follow(stream: Any, services: Owners[OwnerRecord]) -> None:
     rest = b""
     async for chunk in stream.iter_any():
         *lines, rest = (rest + chunk).split(b"\n")
@@ -177,4 +177,4 @@ async def _follow(stream: Any, services: Owners[ServiceRecord]) -> None:
             if event["type"] == "DELETED":
                 services.remove(body["metadata"]["uid"])
             elif event["type"] != "BOOKMARK":
-                services.upsert(ServiceRecord.of(body))
+                services.upsert(OwnerRecord.of(body))

@@ -32,11 +32,11 @@ class OnDrift(StrEnum):
 class PoolSpec:
     """What a user wants of a node pool beyond what every owner has; durations in seconds.
 
-    ``drift`` is by name of a fact (`FACTS`, ``declaredLabels``, ``declaredTaints``, ``reachedInto``)
-    what happens if it changes. ``smoke`` is the spec of the pod that must succeed on a new node; None
-    if there is none. ``delete_after`` says that pods that are left ``drain_timeout`` after the
-    beginning of a drain are deleted; otherwise the drain waits. ``drains`` says that deleting the
-    pool drains and deletes its nodes.
+    ``drift`` is by name of a fact (`FACTS`, ``declaredLabels``, ``declaredTaints``,
+    ``reachedInto``) what happens if it changes. ``smoke`` is the spec of the pod that must
+    succeed on a new node; None if there is none. ``delete_after`` says that pods that are left
+    ``drain_timeout`` after the beginning of a drain are deleted; otherwise the drain waits.
+    ``drains`` says that deleting the pool drains and deletes its nodes.
     """
 
     settle_seconds: float = 60.0
@@ -61,9 +61,9 @@ class GuestKind(StrEnum):
 class Guest:
     """A pod on a node of a pool.
 
-    ``critical`` pods are evicted last. ``keeps`` is a sentence about why it may not be evicted at all
-    (an annotation of its owner), ``homeless`` about why it could not run on any other node; "" if
-    neither.
+    ``critical`` pods are evicted last. ``keeps`` is a sentence about why it may not be evicted
+    at all (an annotation of its owner), ``homeless`` about why it could not run on any other
+    node; "" if neither.
     """
 
     namespace: str
@@ -80,14 +80,14 @@ class Guest:
 class Machine:
     """The state of a node beyond that of every instance; times in seconds since the epoch.
 
-    ``ready_since`` is since when the node is Ready (its instance is ready only when it was verified,
-    too). ``facts`` are those of now, ``birth_facts`` those that were recorded when it was verified at
-    ``verified``; ``steady_since`` is since when the facts are as they are. ``held`` says that the
-    taint of unverified nodes is still there. ``lacks`` says in one sentence each what the node needs
-    before it counts as verified. ``image`` is the image id that the provider reports; None if it
-    cannot. ``smoke`` is the phase of its smoke pod, "" if there is none. ``differs`` is by name of a
-    fact a sentence about labels, taints or pods that are not as declared. ``retiring`` is since when
-    it is drained, ``guests`` are the pods on it.
+    ``ready_since`` is since when the node is Ready (its instance is ready only when it was
+    verified, too). ``facts`` are those of now, ``birth_facts`` those that were recorded when it
+    was verified at ``verified``; ``steady_since`` is since when the facts are as they are.
+    ``held`` says that the taint of unverified nodes is still there. ``lacks`` says in one
+    sentence each what the node needs before it counts as verified. ``image`` is the image id
+    that the provider reports; None if it cannot. ``smoke`` is the phase of its smoke pod, "" if
+    there is none. ``differs`` is by name of a fact a sentence about labels, taints or pods that
+    are not as declared. ``retiring`` is since when it is drained, ``guests`` are the pods on it.
     """
 
     ready_since: float | None = None

@@ -13,9 +13,9 @@ from immutable_operator.domain.model import (
     purpose_of_request,
 )
 
-__all__ = ["ALL_REPLACED", "REPLACING", "no_service", "orphaned", "outcomes", "requested"]
+__all__ = ["ALL_REPLACED", "REPLACING", "no_owner", "orphaned", "outcomes", "requested"]
 
-# How many seconds an action may exist before the service that it names.
+# How many seconds an action may exist before the owner that it names.
 ORPHAN_SECONDS = 60.0
 
 REPLACING = "replacing the instances that are older than this action"
@@ -74,22 +74,24 @@ def outcomes(
     return tuple(told)
 
 
-def no_service(service: str) -> str:
-    """Return the beginning of the message of an action whose service does not exist."""
-    return f"ImmutableService {service} not found in this namespace"
+def no_owner(word: str, name: str) -> str:
+    """Return the beginning of the message of an action whose owner does not exist.
+
+    ``word`` is service or pool.
+    """
+    if word == "service":
+        return f"ImmutableService {name} not found in this namespace (kubectl get imsvc lists them)"
+    return f"ImmutableNodePool {name} not found (kubectl get imnp lists them)"
 
 
 def orphaned(
-    service: str, requests: Sequence[Request], now: float
+    word: str, name: str, requests: Sequence[Request], now: float
 ) -> tuple[tuple[Outcome, ...], float | None]:
-    """Return the outcomes of requests to a service that does not exist, and when more of them fail.
+    """Return the outcomes of requests to an owner that does not exist, and when more of them fail.
 
-    A request may be created shortly before its service: each has one minute.
+    A request may be created shortly before its owner: each has one minute.
     """
     late = [r for r in requests if r.created + ORPHAN_SECONDS <= now]
-    message = (
-        f"{no_service(service)} (kubectl get imsvc lists them);"
-        " create it, or correct the name, and create another action"
-    )
+    message = f"{no_owner(word, name)}; create it, or correct the name, and create another action"
     young = [r.created + ORPHAN_SECONDS for r in requests if r not in late]
     return tuple(Outcome(r.name, r.uid, "Failed", message) for r in late), min(young, default=None)

@@ -36,8 +36,8 @@ from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.reading import READ_ERRORS
 from immutable_operator.kube.times import moment, stamp
+from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.revision import owner_reference
-from immutable_operator.wire.service import ServiceRecord
 
 __all__ = [
     "BORN",
@@ -215,7 +215,7 @@ def _leaving(conditions: list[Condition]) -> str | None:
     return None
 
 
-def pod_body(service: ServiceRecord, template: Mapping[str, Any], create: Create) -> dict[str, Any]:
+def pod_body(service: OwnerRecord, template: Mapping[str, Any], create: Create) -> dict[str, Any]:
     """Return the pod to create: the template as written, plus the birth certificate."""
     meta = template.get("metadata") or {}
     annotations = {
@@ -253,7 +253,7 @@ def pod_body(service: ServiceRecord, template: Mapping[str, Any], create: Create
 
 
 def quarantine_body(
-    service: ServiceRecord, labels: Mapping[str, str], order: Quarantine, now: float
+    service: OwnerRecord, labels: Mapping[str, str], order: Quarantine, now: float
 ) -> dict[str, Any]:
     """Return a merge patch that takes a pod out of everything that selects pods by label.
 
@@ -274,7 +274,7 @@ def quarantine_body(
     }
 
 
-def eviction_body(service: ServiceRecord, retire: Retire) -> dict[str, Any]:
+def eviction_body(service: OwnerRecord, retire: Retire) -> dict[str, Any]:
     """Return the eviction of exactly this pod; its grace period is the pod's own."""
     return {
         "apiVersion": "policy/v1",

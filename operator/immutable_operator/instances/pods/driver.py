@@ -23,7 +23,7 @@ from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
 from immutable_operator.kube.reading import READ_ERRORS, version_of
 from immutable_operator.kube.store import Children
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["PodDriver"]
 
@@ -32,7 +32,7 @@ class _Meta(msgspec.Struct):
     metadata: dict[str, Any]
 
 
-def _is_born(answer: bytes, service: ServiceRecord, birth: Create) -> bool:
+def _is_born(answer: bytes, service: OwnerRecord, birth: Create) -> bool:
     """Return whether this is the pod that was to be created; False if it cannot be read."""
     try:
         found = decode_pod(answer)
@@ -53,7 +53,7 @@ class PodDriver:
         self._pods = pods
         self._clock = clock
 
-    async def create(self, service: ServiceRecord, template: Template, birth: Create) -> Seen:
+    async def create(self, service: OwnerRecord, template: Template, birth: Create) -> Seen:
         path = PODS.collection(service.namespace)
         body = pod_body(service, template, birth)
         try:
@@ -64,7 +64,7 @@ class PodDriver:
             raise outcome_of(Move.CREATE, error) from error
         return self._until(answer, self.shows(service, birth))
 
-    async def _own(self, service: ServiceRecord, birth: Create, error: Conflict) -> bytes:
+    async def _own(self, service: OwnerRecord, birth: Create, error: Conflict) -> bytes:
         """Return the pod that has the name already, if it is the one that was to be created."""
         path = PODS.item(service.namespace, birth.name)
         try:
@@ -82,7 +82,7 @@ class PodDriver:
             raise Refused(Cause.NAME_TAKEN, text) from error
         return answer
 
-    async def retire(self, service: ServiceRecord, order: Retire) -> Seen:
+    async def retire(self, service: OwnerRecord, order: Retire) -> Seen:
         try:
             if order.by_will or (order.while_unready and not self._is_ready(order.uid)):
                 await self._delete(service, order)
@@ -101,7 +101,7 @@ class PodDriver:
         pod = self._pods.get(uid)
         return pod is not None and pod.content.ready_since is not None
 
-    async def _delete(self, service: ServiceRecord, order: Retire) -> None:
+    async def _delete(self, service: OwnerRecord, order: Retire) -> None:
         """Delete a pod in the known version only: if it changed, it is judged again first."""
         pod = self._pods.get(order.uid)
         if pod is None:
@@ -110,7 +110,7 @@ class PodDriver:
         body = deletion_body(order.uid, pod.version)
         await self._client.delete(path, body, resource="pods")
 
-    async def quarantine(self, service: ServiceRecord, order: Quarantine) -> Seen:
+    async def quarantine(self, service: OwnerRecord, order: Quarantine) -> Seen:
         path = PODS.item(service.namespace, order.name)
         try:
             found = await self._client.get(path, resource="pods")
@@ -123,7 +123,7 @@ class PodDriver:
             raise outcome_of(Move.QUARANTINE, error) from error
         return self._until(answer, self.shows(service, order))
 
-    def shows(self, service: ServiceRecord, move: Create | Retire | Quarantine) -> Seen:
+    def shows(self, service: OwnerRecord, move: Create | Retire | Quarantine) -> Seen:
         match move:
             case Create():
                 return lambda: any(p.content.name == move.name for p in self._pods.of(service.uid))

@@ -27,7 +27,7 @@ from immutable_operator.instances.pods.taint import editor_of_metadata
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.reading import Reader, decoded
 from immutable_operator.kube.times import stamp
-from immutable_operator.wire.service import ServiceRecord
+from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["claim_body", "is_lost", "service_of", "strays_in"]
 
@@ -62,7 +62,7 @@ def _decode_partial(raw: bytes | msgspec.Raw) -> _Partial:
     return msgspec.json.decode(raw, type=_Partial)
 
 
-def is_lost(meta: ObjectMeta, service: ServiceRecord) -> bool:
+def is_lost(meta: ObjectMeta, service: OwnerRecord) -> bool:
     """Return whether a living pod lacks the label or owner that identifies it."""
     if meta.deletion_timestamp is not None:
         return False
@@ -70,7 +70,7 @@ def is_lost(meta: ObjectMeta, service: ServiceRecord) -> bool:
 
 
 def claim_body(
-    service: ServiceRecord, meta: ObjectMeta, metadata: Mapping[str, Any], now: float
+    service: OwnerRecord, meta: ObjectMeta, metadata: Mapping[str, Any], now: float
 ) -> dict[str, Any] | None:
     """Return a merge patch that identifies a lost instance again; None if it never was an instance.
 
@@ -102,7 +102,7 @@ def claim_body(
     }
 
 
-def _birth(service: ServiceRecord, meta: ObjectMeta) -> tuple[str, int, int] | None:
+def _birth(service: OwnerRecord, meta: ObjectMeta) -> tuple[str, int, int] | None:
     """Return revision, slot and incarnation from which a name was computed, or None."""
     if service_of(meta.name) != service.name:
         return None

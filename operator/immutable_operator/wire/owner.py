@@ -1,15 +1,17 @@
-"""ImmutableService on the wire: from an object's body to what plans need."""
+"""Objects that own instances on the wire: from the body of one to what plans need."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from immutable_operator.api.names import (
     API_VERSION,
     FIELD_MANAGER,
+    LABEL_SERVICE,
+    SERVICE_KIND,
     SERVICE_PLURAL,
 )
 from immutable_operator.domain.model import Spec
@@ -18,15 +20,41 @@ from immutable_operator.kube.reading import READ_ERRORS, version_of
 from immutable_operator.kube.times import moment
 from immutable_operator.wire.spec import read_spec
 
-__all__ = ["SERVICES", "ServiceRecord"]
+__all__ = ["SERVICE", "SERVICES", "OwnerKind", "OwnerRecord"]
 
 SERVICES = ApiPath(f"apis/{API_VERSION}", SERVICE_PLURAL)
+ReadSpec = Callable[[str, Any, float], tuple[Spec, str | None]]
 
 
 @dataclass(frozen=True)
-class ServiceRecord:
-    """An ImmutableService as stored: identity, checked spec, and the status as it was read.
+class OwnerKind:
+    """A kind of objects that own instances.
 
+    ``label`` is the label of their instances that holds their name; ``word`` is how messages call
+    one of them. ``read`` reads a spec: see `read_spec`.
+    """
+
+    name: str
+    path: ApiPath
+    label: str
+    word: str
+    read: ReadSpec
+    is_namespaced: bool = True
+
+    def key(self, namespace: str, name: str) -> str:
+        """Return what identifies an owner among all kinds, as long as it exists."""
+        return f"{self.word}/{namespace}/{name}"
+
+
+SERVICE = OwnerKind(SERVICE_KIND, SERVICES, LABEL_SERVICE, "service", read_spec)
+
+
+@dataclass(frozen=True)
+class OwnerRecord:
+    """An owner as stored: identity, checked spec, and the status as it was read.
+
+    ``namespace`` is where its records, events and actions are: for a kind without namespaces, that
+    of the operator.
     ``invalid`` says why the operator's own check refused the spec; ``spec`` is then what can be
     read of it, without a template. ``strangers`` are the managers other than the operator that own
     fields of the status.
@@ -44,15 +72,18 @@ class ServiceRecord:
     labels: Mapping[str, str]
     raw_status: Mapping[str, Any]
     strangers: tuple[str, ...] = ()
+    kind: OwnerKind = SERVICE
 
     @classmethod
-    def of(cls, body: Mapping[str, Any]) -> ServiceRecord:
+    def of(cls, body: Mapping[str, Any], kind: OwnerKind = SERVICE, home: str = "") -> OwnerRecord:
+        """Read the body of an object; ``home`` is its namespace if its kind has none."""
         meta = body["metadata"]
         fields = _entries(meta.get("managedFields"))
-        spec, invalid = _spec(meta["name"], body.get("spec"), _written(meta, fields))
+        spec, invalid = _spec(kind, meta["name"], body.get("spec"), _written(meta, fields))
         return cls(
+            kind=kind,
             uid=meta["uid"],
-            namespace=meta["namespace"],
+            namespace=meta["namespace"] if kind.is_namespaced else home,
             name=meta["name"],
             version=version_of(meta["resourceVersion"]),
             generation=int(meta.get("generation") or 0),
@@ -66,16 +97,31 @@ class ServiceRecord:
         )
 
     @property
+    def key(self) -> str:
+        return self.kind.key(self.namespace, self.name)
+
+    def path(self, subresource: str = "") -> str:
+        """Return the URL of the object."""
+        namespace = self.namespace if self.kind.is_namespaced else ""
+        return self.kind.path.item(namespace, self.name, subresource)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What identifies the object in the metadata of a body that is sent."""
+        named = {"namespace": self.namespace} if self.kind.is_namespaced else {}
+        return {"name": self.name, **named, "uid": self.uid}
+
+    @property
     def content(self) -> object:
         """What a new turn depends on; including the status, because other clients can write it."""
         return self.generation, self.deleting, self.labels, self.raw_status
 
 
-def _spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
+def _spec(kind: OwnerKind, name: str, body: Any, since: float) -> tuple[Spec, str | None]:
     try:
-        return read_spec(name, body, since)
+        return kind.read(name, body, since)
     except READ_ERRORS as error:
-        # It is reported in the status of this service, and delays no other service.
+        # It is reported in the status of this object, and delays no other.
         return Spec(None), f"spec cannot be read: {type(error).__name__}: {error}"[:1024]
 
 
