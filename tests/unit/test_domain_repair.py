@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.domain.families.pods import PODS
 from immutable_operator.domain.model import (
     ABSENT,
     CONFIG_MAP,
@@ -401,9 +402,9 @@ def test_verdict_precedes_retirements_in_the_plan() -> None:
 
 def test_failed_revision_is_never_the_fallback() -> None:
     given = view("A ## B .", wanted="B")
-    assert choose(given, NOW).fallback == next(r for r in given.revisions if r.id == A.id)
+    assert choose(given, NOW, PODS).fallback == next(r for r in given.revisions if r.id == A.id)
     failed = tuple(
         replace(r, verdict=replace(r.verdict, phase=Phase.FAILED)) if r.id == A.id else r
         for r in given.revisions
     )
-    assert choose(replace(given, revisions=failed), NOW).fallback is None
+    assert choose(replace(given, revisions=failed), NOW, PODS).fallback is None

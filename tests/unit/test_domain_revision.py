@@ -120,7 +120,7 @@ def test_hashing_does_not_modify_the_template() -> None:
     assert template == before
 
 
-def recorded(template: Any, number: int, version: str | None = None) -> Revision:
+def recorded(template: Any, number: int, version: str = "v3") -> Revision:
     full = revision_hash(template, version)
     short = revision_id(full, ())
     return Revision(short, number, full, revision_name("web", short), f"uid-{number}")

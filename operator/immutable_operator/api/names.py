@@ -72,6 +72,9 @@ ANNOTATION_RETIRING: Final = f"{GROUP}/retiring"
 """On a node, as JSON: {"since": "2026-11-22T04:30:00Z", "because": "Outdated: …"}: its drain has
 begun."""
 
+FINALIZER_POOL: Final = f"{GROUP}/drain"
+"""Finalizer of a node pool whose nodes are drained and deleted before it."""
+
 TAINT_UNVERIFIED: Final = f"{GROUP}/unverified"
 """Taint of a new node that keeps workloads off it until it is verified; effect NoSchedule."""
 

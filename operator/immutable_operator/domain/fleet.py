@@ -11,7 +11,6 @@ from immutable_operator.domain.config.references import config_change
 from immutable_operator.domain.model import (
     Because,
     Instance,
-    OnTaint,
     Reason,
 )
 from immutable_operator.domain.staleness.age import Aging, expired, judge_age, under_way
@@ -178,8 +177,8 @@ def _judge(turn: Turn, instance: Instance) -> tuple[Because | None, Because | No
     template: Mapping[str, Any] | None = None
     if turn.target.is_asked and wanted is not None and instance.revision == wanted.id:
         template = spec.template
-    deviates = turn.family.deviation(instance, template, turn.view.evidence)
-    reported = deviates is not None and spec.on_taint is OnTaint.REPORT
+    deviates = turn.family.deviation(instance, template, turn.view.evidence, spec)
+    reported = deviates is not None and deviates.is_reported
     # In a revision that has not worked yet, a restart is a failure, not a modification.
     restarted = instance.restarted and (instance.ready_since is not None or _worked(turn, instance))
     if restarted and spec.replace_restarted and (deviates is None or reported):

@@ -32,14 +32,15 @@ def plan(
     family: Family = PODS,
     strategy: Strategy = ROLLING,
 ) -> Plan:
-    """Return what to do for one service at ``now`` (seconds since the epoch).
+    """Return what to do for one owner at ``now`` (seconds since the epoch).
 
     The order of instances, revisions, requests and refusals in the view does not matter. The plan
     of a converged service has no actions.
     """
+    view = family.judged(view, now)
     if view.deleting:
         return Plan(notes=("being deleted: the garbage collector removes all dependents",))
-    target = choose(view, now)
+    target = choose(view, now, family)
     turn = Turn.of(view, target, now, policy, family)
     fleet = sort_out(turn)
     step = _step(turn, fleet, strategy)
@@ -57,11 +58,13 @@ def _plan(turn: Turn, fleet: Fleet, step: Step) -> Plan:
     target = turn.target
     told = None if target.is_open else tell(turn, fleet)
     marks, waits = verdicts(turn, fleet)
+    care = turn.care
     budgets, later = protection(turn)
     actions = (
         *target.moves,
         *marks,
         *budgets,
+        *care.moves,
         *step.quarantines,
         *step.retires,
         *step.creates,
@@ -72,6 +75,7 @@ def _plan(turn: Turn, fleet: Fleet, step: Step) -> Plan:
         *target.due,
         *waits,
         *later,
+        *care.due,
         told.deadline if told else None,
         turn.next_available(fleet.active),
         target.freeze.again,
@@ -80,7 +84,7 @@ def _plan(turn: Turn, fleet: Fleet, step: Step) -> Plan:
         actions=actions,
         status=told.status if told else None,
         due=min((t for t in times if t is not None), default=None),
-        notes=(*target.notes, *_marked(marks), *step.notes) or ("nothing to do",),
+        notes=(*target.notes, *_marked(marks), *care.notes, *step.notes) or ("nothing to do",),
         announcements=(*target.announcements, *(told.announcements if told else ())),
         stale=tuple((i.name, fleet.why[i.name].reason) for i in fleet.stale if i.name in fleet.why),
         outcomes=_outcomes(turn),
@@ -101,14 +105,15 @@ def _marked(marks: tuple[SetVerdict, ...]) -> list[str]:
 def _outcomes(turn: Turn) -> tuple[Outcome, ...]:
     """Return what is to be written to people's requests, including what holds them back."""
     view, freeze = turn.view, turn.target.freeze
+    there, listing = view.instances, turn.words.listing
     if turn.spec.suspend:
-        held = "the service is suspended; set spec.suspend: false to resume"
-        return outcomes(view.requests, view.instances, held)
+        held = f"the {turn.words.owner} is suspended; set spec.suspend: false to resume"
+        return outcomes(view.requests, there, held, listing)
     if not freeze.holds:
-        return outcomes(view.requests, view.instances, None)
+        return outcomes(view.requests, there, None, listing)
     passing = [r for r in view.requests if r.override_freeze]
     others = [r for r in view.requests if not r.override_freeze]
     return (
-        *outcomes(passing, view.instances, None),
-        *outcomes(others, view.instances, freeze.message),
+        *outcomes(passing, there, None, listing),
+        *outcomes(others, there, freeze.message, listing),
     )

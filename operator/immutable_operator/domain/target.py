@@ -13,18 +13,19 @@ from immutable_operator.domain.config.hashing import find_revision, is_made_of, 
 from immutable_operator.domain.config.references import config_author, config_change
 from immutable_operator.domain.config.snapshots import (
     Copies,
-    Obstacle,
     Reading,
     pins,
     plan_snapshots,
     read_config,
 )
+from immutable_operator.domain.families import Family
 from immutable_operator.domain.freezing import Frozen, active_freeze
 from immutable_operator.domain.model import (
     Action,
     Announcement,
     CreateRevision,
     Move,
+    Obstacle,
     Phase,
     Refusal,
     Revision,
@@ -84,7 +85,7 @@ class Target:
         return self.freeze.holds and not self.is_asked
 
 
-def choose(view: View, now: float) -> Target:
+def choose(view: View, now: float, family: Family) -> Target:
     """Return the revision to work towards, given what is known now."""
     spec, held = view.spec, active_freeze(view.freezes, view.requests, now)
     running = _running(view)
@@ -100,7 +101,7 @@ def choose(view: View, now: float) -> Target:
         return _grown(view, Target(asked.revision, True, held), now)
     if spec.suspend:
         return _grown(view, Target(running, False, held), now)
-    return _grown(view, _recorded(view, asked, running, held, now), now)
+    return _grown(view, _recorded(view, asked, running, _Setting(family, held, now)), now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,12 +238,20 @@ def _with(
     return [*moves, *copied.create], [*due, *([copied.due] if copied.due is not None else [])]
 
 
-def _recorded(
-    view: View, asked: _Asked, running: Revision | None, held: Frozen, now: float
-) -> Target:
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """What is the same for every revision in one plan."""
+
+    family: Family
+    held: Frozen
+    now: float
+
+
+def _recorded(view: View, asked: _Asked, running: Revision | None, setting: _Setting) -> Target:
     """Record first what is asked for; instances are created from the record."""
     spec, digests = view.spec, asked.config.digests
-    full_hash = revision_hash(spec.template or {}, config=digests)
+    held, now = setting.held, setting.now
+    full_hash = revision_hash(spec.template or {}, setting.family.hash_version, digests)
     short = revision_id(full_hash, view.revisions)
     refused = _refusal(view, short, now)
     if refused is not None:

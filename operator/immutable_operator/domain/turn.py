@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from immutable_operator.domain.families import Family
+from immutable_operator.domain.families import Care, Family, Words
 from immutable_operator.domain.ledger import Budget
 from immutable_operator.domain.model import Instance, Policy, Revision, Spec, View
 from immutable_operator.domain.target import Target
@@ -23,12 +23,18 @@ class Turn:
     policy: Policy
     family: Family
     budget: Budget
+    care: Care
 
     @classmethod
     def of(cls, view: View, target: Target, now: float, policy: Policy, family: Family) -> Turn:
         spec = view.spec
         budget = Budget.of(_desired(view), spec.max_surge, spec.max_unavailable)
-        return cls(view, target, now, policy, family, budget)
+        return cls(view, target, now, policy, family, budget, family.care(view, now))
+
+    @property
+    def words(self) -> Words:
+        """The words of the family in messages."""
+        return self.family.words
 
     @property
     def spec(self) -> Spec:
@@ -43,6 +49,10 @@ class Turn:
         """Whether anything other than a repair may begin."""
         held = self.target.freeze.holds or self.target.is_open
         return not held and not self.spec.suspend
+
+    def is_home(self, instance: Instance) -> bool:
+        """Return whether an instance is the node on which this operator runs."""
+        return instance.machine is not None and instance.node == self.policy.own_node != ""
 
     def available(self, instance: Instance) -> bool:
         at = self.family.available_at(instance, self.spec.min_ready_seconds)

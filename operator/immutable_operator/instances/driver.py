@@ -8,16 +8,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from immutable_operator.domain.model import Cause, Create, Move, Quarantine, Retire
+from immutable_operator.domain.model import (
+    Admit,
+    Cause,
+    Create,
+    End,
+    Evict,
+    Instance,
+    Move,
+    Probe,
+    Protect,
+    Quarantine,
+    Retire,
+)
 from immutable_operator.instances.refused import Refused, refused
 from immutable_operator.kube.errors import ApiError, ServerTrouble, Unreachable
 from immutable_operator.wire.owner import OwnerRecord
 
-__all__ = ["Driver", "Refused", "Seen", "Unknown", "outcome_of"]
+__all__ = ["Driver", "InstanceMove", "Refused", "Seen", "Unknown", "outcome_of"]
 
 # Return whether the view shows the result of a write by now.
 Seen = Callable[[], bool]
 Template = Mapping[str, Any]
+# Every move that concerns an instance that exists, or its owner.
+InstanceMove = Retire | Quarantine | Admit | Probe | Evict | End | Protect
 
 
 class Unknown(Exception):
@@ -49,20 +63,29 @@ class Driver(Protocol):
     All of them raise `Refused` or `Unknown`, and the client's own `NotLeader`.
     """
 
-    resource: str
+    def observe(self, owner: OwnerRecord) -> tuple[Instance, ...]:
+        """Return the instances of an owner."""
+        ...
+
+    def gone(self, owner: str) -> Mapping[str, Instance]:
+        """Return by name instances of an owner (uid) that vanished since the last call.
+
+        In their last state, as far as that is known better than by the last observation.
+        """
+        ...
+
+    def resource(self, owner: OwnerRecord, move: Create | InstanceMove) -> str:
+        """Return the collection in which a move becomes visible."""
+        ...
 
     async def create(self, owner: OwnerRecord, template: Template, birth: Create) -> Seen:
         """Create an instance. If it exists already, with this owner, that counts as success."""
         ...
 
-    async def retire(self, owner: OwnerRecord, order: Retire) -> Seen:
-        """Retire an instance. If it is gone already, that counts as success."""
+    async def write(self, owner: OwnerRecord, move: InstanceMove) -> Seen:
+        """Carry out any other move. If its subject is gone already, that counts as success."""
         ...
 
-    async def quarantine(self, owner: OwnerRecord, order: Quarantine) -> Seen:
-        """Take an instance out of all traffic."""
-        ...
-
-    def shows(self, owner: OwnerRecord, move: Create | Retire | Quarantine) -> Seen:
+    def shows(self, owner: OwnerRecord, move: Create | InstanceMove) -> Seen:
         """Return a check whether a move without a response was carried out after all."""
         ...

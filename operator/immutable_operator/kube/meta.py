@@ -37,6 +37,7 @@ class ObjectMeta(msgspec.Struct, rename="camel", frozen=True):
     creation_timestamp: str = ""
     deletion_timestamp: str | None = None
     owner_references: list[OwnerReference] = []
+    finalizers: list[str] = []
     generation: int = 0
     managed_fields: msgspec.Raw = msgspec.Raw()
 

@@ -179,11 +179,18 @@ class Owners(Generic[O]):
                 del self._by_key[owner.key]
             self._changed(uid)
 
-    def sweep(self, owners: Iterable[O], version: int, unread: Collection[str] = ()) -> int:
+    def sweep(
+        self,
+        owners: Iterable[O],
+        version: int,
+        unread: Collection[str] = (),
+        among: Callable[[O], bool] = lambda owner: True,
+    ) -> int:
         """Take in a whole list as of ``version``; objects missing from it, and not newer, are gone.
 
-        ``unread`` are the uids of objects that are on the list and could not be read. Returns how
-        many objects were unknown, out of date or gone: what the watch had not reported (yet).
+        ``unread`` are the uids of objects that are on the list and could not be read. ``among``
+        says which objects the list could have contained. Returns how many objects were unknown, out
+        of date or gone: what the watch had not reported (yet).
         """
         listed, corrected = set(), 0
         for owner in owners:
@@ -195,7 +202,7 @@ class Owners(Generic[O]):
             corrected += fresh and owner.uid not in self._deleted
             self.upsert(owner)
         for known in list(self._by_uid.values()):
-            if known.uid in listed or known.uid in unread:
+            if known.uid in listed or known.uid in unread or not among(known):
                 continue
             if known.version <= version:
                 self.remove(known.uid)

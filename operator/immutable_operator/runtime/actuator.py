@@ -8,25 +8,30 @@ template or a quota that refuses them costs one request, not hundreds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import structlog
 
 from immutable_operator.domain.model import (
     Action,
+    Admit,
     Create,
     CreateRevision,
     CreateSnapshot,
     DeleteBudget,
     DeleteRevision,
+    End,
+    Evict,
     Move,
+    Probe,
+    Protect,
     Quarantine,
     Retire,
     SetBudget,
     SetVerdict,
 )
-from immutable_operator.instances.driver import Driver, Refused, Seen, Unknown
+from immutable_operator.instances.driver import Driver, InstanceMove, Refused, Seen, Unknown
 from immutable_operator.runtime.budgets import BudgetWriter
 from immutable_operator.runtime.gate import FairGate
 from immutable_operator.runtime.memory import OwnerMemory
@@ -43,15 +48,15 @@ T = TypeVar("T")
 
 
 class Actuator:
-    """Writes for services. ``clock`` returns seconds since the epoch, ``tick`` monotonic seconds.
+    """Writes for owners. ``clock`` returns seconds since the epoch, ``tick`` monotonic seconds.
 
-    ``holds`` returns whether the plan for a service is still valid: the service exists, its spec is
-    unchanged, and this process leads.
+    ``drivers`` are by ``word`` of the owner's kind. ``holds`` returns whether the plan for an owner
+    is still valid: the owner exists, its spec is unchanged, and this process leads.
     """
 
     def __init__(
         self,
-        driver: Driver,
+        drivers: Mapping[str, Driver],
         records: Records,
         budgets: BudgetWriter,
         metrics: Metrics,
@@ -59,7 +64,7 @@ class Actuator:
         tick: Callable[[], float],
         holds: Callable[[OwnerRecord], bool] = lambda owner: True,
     ) -> None:
-        self._driver = driver
+        self._drivers = drivers
         self._records = records
         self._metrics = metrics
         self._clock, self._tick = clock, tick
@@ -69,8 +74,8 @@ class Actuator:
     async def act(self, owner: OwnerRecord, actions: Sequence[Action], memory: OwnerMemory) -> None:
         """Carry out a plan's actions; refusals and expectations are stored in ``memory``."""
         creates = [a for a in actions if isinstance(a, Create)]
-        others = [a for a in actions if isinstance(a, Retire | Quarantine)]
-        records = [a for a in actions if not isinstance(a, Create | Retire | Quarantine)]
+        others = [a for a in actions if isinstance(a, InstanceMove)]
+        records = [a for a in actions if not isinstance(a, Create | InstanceMove)]
         # Records are written before the moves that depend on them.
         await self._row(owner, records, memory)
         births = [
@@ -162,15 +167,16 @@ class Actuator:
         self._metrics.actions.labels(type(action).__name__, reason).inc()
         log.info(move, **_about(owner), subject=subject, because=because)
 
+    def _driver(self, owner: OwnerRecord) -> Driver:
+        return self._drivers[owner.kind.word]
+
     async def _write(self, owner: OwnerRecord, action: Action) -> Seen:
         match action:
             case Create():
                 template = await self._records.template(owner, action.revision)
-                return await self._driver.create(owner, template, action)
-            case Retire():
-                return await self._driver.retire(owner, action)
-            case Quarantine():
-                return await self._driver.quarantine(owner, action)
+                return await self._driver(owner).create(owner, template, action)
+            case Retire() | Quarantine() | Admit() | Probe() | Evict() | End() | Protect():
+                return await self._driver(owner).write(owner, action)
             case SetBudget() | DeleteBudget():
                 return await self._budgets.write(owner, action)
             case _:
@@ -179,8 +185,11 @@ class Actuator:
     def _shows(self, owner: OwnerRecord, action: Action) -> tuple[str, Seen]:
         """Return the collection in which a write becomes visible, and a check whether it has."""
         match action:
-            case Create() | Retire() | Quarantine():
-                return self._driver.resource, self._driver.shows(owner, action)
+            case (
+                Create() | Retire() | Quarantine() | Admit() | Probe() | Evict() | End() | Protect()
+            ):
+                driver = self._driver(owner)
+                return driver.resource(owner, action), driver.shows(owner, action)
             case SetBudget() | DeleteBudget():
                 return self._budgets.resource, self._budgets.shows(owner, action)
             case _:
@@ -200,7 +209,7 @@ def _failures(results: Iterable[object]) -> Iterable[BaseException]:
 
 
 def _about(owner: OwnerRecord) -> dict[str, str]:
-    return {"service": owner.name, "namespace": owner.namespace}
+    return {owner.kind.word: owner.name, "namespace": owner.namespace}
 
 
 def _identify(action: Action) -> tuple[Move, str, str | None]:
@@ -223,6 +232,16 @@ def _identify(action: Action) -> tuple[Move, str, str | None]:
             return Move.BUDGET, "", None
         case DeleteBudget():
             return Move.BUDGET, action.name, None
+        case Admit():
+            return Move.ADMIT, action.name, None
+        case Probe():
+            return Move.PROBE, action.name, None
+        case Evict():
+            return Move.EVICT, f"{action.namespace}/{action.pod}", None
+        case End():
+            return Move.END, action.name, None
+        case Protect():
+            return Move.PROTECT, "", None
 
 
 def _because(action: Action) -> tuple[str, str]:
@@ -240,5 +259,17 @@ def _because(action: Action) -> tuple[str, str]:
             return "Protected", f"Protected: {action.min_available} are to stay available"
         case DeleteBudget():
             return "Protected", "Protected: by no budget of the operator"
+        case Admit():
+            return "Verified", "Verified: it is ready for workloads"
+        case Probe():
+            return "Verified", "Verified: its smoke pod is started"
+        case Evict():
+            how = "deleted, because the drain has timed out" if action.by_force else "evicted"
+            return "Drained", f"Drained: from {action.name}, {how}"
+        case End():
+            return "Drained", "Drained: nothing is left on it"
+        case Protect():
+            what = "its deletion waits for its nodes" if action.waits else "it may be deleted"
+            return "Protected", f"Protected: {what}"
         case DeleteRevision():
             return "History", "History: beyond historyLimit"

@@ -8,6 +8,7 @@ from typing import Any
 from immutable_operator.domain.config.references import config_references
 from immutable_operator.domain.model import Evidence, Instance, Revision
 from immutable_operator.instances.pods.codec import BORN, PodRecord
+from immutable_operator.kube.store import Children
 from immutable_operator.runtime.images import ImageProofs
 from immutable_operator.wire.config import Configs
 from immutable_operator.wire.owner import OwnerRecord
@@ -52,21 +53,21 @@ def _rightful(instance: Instance) -> int | None:
 class Witnesses:
     """All sources of evidence about an instance other than the instance itself."""
 
-    def __init__(self, configs: Mapping[str, Configs], images: ImageProofs) -> None:
+    def __init__(
+        self, configs: Mapping[str, Configs], images: ImageProofs, pods: Children[PodRecord]
+    ) -> None:
         self._configs = configs
         self._images = images
+        self._pods = pods
 
     def evidence(
         self,
         service: OwnerRecord,
-        pods: Iterable[PodRecord],
         baselines: Baselines,
         revisions: Iterable[Revision] = (),
     ) -> Evidence:
         """Return what is known now about the instances of one service."""
-        if service.spec is None:
-            return Evidence()
-        pods = list(pods)
+        pods = list(self._pods.of(service.uid))
         template = service.spec.template or {}
         pairs = {
             (image, reported)
@@ -87,7 +88,7 @@ class Witnesses:
     ) -> dict[str, str]:
         """Find live configuration that was recreated since. Pinned objects are read from copies."""
         found = {}
-        pinned = service.spec.pinned if service.spec else {}
+        pinned = service.spec.pinned
         made = [
             (kind, name, record.created)
             for kind, name in sorted(config_references(template))

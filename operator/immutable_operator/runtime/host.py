@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,24 +18,43 @@ import kopf
 import msgspec
 from kubernetes.aio.client import Configuration
 
-from immutable_operator.api.names import GROUP, SERVICE_PLURAL, VERSION
+from immutable_operator.api.names import GROUP, VERSION
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import Unreachable
 from immutable_operator.kube.messages import Page, Unreadable, read
 from immutable_operator.kube.reading import READ_ERRORS, Identity, Reader
 from immutable_operator.kube.store import Owners
-from immutable_operator.wire.owner import SERVICES, OwnerRecord
+from immutable_operator.wire.owner import OwnerKind, OwnerRecord
 
-__all__ = ["run_kopf", "service_reader", "sweep"]
+__all__ = ["OwnerReader", "run_kopf", "sweep"]
 
 LOGIN_SECONDS = 600
 IDENTITY: Any = "immutable-operator"  # never shown: peering is off
 PAGE = 500
 
 
-def service_reader(count: Callable[[str], None] = lambda _: None) -> Reader[OwnerRecord]:
-    """Return a reader of services; ``count`` is called for each unreadable version of one."""
-    return Reader(SERVICE_PLURAL, lambda raw: OwnerRecord.of(msgspec.json.decode(raw)), count)
+@dataclass(frozen=True)
+class OwnerReader:
+    """Reads owners of one kind. ``home`` is the namespace of those whose kind has none."""
+
+    kind: OwnerKind
+    reader: Reader[OwnerRecord]
+    home: str
+
+    @classmethod
+    def of(
+        cls, kind: OwnerKind, count: Callable[[str], None] = lambda _: None, home: str = ""
+    ) -> OwnerReader:
+        """Return a reader; ``count`` is called for each unreadable version of an owner."""
+
+        def decode(raw: bytes | msgspec.Raw) -> OwnerRecord:
+            return OwnerRecord.of(msgspec.json.decode(raw), kind, home)
+
+        return cls(kind, Reader(kind.path.resource, decode, count), home)
+
+    def owns(self, owner: OwnerRecord) -> bool:
+        """Return whether an owner is of this kind."""
+        return owner.kind is self.kind
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
@@ -76,34 +96,20 @@ class _NoProgress(kopf.ProgressStorage):
 
 async def run_kopf(
     login: Callable[[], Awaitable[Configuration]],
-    services: Owners[OwnerRecord],
+    owners: Owners[OwnerRecord],
     ready: asyncio.Event,
     stop: asyncio.Event,
-    reader: Reader[OwnerRecord],
+    readers: Iterable[OwnerReader],
 ) -> None:
-    """Feed ``services`` from kopf's watch until ``stop`` is set or a signal ends kopf.
-
-    ``reader`` logs services that cannot be read.
-    """
+    """Feed ``owners`` from kopf's watches until ``stop`` is set or a signal ends kopf."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
     async def connect(**_: object) -> kopf.ConnectionInfo:
         return connection(await login())
 
-    @kopf.on.event(GROUP, VERSION, SERVICE_PLURAL, registry=registry)
-    async def observe(body: kopf.Body, type: str | None, **_: object) -> None:  # noqa: A002
-        if type == "DELETED":
-            services.remove(body["metadata"]["uid"])
-            return
-        try:
-            record = OwnerRecord.of(dict(body))
-        except READ_ERRORS as error:
-            # The last known state stays; kopf continues with the next event.
-            meta = body.get("metadata")
-            reader.tell(Identity.of(msgspec.json.encode({"metadata": meta})), error)
-        else:
-            services.upsert(record)
+    for one in readers:
+        _observe(registry, owners, one)
 
     logging.getLogger("kopf").setLevel(logging.WARNING)
     await kopf.operator(
@@ -116,6 +122,24 @@ async def run_kopf(
         ready_flag=ready,
         stop_flag=stop,
     )
+
+
+def _observe(
+    registry: kopf.OperatorRegistry, owners: Owners[OwnerRecord], reader: OwnerReader
+) -> None:
+    @kopf.on.event(GROUP, VERSION, reader.kind.path.resource, registry=registry)
+    async def observe(body: kopf.Body, type: str | None, **_: object) -> None:  # noqa: A002
+        if type == "DELETED":
+            owners.remove(body["metadata"]["uid"])
+            return
+        try:
+            record = OwnerRecord.of(dict(body), reader.kind, reader.home)
+        except READ_ERRORS as error:
+            # The last known state stays; kopf continues with the next event.
+            meta = body.get("metadata")
+            reader.reader.tell(Identity.of(msgspec.json.encode({"metadata": meta})), error)
+        else:
+            owners.upsert(record)
 
 
 def connection(configuration: Configuration) -> kopf.ConnectionInfo:
@@ -154,39 +178,36 @@ def _settings() -> kopf.OperatorSettings:
     return settings
 
 
-async def sweep(
-    client: KubeClient,
-    services: Owners[OwnerRecord],
-    reader: Reader[OwnerRecord] | None = None,
-) -> int:
-    """List all services once and make the store equal to the list; return how many it lacked.
+async def sweep(client: KubeClient, owners: Owners[OwnerRecord], of: OwnerReader) -> int:
+    """List all owners of a kind once and make the store equal to the list; return how many it
+    lacked.
 
-    A service that cannot be read keeps its last known state. Raises `ApiError`, also for a response
+    An owner that cannot be read keeps its last known state. Raises `ApiError`, also for a response
     that is no list.
     """
-    reader = reader or service_reader()
+    path = of.kind.path
     records: list[OwnerRecord] = []
     unread: set[str] = set()
     token, version = "", 0
     while True:
         query: dict[str, Any] = {"limit": PAGE, **({"continue": token} if token else {})}
-        body = await client.list(SERVICES.all(), resource=SERVICE_PLURAL, **query)
+        body = await client.list(path.all(), resource=path.resource, **query)
         try:
             page = read(body, Page)
             version = version or page.version
         except Unreadable as error:
             raise Unreachable(
-                0, "Unreadable", f"the response is not a list of services: {error}"
+                0, "Unreadable", f"the response is not a list of {path.resource}: {error}"
             ) from error
         for raw in page.items or ():
-            record = reader.read(raw)
+            record = of.reader.read(raw)
             if record is None:
                 unread.add(Identity.of(raw).uid)
             else:
                 records.append(record)
         before, token = token, page.successor
         if not token:
-            return services.sweep(records, version, unread)
+            return owners.sweep(records, version, unread, of.owns)
         if token == before:
-            raise Unreachable(0, "Unreadable", "the list of services never ends")
+            raise Unreachable(0, "Unreadable", f"the list of {path.resource} never ends")
         await asyncio.sleep(0)

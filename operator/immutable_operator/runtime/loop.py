@@ -16,11 +16,15 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 import structlog
 
-from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER
+from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER, FINALIZER_POOL
+from immutable_operator.domain.families import Family
+from immutable_operator.domain.families.nodes import NODES
+from immutable_operator.domain.families.pods import PODS
 from immutable_operator.domain.model import (
     Backoff,
     Create,
     CreateRevision,
+    Evidence,
     Guard,
     Instance,
     Move,
@@ -33,8 +37,7 @@ from immutable_operator.domain.model import (
     slot_of,
 )
 from immutable_operator.domain.planner import plan
-from immutable_operator.instances.pods.driver import PodDriver
-from immutable_operator.instances.pods.watched import Pods
+from immutable_operator.instances.driver import Driver
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
 from immutable_operator.kube.lease import NotLeader
@@ -55,7 +58,7 @@ from immutable_operator.wire.budget import BudgetRecord, covering
 from immutable_operator.wire.config import Configs
 from immutable_operator.wire.event import announce
 from immutable_operator.wire.freeze import Freezes
-from immutable_operator.wire.owner import SERVICES, OwnerRecord
+from immutable_operator.wire.owner import SERVICE, OwnerRecord
 from immutable_operator.wire.revision import RevisionRecord
 from immutable_operator.wire.status import stored_status
 
@@ -65,6 +68,7 @@ log = structlog.get_logger()
 WORKERS = 32
 RETRY = Backoff(1.0, 60.0)
 CONFIRM_SECONDS = 10.0
+FAMILIES: Mapping[str, Family] = {"service": PODS, "pool": NODES}
 
 
 class ControlLoop:
@@ -82,7 +86,7 @@ class ControlLoop:
         self,
         client: KubeClient,
         services: Owners[OwnerRecord],
-        pods: Pods,
+        drivers: Mapping[str, Driver],
         revisions: Children[RevisionRecord],
         configs: Mapping[str, Configs],
         contents: Contents,
@@ -101,7 +105,7 @@ class ControlLoop:
         policy: Policy | None = None,
     ) -> None:
         self._client, self._now = client, client.clock.time
-        self._services, self._pods, self._revisions = services, pods, revisions
+        self._services, self._drivers, self._revisions = services, drivers, revisions
         self._contents = contents
         self._queue = queue
         self._metrics = metrics
@@ -116,7 +120,7 @@ class ControlLoop:
         self._memories: dict[str, OwnerMemory] = {}
         self._schedules = schedules or Schedules()
         self._actuator = Actuator(
-            PodDriver(client, pods, client.clock.time),
+            drivers,
             Records(client, revisions, configs),
             BudgetWriter(client, self._budgets),
             metrics,
@@ -159,9 +163,10 @@ class ControlLoop:
         if not self._sees_own_writes(key, memory):
             return
         began = time.perf_counter()
-        decided = plan(self._view(owner, memory), self._now(), self._policy)
+        family = FAMILIES[owner.kind.word]
+        decided = plan(self._view(owner, memory), self._now(), self._policy, family)
         self._metrics.plan_seconds.observe(time.perf_counter() - began)
-        log.debug("planned", service=owner.name, notes=list(decided.notes))
+        log.debug("planned", **_about(owner), notes=list(decided.notes))
         if decided.actions:
             await self._actuator.act(owner, decided.actions, memory)
             await self._confirm(owner, decided, memory)
@@ -205,13 +210,16 @@ class ControlLoop:
     async def _look_up(self, owner: OwnerRecord, memory: OwnerMemory) -> None:
         """Ask the API server for the service of this name; the permission to list is enough."""
         memory.confirmed_at = time.monotonic()
-        path = SERVICES.collection(owner.namespace)
+        kind = owner.kind
+        path = kind.path.collection(owner.namespace if kind.is_namespaced else "")
         named = f"metadata.name={owner.name}"
         try:
-            page = await self._client.list(path, resource=SERVICES.resource, fieldSelector=named)
-            found = [OwnerRecord.of(item) for item in msgspec.json.decode(page)["items"] or ()]
+            resource = kind.path.resource
+            page = await self._client.list(path, resource=resource, fieldSelector=named)
+            items = msgspec.json.decode(page)["items"] or ()
+            found = [OwnerRecord.of(item, kind, owner.namespace) for item in items]
         except (ApiError, *READ_ERRORS) as error:
-            log.warning("service cannot be looked up", service=owner.name, error=str(error))
+            log.warning("owner cannot be looked up", **_about(owner), error=str(error))
             return  # the watch will show it later
         if owner.uid not in {record.uid for record in found}:
             self._services.remove(owner.uid)
@@ -226,9 +234,10 @@ class ControlLoop:
         self._queue.forget(key)
 
     def _view(self, owner: OwnerRecord, memory: OwnerMemory) -> View:
-        pods = list(self._pods.of(owner.uid))
-        instances = tuple(pod.content for pod in pods)
+        driver = self._drivers[owner.kind.word]
+        instances = driver.observe(owner)
         memory.refusals.forget_subjects({i.name for i in instances})
+        is_service = owner.kind is SERVICE
         revisions = tuple(r.content for r in self._revisions.of(owner.uid))
         configs, snapshots = self._contents.look(owner, revisions)
         return View(
@@ -239,18 +248,21 @@ class ControlLoop:
             spec=self._schedules.applied(owner.uid, owner.spec, _slots(instances)),
             invalid=owner.invalid,
             deleting=owner.deleting,
+            is_protected=FINALIZER_POOL in owner.finalizers,
             author=owner.author,
             instances=instances,
-            departed=memory.departed(instances, self._pods.gone(owner.uid)),
+            departed=memory.departed(instances, driver.gone(owner.uid)),
             retired=frozenset(memory.retired),
             revisions=revisions,
-            budgets=covering(owner, self._budgets.of(owner.namespace)),
+            budgets=covering(owner, self._budgets.of(owner.namespace)) if is_service else (),
             ends=_ends_of(instances, self._ends()),
             configs=configs,
             snapshots=snapshots,
             refusals=memory.refusals.all(self._now()),
-            evidence=self._witnesses.evidence(owner, pods, memory.baselines, revisions),
-            guard=self._guard(owner.namespace),
+            evidence=self._witnesses.evidence(owner, memory.baselines, revisions)
+            if is_service
+            else Evidence(),
+            guard=self._guard(owner.namespace) if is_service else None,
             requests=tuple(self._requests(owner)),
             freezes=tuple(self._freezes.of(owner)) if self._freezes else (),
             prior=memory.planned or stored_status(owner),
@@ -288,7 +300,7 @@ class ControlLoop:
     def _measure(self, owner: OwnerRecord, decided: Plan, memory: OwnerMemory) -> None:
         """Measure how long instances stay stale, and how long each blocker lasts."""
         now = time.monotonic()
-        there = {pod.content.name: pod.content for pod in self._pods.of(owner.uid)}
+        there = {i.name: i for i in self._drivers[owner.kind.word].observe(owner)}
         stale = dict(decided.stale)
         for name in list(memory.stale_since):
             if name not in there:
@@ -315,7 +327,7 @@ class ControlLoop:
                 await announce(self._client, owner, told, self._now(), self._identity)
                 memory.told(key, now)
             except ApiError as error:
-                log.warning("event cannot be written", service=owner.name, error=str(error))
+                log.warning("event cannot be written", **_about(owner), error=str(error))
 
     def _failed(self, key: str, error: Exception) -> None:
         """Retry a failed service with back-off, without delaying the others."""
@@ -327,13 +339,16 @@ class ControlLoop:
         expected = isinstance(error, ApiError)
         log.warning(
             "step failed",
-            owner=owner.name if owner else key,
-            namespace=owner.namespace if owner else "",
+            **(_about(owner) if owner else {"uid": key}),
             error=str(error),
             retry_in=pause,
             exc_info=None if expected else error,
         )
         self._queue.add_at(key, time.monotonic() + pause)
+
+
+def _about(owner: OwnerRecord) -> dict[str, str]:
+    return {owner.kind.word: owner.name, "namespace": owner.namespace}
 
 
 def _ends_of(instances: tuple[Instance, ...], ends: Mapping[str, NodeEnd]) -> dict[str, NodeEnd]:

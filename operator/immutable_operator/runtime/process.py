@@ -25,14 +25,15 @@ from immutable_operator.kube.lease import Lease, LeaseTimes, NotLeader
 from immutable_operator.registry.client import Registries
 from immutable_operator.runtime.evidence import Witnesses
 from immutable_operator.runtime.health import Health, heartbeat
-from immutable_operator.runtime.host import run_kopf, service_reader, sweep
+from immutable_operator.runtime.host import OwnerReader, run_kopf, sweep
 from immutable_operator.runtime.images import ImageProofs
 from immutable_operator.runtime.loop import ControlLoop
 from immutable_operator.runtime.metrics import Metrics
+from immutable_operator.runtime.node_watches import NodeOptions
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.watches import Watches
 from immutable_operator.runtime.webhook import Webhook
-from immutable_operator.wire.owner import SERVICES
+from immutable_operator.wire.owner import POOL, SERVICE
 
 __all__ = ["Operator", "Options"]
 
@@ -57,6 +58,7 @@ class Options:
     policy: Policy = field(default_factory=Policy)
     watch_secrets: bool = False
     plain_http_registries: frozenset[str] = frozenset()
+    nodes: NodeOptions | None = None
 
 
 class Operator:
@@ -84,8 +86,12 @@ class Operator:
             self._queue,
             secrets=options.watch_secrets,
             break_glass=webhook is not None,
+            nodes=options.nodes,
         )
-        self._reader = service_reader(metrics.count_unreadable)
+        kinds = (SERVICE,) if options.nodes is None else (SERVICE, POOL)
+        self._readers = [
+            OwnerReader.of(kind, metrics.count_unreadable, options.namespace) for kind in kinds
+        ]
         metrics.watch_ages(self._watches.ages)
         registries = Registries(options.plain_http_registries)
         self._images = ImageProofs(registries, self._queue.add, metrics)
@@ -153,14 +159,15 @@ class Operator:
 
         while not await self._served():
             await asyncio.sleep(1)
-        await run_kopf(login, self._watches.services, self._kopf_ready, self._stop, self._reader)
+        await run_kopf(login, self._watches.owners, self._kopf_ready, self._stop, self._readers)
 
     async def _served(self) -> bool:
-        try:
-            await self._client.list(SERVICES.all(), resource=SERVICES.resource, limit=1)
-        except ApiError as error:
-            log.warning("services cannot be listed yet", error=str(error))
-            return False
+        for path in (reader.kind.path for reader in self._readers):
+            try:
+                await self._client.list(path.all(), resource=path.resource, limit=1)
+            except ApiError as error:
+                log.warning(f"{path.resource} cannot be listed yet", error=str(error))
+                return False
         return True
 
     async def _sweeps(self) -> None:
@@ -171,16 +178,16 @@ class Operator:
         pauses = iter([SECOND_SWEEP_SECONDS])
         while True:
             try:
-                corrected = await sweep(self._client, self._watches.services, self._reader)
+                corrected = 0
+                for reader in self._readers:
+                    corrected += await sweep(self._client, self._watches.owners, reader)
                 if corrected and self._swept.is_set():
                     self._metrics.corrections.inc(corrected)
-                    log.warning(
-                        "the watch on ImmutableServices missed some services", services=corrected
-                    )
+                    log.warning("the watches missed some services or pools", missed=corrected)
                 self._swept.set()
                 pause = next(pauses, SWEEP_SECONDS)
             except ApiError as error:
-                log.warning("services cannot be listed", error=str(error))
+                log.warning("services or pools cannot be listed", error=str(error))
                 pause = 1.0
             await asyncio.sleep(pause)
 
@@ -191,7 +198,7 @@ class Operator:
             await reflector.synced.wait()
         gc.collect()
         gc.freeze()
-        log.info("synced", services=len(self._watches.services), pods=len(self._watches.pods))
+        log.info("synced", owners=len(self._watches.owners), pods=len(self._watches.pods))
         election = asyncio.create_task(self._lease.run(), name="lease")
         work = asyncio.create_task(self._work(), name="control loop")
         try:
@@ -226,8 +233,8 @@ class Operator:
         watches = self._watches
         return ControlLoop(
             self._client,
-            watches.services,
-            watches.pods,
+            watches.owners,
+            watches.drivers,
             watches.revisions,
             watches.configs,
             watches.contents,
@@ -239,9 +246,9 @@ class Operator:
             actions=watches.actions,
             freezes=watches.freezes,
             budgets=watches.budgets,
-            ends=lambda: watches.node_ends.all,
+            ends=lambda: watches.nodes.ends,
             schedules=watches.schedules,
-            witnesses=Witnesses(watches.configs, self._images),
+            witnesses=Witnesses(watches.configs, self._images, watches.pods),
             policy=self._options.policy,
         )
 
@@ -258,7 +265,7 @@ class Operator:
         self._metrics.leading.set(self._lease.leading)
         self._metrics.queue_depth.set(len(self._queue))
         counts = {
-            "services": len(self._watches.services),
+            "services": sum(owner.kind is SERVICE for owner in self._watches.owners),
             "pods": len(self._watches.pods),
             "revisions": len(self._watches.revisions),
         }

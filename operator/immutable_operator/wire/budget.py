@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from immutable_operator.domain.model import DisruptionBudget, budget_name
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.wire.owner import OwnerRecord
+from immutable_operator.wire.placement import LabelSelector
 from immutable_operator.wire.revision import owner_reference
 
 __all__ = ["BUDGETS", "BudgetRecord", "budget_body", "covering", "decode_budget"]
@@ -19,38 +20,9 @@ __all__ = ["BUDGETS", "BudgetRecord", "budget_body", "covering", "decode_budget"
 BUDGETS = ApiPath("apis/policy/v1", "poddisruptionbudgets")
 
 
-class _Expression(msgspec.Struct, frozen=True):
-    key: str = ""
-    operator: str = ""
-    values: list[str] | None = None
-
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        values = self.values or []
-        match self.operator:
-            case "In":
-                return labels.get(self.key) in values
-            case "NotIn":
-                return labels.get(self.key) not in values
-            case "Exists":
-                return self.key in labels
-            case _:
-                return self.key not in labels
-
-
-class _Selector(msgspec.Struct, rename="camel", frozen=True):
-    match_labels: dict[str, str] | None = None
-    match_expressions: list[_Expression] | None = None
-
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        exact = (self.match_labels or {}).items()
-        return all(labels.get(key) == value for key, value in exact) and all(
-            expression.matches(labels) for expression in self.match_expressions or ()
-        )
-
-
 class _Spec(msgspec.Struct, rename="camel", frozen=True):
     min_available: int | str | None = None
-    selector: _Selector | None = None
+    selector: LabelSelector | None = None
 
 
 class _Budget(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Nodes on the wire: only the fields that say that pods are to leave a node."""
+"""Nodes on the wire: what says that pods are to leave a node, and what a pool must know of one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from immutable_operator.domain.model import NodeEnd
+from immutable_operator.api.names import ANNOTATION_POOL_UID, TAINT_RETIRING
+from immutable_operator.domain.model import FACTS, NodeEnd
+from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
-from immutable_operator.kube.reading import Identity
+from immutable_operator.kube.times import moment
+from immutable_operator.wire.placement import Taint
 
 __all__ = ["ENDING_TAINTS", "NODES", "NodeEnds", "NodeRecord", "decode_node"]
 
@@ -17,6 +20,7 @@ NODES = ApiPath("api/v1", "nodes")
 # announces nothing, and neither do the taints of a node that is not ready: it may recover.
 ENDING_TAINTS = frozenset(
     {
+        TAINT_RETIRING,
         "karpenter.sh/disrupted",
         "ToBeDeletedByClusterAutoscaler",
         "node.kubernetes.io/out-of-service",
@@ -29,55 +33,128 @@ ENDING_TAINTS = frozenset(
 )
 
 
-class _Meta(msgspec.Struct, rename="camel", frozen=True):
-    name: str
-    uid: str = ""
-    deletion_timestamp: str | None = None
+class _Info(msgspec.Struct, rename="camel", frozen=True):
+    machine_id: str = msgspec.field(name="machineID", default="")
+    boot_id: str = msgspec.field(name="bootID", default="")
+    os_image: str = ""
+    kernel_version: str = ""
+    kubelet_version: str = ""
+    container_runtime_version: str = ""
+
+    @property
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        values = (
+            self.machine_id,
+            self.boot_id,
+            self.os_image,
+            self.kernel_version,
+            self.kubelet_version,
+            self.container_runtime_version,
+        )
+        return tuple(zip(FACTS, values, strict=True))
 
 
-class _Taint(msgspec.Struct, frozen=True):
-    key: str = ""
-
-
-class _Spec(msgspec.Struct, frozen=True):
+class _Spec(msgspec.Struct, rename="camel", frozen=True):
     unschedulable: bool | None = None
-    taints: list[_Taint] | None = None
+    taints: list[Taint] | None = None
+
+
+class _Condition(msgspec.Struct, rename="camel", frozen=True):
+    type: str = ""
+    status: str = ""
+    last_transition_time: str | None = None
+
+
+class _Status(msgspec.Struct, rename="camel", frozen=True):
+    conditions: list[_Condition] = []
+    node_info: _Info = _Info()
 
 
 class _Node(msgspec.Struct, frozen=True):
-    metadata: _Meta
+    metadata: ObjectMeta
     spec: _Spec = _Spec()
+    status: _Status = _Status()
 
 
 class NodeRecord(msgspec.Struct, frozen=True):
     """A node, and why its pods are to leave it ("" if nothing says so).
 
-    ``announced`` is False for a cordon alone.
+    ``announced`` is False for a cordon alone. ``owner`` is the uid of the pool that created it, ""
+    if none did. ``ready_since`` is None while it is not Ready. ``version`` is its resource version,
+    on which no plan depends.
     """
 
-    name: str
-    uid: str
+    meta: ObjectMeta
     cause: str = ""
     announced: bool = False
+    cordoned: bool = False
+    taints: tuple[Taint, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    ready_since: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self.meta.name
+
+    @property
+    def uid(self) -> str:
+        return self.meta.uid
+
+    @property
+    def owner(self) -> str:
+        return self.meta.annotations.get(ANNOTATION_POOL_UID, "")
+
+    @property
+    def namespace(self) -> str:
+        return ""
+
+    @property
+    def content(self) -> object:
+        """What plans depend on."""
+        meta = self.meta
+        where = (meta.labels, meta.annotations, meta.deletion_timestamp)
+        return where, self.taints, self.facts, self.ready_since, self.cordoned
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether new pods may be placed there."""
+        kept = any(taint.effect != "PreferNoSchedule" for taint in self.taints)
+        return self.ready_since is not None and not self.cordoned and not self.cause and not kept
 
 
 def decode_node(raw: bytes | msgspec.Raw) -> NodeRecord:
-    """Read a Node; a heartbeat gives an equal record."""
+    """Read a Node; a heartbeat changes nothing but the version."""
     node = msgspec.json.decode(raw, type=_Node)
-    meta = node.metadata
-    ending = sorted({t.key for t in node.spec.taints or ()} & ENDING_TAINTS)
+    meta, taints = node.metadata, tuple(node.spec.taints or ())
+    ready = [c for c in node.status.conditions if (c.type, c.status) == ("Ready", "True")]
+    since = moment(ready[0].last_transition_time or "1970-01-01T00:00:00Z") if ready else None
+    cause, announced = _end(meta, node.spec)
+    return NodeRecord(
+        meta=msgspec.structs.replace(meta, managed_fields=msgspec.Raw()),
+        cause=cause,
+        announced=announced,
+        cordoned=bool(node.spec.unschedulable),
+        taints=taints,
+        facts=node.status.node_info.facts,
+        ready_since=since,
+    )
+
+
+def _end(meta: ObjectMeta, spec: _Spec) -> tuple[str, bool]:
+    """Return why pods are to leave a node ("" if nothing says so), and whether it is announced."""
+    ending = sorted({t.key for t in spec.taints or ()} & ENDING_TAINTS)
     if ending:
-        return NodeRecord(meta.name, meta.uid, f"has the taint {ending[0]}", announced=True)
+        return f"has the taint {ending[0]}", True
     if meta.deletion_timestamp is not None:
-        return NodeRecord(meta.name, meta.uid, "is being deleted", announced=True)
-    cause = "is cordoned" if node.spec.unschedulable else ""
-    return NodeRecord(meta.name, meta.uid, cause)
+        return "is being deleted", True
+    return ("is cordoned" if spec.unschedulable else ""), False
 
 
 class NodeEnds:
     """The nodes about to be taken away; ``changed`` is called with the name of each that changes.
 
     The API server does not say since when a taint exists, so its age counts from when it was seen.
+    `Nodes` says what happens to the nodes.
     """
 
     def __init__(self, changed: Callable[[str], None], clock: Callable[[], float]) -> None:
@@ -90,26 +167,8 @@ class NodeEnds:
         """By name; the same object as long as nothing changes."""
         return self._ends
 
-    def known(self, which: Identity) -> NodeRecord | None:
-        return self._known.get(which.name)
-
-    def replace(self, items: list[NodeRecord], version: int) -> None:
-        there = {item.name for item in items}
-        for name in self._known.keys() - there:
-            self._put(name, None)
-        for item in items:
-            self._put(item.name, item)
-
-    def upsert(self, item: NodeRecord, version: int) -> None:
-        self._put(item.name, item)
-
-    def remove(self, item: NodeRecord, version: int) -> None:
-        self._put(item.name, None)
-
-    def advance(self, version: int) -> None:
-        """Nothing waits for a version of these."""
-
-    def _put(self, name: str, item: NodeRecord | None) -> None:
+    def put(self, name: str, item: NodeRecord | None) -> None:
+        """Note the state of a node; None if it is gone."""
         before, known = self._ends.get(name), self._known.pop(name, None)
         if item is not None:
             self._known[name] = item

@@ -72,6 +72,7 @@ class OwnerRecord:
     labels: Mapping[str, str]
     raw_status: Mapping[str, Any]
     strangers: tuple[str, ...] = ()
+    finalizers: tuple[str, ...] = ()
     kind: OwnerKind = SERVICE
 
     @classmethod
@@ -94,6 +95,7 @@ class OwnerRecord:
             author=_author(fields),
             raw_status=dict(body.get("status") or {}),
             strangers=_strangers(fields),
+            finalizers=tuple(meta.get("finalizers") or ()),
         )
 
     @property
@@ -114,7 +116,7 @@ class OwnerRecord:
     @property
     def content(self) -> object:
         """What a new turn depends on; including the status, because other clients can write it."""
-        return self.generation, self.deleting, self.labels, self.raw_status
+        return self.generation, self.deleting, self.labels, self.finalizers, self.raw_status
 
 
 def _spec(kind: OwnerKind, name: str, body: Any, since: float) -> tuple[Spec, str | None]:

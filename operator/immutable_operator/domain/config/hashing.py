@@ -4,7 +4,7 @@ The hash covers only fields that the user supplies, and starts with the version 
 that an upgrade of the operator or of the API server replaces no instance (golden vectors in
 tests/unit/golden/revision_hashes.json). A changed algorithm gets a new version; the old one stays,
 because recorded revisions are compared with the algorithm that computed them. v1 and v2 compare
-what is written, v3 compares the pods that result from it.
+what is written, v3 compares the pods that result from it. n1 is for nodes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from immutable_operator.domain.config.canonical import canonical
-from immutable_operator.domain.model import CONFIG_MAP, Digests, Revision
+from immutable_operator.domain.config.nodes import canonical_node
+from immutable_operator.domain.model import CONFIG_MAP, NODE_HASH, POD_HASH, Digests, Revision
 
 __all__ = ["NO_CONFIG", "Template", "find_revision", "is_made_of", "revision_hash"]
 
@@ -62,22 +63,24 @@ def _hash_v3(template: Template, config: Digests) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-_NEWEST = "v3"
+def _hash_n1(template: Template, _: Digests = NO_CONFIG) -> str:
+    text = json.dumps(canonical_node(template), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 _ALGORITHMS: Mapping[str, Callable[[Template, Digests], str]] = {
     "v1": _hash_v1,
     "v2": _hash_v2,
-    _NEWEST: _hash_v3,
+    POD_HASH: _hash_v3,
+    NODE_HASH: _hash_n1,
 }
 
 
-def revision_hash(
-    template: Template, version: str | None = None, config: Digests = NO_CONFIG
-) -> str:
+def revision_hash(template: Template, version: str = POD_HASH, config: Digests = NO_CONFIG) -> str:
     """Return ``<version>:<64 hex>`` over the wanted state, however it is written.
 
     ``config`` are the digests of the pinned ConfigMaps that it reads, by kind and name.
     """
-    version = version or _NEWEST
     return f"{version}:{_ALGORITHMS[version](template, config)}"
 
 
@@ -102,8 +105,8 @@ def find_revision(
 
 
 def _can_tell(version: str, config: Digests) -> bool:
-    """Return whether a version records such configuration: v1 none, v2 only ConfigMaps."""
-    if version == "v1":
+    """Return whether a version records such configuration: v1 and n1 none, v2 only ConfigMaps."""
+    if version in ("v1", NODE_HASH):
         return not config
     if version == "v2":
         return bool(config) and all(kind == CONFIG_MAP for kind, _ in config)

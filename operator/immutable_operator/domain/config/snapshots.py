@@ -16,6 +16,7 @@ from immutable_operator.domain.model import (
     CreateSnapshot,
     Digests,
     Move,
+    Obstacle,
     Pin,
     Revision,
     Source,
@@ -28,7 +29,6 @@ __all__ = [
     "CONFIG_UNREADABLE",
     "SNAPSHOT_LOST",
     "Copies",
-    "Obstacle",
     "Reading",
     "pins",
     "plan_snapshots",
@@ -38,15 +38,6 @@ __all__ = [
 CONFIG_MISSING = "ConfigMissing"
 CONFIG_UNREADABLE = "ConfigUnreadable"
 SNAPSHOT_LOST = "SnapshotLost"
-
-
-@dataclass(frozen=True, slots=True)
-class Obstacle:
-    """Something that blocks progress: one word, a sentence, and the object that it concerns."""
-
-    reason: str
-    message: str
-    subject: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,26 +6,80 @@ Planner, ledger, strategies and status call a `Family` and never check which one
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from immutable_operator.domain.model import Because, Evidence, Instance
+from immutable_operator.domain.model import (
+    Action,
+    Because,
+    Evidence,
+    Instance,
+    Obstacle,
+    Spec,
+    View,
+)
 
-__all__ = ["Family"]
+__all__ = ["Care", "Family", "Words"]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a family in messages.
+
+    ``owner`` is how an owner is called, ``label`` the label of its instances, ``listing`` the
+    command that lists them. ``reporting`` is the field of a spec that keeps modified instances,
+    ``relapse`` what to do if each new instance is modified.
+    """
+
+    owner: str
+    label: str
+    listing: str
+    reporting: str
+    relapse: str
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """What the instances of a family need beside births and retirements, and what they wait for."""
+
+    moves: tuple[Action, ...] = ()
+    waits: tuple[Obstacle, ...] = ()
+    due: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Family(Protocol):
     """One kind of instances."""
 
+    words: Words
+    hash_version: str
+
     def name(self, owner: str, uid: str, revision: str, slot: int, incarnation: int) -> str:
         """Return the name of a new instance: always the same for the same arguments."""
         ...
 
+    def judged(self, view: View, now: float) -> View:
+        """Return the view with what follows from the time alone: instances that failed to start."""
+        ...
+
     def deviation(
-        self, instance: Instance, template: Mapping[str, Any] | None, evidence: Evidence
+        self,
+        instance: Instance,
+        template: Mapping[str, Any] | None,
+        evidence: Evidence,
+        spec: Spec,
     ) -> Because | None:
         """Return how an instance differs from its original state, or None."""
         ...
 
     def available_at(self, instance: Instance, least: float) -> float | None:
         """Return when it is (or was) ready for ``least`` seconds; None while it is not ready."""
+        ...
+
+    def obstacle(self, instance: Instance, spec: Spec) -> Obstacle | None:
+        """Return what keeps a stale instance from being retired, whatever the budget allows."""
+        ...
+
+    def care(self, view: View, now: float) -> Care:
+        """Return what instances need before they are available, and after they were retired."""
         ...

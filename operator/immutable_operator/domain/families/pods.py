@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from immutable_operator.domain.families import Family
+from immutable_operator.api.names import LABEL_SERVICE
+from immutable_operator.domain.families import Care, Family, Words
 from immutable_operator.domain.model import (
+    POD_HASH,
     Because,
     Evidence,
     Instance,
+    Obstacle,
+    OnTaint,
     Reason,
+    Spec,
+    View,
     instance_name,
 )
 
@@ -40,22 +46,49 @@ def deviation(
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pods:
     """The family of pods."""
+
+    words = Words(
+        owner="service",
+        label=LABEL_SERVICE,
+        listing="kubectl get pods",
+        reporting="onTaint",
+        relapse="exempt this service from the webhook, controller or autoscaler that changes every"
+        " new pod, or set immutability.onTaint: Report",
+    )
+    hash_version = POD_HASH
 
     def name(self, owner: str, uid: str, revision: str, slot: int, incarnation: int) -> str:
         return instance_name(owner, uid, revision, slot, incarnation)
 
     def deviation(
-        self, instance: Instance, template: Mapping[str, Any] | None, evidence: Evidence
+        self,
+        instance: Instance,
+        template: Mapping[str, Any] | None,
+        evidence: Evidence,
+        spec: Spec,
     ) -> Because | None:
-        return deviation(instance, template, evidence)
+        found = deviation(instance, template, evidence)
+        if found is None or spec.on_taint is not OnTaint.REPORT:
+            return found
+        return replace(found, is_reported=True)
+
+    def judged(self, view: View, now: float) -> View:
+        return view
 
     def available_at(self, instance: Instance, least: float) -> float | None:
         return instance.available_at(least)
 
+    def obstacle(self, instance: Instance, spec: Spec) -> Obstacle | None:
+        return None
 
+    def care(self, view: View, now: float) -> Care:
+        return NONE
+
+
+NONE = Care()
 PODS: Family = Pods()
 
 

@@ -24,6 +24,7 @@ from immutable_operator.domain.model.instance import (
 )
 from immutable_operator.domain.model.machine import (
     FACTS,
+    REACHED_INTO,
     Guest,
     GuestKind,
     Machine,
@@ -32,12 +33,17 @@ from immutable_operator.domain.model.machine import (
 )
 from immutable_operator.domain.model.moves import (
     Action,
+    Admit,
     Create,
     CreateRevision,
     CreateSnapshot,
     DeleteBudget,
     DeleteRevision,
+    End,
+    Evict,
     Plan,
+    Probe,
+    Protect,
     Quarantine,
     Retire,
     SetBudget,
@@ -47,6 +53,8 @@ from immutable_operator.domain.model.node_end import NodeEnd
 from immutable_operator.domain.model.owner import OnTaint, Policy, Spec
 from immutable_operator.domain.model.refusal import Cause, Move, Refusal
 from immutable_operator.domain.model.revision import (
+    NODE_HASH,
+    POD_HASH,
     Digests,
     Phase,
     Revision,
@@ -62,6 +70,7 @@ from immutable_operator.domain.model.status import (
     Blocker,
     Condition,
     Deviation,
+    Obstacle,
     Rollout,
     Status,
 )
@@ -71,8 +80,12 @@ __all__ = [
     "ABSENT",
     "CONFIG_MAP",
     "FACTS",
+    "NODE_HASH",
+    "POD_HASH",
+    "REACHED_INTO",
     "SECRET",
     "Action",
+    "Admit",
     "Announcement",
     "Backoff",
     "Because",
@@ -88,6 +101,8 @@ __all__ = [
     "Deviation",
     "Digests",
     "DisruptionBudget",
+    "End",
+    "Evict",
     "Evidence",
     "Freeze",
     "Guard",
@@ -97,6 +112,7 @@ __all__ = [
     "Machine",
     "Move",
     "NodeEnd",
+    "Obstacle",
     "OnDrift",
     "OnTaint",
     "Outcome",
@@ -105,6 +121,8 @@ __all__ = [
     "Plan",
     "Policy",
     "PoolSpec",
+    "Probe",
+    "Protect",
     "Quarantine",
     "Reason",
     "Refusal",

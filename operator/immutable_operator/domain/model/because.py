@@ -37,11 +37,15 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Because:
-    """A reason, its cause in words for people, and the request or slot that asked for it."""
+    """A reason, its cause in words for people, and the request or slot that asked for it.
+
+    ``is_reported`` says that the instance is kept all the same, and only reported.
+    """
 
     reason: Reason
     cause: str
     purpose: str = ""
+    is_reported: bool = False
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.cause}"

@@ -25,6 +25,12 @@ class TroubleKind(StrEnum):
     NODE_NOT_READY = "NodeNotReady"
     NODE_RESTARTED = "NodeRestarted"
     ENDED = "Ended"
+    # Of nodes: why one never became a working one.
+    CAPACITY = "Capacity"
+    CONFIG = "Config"
+    BOOT_TIMEOUT = "BootTimeout"
+    NEVER_READY = "NeverReady"
+    VANISHED = "Vanished"
 
 
 @dataclass(frozen=True, slots=True)

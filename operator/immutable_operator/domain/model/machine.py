@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["FACTS", "Guest", "GuestKind", "Machine", "OnDrift", "PoolSpec"]
+from immutable_operator.domain.model.because import Because
+
+__all__ = ["FACTS", "REACHED_INTO", "Guest", "GuestKind", "Machine", "OnDrift", "PoolSpec"]
 
 FACTS = (
     "machineID",
@@ -18,6 +20,9 @@ FACTS = (
     "containerRuntimeVersion",
 )
 """The fields of ``status.nodeInfo`` that must not change after a node was verified."""
+
+
+REACHED_INTO = "reachedInto"
 
 
 class OnDrift(StrEnum):
@@ -84,10 +89,12 @@ class Machine:
     verified, too). ``facts`` are those of now, ``birth_facts`` those that were recorded when it
     was verified at ``verified``; ``steady_since`` is since when the facts are as they are.
     ``held`` says that the taint of unverified nodes is still there. ``lacks`` says in one
-    sentence each what the node needs before it counts as verified. ``image`` is the image id
-    that the provider reports; None if it cannot. ``smoke`` is the phase of its smoke pod, "" if
-    there is none. ``differs`` is by name of a fact a sentence about labels, taints or pods that
-    are not as declared. ``retiring`` is since when it is drained, ``guests`` are the pods on it.
+    sentence each what the node needs before it counts as verified. ``smoke`` is the phase of
+    its smoke pod, "" if there is none. ``labels`` and ``taints`` (key, value, effect) are
+    those of the node, ``reached`` is a sentence about a pod that has access to the node itself.
+    ``retiring`` is since when it is drained, ``because`` why; ``is_open`` says that its taint was
+    taken off since. ``deleted`` is since when its object is being deleted, ``kept_by`` are the
+    finalizers that this waits for. ``guests`` are the pods on it.
     """
 
     ready_since: float | None = None
@@ -97,8 +104,13 @@ class Machine:
     steady_since: float = 0.0
     held: bool = False
     lacks: tuple[str, ...] = ()
-    image: str | None = None
     smoke: str = ""
-    differs: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    taints: tuple[tuple[str, str, str], ...] = ()
+    reached: str = ""
     retiring: float | None = None
+    because: Because | None = None
+    is_open: bool = False
+    deleted: float | None = None
+    kept_by: tuple[str, ...] = ()
     guests: tuple[Guest, ...] = ()

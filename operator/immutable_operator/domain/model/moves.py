@@ -12,12 +12,17 @@ from immutable_operator.domain.model.status import Announcement, Status
 
 __all__ = [
     "Action",
+    "Admit",
     "Create",
     "CreateRevision",
     "CreateSnapshot",
     "DeleteBudget",
     "DeleteRevision",
+    "End",
+    "Evict",
     "Plan",
+    "Probe",
+    "Protect",
     "Quarantine",
     "Retire",
     "SetBudget",
@@ -123,6 +128,51 @@ class DeleteBudget:
     uid: str
 
 
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Let workloads on a new node that is verified, and record the facts that must not change."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Start the smoke pod on a new node."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evict:
+    """Evict a pod, exactly this one (``uid``), from the retired node ``name``.
+
+    With ``by_force`` it is deleted, because its drain has lasted too long.
+    """
+
+    name: str
+    namespace: str
+    pod: str
+    uid: str
+    by_force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Delete a retired node, exactly this one (``uid``), after it was drained."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Protect:
+    """Let the deletion of the owner wait until its instances are gone, or no longer (False)."""
+
+    waits: bool
+
+
 Action = (
     CreateRevision
     | CreateSnapshot
@@ -133,6 +183,11 @@ Action = (
     | Create
     | Retire
     | Quarantine
+    | Admit
+    | Probe
+    | Evict
+    | End
+    | Protect
 )
 
 

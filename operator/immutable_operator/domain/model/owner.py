@@ -24,7 +24,8 @@ class Policy:
     were modified as well; an instance that stayed unmodified for ``heal_memory``, which is longer
     than any pause, starts over. ``most_moves`` limits the births and the retirements of one plan.
     ``steady`` is how long instances of the wanted revision must be ready before the instances that
-    filled in for lost ones are retired.
+    filled in for lost ones are retired. ``own_node`` is the node on which the operator runs, if it
+    is known.
     """
 
     retry_ended: Backoff = Backoff(2.0, 300.0)
@@ -32,6 +33,7 @@ class Policy:
     heal_memory: float = 7200.0
     most_moves: int = 500
     steady: float = 30.0
+    own_node: str = ""
 
 
 class OnTaint(StrEnum):

@@ -19,6 +19,11 @@ class Move(StrEnum):
     VERDICT = "verdict"
     FORGET = "forget"
     BUDGET = "budget"
+    ADMIT = "admit"
+    PROBE = "probe"
+    EVICT = "evict"
+    END = "end"
+    PROTECT = "protect"
 
 
 class Cause(StrEnum):

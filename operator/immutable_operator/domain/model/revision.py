@@ -11,6 +11,8 @@ from enum import StrEnum
 from immutable_operator.domain.model.config import ConfigKey, Pin
 
 __all__ = [
+    "NODE_HASH",
+    "POD_HASH",
     "Digests",
     "Phase",
     "Revision",
@@ -23,6 +25,8 @@ __all__ = [
 ]
 
 Digests = Mapping[ConfigKey, str]
+# The newest version of the hash of each family of instances (domain/config/hashing.py).
+POD_HASH, NODE_HASH = "v3", "n1"
 
 
 class Phase(StrEnum):

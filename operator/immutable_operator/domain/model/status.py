@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Announcement", "Blocker", "Condition", "Deviation", "Rollout", "Status"]
+__all__ = ["Announcement", "Blocker", "Condition", "Deviation", "Obstacle", "Rollout", "Status"]
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Something that blocks progress: one word, a sentence, and the object that it concerns."""
+
+    reason: str
+    message: str
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,7 @@ class Deviation:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The status of an ImmutableService; counts are of active instances."""
+    """The status of an owner; counts are of active instances."""
 
     observed_generation: int = -1
     desired: int = 0

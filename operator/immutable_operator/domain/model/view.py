@@ -1,4 +1,4 @@
-"""Everything that a planner knows of one service."""
+"""Everything that a planner knows of one owner."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["View"]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One ImmutableService as observed, with all objects that belong to it.
+    """One owner as observed, with all objects that belong to it.
 
     ``departed`` are instances that vanished since they were last seen and whose successors do not
     exist yet; after a restart of the operator they are unknown, which costs one entry of the
@@ -33,7 +33,8 @@ class View:
     names of the copies of the revisions' ConfigMaps that exist with the content that their revision
     recorded. ``budgets`` are the PodDisruptionBudgets that cover its instances. ``ends`` are
     by name the nodes that are about to be taken away. ``retired`` are the uids of the instances
-    that this process evicted, as far as it remembers.
+    that this process retired, as far as it remembers. ``is_protected`` says that the deletion of
+    the owner waits until the operator permits it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class View:
     spec: Spec
     invalid: str | None = None
     deleting: bool = False
+    is_protected: bool = False
     author: str = "unknown"
     instances: tuple[Instance, ...] = ()
     departed: tuple[Instance, ...] = ()

@@ -53,9 +53,15 @@ def _meant(instances: Iterable[Instance], request: Request) -> list[Instance]:
 
 
 def outcomes(
-    requests: Sequence[Request], instances: Sequence[Instance], blocked: str | None
+    requests: Sequence[Request],
+    instances: Sequence[Instance],
+    blocked: str | None,
+    listing: str = "kubectl get pods",
 ) -> tuple[Outcome, ...]:
-    """Return what is to be written to each request: only what is not written yet."""
+    """Return what is to be written to each request: only what is not written yet.
+
+    ``listing`` is the command that lists the instances.
+    """
     told = []
     for request in _in_order(requests):
         left = [i for i in _meant(instances, request) if i.active]
@@ -66,7 +72,7 @@ def outcomes(
             phase, message = "Running", REPLACING
         elif not request.phase and request.instance and gone:
             phase = "Failed"
-            message = f"instance {request.instance} not found; kubectl get pods lists the instances"
+            message = f"instance {request.instance} not found; {listing} lists the instances"
         else:
             phase, message = "Succeeded", ALL_REPLACED
         if (phase, message) != (request.phase, request.message):

@@ -78,8 +78,13 @@ def waits(turn: Turn, fleet: Fleet) -> Waits:
         found.add(*unprotected, None)
     for item in target.lacking:
         found.add(item.reason, item.message, item.subject)
+    for item in turn.care.waits:
+        found.add(item.reason, item.message, item.subject)
     if fleet.is_complete:
         return found
+    for instance in fleet.stale:
+        if (kept := turn.family.obstacle(instance, turn.spec)) is not None:
+            found.add(kept.reason, kept.message, kept.subject)
     for refusal in sorted(turn.view.refusals, key=lambda r: (r.since, r.subject, r.move)):
         if _holds_back(turn, fleet, refusal) and not _is_passing(refusal):
             # The name of a refused birth does not help people: the pod does not exist.
@@ -114,10 +119,10 @@ def _holds_back(turn: Turn, fleet: Fleet, refusal: Refusal) -> bool:
             return missing > 0 and refusal.revision in growing and not taken
         case Move.RETIRE | Move.QUARANTINE:
             return refusal.subject in fleet.why or missing < 0
-        case Move.VERDICT | Move.FORGET:
+        case Move.RECORD | Move.SNAPSHOT | Move.BUDGET | Move.EVICT:
+            return False  # reported with the target, or with the node that is drained
+        case _:
             return True
-        case Move.RECORD | Move.SNAPSHOT | Move.BUDGET:
-            return False  # reported with the target
 
 
 def _is_passing(refusal: Refusal) -> bool:
@@ -133,9 +138,8 @@ def _taint_returns(fleet: Fleet) -> str:
     until = fleet.healing.until
     attempt = "" if until is None else f"; next attempt at {wall(until, 'UTC')}"
     return (
-        f"{first}: {fleet.deviations[first].cause}; {tries} modified as well{attempt}: exempt this"
-        " service from the webhook, controller or autoscaler that changes every new pod, or set"
-        " immutability.onTaint: Report"
+        f"{first}: {fleet.deviations[first].cause}; {tries} modified as well{attempt}:"
+        f" {fleet.turn.words.relapse}"
     )
 
 
@@ -145,7 +149,8 @@ def _troubles(turn: Turn, fleet: Fleet) -> list[tuple[Instance, Trouble]]:
     An instance that ended is no trouble: it has a successor. A successor that ended, too, is.
     """
     wanted = turn.wanted.id if turn.wanted else ""
-    ended = (i for i in fleet.ended if i.revision == wanted and i.tries > 0)
+    known = (*fleet.ended, *(i for i in turn.view.departed if i.ended))
+    ended = (i for i in known if i.revision == wanted and i.tries > 0)
     pairs = [(i, i.trouble) for i in (*fleet.current, *ended) if i.trouble]
     pairs.sort(key=lambda p: (p[1].kind, not p[1].settled, p[0].born, p[0].name))
     return pairs

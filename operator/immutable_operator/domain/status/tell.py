@@ -68,7 +68,7 @@ def _counted(turn: Turn, fleet: Fleet) -> Status:
         current=len(fleet.current),
         stale=len(fleet.stale) + len(fleet.held),
         quarantined=len(fleet.quarantined),
-        selector=f"immutable.dev/service={view.name}",
+        selector=f"{turn.words.label}={view.name}",
         current_revision=turn.wanted.id if turn.wanted else None,
         last_good_revision=good.id if good else None,
         oldest_instance=min((i.born for i in fleet.active), default=None),
@@ -87,7 +87,7 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
         kind = "Ready" if complete else SUSPENDED
         return Saying(kind, SUSPENDED, f"{counts}suspended: no instance is replaced")
     if complete:
-        return Saying("Ready", "Current", f"{counts}{_apart(fleet)}".removesuffix("; "))
+        return Saying("Ready", "Current", f"{counts}{_apart(turn, fleet)}".removesuffix("; "))
     if (worst := waited.worst) is not None:
         return Saying("Stalled", worst.reason, f"{counts}{worst.message}")
     if target.is_frozen or (target.freeze.repairs and fleet.held):
@@ -116,10 +116,13 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
     return Saying("Reconciling", reason, f"{counts}{left}{lost}{waiting}")
 
 
-def modified_in_place(count: int) -> str:
-    """Return the part of a message that counts modified instances that are only reported."""
+def modified_in_place(count: int, field: str = "onTaint") -> str:
+    """Return the part of a message that counts modified instances that are only reported.
+
+    ``field`` is the field of the spec that says so.
+    """
     instances = "instance" if count == 1 else "instances"
-    return f"{count} {instances} modified in place (onTaint: Report)"
+    return f"{count} {instances} modified in place ({field}: Report)"
 
 
 def prepared(count: int) -> str:
@@ -129,9 +132,9 @@ def prepared(count: int) -> str:
     return f"{count} pods on cordoned nodes have successors"
 
 
-def _apart(fleet: Fleet) -> str:
+def _apart(turn: Turn, fleet: Fleet) -> str:
     seen = len(fleet.deviations.keys() & {i.name for i in fleet.active})
-    reported = f"{modified_in_place(seen)}; " if seen else ""
+    reported = f"{modified_in_place(seen, turn.words.reporting)}; " if seen else ""
     reported += f"{prepared(len(fleet.prepared))}; " if fleet.prepared else ""
     count = len(fleet.quarantined)
     return f"{reported}{count} in quarantine" if count else reported

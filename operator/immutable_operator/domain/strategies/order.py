@@ -19,7 +19,7 @@ def stale_in_order(fleet: Fleet, refused: Mapping[str, Refusal]) -> list[Instanc
     Among the healthy ones those that filled in for a lost instance come first, so that the rest of
     the rollout does not wait until its revision is steady. Until the wanted revision has proved
     itself, healthy instances of the revision that works come last, including those of revisions
-    that were wanted in between.
+    that were wanted in between. The node on which the operator runs comes last of all.
     """
     turn = fleet.turn
     succeeded = {i.predecessor for i in fleet.current if turn.available(i)}
@@ -28,7 +28,7 @@ def stale_in_order(fleet: Fleet, refused: Mapping[str, Refusal]) -> list[Instanc
 
     repairs = {i.name for i in made_good(fleet)}
 
-    def order(i: Instance) -> tuple[int, int, bool, bool, bool, bool, bool, float, str]:
+    def order(i: Instance) -> tuple[bool, int, int, bool, bool, bool, bool, bool, float, str]:
         available = turn.available(i)
         attempts = refused[i.name].attempts if i.name in refused else 0
         sound = i.name not in fleet.deviations
@@ -36,7 +36,8 @@ def stale_in_order(fleet: Fleet, refused: Mapping[str, Refusal]) -> list[Instanc
         later = i.name not in repairs
         unmet = not i.is_among(succeeded)
         remains = i.name not in fleet.leaving
-        return kept, attempts, available, sound, remains, later, unmet, i.born, i.name
+        own = turn.is_home(i)
+        return own, kept, attempts, available, sound, remains, later, unmet, i.born, i.name
 
     return sorted(fleet.stale, key=order)
 
@@ -54,9 +55,10 @@ def by_worth(fleet: Fleet, instances: Sequence[Instance]) -> list[Instance]:
     crowd = Counter(i.node for i in fleet.active)
     succeeded = {i.predecessor for i in fleet.current if turn.available(i)}
 
-    def order(i: Instance) -> tuple[bool, bool, int, bool, bool, bool, int, int, float, str]:
+    def order(i: Instance) -> tuple[bool, bool, bool, int, bool, bool, bool, int, int, float, str]:
         held = i.name in fleet.deviations
         return (
+            turn.is_home(i),
             not held,
             not (held and i.is_among(succeeded)),
             i.heals if i.name in fleet.healing.relapsed else 0,

@@ -214,6 +214,8 @@ class _Retirements:
                 continue
             if (apart and fleet.heals(instance)) or (unborn and surplus <= 0):
                 continue
+            if turn.family.obstacle(instance, turn.spec) is not None:
+                continue
             sound = turn.available(instance) and not fleet.heals(instance)
             if flaps is not None and sound:
                 self._step.due.append(flaps)

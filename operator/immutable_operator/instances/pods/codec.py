@@ -15,21 +15,14 @@ from typing import Any
 import msgspec
 
 from immutable_operator.api.names import (
-    ANNOTATION_BECAUSE,
-    ANNOTATION_HEAL_COUNT,
-    ANNOTATION_INCARNATION,
-    ANNOTATION_PURPOSE,
     ANNOTATION_QUARANTINED,
-    ANNOTATION_REPLACES,
-    ANNOTATION_REPLACES_UID,
-    ANNOTATION_SLOT,
-    ANNOTATION_TRIES,
     LABEL_REVISION,
     LABEL_SERVICE,
     QUARANTINED_SUFFIX,
     RESERVED_PREFIX,
 )
 from immutable_operator.domain.model import Because, Create, Instance, Quarantine, Retire
+from immutable_operator.instances.certificate import certificate, number, read_certificate
 from immutable_operator.instances.pods.taint import edited, editor_of, other_images, taint_of
 from immutable_operator.instances.pods.trouble import Condition, PodStatus, trouble_of
 from immutable_operator.kube.meta import ObjectMeta
@@ -54,7 +47,6 @@ PODS = ApiPath("api/v1", "pods")
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 ENDED = ("Failed", "Succeeded")
 BORN = 1
-MOST_NUMBER = 2**31 - 1
 
 
 class _Container(msgspec.Struct, frozen=True):
@@ -109,17 +101,12 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
     instance = Instance(
         name=meta.name,
         uid=meta.uid,
-        revision=meta.labels.get(LABEL_REVISION, ""),
-        slot=_number(meta.annotations.get(ANNOTATION_SLOT)),
-        incarnation=_number(meta.annotations.get(ANNOTATION_INCARNATION)),
         born=moment(meta.creation_timestamp),
-        replaces=meta.annotations.get(ANNOTATION_REPLACES),
-        replaces_uid=meta.annotations.get(ANNOTATION_REPLACES_UID, ""),
         ready_since=_ready_since(pod.status.conditions),
         terminating=meta.deletion_timestamp is not None,
         ended=pod.status.phase in ENDED,
         node=pod.spec.node_name,
-        deletion_cost=_number(meta.annotations.get(DELETION_COST)),
+        deletion_cost=number(meta.annotations.get(DELETION_COST)),
         leaving=_leaving(pod.status.conditions),
         trouble=trouble_of(pod.status, images, pod.spec.node_name),
         taint=taint,
@@ -130,11 +117,8 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
         images=_shared(tuple(images.items())),
         reported=other_images(images, statuses),
         restarted=next((s.name for s in statuses if s.restart_count and not s.ended_well), None),
-        heals=_number(meta.annotations.get(ANNOTATION_HEAL_COUNT)),
-        tries=_number(meta.annotations.get(ANNOTATION_TRIES)),
-        because=_because(meta.annotations.get(ANNOTATION_BECAUSE, "")),
-        purpose=_shared_text(meta.annotations.get(ANNOTATION_PURPOSE, "")),
         quarantined=quarantine.since if quarantine else None,
+        **read_certificate(meta),
     )
     started = (s.state.running.started_at for s in statuses if s.state.running)
     since = min((moment(text) for text in started if text), default=None)
@@ -146,16 +130,6 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
 def _shared(images: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """Return one shared copy for all instances of a revision: there are thousands of them."""
     return images
-
-
-@functools.lru_cache(maxsize=4096)
-def _because(text: str) -> Because | None:
-    return Because.read(text)
-
-
-@functools.lru_cache(maxsize=4096)
-def _shared_text(text: str) -> str:
-    return text
 
 
 class _Quarantine(msgspec.Struct, frozen=True):
@@ -184,15 +158,6 @@ def _quarantine(text: str | None) -> _Quarantine | None:
     return found
 
 
-def _number(text: str | None) -> int:
-    """Return a number of 32 bits; 0 for anything else, since the operator did not write it."""
-    try:
-        number = int(text or 0)
-    except ValueError:
-        return 0
-    return number if -MOST_NUMBER <= number <= MOST_NUMBER else 0
-
-
 def _ready_since(conditions: list[Condition]) -> float | None:
     for condition in conditions:
         if condition.type == "Ready" and condition.status == "True":
@@ -218,21 +183,6 @@ def _leaving(conditions: list[Condition]) -> str | None:
 def pod_body(service: OwnerRecord, template: Mapping[str, Any], create: Create) -> dict[str, Any]:
     """Return the pod to create: the template as written, plus the birth certificate."""
     meta = template.get("metadata") or {}
-    annotations = {
-        **(meta.get("annotations") or {}),
-        ANNOTATION_SLOT: str(create.slot),
-        ANNOTATION_INCARNATION: str(create.incarnation),
-        ANNOTATION_BECAUSE: str(create.because),
-    }
-    if create.tries:
-        annotations[ANNOTATION_TRIES] = str(create.tries)
-    if create.purpose:
-        annotations[ANNOTATION_PURPOSE] = create.purpose
-    if create.heals:
-        annotations[ANNOTATION_HEAL_COUNT] = str(create.heals)
-    if create.replaces:
-        annotations[ANNOTATION_REPLACES] = create.replaces
-        annotations[ANNOTATION_REPLACES_UID] = create.replaces_uid
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -244,7 +194,7 @@ def pod_body(service: OwnerRecord, template: Mapping[str, Any], create: Create) 
                 LABEL_SERVICE: service.name,
                 LABEL_REVISION: create.revision,
             },
-            "annotations": annotations,
+            "annotations": {**(meta.get("annotations") or {}), **certificate(create)},
             **({"finalizers": meta["finalizers"]} if meta.get("finalizers") else {}),
             "ownerReferences": [owner_reference(service)],
         },

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from immutable_operator.api.names import FIELD_MANAGER
 from immutable_operator.domain.model import Cause, Create, Instance, Move, Quarantine, Retire
-from immutable_operator.instances.driver import Refused, Seen, Template, outcome_of
+from immutable_operator.instances.driver import InstanceMove, Refused, Seen, Template, outcome_of
 from immutable_operator.instances.pods.codec import (
     PODS,
-    PodRecord,
     decode_pod,
     deletion_body,
     eviction_body,
     pod_body,
     quarantine_body,
 )
+from immutable_operator.instances.pods.watched import Pods
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
 from immutable_operator.kube.reading import READ_ERRORS, version_of
-from immutable_operator.kube.store import Children
 from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["PodDriver"]
@@ -44,14 +43,28 @@ def _is_born(answer: bytes, service: OwnerRecord, birth: Create) -> bool:
 class PodDriver:
     """Writes pods. ``clock`` returns seconds since the epoch."""
 
-    resource = "pods"
-
-    def __init__(
-        self, client: KubeClient, pods: Children[PodRecord], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, client: KubeClient, pods: Pods, clock: Callable[[], float]) -> None:
         self._client = client
         self._pods = pods
         self._clock = clock
+
+    def observe(self, owner: OwnerRecord) -> tuple[Instance, ...]:
+        return tuple(pod.content for pod in self._pods.of(owner.uid))
+
+    def gone(self, owner: str) -> Mapping[str, Instance]:
+        return self._pods.gone(owner)
+
+    def resource(self, owner: OwnerRecord, move: Create | InstanceMove) -> str:
+        return PODS.resource
+
+    async def write(self, owner: OwnerRecord, move: InstanceMove) -> Seen:
+        match move:
+            case Retire():
+                return await self.retire(owner, move)
+            case Quarantine():
+                return await self.quarantine(owner, move)
+            case _:
+                raise TypeError(f"no move for pods: {move}")
 
     async def create(self, service: OwnerRecord, template: Template, birth: Create) -> Seen:
         path = PODS.collection(service.namespace)
@@ -123,7 +136,7 @@ class PodDriver:
             raise outcome_of(Move.QUARANTINE, error) from error
         return self._until(answer, self.shows(service, order))
 
-    def shows(self, service: OwnerRecord, move: Create | Retire | Quarantine) -> Seen:
+    def shows(self, service: OwnerRecord, move: Create | InstanceMove) -> Seen:
         match move:
             case Create():
                 return lambda: any(p.content.name == move.name for p in self._pods.of(service.uid))
@@ -131,6 +144,8 @@ class PodDriver:
                 return lambda: self._is(move.uid, lambda i: i.terminating)
             case Quarantine():
                 return lambda: self._is(move.uid, lambda i: i.quarantined is not None)
+            case _:
+                raise TypeError(f"no move for pods: {move}")
 
     def _is(self, uid: str, what: Callable[[Instance], bool]) -> bool:
         """Return whether a pod is gone, or has the intended state."""
