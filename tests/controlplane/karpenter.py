@@ -16,7 +16,7 @@ from tests.controlplane.build import binaries
 from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.processes import free_ports
 
-__all__ = ["CLAIMS", "NODE_CLASSES", "Karpenter"]
+__all__ = ["CLAIMS", "NODE_CLASSES", "USER", "Karpenter"]
 
 COMPONENT = "karpenter-kwok"
 CLAIMS = "/apis/karpenter.sh/v1/nodeclaims"
@@ -26,6 +26,7 @@ PROVIDER = "kwok://"
 # Those of Karpenter's chart where it is installed as its documentation says.
 NAMESPACE = "kube-system"
 ACCOUNT = "karpenter"
+USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 
 
 class Karpenter:
@@ -58,7 +59,7 @@ class Karpenter:
             "DISABLE_LEADER_ELECTION": "true",
             "METRICS_PORT": str(self._metrics_port),
             "HEALTH_PROBE_PORT": str(self._health_port),
-            "LOG_LEVEL": "debug",
+            "LOG_LEVEL": "info",
         }
         ports = (self._metrics_port, self._health_port)
         self._plane.run_beside(COMPONENT, [self._program], variables, ports, self._is_ready)
