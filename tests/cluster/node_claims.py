@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from immutable_operator.api.names import TAINT_UNVERIFIED
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError, Json
 from tests.controlplane.karpenter import CLAIMS, NODE_CLASSES
@@ -13,7 +14,7 @@ __all__ = ["NODE_CLASS", "UNVERIFIED", "NodeClaims"]
 
 GROUP = "karpenter.kwok.sh"
 NODE_CLASS = "default"
-UNVERIFIED = {"key": "immutable.dev/unverified", "effect": "NoSchedule"}
+UNVERIFIED = {"key": TAINT_UNVERIFIED, "effect": "NoSchedule"}
 
 
 class NodeClaims:
@@ -96,19 +97,32 @@ class NodeClaims:
         items: list[Json] = self.plane.api().get(path)["items"]
         return items
 
+    def event_reasons(self, name: str) -> set[str]:
+        return {event["reason"] for event in self.events(name)}
+
     def verify(self, name: str) -> None:
         """Remove the startup taint from the node of a claim."""
         node = self.node(name)["metadata"]["name"]
         self.plane.kubectl("taint", "node", node, f"{UNVERIFIED['key']}-")
 
-    def until(self, name: str, what: str, kind: str, status: str = "True") -> None:
-        """Wait for the status of a condition."""
-        check = lambda: self.condition(name, kind).get("status") == status  # noqa: E731
+    def until(
+        self, name: str, what: str, kind: str, status: str = "True", reason: str = ""
+    ) -> None:
+        """Wait for the status of a condition, and for its reason if one is given."""
+
+        def check() -> bool:
+            found = self.condition(name, kind)
+            return found["status"] == status and reason in ("", found["reason"])
+
         wait_for(f"claim {name}: {what}", check, 20, lambda: self._describe(name))
 
     def until_gone(self, name: str) -> None:
-        said = lambda: self._describe(name)  # noqa: E731
-        wait_for(f"claim {name} is gone", lambda: not self.exists(name), 30, said)
+        wait_for(
+            f"claim {name} is gone",
+            lambda: not self.exists(name),
+            30,
+            lambda: self._describe(name),
+        )
 
     def _describe(self, name: str) -> str:
         return self.plane.kubectl("describe", "nodeclaim", name, check=False).stdout

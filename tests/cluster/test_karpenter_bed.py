@@ -176,8 +176,7 @@ def test_deleted_claim_waits_until_a_disruption_budget_lets_the_pods_go(
     terminating = claims.node("drained")
     assert "deletionTimestamp" in terminating["metadata"]
     assert DISRUPTED in taints(terminating)
-    reasons = lambda: {event["reason"] for event in claims.events(node)}  # noqa: E731
-    wait_for("an event of the node says so", lambda: "FailedDraining" in reasons(), 10)
+    wait_for("an event says so", lambda: "FailedDraining" in claims.event_reasons(node), 10)
     pod.release()
     claims.until_gone("drained")
     assert not pod.exists
@@ -188,7 +187,7 @@ def test_deleted_claim_waits_until_a_disruption_budget_lets_the_pods_go(
 def test_claim_with_a_missing_class_vanishes_and_an_event_says_why(claims: NodeClaims) -> None:
     claims.create("classless", node_class="absent")
     claims.until_gone("classless")
-    [event] = wait_for("an event", lambda: claims.events("classless"), 10)
+    [event] = wait_for("an event says why", lambda: claims.events("classless"), 10)
     assert event["reason"] == "InsufficientCapacityError"
     assert 'KWOKNodeClass.karpenter.kwok.sh "absent" not found' in event["message"]
 
@@ -207,10 +206,9 @@ def test_claim_with_an_unknown_instance_type_stays_and_says_why(claims: NodeClai
     key = "node.kubernetes.io/instance-type"
     wrong = [{"key": key, "operator": "In", "values": ["huge"]}]
     claims.create("wrong", requirements=wrong)
-    launched = lambda: claims.condition("wrong", "Launched")  # noqa: E731
-    wait_for("the launch failed", lambda: launched().get("reason") == "LaunchFailed", 10)
-    assert launched()["status"] == "Unknown"
-    assert "instance type not found (instance-type=huge)" in launched()["message"]
+    claims.until("wrong", "its launch failed", "Launched", "Unknown", "LaunchFailed")
+    message = claims.condition("wrong", "Launched")["message"]
+    assert "instance type not found (instance-type=huge)" in message
 
 
 def test_node_that_is_not_ready_and_deleted_ends_with_its_claim_without_a_drain(

@@ -68,10 +68,6 @@ class Karpenter:
         """SIGKILL it: claims and nodes stay as they are until `revive`."""
         self._plane.kill(COMPONENT)
 
-    @property
-    def pid(self) -> int:
-        return self._plane.pid_of(COMPONENT)
-
     def log_tail(self, lines: int = 25) -> str:
         return self._plane.log_tail(COMPONENT, lines)
 
