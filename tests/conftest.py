@@ -36,9 +36,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     if any(item.get_closest_marker("cluster") for item in session.items):
+        wanted = [*COMPONENTS, "helm"]
+        if any("karpenter_program" in _fixtures(item) for item in session.items):
+            wanted.append("karpenter-kwok")
         with _shown(session.config):
             try:
-                binaries([*COMPONENTS, "helm"])
+                binaries(wanted)
             except BuildError as error:
                 pytest.exit(f"the test bed cannot be built: {error}", returncode=3)
 
@@ -66,6 +69,11 @@ def module_namespace(control_plane: ControlPlane) -> Iterator[str]:
     """One namespace for all tests of a module that do not disturb each other."""
     with fresh_namespace(control_plane) as name:
         yield name
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    """The fixtures that an item needs, directly or not."""
+    return item.fixturenames if isinstance(item, pytest.Function) else []
 
 
 def _shown(config: pytest.Config) -> contextlib.AbstractContextManager[None]:

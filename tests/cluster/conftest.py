@@ -15,6 +15,8 @@ from tests.cluster.guards import until_in_force, until_kinds_are_known, without_
 from tests.cluster.operator_process import USER, Installation, OperatorProcess, Operators
 from tests.cluster.services import Service
 from tests.controlplane import ControlPlane
+from tests.controlplane.build import binaries
+from tests.controlplane.karpenter import Karpenter
 
 HERE = Path(__file__).parent
 
@@ -30,11 +32,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A test that fails shows what the operator said last."""
+    """A test that fails shows what the operator and Karpenter said last."""
     report = yield
-    operators = getattr(item, "funcargs", {}).get("operators")
+    given = getattr(item, "funcargs", {})
+    operators, karpenter = given.get("operators"), given.get("karpenter")
     if report.failed and isinstance(operators, Operators):
         report.sections.append(("operator", operators.tails()))
+    if report.failed and isinstance(karpenter, Karpenter):
+        report.sections.append(("karpenter", karpenter.log_tail()))
     return report
 
 
@@ -83,3 +88,17 @@ def operator(operators: Operators) -> OperatorProcess:
 def web(control_plane: ControlPlane, operators: Operators, namespace: str) -> Service:
     """An ImmutableService named web that is not applied yet, with an operator to see to it."""
     return Service(control_plane, namespace, "web")
+
+
+@pytest.fixture(scope="session")
+def karpenter_program() -> Path:
+    """Built before the first test, if one asks for this fixture (tests/conftest.py)."""
+    return binaries(["karpenter-kwok"])["karpenter-kwok"]
+
+
+@pytest.fixture(scope="module")
+def karpenter(control_plane: ControlPlane, karpenter_program: Path) -> Iterator[Karpenter]:
+    """Karpenter, during a module; afterwards its claims, nodes and CRDs are gone."""
+    assert karpenter_program.exists()
+    with Karpenter.start(control_plane) as running:
+        yield running

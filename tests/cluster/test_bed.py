@@ -367,6 +367,7 @@ def test_an_owner_reference_that_blocks_needs_the_right_to_set_finalizers(
 OWN_PLANE = """
 import json, sys, time
 from tests.controlplane import ControlPlane
+from tests.controlplane.karpenter import Karpenter
 plane = ControlPlane.start()
 if sys.argv[1] == "stop":
     before = plane.pid_of("kube-apiserver")
@@ -376,8 +377,11 @@ if sys.argv[1] == "stop":
     plane.revive("kube-apiserver")
     assert plane.pid_of("kube-apiserver") != before
     assert "kube-system" in plane.kubectl("get", "namespaces").stdout
-pids = {c.component: c.pid for c in plane._run.children}
-print(json.dumps({"pids": pids, "ports": plane.ports, "folder": str(plane.folder)}), flush=True)
+Karpenter.start(plane)
+children = plane._run.children
+pids = {c.component: c.pid for c in children}
+ports = plane.ports | {f"{c.component} {p}": p for c in children for p in c.ports}
+print(json.dumps({"pids": pids, "ports": ports, "folder": str(plane.folder)}), flush=True)
 if sys.argv[1] == "stop":
     plane.stop()
 else:
@@ -385,6 +389,7 @@ else:
 """
 
 
+@pytest.mark.usefixtures("karpenter_program")
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_ended_control_plane_leaves_nothing(end: str) -> None:
     """Neither after a stop (with a component killed and revived before) nor after SIGKILL of
@@ -397,6 +402,7 @@ def test_ended_control_plane_leaves_nothing(end: str) -> None:
     pids, ports, folder = said["pids"], said["ports"], Path(said["folder"])
     assert set(pids) == {
         *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok"),
+        "karpenter-kwok",
     }
     if end == "kill":
         assert all(start_time(pid) for pid in pids.values())

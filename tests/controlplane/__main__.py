@@ -15,6 +15,8 @@ from tests.controlplane.components import COMPONENTS
 from tests.controlplane.real.nodes import RealNodes
 from tests.controlplane.runs import Run, runs, sweep
 
+# What the tests need that do without real nodes.
+PROGRAMS = (*COMPONENTS, "helm", "karpenter-kwok")
 PLAY = "play"
 PLAY_NODES = 3
 
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _build(real: bool) -> int:
-    for name, path in binaries(None if real else [*COMPONENTS, "helm"], _say).items():
+    for name, path in binaries(None if real else PROGRAMS, _say).items():
         print(f"{name}: {path}")
     return 0
 

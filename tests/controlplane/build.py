@@ -39,7 +39,8 @@ class Target:
 
     ``usual_seconds`` is the measured time of a cold build on two cores. ``name`` is the name of the
     folder in the cache if it differs from the module; ``goarch`` is unset for the architecture of
-    this machine; ``own_source`` means that the module contains code, not only pins.
+    this machine; ``own_source`` means that the module contains code, not only pins. ``files`` are
+    globs below the folder of the (only) package: what they find is put beside the program.
     """
 
     module: str
@@ -51,6 +52,7 @@ class Target:
     tags: str = field(default="", repr=False)
     goarch: str = field(default="", repr=False)
     own_source: bool = field(default=False, repr=False)
+    files: tuple[str, ...] = field(default=(), repr=False)
 
 
 _KUBERNETES_LDFLAGS = (
@@ -72,6 +74,13 @@ TARGETS: tuple[Target, ...] = (
     ),
     Target("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, 120),
     Target("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, 200),
+    # Its CRDs belong to the version of the program, so they come from the same module.
+    Target(
+        "karpenter",
+        {"karpenter-kwok": "sigs.k8s.io/karpenter/kwok"},
+        150,
+        files=("charts/crds/*.yaml", "apis/crds/*.yaml"),
+    ),
     Target("kube-score", {"kube-score": "github.com/zegl/kube-score/cmd/kube-score"}, 120),
     Target(
         "kubernetes",
@@ -160,7 +169,8 @@ def find_go(say: Callable[[str], None]) -> str:
 
 def _pin_hash(target: Target) -> str:
     source = GO_MODULES / target.module
-    digest = hashlib.sha256(f"{target!r}{target.tags}{target.goarch}".encode())
+    files = "".join(target.files)
+    digest = hashlib.sha256(f"{target!r}{target.tags}{target.goarch}{files}".encode())
     for name in ("go.mod", "go.sum"):
         # Code without dependencies has no go.sum.
         if (source / name).exists():
@@ -192,7 +202,8 @@ def _build(target: Target, folder: Path, say: Callable[[str], None]) -> None:
     total = len(listing.stdout.splitlines())
     command = [go, "build", "-v", "-trimpath", "-ldflags", target.ldflags, "-o", f"{staging}/"]
     _run_with_progress([*command, *packages], source, environment, target, total, say)
-    # etcd's main package is its module's root: go names the binary after the last path element.
+    # Go names a binary after the last element of the package's path, or of the module's if the
+    # package is its root.
     for name, package in target.packages.items():
         base = package.rsplit("/", 1)[-1]
         for built in (staging / base, staging / "server"):
@@ -203,8 +214,29 @@ def _build(target: Target, folder: Path, say: Callable[[str], None]) -> None:
         raise BuildError(
             f"{target.module}: go build did not create {', '.join(missing)} in {staging}"
         )
+    _copy_files(go, target, source, environment, staging)
     shutil.rmtree(folder, ignore_errors=True)
     staging.rename(folder)
+
+
+def _copy_files(
+    go: str, target: Target, source: Path, environment: Mapping[str, str], staging: Path
+) -> None:
+    """Copy ``target.files`` from the module cache, where the build has put their module."""
+    if not target.files:
+        return
+    [package] = target.packages.values()
+    question = [go, "list", "-f", "{{.Dir}}", package]
+    answer = subprocess.run(question, cwd=source, env=environment, capture_output=True, text=True)
+    if answer.returncode:
+        raise BuildError(f"{target.module}: {' '.join(question)} failed:\n{answer.stderr}")
+    home = Path(answer.stdout.strip())
+    for pattern in target.files:
+        found = sorted(home.glob(pattern))
+        if not found:
+            raise BuildError(f"{target.module}: {home} has no {pattern}; correct Target.files")
+        for path in found:
+            (staging / path.name).write_bytes(path.read_bytes())
 
 
 def _run_with_progress(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -157,6 +157,22 @@ class ControlPlane(Nodes):
         self._spawn(component, components.commands(settings)[component])
         self._await(component, partial(components.answers, component, settings))
 
+    def run_beside(
+        self,
+        component: str,
+        command: list[str],
+        variables: Mapping[str, str],
+        ports: Sequence[int],
+        ready: Callable[[], bool],
+    ) -> None:
+        """Start a program that is not part of each control plane, and return when it is ready.
+
+        It ends with the control plane or before, by `kill`; a second call starts it again.
+        Raises `StartError` with the end of its log.
+        """
+        self._launch(component, command, ports, variables)
+        self._await(component, ready)
+
     def log_tail(self, component: str, lines: int = LOG_TAIL_LINES) -> str:
         return _tail(self.folder / f"{component}.log", lines)
 
@@ -204,8 +220,22 @@ class ControlPlane(Nodes):
 
     def _spawn(self, component: str, command: list[str]) -> None:
         ports = [p for n, p in self._run.ports.items() if n.startswith(component)]
+        self._launch(component, command, ports)
+
+    def _launch(
+        self,
+        component: str,
+        command: list[str],
+        ports: Sequence[int],
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         process, child = spawn(
-            component, command, folder=self.folder, ports=ports, tied=not self._run.detached
+            component,
+            command,
+            folder=self.folder,
+            ports=ports,
+            tied=not self._run.detached,
+            variables=variables,
         )
         self._processes[component] = process
         self._run = self._run.with_child(child)

@@ -12,7 +12,15 @@ from typing import Any, Literal
 
 from tests.controlplane.certificates import Certificates
 
-__all__ = ["COMPONENTS", "PORT_NAMES", "ClientLimits", "Settings", "answers", "commands"]
+__all__ = [
+    "COMPONENTS",
+    "PORT_NAMES",
+    "SIMULATED",
+    "ClientLimits",
+    "Settings",
+    "answers",
+    "commands",
+]
 
 ClientLimits = Literal["lifted", "shipped"]
 
@@ -26,6 +34,8 @@ UNWANTED_CONTROLLERS = (
     "node-route-controller",
     "cloud-node-lifecycle-controller",
 )
+# The label of every node that kwok plays: KWOK's own, which Karpenter's kwok cloud sets as well.
+SIMULATED = ("kwok.x-k8s.io/node", "fake")
 LIFTED_QPS = 1000
 ETCD_QUOTA_BYTES = 4 * 1024**3
 # The log must never be rotated away under a test: 1 TB.
@@ -203,7 +213,7 @@ def _kwok(settings: Settings) -> list[str]:
         f"--config={settings.folder / 'stages.json'}",
         # A label and not an annotation: kwok notices only by a label selector, which the
         # API server evaluates, that a node is not its own any more.
-        "--manage-nodes-with-label-selector=type=kwok,sim/node!=lost",
+        f"--manage-nodes-with-label-selector={SIMULATED[0]}={SIMULATED[1]},sim/node!=lost",
         "--node-lease-duration-seconds=40",
         # Not an address of any node: stages know by it that a node is lost (fragments.yaml).
         # The nodes' own is 127.0.0.1: any other makes the API server dial out on exec.

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from tests.controlplane.access import Access
 from tests.controlplane.api import STRATEGIC_PATCH, ApiError, Json
 from tests.controlplane.build import KUBERNETES_VERSION
+from tests.controlplane.components import SIMULATED
 
 __all__ = ["Nodes"]
 
@@ -152,6 +153,7 @@ def _node(name: str, capacity: dict[str, str]) -> Json:
             "name": name,
             "labels": {
                 "type": "kwok",
+                SIMULATED[0]: SIMULATED[1],
                 "kubernetes.io/hostname": name,
                 "kubernetes.io/os": "linux",
                 "kubernetes.io/arch": "amd64",

@@ -73,13 +73,16 @@ def spawn(
     folder: Path,
     ports: Sequence[int],
     tied: bool,
+    variables: Mapping[str, str] | None = None,
 ) -> tuple[subprocess.Popen[bytes], Child]:
     """Start a component in a separate session, with its log in ``<folder>/<component>.log``.
 
     With ``tied`` the kernel kills the process when the calling thread ends, for any reason
-    (Linux). The environment is minimal: it has no proxy and no kubeconfig of the user.
+    (Linux). The environment is minimal, apart from ``variables``: it has no proxy and no
+    kubeconfig of the user.
     """
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder)} | LAZY_GO
+    environment |= variables or {}
     with (folder / f"{component}.log").open("ab") as log:
         process = subprocess.Popen(
             command,
