@@ -8,7 +8,7 @@ from pydantic import Field
 from immutable_operator.api import names
 from immutable_operator.api.cel import Rule
 from immutable_operator.api.kind import ApiModel, Column, Kind, Version
-from immutable_operator.api.service import Window
+from immutable_operator.api.regeneration import Window
 
 __all__ = ["FREEZE", "ImmutableFreezeSpec"]
 

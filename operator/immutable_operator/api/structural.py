@@ -147,8 +147,7 @@ def _rewrite(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     if out.get("default", ...) is None:
         del out["default"]
     elif isinstance(out.get("default"), dict):
-        # Fields that are unset by default are left out: the API server accepts no null here.
-        out["default"] = {k: v for k, v in out["default"].items() if v is not None}
+        out["default"] = _without_nulls(out["default"])
     if out.get("additionalProperties") in (False, True):
         del out["additionalProperties"]
     if "description" in out:
@@ -162,6 +161,13 @@ def _rewrite(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
         out["items"].pop("description", None)
         out.setdefault("x-kubernetes-list-type", "atomic")
     return out
+
+
+def _without_nulls(default: Any) -> Any:
+    """Leave out fields that are unset by default: the API server accepts no null there."""
+    if not isinstance(default, dict):
+        return default
+    return {key: _without_nulls(value) for key, value in default.items() if value is not None}
 
 
 def _resolve(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from immutable_operator.api import ImmutableServiceSpec, InvalidSpec, validate_service
 from immutable_operator.api.duration import seconds
-from immutable_operator.api.service import Regeneration as GivenRegeneration
-from immutable_operator.api.service import Window as GivenWindow
+from immutable_operator.api.regeneration import Regeneration as GivenRegeneration
+from immutable_operator.api.regeneration import Window as GivenWindow
 from immutable_operator.api.template import born_with
 from immutable_operator.domain.calendar.regeneration import Regeneration
 from immutable_operator.domain.calendar.windows import Cron, Window, problem_of
