@@ -1,7 +1,7 @@
 """Pydantic models of the custom resources, one file for each kind, and their CRDs.
 
-The operator reads each spec with `validate_service` or `validate_pool`. `python -m immutable_operator.api.crd`
-generates crds/ from the same models.
+The operator reads each spec with `validate_service` or `validate_pool`.
+`python -m immutable_operator.api.crd` generates crds/ from the same models.
 """
 
 from immutable_operator.api.errors import InvalidSpec

@@ -10,7 +10,19 @@ from immutable_operator.api.cel import Rule, quote
 from immutable_operator.api.errors import InvalidSpec
 from immutable_operator.api.kind import ApiModel, Column
 
-__all__ = ["BOTH_ZERO", "NEVER_REPLACES", "SpecT", "checked", "columns", "name_rule", "problems"]
+__all__ = [
+    "BOTH_ZERO",
+    "NEVER_REPLACES",
+    "OWNER",
+    "SpecT",
+    "checked",
+    "columns",
+    "name_rule",
+    "problems",
+]
+
+OWNER: Final = ".spec['service','pool']"
+"""Path of the name of the owner in a revision or action, of which one is set."""
 
 SpecT = TypeVar("SpecT", bound=ApiModel)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from immutable_operator.api.kind import ApiModel
+from immutable_operator.api.names import MAX_SERVICE_NAME
 from immutable_operator.api.scaling import Int32, Int64
 
 __all__ = [
@@ -13,11 +14,14 @@ __all__ = [
     "Condition",
     "Deviation",
     "Name",
+    "OwnerName",
     "OwnerStatus",
     "RevisionHash",
     "RolloutStatus",
 ]
 
+OwnerName = Annotated[str, Field(min_length=1, max_length=MAX_SERVICE_NAME)]
+"""Name of a service or pool."""
 Name = Annotated[str, Field(max_length=253)]
 RevisionHash = Annotated[str, Field(pattern="^[0-9a-f]{8}$", max_length=8)]
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from immutable_operator.api import pod_template
 from immutable_operator.api.image import MAX_IMAGE
-from immutable_operator.api.kind import EMBED, RECORDED, WANTED, ApiModel
+from immutable_operator.api.kind import BARE, EMBED, RECORDED, WANTED, ApiModel
 from immutable_operator.api.template import IGNORED, TEMPLATE_RULES
 
 __all__ = ["recorded_template", "structural", "wanted_template"]
@@ -138,9 +138,12 @@ def _at(schema: Schema, path: str) -> Schema:
 def _rewrite(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     """Rewrite one schema node and everything below it."""
     node = _resolve(node, definitions)
-    if embed := node.get(EMBED):
-        template = {WANTED: wanted_template, RECORDED: recorded_template}[embed]()
-        return {**template, "description": _one_line(node["description"])}
+    if embed := node.pop(EMBED, None):
+        if embed == BARE:
+            schema = _bare(_rewrite(node, definitions))
+        else:
+            schema = {WANTED: wanted_template, RECORDED: recorded_template}[embed]()
+        return {**schema, "description": _one_line(node["description"])}
     out = {key: value for key, value in node.items() if key not in _DROPPED}
     if "const" in out:
         out["enum"] = [out.pop("const")]
@@ -156,6 +159,8 @@ def _rewrite(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
         out["properties"] = {
             key: _rewrite(value, definitions) for key, value in out["properties"].items()
         }
+    if "additionalProperties" in out:
+        out["additionalProperties"] = _rewrite(out["additionalProperties"], definitions)
     if "items" in out:
         out["items"] = _rewrite(out["items"], definitions)
         out["items"].pop("description", None)
