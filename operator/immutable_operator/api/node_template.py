@@ -104,6 +104,30 @@ LabelValue = Annotated[
 ]
 """Value of a label or taint."""
 
+
+class Taint(ApiModel):
+    """A taint with which each node starts."""
+
+    key: LabelKey
+    """Key of the taint, such as example.com/gpu."""
+    value: LabelValue | None = None
+    """Value of the taint; unset means empty."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+    """What the taint does to pods that do not tolerate it: NoSchedule, PreferNoSchedule or
+    NoExecute."""
+
+
+def _check_taints(taints: list[Taint]) -> list[Taint]:
+    seen: set[tuple[str, str]] = set()
+    for taint in taints:
+        if (taint.key, taint.effect) in seen:
+            raise ValueError(
+                f"{taint.key} with the effect {taint.effect} is there twice; remove one"
+            )
+        seen.add((taint.key, taint.effect))
+    return taints
+
+
 _Labels = Annotated[
     dict[str, LabelValue],
     Field(max_length=_MAX_ENTRIES, json_schema_extra=_rules(*_MAP_KEYS)),
@@ -117,18 +141,6 @@ _Annotations = Annotated[
 _Signals = Annotated[dict[str, Annotated[str, Field(max_length=32)]], Field(max_length=16)]
 _Percent = Annotated[int, Field(strict=True, ge=0, le=100, json_schema_extra={"format": "int32"})]
 _Addresses = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=8)]
-
-
-class Taint(ApiModel):
-    """A taint with which each node starts."""
-
-    key: LabelKey
-    """Key of the taint, such as example.com/gpu."""
-    value: LabelValue | None = None
-    """Value of the taint; unset means empty."""
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
-    """What the taint does to pods that do not tolerate it: NoSchedule, PreferNoSchedule or
-    NoExecute."""
 
 
 class Kubelet(ApiModel):
@@ -185,6 +197,7 @@ class NodeTemplate(ApiModel):
                     "x-kubernetes-list-map-keys": ["key", "effect"],
                 },
             ),
+            AfterValidator(_check_taints),
         ]
         | None
     ) = None

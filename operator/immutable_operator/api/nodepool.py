@@ -22,6 +22,7 @@ __all__ = [
     "POOL",
     "ImmutableNodePoolSpec",
     "ImmutableNodePoolStatus",
+    "SmokePod",
     "validate_pool",
 ]
 

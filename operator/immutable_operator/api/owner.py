@@ -116,9 +116,9 @@ def checked(
 
 
 def _path(*parts: str | int) -> str:
-    """Join the parts of a path as the API server writes it: `spec.rollout.windows[0].schedule`."""
-    first, *others = parts
-    return str(first) + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in others)
+    """Join the parts of a path as the API server writes it: `spec.regeneration.windows[0]`."""
+    first, *others = (str(part) for part in parts)
+    return first + "".join(f".{p}" if p.isidentifier() else f"[{p}]" for p in others)
 
 
 def _name_problems(name: str, instance: str) -> list[str]:
