@@ -63,23 +63,14 @@ def read_pool_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None
 
 
 def _template(checked: ImmutableNodePoolSpec) -> dict[str, Any]:
-    """Return what is part of a revision: as written, without what is unset or empty.
-
-    The order of taints, requirements and their values means nothing, so it is always the same.
-    """
+    """Return what is part of a revision: as written, without what is unset or empty."""
     written = checked.model_dump(by_alias=True, exclude_none=True, include=set(_RECORDED))
     found: dict[str, Any] = {key: _without_empty(written.get(key, {})) for key in _RECORDED}
     for kind in written["provider"]:
         found["provider"].setdefault(kind, {})
-    taints = found["template"].get("taints", [])
-    for taint in taints:
+    for taint in found["template"].get("taints", ()):
         if not taint.get("value"):
             taint.pop("value", None)
-    taints.sort(key=lambda taint: (taint["key"], taint["effect"]))
-    requirements = found["provider"].get("karpenter", {}).get("requirements", [])
-    for requirement in requirements:
-        requirement.get("values", []).sort()
-    requirements.sort(key=lambda r: (r["key"], r["operator"], r.get("values", [])))
     return found
 
 
