@@ -14,6 +14,7 @@ from immutable_operator.api import pod_template
 from immutable_operator.api.names import API_VERSION
 from tests.cluster.guards import without_guards
 from tests.cluster.operator_process import Installation
+from tests.cluster.refusals import told, told_by_a_rule
 from tests.controlplane import ControlPlane
 from tests.unit.image_references import PINNED, PROBLEMS
 from tests.unit.service_specs import PIN, REFUSED, Refused, spec, template
@@ -104,16 +105,6 @@ def unguarded(installation: Installation) -> Iterator[ControlPlane]:
     """Policies let only the operator write revisions; what the definition itself says is below."""
     with without_guards(installation.plane):
         yield installation.plane
-
-
-def told(case: Refused) -> str:
-    """Give the sentence as the API server prints it: the operator's, or its schema's own."""
-    return case.server or told_by_a_rule(case)
-
-
-def told_by_a_rule(case: Refused) -> str:
-    path, _, sentence = case.says.partition(": ")
-    return f"{path}: Invalid value: {sentence}"
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.why)
@@ -265,7 +256,7 @@ def test_kubectl_get_shows_revisions(
     control_plane.kubectl("patch", "imrev", "web-im9f2c41d0", *status, namespace=namespace)
     lines = control_plane.kubectl("get", "imrev", namespace=namespace).stdout.splitlines()
     titles, row = (line.split() for line in lines)
-    assert " ".join(titles) == "NAME SERVICE NUMBER REVISION PHASE REASON IMAGE BY AGE"
+    assert " ".join(titles) == "NAME OWNER NUMBER REVISION PHASE REASON IMAGE BY AGE"
     assert " ".join(row[:-1]) == (
         "web-im9f2c41d0 web 3 9f2c41d0 Good TemplateChanged web@9f2c41d07a1b "
         "kubectl-client-side-apply"
@@ -344,8 +335,8 @@ def test_spec_of_a_revision_cannot_be_changed(
                                    namespace=recorded, check=False)  # fmt: skip
     assert result.stderr == (
         'The ImmutableRevision "web-im9f2c41d0" is invalid: spec: Invalid value: a revision is a '
-        "record and cannot be changed; change spec.template of its ImmutableService, which creates "
-        "a new revision\n"
+        "record and cannot be changed; change the spec of its ImmutableService or "
+        "ImmutableNodePool, which creates a new revision\n"
     )
     path = f"/apis/{API_VERSION}/namespaces/{recorded}/immutablerevisions"
     now = control_plane.api().get(f"{path}/web-im9f2c41d0")
@@ -363,7 +354,7 @@ def test_revision_can_be_labelled_and_deleted(
 
 def test_crds_can_be_installed_with_client_side_apply(control_plane: ControlPlane) -> None:
     result = control_plane.kubectl("apply", "-f", str(CRDS), "--dry-run=server")
-    assert result.stdout.count("customresourcedefinition.apiextensions.k8s.io/") == 4
+    assert result.stdout.count("customresourcedefinition.apiextensions.k8s.io/") == 5
 
 
 def test_stored_pod_template_schema_matches_api_server(control_plane: ControlPlane) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from immutable_operator.api.cron import NO_ZONE
 from immutable_operator.api.names import API_VERSION
-from immutable_operator.api.service import TOO_YOUNG
+from immutable_operator.api.regeneration import TOO_YOUNG
 from tests.cluster.operator_process import Installation
 from tests.cluster.services import Service, Wish, is_ready
 from tests.controlplane.api import Json

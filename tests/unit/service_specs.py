@@ -11,7 +11,7 @@ from typing import Any
 
 from immutable_operator.api.image import HOW_TO_PIN, NO_DIGEST
 
-__all__ = ["PIN", "REFUSED", "Refused", "spec", "template"]
+__all__ = ["LONG_NAME", "PIN", "REFUSED", "RESERVED", "Refused", "spec", "template"]
 
 PIN = "registry.example/web@sha256:" + "9f2c41d07a1b" * 5 + "9f2c"
 LONG_NAME = "a-service-with-a-name-that-is-one-too-long-for"
@@ -23,7 +23,8 @@ class Refused:
     """A spec that is refused: by the operator with `says`, by the API server with `server`.
 
     `server` is given where the API server's own schema check speaks first; a rule of ours may
-    speak after it.
+    speak after it. `value` is the refused text, if a rule of ours is about a text: the API server
+    prints it before the message.
     """
 
     why: str
@@ -31,6 +32,7 @@ class Refused:
     says: str
     server: str = ""
     name: str = "web"
+    value: str = ""
 
 
 def spec(rollout: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:

@@ -15,6 +15,11 @@ from pydantic import BaseModel
 from immutable_operator.api import pod_template
 from immutable_operator.api.crd import FOLDERS, KINDS, ROOT, crd, main
 from immutable_operator.api.kind import Kind
+from immutable_operator.api.nodepool import (
+    POOL,
+    ImmutableNodePoolSpec,
+    ImmutableNodePoolStatus,
+)
 from immutable_operator.api.revision import REVISION
 from immutable_operator.api.service import SERVICE, ImmutableServiceSpec, ImmutableServiceStatus
 from immutable_operator.api.template import IGNORED
@@ -31,6 +36,9 @@ ALLOWED = {
 }
 UNTYPED = ("int-or-string", "preserve-unknown-fields")
 both_kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.short)
+
+
+owners = pytest.mark.parametrize("kind", [SERVICE, POOL], ids=lambda kind: kind.short)
 
 
 def schema_of(kind: Kind) -> Schema:
@@ -149,6 +157,9 @@ def test_helm_uninstall_keeps_the_crds(kind: Kind) -> None:
     assert crd(kind)["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
 
 
+_POOL = {"image": {"id": "ami-1"}, "provider": {"simulated": {}}}
+
+
 def defaults(schema: Schema) -> Schema:
     """Give what the API server adds to an empty object, as far as the parents' defaults reach."""
     return {
@@ -159,20 +170,28 @@ def defaults(schema: Schema) -> Schema:
 
 
 @pytest.mark.parametrize(
-    ("part", "model"),
+    ("kind", "part", "model"),
     [
-        ("spec", ImmutableServiceSpec.model_validate({"template": {}})),
-        ("status", ImmutableServiceStatus()),
+        (SERVICE, "spec", ImmutableServiceSpec.model_validate({"template": {}})),
+        (SERVICE, "status", ImmutableServiceStatus()),
+        (POOL, "spec", ImmutableNodePoolSpec.model_validate(_POOL)),
+        (POOL, "status", ImmutableNodePoolStatus()),
     ],
 )
-def test_crd_defaults_equal_the_model_defaults(part: str, model: BaseModel) -> None:
-    by_model = model.model_dump(by_alias=True, exclude_none=True, exclude={"template"})
-    assert defaults(schema_of(SERVICE)["properties"][part]) == by_model
+def test_crd_defaults_equal_the_model_defaults(kind: Kind, part: str, model: BaseModel) -> None:
+    required = set(_POOL) | {"template"}
+    by_model = model.model_dump(by_alias=True, exclude_none=True, exclude=required)
+    assert defaults(schema_of(kind)["properties"][part]) == by_model
 
 
-def test_rollout_defaults_are_the_same_inside_and_outside() -> None:
-    rollout = schema_of(SERVICE)["properties"]["spec"]["properties"]["rollout"]
-    assert rollout["default"] == defaults(rollout)
+@owners
+def test_defaults_are_the_same_inside_and_outside(kind: Kind) -> None:
+    """A field that is written in part gets the other defaults, too."""
+    for path, node in nodes(schema_of(kind)["properties"]["spec"]):
+        if "properties" in node and "default" in node:
+            # An empty list means the same as none.
+            outside = {name: value for name, value in node["default"].items() if value != []}
+            assert outside == defaults(node), path
 
 
 def test_template_schema_has_no_defaults() -> None:
@@ -197,16 +216,45 @@ def test_optional_template_field_is_nullable() -> None:
             assert field.get("nullable", False) is not required, f"{path}.{name}"
 
 
-def test_new_object_has_observed_generation_minus_one() -> None:
+@owners
+def test_new_object_has_observed_generation_minus_one(kind: Kind) -> None:
     """Kstatus: without this an object that no operator has seen counts as finished."""
-    assert schema_of(SERVICE)["properties"]["status"]["default"] == {"observedGeneration": -1}
+    assert schema_of(kind)["properties"]["status"]["default"] == {"observedGeneration": -1}
+
+
+def test_statuses_of_service_and_pool_have_the_same_fields() -> None:
+    """One codec writes both."""
+
+    def bare(kind: Kind) -> list[tuple[str, Schema]]:
+        listed = nodes(schema_of(kind)["properties"]["status"])
+        kept = ("type", "format", "required", "enum", "maxLength", "maxItems", "pattern")
+        return [(path, {key: node.get(key) for key in kept}) for path, node in listed]
+
+    assert bare(POOL) == bare(SERVICE)
+
+
+def test_recorded_node_has_every_field_of_a_pool_and_no_checks() -> None:
+    """What a revision does not declare is pruned when it is recorded."""
+    recorded = schema_of(REVISION)["properties"]["spec"]["properties"]["node"]
+    wanted = schema_of(POOL)["properties"]["spec"]["properties"]
+    for field in ("image", "template", "provider"):
+        given = recorded["properties"][field]
+        assert [path for path, _ in nodes(given)] == [path for path, _ in nodes(wanted[field])]
+    allowed = {"type", "properties", "items", "additionalProperties", "x-kubernetes-list-type",
+               "x-kubernetes-preserve-unknown-fields"}  # fmt: skip
+    for path, node in nodes(recorded):
+        assert set(node) - {"description"} <= allowed, path
+
+
+# Embedded as the API server describes it, or recorded without descriptions.
+_OTHERS = (".template.", ".node.")
 
 
 @both_kinds
 def test_every_field_has_a_description(kind: Kind) -> None:
     for part in ("spec", "status"):
         for path, node in nodes(schema_of(kind)["properties"].get(part, {"description": "none"})):
-            if not path.startswith(".template.") and not path.endswith(("[]", "{}")):
+            if not path.startswith(_OTHERS) and not path.endswith(("[]", "{}")):
                 assert node.get("description"), f"{part}{path}"
 
 
@@ -216,9 +264,10 @@ def columns(kind: Kind, *, wide: bool) -> list[tuple[str, str]]:
     return [(c["name"].upper(), c["jsonPath"]) for c in listed if bool(c.get("priority")) == wide]
 
 
-def test_service_columns() -> None:
+@owners
+def test_service_and_pool_columns(kind: Kind) -> None:
     ready = '.status.conditions[?(@.type=="Ready")]'
-    assert columns(SERVICE, wide=False) == [
+    assert columns(kind, wide=False) == [
         ("DESIRED", ".spec.replicas"),
         ("CURRENT", ".status.currentReplicas"),
         ("READY", ".status.readyReplicas"),
@@ -228,7 +277,7 @@ def test_service_columns() -> None:
         ("STATUS", f"{ready}.reason"),
         ("AGE", ".metadata.creationTimestamp"),
     ]
-    assert columns(SERVICE, wide=True) == [
+    assert columns(kind, wide=True) == [
         ("MESSAGE", f"{ready}.message"),
         ("SELECTOR", ".status.selector"),
     ]
@@ -236,7 +285,7 @@ def test_service_columns() -> None:
 
 def test_revision_columns() -> None:
     assert columns(REVISION, wide=False) == [
-        ("SERVICE", ".spec.service"),
+        ("OWNER", ".spec['service','pool']"),
         ("NUMBER", ".spec.number"),
         ("REVISION", ".spec.revision"),
         ("PHASE", ".status.phase"),
@@ -248,13 +297,14 @@ def test_revision_columns() -> None:
     assert crd(REVISION)["spec"]["versions"][0]["subresources"] == {"status": {}}
 
 
-def test_service_has_the_scale_subresource() -> None:
-    assert crd(SERVICE)["spec"]["versions"][0]["subresources"]["scale"] == {
+@owners
+def test_service_and_pool_have_the_scale_subresource(kind: Kind) -> None:
+    assert crd(kind)["spec"]["versions"][0]["subresources"]["scale"] == {
         "specReplicasPath": ".spec.replicas",
         "statusReplicasPath": ".status.replicas",
         "labelSelectorPath": ".status.selector",
     }
-    replicas = schema_of(SERVICE)["properties"]["spec"]["properties"]["replicas"]
+    replicas = schema_of(kind)["properties"]["spec"]["properties"]["replicas"]
     assert "default" not in replicas
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from immutable_operator.api.service import TOO_YOUNG
+from immutable_operator.api.regeneration import TOO_YOUNG
 from immutable_operator.api.template import IGNORED
 from immutable_operator.domain.calendar.regeneration import outlook
 from immutable_operator.domain.model import Blocker, Condition, Rollout, Spec, Status

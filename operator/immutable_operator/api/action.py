@@ -8,6 +8,8 @@ from pydantic import Field
 from immutable_operator.api import names
 from immutable_operator.api.cel import Rule
 from immutable_operator.api.kind import ApiModel, Column, Kind, Version
+from immutable_operator.api.owner import OWNER
+from immutable_operator.api.status import OwnerName
 
 __all__ = ["ACTION", "ImmutableActionSpec", "ImmutableActionStatus"]
 
@@ -18,6 +20,11 @@ class ImmutableActionSpec(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule("self == oldSelf", "an action is a record and cannot be changed; create another one"),
         Rule(
+            "has(self.service) != has(self.pool)",
+            "an action applies to one ImmutableService or to one ImmutableNodePool; set exactly "
+            "one of service and pool",
+        ),
+        Rule(
             "!self.overrideFreeze || (has(self.reason) && size(self.reason) > 0)",
             "overriding a freeze requires a reason, which is recorded; set reason",
         ),
@@ -27,18 +34,24 @@ class ImmutableActionSpec(ApiModel):
     """The command. Regenerate: replace the instances that are older than this action with new
     instances of the same revision, successor first. PodDisruptionBudgets are respected."""
 
-    service: Annotated[str, Field(min_length=1, max_length=names.MAX_SERVICE_NAME)]
-    """Name of the ImmutableService in the same namespace."""
+    service: OwnerName | None = None
+    """Name of the ImmutableService in the same namespace. Exactly one of service and pool must be
+    set."""
+
+    pool: OwnerName | None = None
+    """Name of the ImmutableNodePool. Actions on node pools are created in the namespace of the
+    operator; in others they fail. Exactly one of service and pool must be set."""
 
     instance: Annotated[str, Field(max_length=253)] | None = None
-    """Name of the pod to which the action applies. If unset, it applies to all instances of the
-    service."""
+    """Name of the pod, or of the node or its NodeClaim, to which the action applies. If unset, it
+    applies to all instances of the service or pool."""
 
     reason: Annotated[str, Field(max_length=1024)] | None = None
     """Human-readable reason for the action. Required if overrideFreeze is true."""
 
     override_freeze: bool = False
-    """If true, the action is carried out even if an ImmutableFreeze selects the service. Requires
+    """If true, the action is carried out even if an ImmutableFreeze selects the service or pool.
+    Requires
     reason and the permission to override freezes. Default false."""
 
     actor: Annotated[str, Field(max_length=512)] | None = None
@@ -64,16 +77,18 @@ ACTION: Final = Kind(
     name=names.ACTION_KIND,
     plural=names.ACTION_PLURAL,
     short="imact",
-    description="ImmutableAction is a command to an ImmutableService, recorded with the user who "
-    "gave it and its outcome.",
+    description="ImmutableAction is a command to an ImmutableService or ImmutableNodePool, "
+    "recorded with the user who gave it and its outcome.",
     versions=(
         Version(
             spec=ImmutableActionSpec,
             status=ImmutableActionStatus,
             columns=(
                 Column("Type", "string", ".spec.type", "The command"),
-                Column("Service", "string", ".spec.service", "The ImmutableService"),
-                Column("Instance", "string", ".spec.instance", "The pod; empty: all instances"),
+                Column("Owner", "string", OWNER, "The ImmutableService or ImmutableNodePool"),
+                Column(
+                    "Instance", "string", ".spec.instance", "The pod or node; empty: all instances"
+                ),
                 Column("Actor", "string", ".spec.actor", "User who created the action"),
                 Column("Phase", "string", ".status.phase", "Progress"),
                 Column("Age", "date", ".metadata.creationTimestamp", "Age of the action"),

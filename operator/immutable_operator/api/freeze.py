@@ -1,4 +1,4 @@
-"""ImmutableFreeze: a change freeze for a selection of services."""
+"""ImmutableFreeze: a change freeze for a selection of services and node pools."""
 
 from datetime import datetime
 from typing import Annotated, ClassVar, Final
@@ -8,7 +8,7 @@ from pydantic import Field
 from immutable_operator.api import names
 from immutable_operator.api.cel import Rule
 from immutable_operator.api.kind import ApiModel, Column, Kind, Version
-from immutable_operator.api.service import Window
+from immutable_operator.api.regeneration import Window
 
 __all__ = ["FREEZE", "ImmutableFreezeSpec"]
 
@@ -16,7 +16,7 @@ Labels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_le
 
 
 class ImmutableFreezeSpec(ApiModel):
-    """The services, the time and the reason of the freeze."""
+    """The services and node pools, the time and the reason of the freeze."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -32,11 +32,12 @@ class ImmutableFreezeSpec(ApiModel):
     namespaces: (
         Annotated[list[Annotated[str, Field(max_length=63)]], Field(max_length=64)] | None
     ) = None
-    """Namespaces of the services that are frozen. If unset, all namespaces."""
+    """Namespaces of the services that are frozen. If unset, services in all namespaces and node
+    pools; if set, no node pools, because they are in no namespace."""
 
     match_labels: Labels | None = None
-    """Labels of the services that are frozen; a service must have all of them. If unset, all
-    services."""
+    """Labels of the services and node pools that are frozen; each must have all of them. If unset,
+    all services and node pools, as far as namespaces selects them."""
 
     from_: datetime | None = Field(default=None, alias="from")
     """Time at which the freeze starts. If unset, it starts immediately."""
@@ -49,7 +50,8 @@ class ImmutableFreezeSpec(ApiModel):
     applies all the time."""
 
     reason: Annotated[str, Field(min_length=1, max_length=256)]
-    """Human-readable reason, shown in the status of the services that are frozen."""
+    """Human-readable reason, shown in the status of the services and node pools that are
+    frozen."""
 
     freeze_repairs: bool = False
     """If true, instances that were modified in place are not replaced either. Default false."""
@@ -61,7 +63,7 @@ FREEZE: Final = Kind(
     short="imfrz",
     scope="Cluster",
     description="ImmutableFreeze is a change freeze: rollouts and regeneration of the selected "
-    "services wait until it ends. Repairs continue.",
+    "services and node pools wait until it ends. Repairs continue.",
     versions=(
         Version(
             spec=ImmutableFreezeSpec,

@@ -87,8 +87,8 @@ def _what_is_wrong(image: str, digest: str) -> str:
     return _MALFORMED
 
 
-def pin_rule(owner: str, field: str) -> Rule:
-    """Return the CEL form of `pin_problem` for a list item that has a name and an image.
+def pin_rule(owner: str, field: str, *, named: bool = True) -> Rule:
+    """Return the CEL form of `pin_problem` for an object that has an image.
 
     Parameters
     ----------
@@ -97,6 +97,8 @@ def pin_rule(owner: str, field: str) -> Rule:
     field
         Path from the item to the reference: `image`, or `image.reference` of a volume. The rule
         accepts volumes without an image source.
+    named
+        Whether the object has a name, which the message then contains.
     """
     image = f"self.{field}"
     digest = f"{image}.substring({image}.indexOf('@') + 1)"
@@ -114,9 +116,11 @@ def pin_rule(owner: str, field: str) -> Rule:
     what = f"!{image}.contains('@') ? {quote(_NO_DIGEST)} : {what}"
     # format, not +: the API server estimates the size of a formatted number as unbounded, so that
     # any concatenation exceeds the cost limit of a CRD.
+    who, name = (f"{owner} %s", "self.name, ") if named else (owner, "")
     message = (
-        f"!has({image}) || {image} == '' ? {quote(f'{owner} %s: {_NO_IMAGE}')}.format([self.name])"
-        f" : {quote(f'{owner} %s: image %s%s')}.format([self.name, {image}, {what}])"
+        f"!has({image}) || {image} == '' ? {quote(f'{who}: {_NO_IMAGE}')}"
+        f"{'.format([self.name])' if named else ''}"
+        f" : {quote(f'{who}: image %s%s')}.format([{name}{image}, {what}])"
     )
     rule = f"has({image}) && {image}.matches(r'^{PINNED}$')"
     if "." in field:

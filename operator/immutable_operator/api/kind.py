@@ -9,12 +9,13 @@ from pydantic.alias_generators import to_camel
 from immutable_operator.api import names
 from immutable_operator.api.cel import Rule
 
-__all__ = ["EMBED", "RECORDED", "WANTED", "ApiModel", "Column", "Kind", "Version"]
+__all__ = ["BARE", "EMBED", "RECORDED", "WANTED", "ApiModel", "Column", "Kind", "Version"]
 
 EMBED: Final = "x-immutable-embed"
-"""Marks a field whose schema the CRD generator inserts: WANTED or RECORDED."""
+"""Marks a field whose schema the CRD generator inserts: WANTED, RECORDED or BARE."""
 WANTED: Final = "pod template with checks"
 RECORDED: Final = "pod template as recorded"
+BARE: Final = "the model itself, as recorded: without checks, defaults and descriptions"
 
 
 def _add_rules(schema: dict[str, Any], model: type[BaseModel]) -> None:

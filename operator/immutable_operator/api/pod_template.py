@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from immutable_operator.api.quantity import quantity_schema
 from immutable_operator.api.template import IGNORED
 
 __all__ = ["extract", "load"]
@@ -40,16 +41,7 @@ _KEPT: Final = (
 )
 _SCALARS: Final[Mapping[str, Schema]] = {
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"x-kubernetes-int-or-string": True},
-    # A number can have a fraction (cpu: 0.5), which int-or-string refuses. Therefore there is no
-    # type; the size limits refuse values that are neither a number nor a string.
-    "io.k8s.apimachinery.pkg.api.resource.Quantity": {
-        "x-kubernetes-preserve-unknown-fields": True,
-        "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))"
-        r"(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
-        "maxItems": 0,
-        "maxProperties": 0,
-        "not": {"enum": [True, False]},
-    },
+    "io.k8s.apimachinery.pkg.api.resource.Quantity": quantity_schema(r"(\+|-)?"),
 }
 _QUANTITY: Final = " A quantity is a number, or a string such as 500m or 64Mi."
 # Lists in which a pod can have the same key or item twice, each tried on the API server; in all

@@ -1,4 +1,4 @@
-"""ImmutableRevision: the immutable record of one desired state of an ImmutableService, and its
+"""ImmutableRevision: the immutable record of one desired state of a service or a node pool, and its
 outcome.
 """
 
@@ -8,9 +8,14 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field
 
 from immutable_operator.api import names
-from immutable_operator.api.cel import Rule
-from immutable_operator.api.kind import EMBED, RECORDED, ApiModel, Column, Kind, Version
+from immutable_operator.api.cel import Rule, quote
+from immutable_operator.api.kind import BARE, EMBED, RECORDED, ApiModel, Column, Kind, Version
+from immutable_operator.api.machine_image import MachineImage
+from immutable_operator.api.node_template import NodeTemplate
+from immutable_operator.api.owner import OWNER
+from immutable_operator.api.provider import Provider
 from immutable_operator.api.scaling import Int32, Int64
+from immutable_operator.api.status import OwnerName
 
 __all__ = ["REVISION", "ImmutableRevisionSpec", "ImmutableRevisionStatus", "PinnedConfig"]
 
@@ -29,37 +34,70 @@ class PinnedConfig(ApiModel):
     optional and did not exist; there is no copy then."""
 
 
+_OF_A_SERVICE = "a revision of an ImmutableService records a pod template; set template, not node"
+_OF_A_POOL = "a revision of an ImmutableNodePool records nodes; set node, not template"
+
+
+class RecordedNode(ApiModel):
+    """What the nodes of a revision have in common."""
+
+    image: MachineImage
+    template: NodeTemplate | None = None
+    provider: Provider
+
+
 class ImmutableRevisionSpec(ApiModel):
     """The recorded state, why it was recorded and which tool wrote it. It cannot be changed."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "self == oldSelf",
-            "a revision is a record and cannot be changed; "
-            "change spec.template of its ImmutableService, which creates a new revision",
+            "a revision is a record and cannot be changed; change the spec of its ImmutableService "
+            "or ImmutableNodePool, which creates a new revision",
+        ),
+        Rule(
+            "has(self.service) != has(self.pool)",
+            "a revision belongs to one ImmutableService or to one ImmutableNodePool; set exactly "
+            "one of service and pool",
+        ),
+        Rule(
+            "has(self.template) == has(self.service) && has(self.node) == has(self.pool)",
+            f"has(self.service) ? {quote(_OF_A_SERVICE)} : {quote(_OF_A_POOL)}",
+            computed=True,
         ),
     )
 
-    service: Annotated[str, Field(min_length=1, max_length=names.MAX_SERVICE_NAME)]
-    """Name of the ImmutableService to which the revision belongs, in the same namespace."""
+    service: OwnerName | None = None
+    """Name of the ImmutableService to which the revision belongs, in the same namespace. Exactly
+    one of service and pool is set."""
+    pool: OwnerName | None = None
+    """Name of the ImmutableNodePool to which the revision belongs. Exactly one of service and pool
+    is set."""
     number: Annotated[int, Field(strict=True, ge=1, json_schema_extra={"format": "int64"})]
-    """Sequence number of the revision in its service, starting at 1. A number is never reused."""
+    """Sequence number of the revision in its service or pool, starting at 1. A number is never
+    reused."""
     revision: Annotated[str, Field(pattern="^[0-9a-f]{8}$", max_length=8)]
     """Short hash of the revision: 8 hex digits, which are part of the names and labels of its
-    pods."""
-    hash: Annotated[str, Field(pattern="^v[1-9]:[0-9a-f]{64}$", max_length=67)]
+    instances."""
+    hash: Annotated[str, Field(pattern="^(v[1-9]|n1):[0-9a-f]{64}$", max_length=67)]
     """Version of the hash algorithm and the hash. v3 covers the pods that result from the template
-    and the digests of the pinned ConfigMaps; v1 and v2 cover the template as written."""
+    and the digests of the pinned ConfigMaps; v1 and v2 cover the template as written; n1 covers the
+    image, the template and the settings of the provider of a node pool."""
     reason: Literal["Created", "TemplateChanged", "ConfigChanged"]
-    """Why the revision was recorded. Created: the service was created. TemplateChanged:
-    spec.template was changed. ConfigChanged: a pinned ConfigMap was changed."""
+    """Why the revision was recorded. Created: the service or pool was created.
+    TemplateChanged: its template was changed, or the image or the provider of a pool.
+    ConfigChanged: a pinned ConfigMap was changed."""
     by: Annotated[str, Field(max_length=128)]
     """Field manager that wrote the template, such as kubectl-client-side-apply, or the ConfigMap if
     reason is ConfigChanged."""
     image: Annotated[str, Field(max_length=512)]
-    """Short form of the image of the first container, such as web@9f2c41d07a1b."""
-    template: Annotated[dict[str, Any], Field(json_schema_extra={EMBED: RECORDED})]
-    """The pod template as it was recorded."""
+    """Short form of the image of the first container, such as web@9f2c41d07a1b, or the id or digest
+    of the image of the nodes."""
+    template: Annotated[dict[str, Any], Field(json_schema_extra={EMBED: RECORDED})] | None = None
+    """The pod template as it was recorded. Set in revisions of a service."""
+    node: Annotated[RecordedNode, Field(json_schema_extra={EMBED: BARE})] | None = None
+    """The image, the template and the provider of the nodes as they were recorded. Set in revisions
+    of a node pool."""
     config: Annotated[list[PinnedConfig], Field(max_length=256)] | None = None
     """The pinned ConfigMaps that the template references; unset if there are none."""
 
@@ -107,21 +145,31 @@ REVISION: Final = Kind(
     plural=names.REVISION_PLURAL,
     short="imrev",
     description="ImmutableRevision is the immutable record of one desired state of an "
-    "ImmutableService: its template, its configuration and the tool that wrote it. The operator "
-    "creates it.",
+    "ImmutableService or ImmutableNodePool: its template, its configuration and the tool that "
+    "wrote it. The operator creates it.",
     versions=(
         Version(
             spec=ImmutableRevisionSpec,
             status=ImmutableRevisionStatus,
             columns=(
-                Column("Service", "string", ".spec.service", "The ImmutableService"),
-                Column("Number", "integer", ".spec.number", "Sequence number in the service"),
+                Column("Owner", "string", OWNER, "The ImmutableService or ImmutableNodePool"),
                 Column(
-                    "Revision", "string", ".spec.revision", "Short hash in the names of the pods"
+                    "Number", "integer", ".spec.number", "Sequence number in the service or pool"
+                ),
+                Column(
+                    "Revision",
+                    "string",
+                    ".spec.revision",
+                    "Short hash in the names of the instances",
                 ),
                 Column("Phase", "string", ".status.phase", "State of the rollout"),
                 Column("Reason", "string", ".spec.reason", "Why the revision was recorded"),
-                Column("Image", "string", ".spec.image", "Image of the first container"),
+                Column(
+                    "Image",
+                    "string",
+                    ".spec.image",
+                    "Image of the first container, or of the nodes",
+                ),
                 Column("By", "string", ".spec.by", "Tool that wrote the template"),
                 Column("Age", "date", ".metadata.creationTimestamp", "Age of the revision"),
             ),

@@ -1,18 +1,31 @@
 """Numbers as Kubernetes accepts them, and the maximum number of instances."""
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic.fields import FieldInfo
 
 from immutable_operator.api.cel import Rule
 
-__all__ = ["INT32_MAX", "MAX_REPLICAS", "Int32", "Int64", "IntOrPercent", "Replicas", "is_zero"]
+__all__ = [
+    "INT32_MAX",
+    "MAX_NODES",
+    "MAX_REPLICAS",
+    "Int32",
+    "Int64",
+    "IntOrPercent",
+    "Nodes",
+    "Replicas",
+    "is_zero",
+]
 
 INT32_MAX: Final = 2**31 - 1
 MAX_REPLICAS: Final = 50_000
 """Maximum number of instances of a service: a third of the pods that Kubernetes supports in a
 cluster."""
+MAX_NODES: Final = 5_000
+"""Maximum number of nodes of a pool: as many as Kubernetes supports in a cluster."""
 
 Int32 = Annotated[
     int, Field(strict=True, ge=0, le=INT32_MAX, json_schema_extra={"format": "int32"})
@@ -38,31 +51,41 @@ def _check(value: object) -> object:
     return value
 
 
-_TOO_MANY = f"a service can have at most {MAX_REPLICAS} instances"
-_ADVICE = "use a lower number, or divide the service into several services"
-_MOST = Rule(f"self <= {MAX_REPLICAS}", f"{_TOO_MANY}; {_ADVICE}")
+def _most(most: int, owner: str, instances: str) -> Rule:
+    return Rule(
+        f"self <= {most}",
+        f"a {owner} can have at most {most} {instances}; use a lower number, or divide the {owner} "
+        f"into several {owner}s",
+    )
 
 
-def _at_most(value: int) -> int:
-    if value > MAX_REPLICAS:
-        raise ValueError(f"{value}: {_MOST.message}")
-    return value
+def _at_most(most: int, rule: Rule) -> AfterValidator:
+    def check(value: int) -> int:
+        if value > most:
+            raise ValueError(f"{value}: {rule.message}")
+        return value
+
+    return AfterValidator(check)
 
 
-Replicas = Annotated[
-    int,
-    Field(
-        strict=True,
-        ge=0,
-        json_schema_extra={
-            "format": "int32",
-            "maximum": MAX_REPLICAS,
-            "x-kubernetes-validations": [_MOST.schema()],
-        },
-    ),
-    AfterValidator(_at_most),
-]
-"""A number of desired instances."""
+def _number(most: int, rule: Rule) -> FieldInfo:
+    extra: dict[str, Any] = {
+        "format": "int32",
+        "maximum": most,
+        "x-kubernetes-validations": [rule.schema()],
+    }
+    field: FieldInfo = Field(strict=True, ge=0, json_schema_extra=extra)
+    return field
+
+
+_INSTANCES: Final = _most(MAX_REPLICAS, "service", "instances")
+_NODES: Final = _most(MAX_NODES, "pool", "nodes")
+
+Replicas = Annotated[int, _number(MAX_REPLICAS, _INSTANCES), _at_most(MAX_REPLICAS, _INSTANCES)]
+"""A number of desired instances of a service."""
+
+Nodes = Annotated[int, _number(MAX_NODES, _NODES), _at_most(MAX_NODES, _NODES)]
+"""A number of desired nodes of a pool."""
 
 IntOrPercent = Annotated[
     int | str,

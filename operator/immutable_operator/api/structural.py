@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from immutable_operator.api import pod_template
 from immutable_operator.api.image import MAX_IMAGE
-from immutable_operator.api.kind import EMBED, RECORDED, WANTED, ApiModel
+from immutable_operator.api.kind import BARE, EMBED, RECORDED, WANTED, ApiModel
 from immutable_operator.api.template import IGNORED, TEMPLATE_RULES
 
 __all__ = ["recorded_template", "structural", "wanted_template"]
@@ -138,17 +138,19 @@ def _at(schema: Schema, path: str) -> Schema:
 def _rewrite(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     """Rewrite one schema node and everything below it."""
     node = _resolve(node, definitions)
-    if embed := node.get(EMBED):
-        template = {WANTED: wanted_template, RECORDED: recorded_template}[embed]()
-        return {**template, "description": _one_line(node["description"])}
+    if embed := node.pop(EMBED, None):
+        if embed == BARE:
+            schema = _bare(_rewrite(node, definitions))
+        else:
+            schema = {WANTED: wanted_template, RECORDED: recorded_template}[embed]()
+        return {**schema, "description": _one_line(node["description"])}
     out = {key: value for key, value in node.items() if key not in _DROPPED}
     if "const" in out:
         out["enum"] = [out.pop("const")]
     if out.get("default", ...) is None:
         del out["default"]
     elif isinstance(out.get("default"), dict):
-        # Fields that are unset by default are left out: the API server accepts no null here.
-        out["default"] = {k: v for k, v in out["default"].items() if v is not None}
+        out["default"] = _without_nulls(out["default"])
     if out.get("additionalProperties") in (False, True):
         del out["additionalProperties"]
     if "description" in out:
@@ -157,11 +159,20 @@ def _rewrite(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
         out["properties"] = {
             key: _rewrite(value, definitions) for key, value in out["properties"].items()
         }
+    if "additionalProperties" in out:
+        out["additionalProperties"] = _rewrite(out["additionalProperties"], definitions)
     if "items" in out:
         out["items"] = _rewrite(out["items"], definitions)
         out["items"].pop("description", None)
         out.setdefault("x-kubernetes-list-type", "atomic")
     return out
+
+
+def _without_nulls(default: Any) -> Any:
+    """Leave out fields that are unset by default: the API server accepts no null there."""
+    if not isinstance(default, dict):
+        return default
+    return {key: _without_nulls(value) for key, value in default.items() if value is not None}
 
 
 def _resolve(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from immutable_operator.api.duration import seconds
-from immutable_operator.api.service import Window
+from immutable_operator.api.regeneration import Window
 from immutable_operator.domain.calendar.windows import Cron, problem_of
 from immutable_operator.domain.calendar.windows import Window as Opening
 
