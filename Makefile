@@ -78,12 +78,12 @@ test: code
 	@$(MAKE) chart
 	@echo "== tests (about 18 minutes on two cores)"
 	@rm -f $(RETRIED)
-	@$(MAKE) -k -j4 apart-lane slow-lane real-lane cluster-lane
+	@$(MAKE) -k -j5 apart-lane slow-lane real-lane nodes-lane cluster-lane
 	@echo "== all tests passed"
 
 # Each lane has its own control plane; the lanes run in parallel, because tests mostly wait, and take
 # about the same time. apart: the policies, and the tests with their own clusters. slow: tests that
-# wait for ages, leases and minutes. real: on real nodes. cluster: the rest, and the tests of real
+# wait for ages, leases and minutes. nodes: node pools. real: on real nodes. cluster: the rest, and the tests of real
 # nodes that start their own; its last test compares the permissions of the operator with those that
 # it used in the lane.
 in_cluster = $(patsubst %,tests/cluster/test_%.py,$(1))
@@ -98,7 +98,7 @@ RETRIED := .pytest_cache/retried
 
 .PHONY: cluster-lane
 cluster-lane:
-	@$(call lane,cluster,$(FAST) tests/cluster $(OWN_BEDS) $(addprefix --ignore=,$(APART) $(SLOW)))
+	@$(call lane,cluster,$(FAST) tests/cluster $(OWN_BEDS) $(addprefix --ignore=,$(APART) $(SLOW) tests/cluster/nodes))
 
 .PHONY: apart-lane
 apart-lane:
@@ -107,6 +107,10 @@ apart-lane:
 .PHONY: slow-lane
 slow-lane:
 	@$(call lane,slow,$(SLOW))
+
+.PHONY: nodes-lane
+nodes-lane:
+	@$(call lane,nodes,tests/cluster/nodes)
 
 .PHONY: real-lane
 real-lane:

@@ -221,9 +221,11 @@ class OperatorProcess:
 class Operators:
     """The replicas of one run: the one that all tests share, and those that a test adds."""
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, always: tuple[str, ...] = ()) -> None:
+        """``always`` are flags of every replica."""
         self.plane = installation.plane
         self._installation = installation
+        self._always = always
         self._added: list[OperatorProcess] = []
         self._usual: tuple[str, ...] = ()
         self._count = 0
@@ -272,7 +274,7 @@ class Operators:
         for process in self._added:
             process.stop()
         self._added.clear()
-        if self.main.exit_code is not None or self.main.flags != self._usual:
+        if self.main.exit_code is not None or self.main.flags != (*self._always, *self._usual):
             self.restart(*self._usual)
         self.main.until_leading()
         assert not died, "an operator died unasked\n" + "\n".join(died)
@@ -286,4 +288,4 @@ class Operators:
 
     def _launch(self, name: str, flags: tuple[str, ...]) -> OperatorProcess:
         port = self._webhook_port if name == "operator" else 0
-        return OperatorProcess(self._installation, name, flags, port)
+        return OperatorProcess(self._installation, name, (*self._always, *flags), port)

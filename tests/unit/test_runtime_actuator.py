@@ -14,12 +14,13 @@ from immutable_operator.domain.model import (
     Cause,
     Create,
     DeleteRevision,
+    Instance,
     Move,
     Quarantine,
     Reason,
     Retire,
 )
-from immutable_operator.instances.driver import Refused, Seen, Unknown
+from immutable_operator.instances.driver import InstanceMove, Refused, Seen, Unknown
 from immutable_operator.kube.errors import Unreachable
 from immutable_operator.kube.lease import NotLeader
 from immutable_operator.runtime.actuator import AT_ONCE, Actuator
@@ -97,23 +98,29 @@ class Writes:
 class Driver:
     """A driver of instances that are nowhere."""
 
-    resource = "instances"
-
     def __init__(self, writes: Writes) -> None:
         self._writes = writes
+
+    def observe(self, owner: OwnerRecord) -> tuple[Instance, ...]:
+        return ()
+
+    def gone(self, owner: str) -> Mapping[str, Instance]:
+        return {}
+
+    def resource(self, owner: OwnerRecord, move: Create | InstanceMove) -> str:
+        return "instances"
 
     async def create(
         self, service: OwnerRecord, template: Mapping[str, Any], birth: Create
     ) -> Seen:
         return await self._writes.write(birth.name)
 
-    async def retire(self, service: OwnerRecord, order: Retire) -> Seen:
-        return await self._writes.write(order.name)
+    async def write(self, owner: OwnerRecord, move: InstanceMove) -> Seen:
+        assert isinstance(move, Retire)
+        return await self._writes.write(move.name)
 
-    async def quarantine(self, service: OwnerRecord, order: Quarantine) -> Seen:
-        return await self._writes.write(order.name)
-
-    def shows(self, service: OwnerRecord, move: Create | Retire | Quarantine) -> Seen:
+    def shows(self, owner: OwnerRecord, move: Create | InstanceMove) -> Seen:
+        assert isinstance(move, Create | Retire)
         return self._writes.shows(move.name)
 
 
@@ -163,7 +170,7 @@ def act(
     async def run() -> OwnerMemory:
         there = OwnerMemory() if memory is None else memory
         actuator = Actuator(
-            Driver(writes),
+            {"service": Driver(writes)},
             Book(writes),
             cast(BudgetWriter, None),
             Metrics(),

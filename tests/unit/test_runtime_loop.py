@@ -11,6 +11,7 @@ from kubernetes.aio.client import Configuration
 from structlog.testing import capture_logs
 
 from immutable_operator.domain.model import CONFIG_MAP, Guard
+from immutable_operator.instances.pods.driver import PodDriver
 from immutable_operator.instances.pods.watched import Pods
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import Unreachable
@@ -50,13 +51,14 @@ class Bed:
         self.queue: KeyQueue[str] = KeyQueue(lambda: self.now, pace=0.0)
         self.services: Owners[OwnerRecord] = Owners(lambda uid: None)
         revisions: Children[RevisionRecord] = Children(lambda owner: None)
+        pods = Pods(lambda owner: None, lambda record: None)
         configs = Configs(CONFIG_MAP, lambda kind, item, anew: None)
         metrics = Metrics()
         images = ImageProofs(Registries(frozenset()), lambda owner: None, metrics)
         self.loop = ControlLoop(
             client,
             self.services,
-            Pods(lambda owner: None, lambda record: None),
+            {"service": PodDriver(client, pods, client.clock.time)},
             revisions,
             {CONFIG_MAP: configs},
             Contents(client, configs, lambda uid: None),
@@ -64,7 +66,7 @@ class Bed:
             metrics,
             lists=self,
             identity="me",
-            witnesses=Witnesses({CONFIG_MAP: configs}, images),
+            witnesses=Witnesses({CONFIG_MAP: configs}, images, pods),
             guard=self._guard,
         )
 

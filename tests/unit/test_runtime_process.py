@@ -50,7 +50,7 @@ def operator(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator
     made = Operator(Options(namespace="ns", identity="me"), client, Metrics())
     for number in range(50):
         read = "settings" if number % 10 == 0 else f"other-{number}"
-        made._watches.services.upsert(service(number, read))
+        made._watches.owners.upsert(service(number, read))
     asked.take()
 
     def search(owners: Owners[Any]) -> Iterator[Any]:
@@ -76,7 +76,7 @@ def test_changed_config_map_concerns_only_its_readers(operator: Operator, asked:
     assert asked.take() == {"u0", "u10", "u20", "u30", "u40"}
     configs.upsert(ConfigRecord("elsewhere", "settings", 1.0, 8), 8)
     assert asked.take() == set()
-    operator._watches.services.remove("u10")
+    operator._watches.owners.remove("u10")
     asked.take()
     configs.upsert(ConfigRecord("shop", "settings", 2.0, 9), 9)
     assert asked.take() == {"u0", "u20", "u30", "u40"}

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from immutable_operator.domain.model import NodeEnd
-from immutable_operator.wire.node import ENDING_TAINTS, NodeEnds, NodeRecord, decode_node
+from immutable_operator.instances.nodes.watched import Nodes
+from immutable_operator.kube.meta import ObjectMeta
+from immutable_operator.wire.node import ENDING_TAINTS, NodeRecord, decode_node
 
 
 def node(name: str = "n1", deleted: bool = False, **spec: Any) -> bytes:
@@ -55,14 +57,18 @@ def test_node_stays(spec: dict[str, Any]) -> None:
     assert decode_node(node(**spec)).cause == ""
 
 
+def record(name: str, uid: str, cause: str = "", *, announced: bool = False) -> NodeRecord:
+    return NodeRecord(ObjectMeta(name, uid), cause, announced)
+
+
 class Ends:
     def __init__(self) -> None:
         self.now = 100.0
         self.told: list[str] = []
-        self.ends = NodeEnds(self.told.append, lambda: self.now)
+        self.ends = Nodes(lambda owner: None, self.told.append, lambda: self.now)
 
     def see(self, cause: str, *, announced: bool = True, name: str = "n1") -> None:
-        self.ends.upsert(NodeRecord(name, f"uid-{name}", cause, announced), 1)
+        self.ends.upsert(record(name, f"uid-{name}", cause, announced=announced), 1)
 
 
 def test_end_counts_from_when_it_was_seen_first() -> None:
@@ -71,7 +77,7 @@ def test_end_counts_from_when_it_was_seen_first() -> None:
     seen.now = 200.0
     seen.see("has the taint a")
     seen.see("is being deleted")
-    assert seen.ends.all == {"n1": NodeEnd(100.0, "is being deleted")}
+    assert seen.ends.ends == {"n1": NodeEnd(100.0, "is being deleted")}
     assert seen.told == ["n1", "n1"]
 
 
@@ -80,7 +86,7 @@ def test_heartbeat_wakes_nobody() -> None:
     for _ in range(3):
         seen.see("", announced=False)
     assert seen.told == []
-    assert not seen.ends.all
+    assert not seen.ends.ends
 
 
 def test_cordon_that_becomes_an_end_counts_anew() -> None:
@@ -88,7 +94,7 @@ def test_cordon_that_becomes_an_end_counts_anew() -> None:
     seen.see("is cordoned", announced=False)
     seen.now = 200.0
     seen.see("has the taint a")
-    assert seen.ends.all == {"n1": NodeEnd(200.0, "has the taint a")}
+    assert seen.ends.ends == {"n1": NodeEnd(200.0, "has the taint a")}
 
 
 def test_end_is_over_when_it_is_taken_back_or_the_node_is_gone() -> None:
@@ -96,9 +102,9 @@ def test_end_is_over_when_it_is_taken_back_or_the_node_is_gone() -> None:
     for name in ("n1", "n2", "n3"):
         seen.see("has the taint a", name=name)
     seen.see("", announced=False, name="n1")
-    seen.ends.remove(NodeRecord("n2", "uid-n2"), 2)
+    seen.ends.remove(record("n2", "uid-n2"), 2)
     seen.ends.replace([], 3)
-    assert not seen.ends.all
+    assert not seen.ends.ends
     assert seen.told == ["n1", "n2", "n3", "n1", "n2", "n3"]
 
 
@@ -106,5 +112,5 @@ def test_end_of_another_node_with_the_same_name_counts_on_its_own() -> None:
     seen = Ends()
     seen.see("has the taint a")
     seen.now = 200.0
-    seen.ends.upsert(NodeRecord("n1", "uid-new", "has the taint a", announced=True), 2)
-    assert seen.ends.all == {"n1": NodeEnd(200.0, "has the taint a")}
+    seen.ends.upsert(record("n1", "uid-new", "has the taint a", announced=True), 2)
+    assert seen.ends.ends == {"n1": NodeEnd(200.0, "has the taint a")}

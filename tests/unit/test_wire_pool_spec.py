@@ -49,13 +49,10 @@ def test_fields_of_a_pool_reach_the_planner_in_seconds() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("given", "on_taint"),
-    [("Replace", OnTaint.REPLACE), ("Report", OnTaint.REPORT), ("Ignore", OnTaint.REPORT)],
-)
-def test_tainted_node_is_replaced_only_if_drift_says_so(given: str, on_taint: OnTaint) -> None:
-    found, _ = read_pool_spec("web", pool(drift={"reachedInto": given}), 0.0)
-    assert found.on_taint is on_taint
+def test_draining_nodes_count_against_the_maximum() -> None:
+    found, _ = read_pool_spec("web", pool(), 0.0)
+    assert found.counts_terminating
+    assert found.on_taint is OnTaint.REPLACE, "spec.drift says what is only reported"
 
 
 @pytest.mark.parametrize("given", POOLS)

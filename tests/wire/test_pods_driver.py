@@ -88,10 +88,8 @@ def carried_out(
         match move:
             case Create():
                 return await driver.create(SERVICE, TEMPLATE, move)
-            case Retire():
-                return await driver.retire(SERVICE, move)
-            case Quarantine():
-                return await driver.quarantine(SERVICE, move)
+            case _:
+                return await driver.write(SERVICE, move)
 
     return script.run(story)
 

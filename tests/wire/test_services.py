@@ -13,9 +13,9 @@ from immutable_operator.domain.model import CONFIG_MAP, Source
 from immutable_operator.kube.errors import ApiError
 from immutable_operator.kube.store import Owners
 from immutable_operator.runtime.contents import Contents
-from immutable_operator.runtime.host import service_reader, sweep
+from immutable_operator.runtime.host import OwnerReader, sweep
 from immutable_operator.wire.config import ConfigRecord, Configs
-from immutable_operator.wire.owner import OwnerRecord
+from immutable_operator.wire.owner import SERVICE, OwnerRecord
 from tests.wire.api import Api, page, serving, until
 
 IMAGE = "registry.example/web@sha256:" + "9f" * 32
@@ -31,7 +31,7 @@ def body(name: str, version: Any = "5") -> dict[str, Any]:
 def test_unreadable_service_keeps_its_last_state_and_hides_no_other() -> None:
     async def run() -> None:
         told: list[str] = []
-        reader = service_reader(told.append)
+        reader = OwnerReader.of(SERVICE, told.append)
         services: Owners[OwnerRecord] = Owners(lambda uid: None)
         api = Api()
         api.pages += [
@@ -58,7 +58,7 @@ def test_invalid_list_of_services_is_an_ordinary_error(said: bytes) -> None:
         api.pages.append(said)
         async with serving(api) as client:
             with pytest.raises(ApiError):
-                await sweep(client, Owners(lambda uid: None))
+                await sweep(client, Owners(lambda uid: None), OwnerReader.of(SERVICE))
 
     asyncio.run(run())
 

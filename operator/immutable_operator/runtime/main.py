@@ -21,6 +21,7 @@ from immutable_operator.kube.client import KubeClient, load_configuration
 from immutable_operator.kube.lease import LeaseTimes
 from immutable_operator.runtime.logs import configure_logs
 from immutable_operator.runtime.metrics import Metrics
+from immutable_operator.runtime.node_watches import NodeOptions
 from immutable_operator.runtime.process import Operator, Options
 from immutable_operator.runtime.webhook import Webhook, WebhookOptions
 
@@ -63,11 +64,25 @@ async def _run(given: argparse.Namespace) -> int:
         lease=times,
         listen=given.listen,
         writes_per_second=given.writes_per_second,
-        policy=Policy(heal=Backoff(given.heal_seconds, Policy().heal.most)),
+        policy=Policy(
+            heal=Backoff(given.heal_seconds, Policy().heal.most), own_node=given.node_name
+        ),
         watch_secrets=given.watch_secrets,
         plain_http_registries=frozenset(given.plain_http_registry),
+        nodes=_node_options(given),
     )
     return await Operator(options, client, metrics, webhook).run()
+
+
+def _node_options(given: argparse.Namespace) -> NodeOptions | None:
+    """Return None without --nodes."""
+    if not given.nodes:
+        return None
+    return NodeOptions(
+        home=given.namespace,
+        simulated=given.simulated_nodes,
+        exempt=frozenset(given.nodes_exempt_namespace),
+    )
 
 
 def _webhook_options(given: argparse.Namespace) -> WebhookOptions | None:
@@ -146,10 +161,41 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="registry to be read over HTTP instead of HTTPS; may be repeated",
     )
+    _add_nodes(run)
     _add_webhook(run)
     run.add_argument("--log-format", choices=("json", "console"), default="json")
     run.add_argument("--log-level", choices=("DEBUG", "INFO", "WARNING"), default="INFO")
     return parser
+
+
+def _add_nodes(run: argparse.ArgumentParser) -> None:
+    group = run.add_argument_group("node pools (see nodes of the chart)")
+    group.add_argument(
+        "--nodes", action="store_true", help="serve ImmutableNodePools; needs more permissions"
+    )
+    group.add_argument(
+        "--simulated-nodes",
+        action="store_true",
+        help="enable the provider simulated, which creates Node objects for KWOK",
+    )
+    group.add_argument(
+        "--karpenter-nodes",
+        action="store_true",
+        help="enable the provider karpenter, which creates NodeClaims for Karpenter",
+    )
+    group.add_argument(
+        "--nodes-exempt-namespace",
+        metavar="NAMESPACE",
+        action="append",
+        default=[],
+        help="namespace whose pods may have access to nodes, beside kube-system and the operator's"
+        " own; may be repeated",
+    )
+    group.add_argument(
+        "--node-name",
+        default=os.environ.get("NODE_NAME", ""),
+        help="node on which this process runs, which is replaced last [$NODE_NAME]",
+    )
 
 
 def _add_webhook(run: argparse.ArgumentParser) -> None:

@@ -111,7 +111,7 @@ class Records:
                 answer = await self._client.get(path, resource=REVISION_PLURAL)
             except ApiError as error:
                 raise Refused(Cause.API_SERVER, error.message, error.retry_after) from error
-            wanted = msgspec.json.decode(answer)["spec"]["template"]
+            wanted = msgspec.json.decode(answer)["spec"][owner.kind.recorded]
         return with_snapshots(wanted or {}, record.config)
 
     async def _record(self, owner: OwnerRecord, move: CreateRevision) -> Seen:

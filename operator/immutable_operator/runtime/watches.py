@@ -10,7 +10,10 @@ import msgspec
 
 from immutable_operator.api.names import LABEL_SERVICE
 from immutable_operator.domain.model import CONFIG_MAP, SECRET
+from immutable_operator.instances.driver import Driver
+from immutable_operator.instances.nodes.watched import Nodes
 from immutable_operator.instances.pods.codec import PODS, decode_pod
+from immutable_operator.instances.pods.driver import PodDriver
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.reflector import Reflector, Sink
@@ -19,6 +22,7 @@ from immutable_operator.runtime.claims import Claims
 from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.guards import Guards
 from immutable_operator.runtime.metrics import Metrics
+from immutable_operator.runtime.node_watches import NodeOptions, NodeWatches
 from immutable_operator.runtime.orphan_actions import OrphanActions
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.readers import Readers
@@ -27,8 +31,8 @@ from immutable_operator.wire.action import ACTIONS, ActionRecord, decode_action
 from immutable_operator.wire.budget import BUDGETS, BudgetRecord, decode_budget
 from immutable_operator.wire.config import CONFIG_PATHS, ConfigRecord, Configs, decode_config
 from immutable_operator.wire.freeze import FREEZES, Freezes, decode_freeze
-from immutable_operator.wire.node import NODES, NodeEnds, decode_node
-from immutable_operator.wire.owner import OwnerRecord
+from immutable_operator.wire.node import NODES, decode_node
+from immutable_operator.wire.owner import POOL, SERVICE, OwnerRecord
 from immutable_operator.wire.revision import REVISIONS, RevisionRecord, decode_revision
 
 __all__ = ["Watches"]
@@ -40,7 +44,7 @@ Decode = Callable[[bytes | msgspec.Raw], T]
 class Watches:
     """The stores of a replica, the reflectors that fill them, and the routing of changes.
 
-    ``queue`` receives the uid of each service whose view changed.
+    ``queue`` receives the uid of each owner whose view changed.
     """
 
     def __init__(
@@ -51,21 +55,31 @@ class Watches:
         *,
         secrets: bool = False,
         break_glass: bool = False,
+        nodes: NodeOptions | None = None,
     ) -> None:
         self._client, self._metrics, self._queue = client, metrics, queue
-        self.services: Owners[OwnerRecord] = Owners(self._service_changed)
-        self.claims = Claims(client, self.services, queue.add, metrics)
+        self.owners: Owners[OwnerRecord] = Owners(self._owner_changed)
+        self.claims = Claims(client, self.owners, queue.add, metrics)
         self.pods = self.claims.pods
-        self.revisions: Children[RevisionRecord] = Children(queue.add, self.services.home)
+        self.revisions: Children[RevisionRecord] = Children(queue.add, self.owners.home)
         kinds = (CONFIG_MAP, SECRET) if secrets else (CONFIG_MAP,)
         self.configs = {kind: Configs(kind, self._config_changed) for kind in kinds}
         self.contents = Contents(client, self.configs[CONFIG_MAP], queue.add)
         self.actions: Children[ActionRecord] = Children(self._action_changed)
-        self.orphan_actions = OrphanActions(client, self.services, self.actions)
+        self.orphan_actions = OrphanActions(
+            client, self.owners, self.actions, (SERVICE,) if nodes is None else (SERVICE, POOL)
+        )
         self.budgets: Children[BudgetRecord] = Children(self._budgets_changed)
         self.freezes = Freezes(self.all_again)
         self.guards = Guards(client, metrics, self.all_again, break_glass=break_glass)
-        self.node_ends = NodeEnds(self._node_changed, client.clock.time)
+        self.nodes = Nodes(self._pools_changed, self._node_ended, client.clock.time)
+        self.drivers: dict[str, Driver] = {
+            SERVICE.word: PodDriver(client, self.pods, client.clock.time)
+        }
+        pools = None
+        if nodes is not None:
+            pools = NodeWatches(client, self.nodes, nodes, self._pools_changed)
+            self.drivers[POOL.word] = pools.driver
         self._readers = Readers()
         self.schedules = Schedules()
         self.reflectors: tuple[Reflector[Any], ...] = (
@@ -79,7 +93,8 @@ class Watches:
             self._reflector(ACTIONS, decode_action, self.actions),
             self._reflector(FREEZES, decode_freeze, self.freezes),
             self._reflector(BUDGETS, decode_budget, self.budgets),
-            self._reflector(NODES, decode_node, self.node_ends),
+            self._reflector(NODES, decode_node, self.nodes),
+            *(self._reflector(*source) for source in (pools.sources if pools else ())),
         )
 
     def _reflector(
@@ -129,33 +144,43 @@ class Watches:
     # Routing of changes.
 
     def all_again(self) -> None:
-        """Queue all services: something changed that concerns every service."""
-        for service in self.services:
-            self._queue.add(service.uid)
+        """Queue all owners: something changed that concerns every one of them."""
+        for owner in self.owners:
+            self._queue.add(owner.uid)
 
-    def _service_changed(self, uid: str) -> None:
+    def _pools_changed(self, of: str = "") -> None:
+        """Plan the pools again: a node, a pod on one, or what nodes need changed.
+
+        ``of`` is the name of the node or the uid of the pool that it concerns; it may concern
+        others, too: the pods of one node need room on another.
+        """
+        for owner in self.owners:
+            if owner.kind is POOL:
+                self._queue.add(owner.uid)
+
+    def _owner_changed(self, uid: str) -> None:
         self._queue.add(uid)
-        service = self.services.get(uid)
-        self._readers.update(uid, service)
-        if service is not None:
-            self.schedules.note(uid, service.spec)
+        owner = self.owners.get(uid)
+        self._readers.update(uid, owner)
+        if owner is not None:
+            self.schedules.note(uid, owner.spec)
         self.orphan_actions.owner_changed(uid)
 
     def _budgets_changed(self, namespace: str) -> None:
         """Plan again the protected services of a namespace whose PodDisruptionBudgets changed."""
-        for service in self.services:
-            if service.namespace == namespace and service.spec.drain_protection:
-                self._queue.add(service.uid)
+        for owner in self.owners:
+            if owner.namespace == namespace and owner.spec.drain_protection:
+                self._queue.add(owner.uid)
 
-    def _node_changed(self, name: str) -> None:
+    def _node_ended(self, name: str) -> None:
         """Plan again the services with a pod on a node whose end was announced or taken back."""
-        for service in self.services:
-            if any(pod.content.node == name for pod in self.pods.of(service.uid)):
-                self._queue.add(service.uid)
+        for owner in self.owners:
+            if any(pod.content.node == name for pod in self.pods.of(owner.uid)):
+                self._queue.add(owner.uid)
 
     def _action_changed(self, concerned: str) -> None:
         self.orphan_actions.look_at(concerned)
-        if owner := self.services.named(concerned):
+        if owner := self.owners.named(concerned):
             self._queue.add(owner.uid)
 
     def _config_changed(self, kind: str, item: ConfigRecord, anew: bool) -> None:
@@ -174,5 +199,5 @@ class Watches:
     def ages(self) -> list[float]:
         """Return how old the active instances are, in seconds."""
         now = self._client.clock.time()
-        active = (p.content for s in self.services for p in self.pods.of(s.uid))
+        active = (p.content for s in self.owners for p in self.pods.of(s.uid))
         return [max(0.0, now - i.born) for i in active if i.active]

@@ -10,7 +10,10 @@ from typing import Any
 from immutable_operator.api.names import (
     API_VERSION,
     FIELD_MANAGER,
+    LABEL_POOL,
     LABEL_SERVICE,
+    POOL_KIND,
+    POOL_PLURAL,
     SERVICE_KIND,
     SERVICE_PLURAL,
 )
@@ -18,9 +21,10 @@ from immutable_operator.domain.model import Spec
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.reading import READ_ERRORS, version_of
 from immutable_operator.kube.times import moment
+from immutable_operator.wire.pool_spec import read_pool_spec
 from immutable_operator.wire.spec import read_spec
 
-__all__ = ["SERVICE", "SERVICES", "OwnerKind", "OwnerRecord"]
+__all__ = ["POOL", "SERVICE", "SERVICES", "OwnerKind", "OwnerRecord"]
 
 SERVICES = ApiPath(f"apis/{API_VERSION}", SERVICE_PLURAL)
 ReadSpec = Callable[[str, Any, float], tuple[Spec, str | None]]
@@ -31,7 +35,9 @@ class OwnerKind:
     """A kind of objects that own instances.
 
     ``label`` is the label of their instances that holds their name; ``word`` is how messages call
-    one of them. ``read`` reads a spec: see `read_spec`.
+    one of them, and the field of a revision that names it. ``recorded`` is the field of a revision
+    that holds what instances are created from, ``fields`` are the fields of a spec that determine
+    it. ``read`` reads a spec: see `read_spec`.
     """
 
     name: str
@@ -39,6 +45,8 @@ class OwnerKind:
     label: str
     word: str
     read: ReadSpec
+    recorded: str = "template"
+    fields: tuple[str, ...] = ("template",)
     is_namespaced: bool = True
 
     def key(self, namespace: str, name: str) -> str:
@@ -47,6 +55,16 @@ class OwnerKind:
 
 
 SERVICE = OwnerKind(SERVICE_KIND, SERVICES, LABEL_SERVICE, "service", read_spec)
+POOL = OwnerKind(
+    POOL_KIND,
+    ApiPath(f"apis/{API_VERSION}", POOL_PLURAL),
+    LABEL_POOL,
+    "pool",
+    read_pool_spec,
+    recorded="node",
+    fields=("image", "template", "provider"),
+    is_namespaced=False,
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +110,7 @@ class OwnerRecord:
             deleting=bool(meta.get("deletionTimestamp")),
             spec=spec,
             invalid=invalid,
-            author=_author(fields),
+            author=_author(fields, kind),
             raw_status=dict(body.get("status") or {}),
             strangers=_strangers(fields),
             finalizers=tuple(meta.get("finalizers") or ()),
@@ -152,13 +170,16 @@ def _entries(managed_fields: Any) -> tuple[Mapping[str, Any], ...]:
     return tuple(entry for entry in found if isinstance(entry, Mapping))
 
 
-def _author(managed_fields: Any) -> str:
-    """Return the field manager that last wrote the template; there are no user names."""
+def _author(managed_fields: Any, kind: OwnerKind) -> str:
+    """Return the field manager that last wrote what revisions record; there are no user names."""
     writers = [
         (entry.get("time") or "", entry.get("manager") or "unknown")
         for entry in managed_fields
         if not entry.get("subresource")
-        and "f:template" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+        and any(
+            f"f:{field}" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+            for field in kind.fields
+        )
     ]
     return max(writers)[1] if writers else "unknown"
 

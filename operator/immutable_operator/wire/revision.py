@@ -146,21 +146,26 @@ def revision_body(
             "ownerReferences": [owner_reference(owner)],
         },
         "spec": {
-            "service": owner.name,
+            owner.kind.word: owner.name,
             "number": record.number,
             "revision": record.id,
             "hash": record.hash,
             "reason": record.reason,
             "by": record.author[:128],
             "image": _short_images(template),
-            "template": dict(template),
+            owner.kind.recorded: dict(template),
             **({"config": config} if config else {}),
         },
     }
 
 
 def _short_images(template: Mapping[str, Any]) -> str:
-    """Return for people ``web@9f2c41d07a1b`` for each container, without registry and tag."""
+    """Return for people ``web@9f2c41d07a1b`` for each container, without registry and tag.
+
+    For nodes it is the id of their image.
+    """
+    if (image := template.get("image")) is not None:
+        return str(image.get("id") or image.get("digest") or "")[:512]
     short = []
     for container in template.get("spec", {}).get("containers") or ():
         name, _, digest = str(container.get("image", "")).partition("@")

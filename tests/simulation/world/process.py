@@ -127,7 +127,7 @@ def start_operator(world: World, name: str) -> Process:
             operator._lead(),
             operator._sweeps(),
             *(reflector.run() for reflector in operator._watches.reflectors),
-            _feed(client, operator._watches.services, operator._kopf_ready),
+            _feed(client, operator._watches.owners, operator._kopf_ready),
         ]
         process.tasks = [asyncio.create_task(part) for part in parts]
         done, _ = await asyncio.wait(process.tasks, return_when=asyncio.FIRST_COMPLETED)

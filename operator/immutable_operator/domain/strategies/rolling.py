@@ -61,6 +61,8 @@ def _is_crowded(turn: Turn, fleet: Fleet) -> bool:
 
 
 ENDED = Because(Reason.ENDED, "it ran to completion")
+# What keeps an instance may end without a change of anything that belongs to the owner.
+OBSTACLE_SECONDS = 10.0
 QUARANTINED = Because(Reason.TAINTED, "it was quarantined")
 
 
@@ -215,6 +217,7 @@ class _Retirements:
             if (apart and fleet.heals(instance)) or (unborn and surplus <= 0):
                 continue
             if turn.family.obstacle(instance, turn.spec) is not None:
+                self._step.due.append(turn.now + OBSTACLE_SECONDS)
                 continue
             sound = turn.available(instance) and not fleet.heals(instance)
             if flaps is not None and sound:

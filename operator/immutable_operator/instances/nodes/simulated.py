@@ -25,6 +25,7 @@ from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["SimulatedProvider", "node_body"]
 
+# As a label or as an annotation: how KWOK is told which nodes it operates.
 KWOK = {"kwok.x-k8s.io/node": "fake"}
 CAPACITY = {"cpu": "32", "memory": "256Gi", "pods": "110"}
 VERSION = "v1.36.0"
@@ -85,7 +86,7 @@ def node_body(owner: OwnerRecord, template: Template, birth: Create) -> dict[str
     capacity = {**CAPACITY, **(given.get("capacity") or {})}
     image = template.get("image") or {}
     labels = {
-        "type": "kwok",
+        **KWOK,
         "kubernetes.io/hostname": birth.name,
         "kubernetes.io/os": "linux",
         "kubernetes.io/arch": "amd64",

@@ -1,0 +1,122 @@
+"""ImmutableNodePools in tests: writing manifests, applying them, reading what came of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from immutable_operator.api.names import (
+    ANNOTATION_VERIFIED,
+    API_VERSION,
+    LABEL_POOL,
+    TAINT_RETIRING,
+    TAINT_UNVERIFIED,
+)
+from tests.controlplane import ControlPlane
+from tests.controlplane.api import ApiError, Json
+from tests.waiting import wait_for
+
+__all__ = ["OWN_TAINT", "Pool", "is_verified", "taint_keys"]
+
+# Keeps pods of other tests off the nodes of pools.
+OWN_TAINT = "test.example/pool"
+PATH = f"/apis/{API_VERSION}/immutablenodepools"
+TIMEOUT = 60.0
+
+
+class Pool:
+    """One ImmutableNodePool of a test, and what belongs to it."""
+
+    def __init__(self, plane: ControlPlane, name: str) -> None:
+        self.plane, self.name = plane, name
+        self.spec: Json = {
+            "replicas": 3,
+            "image": {"id": "image-1"},
+            "template": {"taints": [{"key": OWN_TAINT, "value": name, "effect": "NoSchedule"}]},
+            "provider": {"simulated": {"capacity": {"cpu": "4", "memory": "8Gi", "pods": "50"}}},
+            "rollout": {"verify": {"settle": "1s"}},
+        }
+
+    def manifest(self) -> Json:
+        return {
+            "apiVersion": API_VERSION,
+            "kind": "ImmutableNodePool",
+            "metadata": {"name": self.name},
+            "spec": self.spec,
+        }
+
+    def apply(self, **changes: Any) -> None:
+        """``kubectl apply`` of the manifest so far, with these fields of the spec."""
+        self.spec |= changes
+        self.plane.kubectl("apply", "-f", "-", stdin=json.dumps(self.manifest()))
+
+    def get(self) -> Json:
+        return self.plane.api().get(f"{PATH}/{self.name}")
+
+    def status(self) -> Json:
+        found: Json = self.get().get("status", {})
+        return found
+
+    def condition(self, kind: str) -> Json:
+        conditions = self.status().get("conditions") or []
+        return next((c for c in conditions if c["type"] == kind), {})
+
+    def blockers(self) -> dict[str, str]:
+        """By reason what progress waits for."""
+        return {b["reason"]: b["message"] for b in self.status().get("blockers") or []}
+
+    def nodes(self) -> dict[str, Json]:
+        """Its nodes by name."""
+        found = self.plane.api().get(f"/api/v1/nodes?labelSelector={LABEL_POOL}%3D{self.name}")
+        return {item["metadata"]["name"]: item for item in found["items"]}
+
+    def until(self, what: str, check: Callable[[], object], timeout: float = TIMEOUT) -> None:
+        wait_for(f"pool {self.name}: {what}", check, timeout, self._told)
+
+    def until_ready(self, timeout: float = TIMEOUT) -> None:
+        """Until the condition Ready is True for the present spec, and no node is left over."""
+        self.until("it is ready", self._is_ready, timeout)
+
+    def _is_ready(self) -> bool:
+        there = self.get()
+        status = there.get("status") or {}
+        ready = next((c for c in status.get("conditions") or [] if c["type"] == "Ready"), {})
+        return (
+            status.get("observedGeneration") == there["metadata"]["generation"]
+            and ready.get("status") == "True"
+            and len(self.nodes()) == there["spec"].get("replicas", 1)
+            and not status.get("staleReplicas")
+        )
+
+    def delete(self) -> None:
+        self.plane.kubectl("delete", "imnp", self.name, "--wait=false")
+
+    def remove(self) -> None:
+        """Delete the pool and its nodes, without ceremony."""
+        try:
+            self.plane.api().merge_patch(f"{PATH}/{self.name}", {"metadata": {"finalizers": None}})
+            self.plane.api().request("DELETE", f"{PATH}/{self.name}")
+        except ApiError as error:
+            if error.status != 404:
+                raise
+        for name in self.nodes():
+            self.plane.kubectl("delete", "node", name, "--ignore-not-found", "--wait=false")
+
+    def _told(self) -> str:
+        rows = [
+            f"{name}: {taint_keys(node)} {node['metadata'].get('annotations', {})}"
+            for name, node in self.nodes().items()
+        ]
+        return "\n".join([json.dumps(self.status(), indent=1), *rows])
+
+
+def taint_keys(node: Mapping[str, Any]) -> set[str]:
+    """The keys of a node's taints."""
+    return {taint["key"] for taint in node["spec"].get("taints") or ()}
+
+
+def is_verified(node: Mapping[str, Any]) -> bool:
+    """Whether workloads may run on a node, and its facts are recorded."""
+    recorded = ANNOTATION_VERIFIED in node["metadata"].get("annotations", {})
+    return recorded and not taint_keys(node) & {TAINT_UNVERIFIED, TAINT_RETIRING}

@@ -1,0 +1,46 @@
+"""Fixtures of the tests of node pools: the chart with ``nodes.enabled``, on a control plane of the
+lane's own.
+
+The nodes of pools are tainted, so that no other pods of a test are placed there unless they
+tolerate it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.guards import until_in_force, until_kinds_are_known
+from tests.cluster.node_pools import Pool
+from tests.cluster.operator_process import USER, Installation, Operators
+from tests.controlplane import ControlPlane
+
+FLAGS = ("--nodes", "--simulated-nodes", "--karpenter-nodes")
+VALUES = "nodes.enabled=true,nodes.simulated=true,nodes.karpenter.enabled=true"
+
+
+@pytest.fixture(scope="session")
+def installation(control_plane: ControlPlane) -> Installation:
+    """The chart's objects, with the rights that node pools need, without pods."""
+    classes = "nodes.karpenter.nodeClasses={kwoknodeclasses.karpenter.kwok.sh}"
+    installed = Installation.install(control_plane, "--set", VALUES, "--set", classes)
+    until_in_force(control_plane)
+    until_kinds_are_known(control_plane, USER)
+    return installed
+
+
+@pytest.fixture(scope="session")
+def running_operators(installation: Installation) -> Iterator[Operators]:
+    running = Operators(installation, FLAGS)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def pool(control_plane: ControlPlane, operators: Operators) -> Iterator[Pool]:
+    """A simulated pool that is not applied yet; its nodes are gone afterwards."""
+    made = Pool(control_plane, f"p{uuid.uuid4().hex[:6]}")
+    yield made
+    made.remove()
