@@ -1,6 +1,6 @@
-"""The history of a namespace's pods, recorded by an independent watcher.
+"""The history of pods or nodes, recorded by an independent watcher.
 
-kubectl watches the pods and prints each change as the API server sends it: in the order of
+kubectl watches them and prints each change as the API server sends it: in the order of
 resource versions, none left out. What holds at every step of it held at every moment.
 """
 
@@ -18,11 +18,12 @@ from types import TracebackType
 from typing import Self
 
 from tests.cluster.services import Service, is_active, is_ready
+from tests.controlplane import ControlPlane
 from tests.controlplane.access import find_kubectl
 from tests.controlplane.api import Json
 from tests.waiting import wait_for
 
-__all__ = ["Change", "History"]
+__all__ = ["Change", "History", "Recording"]
 
 
 @dataclass(frozen=True)
@@ -46,25 +47,28 @@ class Change:
         return str(self.pod["metadata"]["labels"].get("immutable.dev/revision"))
 
 
-class History:
-    """Records from `__enter__` to the end of the block, of which it has seen everything then."""
+class Recording:
+    """All changes of one collection, from `__enter__` to the end of the block.
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    It has seen everything then. ``path`` is the URL of the collection.
+    """
+
+    def __init__(self, plane: ControlPlane, path: str) -> None:
+        self._plane, self._path = plane, path
         self._changes: list[Change] = []
         self._start: dict[str, Json] = {}
         self._ended = False
 
     def __enter__(self) -> Self:
-        plane, namespace = self._service.plane, self._service.namespace
-        path = f"/api/v1/namespaces/{namespace}/pods"
+        plane, path = self._plane, self._path
+        joint = "&" if "?" in path else "?"
         listed = plane.api().get(path)
         self._start = {pod["metadata"]["name"]: pod for pod in listed["items"]}
         version = listed["metadata"]["resourceVersion"]
         self._process = subprocess.Popen(
             [
                 *(str(find_kubectl()), f"--kubeconfig={plane.kubeconfig()}"),
-                *("get", "--raw", f"{path}?watch=true&resourceVersion={version}"),
+                *("get", "--raw", f"{path}{joint}watch=true&resourceVersion={version}"),
             ],
             env={"PATH": os.defpath, "HOME": str(plane.folder), "KUBERC": "off"},
             stdout=subprocess.PIPE,
@@ -98,8 +102,7 @@ class History:
         """All that happened until now, or until the end; waits until the watcher has seen it."""
         if self._ended:
             return list(self._changes)
-        path = f"/api/v1/namespaces/{self._service.namespace}/pods"
-        items = self._service.plane.api().get(path)["items"]
+        items = self._plane.api().get(self._path)["items"]
         now = {(p["metadata"]["uid"], int(p["metadata"]["resourceVersion"])) for p in items}
         began = {
             (p["metadata"]["uid"], int(p["metadata"]["resourceVersion"]))
@@ -122,6 +125,21 @@ class History:
             else:
                 pods[change.name] = change.pod
             yield change, list(pods.values())
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with contextlib.suppress(ValueError):  # closed under us at the end
+            for line in self._process.stdout:
+                event = json.loads(line)
+                change = Change(event["type"], event["object"], time.monotonic())
+                self._changes.append(change)
+
+
+class History(Recording):
+    """The pods of a service's namespace."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service.plane, f"/api/v1/namespaces/{service.namespace}/pods")
 
     def assert_budget(self, *, most: int, fewest: int) -> None:
         """Never more than ``most`` active pods and never fewer than ``fewest`` ready ones."""
@@ -161,11 +179,3 @@ class History:
                 f" {active} active, {ready} ready"
             )
         return "\n".join(lines)
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with contextlib.suppress(ValueError):  # closed under us at the end
-            for line in self._process.stdout:
-                event = json.loads(line)
-                change = Change(event["type"], event["object"], time.monotonic())
-                self._changes.append(change)

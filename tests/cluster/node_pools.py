@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from immutable_operator.api.names import (
@@ -13,11 +14,13 @@ from immutable_operator.api.names import (
     TAINT_RETIRING,
     TAINT_UNVERIFIED,
 )
+from tests.cluster.history import Change, Recording
+from tests.cluster.services import is_active, pin
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError, Json
 from tests.waiting import wait_for
 
-__all__ = ["OWN_TAINT", "Pool", "is_verified", "taint_keys"]
+__all__ = ["OWN_TAINT", "NodeHistory", "Pool", "Workload", "is_verified", "on_pool", "taint_keys"]
 
 # Keeps pods of other tests off the nodes of pools.
 OWN_TAINT = "test.example/pool"
@@ -109,6 +112,87 @@ class Pool:
             for name, node in self.nodes().items()
         ]
         return "\n".join([json.dumps(self.status(), indent=1), *rows])
+
+
+class NodeHistory(Recording):
+    """The nodes of one pool."""
+
+    def __init__(self, pool: Pool) -> None:
+        selector = f"labelSelector={LABEL_POOL}%3D{pool.name}"
+        super().__init__(pool.plane, f"/api/v1/nodes?{selector}")
+
+    def assert_successor_first(self, *, most: int, fewest: int) -> None:
+        """Never more than ``most`` nodes, and never fewer than ``fewest`` that take workloads."""
+        for change, nodes in self.states():
+            verified = sum(map(is_verified, nodes))
+            told = f"after {change.kind} of {change.name}"
+            assert len(nodes) <= most, f"{len(nodes)} nodes, at most {most} allowed, {told}"
+            assert verified >= fewest, f"{verified} verified nodes, not {fewest}, {told}"
+
+    def births(self) -> list[Change]:
+        return [change for change in self.changes() if change.kind == "ADDED"]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A Deployment of one pod on the nodes of a pool, and what belongs to it."""
+
+    pool: Pool
+    namespace: str
+    name: str = "app"
+
+    def apply(
+        self, replicas: int = 1, annotations: Mapping[str, str] | None = None, **pod: Any
+    ) -> None:
+        """Create it, and wait until it is available. ``pod`` are fields of the pod's spec."""
+        labels = {"app": self.name}
+        body = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels, "annotations": dict(annotations or {})},
+                    "spec": {
+                        "containers": [{"name": "app", "image": pin("app")}],
+                        **on_pool(self.pool),
+                        **pod,
+                    },
+                },
+            },
+        }
+        plane = self.pool.plane
+        plane.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+        plane.kubectl(
+            *("rollout", "status", f"deployment/{self.name}", "--timeout=60s"),
+            namespace=self.namespace,
+        )
+
+    def pods(self) -> list[Json]:
+        path = f"/api/v1/namespaces/{self.namespace}/pods?labelSelector=app%3D{self.name}"
+        items: list[Json] = self.pool.plane.api().get(path)["items"]
+        return [pod for pod in items if is_active(pod)]
+
+    def protect(self, least: int) -> None:
+        """Add a PodDisruptionBudget named after the workload."""
+        self.pool.plane.kubectl(
+            *("create", "pdb", self.name, f"--selector=app={self.name}"),
+            f"--min-available={least}",
+            namespace=self.namespace,
+        )
+
+    def unprotect(self) -> None:
+        self.pool.plane.kubectl("delete", "pdb", self.name, namespace=self.namespace)
+
+
+def on_pool(pool: Pool) -> Json:
+    """The fields of a pod's spec that place it on the nodes of a pool."""
+    return {
+        "nodeSelector": {LABEL_POOL: pool.name},
+        "tolerations": [{"key": OWN_TAINT, "operator": "Exists"}],
+    }
 
 
 def taint_keys(node: Mapping[str, Any]) -> set[str]:
