@@ -148,6 +148,19 @@ def test_pool_is_scaled_with_kubectl(
     assert "divide the pool into several pools" in refused.stderr
 
 
+def test_pool_without_replicas_starts_with_one_and_keeps_its_number(
+    apply: Apply, kubectl: Callable[..., str]
+) -> None:
+    def replicas() -> str:
+        return kubectl("get", "imnp/web", "-o", "jsonpath={.spec.replicas}")
+
+    apply(manifest(pool()))
+    assert replicas() == "1"
+    kubectl("scale", "imnp/web", "--replicas=3")
+    apply(manifest(pool()))
+    assert replicas() == "3"
+
+
 def test_explain_describes_fields_of_pools(kubectl: Callable[..., str]) -> None:
     def explain(path: str) -> str:
         return " ".join(kubectl("explain", path).split())
