@@ -20,6 +20,8 @@ from tests.waiting import wait_for
 
 Json = dict[str, Any]
 Apply = Callable[..., CompletedProcess[str]]
+# Policies let only the operator write revisions; what the definitions say is below.
+pytestmark = pytest.mark.usefixtures("without_policies")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "nodepool.yaml"
 
 
@@ -29,11 +31,8 @@ def manifest(given: Json, name: str = "web", kind: str = "ImmutableNodePool") ->
 
 
 @pytest.fixture(scope="module")
-def apply(without_policies: None, control_plane: ControlPlane, module_namespace: str) -> Apply:
-    """`kubectl apply` of one object; what it prints is the user's view.
-
-    Policies let only the operator write revisions; what the definitions say is below.
-    """
+def apply(control_plane: ControlPlane, module_namespace: str) -> Apply:
+    """`kubectl apply` of one object; what it prints is the user's view."""
 
     def run(given: Json, *options: str, check: bool = True) -> CompletedProcess[str]:
         return control_plane.kubectl(
