@@ -84,8 +84,9 @@ class PoolRollout(ApiModel):
     )
 
     max_surge: IntOrPercent = 1
-    """Maximum number of nodes that can exist above spec.replicas during a replacement: a number,
-    or a percentage of spec.replicas, rounded up. Default 1."""
+    """Maximum number of nodes that can exist above spec.replicas during a replacement, including
+    those that are being drained: a number, or a percentage of spec.replicas, rounded up. Default
+    1."""
 
     max_unavailable: IntOrPercent = 0
     """Maximum number of nodes that can be unavailable during a replacement: a number, or a
