@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 
 from immutable_operator.api.names import API_VERSION
-from tests.cluster.guards import without_guards
 from tests.cluster.kstatus import compute
-from tests.cluster.operator_process import Installation
 from tests.cluster.refusals import told
 from tests.controlplane import ControlPlane
 from tests.unit.pool_specs import IMAGE_IDS, POOLS, POOLS_REFUSED, karpenter, pool
@@ -22,6 +20,8 @@ from tests.waiting import wait_for
 
 Json = dict[str, Any]
 Apply = Callable[..., CompletedProcess[str]]
+# Policies let only the operator write revisions; what the definitions say is below.
+pytestmark = pytest.mark.usefixtures("without_policies")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "nodepool.yaml"
 
 
@@ -31,18 +31,11 @@ def manifest(given: Json, name: str = "web", kind: str = "ImmutableNodePool") ->
 
 
 @pytest.fixture(scope="module")
-def unguarded(installation: Installation) -> Iterator[ControlPlane]:
-    """Policies let only the operator write revisions; what the definitions say is below."""
-    with without_guards(installation.plane):
-        yield installation.plane
-
-
-@pytest.fixture(scope="module")
-def apply(unguarded: ControlPlane, module_namespace: str) -> Apply:
+def apply(control_plane: ControlPlane, module_namespace: str) -> Apply:
     """`kubectl apply` of one object; what it prints is the user's view."""
 
     def run(given: Json, *options: str, check: bool = True) -> CompletedProcess[str]:
-        return unguarded.kubectl(
+        return control_plane.kubectl(
             "apply", "-f", "-", *options,
             namespace=module_namespace, stdin=json.dumps(given), check=check,
         )  # fmt: skip
@@ -55,14 +48,14 @@ def apply(unguarded: ControlPlane, module_namespace: str) -> Apply:
 
 
 @pytest.fixture
-def kubectl(unguarded: ControlPlane) -> Iterator[Callable[..., str]]:
+def kubectl(control_plane: ControlPlane) -> Iterator[Callable[..., str]]:
     """`kubectl`, and what it prints; pools that a test created are deleted afterwards."""
 
     def run(*arguments: str) -> str:
-        return unguarded.kubectl(*arguments).stdout
+        return control_plane.kubectl(*arguments).stdout
 
     yield run
-    unguarded.kubectl("delete", "imnp", "--all")
+    control_plane.kubectl("delete", "imnp", "--all")
 
 
 @pytest.mark.parametrize("case", POOLS_REFUSED, ids=lambda case: case.why)
@@ -138,14 +131,27 @@ def test_new_pool_shows_columns_and_counts_as_in_progress(
 
 
 def test_pool_is_scaled_with_kubectl(
-    apply: Apply, kubectl: Callable[..., str], unguarded: ControlPlane
+    apply: Apply, kubectl: Callable[..., str], control_plane: ControlPlane
 ) -> None:
     apply(manifest(pool(replicas=2)))
     kubectl("scale", "imnp/web", "--replicas=3")
     assert kubectl("get", "imnp/web", "-o", "jsonpath={.spec.replicas}") == "3"
-    refused = unguarded.kubectl("scale", "imnp/web", "--replicas=5001", check=False)
+    refused = control_plane.kubectl("scale", "imnp/web", "--replicas=5001", check=False)
     assert refused.returncode == 1
     assert "divide the pool into several pools" in refused.stderr
+
+
+def test_pool_without_replicas_starts_with_one_and_keeps_its_number(
+    apply: Apply, kubectl: Callable[..., str]
+) -> None:
+    def replicas() -> str:
+        return kubectl("get", "imnp/web", "-o", "jsonpath={.spec.replicas}")
+
+    apply(manifest(pool()))
+    assert replicas() == "1"
+    kubectl("scale", "imnp/web", "--replicas=3")
+    apply(manifest(pool()))
+    assert replicas() == "3"
 
 
 def test_explain_describes_fields_of_pools(kubectl: Callable[..., str]) -> None:
@@ -167,8 +173,8 @@ def test_explain_describes_fields_of_pools(kubectl: Callable[..., str]) -> None:
     assert " service" not in status
 
 
-def test_example_of_a_pool_is_accepted(unguarded: ControlPlane, apply: Apply) -> None:
-    result = unguarded.kubectl("apply", "-f", str(EXAMPLE), "--dry-run=server")
+def test_example_of_a_pool_is_accepted(control_plane: ControlPlane, apply: Apply) -> None:
+    result = control_plane.kubectl("apply", "-f", str(EXAMPLE), "--dry-run=server")
     assert "Warning" not in result.stderr
 
 
@@ -196,14 +202,14 @@ def revision(**fields: Any) -> Json:
 
 
 def test_revision_of_a_pool_shows_its_pool_and_cannot_be_changed(
-    apply: Apply, unguarded: ControlPlane, module_namespace: str
+    apply: Apply, control_plane: ControlPlane, module_namespace: str
 ) -> None:
     apply(revision())
-    found = unguarded.kubectl("get", "imrev", namespace=module_namespace).stdout.splitlines()
+    found = control_plane.kubectl("get", "imrev", namespace=module_namespace).stdout.splitlines()
     titles, row = (line.split() for line in found)
     assert titles[:3] == ["NAME", "OWNER", "NUMBER"]
     assert row[:3] == ["web-im9f2c41d0", "web", "3"]
-    stored = unguarded.kubectl(
+    stored = control_plane.kubectl(
         "get", "imrev/web-im9f2c41d0", "-o", "json", namespace=module_namespace
     )
     assert json.loads(stored.stdout)["spec"]["node"] == NODE
@@ -213,7 +219,7 @@ def test_revision_of_a_pool_shows_its_pool_and_cannot_be_changed(
         {"template": {"kubelet": {"systemReserved": {"cpu": None, "memory": 0.5}}}},
         {"provider": {"simulated": {"capacity": {"cpu": 8}}}},
     ):
-        result = apply_patch(unguarded, module_namespace, {"spec": {"node": change}})
+        result = apply_patch(control_plane, module_namespace, {"spec": {"node": change}})
         assert "a revision is a record and cannot be changed" in result.stderr, change
 
 
@@ -246,14 +252,14 @@ def test_revision_that_mixes_service_and_pool_is_refused(
 
 
 def test_action_concerns_a_service_or_a_pool(
-    apply: Apply, unguarded: ControlPlane, module_namespace: str
+    apply: Apply, control_plane: ControlPlane, module_namespace: str
 ) -> None:
     def action(name: str, **owner: str) -> Json:
         return manifest({"type": "Regenerate", **owner}, name, "ImmutableAction")
 
     apply(action("one", pool="nodes"))
     apply(action("two", service="shop"))
-    found = unguarded.kubectl("get", "imact", namespace=module_namespace).stdout.splitlines()
+    found = control_plane.kubectl("get", "imact", namespace=module_namespace).stdout.splitlines()
     assert found[0].split()[:3] == ["NAME", "TYPE", "OWNER"]
     assert [line.split()[2] for line in found[1:]] == ["nodes", "shop"]
     for owner in ({}, {"pool": "web", "service": "web"}):

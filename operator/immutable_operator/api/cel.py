@@ -1,8 +1,9 @@
 """CEL rules as data: models have them as `rules`, and the CRD generator writes them to the CRDs."""
 
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["Rule", "quote"]
+__all__ = ["Rule", "quote", "validations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class Rule:
         if self.field:
             out["fieldPath"] = self.field
         return out
+
+
+def validations(*rules: Rule) -> dict[str, Any]:
+    """Return the part of a field's schema that has its rules."""
+    return {"x-kubernetes-validations": [rule.schema() for rule in rules]}
 
 
 def quote(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from immutable_operator.api.cel import Rule
+from immutable_operator.api.cel import Rule, validations
 
 __all__ = ["CRON_RULES", "FIELDS", "FIVE", "NEVER", "NO_ZONE", "ZONE", "CronText", "ZoneName"]
 
@@ -97,7 +97,7 @@ CronText = Annotated[
     str,
     Field(
         max_length=100,
-        json_schema_extra={"x-kubernetes-validations": [rule.schema() for rule in CRON_RULES]},
+        json_schema_extra=validations(*CRON_RULES),
     ),
 ]
 """Five cron fields."""
@@ -110,14 +110,9 @@ ZoneName = Annotated[
     str,
     Field(
         max_length=64,
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                Rule(
-                    _matches(ZONE),
-                    f"{NO_ZONE}; use an IANA name, such as Europe/Berlin or UTC",
-                ).schema()
-            ]
-        },
+        json_schema_extra=validations(
+            Rule(_matches(ZONE), f"{NO_ZONE}; use an IANA name, such as Europe/Berlin or UTC")
+        ),
     ),
 ]
 """An IANA time zone."""

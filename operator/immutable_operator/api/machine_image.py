@@ -1,15 +1,15 @@
-"""The image of a node, and the check that it is one image for ever: once in Python, once in CEL.
+"""The image of a node, and the check that it is one image forever: once in Python, once in CEL.
 
 Aliases, tags, families, selectors and `latest` stand for a different image tomorrow, so that two
 nodes of one revision could differ. The tests check both forms with the same table of cases.
 """
 
 import re
-from typing import Annotated, Any, ClassVar, Final, Self
+from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from immutable_operator.api.cel import Rule, quote
+from immutable_operator.api.cel import Rule, quote, validations
 from immutable_operator.api.kind import ApiModel
 
 __all__ = ["MachineImage"]
@@ -102,28 +102,20 @@ def _digest_rule() -> Rule:
     )
 
 
-def _extra(rule: Rule) -> dict[str, Any]:
-    return {"x-kubernetes-validations": [rule.schema()]}
-
-
 _Id = Annotated[
     str,
-    Field(
-        max_length=_MAX_ID, json_schema_extra={"x-kubernetes-validations": [_id_rule().schema()]}
-    ),
+    Field(max_length=_MAX_ID, json_schema_extra=validations(_id_rule())),
     AfterValidator(_check_id),
 ]
 _Digest = Annotated[
     str,
-    Field(
-        max_length=128, json_schema_extra={"x-kubernetes-validations": [_digest_rule().schema()]}
-    ),
+    Field(max_length=128, json_schema_extra=validations(_digest_rule())),
     AfterValidator(_check_digest),
 ]
 
 
 class MachineImage(ApiModel):
-    """The image from which the nodes start. It stands for the same content for ever."""
+    """The image from which the nodes start. It stands for the same content forever."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -1,15 +1,15 @@
-"""What the nodes of a pool have besides their image: labels, taints and settings of the kubelet.
+"""The template of the nodes of a pool: labels, annotations, taints and kubelet settings.
 
 The checks are in Python and in CEL; the tests check both with the same table of cases.
 """
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from immutable_operator.api.cel import Rule, quote
+from immutable_operator.api.cel import Rule, quote, validations
 from immutable_operator.api.kind import ApiModel
 from immutable_operator.api.names import RESERVED_PREFIX
 from immutable_operator.api.quantity import Resources
@@ -36,7 +36,7 @@ _BAD_KEY = " is not valid; write a key such as team or example.com/team"
 _BAD_VALUE = " is not valid; use letters, digits, -, _ and ., with a letter or digit at both ends"
 
 
-def _key_rules(bad: str, keys: str, first: str) -> list[dict[str, str]]:
+def _key_rules(bad: str, keys: str, first: str) -> list[Rule]:
     """Return the rules for keys in CEL.
 
     ``bad`` is a pattern of the rule and ``first`` one of the first key that violates it; both have
@@ -52,7 +52,7 @@ def _key_rules(bad: str, keys: str, first: str) -> list[dict[str, str]]:
             bad.format(condition),
             f"'key ' + {first.format(condition)} + {quote(text)}",
             computed=True,
-        ).schema()
+        )
         for condition, text in conditions
     ]
 
@@ -83,13 +83,9 @@ def _check_value(value: str) -> str:
     return value
 
 
-def _rules(*rules: Mapping[str, str]) -> dict[str, Any]:
-    return {"x-kubernetes-validations": list(rules)}
-
-
 LabelKey = Annotated[
     str,
-    Field(min_length=1, max_length=_MAX_KEY, json_schema_extra=_rules(*_ONE_KEY)),
+    Field(min_length=1, max_length=_MAX_KEY, json_schema_extra=validations(*_ONE_KEY)),
     AfterValidator(_check_key),
 ]
 """Key of a label or taint."""
@@ -99,7 +95,7 @@ _value_rule = Rule(
 )
 LabelValue = Annotated[
     str,
-    Field(max_length=_MAX_VALUE, json_schema_extra=_rules(_value_rule.schema())),
+    Field(max_length=_MAX_VALUE, json_schema_extra=validations(_value_rule)),
     AfterValidator(_check_value),
 ]
 """Value of a label or taint."""
@@ -130,12 +126,12 @@ def _check_taints(taints: list[Taint]) -> list[Taint]:
 
 _Labels = Annotated[
     dict[str, LabelValue],
-    Field(max_length=_MAX_ENTRIES, json_schema_extra=_rules(*_MAP_KEYS)),
+    Field(max_length=_MAX_ENTRIES, json_schema_extra=validations(*_MAP_KEYS)),
     AfterValidator(_check_keys),
 ]
 _Annotations = Annotated[
     dict[str, str],
-    Field(max_length=_MAX_ENTRIES, json_schema_extra=_rules(*_MAP_KEYS)),
+    Field(max_length=_MAX_ENTRIES, json_schema_extra=validations(*_MAP_KEYS)),
     AfterValidator(_check_keys),
 ]
 _Signals = Annotated[dict[str, Annotated[str, Field(max_length=32)]], Field(max_length=16)]
@@ -180,7 +176,7 @@ class Kubelet(ApiModel):
 
 
 class NodeTemplate(ApiModel):
-    """What the nodes have besides their image. A change replaces all nodes."""
+    """Labels, annotations, taints and kubelet settings of the nodes."""
 
     labels: _Labels | None = None
     """Labels of each node. kubernetes.io/hostname and keys with the prefix immutable.dev/ are

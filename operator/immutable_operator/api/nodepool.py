@@ -61,14 +61,14 @@ class SmokePod(ApiModel):
 
 
 class Verify(ApiModel):
-    """What a new node must show before workloads are scheduled to it and its predecessor is
-    drained, besides being Ready with all pods of DaemonSets Ready on it."""
+    """Checks of a new node, in addition to being Ready with the pods of all DaemonSets Ready."""
 
     settle: Duration = "60s"
-    """How long its facts (machine id, boot id, versions) must stay the same: a whole number with
-    the unit s, m, h or d. Default 60s."""
+    """How long the facts of a new node (machine id, boot id, versions) must stay the same: a whole
+    number with the unit s, m, h or d. Default 60s."""
     smoke_pod: SmokePod | None = None
-    """A pod that must succeed on it. If unset, there is none."""
+    """A pod that must succeed on a new node before workloads are scheduled to it. If unset, there
+    is none."""
 
 
 class PoolRollout(ApiModel):
@@ -84,8 +84,9 @@ class PoolRollout(ApiModel):
     )
 
     max_surge: IntOrPercent = 1
-    """Maximum number of nodes that can exist above spec.replicas during a replacement: a number,
-    or a percentage of spec.replicas, rounded up. Default 1."""
+    """Maximum number of nodes that can exist above spec.replicas during a replacement, including
+    those that are being drained: a number, or a percentage of spec.replicas, rounded up. Default
+    1."""
 
     max_unavailable: IntOrPercent = 0
     """Maximum number of nodes that can be unavailable during a replacement: a number, or a
@@ -96,7 +97,8 @@ class PoolRollout(ApiModel):
     nodes are kept. Must be greater than verify.settle. Default 1800."""
 
     verify: Verify = Verify()
-    """What a new node must show before its predecessor is drained."""
+    """Checks that a new node must pass before workloads are scheduled to it and its predecessor is
+    drained. In addition, it must be Ready, with the pods of all DaemonSets Ready on it."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -173,8 +175,8 @@ class ImmutableNodePoolSpec(ApiModel):
     revision, and all nodes are replaced."""
 
     template: NodeTemplate | None = None
-    """What the nodes have besides their image: labels, annotations, taints and settings of the
-    kubelet. A change creates a new revision, and all nodes are replaced."""
+    """Labels, annotations, taints and kubelet settings of the nodes. A change creates a new
+    revision, and all nodes are replaced."""
 
     provider: Provider
     """Where the nodes come from: exactly one of simulated and karpenter. A change of its settings
@@ -199,8 +201,8 @@ class ImmutableNodePoolSpec(ApiModel):
     """How the pods of a node leave it before it is deleted."""
 
     deletion_policy: Literal["Orphan", "Drain"] = "Orphan"
-    """What happens to the nodes if the pool is deleted. Orphan: they are kept, and nothing replaces
-    them any more. Drain: they are drained and deleted. Default Orphan."""
+    """What happens to the nodes if the pool is deleted. Orphan: they are kept, and no longer
+    replaced. Drain: they are drained and deleted. Default Orphan."""
 
     history_limit: Annotated[int, Field(strict=True, ge=1, le=100)] = 10
     """Number of old revisions to keep, 1 to 100. The current revision, the newest revision, the

@@ -118,9 +118,9 @@ class Karpenter(ApiModel):
     resources: Requested | None = None
     """Resources that each node must have."""
     termination_grace_period: Duration | None = None
-    """How long Karpenter waits for the pods of a node that is being deleted; then it deletes them
-    in spite of PodDisruptionBudgets: a whole number with the unit s, m, h or d, such as 1h. If
-    unset, it waits without limit."""
+    """How long Karpenter waits for the pods of a node that is being deleted; then it deletes them,
+    even if a PodDisruptionBudget does not allow it: a whole number with the unit s, m, h
+    or d, such as 1h. If unset, it waits without limit."""
 
 
 class Provider(ApiModel):
