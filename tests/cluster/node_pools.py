@@ -15,7 +15,7 @@ from immutable_operator.api.names import (
     TAINT_UNVERIFIED,
 )
 from tests.cluster.history import Change, Recording
-from tests.cluster.services import is_active, pin
+from tests.cluster.services import condition, is_active, pin
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError, Json
 from tests.waiting import wait_for
@@ -84,7 +84,7 @@ class Pool:
     def _is_ready(self) -> bool:
         there = self.get()
         status = there.get("status") or {}
-        ready = next((c for c in status.get("conditions") or [] if c["type"] == "Ready"), {})
+        ready = condition(there, "Ready")
         return (
             status.get("observedGeneration") == there["metadata"]["generation"]
             and ready.get("status") == "True"

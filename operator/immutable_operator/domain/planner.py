@@ -39,7 +39,8 @@ def plan(
     """
     view = family.judged(view, now)
     if view.deleting:
-        return Plan(notes=("being deleted: the garbage collector removes all dependents",))
+        note = "being deleted: the garbage collector removes all dependents"
+        return Plan(actions=family.care(view, now).moves, notes=(note,))
     target = choose(view, now, family)
     turn = Turn.of(view, target, now, policy, family)
     fleet = sort_out(turn)

@@ -62,7 +62,7 @@ def cause_of(move: Move, error: ApiError) -> Cause:
         return _not_admitted(move)
     if NAMESPACE_TERMINATING in error.causes:
         return Cause.NAMESPACE_TERMINATING
-    if move is Move.RETIRE and _is_budget(error):
+    if move in (Move.RETIRE, Move.EVICT) and _is_budget(error):
         return Cause.DISRUPTION_BUDGET
     if isinstance(error, NotFound):
         # The watch will show that the object is gone; a missing namespace or kind is awaited.

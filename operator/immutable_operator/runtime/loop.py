@@ -11,16 +11,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 import structlog
 
-from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER, FINALIZER_POOL
+from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER, FINALIZER_POOL, LABEL_POOL
 from immutable_operator.domain.families import Family
 from immutable_operator.domain.families.nodes import NODES
 from immutable_operator.domain.families.pods import PODS
 from immutable_operator.domain.model import (
+    Announcement,
     Backoff,
     Create,
     CreateRevision,
@@ -149,17 +150,22 @@ class ControlLoop:
                 self._metrics.queue_depth.set(len(self._queue))
 
     def _holds(self, planned: OwnerRecord) -> bool:
-        """Return whether the plan for a service is still to be carried out."""
+        """Return whether the plan for an owner is still to be carried out."""
         now = self._services.get(planned.uid)
-        return now is not None and not now.deleting and now.generation == planned.generation
+        return now is not None and (now.deleting, now.generation) == (
+            planned.deleting,
+            planned.generation,
+        )
 
     async def step(self, key: str) -> None:
         """Do one turn for the service with this uid."""
         owner = self._services.get(key)
         if owner is None:
+            await self._part(key)
             self._forget(key)
             return
         memory = self._memories.setdefault(key, OwnerMemory())
+        memory.owner = owner
         if not self._sees_own_writes(key, memory):
             return
         began = time.perf_counter()
@@ -226,8 +232,22 @@ class ControlLoop:
         for record in found:
             self._services.upsert(record)
 
+    async def _part(self, key: str) -> None:
+        """Say which instances stay after their owner was deleted; pods do not."""
+        memory = self._memories.get(key)
+        owner = memory.owner if memory else None
+        if owner is None or owner.kind is SERVICE:
+            return
+        left = sorted(i.name for i in self._drivers[owner.kind.word].observe(owner))
+        if not left:
+            return
+        told = Announcement("NodesOrphaned", orphaned_nodes(owner.name, left), owner.uid, True)
+        with contextlib.suppress(ApiError):
+            await announce(self._client, owner, told, self._now(), self._identity)
+        log.warning("nodes stay after their pool", **_about(owner), nodes=len(left))
+
     def _forget(self, key: str) -> None:
-        """Drop everything about a service that is gone."""
+        """Drop everything about an owner that is gone."""
         self._memories.pop(key, None)
         self._contents.forget(key)
         self._schedules.forget(key)
@@ -345,6 +365,15 @@ class ControlLoop:
             exc_info=None if expected else error,
         )
         self._queue.add_at(key, time.monotonic() + pause)
+
+
+def orphaned_nodes(pool: str, nodes: Sequence[str]) -> str:
+    """Return for people which nodes stay after their pool was deleted, and what to do with them."""
+    others = f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
+    return (
+        f"pool {pool} was deleted, and its nodes stay: {nodes[0]}{others}; drain and delete those"
+        f" that you do not need (kubectl get nodes -l {LABEL_POOL}={pool})"
+    )
 
 
 def _about(owner: OwnerRecord) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the loop remembers of one service between its turns: in memory only, and bounded."""
+"""What the loop remembers of one owner between its turns: in memory only, and bounded."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from immutable_operator.runtime.barrier import Barrier
 from immutable_operator.runtime.evidence import Baselines
 from immutable_operator.runtime.refusals import Refusals
 from immutable_operator.runtime.report import Report
+from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["OwnerMemory"]
 
@@ -22,11 +23,13 @@ class OwnerMemory:
     Only the recorded reason of a birth can be less exact.
 
     ``retired`` are the uids of the instances that this process retired; ``accepted`` are the
-    revisions of which the API server accepted a birth. ``desired`` is the last wanted number;
+    revisions of which the API server accepted a birth. ``owner`` is its last version that was seen,
+    ``desired`` is the last wanted number;
     ``confirmed_at`` is when the service itself was last looked up, in monotonic seconds.
     """
 
     def __init__(self) -> None:
+        self.owner: OwnerRecord | None = None
         self.refusals = Refusals()
         self.barrier = Barrier()
         self.retired: set[str] = set()

@@ -14,8 +14,10 @@ from immutable_operator.instances.pods.codec import PODS
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.reflector import Sink
+from immutable_operator.kube.store import Owners
 from immutable_operator.wire.daemon import DAEMONS, VOLUMES, decode_daemon, decode_volume
 from immutable_operator.wire.guest import decode_guest
+from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["NodeOptions", "NodeWatches"]
 
@@ -38,7 +40,12 @@ class NodeWatches:
     """The stores beside that of the nodes, and the driver; ``changed`` is called on any change."""
 
     def __init__(
-        self, client: KubeClient, nodes: Nodes, options: NodeOptions, changed: Callable[..., None]
+        self,
+        client: KubeClient,
+        nodes: Nodes,
+        options: NodeOptions,
+        owners: Owners[OwnerRecord],
+        changed: Callable[..., None],
     ) -> None:
         def guest_changed(node: str) -> None:
             known = nodes.all.get(node)
@@ -52,7 +59,7 @@ class NodeWatches:
         providers: list[Provider] = []
         if options.simulated:
             providers.append(SimulatedProvider(client, observer))
-        self.driver = NodeDriver(client, nodes, guests, providers, options.home)
+        self.driver = NodeDriver(client, nodes, guests, providers, options.home, owners.get)
         self.sources: tuple[tuple[ApiPath, Any, Sink[Any]], ...] = (
             (PODS, decode_guest, guests),
             (DAEMONS, decode_daemon, daemons),

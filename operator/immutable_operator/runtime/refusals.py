@@ -54,7 +54,9 @@ class Refusals:
         self._expire(now)
         akin = self._akin(move, revision, cause)
         shared = cause is not Cause.NAME_TAKEN and (
-            move is Move.CREATE or cause is Cause.DISRUPTION_BUDGET or len(akin) >= CROWD
+            move is Move.CREATE
+            or (move is Move.RETIRE and cause is Cause.DISRUPTION_BUDGET)
+            or len(akin) >= CROWD
         )
         # A shared refusal counts the tries of all subjects.
         repeated = akin if shared else [r for r in akin if r.subject == subject]

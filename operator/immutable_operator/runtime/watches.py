@@ -78,7 +78,7 @@ class Watches:
         }
         pools = None
         if nodes is not None:
-            pools = NodeWatches(client, self.nodes, nodes, self._pools_changed)
+            pools = NodeWatches(client, self.nodes, nodes, self.owners, self._pools_changed)
             self.drivers[POOL.word] = pools.driver
         self._readers = Readers()
         self.schedules = Schedules()

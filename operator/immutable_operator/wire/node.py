@@ -117,9 +117,8 @@ class NodeRecord(msgspec.Struct, frozen=True):
 
     @property
     def is_usable(self) -> bool:
-        """Whether new pods may be placed there."""
-        kept = any(taint.effect != "PreferNoSchedule" for taint in self.taints)
-        return self.ready_since is not None and not self.cordoned and not self.cause and not kept
+        """Whether new pods may be placed there, if they tolerate its taints."""
+        return self.ready_since is not None and not self.cordoned and not self.cause
 
 
 def decode_node(raw: bytes | msgspec.Raw) -> NodeRecord:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from immutable_operator.domain.model import (
     Action,
     Because,
+    Deviation,
     Evidence,
     Instance,
     Obstacle,
@@ -28,7 +29,8 @@ class Words:
 
     ``owner`` is how an owner is called, ``label`` the label of its instances, ``listing`` the
     command that lists them. ``reporting`` is the field of a spec that keeps modified instances,
-    ``relapse`` what to do if each new instance is modified.
+    ``relapse`` what to do if each new instance is modified, ``leaving`` the reason while instances
+    that count against the maximum are being removed.
     """
 
     owner: str
@@ -36,6 +38,7 @@ class Words:
     listing: str
     reporting: str
     relapse: str
+    leaving: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,12 @@ class Family(Protocol):
 
     def available_at(self, instance: Instance, least: float) -> float | None:
         """Return when it is (or was) ready for ``least`` seconds; None while it is not ready."""
+        ...
+
+    def incident(self, deviation: Deviation) -> str:
+        """Return what several deviations have in common if they are one incident, told once; else
+        "".
+        """
         ...
 
     def obstacle(self, instance: Instance, spec: Spec) -> Obstacle | None:

@@ -15,9 +15,11 @@ from immutable_operator.domain.model import (
     NODE_HASH,
     REACHED_INTO,
     Because,
+    Deviation,
     Evidence,
     Instance,
     Machine,
+    Move,
     Obstacle,
     OnDrift,
     PoolSpec,
@@ -46,6 +48,7 @@ class Nodes:
         reporting="drift",
         relapse="find out what changes every new node, and stop it, or set that field of spec.drift"
         " to Report",
+        leaving="Draining",
     )
     hash_version = NODE_HASH
 
@@ -91,6 +94,11 @@ class Nodes:
     def available_at(self, instance: Instance, least: float) -> float | None:
         return instance.available_at(least)
 
+    def incident(self, deviation: Deviation) -> str:
+        """Return the fact that changed: many nodes that reboot within minutes are one incident."""
+        fact = deviation.message.partition(":")[0]
+        return fact if fact in FACTS else ""
+
     def obstacle(self, instance: Instance, spec: Spec) -> Obstacle | None:
         """Return a pod that could run on no other node: it is found before the drain begins."""
         if instance.machine is None or (spec.pool is not None and spec.pool.delete_after):
@@ -106,7 +114,9 @@ class Nodes:
         pool = view.spec.pool
         if pool is None:
             return Care()
-        parts = [self._protection(view, pool)]
+        parts = [self._protection(view, pool, now)]
+        if view.deleting:
+            return parts[0]
         for instance in sorted(view.instances, key=lambda i: i.name):
             machine = instance.machine
             if machine is None:
@@ -122,11 +132,16 @@ class Nodes:
             notes=tuple(note for part in parts for note in part.notes),
         )
 
-    def _protection(self, view: View, pool: PoolSpec) -> Care:
-        """Let a deletion of the pool wait for the drain of its nodes, if that is wanted."""
-        waits = pool.drains and bool(view.instances) if view.deleting else pool.drains
-        if waits == view.is_protected or (view.deleting and waits):
-            return Care()
+    def _protection(self, view: View, pool: PoolSpec, now: float) -> Care:
+        """Let a deletion of the pool wait for the drain of its nodes, if that is wanted.
+
+        `judged` hides the deletion as long as there are nodes to drain.
+        """
+        waits = pool.drains and not view.deleting
+        refused = [r.retry_at for r in view.refusals if r.move is Move.PROTECT]
+        later = tuple(at for at in refused if at > now)
+        if waits == view.is_protected or later:
+            return Care(due=later)
         return Care(moves=(Protect(waits),))
 
 

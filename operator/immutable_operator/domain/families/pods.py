@@ -11,6 +11,7 @@ from immutable_operator.domain.families import Care, Family, Words
 from immutable_operator.domain.model import (
     POD_HASH,
     Because,
+    Deviation,
     Evidence,
     Instance,
     Obstacle,
@@ -57,6 +58,7 @@ class Pods:
         reporting="onTaint",
         relapse="exempt this service from the webhook, controller or autoscaler that changes every"
         " new pod, or set immutability.onTaint: Report",
+        leaving="Terminating",
     )
     hash_version = POD_HASH
 
@@ -80,6 +82,9 @@ class Pods:
 
     def available_at(self, instance: Instance, least: float) -> float | None:
         return instance.available_at(least)
+
+    def incident(self, deviation: Deviation) -> str:
+        return ""
 
     def obstacle(self, instance: Instance, spec: Spec) -> Obstacle | None:
         return None

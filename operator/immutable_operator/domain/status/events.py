@@ -57,11 +57,17 @@ def _stalled(turn: Turn, status: Status) -> list[Announcement]:
 
 
 def _deviations(turn: Turn, status: Status) -> list[Announcement]:
-    """Return one warning for each reason with new deviations, naming the first."""
-    known = {d.name for d in turn.view.prior.deviations}
+    """Return one warning for each reason with new deviations, naming the first.
+
+    Those of an incident that is known already are listed in the status only.
+    """
+    prior = turn.view.prior.deviations
+    known = {d.name for d in prior}
+    incidents = {turn.family.incident(d) for d in prior} - {""}
     told = []
     for reason in dict.fromkeys(d.reason for d in status.deviations):
         new = [d for d in status.deviations if d.reason == reason and d.name not in known]
+        new = [d for d in new if turn.family.incident(d) not in incidents]
         if new:
             others = f" (and {len(new) - 1} more)" if len(new) > 1 else ""
             text = f"{new[0].name}: {new[0].message}{others}"

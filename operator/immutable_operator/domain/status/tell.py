@@ -86,6 +86,11 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
     if spec.suspend:
         kind = "Ready" if complete else SUSPENDED
         return Saying(kind, SUSPENDED, f"{counts}suspended: no instance is replaced")
+    if complete and spec.counts_terminating and fleet.terminating:
+        first = next(iter(waited.blockers), None)
+        waiting = f"; blocked by {first.reason}: {first.message}" if first else ""
+        leave = f"{counts}{len(fleet.terminating)} being removed{waiting}"
+        return Saying("Ready", turn.words.leaving, leave)
     if complete:
         return Saying("Ready", "Current", f"{counts}{_apart(turn, fleet)}".removesuffix("; "))
     if (worst := waited.worst) is not None:

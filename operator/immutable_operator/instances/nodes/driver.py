@@ -91,7 +91,7 @@ class Provider(Protocol):
 
 
 class NodeDriver:
-    """Writes nodes. ``home`` is the namespace of smoke pods."""
+    """Writes nodes. ``home`` is the namespace of smoke pods, ``pool`` returns a pool by its uid."""
 
     def __init__(
         self,
@@ -100,7 +100,9 @@ class NodeDriver:
         guests: Guests,
         providers: Iterable[Provider],
         home: str,
+        pool: Callable[[str], OwnerRecord | None],
     ) -> None:
+        self._pool = pool
         self._client, self._clock = client, client.clock.time
         self._nodes, self._guests, self._home = nodes, guests, home
         self._providers = {provider.name: provider for provider in providers}
@@ -248,8 +250,15 @@ class NodeDriver:
                 return lambda: self._is_leaving(move.uid)
             case End():
                 return lambda: not any(p.has(move.uid) for p in self._providers.values())
-            case _:
-                return lambda: False
+            case Protect():
+                return lambda: self._is_protected(owner.uid) in (None, move.waits)
+            case Quarantine():
+                raise TypeError(f"no move for nodes: {move}")
+
+    def _is_protected(self, uid: str) -> bool | None:
+        """Return whether the deletion of a pool waits for its nodes; None if it is gone."""
+        known = self._pool(uid)
+        return None if known is None else FINALIZER_POOL in known.finalizers
 
     def _is(self, uid: str, what: Callable[[Mapping[str, str]], bool]) -> bool:
         """Return whether an instance is gone, or its node has such annotations."""

@@ -208,8 +208,10 @@ class Observer:
         if not guest.ports and not guest.placement.apart:
             return ""
         others = (n for n in self.nodes.all.values() if n.name != guest.owner)
-        fits = (n for n in others if guest.placement.selects(n.name, n.meta.labels))
-        if any(n.is_usable and self._has_room(guest, n) for n in fits):
+        place = guest.placement
+        fits = (n for n in others if place.selects(n.name, n.meta.labels))
+        fits = (n for n in fits if n.is_usable and place.tolerates(n.taints))
+        if any(self._has_room(guest, n) for n in fits):
             return ""
         return (
             "needs a node without pods that match its required anti-affinity or use its host ports,"

@@ -1,0 +1,135 @@
+"""A node that is changed in place is found out, and replaced or reported as its pool says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from immutable_operator.api.names import ANNOTATION_BECAUSE
+from immutable_operator.domain.model import FACTS
+from tests.cluster.node_pools import NodeHistory, Pool, on_pool
+from tests.controlplane.api import Json
+
+
+@pytest.fixture
+def three(pool: Pool) -> Pool:
+    pool.apply()
+    pool.until_ready()
+    return pool
+
+
+def change(pool: Pool, node: str, **facts: str) -> None:
+    """Change facts of a node as its kubelet would report them after a change in place."""
+    path = f"/api/v1/nodes/{node}/status"
+    pool.plane.api("kwok").merge_patch(path, {"status": {"nodeInfo": facts}})
+
+
+def events(pool: Pool, reason: str) -> list[str]:
+    items = pool.plane.api().get("/api/v1/namespaces/default/events")["items"]
+    uid = pool.get()["metadata"]["uid"]
+    own = [e for e in items if e["involvedObject"].get("uid") == uid]
+    return [e["message"] for e in own if e["reason"] == reason]
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        "machineID",
+        "bootID",
+        "osImage",
+        "kernelVersion",
+        "kubeletVersion",
+        "containerRuntimeVersion",
+    ],
+)
+def test_changed_fact_replaces_the_node_and_is_shown_as_a_difference(
+    three: Pool, fact: str
+) -> None:
+    victim = min(three.nodes())
+    before = three.nodes()[victim]["status"]["nodeInfo"][fact]
+    with NodeHistory(three) as history:
+        change(three, victim, **{fact: "other"})
+        three.until("it is replaced", lambda: victim not in three.nodes())
+        three.until_ready()
+        history.assert_successor_first(most=4, fewest=3)
+        [birth] = history.births()
+    because = birth.pod["metadata"]["annotations"][ANNOTATION_BECAUSE]
+    assert because == f"Drifted: {fact}: {before} → other"
+    assert events(three, "Drifted") == [f"{victim}: {fact}: {before} → other"]
+
+
+def test_changed_fact_is_only_reported_if_the_pool_says_so(three: Pool) -> None:
+    three.apply(drift={"kernelVersion": "Report", "bootID": "Ignore"})
+    victim = min(three.nodes())
+    change(three, victim, kernelVersion="6.9.9", bootID="other")
+
+    def reported() -> list[Json]:
+        found: list[Json] = three.status().get("deviations") or []
+        return found
+
+    three.until("it is reported", reported)
+    [deviation] = reported()
+    assert deviation["instance"] == victim
+    assert deviation["reason"] == "Drifted"
+    assert "kernelVersion: 6.0.0-simulated → 6.9.9" in deviation["message"]
+    assert "bootID" not in deviation["message"]
+    assert three.condition("Ready")["status"] == "True"
+    assert "drift: Report" in three.condition("Ready")["message"]
+    assert victim in three.nodes()
+
+
+def test_removed_declared_label_is_reported(pool: Pool) -> None:
+    template = {**pool.spec["template"], "labels": {"team": "a"}}
+    pool.apply(replicas=1, template=template)
+    pool.until_ready()
+    [node] = pool.nodes()
+    pool.plane.kubectl("label", "node", node, "team-")
+    pool.until("it is reported", lambda: pool.status().get("deviations"))
+    assert "label team: a → removed" in pool.status()["deviations"][0]["message"]
+
+
+def test_reboot_of_all_nodes_is_paced_and_told_once(pool: Pool) -> None:
+    pool.apply(replicas=6)
+    pool.until_ready()
+    before = set(pool.nodes())
+    with NodeHistory(pool) as history:
+        for node in before:
+            change(pool, node, bootID=f"second-{node}")
+        pool.until("all are replaced", lambda: not before & set(pool.nodes()), 120)
+        pool.until_ready()
+        history.assert_successor_first(most=7, fewest=6)
+        assert len(history.births()) == 6, "each is replaced once"
+    assert len(events(pool, "Drifted")) == 1, events(pool, "Drifted")
+
+
+@pytest.fixture
+def intruder(namespace: str, pool: Pool) -> Json:
+    """A pod with access to a node, not bound to one yet."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "intruder", "namespace": namespace},
+        "spec": {
+            "hostPID": True,
+            "containers": [{"name": "shell", "image": "registry.example/shell:1"}],
+            **on_pool(pool),
+        },
+    }
+
+
+@pytest.mark.parametrize("action", ["Report", "Replace"])
+def test_pod_with_access_to_the_node_taints_it(pool: Pool, intruder: Json, action: str) -> None:
+    pool.apply(replicas=1, drift={"reachedInto": action})
+    pool.until_ready()
+    [node] = pool.nodes()
+    pool.plane.kubectl("apply", "-f", "-", stdin=json.dumps(intruder))
+    if action == "Report":
+        pool.until("it is reported", lambda: pool.status().get("deviations"))
+        [deviation] = pool.status()["deviations"]
+        assert deviation["reason"] == "Tainted"
+        assert "intruder uses the process namespace of the node" in deviation["message"]
+        assert node in pool.nodes()
+    else:
+        pool.until("it is replaced", lambda: node not in pool.nodes())
+        pool.until_ready()
