@@ -82,11 +82,18 @@ class Installation:
             client["url"] = f"https://127.0.0.1:{port}/break-glass"
         self.plane.api().request("PUT", path, body)
 
-    def log_in(self, name: str) -> tuple[Path, str]:
-        """A kubeconfig with a token of its own, and the id under which the audit log has it."""
+    def log_in(self, name: str, server: str = "") -> tuple[Path, str]:
+        """A kubeconfig with a token of its own, and the id under which the audit log has it.
+
+        ``server`` is the URL of a proxy in front of the API server.
+        """
         fresh = self.plane.service_account_kubeconfig(NAMESPACE, ACCOUNT)
         own = fresh.replace(fresh.with_name(f"{name}.{ACCOUNT}.kubeconfig"))
-        [user] = json.loads(own.read_text())["users"]
+        config = json.loads(own.read_text())
+        if server:
+            config["clusters"][0]["cluster"] = {"server": server}
+            own.write_text(json.dumps(config))
+        [user] = config["users"]
         claims = user["user"]["token"].split(".")[1]
         jti = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["jti"]
         return own, f"JTI={jti}"
@@ -96,7 +103,12 @@ class OperatorProcess:
     """One replica, as a process. Its log is a file in the run directory of the control plane."""
 
     def __init__(
-        self, installation: Installation, name: str, flags: tuple[str, ...], webhook_port: int = 0
+        self,
+        installation: Installation,
+        name: str,
+        flags: tuple[str, ...],
+        webhook_port: int = 0,
+        server: str = "",
     ) -> None:
         folder = installation.plane.folder
         self.plane = installation.plane
@@ -105,7 +117,7 @@ class OperatorProcess:
         self.log = folder / f"{name}.log"
         self._start = self.log.stat().st_size if self.log.exists() else 0
         self._asked_to_end = False
-        kubeconfig, self.credential = installation.log_in(name)
+        kubeconfig, self.credential = installation.log_in(name, server)
         command = [
             *(sys.executable, "-m", "immutable_operator.runtime.main", "run"),
             f"--kubeconfig={kubeconfig}",
@@ -259,11 +271,19 @@ class Operators:
             self._usual = ()
             self.restart().until_leading()
 
-    def restart(self, *flags: str) -> OperatorProcess:
-        """The shared replica anew; with flags of a test's own, until the end of that test."""
+    def restart(self, *flags: str, server: str = "") -> OperatorProcess:
+        """The shared replica anew; with flags of a test's own, until the end of that test.
+
+        ``server`` is the URL of a proxy in front of the API server.
+        """
         self.main.stop()
-        self.main = self._launch("operator", flags)
+        self.main = self._launch("operator", flags, server)
         return self.main
+
+    def free_lease(self) -> None:
+        """Let the next replica lead at once, though the last one was killed."""
+        path = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{ACCOUNT}"
+        self.plane.api().merge_patch(path, {"spec": {"holderIdentity": ""}})
 
     def all(self) -> list[OperatorProcess]:
         return [self.main, *self._added]
@@ -286,6 +306,7 @@ class Operators:
         for process in self.all():
             process.stop()
 
-    def _launch(self, name: str, flags: tuple[str, ...]) -> OperatorProcess:
+    def _launch(self, name: str, flags: tuple[str, ...], server: str = "") -> OperatorProcess:
         port = self._webhook_port if name == "operator" else 0
-        return OperatorProcess(self._installation, name, (*self._always, *flags), port)
+        flags = (*self._always, *flags)
+        return OperatorProcess(self._installation, name, flags, port, server)

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from immutable_operator.api.names import ANNOTATION_BECAUSE
-from immutable_operator.domain.model import FACTS
 from tests.cluster.node_pools import NodeHistory, Pool, on_pool
 from tests.controlplane.api import Json
 
