@@ -23,13 +23,16 @@ PINS = { pwd -P; cat requirements-dev.txt pyproject.toml; } | cksum | cut -d' ' 
 UV := uv==0.13.9
 # REAL=1: the demo creates real nodes instead of simulated ones.
 REAL ?=
-DEMO = $(PY) -m examples.demo $(if $(REAL),--real) \
+# NODES=1: the demo shows a pool of nodes instead of a service.
+NODES ?=
+DEMO = $(PY) -m examples.demo $(if $(REAL),--real) $(if $(NODES),--nodes) \
   $(if $(CONTEXT),--context '$(subst ','\'',$(CONTEXT))')
 
 define HELP
 make demo                  show how the pods of a service are replaced, on a simulated cluster
 make demo CONTEXT=<name>   the same on your own cluster (kind, minikube, any)
 make demo REAL=1           the same on real nodes: kubelet and containerd (Linux, root)
+make demo NODES=1          show how a node of a pool is replaced after a change in place
 make demo-stop             stop the demo and delete its objects (CONTEXT, REAL as above)
 make cluster               start a control plane with simulated nodes, for your own experiments
 make cluster-stop          stop that control plane and delete it

@@ -1,4 +1,4 @@
-"""The command line: ``python -m examples.demo [--context NAME | --real]``, ``… --stop``."""
+"""The command line: ``python -m examples.demo [--context NAME | --real | --nodes | --stop]``."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--real", action="store_true", help="use real nodes: kubelet and containerd (Linux, root)"
     )
     parser.add_argument(
+        "--nodes", action="store_true", help="show how the nodes of a pool are replaced"
+    )
+    parser.add_argument(
         "--stop", action="store_true", help="stop the demo and delete everything that it created"
     )
     options = parser.parse_args(arguments)
@@ -35,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(
             "CONTEXT and REAL cannot be combined: CONTEXT uses your cluster, REAL creates one"
         )
+    if options.nodes and (options.context or options.real):
+        parser.error("NODES shows simulated nodes: it cannot be combined with CONTEXT or REAL")
     which = f" CONTEXT={options.context}" if options.context else " REAL=1" if options.real else ""
     stop_command = f"make demo-stop{which}"
     try:
@@ -43,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.stop:
                 _stop(screen, context, real)
             else:
-                play(screen, *_kind(screen, context, real))
+                play(screen, *_kind(screen, context, real), nodes=options.nodes)
     except (DemoError, BuildError, StartError, RuntimeError, TimeoutError) as error:
         sys.stdout.flush()
         print(f"\nerror: {error}", file=sys.stderr)

@@ -10,6 +10,7 @@ import os
 import queue
 import subprocess
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -36,13 +37,18 @@ class Change:
 
 
 class Feed:
-    """The changes of one service, its pods and events, as they arrive."""
+    """The changes of one service, its pods and events, as they arrive.
 
-    def __init__(self, place: Place, name: str) -> None:
+    ``kinds`` are other kinds and the flags that select the objects of one name.
+    """
+
+    def __init__(
+        self, place: Place, name: str, kinds: Mapping[str, tuple[str, ...]] = KINDS
+    ) -> None:
         self._queue: queue.SimpleQueue[Change | DemoError] = queue.SimpleQueue()
         self._closed = False
         self._processes: list[subprocess.Popen[str]] = []
-        for kind, flags in KINDS.items():
+        for kind, flags in kinds.items():
             chosen = [flag.format(name=name) for flag in flags]
             command = [*place.kubectl, "get", kind, *chosen, "--watch", "--output-watch-events"]
             process = subprocess.Popen(

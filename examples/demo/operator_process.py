@@ -11,6 +11,7 @@ import json
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,9 @@ def log_file(folder: Path) -> Path:
     return folder / f"{COMPONENT}.log"
 
 
-def start(folder: Path, kubeconfig: Path, webhook: Webhook | None) -> None:
+def start(
+    folder: Path, kubeconfig: Path, webhook: Webhook | None, flags: Sequence[str] = ()
+) -> None:
     """Start the operator, and stop that of an earlier demo; return when it is leader and ready.
 
     A leader that is terminated gracefully releases its lease, so the next one does not wait.
@@ -70,6 +73,7 @@ def start(folder: Path, kubeconfig: Path, webhook: Webhook | None) -> None:
         f"--listen=127.0.0.1:{port}",
         "--log-format=console",
         *(webhook.flags if webhook else ()),
+        *flags,
     ]
     process, child = spawn(COMPONENT, command, folder=folder, ports=(port,), tied=False)
     (folder / STATE).write_text(json.dumps(child.record()))

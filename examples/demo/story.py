@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from examples.demo import operator_process
 from examples.demo.act import Act
 from examples.demo.feed import Feed
 from examples.demo.fleet import Fleet
+from examples.demo.nodes import play_pool, sum_up_pool
 from examples.demo.operator_process import Webhook
 from examples.demo.own import CRDS
 from examples.demo.place import ACCOUNT, CHART, RELEASE, SYSTEM, DemoError, Place
@@ -25,21 +26,28 @@ __all__ = ["STEPS", "play"]
 STEPS = 4
 SERVICE = "web"
 OPERATOR = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
+NODE_VALUES = ("--set=nodes.enabled=true,nodes.simulated=true",)
+NODE_FLAGS = ("--nodes", "--simulated-nodes")
 INSTALL = (
     *("upgrade", "--install", RELEASE, str(CHART), f"--namespace={SYSTEM}"),
     *("--create-namespace", "--set=replicas=0"),
 )
 
 
-def play(screen: Screen, what: str, prepare: Callable[[], Place]) -> None:
-    """Run the whole demo. Everything keeps running afterwards."""
+def play(screen: Screen, what: str, prepare: Callable[[], Place], *, nodes: bool = False) -> None:
+    """Run the whole demo. Everything keeps running afterwards. ``nodes``: that of node pools."""
     with screen.step(what, "10 s; about 15 minutes the first time" if "plane" in what else "5 s"):
         place = prepare()
     webhook = Webhook.on(place.address) if place.address else None
     with screen.step("the operator's chart, installed with helm", "5 s"):
-        _install(place, screen, webhook)
+        _install(place, screen, webhook, NODE_VALUES if nodes else ())
     with screen.step("the operator: a process under the chart's service account", "20 s"):
-        _start_operator(place, screen, webhook)
+        _start_operator(place, screen, webhook, NODE_FLAGS if nodes else ())
+    if nodes:
+        with screen.step("a pool of three nodes, then a change of one in place", "30 s"):
+            replaced = play_pool(place, screen)
+        sum_up_pool(place, screen, replaced)
+        return
     fleet, began = Fleet(), 0
     change = f"sed '{place.edit}' {place.manifest} | {place.typed} apply -f -"
     with screen.step("a service with four pods, then a change of its image", "15 s"):
@@ -60,7 +68,7 @@ def _begin_afresh(place: Place, screen: Screen) -> None:
         place.run("delete", "immutableservice", SERVICE, "--cascade=foreground", "--timeout=100s")
 
 
-def _install(place: Place, screen: Screen, webhook: Webhook | None) -> None:
+def _install(place: Place, screen: Screen, webhook: Webhook | None, values: Sequence[str]) -> None:
     if place.operator_kubeconfig is None:
         screen.detail("it is already installed and is not changed")
         return
@@ -69,7 +77,7 @@ def _install(place: Place, screen: Screen, webhook: Webhook | None) -> None:
     else:
         screen.detail("break-glass is disabled, because the API server cannot reach this machine")
         way = "breakGlass=false"
-    install = (*INSTALL, f"--set=enforcement.{way}")
+    install = (*INSTALL, f"--set=enforcement.{way}", *values)
     try:
         place.run_helm(*install)
     except DemoError as error:
@@ -83,12 +91,14 @@ def _install(place: Place, screen: Screen, webhook: Webhook | None) -> None:
     place.run("wait", "--for=condition=Established", "--timeout=60s", *names)
 
 
-def _start_operator(place: Place, screen: Screen, webhook: Webhook | None) -> None:
+def _start_operator(
+    place: Place, screen: Screen, webhook: Webhook | None, flags: Sequence[str]
+) -> None:
     if place.operator_kubeconfig is None:
         screen.detail("it is already running and is not changed")
         return
     kubeconfig = place.operator_kubeconfig()
-    operator_process.start(place.folder, kubeconfig, webhook)
+    operator_process.start(place.folder, kubeconfig, webhook, flags)
     until_settled(place, kubeconfig)
     screen.detail(f"its log: {operator_process.log_file(place.folder)}")
 

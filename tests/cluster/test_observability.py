@@ -85,9 +85,18 @@ def test_metrics_count_what_is_done(web: Service, operator: OperatorProcess) -> 
     def rise(series: str) -> float:
         return sample(after, series) - sample(before, series)
 
-    assert rise('immutable_actions_total{action="Create",reason="Created"}') == 3
-    assert rise('immutable_actions_total{action="Create",reason="Outdated"}') == 3
-    assert rise('immutable_actions_total{action="Retire",reason="Outdated"}') == 3
+    assert (
+        rise('immutable_actions_total{action="Create",kind="ImmutableService",reason="Created"}')
+        == 3
+    )
+    assert (
+        rise('immutable_actions_total{action="Create",kind="ImmutableService",reason="Outdated"}')
+        == 3
+    )
+    assert (
+        rise('immutable_actions_total{action="Retire",kind="ImmutableService",reason="Outdated"}')
+        == 3
+    )
     posted = 'immutable_api_requests_total{code="201",resource="pods",verb="create"}'
     assert rise(posted) == 6
     assert rise("immutable_plan_seconds_count") >= 6
@@ -106,7 +115,8 @@ def test_metrics_report_age_staleness_and_blocked_time(
     before = metrics(operator)
     web.apply(image="a", replicas=2)
     web.until_ready()
-    ages = partial(counted, operator, "immutable_instance_age_seconds_count", 2)
+    age_count = 'immutable_instance_age_seconds_count{kind="ImmutableService"}'
+    ages = partial(counted, operator, age_count, 2)
     web.until("their ages are told", ages)
     freeze = {
         "apiVersion": API_VERSION,
@@ -125,10 +135,10 @@ def test_metrics_report_age_staleness_and_blocked_time(
     finally:
         web.plane.kubectl("delete", "imfrz", f"freeze-{web.namespace}")
     web.until_ready()
-    series = 'immutable_stale_seconds_count{reason="Outdated"}'
+    series = 'immutable_stale_seconds_count{kind="ImmutableService",reason="Outdated"}'
     gone = partial(counted, operator, series, sample(before, series) + 2)
     web.until("the time of both until they were gone is told", gone)
-    blocked = 'immutable_blocked_seconds_total{cause="Frozen"}'
+    blocked = 'immutable_blocked_seconds_total{cause="Frozen",kind="ImmutableService"}'
     assert sample(metrics(operator), blocked) > sample(before, blocked)
 
 

@@ -133,7 +133,7 @@ class Actuator:
             seen = await self._write(owner, action)
         except Unknown as error:
             memory.barrier.expect(resource, shows, self._tick(), unknown=True)
-            self._metrics.unknown.labels(move).inc()
+            self._metrics.unknown.labels(owner.kind.name, move).inc()
             log.warning(
                 "no response", **_about(owner), move=move, subject=subject, error=str(error)
             )
@@ -141,7 +141,7 @@ class Actuator:
         except Refused as error:
             refusal = memory.refusals.note(move, subject, revision, error, self._clock())
             memory.accepted.discard(revision or "")
-            self._metrics.refusals.labels(move, refusal.cause).inc()
+            self._metrics.refusals.labels(owner.kind.name, move, refusal.cause).inc()
             log.warning(
                 "refused",
                 **_about(owner),
@@ -164,7 +164,7 @@ class Actuator:
         if isinstance(action, Retire):
             memory.retired.add(action.uid)
         reason, because = _because(action)
-        self._metrics.actions.labels(type(action).__name__, reason).inc()
+        self._metrics.actions.labels(owner.kind.name, type(action).__name__, reason).inc()
         log.info(move, **_about(owner), subject=subject, because=because)
 
     def _driver(self, owner: OwnerRecord) -> Driver:

@@ -325,7 +325,7 @@ class ControlLoop:
         for name in list(memory.stale_since):
             if name not in there:
                 since, reason = memory.stale_since.pop(name)
-                self._metrics.stale_seconds.labels(reason).observe(now - since)
+                self._metrics.stale_seconds.labels(owner.kind.name, reason).observe(now - since)
             elif there[name].active and name not in stale:
                 del memory.stale_since[name]  # it is wanted again
         for name, reason in stale.items():
@@ -333,7 +333,7 @@ class ControlLoop:
         before, memory.observed_at = memory.observed_at, now
         if before is not None:
             for blocker in memory.blocked_by:
-                self._metrics.blocked_seconds.labels(blocker).inc(now - before)
+                self._metrics.blocked_seconds.labels(owner.kind.name, blocker).inc(now - before)
         blockers = decided.status.blockers if decided.status else ()
         memory.blocked_by = tuple(blocker.reason for blocker in blockers)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import HistogramMetricFamily, Metric
@@ -16,18 +16,19 @@ AGES = (60, 600, 3600, 14400, 43200, 86400, 3 * 86400, 7 * 86400, 30 * 86400)
 class _Ages(Collector):
     """The current ages of all instances as a histogram; its counts can decrease."""
 
-    def __init__(self, ages: Callable[[], Iterable[float]]) -> None:
+    def __init__(self, ages: Callable[[], Mapping[str, Sequence[float]]]) -> None:
         self._ages = ages
 
     def collect(self) -> Iterator[Metric]:
-        ages = list(self._ages())
-        counts = [(str(float(most)), sum(age <= most for age in ages)) for most in AGES]
-        yield HistogramMetricFamily(
+        family = HistogramMetricFamily(
             "immutable_instance_age_seconds",
-            "Current ages of the instances; counts can decrease",
-            buckets=[*counts, ("+Inf", len(ages))],
-            sum_value=sum(ages),
+            "Current ages of the instances by kind of their owner; counts can decrease",
+            labels=["kind"],
         )
+        for kind, ages in self._ages().items():
+            counts = [(str(float(most)), sum(age <= most for age in ages)) for most in AGES]
+            family.add_metric([kind], [*counts, ("+Inf", len(ages))], sum(ages))
+        yield family
 
 
 class Metrics:
@@ -44,19 +45,19 @@ class Metrics:
         self.actions = Counter(
             "immutable_actions",
             "Moves that the API server accepted, by reason",
-            ["action", "reason"],
+            ["kind", "action", "reason"],
             registry=self.registry,
         )
         self.refusals = Counter(
             "immutable_refusals",
             "Moves that the API server refused, by cause",
-            ["move", "cause"],
+            ["kind", "move", "cause"],
             registry=self.registry,
         )
         self.unknown = Counter(
             "immutable_unknown_outcomes",
             "Moves without a response, whose outcome only the watch can show",
-            ["move"],
+            ["kind", "move"],
             registry=self.registry,
         )
         self.plan_seconds = Histogram(
@@ -107,14 +108,14 @@ class Metrics:
         self.stale_seconds = Histogram(
             "immutable_stale_seconds",
             "Time from an instance becoming stale until it is gone, by reason",
-            ["reason"],
+            ["kind", "reason"],
             buckets=(1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 14400, 86400),
             registry=self.registry,
         )
         self.blocked_seconds = Counter(
             "immutable_blocked_seconds",
             "Time for which services were blocked, by cause",
-            ["cause"],
+            ["kind", "cause"],
             registry=self.registry,
         )
         self.barrier_timeouts = Counter(
@@ -149,8 +150,8 @@ class Metrics:
             registry=self.registry,
         )
 
-    def watch_ages(self, ages: Callable[[], Iterable[float]]) -> None:
-        """Collect the ages of the instances (seconds) at each scrape."""
+    def watch_ages(self, ages: Callable[[], Mapping[str, Sequence[float]]]) -> None:
+        """Collect the ages of the instances (seconds) by kind of their owner at each scrape."""
         self.registry.register(_Ages(ages))
 
     def count_request(self, verb: str, resource: str, code: str) -> None:

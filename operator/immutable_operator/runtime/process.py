@@ -267,6 +267,8 @@ class Operator:
         counts = {
             "services": sum(owner.kind is SERVICE for owner in self._watches.owners),
             "pods": len(self._watches.pods),
+            "pools": sum(owner.kind is POOL for owner in self._watches.owners),
+            "nodes": sum(bool(node.owner) for node in self._watches.nodes.all.values()),
             "revisions": len(self._watches.revisions),
         }
         for kind, count in counts.items():

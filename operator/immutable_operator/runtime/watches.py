@@ -196,8 +196,12 @@ class Watches:
             for uid in self._readers.of(kind, item.namespace, item.name):
                 self._queue.add(uid)
 
-    def ages(self) -> list[float]:
-        """Return how old the active instances are, in seconds."""
+    def ages(self) -> dict[str, list[float]]:
+        """Return by kind of owner how old the active instances are, in seconds."""
         now = self._client.clock.time()
-        active = (p.content for s in self.owners for p in self.pods.of(s.uid))
-        return [max(0.0, now - i.born) for i in active if i.active]
+        found: dict[str, list[float]] = {SERVICE.name: []}
+        for owner in self.owners:
+            known = self.drivers[owner.kind.word].observe(owner)
+            ages = (max(0.0, now - i.born) for i in known if i.active)
+            found.setdefault(owner.kind.name, []).extend(ages)
+        return found
