@@ -179,7 +179,7 @@ def test_node_is_drained_on_a_clock_that_was_set_back() -> None:
 
 
 def test_drains_of_several_nodes_go_on_at_once() -> None:
-    changes = {
+    changes: dict[str, Any] = {
         "A0": {"guests": (guest("a"),)},
         "A1": {"guests": ()},
     }
