@@ -322,9 +322,8 @@ def test_volume_of_another_node_keeps_nobody_here() -> None:
 
 
 FREE = node("free", annotations={**VERIFIED, "immutable.dev/pool-uid": ""}, taints=[])
-PORT: dict[str, Any] = {
-    "containers": [{"name": "a", "ports": [{"containerPort": 80, "hostPort": 8080}]}]
-}
+PORTS = [{"containerPort": 80, "hostPort": 8080}]
+PORT: dict[str, Any] = {"containers": [{"name": "a", "ports": PORTS}]}
 APART: dict[str, Any] = {
     "affinity": {
         "podAntiAffinity": {

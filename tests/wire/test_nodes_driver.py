@@ -38,7 +38,7 @@ from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.times import moment
 from immutable_operator.wire.owner import OwnerRecord
 from tests.unit.node_objects import HOME, NODE, UNVERIFIED, Cluster, node, pod, pool_owner
-from tests.wire.scripted import CUT, Answer, Script, refusal
+from tests.wire.scripted import CUT, IMAGE, Answer, Script, refusal
 
 UID = f"uid-{NODE}"
 PATH = f"/api/v1/nodes/{NODE}"
@@ -58,20 +58,25 @@ RETIRE, ADMIT, PROBE = Retire(NODE, UID, WHY), Admit(NODE, UID), Probe(NODE, UID
 EVICT = Evict(NODE, "shop", "db", "uid-shop-db")
 FORCE = Evict(NODE, "shop", "db", "uid-shop-db", by_force=True)
 END, PROTECT, RELEASE = End(NODE, UID), Protect(True), Protect(False)
-SMOKED = pool_owner(
-    rollout={"verify": {"smokePod": {"image": "registry.example/s@sha256:" + "9f" * 32}}}
-)
+SMOKED = pool_owner(rollout={"verify": {"smokePod": {"image": IMAGE}}})
 DONE: dict[str, Any] = {"kind": "Status", "status": "Success"}
 BUDGET = "The disruption budget db needs 1 healthy pods and has 1 currently"
 STORE = "etcdserver: request timed out"
 
 
 def carried_out(
-    script: Script, move: Create | InstanceMove, cluster: Cluster, owner: OwnerRecord = OWNER
+    script: Script,
+    move: Create | InstanceMove,
+    cluster: Cluster,
+    owner: OwnerRecord = OWNER,
+    known: dict[str, OwnerRecord] | None = None,
 ) -> Seen:
+    """Carry out a move; ``known`` are the pools that the view shows, by uid."""
+    pools = {owner.uid: owner} if known is None else known
+
     async def story(client: KubeClient) -> Seen:
         provider = SimulatedProvider(client, cluster.observer)
-        driver = NodeDriver(client, cluster.nodes, cluster.guests, [provider], HOME)
+        driver = NodeDriver(client, cluster.nodes, cluster.guests, [provider], HOME, pools.get)
         if isinstance(move, Create):
             return await driver.create(owner, TEMPLATE, move)
         return await driver.write(owner, move)
@@ -141,7 +146,7 @@ def test_node_of_somebody_else_has_taken_the_name() -> None:
 def test_provider_that_is_not_enabled_refuses_births() -> None:
     async def story(client: KubeClient) -> Seen:
         cluster = Cluster()
-        driver = NodeDriver(client, cluster.nodes, cluster.guests, [], HOME)
+        driver = NodeDriver(client, cluster.nodes, cluster.guests, [], HOME, lambda uid: None)
         return await driver.create(OWNER, TEMPLATE, BIRTH)
 
     with pytest.raises(Refused) as caught:
@@ -320,13 +325,19 @@ def test_node_is_deleted_with_its_uid() -> None:
 def test_finalizers_of_others_stay(
     move: Protect, before: Sequence[str], after: Sequence[str]
 ) -> None:
-    script = Script(DONE)
-    carried_out(script, move, a_cluster(), pool_owner(finalizers=list(before)))
+    script, owner = Script(DONE), pool_owner(finalizers=list(before))
+    known = {owner.uid: owner}
+    seen = carried_out(script, move, a_cluster(), owner, known)
     [asked] = script.asked
     assert asked.line == "PATCH /apis/immutable.dev/v1alpha1/immutablenodepools/web"
     meta = asked.body["metadata"]
     assert (meta["uid"], meta["resourceVersion"]) == (OWNER.uid, "5")
     assert list(meta["finalizers"]) == list(after)
+    assert seen() == (list(before) == list(after))
+    known[owner.uid] = pool_owner(finalizers=list(after))
+    assert seen()
+    known.clear()
+    assert seen(), "the pool is gone"
 
 
 # What an answer means, whatever the move.
