@@ -49,8 +49,8 @@ PLANTED: dict[str, Bug] = {
     ),
     "healthy instances are retired before unhealthy ones": Bug(
         "strategies/order.py",
-        "return kept, attempts, available, sound,",
-        "return kept, attempts, not available, sound,",
+        "return own, kept, attempts, available, sound,",
+        "return own, kept, attempts, not available, sound,",
     ),
     "the surge also counts for scaling up": Bug(
         "ledger.py", "self._room if replacing else self._empty", "self._room"
@@ -176,8 +176,10 @@ PLANTED: dict[str, Bug] = {
     ),
     "a verdict is written after the first retirement": Bug(
         "planner.py",
-        "        *marks,\n        *budgets,\n        *step.quarantines,\n        *step.retires,\n",
-        "        *budgets,\n        *step.quarantines,\n        *step.retires,\n        *marks,\n",
+        "        *marks,\n        *budgets,\n        *care.moves,\n        *step.quarantines,\n"
+        "        *step.retires,\n",
+        "        *budgets,\n        *care.moves,\n        *step.quarantines,\n"
+        "        *step.retires,\n        *marks,\n",
     ),
     "a verdict is written at every plan": Bug(
         "verdict.py", "        if new != revision.verdict:\n", "        if True:\n"

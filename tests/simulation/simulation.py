@@ -22,6 +22,9 @@ TURNS_AT_ONCE = 6
 class Simulation:
     """A service, its user, its cluster, its operator."""
 
+    clusters: type[ToyCluster] = ToyCluster
+    operators: type[ToyOperator] = ToyOperator
+
     def __init__(self, seed: int = 0, *, wild: bool = False) -> None:
         """``wild``: what happens is seen one by one, and late, and writes come in any order."""
         self.rng = random.Random(seed)
@@ -29,8 +32,8 @@ class Simulation:
         lag: Callable[[], float] = (lambda: self.rng.choice(lags)) if wild else (lambda: 0.0)
         self.wild = wild
         self.crash_chance = 0.0
-        self.cluster = ToyCluster(self.rng, self.happened, lag)
-        self.operator = ToyOperator(
+        self.cluster = self.clusters(self.rng, self.happened, lag)
+        self.operator = self.operators(
             self.cluster, crash=self._crash, order=self.rng if wild else None
         )
 

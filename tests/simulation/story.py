@@ -29,7 +29,9 @@ DRAWN, NAMED = 8, 4  # more pods than these are counted instead
 
 
 class Story(Simulation):
-    """A run that writes down what happens."""
+    """A run that writes down what happens; its golden file is in ``folder``."""
+
+    folder = GOLDEN
 
     def __init__(self, title: str) -> None:
         self.lines = [title, "=" * len(title)]
@@ -92,7 +94,7 @@ class Story(Simulation):
     def end(self) -> None:
         """Compare with the golden file, or write it."""
         slug = re.sub("[^a-z0-9]+", "-", self.lines[0].lower()).strip("-")
-        path = GOLDEN / f"{slug}.txt"
+        path = self.folder / f"{slug}.txt"
         told = "\n".join(self.lines) + "\n"
         if os.environ.get("UPDATE_GOLDEN"):
             path.write_text(told, encoding="utf-8")

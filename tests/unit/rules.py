@@ -325,7 +325,7 @@ def _5_the_wanted_revision_grows_and_one_that_works_while_it_does_not(case: Case
             i.revision == other and i.ready_since is not None for i in case.active
         )
         own = (i for i in case.active if i.revision == other and not case.leaves(i))
-        there = [i for i in own if not case.deviates(i)]
+        there = [i for i in own if not case.deviates(i) and not case.to_heal(i)]
         born = [c for c in case.creates if c.revision == other]
         apart = case.available(i for i in case.active if i.revision != other)
         assert len(there) + len(born) + apart <= case.budget.desired

@@ -10,9 +10,9 @@ import pytest
 from immutable_operator.domain.calendar.regeneration import Regeneration
 from immutable_operator.domain.calendar.windows import Cron, Window
 from immutable_operator.domain.model import CreateRevision, Freeze, Plan, Request
-from immutable_operator.domain.planner import plan
 from immutable_operator.domain.staleness.age import start_seconds
 from immutable_operator.domain.staleness.requested import ALL_REPLACED, REPLACING
+from tests.unit.both_families import plan
 from tests.unit.given import NOW, condition, fleet, moves, view
 
 # Instances of `fleet` are about 5000 seconds old.

@@ -19,8 +19,8 @@ from immutable_operator.domain.model import (
     TroubleKind,
     View,
 )
-from immutable_operator.domain.planner import plan
 from immutable_operator.domain.status.tell import prepared
+from tests.unit.both_families import plan
 from tests.unit.given import NOW, condition, fleet, moves, name_of, view
 
 DISRUPTED = {"n2": NodeEnd(NOW - 5, "has the taint karpenter.sh/disrupted")}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from immutable_operator.domain.freezing import active_freeze
 from immutable_operator.domain.model import Freeze, Request
-from immutable_operator.domain.planner import plan
+from tests.unit.both_families import plan
 from tests.unit.given import NOW, seen, template, view
 
 CLOSING = Freeze("closing", "the quarter ends", begins=NOW - 60, ends=NOW + 600)

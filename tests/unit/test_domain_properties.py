@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from immutable_operator.domain.model import Status, View
 from immutable_operator.domain.planner import plan
+from tests.unit import both_families
 from tests.unit.any_view import any_view
 from tests.unit.given import NOW, view
 from tests.unit.rules import Case, check
@@ -32,7 +33,7 @@ any_time = settings(
 @any_time
 @given(any_view())
 def test_rules_hold_for_any_view(given_view: View) -> None:
-    check(Case(given_view, plan(given_view, NOW), NOW))
+    check(Case(given_view, both_families.plan(given_view, NOW), NOW))
 
 
 @any_time

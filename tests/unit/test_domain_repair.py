@@ -30,8 +30,8 @@ from immutable_operator.domain.model import (
     Verdict,
     View,
 )
-from immutable_operator.domain.planner import plan
 from immutable_operator.domain.target import choose
+from tests.unit.both_families import plan
 from tests.unit.given import NOW, REVISIONS, begun, fleet, moves, name_of, proven, refusal, view
 
 A = REVISIONS["A"]

@@ -19,6 +19,7 @@ import pytest
 from immutable_operator.domain.config import hashing as module
 from immutable_operator.domain.config.hashing import find_revision, is_made_of, revision_hash
 from immutable_operator.domain.model import (
+    NODE_HASH,
     Pin,
     Revision,
     instance_name,
@@ -215,3 +216,36 @@ def test_instance_name_identifies_the_birth() -> None:
     names = {birth: instance_name("web", *birth) for birth in births}
     assert len(set(names.values())) == len(births)
     assert names == {birth: instance_name("web", *birth) for birth in births}
+
+
+NODE: dict[str, Any] = {
+    "image": {"id": "ami-0abc1234def567890"},
+    "template": {"labels": {"tier": "web"}, "taints": [{"key": "a", "effect": "NoSchedule"}]},
+    "provider": {"simulated": {}},
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image": {"id": "ami-1"}},
+        {"image": {"digest": "ami-0abc1234def567890"}},
+        {"template": {}},
+        {"template": {**NODE["template"], "labels": {"tier": "db"}}},
+        {"template": {**NODE["template"], "labels": {"tier": ""}}},
+        {"template": {**NODE["template"], "taints": [{"key": "a", "effect": "NoExecute"}]}},
+        {"template": {**NODE["template"], "kubelet": {"maxPods": 0}}},
+        {"template": {**NODE["template"], "kubelet": {"cpuCFSQuota": False}}},
+        {"provider": {"karpenter": {}}},
+        {"provider": {"simulated": {"capacity": {"cpu": "4"}}}},
+    ],
+    ids=str,
+)
+def test_different_node_is_a_different_revision(change: dict[str, Any]) -> None:
+    assert revision_hash({**NODE, **change}, NODE_HASH) != revision_hash(NODE, NODE_HASH)
+
+
+def test_revision_of_nodes_is_found_by_its_own_algorithm_and_without_config() -> None:
+    known = Revision("12345678", 1, revision_hash(NODE, NODE_HASH), "web-im12345678", "uid")
+    assert find_revision(NODE, (known,)) == known
+    assert find_revision(NODE, (known,), {("ConfigMap", "a"): "sha256:0"}) is None

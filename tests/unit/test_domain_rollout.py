@@ -20,8 +20,8 @@ from immutable_operator.domain.model import (
     View,
     instance_name,
 )
-from immutable_operator.domain.planner import plan
 from immutable_operator.domain.staleness.outdated import replaces
+from tests.unit.both_families import plan
 from tests.unit.given import (
     NOW,
     REVISIONS,

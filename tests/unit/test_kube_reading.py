@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -27,6 +28,7 @@ from immutable_operator.kube.reading import (
     version_of,
 )
 from immutable_operator.kube.times import moment
+from immutable_operator.wire import owner
 from immutable_operator.wire.action import decode_action
 from immutable_operator.wire.config import decode_config, decode_content
 from immutable_operator.wire.freeze import decode_freeze
@@ -216,14 +218,11 @@ def test_malformed_pod_hides_no_stray() -> None:
     assert [meta.uid for meta in strays_in(json.dumps(body).encode())] == ["u1"]
 
 
-def test_service_with_an_unreadable_spec_reports_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_service_with_an_unreadable_spec_reports_it() -> None:
     def fails(name: str, body: Any, since: float) -> Any:
         raise RecursionError("maximum recursion depth exceeded")
 
-    monkeypatch.setattr("immutable_operator.wire.owner.read_spec", fails)
-    record = OwnerRecord.of(SERVICE)
+    record = OwnerRecord.of(SERVICE, replace(owner.SERVICE, read=fails))
     assert record.spec.template is None
     assert str(record.invalid).startswith("spec cannot be read")
 

@@ -116,11 +116,11 @@ class Driver:
         return await self._writes.write(birth.name)
 
     async def write(self, owner: OwnerRecord, move: InstanceMove) -> Seen:
-        assert isinstance(move, Retire)
+        assert isinstance(move, Retire | Quarantine)
         return await self._writes.write(move.name)
 
     def shows(self, owner: OwnerRecord, move: Create | InstanceMove) -> Seen:
-        assert isinstance(move, Create | Retire)
+        assert isinstance(move, Create | Retire | Quarantine)
         return self._writes.shows(move.name)
 
 

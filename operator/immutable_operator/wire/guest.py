@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+
 import msgspec
 
 from immutable_operator.api.names import LABEL_SERVICE, SERVICE_KIND
@@ -25,6 +27,8 @@ NODE_FOLDERS = (
     "/usr",
     "/bin",
     "/sbin",
+    "/lib",
+    "/lib64",
     "/boot",
     "/opt/cni",
     "/proc",
@@ -32,10 +36,9 @@ NODE_FOLDERS = (
     "/var/lib/kubelet",
     "/var/lib/containerd",
     "/var/lib/docker",
-    "/run/containerd",
+    "/var/lib/containers",
+    "/run",
     "/var/run",
-    "/run/crio",
-    "/run/systemd",
 )
 
 
@@ -194,7 +197,7 @@ def _access(spec: _Spec) -> str:
 
 
 def _is_sensitive(path: str) -> bool:
-    clean = "/" + path.strip("/")
+    clean = posixpath.normpath("/" + path.strip("/"))
     return clean == "/" or any(
         clean == folder or clean.startswith(f"{folder}/") or folder.startswith(f"{clean}/")
         for folder in NODE_FOLDERS

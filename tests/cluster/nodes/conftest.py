@@ -44,3 +44,11 @@ def pool(control_plane: ControlPlane, operators: Operators) -> Iterator[Pool]:
     made = Pool(control_plane, f"p{uuid.uuid4().hex[:6]}")
     yield made
     made.remove()
+
+
+@pytest.fixture
+def three(pool: Pool) -> Pool:
+    """The pool, with its three nodes verified."""
+    pool.apply()
+    pool.until_ready()
+    return pool

@@ -11,13 +11,6 @@ from tests.cluster.node_pools import NodeHistory, Pool, on_pool
 from tests.controlplane.api import Json
 
 
-@pytest.fixture
-def three(pool: Pool) -> Pool:
-    pool.apply()
-    pool.until_ready()
-    return pool
-
-
 def change(pool: Pool, node: str, **facts: str) -> None:
     """Change facts of a node as its kubelet would report them after a change in place."""
     path = f"/api/v1/nodes/{node}/status"

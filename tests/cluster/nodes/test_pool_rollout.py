@@ -16,13 +16,6 @@ from tests.cluster.node_pools import NodeHistory, Pool, is_verified
 from tests.controlplane.api import Json
 
 
-@pytest.fixture
-def three(pool: Pool) -> Pool:
-    pool.apply()
-    pool.until_ready()
-    return pool
-
-
 def because(node: Json) -> str:
     return str(node["metadata"]["annotations"].get(ANNOTATION_BECAUSE))
 

@@ -103,7 +103,7 @@ class Draining:
         for guest in sorted(left, key=lambda g: (g.namespace, g.name)):
             name = f"{guest.namespace}/{guest.name}"
             where = f"node {instance.node}: pod {name}"
-            if is_late:
+            if is_late and not self.pool.delete_after:
                 limit = f"{where} is still there after drain.timeout"
                 end = "delete it, or set drain.onBlocked: DeleteAfter"
                 yield Obstacle(DRAIN_TIMEOUT, f"{limit}; {end}", f"pod/{name}")

@@ -56,10 +56,16 @@ class _Verified(msgspec.Struct, frozen=True):
     at: str
     facts: dict[str, str] = {}
 
+    def __post_init__(self) -> None:
+        moment(self.at)
+
 
 class _Retiring(msgspec.Struct, frozen=True):
     since: str
     because: str = ""
+
+    def __post_init__(self) -> None:
+        moment(self.since)
 
 
 def smoke_name(instance: str) -> str:
@@ -153,15 +159,15 @@ class Observer:
         if node.ready_since is None:
             yield f"node {node.name} is not Ready"
             return
-        there = {g.controller: g for g in self.guests.of(node.name) if g.made_by == DAEMON_SET}
+        pods = (g for g in self.guests.of(node.name) if g.made_by == DAEMON_SET)
+        served = {g.controller for g in pods if g.ready and not g.terminating}
         for daemon in sorted(self.daemons.all, key=lambda d: (d.namespace, d.name)):
             place, labels = daemon.placement, node.meta.labels
             if not place.selects(node.name, labels):
                 continue
             if not place.tolerates(node.taints, DAEMON_TAINTS):
                 continue
-            pod = there.get(daemon.uid)
-            if pod is None or not pod.ready or pod.terminating:
+            if daemon.uid not in served:
                 name = f"{daemon.namespace}/{daemon.name}"
                 yield f"DaemonSet {name} has no ready pod on node {node.name}"
 

@@ -1,0 +1,403 @@
+"""When a node is verified, when it failed, and which changes of it count as drift."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from immutable_operator.domain.families.nodes import NODES
+from immutable_operator.domain.model import (
+    FACTS,
+    Because,
+    Cause,
+    Evidence,
+    Instance,
+    Move,
+    OnDrift,
+    Policy,
+    PoolSpec,
+    Reason,
+    Spec,
+    TroubleKind,
+)
+from immutable_operator.domain.planner import plan
+from tests.unit.given import NOW, refusal
+from tests.unit.given_nodes import (
+    as_machine,
+    cared,
+    changed,
+    guest,
+    nodes,
+    planned,
+    pool_view,
+    told,
+)
+
+DECLARED = {
+    "template": {
+        "labels": {"tier": "web"},
+        "taints": [{"key": "only", "value": "web", "effect": "NoSchedule"}],
+    }
+}
+THERE: dict[str, Any] = {
+    "labels": (("tier", "web"),),
+    "taints": (("only", "web", "NoSchedule"),),
+}
+
+
+def _node(**changes: Any) -> Instance:
+    return nodes("A #", A0=changes)[0]
+
+
+def _why(
+    node: Instance, drift: dict[str, OnDrift] | None = None, template: Any = None
+) -> Because | None:
+    spec = Spec(None, pool=PoolSpec(drift=drift or {}))
+    return NODES.deviation(node, template, Evidence(), spec)
+
+
+# Drift.
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_node_with_a_changed_fact_is_to_be_replaced(fact: str) -> None:
+    why = _why(_node(facts=changed(**{fact: "other"})))
+    assert why == Because(Reason.DRIFTED, f"{fact}: {fact}-1 → other")
+
+
+@pytest.mark.parametrize("fact", FACTS)
+@pytest.mark.parametrize(("before", "after"), [("", "appeared"), ("known", ""), ("", "")])
+def test_fact_that_appears_or_is_not_told_is_no_drift(fact: str, before: str, after: str) -> None:
+    facts, born = changed(**{fact: after}), changed(**{fact: before})
+    assert _why(_node(facts=facts, birth_facts=born)) is None
+
+
+def test_fact_that_was_not_recorded_is_no_drift() -> None:
+    assert _why(_node(birth_facts=())) is None
+
+
+def test_facts_of_a_node_that_is_not_verified_may_change() -> None:
+    assert _why(_node(verified=None, facts=changed(bootID="2"))) is None
+
+
+def test_all_changes_that_replace_a_node_are_told_in_one_sentence() -> None:
+    node = _node(facts=changed(kernelVersion="6.8.0-47", osImage="Ubuntu 24.04.2", bootID="2"))
+    why = _why(node, {"bootID": OnDrift.REPORT})
+    cause = "osImage: osImage-1 → Ubuntu 24.04.2; kernelVersion: kernelVersion-1 → 6.8.0-47"
+    assert why == Because(Reason.DRIFTED, cause)
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        (OnDrift.REPLACE, Because(Reason.DRIFTED, "bootID: bootID-1 → 2")),
+        (OnDrift.REPORT, Because(Reason.DRIFTED, "bootID: bootID-1 → 2", is_reported=True)),
+        (OnDrift.IGNORE, None),
+    ],
+)
+def test_pool_says_what_happens_if_a_fact_changes(
+    action: OnDrift, expected: Because | None
+) -> None:
+    assert _why(_node(facts=changed(bootID="2")), {"bootID": action}) == expected
+
+
+def test_declared_labels_and_taints_that_are_there_are_no_drift() -> None:
+    assert _why(_node(**THERE), template=DECLARED) is None
+    more = (("other", "x"), ("tier", "web"))
+    assert _why(_node(**{**THERE, "labels": more}), template=DECLARED) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"labels": ()}, "label tier: web → removed"),
+        ({"labels": (("tier", "db"),)}, "label tier: web → db"),
+        ({"taints": ()}, "taint only:NoSchedule: web → removed"),
+        ({"taints": (("only", "db", "NoSchedule"),)}, "taint only:NoSchedule: web → db"),
+        ({"taints": (("only", "web", "NoExecute"),)}, "taint only:NoSchedule: web → removed"),
+    ],
+)
+def test_changed_declared_label_or_taint_is_reported(change: dict[str, Any], cause: str) -> None:
+    node = _node(**{**THERE, **change})
+    assert _why(node, template=DECLARED) == Because(Reason.DRIFTED, cause, is_reported=True)
+    drift = dict.fromkeys(("declaredLabels", "declaredTaints"), OnDrift.REPLACE)
+    assert _why(node, drift, DECLARED) == Because(Reason.DRIFTED, cause)
+
+
+def test_node_of_another_revision_is_not_compared_with_what_is_declared_now() -> None:
+    assert _why(_node(), template=None) is None
+
+
+def test_node_that_a_pod_reached_into_is_tainted() -> None:
+    node = _node(reached="pod shop/debug mounts / of the node")
+    cause = "pod shop/debug mounts / of the node"
+    assert _why(node) == Because(Reason.TAINTED, cause, is_reported=True)
+    assert _why(node, {"reachedInto": OnDrift.REPLACE}) == Because(Reason.TAINTED, cause)
+    assert _why(node, {"reachedInto": OnDrift.IGNORE}) is None
+
+
+def test_forged_certificate_is_told_before_any_fact() -> None:
+    node = replace(_node(facts=changed(bootID="2")), taint="its label was edited")
+    assert _why(node) == Because(Reason.TAINTED, "its label was edited")
+
+
+def test_nodes_that_drift_again_and_again_are_replaced_with_growing_pauses() -> None:
+    twice = replace(_node(facts=changed(bootID="2")), heals=4, born=NOW - 300)
+    given = pool_view([twice, *nodes("A ###")[1:]])
+    decided = planned(given)
+    assert told(decided) == ""
+    assert decided.due is not None
+    assert told(planned(given, decided.due)) == "create A0'"
+    once = replace(twice, heals=0)
+    assert told(planned(pool_view([once, *given.instances[1:]]))) == "create A0'"
+
+
+# Failure.
+
+
+def test_node_that_is_not_verified_in_time_has_failed() -> None:
+    given = pool_view(nodes("B .", B0={"born": NOW - 1800, "ready_since": None}), wanted="B")
+    [node] = NODES.judged(given, NOW).instances
+    assert node.ended
+    assert node.trouble is not None
+    assert (node.trouble.kind, node.trouble.settled) == (TroubleKind.NEVER_READY, True)
+    assert node.trouble.message == "it was not verified within 1800 s: node node-A0 is not Ready"
+
+
+def test_instance_without_a_node_in_time_has_failed_to_boot() -> None:
+    given = pool_view(nodes("B .", B0={"born": NOW - 1800, "node": None}), wanted="B")
+    [node] = NODES.judged(given, NOW).instances
+    assert node.trouble is not None
+    assert node.trouble.kind is TroubleKind.BOOT_TIMEOUT
+
+
+def test_node_whose_smoke_pod_failed_has_failed_at_once() -> None:
+    given = pool_view(nodes("B .", B0={"smoke": "Failed", "lacks": ()}), wanted="B")
+    [node] = NODES.judged(given, NOW).instances
+    assert node.ended
+    assert node.trouble is not None
+    assert (node.trouble.kind, node.trouble.message) == (
+        TroubleKind.NEVER_READY,
+        "its smoke pod failed",
+    )
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        pytest.param(nodes("B #", B0={"born": NOW - 90_000})[0], id="verified long ago"),
+        pytest.param(nodes("B #", B0={"smoke": "Failed"})[0], id="its old smoke pod is there"),
+        pytest.param(nodes("B .", B0={"born": NOW - 1799})[0], id="in time"),
+        pytest.param(nodes("B -", B0={"born": NOW - 9000, "verified": None})[0], id="retired"),
+    ],
+)
+def test_node_has_not_failed(node: Instance) -> None:
+    given = pool_view([node], wanted="B")
+    assert NODES.judged(given, NOW).instances == (node,)
+
+
+def test_machine_that_its_provider_gave_up_counts_as_a_failed_try() -> None:
+    gone = as_machine(nodes("B .")[0])
+    given = pool_view("A ###", departed=(gone,), wanted="B")
+    [found] = NODES.judged(given, NOW).departed
+    assert found.ended
+    assert found.trouble is not None
+    assert (found.trouble.kind, found.trouble.settled) == (TroubleKind.VANISHED, True)
+
+
+def test_working_node_that_vanished_and_one_that_was_retired_did_not_fail() -> None:
+    worked, retired = nodes("B #.")
+    given = replace(
+        pool_view("A ###", departed=(worked, retired), wanted="B"),
+        retired=frozenset({retired.uid}),
+    )
+    assert NODES.judged(given, NOW).departed == (worked, retired)
+
+
+def test_successors_of_machines_that_vanish_are_created_with_growing_pauses() -> None:
+    """The predecessor stays: it is not retired before a successor works."""
+    gone = replace(nodes("B .")[0], tries=3, born=NOW - 5)
+    given = pool_view("A ###", departed=(gone,), wanted="B")
+    decided = planned(given)
+    assert told(decided) == ""
+    assert decided.due is not None
+    assert decided.due > NOW
+    assert told(planned(given, decided.due)) == "create B0'"
+
+
+# Verification.
+
+
+def _new(**changes: Any) -> Any:
+    ready = {"lacks": (), "ready_since": NOW - 60, "born": NOW - 100, **changes}
+    made = nodes("B .", B0={k: v for k, v in ready.items() if k != "ready_since"})[0]
+    assert made.machine is not None
+    return replace(made, machine=replace(made.machine, ready_since=ready["ready_since"]))
+
+
+def test_node_that_settled_is_admitted() -> None:
+    assert told(cared(pool_view([_new()], wanted="B")).moves) == "admit B0"
+
+
+def test_node_is_not_admitted_while_it_lacks_something() -> None:
+    lacks = ("DaemonSet kube-system/cni has no ready pod on node node-B0",)
+    found = cared(pool_view([_new(lacks=lacks)], wanted="B"))
+    assert found.moves == ()
+    [wait] = found.waits
+    assert (wait.subject, wait.message) == (
+        "node/node-B0",
+        f"{_new().name} is not verified: {lacks[0]}",
+    )
+
+
+def test_lack_is_told_as_a_blocker_only_after_a_while() -> None:
+    young = _new(lacks=("no CNI",), ready_since=NOW - 59)
+    found = cared(pool_view([young], wanted="B"))
+    assert (found.moves, found.waits) == ((), ())
+    assert min(found.due) == NOW + 1
+
+
+@pytest.mark.parametrize(
+    ("times", "due"),
+    [
+        ({"ready_since": NOW - 59}, NOW + 1),
+        ({"ready_since": NOW - 600, "steady_since": NOW - 20}, NOW + 40),
+    ],
+    ids=["ready for less than settle", "a fact changed since"],
+)
+def test_node_settles_before_it_is_admitted(times: dict[str, float], due: float) -> None:
+    found = cared(pool_view([_new(**times)], wanted="B"))
+    assert (found.moves, found.due) == ((), (due,))
+
+
+SMOKE = PoolSpec(smoke={"containers": []})
+
+
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [("", "probe B0"), ("Pending", ""), ("Running", ""), ("Succeeded", "admit B0")],
+)
+def test_smoke_pod_must_succeed_before_a_node_is_admitted(phase: str, expected: str) -> None:
+    found = cared(pool_view([_new(smoke=phase)], SMOKE, wanted="B"))
+    assert told(found.moves) == expected
+
+
+def test_smoke_pod_starts_only_on_a_settled_node() -> None:
+    found = cared(pool_view([_new(ready_since=NOW - 5)], SMOKE, wanted="B"))
+    assert found.moves == ()
+
+
+def test_refused_admission_waits_for_its_next_try() -> None:
+    waits = refusal(Move.ADMIT, "B0", Cause.FORBIDDEN, wait=30)
+    found = cared(pool_view([_new()], wanted="B", refusals=(waits,)))
+    assert (found.moves, found.due) == ((), (NOW + 30,))
+    over = replace(waits, retry_at=NOW)
+    assert told(cared(pool_view([_new()], wanted="B", refusals=(over,))).moves) == "admit B0"
+
+
+def test_taint_that_came_back_on_a_verified_node_is_removed() -> None:
+    node = _new(verified=NOW - 10, held=True)
+    assert told(cared(pool_view([node], wanted="B")).moves) == "admit B0"
+
+
+def test_retired_node_is_not_admitted() -> None:
+    node = replace(_new(), terminating=True)
+    assert "admit" not in told(cared(pool_view([node], wanted="B")).moves)
+
+
+# The planner with nodes.
+
+
+def test_predecessor_stays_until_its_successor_is_verified() -> None:
+    young = nodes("A ### B .", B0={"born": NOW - 100})
+    waiting = pool_view(young, wanted="B", recorded="AB")
+    assert told(planned(waiting)) == ""
+    verified = pool_view("A ### B #", wanted="B", recorded="AB")
+    assert told(planned(verified)) == "retire A0"
+
+
+def test_drained_node_counts_against_the_surge() -> None:
+    given = pool_view("A -## B #", wanted="B", recorded="AB")
+    assert "create" not in told(planned(given))
+    gone = pool_view(nodes("A ### B #")[1:], wanted="B", recorded="AB")
+    assert told(planned(gone)) == "create B1"
+
+
+def test_node_of_the_operator_goes_last() -> None:
+    given = pool_view("A ### B #", wanted="B", recorded="AB")
+    policy = Policy(own_node="node-A0")
+    assert told(plan(given, NOW, policy, NODES)) == "retire A1"
+    alone = pool_view(nodes("A # B ###"), wanted="B", recorded="AB")
+    assert told(plan(alone, NOW, policy, NODES)) == "retire A0"
+
+
+@pytest.mark.parametrize(
+    "homeless", ["uses PersistentVolumeClaim data", "needs a node without pods"]
+)
+def test_pod_that_can_run_nowhere_else_keeps_its_node(homeless: str) -> None:
+    node = {"guests": (guest("db", homeless=homeless),)}
+    old = nodes("A ### B #", A0=node)
+    decided = planned(pool_view(old, wanted="B", recorded="AB"))
+    assert told(decided) == "retire A1"
+    assert decided.due is not None
+    obstacle = NODES.obstacle(old[0], Spec(None, pool=PoolSpec()))
+    assert obstacle is not None
+    assert obstacle.message == f"node node-A0: pod shop/db {homeless}"
+    all_of_them = nodes("A # B ###", A0=node)
+    status = planned(pool_view(all_of_them, wanted="B", recorded="AB")).status
+    assert status is not None
+    assert [b.reason for b in status.blockers] == ["NoOtherNode"]
+
+
+def test_pod_that_can_run_nowhere_else_is_deleted_if_the_pool_says_so() -> None:
+    node = {"guests": (guest("db", homeless="uses PersistentVolumeClaim data"),)}
+    old = nodes("A ### B #", A0=node)
+    given = pool_view(old, PoolSpec(delete_after=True), wanted="B", recorded="AB")
+    assert told(planned(given)) == "retire A0"
+
+
+def test_pool_of_zero_nodes_retires_all_of_them() -> None:
+    assert told(planned(pool_view("A ###", replicas=0))) == "retire A2 A1 A0"
+    assert told(planned(pool_view("", replicas=0))) == ""
+
+
+def test_healthy_pool_needs_nothing() -> None:
+    decided = planned(pool_view("A ###"))
+    assert (decided.actions, decided.due) == ((), None)
+
+
+# Deletion of a pool.
+
+DRAIN = PoolSpec(drains=True)
+
+
+@pytest.mark.parametrize(
+    ("pool", "protected", "expected"),
+    [
+        (DRAIN, False, "protect True"),
+        (DRAIN, True, ""),
+        (PoolSpec(), True, "protect False"),
+        (PoolSpec(), False, ""),
+    ],
+)
+def test_finalizer_follows_the_deletion_policy(
+    pool: PoolSpec, protected: bool, expected: str
+) -> None:
+    assert told(planned(pool_view("A ###", pool, is_protected=protected))) == expected
+
+
+def test_deleted_pool_with_drain_retires_its_nodes_then_it_is_released() -> None:
+    given = pool_view("A ###", DRAIN, deleting=True, is_protected=True)
+    assert told(planned(given)) == "retire A2 A1 A0"
+    suspended = replace(given, spec=replace(given.spec, suspend=True))
+    assert told(planned(suspended)) == "retire A2 A1 A0", "a deletion is carried out nevertheless"
+    last = pool_view("", DRAIN, deleting=True, is_protected=True)
+    assert told(planned(last)) == "protect False"
+
+
+def test_deleted_pool_leaves_its_nodes_alone_by_default() -> None:
+    assert planned(pool_view("A ###", deleting=True)).actions == ()
+    kept = pool_view("A ###", deleting=True, is_protected=True)
+    assert told(planned(kept)) == "protect False"
