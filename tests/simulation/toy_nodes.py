@@ -46,7 +46,7 @@ class NodeCluster(ToyCluster):
     births = 0
 
     def create(self, birth: Create) -> None:
-        there = [node for node in self.pods.values() if not self.failed(node)]
+        there = list(self.pods.values())
         assert len(there) < self._budget.most, "more machines than the surge allows"
         heirs = {i.replaces_uid for i in there if i.active and i.replaces_uid}
         assert birth.replaces_uid not in heirs, "a second successor"

@@ -190,7 +190,7 @@ def test_node_whose_smoke_pod_failed_has_failed_at_once() -> None:
         pytest.param(nodes("B #", B0={"born": NOW - 90_000})[0], id="verified long ago"),
         pytest.param(nodes("B #", B0={"smoke": "Failed"})[0], id="its old smoke pod is there"),
         pytest.param(nodes("B .", B0={"born": NOW - 1799})[0], id="in time"),
-        pytest.param(nodes("B -", B0={"born": NOW - 9000, "verified": None})[0], id="retired"),
+        pytest.param(nodes("B -", B0={"born": NOW - 9, "verified": None})[0], id="retired"),
     ],
 )
 def test_node_has_not_failed(node: Instance) -> None:
@@ -208,7 +208,7 @@ def test_machine_that_its_provider_gave_up_counts_as_a_failed_try() -> None:
 
 
 def test_working_node_that_vanished_and_one_that_was_retired_did_not_fail() -> None:
-    worked, retired = nodes("B #.")
+    worked, retired = nodes("B #.", B1={"born": NOW - 9})
     given = replace(
         pool_view("A ###", departed=(worked, retired), wanted="B"),
         retired=frozenset({retired.uid}),
@@ -225,6 +225,14 @@ def test_successors_of_machines_that_vanish_are_created_with_growing_pauses() ->
     assert decided.due is not None
     assert decided.due > NOW
     assert told(planned(given, decided.due)) == "create B0'"
+
+
+def test_node_that_was_retired_because_it_failed_counts_as_a_failed_try() -> None:
+    """Else its slot would be tried again and again without any pause."""
+    late = replace(nodes("B .")[0], born=NOW - 9000)
+    given = replace(pool_view("A ###", departed=(late,), wanted="B"), retired=frozenset({late.uid}))
+    [found] = NODES.judged(given, NOW).departed
+    assert found.ended
 
 
 # Verification.

@@ -15,6 +15,7 @@ from immutable_operator.domain.model import (
     End,
     Evict,
     Instance,
+    Mark,
     Move,
     Probe,
     Protect,
@@ -31,7 +32,7 @@ __all__ = ["Driver", "InstanceMove", "Refused", "Seen", "Unknown", "outcome_of"]
 Seen = Callable[[], bool]
 Template = Mapping[str, Any]
 # Every move that concerns an instance that exists, or its owner.
-InstanceMove = Retire | Quarantine | Admit | Probe | Evict | End | Protect
+InstanceMove = Retire | Quarantine | Admit | Mark | Probe | Evict | End | Protect
 
 
 class Unknown(Exception):

@@ -23,6 +23,7 @@ from immutable_operator.domain.model import (
     DeleteRevision,
     End,
     Evict,
+    Mark,
     Move,
     Probe,
     Protect,
@@ -175,7 +176,7 @@ class Actuator:
             case Create():
                 template = await self._records.template(owner, action.revision)
                 return await self._driver(owner).create(owner, template, action)
-            case Retire() | Quarantine() | Admit() | Probe() | Evict() | End() | Protect():
+            case Retire() | Quarantine() | Admit() | Mark() | Probe() | Evict() | End() | Protect():
                 return await self._driver(owner).write(owner, action)
             case SetBudget() | DeleteBudget():
                 return await self._budgets.write(owner, action)
@@ -186,7 +187,15 @@ class Actuator:
         """Return the collection in which a write becomes visible, and a check whether it has."""
         match action:
             case (
-                Create() | Retire() | Quarantine() | Admit() | Probe() | Evict() | End() | Protect()
+                Create()
+                | Retire()
+                | Quarantine()
+                | Admit()
+                | Mark()
+                | Probe()
+                | Evict()
+                | End()
+                | Protect()
             ):
                 driver = self._driver(owner)
                 return driver.resource(owner, action), driver.shows(owner, action)
@@ -234,6 +243,8 @@ def _identify(action: Action) -> tuple[Move, str, str | None]:
             return Move.BUDGET, action.name, None
         case Admit():
             return Move.ADMIT, action.name, None
+        case Mark():
+            return Move.MARK, action.name, None
         case Probe():
             return Move.PROBE, action.name, None
         case Evict():
@@ -261,6 +272,8 @@ def _because(action: Action) -> tuple[str, str]:
             return "Protected", "Protected: by no budget of the operator"
         case Admit():
             return "Verified", "Verified: it is ready for workloads"
+        case Mark():
+            return "Tainted", f"Tainted: {action.what}"
         case Probe():
             return "Verified", "Verified: its smoke pod is started"
         case Evict():

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from immutable_operator.api.names import ANNOTATION_BECAUSE
+from immutable_operator.api.names import ANNOTATION_BECAUSE, ANNOTATION_TAINTED
 from tests.cluster.node_pools import NodeHistory, Pool, on_pool
 from tests.controlplane.api import Json
 
@@ -15,6 +15,12 @@ def change(pool: Pool, node: str, **facts: str) -> None:
     """Change facts of a node as its kubelet would report them after a change in place."""
     path = f"/api/v1/nodes/{node}/status"
     pool.plane.api("kwok").merge_patch(path, {"status": {"nodeInfo": facts}})
+
+
+def annotations_of(pool: Pool, node: str) -> Json:
+    """The annotations of a node."""
+    found: Json = pool.nodes()[node]["metadata"]["annotations"]
+    return found
 
 
 def events(pool: Pool, reason: str) -> list[str]:
@@ -122,6 +128,10 @@ def test_pod_with_access_to_the_node_taints_it(pool: Pool, intruder: Json, actio
         assert deviation["reason"] == "Tainted"
         assert "intruder uses the process namespace of the node" in deviation["message"]
         assert node in pool.nodes()
+        # It is on record: the node stays modified after the pod is gone.
+        pool.until("it is recorded", lambda: ANNOTATION_TAINTED in annotations_of(pool, node))
+        pool.plane.kubectl("delete", "pod", "intruder", "-n", intruder["metadata"]["namespace"])
+        assert pool.status()["deviations"] == [deviation]
     else:
         pool.until("it is replaced", lambda: node not in pool.nodes())
         pool.until_ready()

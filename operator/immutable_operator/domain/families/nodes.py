@@ -19,6 +19,7 @@ from immutable_operator.domain.model import (
     Evidence,
     Instance,
     Machine,
+    Mark,
     Move,
     Obstacle,
     OnDrift,
@@ -62,7 +63,7 @@ class Nodes:
         """
         spec = view.spec
         instances = tuple(_failed(i, spec, now) for i in view.instances)
-        departed = tuple(_vanished(i, view) for i in view.departed)
+        departed = tuple(_vanished(i, view, now) for i in view.departed)
         view = replace(view, instances=instances, departed=departed)
         drains = spec.pool is not None and spec.pool.drains and view.is_protected
         if view.deleting and drains and instances:
@@ -125,6 +126,8 @@ class Nodes:
                 parts.append(Draining(view, pool, now).of(instance, machine))
             elif instance.active and (machine.verified is None or machine.held):
                 parts.append(Verifying(view, pool, now).of(instance, machine))
+            elif machine.reached and not machine.marked and instance.active:
+                parts.append(_mark(view, pool, instance, machine.reached))
         return Care(
             moves=tuple(move for part in parts for move in part.moves),
             waits=tuple(wait for part in parts for wait in part.waits),
@@ -146,6 +149,14 @@ class Nodes:
 
 
 NODES: Family = Nodes()
+
+
+def _mark(view: View, pool: PoolSpec, instance: Instance, what: str) -> Care:
+    """Record an intrusion: the pod that shows it may be deleted."""
+    refused = any((r.move, r.subject) == (Move.MARK, instance.name) for r in view.refusals)
+    if refused or _on(REACHED_INTO, pool) is OnDrift.IGNORE:
+        return Care()
+    return Care(moves=(Mark(instance.name, instance.uid, what),))
 
 
 def _on(fact: str, pool: PoolSpec) -> OnDrift:
@@ -181,7 +192,7 @@ def _changes(machine: Machine, wanted: Mapping[str, Any]) -> Iterator[tuple[str,
 def _failed(instance: Instance, spec: Spec, now: float) -> Instance:
     """Return an instance that was not verified in time, or whose smoke pod failed, as ended."""
     machine = instance.machine
-    if machine is None or machine.verified is not None or not instance.active:
+    if machine is None or machine.verified is not None or instance.ended:
         return instance
     if machine.smoke == "Failed":
         trouble = Trouble(TroubleKind.NEVER_READY, "its smoke pod failed", settled=True)
@@ -194,14 +205,16 @@ def _failed(instance: Instance, spec: Spec, now: float) -> Instance:
     return replace(instance, ended=True, trouble=Trouble(kind, late, settled=True))
 
 
-def _vanished(instance: Instance, view: View) -> Instance:
+def _vanished(instance: Instance, view: View, now: float) -> Instance:
     """Return an instance that is gone, and that never was a working node, as ended.
 
     A provider deletes what it cannot start: the next try waits longer each time.
     """
     machine = instance.machine
-    if machine is None or machine.verified is not None or instance.uid in view.retired:
+    if machine is None or machine.verified is not None:
         return instance
+    if instance.uid in view.retired:
+        return _failed(instance, view.spec, now)
     text = f"{instance.name} was deleted before it was a working node; the provider's log says why"
     trouble = instance.trouble or Trouble(TroubleKind.VANISHED, text)
     return replace(instance, ended=True, trouble=replace(trouble, settled=True))

@@ -91,8 +91,8 @@ class Machine:
     ``held`` says that the taint of unverified nodes is still there. ``lacks`` says in one
     sentence each what the node needs before it counts as verified. ``smoke`` is the phase of
     its smoke pod, "" if there is none. ``labels`` and ``taints`` (key, value, effect) are
-    those of the node, ``reached`` is a sentence about a pod that has access to the node itself.
-    ``retiring`` is since when it is drained, ``because`` why; ``is_open`` says that its taint was
+    those of the node. ``reached`` is a sentence about a pod that has, or had, access to the node
+    itself, ``marked`` says that this is recorded on the node. ``retiring`` is since when it is drained, ``because`` why; ``is_open`` says that its taint was
     taken off since. ``deleted`` is since when its object is being deleted, ``kept_by`` are the
     finalizers that this waits for. ``guests`` are the pods on it.
     """
@@ -108,6 +108,7 @@ class Machine:
     labels: tuple[tuple[str, str], ...] = ()
     taints: tuple[tuple[str, str, str], ...] = ()
     reached: str = ""
+    marked: bool = False
     retiring: float | None = None
     because: Because | None = None
     is_open: bool = False

@@ -20,6 +20,7 @@ __all__ = [
     "DeleteRevision",
     "End",
     "Evict",
+    "Mark",
     "Plan",
     "Probe",
     "Protect",
@@ -137,6 +138,15 @@ class Admit:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """Record on a node that somebody had access to it (``what``), so that it is not forgotten."""
+
+    name: str
+    uid: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """Start the smoke pod on a new node."""
 
@@ -184,6 +194,7 @@ Action = (
     | Retire
     | Quarantine
     | Admit
+    | Mark
     | Probe
     | Evict
     | End

@@ -20,6 +20,7 @@ class Move(StrEnum):
     FORGET = "forget"
     BUDGET = "budget"
     ADMIT = "admit"
+    MARK = "mark"
     PROBE = "probe"
     EVICT = "evict"
     END = "end"

@@ -149,7 +149,8 @@ def _troubles(turn: Turn, fleet: Fleet) -> list[tuple[Instance, Trouble]]:
     An instance that ended is no trouble: it has a successor. A successor that ended, too, is.
     """
     wanted = turn.wanted.id if turn.wanted else ""
-    known = (*fleet.ended, *(i for i in turn.view.departed if i.ended))
+    leaving = fleet.terminating if turn.spec.counts_terminating else ()
+    known = (*fleet.ended, *(i for i in (*leaving, *turn.view.departed) if i.ended))
     ended = (i for i in known if i.revision == wanted and i.tries > 0)
     pairs = [(i, i.trouble) for i in (*fleet.current, *ended) if i.trouble]
     pairs.sort(key=lambda p: (p[1].kind, not p[1].settled, p[0].born, p[0].name))

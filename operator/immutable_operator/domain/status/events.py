@@ -63,7 +63,8 @@ def _deviations(turn: Turn, status: Status) -> list[Announcement]:
     """
     prior = turn.view.prior.deviations
     known = {d.name for d in prior}
-    incidents = {turn.family.incident(d) for d in prior} - {""}
+    replacing = turn.view.prior.rollout is not None
+    incidents = {turn.family.incident(d) for d in prior if replacing} - {""}
     told = []
     for reason in dict.fromkeys(d.reason for d in status.deviations):
         new = [d for d in status.deviations if d.reason == reason and d.name not in known]

@@ -42,7 +42,7 @@ def counts(turn: Turn, fleet: Fleet) -> Counts:
         available=turn.count_available(fleet.active),
         current_available=available,
         current_unavailable=len(fleet.current) - available,
-        terminating=len(fleet.terminating) if turn.spec.counts_terminating else 0,
+        terminating=len(fleet.terminating + fleet.ended) if turn.spec.counts_terminating else 0,
         is_crowded=_is_crowded(turn, fleet),
     )
 
@@ -296,12 +296,12 @@ def _ended_to_clear(turn: Turn, fleet: Fleet) -> list[Instance]:
 
     The last one in a slot stays until all wanted instances are available: it paces the next births,
     and people inspect it to see why it ended. If a quota counts it and refuses its successor, it
-    goes.
+    goes. It also goes where its successor needs its place.
     """
     wanted = turn.wanted
     if wanted is None:
         return []
-    if fleet.available_current >= turn.budget.desired:
+    if turn.spec.counts_terminating or fleet.available_current >= turn.budget.desired:
         return list(fleet.ended)
     if any(r.cause is Cause.QUOTA for r in refused_births(turn, wanted)):
         return list(fleet.ended)

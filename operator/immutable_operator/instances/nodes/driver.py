@@ -14,6 +14,7 @@ import msgspec
 
 from immutable_operator.api.names import (
     ANNOTATION_RETIRING,
+    ANNOTATION_TAINTED,
     ANNOTATION_VERIFIED,
     FIELD_MANAGER,
     FINALIZER_POOL,
@@ -28,6 +29,7 @@ from immutable_operator.domain.model import (
     End,
     Evict,
     Instance,
+    Mark,
     Move,
     Probe,
     Protect,
@@ -52,6 +54,7 @@ NO_SCHEDULE = "NoSchedule"
 MOVES = {
     Retire: Move.RETIRE,
     Admit: Move.ADMIT,
+    Mark: Move.MARK,
     Probe: Move.PROBE,
     Evict: Move.EVICT,
     End: Move.END,
@@ -147,6 +150,8 @@ class NodeDriver:
                 return await self._retire(owner, move)
             case Admit():
                 return await self._admit(owner, move)
+            case Mark():
+                return await self._mark(owner, move)
             case Probe():
                 await self._probe(owner, move)
             case Evict():
@@ -184,6 +189,16 @@ class NodeDriver:
         text = node.meta.annotations.get(ANNOTATION_VERIFIED) or msgspec.json.encode(found).decode()
         body = _change(node, {ANNOTATION_VERIFIED: text}, TAINT_UNVERIFIED)
         return await self._patch(owner, node, body, move)
+
+    async def _mark(self, owner: OwnerRecord, move: Mark) -> Seen:
+        provider = self._of(move.uid)
+        node = provider.node(move.uid) if provider else None
+        if node is None:
+            return self.shows(owner, move)
+        mark = {"what": move.what[:512], "at": stamp(self._clock())}
+        text = msgspec.json.encode(mark).decode()
+        metadata = {"uid": node.uid, "annotations": {ANNOTATION_TAINTED: text}}
+        return await self._patch(owner, node, {"metadata": metadata}, move)
 
     async def _patch(
         self, owner: OwnerRecord, node: NodeRecord, body: Mapping[str, Any], move: InstanceMove
@@ -244,6 +259,8 @@ class NodeDriver:
                 return lambda: self._is(move.uid, lambda n: ANNOTATION_RETIRING in n)
             case Admit():
                 return lambda: self._is(move.uid, lambda n: ANNOTATION_VERIFIED in n)
+            case Mark():
+                return lambda: self._is(move.uid, lambda n: ANNOTATION_TAINTED in n)
             case Probe():
                 return lambda: self._has_smoke_pod(move)
             case Evict():

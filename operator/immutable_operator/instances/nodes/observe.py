@@ -10,6 +10,7 @@ import msgspec
 
 from immutable_operator.api.names import (
     ANNOTATION_RETIRING,
+    ANNOTATION_TAINTED,
     ANNOTATION_VERIFIED,
     LABEL_POOL,
     LABEL_REVISION,
@@ -66,6 +67,10 @@ class _Retiring(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         moment(self.since)
+
+
+class _Mark(msgspec.Struct, frozen=True):
+    what: str = ""
 
 
 def smoke_name(instance: str) -> str:
@@ -128,6 +133,7 @@ class Observer:
             deleted = moment(node.meta.deletion_timestamp)
         verified = _read(node, ANNOTATION_VERIFIED, _Verified)
         retiring = _read(node, ANNOTATION_RETIRING, _Retiring)
+        mark = _read(node, ANNOTATION_TAINTED, _Mark)
         held = any(taint.key == TAINT_UNVERIFIED for taint in node.taints)
         guests = sorted(self.guests.of(node.name), key=lambda g: (g.namespace, g.name))
         if verified is None:
@@ -144,7 +150,8 @@ class Observer:
             smoke=(smoke.phase or "Pending") if smoke else "",
             labels=tuple(sorted(node.meta.labels.items())),
             taints=tuple((t.key, t.value or "", t.effect) for t in node.taints),
-            reached=self._reached(guests),
+            reached=(mark.what if mark else "") or self._reached(guests),
+            marked=mark is not None,
             retiring=moment(retiring.since) if retiring else None,
             is_open=retiring is not None
             and not any(taint.key == TAINT_RETIRING for taint in node.taints),
