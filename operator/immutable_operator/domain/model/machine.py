@@ -88,13 +88,14 @@ class Machine:
     ``ready_since`` is since when the node is Ready (its instance is ready only when it was
     verified, too). ``facts`` are those of now, ``birth_facts`` those that were recorded when it
     was verified at ``verified``; ``steady_since`` is since when the facts are as they are.
-    ``held`` says that the taint of unverified nodes is still there. ``lacks`` says in one
-    sentence each what the node needs before it counts as verified. ``smoke`` is the phase of
-    its smoke pod, "" if there is none. ``labels`` and ``taints`` (key, value, effect) are
-    those of the node. ``reached`` is a sentence about a pod that has, or had, access to the node
-    itself, ``marked`` says that this is recorded on the node. ``retiring`` is since when it is drained, ``because`` why; ``is_open`` says that its taint was
-    taken off since. ``deleted`` is since when its object is being deleted, ``kept_by`` are the
-    finalizers that this waits for. ``guests`` are the pods on it.
+    ``held`` says that the taint of unverified nodes is still there. ``lacks`` says in one sentence
+    each what the node needs before it counts as verified. ``smoke`` is the phase of its smoke pod,
+    "" if there is none. ``labels`` and ``taints`` (key, value, effect) are those of the node.
+    ``reached`` is a sentence about a pod that has, or had, access to the node itself, ``marked``
+    says that this is recorded on the node. ``retiring`` is since when it is drained, ``because``
+    why; ``is_open`` says that its taint was taken off since. ``deleted`` is since when its object
+    is being deleted, ``kept_by`` are the finalizers that this waits for. ``guests`` are the pods
+    on it.
     """
 
     ready_since: float | None = None
