@@ -123,7 +123,9 @@ def test_bindings_of_node_policies_follow_their_mode_and_deletion_is_never_refus
             actions = spec["validationActions"]
             assert actions[0] == (first if guard == "pool-deletion" else mode)
             [term] = spec["matchResources"]["namespaceSelector"]["matchExpressions"]
-            assert term["values"] == ["kube-system", "here", "monitoring"]
+            own = guard in ("pool-actions", "pool-revisions", "pool-revision-status")
+            wanted_values = ["here"] if own else ["kube-system", "here", "monitoring"]
+            assert (term["operator"], term["values"]) == ("In" if own else "NotIn", wanted_values)
 
 
 def test_check_reports_a_chart_copy_that_differs(

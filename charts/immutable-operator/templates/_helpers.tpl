@@ -65,7 +65,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{/*
-A policy and its binding: (list $ path-of-its-file validationActions excluded-namespaces).
+A policy and its binding: (list $ path-of-its-file validationActions NotIn-or-In namespaces).
 */}}
 {{- define "immutable-operator.policy" -}}
 {{- $root := index . 0 }}
@@ -97,7 +97,7 @@ spec:
     namespaceSelector:
       matchExpressions:
         - key: kubernetes.io/metadata.name
-          operator: NotIn
-          values: {{- concat (list "kube-system" $root.Release.Namespace) (index . 3) | toYaml | nindent 12 }}
+          operator: {{ index . 3 }}
+          values: {{- index . 4 | toYaml | nindent 12 }}
     objectSelector: {}
 {{ end }}

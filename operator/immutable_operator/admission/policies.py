@@ -38,11 +38,20 @@ NODE_FOLDER: Final = Path(__file__).with_name("node_policies")
 PLACEHOLDER: Final = "OPERATOR_USER"
 BREAK_GLASS: Final = "BREAK_GLASS"
 WARNS: Final = "pool-deletion"
+POOL_RECORDS: Final = {
+    "pool-actions": "actions",
+    "pool-revisions": "revisions",
+    "pool-revision-status": "revision-status",
+}
+"""Guards with the same policies as others, which apply in the operator's namespace: revisions and
+actions of pools are there, and the other bindings exclude it."""
 
 GUARDS: Final = tuple(sorted(file.stem for file in FOLDER.glob("*.yaml")))
 """The ids of the policies of services, which are values of the label ``immutable.dev/guard``."""
 
-NODE_GUARDS: Final = tuple(sorted(file.stem for file in NODE_FOLDER.glob("*.yaml")))
+NODE_GUARDS: Final = tuple(
+    sorted([*POOL_RECORDS, *(file.stem for file in NODE_FOLDER.glob("*.yaml"))])
+)
 """The ids of the policies that are installed if the operator serves node pools."""
 
 VALIDATION_ACTIONS: Final[dict[Mode, list[str]]] = {
@@ -61,8 +70,9 @@ def object_name(guard: str) -> str:
 
 def source(guard: str) -> str:
     """Text of the spec of a policy, with the placeholders that the chart replaces."""
-    folder = NODE_FOLDER if guard in NODE_GUARDS else FOLDER
-    text = (folder / f"{guard}.yaml").read_text(encoding="utf-8")
+    name = POOL_RECORDS.get(guard, guard)
+    folder = FOLDER if name in GUARDS else NODE_FOLDER
+    text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
     # The slash at the end keeps /etcd apart from /etc.
     return text.replace("NODE_FOLDERS", str([f"{folder}/" for folder in NODE_FOLDERS]))
 
@@ -101,10 +111,8 @@ def bindings(
     """
     if mode == "Off":
         return {}
-    return {
-        guard: _binding(guard, VALIDATION_ACTIONS[mode], operator_namespace, exclude)
-        for guard in GUARDS
-    }
+    excluded = ["kube-system", operator_namespace, *exclude]
+    return {guard: _binding(guard, VALIDATION_ACTIONS[mode], "NotIn", excluded) for guard in GUARDS}
 
 
 def node_bindings(
@@ -116,28 +124,28 @@ def node_bindings(
     """
     if mode == "Off":
         return {}
+    excluded = ["kube-system", operator_namespace, *exempt]
     warned: Mode = "Warn" if mode == "Deny" else mode
-    modes = {guard: warned if guard == WARNS else mode for guard in NODE_GUARDS}
     return {
-        guard: _binding(guard, VALIDATION_ACTIONS[modes[guard]], operator_namespace, exempt)
+        guard: _binding(guard, VALIDATION_ACTIONS[mode], "In", [operator_namespace])
+        if guard in POOL_RECORDS
+        else _binding(
+            guard, VALIDATION_ACTIONS[warned if guard == WARNS else mode], "NotIn", excluded
+        )
         for guard in NODE_GUARDS
     }
 
 
 def _binding(
-    guard: str, actions: list[str], operator_namespace: str, exclude: Sequence[str]
+    guard: str, actions: list[str], operator: str, namespaces: list[str]
 ) -> dict[str, Any]:
-    namespaces = {
-        "key": "kubernetes.io/metadata.name",
-        "operator": "NotIn",
-        "values": ["kube-system", operator_namespace, *exclude],
-    }
+    names = {"key": "kubernetes.io/metadata.name", "operator": operator, "values": namespaces}
     return {
         "policyName": object_name(guard),
         "validationActions": actions,
         "matchResources": {
             "matchPolicy": "Equivalent",
-            "namespaceSelector": {"matchExpressions": [namespaces]},
+            "namespaceSelector": {"matchExpressions": [names]},
             "objectSelector": {},
         },
     }
