@@ -19,7 +19,14 @@ import pytest
 import yaml
 
 from immutable_operator.admission.certificates import issue
-from immutable_operator.api.names import API_VERSION
+from immutable_operator.admission.policies import (
+    NODE_GUARDS,
+    Mode,
+    node_bindings,
+    node_policies,
+    object_name,
+)
+from immutable_operator.api.names import API_VERSION, LABEL_GUARD
 from tests.controlplane import ControlPlane
 from tests.unit.service_specs import PIN, spec
 from tests.waiting import wait_for
@@ -288,6 +295,57 @@ def test_chart_grants_only_needed_rights(plane: ControlPlane) -> None:
         (("leases",), ("get", "update"), (NAME,)),
         (("secrets",), ("get", "update"), (f"{NAME}-webhook",)),
     ]
+
+
+def of_nodes(documents: list[Json]) -> set[str]:
+    """Name the policies of node pools, and the roles that grant something about pools or nodes."""
+    found = set()
+    for document in documents:
+        labels, name = document["metadata"].get("labels", {}), document["metadata"]["name"]
+        if labels.get(LABEL_GUARD) in NODE_GUARDS:
+            found.add(f"{document['kind']}/{name}")
+        for rule in document.get("rules") or ():
+            resources = {resource.partition("/")[0] for resource in rule["resources"]}
+            writes = {*rule["verbs"]} - {"get", "list", "watch"}
+            if "immutablenodepools" in resources or ("nodes" in resources and writes):
+                found.add(f"{document['kind']}/{name}")
+    return found
+
+
+def test_chart_without_node_pools_has_no_policies_and_rights_of_them(plane: ControlPlane) -> None:
+    assert of_nodes(rendered(plane, "--set=replicas=0")) == set()
+
+
+def test_chart_with_node_pools_has_their_policies_and_rights(plane: ControlPlane) -> None:
+    policies = {
+        f"{kind}/{object_name(guard)}"
+        for guard in NODE_GUARDS
+        for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+    }
+    roles = {f"ClusterRole/{NAME}{suffix}" for suffix in ("", "-view", "-node-pools")}
+    enabled = "--set=replicas=0,nodes.enabled=true"
+    assert of_nodes(rendered(plane, enabled)) == policies | roles
+    for off in ("enforcement.nodes=Off", "enforcement.mode=Off"):
+        assert of_nodes(rendered(plane, enabled, f"--set={off}")) == roles
+
+
+@pytest.mark.parametrize("mode", ["Deny", "Warn", "Audit"])
+def test_node_policies_follow_their_own_mode_and_exemptions(
+    plane: ControlPlane, mode: Mode
+) -> None:
+    documents = rendered(
+        plane,
+        "--set=replicas=0,nodes.enabled=true,enforcement.mode=Audit,enforcement.breakGlass=false",
+        f"--set=enforcement.nodes={mode},nodes.exemptNamespaces={{monitoring}}",
+    )
+    found: dict[str, dict[str, Json]] = {}
+    for document in documents:
+        if (guard := document["metadata"].get("labels", {}).get(LABEL_GUARD)) in NODE_GUARDS:
+            found.setdefault(document["kind"], {})[guard] = document["spec"]
+    assert found["ValidatingAdmissionPolicy"] == node_policies(OPERATOR, break_glass=False)
+    assert found["ValidatingAdmissionPolicyBinding"] == node_bindings(
+        NAMESPACE, mode, ["monitoring"]
+    )
 
 
 @pytest.mark.parametrize("values", CI_VALUES, ids=lambda file: file.stem)

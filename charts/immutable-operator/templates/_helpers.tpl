@@ -63,3 +63,41 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "immutable-operator.webhook" -}}
 {{- include "immutable-operator.fullname" . }}-webhook
 {{- end -}}
+
+{{/*
+A policy and its binding: (list $ path-of-its-file validationActions NotIn-or-In namespaces).
+*/}}
+{{- define "immutable-operator.policy" -}}
+{{- $root := index . 0 }}
+{{- $guard := trimSuffix ".yaml" (base (index . 1)) }}
+{{- $user := printf "system:serviceaccount:%s:%s" $root.Release.Namespace (include "immutable-operator.serviceAccount" $root) }}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata:
+  name: {{ $guard }}.immutable.dev
+  labels:
+    {{- include "immutable-operator.labels" (list $root "policies") | nindent 4 }}
+    immutable.dev/guard: {{ $guard }}
+spec:
+  {{- $root.Files.Get (index . 1) | replace "OPERATOR_USER" $user | replace "BREAK_GLASS" ($root.Values.enforcement.breakGlass | toString) | nindent 2 }}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ $guard }}.immutable.dev
+  labels:
+    {{- include "immutable-operator.labels" (list $root "policies") | nindent 4 }}
+    immutable.dev/guard: {{ $guard }}
+spec:
+  policyName: {{ $guard }}.immutable.dev
+  validationActions: {{- index . 2 | toYaml | nindent 4 }}
+  matchResources:
+    matchPolicy: Equivalent
+    namespaceSelector:
+      matchExpressions:
+        - key: kubernetes.io/metadata.name
+          operator: {{ index . 3 }}
+          values: {{- index . 4 | toYaml | nindent 12 }}
+    objectSelector: {}
+{{ end }}

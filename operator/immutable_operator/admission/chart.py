@@ -12,27 +12,32 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from immutable_operator.admission.policies import GUARDS, source
+from immutable_operator.admission.policies import GUARDS, NODE_GUARDS, source
 
 __all__ = ["main", "render"]
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 FOLDER: Final = "charts/immutable-operator/files/policies"
+NODE_FOLDER: Final = "charts/immutable-operator/files/node-policies"
 _HEADER = (
-    "# Copied from operator/immutable_operator/admission/policies:"
+    "# Copied from operator/immutable_operator/admission/{}:"
     " python -m immutable_operator.admission.chart\n"
 )
 
 
 def render() -> dict[str, str]:
     """Return the text of each copy by its path in the repository."""
-    return {f"{FOLDER}/{guard}.yaml": _HEADER + source(guard) for guard in GUARDS}
+    always, nodes = _HEADER.format("policies"), _HEADER.format("node_policies")
+    return {f"{FOLDER}/{guard}.yaml": always + source(guard) for guard in GUARDS} | {
+        f"{NODE_FOLDER}/{guard}.yaml": nodes + source(guard) for guard in NODE_GUARDS
+    }
 
 
 def _committed(root: Path) -> dict[str, str]:
     return {
-        f"{FOLDER}/{file.name}": file.read_text(encoding="utf-8")
-        for file in sorted((root / FOLDER).glob("*.yaml"))
+        f"{folder}/{file.name}": file.read_text(encoding="utf-8")
+        for folder in (FOLDER, NODE_FOLDER)
+        for file in sorted((root / folder).glob("*.yaml"))
     }
 
 
@@ -45,7 +50,8 @@ def _differences(wanted: dict[str, str], found: dict[str, str]) -> str:
 
 
 def _write(root: Path, wanted: dict[str, str], found: dict[str, str]) -> None:
-    (root / FOLDER).mkdir(parents=True, exist_ok=True)
+    for folder in (FOLDER, NODE_FOLDER):
+        (root / folder).mkdir(parents=True, exist_ok=True)
     for path in {*found} - {*wanted}:
         (root / path).unlink()
     for path, text in wanted.items():

@@ -1,8 +1,9 @@
 """The required ValidatingAdmissionPolicies and their bindings. Pure.
 
 ``policies/<guard>.yaml`` is the ``spec`` of one policy, including every field that the API server
-defaults, so that it can be compared with the installed policy. The chart installs a copy of these
-files (``python -m immutable_operator.admission.chart``). The policies have no parameters: a policy
+defaults, so that it can be compared with the installed policy; ``node_policies`` are those that are
+installed only if node pools are served. The chart installs a copy of these files
+(``python -m immutable_operator.admission.chart``). The policies have no parameters: a policy
 with parameters refuses all requests until the API server has read them.
 """
 
@@ -15,12 +16,16 @@ from typing import Any, Final, Literal
 import yaml
 
 from immutable_operator.api.names import GROUP
+from immutable_operator.api.node_folders import NODE_FOLDERS
 
 __all__ = [
     "GUARDS",
+    "NODE_GUARDS",
     "VALIDATION_ACTIONS",
     "Mode",
     "bindings",
+    "node_bindings",
+    "node_policies",
     "object_name",
     "policies",
     "source",
@@ -29,10 +34,25 @@ __all__ = [
 Mode = Literal["Deny", "Warn", "Audit", "Off"]
 
 FOLDER: Final = Path(__file__).with_name("policies")
+NODE_FOLDER: Final = Path(__file__).with_name("node_policies")
 PLACEHOLDER: Final = "OPERATOR_USER"
+BREAK_GLASS: Final = "BREAK_GLASS"
+WARNS: Final = "pool-deletion"
+POOL_RECORDS: Final = {
+    "pool-actions": "actions",
+    "pool-revisions": "revisions",
+    "pool-revision-status": "revision-status",
+}
+"""Guards with the same policies as others, which apply in the operator's namespace: revisions and
+actions of pools are there, and the other bindings exclude it."""
 
 GUARDS: Final = tuple(sorted(file.stem for file in FOLDER.glob("*.yaml")))
-"""The ids of all policies, which are the values of the label ``immutable.dev/guard``."""
+"""The ids of the policies of services, which are values of the label ``immutable.dev/guard``."""
+
+NODE_GUARDS: Final = tuple(
+    sorted([*POOL_RECORDS, *(file.stem for file in NODE_FOLDER.glob("*.yaml"))])
+)
+"""The ids of the policies that are installed if the operator serves node pools."""
 
 VALIDATION_ACTIONS: Final[dict[Mode, list[str]]] = {
     "Deny": ["Deny", "Audit"],
@@ -40,7 +60,7 @@ VALIDATION_ACTIONS: Final[dict[Mode, list[str]]] = {
     "Audit": ["Audit"],
     "Off": [],
 }
-"""validationActions by the chart value ``enforcement.mode``; Off installs no policies."""
+"""validationActions by the chart values ``enforcement.mode`` and ``.nodes``; Off installs none."""
 
 
 def object_name(guard: str) -> str:
@@ -49,8 +69,12 @@ def object_name(guard: str) -> str:
 
 
 def source(guard: str) -> str:
-    """Text of the spec of a policy, with the placeholder for the operator's user."""
-    return (FOLDER / f"{guard}.yaml").read_text(encoding="utf-8")
+    """Text of the spec of a policy, with the placeholders that the chart replaces."""
+    name = POOL_RECORDS.get(guard, guard)
+    folder = FOLDER if name in GUARDS else NODE_FOLDER
+    text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
+    # The slash at the end keeps /etcd apart from /etc.
+    return text.replace("NODE_FOLDERS", str([f"{folder}/" for folder in NODE_FOLDERS]))
 
 
 def policies(operator_user: str) -> dict[str, dict[str, Any]]:
@@ -66,6 +90,17 @@ def policies(operator_user: str) -> dict[str, dict[str, Any]]:
     }
 
 
+def node_policies(operator_user: str, *, break_glass: bool) -> dict[str, dict[str, Any]]:
+    """As `policies`, those of node pools; ``break_glass``: members of the group are let through."""
+    allowed = "true" if break_glass else "false"
+    return {
+        guard: yaml.safe_load(
+            source(guard).replace(PLACEHOLDER, operator_user).replace(BREAK_GLASS, allowed)
+        )
+        for guard in NODE_GUARDS
+    }
+
+
 def bindings(
     operator_namespace: str, mode: Mode = "Deny", exclude: Sequence[str] = ()
 ) -> dict[str, dict[str, Any]]:
@@ -77,23 +112,40 @@ def bindings(
     if mode == "Off":
         return {}
     excluded = ["kube-system", operator_namespace, *exclude]
+    return {guard: _binding(guard, VALIDATION_ACTIONS[mode], "NotIn", excluded) for guard in GUARDS}
+
+
+def node_bindings(
+    operator_namespace: str, mode: Mode = "Deny", exempt: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """As `bindings`, of the policies of node pools; ``exempt``: ``nodes.exemptNamespaces``.
+
+    The one about the deletion of pools warns where the others refuse.
+    """
+    if mode == "Off":
+        return {}
+    excluded = ["kube-system", operator_namespace, *exempt]
+    warned: Mode = "Warn" if mode == "Deny" else mode
     return {
-        guard: {
-            "policyName": object_name(guard),
-            "validationActions": VALIDATION_ACTIONS[mode],
-            "matchResources": {
-                "matchPolicy": "Equivalent",
-                "namespaceSelector": {
-                    "matchExpressions": [
-                        {
-                            "key": "kubernetes.io/metadata.name",
-                            "operator": "NotIn",
-                            "values": excluded,
-                        }
-                    ]
-                },
-                "objectSelector": {},
-            },
-        }
-        for guard in GUARDS
+        guard: _binding(guard, VALIDATION_ACTIONS[mode], "In", [operator_namespace])
+        if guard in POOL_RECORDS
+        else _binding(
+            guard, VALIDATION_ACTIONS[warned if guard == WARNS else mode], "NotIn", excluded
+        )
+        for guard in NODE_GUARDS
+    }
+
+
+def _binding(
+    guard: str, actions: list[str], operator: str, namespaces: list[str]
+) -> dict[str, Any]:
+    names = {"key": "kubernetes.io/metadata.name", "operator": operator, "values": namespaces}
+    return {
+        "policyName": object_name(guard),
+        "validationActions": actions,
+        "matchResources": {
+            "matchPolicy": "Equivalent",
+            "namespaceSelector": {"matchExpressions": [names]},
+            "objectSelector": {},
+        },
     }

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import posixpath
-
 import msgspec
 
 from immutable_operator.api.names import LABEL_SERVICE, SERVICE_KIND
+from immutable_operator.api.node_folders import is_sensitive
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.wire.placement import Placement
 
@@ -19,27 +18,6 @@ KEEPING = {
     "karpenter.sh/do-not-disrupt": "true",
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
 }
-# Folders of a node that give access to the node itself, and those whose parents do.
-NODE_FOLDERS = (
-    "/etc",
-    "/root",
-    "/home",
-    "/usr",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib64",
-    "/boot",
-    "/opt/cni",
-    "/proc",
-    "/sys",
-    "/var/lib/kubelet",
-    "/var/lib/containerd",
-    "/var/lib/docker",
-    "/var/lib/containers",
-    "/run",
-    "/var/run",
-)
 
 
 class _HostPath(msgspec.Struct, frozen=True):
@@ -191,14 +169,6 @@ def _access(spec: _Spec) -> str:
         if container.security_context and container.security_context.privileged:
             return f"has the privileged container {container.name}"
     for volume in spec.volumes or ():
-        if volume.host_path and _is_sensitive(volume.host_path.path):
+        if volume.host_path and is_sensitive(volume.host_path.path):
             return f"mounts {volume.host_path.path} of the node"
     return ""
-
-
-def _is_sensitive(path: str) -> bool:
-    clean = posixpath.normpath("/" + path.strip("/"))
-    return clean == "/" or any(
-        clean == folder or clean.startswith(f"{folder}/") or folder.startswith(f"{clean}/")
-        for folder in NODE_FOLDERS
-    )
