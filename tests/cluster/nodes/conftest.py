@@ -13,9 +13,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.guards import until_in_force, until_kinds_are_known
+from tests.cluster.node_claims import NodeClaims
 from tests.cluster.node_pools import Pool
 from tests.cluster.operator_process import USER, Installation, Operators
 from tests.controlplane import ControlPlane
+from tests.controlplane.karpenter import Karpenter
 
 FLAGS = ("--nodes", "--simulated-nodes", "--karpenter-nodes")
 VALUES = "nodes.enabled=true,nodes.simulated=true,nodes.karpenter.enabled=true"
@@ -52,3 +54,10 @@ def three(pool: Pool) -> Pool:
     pool.apply()
     pool.until_ready()
     return pool
+
+
+@pytest.fixture
+def with_karpenter(control_plane: ControlPlane, karpenter: Karpenter) -> Karpenter:
+    """Karpenter with the node class of the tests."""
+    NodeClaims(control_plane).add_class()
+    return karpenter
