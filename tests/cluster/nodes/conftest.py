@@ -26,7 +26,8 @@ VALUES = "nodes.enabled=true,nodes.simulated=true,nodes.karpenter.enabled=true"
 @pytest.fixture(scope="session")
 def installation(control_plane: ControlPlane) -> Installation:
     """The chart's objects, with the rights that node pools need, without pods."""
-    classes = "nodes.karpenter.nodeClasses={kwoknodeclasses.karpenter.kwok.sh}"
+    kinds = ("kwoknodeclasses.karpenter.kwok.sh", "ec2nodeclasses.karpenter.k8s.aws")
+    classes = f"nodes.karpenter.nodeClasses={{{','.join(kinds)}}}"
     installed = Installation.install(control_plane, "--set", VALUES, "--set", classes)
     until_in_force(control_plane)
     until_kinds_are_known(control_plane, USER)

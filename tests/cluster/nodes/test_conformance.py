@@ -61,7 +61,7 @@ def running(one: ProvidedPool) -> ProvidedPool:
     return one
 
 
-def annotations(item: Json) -> Json:
+def marks_of(item: Json) -> Json:
     found: Json = item["metadata"].get("annotations") or {}
     return found
 
@@ -75,12 +75,12 @@ def test_new_node_keeps_workloads_off_until_it_is_verified(one: ProvidedPool) ->
     one.until("it is tainted as asked", lambda: {"team"} <= taint_keys(one.until_node()))
     node = one.until_node()
     assert taint_keys(node) >= {TAINT_UNVERIFIED, OWN_TAINT, "team"}
-    assert ANNOTATION_VERIFIED not in annotations(node)
+    assert ANNOTATION_VERIFIED not in marks_of(node)
     one.until_ready()
     node = one.until_node()
     assert not taint_keys(node) & {TAINT_UNVERIFIED, TAINT_RETIRING}
     assert taint_keys(node) >= {OWN_TAINT, "team"}
-    recorded = json.loads(annotations(node)[ANNOTATION_VERIFIED])["facts"]
+    recorded = json.loads(marks_of(node)[ANNOTATION_VERIFIED])["facts"]
     assert recorded["bootID"] == node["status"]["nodeInfo"]["bootID"]
     assert recorded["kernelVersion"] == node["status"]["nodeInfo"]["kernelVersion"]
 
@@ -89,7 +89,7 @@ def test_object_and_node_have_labels_and_certificate(running: ProvidedPool) -> N
     [item], node = running.objects().values(), running.until_node()
     uid = running.get()["metadata"]["uid"]
     for made in (item, node):
-        labels, marks = made["metadata"]["labels"], annotations(made)
+        labels, marks = made["metadata"]["labels"], marks_of(made)
         assert labels[LABEL_POOL] == running.name
         assert marks[ANNOTATION_POOL_UID] == uid
         assert marks[ANNOTATION_PROVIDER] == running.provided.name
@@ -114,9 +114,9 @@ def test_node_is_replaced_successor_first_and_its_pods_leave_before_it_goes(
         states = [change.pod for change in history.changes() if change.name == before]
         retired = next(node for node in states if TAINT_RETIRING in taint_keys(node))
     assert retired["spec"]["unschedulable"] is True
-    assert json.loads(annotations(retired)[ANNOTATION_RETIRING])["because"].startswith("Outdated: ")
+    assert json.loads(marks_of(retired)[ANNOTATION_RETIRING])["because"].startswith("Outdated: ")
     [successor] = running.objects().values()
-    assert annotations(successor)[ANNOTATION_REPLACES] == name
+    assert marks_of(successor)[ANNOTATION_REPLACES] == name
     [pod] = workload.pods()
     assert pod["spec"]["nodeName"] in running.nodes()
 
@@ -145,7 +145,7 @@ def test_object_that_was_deleted_by_hand_gets_a_successor(running: ProvidedPool)
     running.until("it is replaced", replaced)
     running.until_ready()
     [successor] = running.objects().values()
-    assert annotations(successor)[ANNOTATION_REPLACES] == victim
+    assert marks_of(successor)[ANNOTATION_REPLACES] == victim
 
 
 def test_name_that_is_taken_is_left_alone(one: ProvidedPool) -> None:
