@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -185,7 +186,7 @@ def test_refused_capacity_is_retried_with_growing_pauses_and_the_predecessor_sta
 
 def gaps(moments: list[str]) -> list[float]:
     seconds = [time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ")) for text in moments]
-    return [after - before for before, after in zip(seconds, seconds[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(seconds)]
 
 
 def test_machine_type_that_does_not_exist_is_named(one: ProvidedPool) -> None:
@@ -208,14 +209,17 @@ def test_node_from_another_image_is_never_verified(one: ProvidedPool) -> None:
     one.apply(rollout={"verify": {"settle": "8s"}})
     with NodeHistory(one) as history:
         for _ in range(2):
-            wrong = start(one, "ami-wrong")
-            one.until("it is ended", lambda wrong=wrong: wrong not in one.objects())
+            until_gone(one, start(one, "ami-wrong"))
         blocked(one, "Config", "started from image ami-wrong instead of image-1")
         right = start(one, "image-1")
         one.until_ready(90)
         verified = {c.pod["metadata"]["uid"] for c in history.changes() if is_verified(c.pod)}
     assert set(one.objects()) == {right}
     assert len(verified) == 1
+
+
+def until_gone(pool: ProvidedPool, name: str) -> None:
+    pool.until("it is ended", lambda: name not in pool.objects())
 
 
 def start(pool: ProvidedPool, image: str) -> str:
@@ -246,7 +250,7 @@ def test_node_that_karpenter_is_about_to_remove_gets_its_successor_first(
         one.until("it is replaced", lambda: before not in one.nodes())
         one.until_ready()
         history.assert_successor_first(most=2, fewest=1)
-    because = [c.pod["metadata"]["annotations"] for c in history.births()][0]
+    because = next(c.pod["metadata"]["annotations"] for c in history.births())
     assert because["immutable.dev/because"].startswith("Evacuating: ")
 
 
