@@ -32,6 +32,7 @@ from immutable_operator.instances.driver import Refused, Seen
 from immutable_operator.instances.nodes.claimed import NodeClaims
 from immutable_operator.instances.nodes.karpenter import KarpenterProvider
 from immutable_operator.instances.nodes.observe import Observer
+from immutable_operator.instances.nodes.simulated import SimulatedProvider
 from immutable_operator.instances.nodes.watched import Daemons, Guests, Nodes, Volumes
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.wire.claim import ClaimRecord, decode_claim
@@ -287,6 +288,21 @@ def test_claim_that_is_stuck_names_its_finalizer() -> None:
     assert machine is not None
     assert machine.deleted is not None
     assert machine.kept_by == ("karpenter.sh/termination",)
+
+
+def test_node_of_karpenter_is_no_simulated_node_though_kwok_operates_it() -> None:
+    bed = Bed(claim(node="n1", Launched="True"))
+    marks = {ANNOTATION_POOL_UID: UID, "kwok.x-k8s.io/node": "fake"}
+    for name, provider in (("n1", "karpenter"), ("n2", "simulated")):
+        own = marks | {ANNOTATION_PROVIDER: provider}
+        meta = {"name": name, "uid": f"uid-{name}", "annotations": own, "resourceVersion": "7"}
+        meta["creationTimestamp"] = "2026-11-22T01:00:00Z"
+        bed.nodes.upsert(decode_node(json.dumps({"metadata": meta}).encode()), 7)
+
+    async def story(client: KubeClient) -> list[str]:
+        return [i.name for i in SimulatedProvider(client, bed.observer).observe(owner())]
+
+    assert Script().run(story) == ["n2"]
 
 
 # Claims that vanish.

@@ -36,8 +36,8 @@ _CONTROL_PLANE = (
     "it, or set controlPlane: true"
 )
 _KUBELET = (
-    "template.kubelet is set, but Karpenter takes settings of the kubelet from the node class only; "
-    "set them there, and remove template.kubelet"
+    "template.kubelet is set, but Karpenter takes settings of the kubelet from the node class "
+    "only; set them there, and remove template.kubelet"
 )
 _Text = Annotated[str, Field(max_length=4096)]
 

@@ -24,7 +24,6 @@ CREATE = "create nodeclaims"
 NO_CAPACITY = "there is no capacity left in test-zone-a"
 EVENTS = "/api/v1/namespaces/default/events"
 AWS = "karpenter.k8s.aws"
-EC2_CLASSES = f"/apis/{AWS}/v1/ec2nodeclasses"
 
 pytestmark = pytest.mark.usefixtures("with_karpenter")
 
@@ -261,8 +260,8 @@ def test_deleted_node_of_a_claim_gets_a_successor(one: ProvidedPool) -> None:
 
 
 @pytest.fixture(scope="module")
-def ec2(control_plane: ControlPlane) -> Iterator[str]:
-    """The kind EC2NodeClass, without the cloud; give the path of its objects."""
+def ec2_classes(control_plane: ControlPlane) -> Iterator[None]:
+    """The kind EC2NodeClass, without the cloud."""
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {"name": "v1", "served": True, "storage": True}
     names = {"kind": "EC2NodeClass", "plural": "ec2nodeclasses", "singular": "ec2nodeclass"}
@@ -279,11 +278,12 @@ def ec2(control_plane: ControlPlane) -> Iterator[str]:
     }
     control_plane.kubectl("apply", "-f", "-", stdin=json.dumps(crd))
     control_plane.kubectl("wait", "--for=condition=Established", f"crd/ec2nodeclasses.{AWS}")
-    yield EC2_CLASSES
+    yield
     control_plane.kubectl("delete", "crd", f"ec2nodeclasses.{AWS}")
 
 
-def test_node_class_must_name_exactly_the_image_of_the_pool(one: ProvidedPool, ec2: str) -> None:
+@pytest.mark.usefixtures("ec2_classes")
+def test_node_class_must_name_exactly_the_image_of_the_pool(one: ProvidedPool) -> None:
     def write(*terms: Json) -> None:
         body = {"apiVersion": f"{AWS}/v1", "kind": "EC2NodeClass", "metadata": {"name": one.name}}
         spec = {"spec": {"amiSelectorTerms": list(terms)}}

@@ -49,6 +49,10 @@ class NodeClaims(Children[ClaimRecord]):
         """Return a claim that vanished."""
         return self._lost.get(uid, (None, None))[0]
 
+    def remembers(self, uid: str) -> bool:
+        """Return whether a claim exists, or vanished lately."""
+        return uid in self._by_uid or uid in self._lost
+
     def explain(self, uid: str, trouble: Trouble) -> None:
         """Note why a claim vanished."""
         if (claim := self.lost(uid)) is not None:

@@ -44,6 +44,7 @@ AWAITED = "AwaitingReconciliation"
 OF_CAPACITY = ("capacity", "quota", "limitexceeded")
 CAPACITY = "get more of this capacity, or allow other instance types or zones in requirements"
 MOST_TEXT = 512
+MOST_VERIFIED = 10_000
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -78,6 +79,10 @@ class KarpenterProvider:
         for claim, why in self._claims.untold(owner.uid):
             if self._verified.pop(claim.uid, None) is None:
                 yield self._instance(owner, claim, why or _last_trouble(claim))
+        if len(self._verified) > MOST_VERIFIED:
+            self._verified = {
+                uid: at for uid, at in self._verified.items() if self._claims.remembers(uid)
+            }
 
     def _instance(
         self, owner: OwnerRecord, claim: ClaimRecord, trouble: Trouble | None
