@@ -7,7 +7,7 @@ they are recorded on the Node, in the same write that changes its taints.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
