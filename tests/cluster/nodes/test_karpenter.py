@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from immutable_operator.api.names import ANNOTATION_TRIES
+from immutable_operator.api.names import ANNOTATION_SLOT, ANNOTATION_TRIES
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.node_claims import GROUP, NodeClaims
 from tests.cluster.node_pools import NodeHistory, Pool, is_verified
@@ -88,6 +88,14 @@ class Refusing(threading.Thread):
 
     def most_tries(self) -> int:
         return max(map(tries, list(self.seen.values())), default=0)
+
+    def fewest_tries(self, slots: int) -> int:
+        """Of the places 0 to ``slots`` - 1."""
+        seen: dict[str, int] = {}
+        for claim in list(self.seen.values()):
+            slot = claim["metadata"]["annotations"][ANNOTATION_SLOT]
+            seen[slot] = max(seen.get(slot, 0), tries(claim))
+        return min(seen.values()) if len(seen) == slots else 0
 
     def __enter__(self) -> Refusing:
         self.start()
@@ -181,6 +189,22 @@ def test_refused_capacity_is_retried_with_growing_pauses_and_the_predecessor_sta
         karpenter.revive()
     one.until_ready(90)
     assert before not in one.objects()
+
+
+def test_refused_capacity_for_a_new_pool_is_retried_with_pauses_for_each_node(
+    one: ProvidedPool, karpenter: Karpenter
+) -> None:
+    karpenter.kill()
+    try:
+        with Refusing(one) as refusing:
+            asked = OperatorRequests.from_now(one.plane)
+            one.apply(replicas=2)
+            one.until("both are tried again", lambda: refusing.fewest_tries(2) >= 2)
+            assert asked.count(CREATE) <= 2 * (refusing.most_tries() + 1)
+            blocked(one, "Capacity", NO_CAPACITY)
+    finally:
+        karpenter.revive()
+    one.until_ready()
 
 
 def gaps(moments: list[str]) -> list[float]:
