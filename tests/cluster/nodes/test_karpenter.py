@@ -24,6 +24,7 @@ CREATE = "create nodeclaims"
 NO_CAPACITY = "there is no capacity left in test-zone-a"
 EVENTS = "/api/v1/namespaces/default/events"
 AWS = "karpenter.k8s.aws"
+SPOT = "aws-node-termination-handler/spot-itn"
 
 pytestmark = pytest.mark.usefixtures("with_karpenter")
 
@@ -258,14 +259,13 @@ def start(pool: ProvidedPool, image: str) -> str:
     return name
 
 
-def test_node_that_karpenter_is_about_to_remove_gets_its_successor_first(
-    one: ProvidedPool,
-) -> None:
+def test_node_whose_end_is_announced_gets_its_successor_first(one: ProvidedPool) -> None:
+    """Not with `karpenter.sh/disrupted`: Karpenter takes that off where it does not mean it."""
     one.apply()
     one.until_ready()
     [before] = one.nodes()
     with NodeHistory(one) as history:
-        one.plane.kubectl("taint", "node", before, "karpenter.sh/disrupted=:NoSchedule")
+        one.plane.kubectl("taint", "node", before, f"{SPOT}=:NoSchedule")
         one.until("it is replaced", lambda: before not in one.nodes())
         one.until_ready()
         history.assert_successor_first(most=2, fewest=1)
