@@ -10,7 +10,7 @@ from tests.controlplane.api import ApiError, Json
 from tests.controlplane.karpenter import CLAIMS, NODE_CLASSES
 from tests.waiting import wait_for
 
-__all__ = ["NODE_CLASS", "UNVERIFIED", "NodeClaims"]
+__all__ = ["GROUP", "NODE_CLASS", "UNVERIFIED", "NodeClaims"]
 
 GROUP = "karpenter.kwok.sh"
 NODE_CLASS = "default"

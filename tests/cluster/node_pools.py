@@ -97,14 +97,17 @@ class Pool:
 
     def remove(self) -> None:
         """Delete the pool and its nodes, without ceremony."""
+        self.remove_pool()
+        for name in self.nodes():
+            self.plane.kubectl("delete", "node", name, "--ignore-not-found", "--wait=false")
+
+    def remove_pool(self) -> None:
         try:
             self.plane.api().merge_patch(f"{PATH}/{self.name}", {"metadata": {"finalizers": None}})
             self.plane.api().request("DELETE", f"{PATH}/{self.name}")
         except ApiError as error:
             if error.status != 404:
                 raise
-        for name in self.nodes():
-            self.plane.kubectl("delete", "node", name, "--ignore-not-found", "--wait=false")
 
     def _told(self) -> str:
         rows = [

@@ -233,6 +233,12 @@ POOLS_REFUSED = [
         "one",
     ),
     Refused(
+        "settings of the kubelet for Karpenter",
+        karpenter() | {"template": {"kubelet": {"maxPods": 50}}},
+        "spec: template.kubelet is set, but Karpenter takes settings of the kubelet from the node "
+        "class only; set them there, and remove template.kubelet",
+    ),
+    Refused(
         "reference without a name",
         pool(provider={"karpenter": {"nodeClassRef": {"group": "a", "kind": "B"}}}),
         "spec.provider.karpenter.nodeClassRef.name: required value",

@@ -104,7 +104,7 @@ class Driver:
     def observe(self, owner: OwnerRecord) -> tuple[Instance, ...]:
         return ()
 
-    def gone(self, owner: str) -> Mapping[str, Instance]:
+    def gone(self, owner: OwnerRecord) -> Mapping[str, Instance]:
         return {}
 
     def resource(self, owner: OwnerRecord, move: Create | InstanceMove) -> str:

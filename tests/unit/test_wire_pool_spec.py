@@ -73,6 +73,8 @@ def test_template_is_kept_as_written_in_camel_case() -> None:
     template = {
         "labels": {"team": "a", "example.com/pool": ""},
         "taints": [{"key": "b", "value": "x", "effect": "NoSchedule"}],
+    }
+    kubelet = {
         "kubelet": {"maxPods": 50, "systemReserved": {"cpu": 0.5}, "cpuCFSQuota": False,
                     "imageGCHighThresholdPercent": 85, "clusterDNS": ["10.0.0.10"]},
     }  # fmt: skip
@@ -85,6 +87,9 @@ def test_template_is_kept_as_written_in_camel_case() -> None:
         "template": template,
         "provider": given["provider"],
     }
+    found, _ = read_pool_spec("web", pool(template=template | kubelet), 0.0)
+    assert found.template is not None
+    assert found.template["template"] == template | kubelet
 
 
 @pytest.mark.parametrize(

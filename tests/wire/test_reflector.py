@@ -17,7 +17,7 @@ from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.reflector import Reflector
 from immutable_operator.kube.store import Children
 from immutable_operator.kube.times import moment
-from tests.wire.api import PATH, Api, event, page, serving, thing, until
+from tests.wire.api import PATH, Answer, Api, event, page, serving, thing, until
 
 
 class Object(msgspec.Struct, frozen=True):
@@ -380,3 +380,91 @@ def test_ended_watch_is_resumed_without_a_list() -> None:
         assert it.mirror.lists == 1
 
     story(told, page(thing("one")))
+
+
+def missing(status: int = 404) -> Answer:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        body = {"kind": "Status", "reason": "NotFound", "message": "no such resource"}
+        return web.json_response(body, status=status)
+
+    return answer
+
+
+def optional(*pages: bytes | Answer) -> tuple[Api, list[bool], Children[Record]]:
+    api = Api()
+    api.pages += pages
+    return api, [], Children(lambda owner: None)
+
+
+def test_collection_that_is_not_installed_delays_nobody_and_is_read_once_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reflector_module, "ABSENT", Backoff(0.0, 0.0))
+
+    async def told() -> None:
+        api, served, store = optional(missing(), missing(), page(thing("one")))
+        async with serving(api) as client:
+            mirror = Reflector(client, PATH, "things", decode, store, served=served.append)
+            listed = mirror.mark()
+            running = asyncio.create_task(mirror.run())
+            try:
+                await mirror.synced.wait()
+                assert served == [False]
+                assert listed(), "nobody waits for a list of it"
+                await until(lambda: api.watches)
+                assert served == [False, False, True]
+                assert [record.content[0] for record in store.of("owner")] == ["one"]
+            finally:
+                running.cancel()
+                await asyncio.wait([running])
+
+    asyncio.run(told())
+
+
+def test_collection_that_is_uninstalled_keeps_its_last_state_until_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reflector_module, "RETRY", Backoff(0.0, 0.0))
+    monkeypatch.setattr(reflector_module, "ABSENT", Backoff(0.0, 0.0))
+
+    async def told() -> None:
+        api, served, store = optional(
+            page(thing("one")), missing(), missing(), page(thing("two"), version=30)
+        )
+        async with serving(api) as client:
+            mirror = Reflector(client, PATH, "things", decode, store, served=served.append)
+            running = asyncio.create_task(mirror.run())
+            try:
+                await until(lambda: api.watches)
+                api.refused.append((404, b"{}"))
+                api.close()
+                await until(lambda: False in served)
+                assert [record.content[0] for record in store.of("owner")] == ["one"]
+                await until(lambda: served[-1] and len(served) > 2)
+                assert [record.content[0] for record in store.of("owner")] == ["two"]
+            finally:
+                running.cancel()
+                await asyncio.wait([running])
+
+    asyncio.run(told())
+
+
+def test_missing_collection_that_every_cluster_has_is_awaited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reflector_module, "RETRY", Backoff(0.0, 0.0))
+
+    async def told(it: Bed) -> None:
+        await until(lambda: len(it.api.lists) > 2)
+        assert it.mirror.lists == 1
+        assert set(it.known()) == {"one"}
+
+    async def run() -> None:
+        api = Api()
+        api.pages += [missing(), missing(), page(thing("one"))]
+        async with bed(api) as it:
+            assert not it.mirror.synced.is_set()
+            await it.mirror.synced.wait()
+            await told(it)
+
+    asyncio.run(run())

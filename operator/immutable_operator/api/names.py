@@ -64,6 +64,12 @@ ANNOTATION_POOL_UID: Final = f"{GROUP}/pool-uid"
 """On a node or its claim: the uid of the pool that created it. There is no owner reference, so that
 deleting the pool deletes no node."""
 
+ANNOTATION_PROVIDER: Final = f"{GROUP}/provider"
+"""On a node or its claim: the provider that created it, as in spec.provider of its pool."""
+
+ANNOTATION_IMAGE: Final = f"{GROUP}/image"
+"""On a claim: the id or digest of the image from which its machine is to start."""
+
 ANNOTATION_VERIFIED: Final = f"{GROUP}/verified"
 """On a node, as JSON: {"at": "2026-11-22T04:30:00Z", "facts": {"bootID": "…", …}}: when it was
 verified, and the facts that must not change afterwards."""

@@ -27,6 +27,7 @@ NODE_FOLDERS: Final = (
     "/var/lib/docker",
     "/var/lib/containers",
     "/run/containerd",
+    "/run/dbus",
     "/run/docker.sock",
     "/var/run",
     "/run/crio",

@@ -35,6 +35,10 @@ _CONTROL_PLANE = (
     f"({' or '.join(CONTROL_PLANE)}), and replacing them can make the cluster unavailable; remove "
     "it, or set controlPlane: true"
 )
+_KUBELET = (
+    "template.kubelet is set, but Karpenter takes settings of the kubelet from the node class "
+    "only; set them there, and remove template.kubelet"
+)
 _Text = Annotated[str, Field(max_length=4096)]
 
 
@@ -164,6 +168,10 @@ class ImmutableNodePoolSpec(ApiModel):
             f"(has(self.template.taints) && self.template.taints.exists(t, t.key in {_roles})))",
             _CONTROL_PLANE,
         ),
+        Rule(
+            "!has(self.provider.karpenter) || !has(self.template) || !has(self.template.kubelet)",
+            _KUBELET,
+        ),
     )
 
     replicas: Nodes | None = None
@@ -218,6 +226,8 @@ class ImmutableNodePoolSpec(ApiModel):
         keys = {*(template.labels or ()), *(taint.key for taint in template.taints or ())}
         if not self.control_plane and keys.intersection(CONTROL_PLANE):
             raise ValueError(_CONTROL_PLANE)
+        if self.provider.karpenter is not None and template.kubelet is not None:
+            raise ValueError(_KUBELET)
         return self
 
 

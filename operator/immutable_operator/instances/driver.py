@@ -68,8 +68,8 @@ class Driver(Protocol):
         """Return the instances of an owner."""
         ...
 
-    def gone(self, owner: str) -> Mapping[str, Instance]:
-        """Return by name instances of an owner (uid) that vanished since the last call.
+    def gone(self, owner: OwnerRecord) -> Mapping[str, Instance]:
+        """Return by name instances of an owner that vanished since the last call.
 
         In their last state, as far as that is known better than by the last observation.
         """

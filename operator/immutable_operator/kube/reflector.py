@@ -21,7 +21,7 @@ import structlog
 
 from immutable_operator.domain.model import Backoff
 from immutable_operator.kube.client import JSON, METADATA, METADATA_LIST, KubeClient
-from immutable_operator.kube.errors import ApiError, Gone
+from immutable_operator.kube.errors import ApiError, Gone, NotFound
 from immutable_operator.kube.messages import Event, Page, Unreadable, error_in, read
 from immutable_operator.kube.reading import Identity, Reader
 
@@ -37,6 +37,7 @@ SERVER_SECONDS = 290
 SILENCE_SECONDS = 70.0  # bookmarks come every minute; without one the stream is dead
 GOOD_SECONDS = 5.0  # a stream that lasted this long was no failure, even without events
 RETRY = Backoff(0.4, 30.0)
+ABSENT = Backoff(0.4, 10.0)  # while the API server does not have the collection
 UNREADABLE_STREAMS = 3  # in a row and at one version; then a list skips what cannot be read
 TOO_LARGE = "ResourceVersionTooLarge"
 
@@ -69,6 +70,10 @@ class Reflector(Generic[T]):
         Called with the resource each time a watch is opened again.
     unreadable
         Called with the resource for each version of an object that cannot be read.
+    served
+        For a collection that may not exist, because its definition is installed by others: called
+        with whether the API server has it, after each try. As long as it has not, nobody waits for
+        a list; objects that are known stay known, since the answer says nothing about them.
     """
 
     def __init__(
@@ -83,6 +88,7 @@ class Reflector(Generic[T]):
         metadata_only: bool = False,
         resumed: Callable[[str], None] = lambda resource: None,
         unreadable: Callable[[str], None] = lambda resource: None,
+        served: Callable[[bool], None] | None = None,
     ) -> None:
         self._client = client
         self._path = path
@@ -92,7 +98,8 @@ class Reflector(Generic[T]):
         self._selector = {"labelSelector": selector} if selector else {}
         self._accept = METADATA_LIST if metadata_only else JSON
         self._accept_watch = METADATA if metadata_only else JSON
-        self._resumed = resumed
+        self._resumed, self._served = resumed, served
+        self._retry = RETRY
         self._version = 0
         self._failures = 0
         self._unreadable = 0
@@ -127,6 +134,9 @@ class Reflector(Generic[T]):
                 log.info("resource version too old, listing again", resource=self.resource)
                 self._wanted.set()
                 asked = False
+            except NotFound as error:
+                self._missing(error)
+                asked = False
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 log.warning("watch interrupted", resource=self.resource, error=str(error))
                 if isinstance(error, ApiError) and TOO_LARGE in error.causes:
@@ -143,6 +153,18 @@ class Reflector(Generic[T]):
             self._failures = 0 if good else self._failures + 1
             await asyncio.sleep(self._pause())
             self._resumed(self.resource)
+
+    def _missing(self, error: NotFound) -> None:
+        """Note that the API server does not have the collection; the next try is a list."""
+        if self._served is None or not self.synced.is_set():
+            log.warning("watch interrupted", resource=self.resource, error=str(error))
+        if self._served is None:
+            return
+        self._retry = ABSENT
+        self._wanted.set()
+        self._completed = self._begun
+        self.synced.set()
+        self._served(False)
 
     async def step(self) -> bool:
         """List if needed, then watch until the stream ends; True if a wanted list ended it."""
@@ -184,7 +206,7 @@ class Reflector(Generic[T]):
     def _pause(self) -> float:
         if not self._failures:
             return random.uniform(0, 0.05)  # noqa: S311
-        return random.uniform(0, RETRY.after(self._failures))  # noqa: S311
+        return random.uniform(0, self._retry.after(self._failures))  # noqa: S311
 
     async def _list(self) -> None:
         self._begun += 1
@@ -200,7 +222,10 @@ class Reflector(Generic[T]):
         self._sink.replace(items, version)
         self._completed = began
         self.lists += 1
+        self._retry = RETRY
         self.synced.set()
+        if self._served is not None:
+            self._served(True)
 
     async def _pages(self) -> tuple[list[T], int]:
         """Return all objects that can be read or are known, and the version of the list."""

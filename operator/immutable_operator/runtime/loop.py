@@ -271,7 +271,7 @@ class ControlLoop:
             is_protected=FINALIZER_POOL in owner.finalizers,
             author=owner.author,
             instances=instances,
-            departed=memory.departed(instances, driver.gone(owner.uid)),
+            departed=memory.departed(instances, driver.gone(owner)),
             retired=frozenset(memory.retired),
             revisions=revisions,
             budgets=covering(owner, self._budgets.of(owner.namespace)) if is_service else (),

@@ -81,6 +81,7 @@ def _node_options(given: argparse.Namespace) -> NodeOptions | None:
     return NodeOptions(
         home=given.namespace,
         simulated=given.simulated_nodes,
+        karpenter=given.karpenter_nodes,
         exempt=frozenset(given.nodes_exempt_namespace),
     )
 

@@ -53,13 +53,15 @@ class OwnerMemory:
         """Return vanished instances until their revision has a successor or the rollout is
         complete.
 
-        ``gone`` has instances by name in their last state.
+        ``gone`` has instances by name in their last state. One that ended counts even if no plan
+        has observed it: what ends at once is retried with pauses, too.
         """
         here = {i.name: i for i in instances}
         if self.planned and self.planned.rollout is None:
             self._departed.clear()
         left = {name: i for name, i in self._last.items() if name not in here}
         self._departed |= {name: gone.get(name, i) for name, i in left.items()}
+        self._departed |= {n: i for n, i in gone.items() if i.ended and n not in here}
         for instance in instances:
             before = self._departed.get(instance.replaces or "")
             if before is not None and before.revision == instance.revision:

@@ -226,6 +226,8 @@ class Operator:
             tasks.create_task(self._images.run())
             tasks.create_task(self._watches.guards.run())
             tasks.create_task(self._watches.orphan_actions.run())
+            if self._watches.pools:
+                tasks.create_task(self._watches.pools.run())
             if self._webhook:
                 tasks.create_task(self._webhook.renew(self._client))
 

@@ -29,6 +29,7 @@ from immutable_operator.runtime.readers import Readers
 from immutable_operator.runtime.schedules import Schedules
 from immutable_operator.wire.action import ACTIONS, ActionRecord, decode_action
 from immutable_operator.wire.budget import BUDGETS, BudgetRecord, decode_budget
+from immutable_operator.wire.claim import CLAIMS
 from immutable_operator.wire.config import CONFIG_PATHS, ConfigRecord, Configs, decode_config
 from immutable_operator.wire.freeze import FREEZES, Freezes, decode_freeze
 from immutable_operator.wire.node import NODES, decode_node
@@ -76,10 +77,10 @@ class Watches:
         self.drivers: dict[str, Driver] = {
             SERVICE.word: PodDriver(client, self.pods, client.clock.time)
         }
-        pools = None
+        self.pools: NodeWatches | None = None
         if nodes is not None:
-            pools = NodeWatches(client, self.nodes, nodes, self.owners, self._pools_changed)
-            self.drivers[POOL.word] = pools.driver
+            self.pools = NodeWatches(client, self.nodes, nodes, self.owners, self._pools_changed)
+            self.drivers[POOL.word] = self.pools.driver
         self._readers = Readers()
         self.schedules = Schedules()
         self.reflectors: tuple[Reflector[Any], ...] = (
@@ -94,7 +95,10 @@ class Watches:
             self._reflector(FREEZES, decode_freeze, self.freezes),
             self._reflector(BUDGETS, decode_budget, self.budgets),
             self._reflector(NODES, decode_node, self.nodes),
-            *(self._reflector(*source) for source in (pools.sources if pools else ())),
+            *(
+                self._reflector(path, decode, sink, **options)
+                for path, decode, sink, options in (self.pools.sources if self.pools else ())
+            ),
         )
 
     def _reflector(
@@ -129,7 +133,9 @@ class Watches:
 
         A new leader must not plan on a view from before the last write of its predecessor.
         """
-        resources = (PODS.resource, REVISIONS.resource)
+        resources = [PODS.resource, REVISIONS.resource]
+        if self.pools is not None:
+            resources += [NODES.resource, CLAIMS.resource]
         marks = [self.mark(resource) for resource in resources]
         for resource in resources:
             self.relist(resource)

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.guards import until_in_force, until_kinds_are_known
+from tests.cluster.node_claims import NodeClaims
 from tests.cluster.node_pools import Pool
 from tests.cluster.operator_process import USER, Installation, Operators
 from tests.controlplane import ControlPlane
+from tests.controlplane.karpenter import Karpenter
 
 FLAGS = ("--nodes", "--simulated-nodes", "--karpenter-nodes")
 VALUES = "nodes.enabled=true,nodes.simulated=true,nodes.karpenter.enabled=true"
@@ -24,7 +26,8 @@ VALUES = "nodes.enabled=true,nodes.simulated=true,nodes.karpenter.enabled=true"
 @pytest.fixture(scope="session")
 def installation(control_plane: ControlPlane) -> Installation:
     """The chart's objects, with the rights that node pools need, without pods."""
-    classes = "nodes.karpenter.nodeClasses={kwoknodeclasses.karpenter.kwok.sh}"
+    kinds = ("kwoknodeclasses.karpenter.kwok.sh", "ec2nodeclasses.karpenter.k8s.aws")
+    classes = f"nodes.karpenter.nodeClasses={{{','.join(kinds)}}}"
     installed = Installation.install(control_plane, "--set", VALUES, "--set", classes)
     until_in_force(control_plane)
     until_kinds_are_known(control_plane, USER)
@@ -52,3 +55,10 @@ def three(pool: Pool) -> Pool:
     pool.apply()
     pool.until_ready()
     return pool
+
+
+@pytest.fixture
+def with_karpenter(control_plane: ControlPlane, karpenter: Karpenter) -> Karpenter:
+    """Karpenter with the node class of the tests."""
+    NodeClaims(control_plane).add_class()
+    return karpenter

@@ -37,6 +37,8 @@ class Cause(StrEnum):
     ADMISSION = "AdmissionRefused"
     # Something that others create does not exist yet: an account, a class, a definition.
     DEPENDENCY = "DependencyMissing"
+    # Settings of a provider are missing or wrong; the same word as the trouble of an instance.
+    CONFIG = "Config"
     # The operator lacks a permission.
     FORBIDDEN = "Forbidden"
     NAME_TAKEN = "NameTaken"

@@ -26,6 +26,7 @@ STALLING: frozenset[str] = frozenset(
         SNAPSHOT_LOST,
         Cause.QUOTA,
         Cause.TEMPLATE,
+        Cause.CONFIG,
         Cause.FORBIDDEN,
         Cause.NAMESPACE_TERMINATING,
     }

@@ -76,6 +76,13 @@ class Provider(Protocol):
         """Yield the instances of a pool that this provider created."""
         ...
 
+    def gone(self, owner: OwnerRecord) -> Iterable[Instance]:
+        """Yield instances that vanished before they were verified, each once and once explained.
+
+        As ended ones, in their last state.
+        """
+        ...
+
     def node(self, uid: str) -> NodeRecord | None:
         """Return the node of an instance; None if it has none (yet)."""
         ...
@@ -113,14 +120,16 @@ class NodeDriver:
     def observe(self, owner: OwnerRecord) -> tuple[Instance, ...]:
         return tuple(i for provider in self._providers.values() for i in provider.observe(owner))
 
-    def gone(self, owner: str) -> Mapping[str, Instance]:
-        return {}
+    def gone(self, owner: OwnerRecord) -> Mapping[str, Instance]:
+        return {i.name: i for provider in self._providers.values() for i in provider.gone(owner)}
 
     def resource(self, owner: OwnerRecord, move: Create | InstanceMove) -> str:
         match move:
             case Create():
                 provider = self._providers.get(_provider_in(owner.spec.template or {}))
             case End():
+                provider = self._of(move.uid)
+            case Retire() if self._node(move.uid) is None:
                 provider = self._of(move.uid)
             case Probe() | Evict():
                 return PODS.resource
@@ -181,8 +190,7 @@ class NodeDriver:
 
     async def _admit(self, owner: OwnerRecord, move: Admit) -> Seen:
         """Let workloads on a node, and record its facts, in one write."""
-        provider = self._of(move.uid)
-        node = provider.node(move.uid) if provider else None
+        node = self._node(move.uid)
         if node is None:
             return self.shows(owner, move)
         found = {"at": stamp(self._clock()), "facts": dict(node.facts)}
@@ -210,8 +218,7 @@ class NodeDriver:
         return lambda: self._nodes.version >= version or shows()
 
     async def _probe(self, owner: OwnerRecord, move: Probe) -> None:
-        provider, pool = self._of(move.uid), owner.spec.pool
-        node = provider.node(move.uid) if provider else None
+        node, pool = self._node(move.uid), owner.spec.pool
         if node is None or pool is None or pool.smoke is None:
             return
         body = smoke_pod(owner, node, move.name, pool.smoke, self._home)
@@ -256,11 +263,11 @@ class NodeDriver:
             case Create():
                 return lambda: any(i.name == move.name for i in self.observe(owner))
             case Retire():
-                return lambda: self._is(move.uid, lambda n: ANNOTATION_RETIRING in n)
+                return lambda: self._shows_mark(move.uid, ANNOTATION_RETIRING)
             case Admit():
-                return lambda: self._is(move.uid, lambda n: ANNOTATION_VERIFIED in n)
+                return lambda: self._shows_mark(move.uid, ANNOTATION_VERIFIED)
             case Mark():
-                return lambda: self._is(move.uid, lambda n: ANNOTATION_TAINTED in n)
+                return lambda: self._shows_mark(move.uid, ANNOTATION_TAINTED)
             case Probe():
                 return lambda: self._has_smoke_pod(move)
             case Evict():
@@ -277,15 +284,17 @@ class NodeDriver:
         known = self._pool(uid)
         return None if known is None else FINALIZER_POOL in known.finalizers
 
-    def _is(self, uid: str, what: Callable[[Mapping[str, str]], bool]) -> bool:
-        """Return whether an instance is gone, or its node has such annotations."""
+    def _shows_mark(self, uid: str, key: str) -> bool:
+        """Return whether an instance is gone (or going), or its node has this annotation."""
+        node = self._node(uid)
+        return self._of(uid) is None or (node is not None and key in node.meta.annotations)
+
+    def _node(self, uid: str) -> NodeRecord | None:
         provider = self._of(uid)
-        node = provider.node(uid) if provider else None
-        return node is None or what(node.meta.annotations)
+        return provider.node(uid) if provider else None
 
     def _has_smoke_pod(self, move: Probe) -> bool:
-        provider = self._of(move.uid)
-        node = provider.node(move.uid) if provider else None
+        node = self._node(move.uid)
         if node is None:
             return True
         return self._guests.named(node.name, self._home, smoke_name(move.name)) is not None

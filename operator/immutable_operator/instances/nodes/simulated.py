@@ -10,6 +10,7 @@ from typing import Any
 
 from immutable_operator.api.names import (
     ANNOTATION_POOL_UID,
+    ANNOTATION_PROVIDER,
     LABEL_POOL,
     LABEL_REVISION,
     TAINT_UNVERIFIED,
@@ -43,8 +44,12 @@ class SimulatedProvider:
 
     def observe(self, owner: OwnerRecord) -> Iterator[Instance]:
         for node in self._nodes.of(owner.uid):
-            if KWOK.items() <= node.meta.annotations.items():
+            # Karpenter's simulated nodes have the annotation of KWOK, too.
+            if node.meta.annotations.get(ANNOTATION_PROVIDER, self.name) == self.name:
                 yield self._observer.instance(owner, node.meta, node)
+
+    def gone(self, owner: OwnerRecord) -> Iterator[Instance]:
+        return iter(())
 
     def node(self, uid: str) -> NodeRecord | None:
         return self._nodes.get(uid)
@@ -99,6 +104,7 @@ def node_body(owner: OwnerRecord, template: Template, birth: Create) -> dict[str
         **KWOK,
         **certificate(birth),
         ANNOTATION_POOL_UID: owner.uid,
+        ANNOTATION_PROVIDER: SimulatedProvider.name,
     }
     taints = [dict(taint) for taint in declared.get("taints") or ()]
     return {

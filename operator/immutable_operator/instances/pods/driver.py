@@ -51,8 +51,8 @@ class PodDriver:
     def observe(self, owner: OwnerRecord) -> tuple[Instance, ...]:
         return tuple(pod.content for pod in self._pods.of(owner.uid))
 
-    def gone(self, owner: str) -> Mapping[str, Instance]:
-        return self._pods.gone(owner)
+    def gone(self, owner: OwnerRecord) -> Mapping[str, Instance]:
+        return self._pods.gone(owner.uid)
 
     def resource(self, owner: OwnerRecord, move: Create | InstanceMove) -> str:
         return PODS.resource

@@ -1,0 +1,30 @@
+"""What the loop remembers of instances that are gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from immutable_operator.domain.model import Instance
+from immutable_operator.runtime.memory import OwnerMemory
+
+HERE = Instance("web-0", "u0", "0a1b2c3d", 0, 0, born=0.0)
+ENDED = replace(HERE, ended=True)
+
+
+def test_instance_that_ended_before_any_plan_observed_it_departed() -> None:
+    assert OwnerMemory().departed((), {"web-0": ENDED}) == (ENDED,)
+
+
+def test_instance_that_vanished_before_any_plan_observed_it_is_unknown() -> None:
+    assert OwnerMemory().departed((), {"web-0": HERE}) == ()
+
+
+def test_reason_that_is_found_out_later_replaces_what_was_known() -> None:
+    memory = OwnerMemory()
+    memory.departed((HERE,), {})
+    assert memory.departed((), {}) == (HERE,)
+    assert memory.departed((), {"web-0": ENDED}) == (ENDED,)
+
+
+def test_instance_of_the_same_name_that_is_there_did_not_depart() -> None:
+    assert OwnerMemory().departed((HERE,), {"web-0": ENDED}) == ()
