@@ -62,6 +62,24 @@ UNTRIED: tuple[tuple[str, str, Result, str], ...] = (
         "RBAC decides which users may create them",
     ),
     ("V1", "data written to volumes", OPEN, "not a request; mount volumes read-only"),
+    (
+        "N2",
+        "access to a node by a pod",
+        HELD,
+        "only with nodes.enabled; refused by the policy node-access",
+    ),
+    (
+        "N3",
+        "forged records of a node",
+        HELD,
+        "only with nodes.enabled; refused by the policies node-records and claim-records",
+    ),
+    (
+        "N4",
+        "forged status or revision of a pool",
+        HELD,
+        "only with nodes.enabled; refused by the policies pool-status and pool-revisions",
+    ),
     ("N1", "root on a node", OPEN, "not visible in the API; replace nodes regularly"),
     (
         "G1",

@@ -19,6 +19,7 @@ from immutable_operator.admission.policies import (
     object_name,
 )
 from immutable_operator.api.names import (
+    ANNOTATION_TAINTED,
     ANNOTATION_VERIFIED,
     LABEL_GUARD,
     LABEL_POOL,
@@ -299,10 +300,15 @@ def test_n2_break_glass_reaches_into_a_node_and_is_reported(bed: Bed) -> None:
         lines.seek(mark)
         noted = [line for line in lines if b"node-access.immutable.dev/access" in line]
     assert any(b"jane " in line and bed.node.encode() in line for line in noted)
+    # It is on record: the node stays modified after the pod is gone.
+    bed.pool.until("it is recorded", lambda: ANNOTATION_TAINTED in _annotations(bed))
     bed.kubectl("delete", "pod", "--all", "--force")
-    bed.pool.until(
-        "the report ends", lambda: "modified" not in bed.pool.condition("Ready")["message"]
-    )
+    assert bed.pool.status()["deviations"]
+
+
+def _annotations(bed: Bed) -> Json:
+    found: Json = bed.pool.nodes()[bed.node]["metadata"]["annotations"]
+    return found
 
 
 # N3: the operator's records on nodes.
