@@ -278,3 +278,15 @@ def test_demo_on_own_cluster_removes_only_what_it_made(
     code, text = own_demo.run("--stop", "--context", CONTEXT)
     assert code == 0, text
     assert inventory(own_cluster) == before
+
+
+def test_demo_of_nodes_shows_a_replacement_after_a_change_in_place(demo: Demo) -> None:
+    code, text = demo.run("--nodes")
+    assert code == 0, text
+    replaced = re.search(r"^Node (demo-im\w{8}-\w{5}) has replaced node (demo-im\S+):$", text, re.M)
+    assert replaced, text
+    successor, predecessor = replaced.groups()
+    assert "why: Drifted: kernelVersion: 6.0.0-simulated → 6.1.0-patched" in text
+    verified = text.rindex(f"{successor}    verified")
+    assert verified < text.index(f"{predecessor}    cordoned"), "successor first"
+    assert f"{predecessor}    gone" in text
