@@ -3,7 +3,8 @@
     python -m benchmarks.nodes                    # 20 nodes, maxSurge 1 and 3
 
 For each run it reports the seconds until all nodes are new and verified and no old one exists, the
-seconds a node beyond settling (simulated nodes are Ready at once), and the of the operator a node, from the audit log, without the lease.
+seconds a node beyond settling (simulated nodes are Ready at once), and the writes of the operator a
+node, from the audit log, without the lease.
 """
 
 from __future__ import annotations

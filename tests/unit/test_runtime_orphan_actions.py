@@ -7,13 +7,13 @@ import json
 from types import SimpleNamespace
 from typing import Any, cast
 
-from immutable_operator.domain.staleness.requested import no_owner
+from immutable_operator.domain.staleness.requested import elsewhere, no_owner
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.kube.times import moment
 from immutable_operator.runtime.orphan_actions import OrphanActions
 from immutable_operator.wire.action import ActionRecord, decode_action
-from immutable_operator.wire.owner import OwnerRecord
+from immutable_operator.wire.owner import POOL, SERVICE, OwnerRecord
 from tests.wire.api import until
 
 BORN = "2026-11-22T01:00:00Z"
@@ -51,13 +51,15 @@ class World:
         )
         self.api.clock = SimpleNamespace(time=lambda: self.now)
         client = cast(KubeClient, self.api)
-        self.orphan_actions = OrphanActions(client, self.services, self.actions)
+        self.orphan_actions = OrphanActions(
+            client, self.services, self.actions, (SERVICE, POOL), "immutable-system"
+        )
 
-    def act(self, phase: str = "") -> None:
+    def act(self, phase: str = "", target: str = "service") -> None:
         meta = {"name": "now", "namespace": "shop", "uid": "a1", "creationTimestamp": BORN}
         body = {
             "metadata": {**meta, "resourceVersion": "1"},
-            "spec": {"service": "web", "actor": "alice"},
+            "spec": {target: "web", "actor": "alice"},
             "status": {"phase": phase},
         }
         self.actions.upsert(decode_action(json.dumps(body).encode()), 1)
@@ -66,9 +68,9 @@ class World:
         meta = {"name": "web", "namespace": "shop", "uid": "s1", "resourceVersion": "1"}
         self.services.upsert(OwnerRecord.of({"metadata": meta, "spec": {}}))
 
-    def step(self, after: float = 0.0) -> float | None:
+    def step(self, key: str = KEY, after: float = 0.0) -> float | None:
         self.now = moment(BORN) + after
-        return asyncio.run(self.orphan_actions.step(KEY))
+        return asyncio.run(self.orphan_actions.step(key))
 
 
 def test_action_without_a_service_fails_once_after_a_minute() -> None:
@@ -85,6 +87,15 @@ def test_action_without_a_service_fails_once_after_a_minute() -> None:
     world.act(phase="Failed")
     assert world.step(after=1000) is None
     assert len(world.api.written) == 1
+
+
+def test_action_on_a_pool_outside_of_the_namespace_of_the_operator_fails() -> None:
+    """Else whoever may create actions in any namespace could have nodes replaced."""
+    world = World()
+    world.act(target="pool")
+    world.step("pool/shop/web", after=60)
+    [body] = world.api.written
+    assert body["status"]["message"] == elsewhere("immutable-system")
 
 
 def test_service_created_in_time_answers_the_action() -> None:

@@ -14,7 +14,7 @@ import structlog
 
 from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER
 from immutable_operator.domain.model import Backoff
-from immutable_operator.domain.staleness.requested import orphaned
+from immutable_operator.domain.staleness.requested import elsewhere, no_owner, orphaned
 from immutable_operator.kube.client import METADATA_LIST, KubeClient
 from immutable_operator.kube.errors import NotFound
 from immutable_operator.kube.store import Children, Owners
@@ -36,7 +36,8 @@ class _List(msgspec.Struct):
 class OrphanActions:
     """Checks whether the owners of actions exist, when either changes.
 
-    Keys are those of the owners; ``kinds`` are the kinds that this operator watches.
+    Keys are those of the owners; ``kinds`` are the kinds that this operator watches,
+    ``home`` is its namespace.
     """
 
     def __init__(
@@ -45,9 +46,11 @@ class OrphanActions:
         owners: Owners[OwnerRecord],
         actions: Children[ActionRecord],
         kinds: Iterable[OwnerKind] = (SERVICE,),
+        home: str = "",
     ) -> None:
         self._client = client
         self._owners, self._actions = owners, actions
+        self._home = home
         self._kinds = {kind.word: kind for kind in kinds}
         self._clock = client.clock.time
         self._inquiry = Inquiry("action not answered", self.step, retry=RETRY)
@@ -80,9 +83,10 @@ class OrphanActions:
             return None
         word, namespace, name = key.split("/")
         now = self._clock()
-        outcomes, due = orphaned(word, name, requests, now)
+        outcomes, due = orphaned(self._message(word, namespace, name), requests, now)
         kind = self._kinds.get(word)
-        if outcomes and kind is not None and await self._exists(kind, namespace, name):
+        here = kind is not None and (kind.is_namespaced or namespace == self._home)
+        if outcomes and kind is not None and here and await self._exists(kind, namespace, name):
             return RETRY.first  # the watch has not shown it yet
         by_uid = {request.uid: request for request in requests}
         for outcome in outcomes:
@@ -96,6 +100,13 @@ class OrphanActions:
             self._answered.setdefault(key, set()).add(outcome.uid)
             log.info("action", name=outcome.name, phase=outcome.phase, message=outcome.message)
         return None if due is None else max(0.0, due - now)
+
+    def _message(self, word: str, namespace: str, name: str) -> str:
+        kind = self._kinds.get(word)
+        if kind is not None and not kind.is_namespaced and namespace != self._home:
+            return elsewhere(self._home)
+        lacks = no_owner(word, name)
+        return f"{lacks}; create it, or correct the name, and create another action"
 
     def _has_owner(self, key: str) -> bool:
         """Return whether there is such an owner, whose own turn then answers."""

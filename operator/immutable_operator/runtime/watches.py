@@ -68,7 +68,11 @@ class Watches:
         self.contents = Contents(client, self.configs[CONFIG_MAP], queue.add)
         self.actions: Children[ActionRecord] = Children(self._action_changed)
         self.orphan_actions = OrphanActions(
-            client, self.owners, self.actions, (SERVICE,) if nodes is None else (SERVICE, POOL)
+            client,
+            self.owners,
+            self.actions,
+            (SERVICE,) if nodes is None else (SERVICE, POOL),
+            home=nodes.home if nodes else "",
         )
         self.budgets: Children[BudgetRecord] = Children(self._budgets_changed)
         self.freezes = Freezes(self.all_again)

@@ -13,7 +13,15 @@ from immutable_operator.domain.model import (
     purpose_of_request,
 )
 
-__all__ = ["ALL_REPLACED", "REPLACING", "no_owner", "orphaned", "outcomes", "requested"]
+__all__ = [
+    "ALL_REPLACED",
+    "REPLACING",
+    "elsewhere",
+    "no_owner",
+    "orphaned",
+    "outcomes",
+    "requested",
+]
 
 # How many seconds an action may exist before the owner that it names.
 ORPHAN_SECONDS = 60.0
@@ -90,14 +98,18 @@ def no_owner(word: str, name: str) -> str:
     return f"ImmutableNodePool {name} not found (kubectl get imnp lists them)"
 
 
+def elsewhere(home: str) -> str:
+    """Return the message of an action on a pool outside of ``home``, the operator's namespace."""
+    return f"actions on node pools are carried out in namespace {home} only; create it there"
+
+
 def orphaned(
-    word: str, name: str, requests: Sequence[Request], now: float
+    message: str, requests: Sequence[Request], now: float
 ) -> tuple[tuple[Outcome, ...], float | None]:
     """Return the outcomes of requests to an owner that does not exist, and when more of them fail.
 
     A request may be created shortly before its owner: each has one minute.
     """
     late = [r for r in requests if r.created + ORPHAN_SECONDS <= now]
-    message = f"{no_owner(word, name)}; create it, or correct the name, and create another action"
     young = [r.created + ORPHAN_SECONDS for r in requests if r not in late]
     return tuple(Outcome(r.name, r.uid, "Failed", message) for r in late), min(young, default=None)
