@@ -55,6 +55,11 @@ class Machines:
         self.ended: list[Machine] = []
 
     @property
+    def image(self) -> str:
+        """A pinned image that they can run."""
+        return self._real.images.digest("web")
+
+    @property
     def running(self) -> set[str]:
         """The names of the machines that are there."""
         return set(self._running)
