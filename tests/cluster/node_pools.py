@@ -143,6 +143,7 @@ class Workload:
     pool: Pool
     namespace: str
     name: str = "app"
+    image: str = pin("app")
 
     def apply(
         self, replicas: int = 1, annotations: Mapping[str, str] | None = None, **pod: Any
@@ -159,7 +160,7 @@ class Workload:
                 "template": {
                     "metadata": {"labels": labels, "annotations": dict(annotations or {})},
                     "spec": {
-                        "containers": [{"name": "app", "image": pin("app")}],
+                        "containers": [{"name": "app", "image": self.image}],
                         **on_pool(self.pool),
                         **pod,
                     },

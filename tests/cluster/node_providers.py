@@ -6,14 +6,16 @@ A further provider is another entry of `PROVIDERS`, and a fixture that has it ru
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from immutable_operator.api.names import LABEL_POOL
 from tests.cluster.node_claims import GROUP, NODE_CLASS
 from tests.cluster.node_pools import Pool
+from tests.cluster.services import pin
 from tests.controlplane.api import Json
 from tests.controlplane.karpenter import CLAIMS
+from tests.controlplane.real.machines import MACHINE
 
 __all__ = ["KARPENTER", "PROVIDERS", "Provided", "ProvidedPool", "machines"]
 
@@ -31,7 +33,8 @@ class Provided:
     ``spec`` is the field ``provider`` of a pool. ``path`` is the collection of the objects that
     the operator creates and deletes, one for each node; ``node_of`` returns the name of the node
     of one, "" if it has none yet; ``stranger`` the body of one that
-    belongs to no pool. ``needs`` is the fixture that has the provider running.
+    belongs to no pool. ``needs`` is the fixture that has the provider running. Nodes are born with
+    ``labels`` and can run ``image``; ``machines`` says what is behind them.
     """
 
     name: str
@@ -40,6 +43,13 @@ class Provided:
     node_of: Callable[[Mapping[str, Any]], str]
     stranger: Callable[[str], Json]
     needs: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    image: str = pin("app")
+    machines: str = ""
+
+    @property
+    def title(self) -> str:
+        return " on ".join(filter(None, (self.name, self.machines)))
 
     @property
     def resource(self) -> str:
@@ -89,7 +99,9 @@ SIMULATED = Provided(
 KARPENTER = Provided(
     "karpenter", machines(), CLAIMS, _node_of_claim, _strange_claim, "with_karpenter"
 )
-PROVIDERS = (SIMULATED, KARPENTER)
+# The same provider; a kubelet and not KWOK gives life to its nodes.
+REAL = replace(SIMULATED, needs="with_machines", labels=MACHINE, machines="machines")
+PROVIDERS = (SIMULATED, KARPENTER, REAL)
 
 
 class ProvidedPool(Pool):
@@ -99,6 +111,7 @@ class ProvidedPool(Pool):
         super().__init__(pool.plane, pool.name)
         self.provided = provided
         self.spec |= {"replicas": 1, "provider": provided.spec}
+        self.spec["template"] |= {"labels": dict(provided.labels)}
 
     def objects(self) -> dict[str, Json]:
         """By name what the operator created."""

@@ -247,6 +247,8 @@ def test_verified_node_lacks_nothing_more() -> None:
         (pod("a", meta={"annotations": {"kubernetes.io/config.mirror": "x"}}), GuestKind.STAYS),
         (pod("a", phase="Succeeded"), GuestKind.STAYS),
         (pod("a", phase="Failed"), GuestKind.STAYS),
+        (pod("a", phase="Succeeded", meta={"deletionTimestamp": AT}), GuestKind.EVICTED),
+        (pod("a", phase="Failed", meta={"deletionTimestamp": AT}), GuestKind.EVICTED),
         (
             pod(
                 "a",

@@ -7,6 +7,7 @@ tolerate it.
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 
@@ -18,6 +19,9 @@ from tests.cluster.node_pools import Pool
 from tests.cluster.operator_process import USER, Installation, Operators
 from tests.controlplane import ControlPlane
 from tests.controlplane.karpenter import Karpenter
+from tests.controlplane.real.machines import Machines
+from tests.controlplane.real.nodes import RealNodes
+from tests.controlplane.real.requirements import missing
 
 FLAGS = ("--nodes", "--simulated-nodes", "--karpenter-nodes")
 VALUES = "nodes.enabled=true,nodes.simulated=true,nodes.karpenter.enabled=true"
@@ -62,3 +66,20 @@ def with_karpenter(control_plane: ControlPlane, karpenter: Karpenter) -> Karpent
     """Karpenter with the node class of the tests."""
     NodeClaims(control_plane).add_class()
     return karpenter
+
+
+@pytest.fixture(scope="session")
+def real(control_plane: ControlPlane) -> Iterator[RealNodes]:
+    """A network and registries for real nodes, without any node."""
+    reason = missing()
+    if reason is not None and os.environ.get("REQUIRE_REAL_NODES") != "1":
+        pytest.skip(reason)
+    with RealNodes.start(control_plane, 0) as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def with_machines(control_plane: ControlPlane, real: RealNodes) -> Iterator[Machines]:
+    """Machines for the nodes of pools that ask for them."""
+    with Machines(control_plane, real) as running:
+        yield running

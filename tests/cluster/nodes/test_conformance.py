@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -35,14 +36,14 @@ from tests.cluster.node_pools import (
 )
 from tests.cluster.node_providers import PROVIDERS, Provided, ProvidedPool
 from tests.controlplane.api import Json
+from tests.controlplane.real.machines import Machines
 
 
-@pytest.fixture(params=PROVIDERS, ids=lambda provided: provided.name)
+@pytest.fixture(params=PROVIDERS, ids=lambda provided: provided.title)
 def provided(request: pytest.FixtureRequest) -> Provided:
     chosen: Provided = request.param
-    if chosen.needs:
-        request.getfixturevalue(chosen.needs)
-    return chosen
+    found = request.getfixturevalue(chosen.needs) if chosen.needs else None
+    return replace(chosen, image=found.image) if isinstance(found, Machines) else chosen
 
 
 @pytest.fixture
@@ -69,7 +70,11 @@ def marks_of(item: Json) -> Json:
 def test_new_node_keeps_workloads_off_until_it_is_verified(one: ProvidedPool) -> None:
     team = {"key": "team", "value": "a", "effect": "NoSchedule"}
     taints = [*one.spec["template"]["taints"], team]
-    declared = {"labels": {"team": "a"}, "annotations": {"example.com/note": "b"}, "taints": taints}
+    declared = {
+        "labels": {**one.provided.labels, "team": "a"},
+        "annotations": {"example.com/note": "b"},
+        "taints": taints,
+    }
     one.apply(template=declared, rollout={"verify": {"settle": "4s"}})
     node = one.until_node()
     one.until("it is tainted as asked", lambda: {"team"} <= taint_keys(one.until_node()))
@@ -103,7 +108,7 @@ def test_object_and_node_have_labels_and_certificate(running: ProvidedPool) -> N
 def test_node_is_replaced_successor_first_and_its_pods_leave_before_it_goes(
     running: ProvidedPool, namespace: str
 ) -> None:
-    workload = Workload(running, namespace)
+    workload = Workload(running, namespace, image=running.provided.image)
     workload.apply()
     [before], [name] = running.nodes(), running.objects()
     with NodeHistory(running) as history:
@@ -124,7 +129,7 @@ def test_node_is_replaced_successor_first_and_its_pods_leave_before_it_goes(
 def test_pods_are_evicted_by_the_operator_before_the_object_is_deleted(
     running: ProvidedPool, namespace: str
 ) -> None:
-    Workload(running, namespace).apply()
+    Workload(running, namespace, image=running.provided.image).apply()
     [name] = running.objects()
     asked = OperatorRequests.from_now(running.plane)
     running.apply(image={"id": "image-2"})

@@ -157,6 +157,10 @@ class RealNode:
         for name, value in kubelet.KERNEL_SETTINGS.items():
             self._machine(f"proc/sys/{name}", value)
 
+    def set_system(self, name: str) -> None:
+        """Set the name of the operating system that the node reports, before its first boot."""
+        self._machine("etc/os-release", f'PRETTY_NAME="{name}"')
+
     def boot(self) -> None:
         """Make the node's namespaces, control group and network, with nothing running."""
         self._machine("proc/sys/kernel/random/boot_id", str(uuid.uuid4()))
@@ -176,10 +180,14 @@ class RealNode:
         """Pull an image before a pod asks for it."""
         self.ctr("images", "pull", "--hosts-dir=/run/node/registries", reference)
 
-    def end(self) -> None:
-        """End the node for good and delete its object; its pods' objects go with it."""
+    def discard(self) -> None:
+        """End the node and remove its disk; its Node object is left alone."""
         self.power_off()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def end(self) -> None:
+        """End the node for good and delete its object; its pods' objects go with it."""
+        self.discard()
         api = self._bed.plane.api()
         for pod in self._bed.plane.pods_on(self.name):
             meta = pod["metadata"]

@@ -104,28 +104,51 @@ class RealNodes:
 
     def add(self, count: int = 1, say: Callable[[str], None] = lambda text: None) -> list[RealNode]:
         """Start more nodes, together; return when they are Ready."""
-        first = len(self._bed.remains.nodes)
-        if first + count > NODES_IN_BLOCK:
-            raise ValueError(f"a bed has room for {NODES_IN_BLOCK} nodes, and {first} were added")
-        added = [RealNode(self._bed, f"real-{i}", i) for i in range(first, first + count)]
+        added = [self._boot() for _ in range(count)]
         for node in added:
-            self._bed.remains.cgroups.append(node.cgroup)
-            self._bed.remains.nodes.append({"name": node.name, "index": node.index})
-            self._bed.remains.save()
-            self._nodes[node.name] = node
-            node.prepare(
-                self.images.digest("pause"), [self.registry.host, self.private_registry.host]
-            )
-            node.boot()
-        for node in added:
-            node.start_containerd()
-            # A pod can start when the registry is away, if its own image is there.
-            node.pull(self.images.digest("pause"))
-            node.start_kubelet()
+            self._run(node)
         for node in added:
             node.wait_ready()
             say(f"{node.name} is Ready ({node.address})")
         return added
+
+    def start_node(self, name: str, system: str) -> RealNode:
+        """Start a node with a name, without waiting until it is Ready.
+
+        ``system`` is the name of its operating system. The kubelet uses the Node object of that
+        name if there is one: its labels, annotations and taints stay.
+        """
+        node = self._boot(name, system)
+        self._run(node)
+        return node
+
+    def discard(self, name: str) -> None:
+        """End a node and remove its disk, without a change in the API."""
+        self._nodes[name].discard()
+        node = self._nodes.pop(name)
+        self._bed.remains.drop_node(name, node.cgroup)
+
+    def _boot(self, name: str = "", system: str = "") -> RealNode:
+        """Prepare and boot one more node; without a name it is ``real-<index>``."""
+        taken = {node["index"] for node in self._bed.remains.nodes}
+        index = next((i for i in range(NODES_IN_BLOCK) if i not in taken), None)
+        if index is None:
+            raise ValueError(f"a bed has room for {NODES_IN_BLOCK} nodes, and it has as many")
+        node = RealNode(self._bed, name or f"real-{index}", index)
+        self._bed.remains.add_node(node.name, index, node.cgroup)
+        self._nodes[node.name] = node
+        registries = [self.registry.host, self.private_registry.host]
+        node.prepare(self.images.digest("pause"), registries)
+        if system:
+            node.set_system(system)
+        node.boot()
+        return node
+
+    def _run(self, node: RealNode) -> None:
+        node.start_containerd()
+        # A pod can start when the registry is away, if its own image is there.
+        node.pull(self.images.digest("pause"))
+        node.start_kubelet()
 
     @property
     def names(self) -> list[str]:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,13 @@ FOLDER = "real"
 
 
 class Remains:
-    """The record of one run's real nodes; every change is on disk when it returns."""
+    """The record of one run's real nodes; every change is on disk when it returns.
+
+    Several threads may start and end nodes.
+    """
 
     def __init__(self, run_folder: Path) -> None:
+        self._changing = threading.RLock()
         self._path = run_folder / FILE
         self.folder = run_folder / FOLDER
         self.block: Block | None = None
@@ -53,22 +58,40 @@ class Remains:
         return remains
 
     def save(self) -> None:
-        state = {
-            "block": None if self.block is None else self.block.number,
-            "children": [child.record() for child in self.children.values()],
-            "cgroups": self.cgroups,
-            "nodes": self.nodes,
-            "ports": self.ports,
-        }
-        part = self._path.with_suffix(".part")
-        part.write_text(json.dumps(state, indent=2))
-        part.replace(self._path)
+        with self._changing:
+            state = {
+                "block": None if self.block is None else self.block.number,
+                "children": [child.record() for child in self.children.values()],
+                "cgroups": self.cgroups,
+                "nodes": self.nodes,
+                "ports": self.ports,
+            }
+            part = self._path.with_suffix(".part")
+            part.write_text(json.dumps(state, indent=2))
+            part.replace(self._path)
 
     def add_child(self, child: Child) -> None:
         """Record a process, which replaces an earlier one of the same component."""
-        self.children.pop(child.component, None)
-        self.children[child.component] = child
-        self.save()
+        with self._changing:
+            self.children.pop(child.component, None)
+            self.children[child.component] = child
+            self.save()
+
+    def add_node(self, name: str, index: int, cgroup: str) -> None:
+        with self._changing:
+            self.nodes.append({"name": name, "index": index})
+            self.cgroups.append(cgroup)
+            self.save()
+
+    def drop_node(self, name: str, cgroup: str) -> None:
+        """Remove the record of a node of which nothing is left, and those of its processes."""
+        with self._changing:
+            self.nodes = [node for node in self.nodes if node["name"] != name]
+            self.cgroups.remove(cgroup)
+            ended = [key for key in self.children if key.rpartition(".")[0] == name]
+            for component in ended:
+                del self.children[component]
+            self.save()
 
     def remove(self) -> None:
         """Stop all processes and remove their remains; can be repeated after a failure."""

@@ -206,7 +206,10 @@ class Observer:
 
     def _kind(self, guest: GuestRecord, instance: str) -> GuestKind:
         own = (guest.namespace, guest.name) == (self.home, smoke_name(instance))
-        if own or guest.made_by == DAEMON_SET or guest.mirror or guest.ended:
+        # A pod that is being deleted is gone when its kubelet has cleaned up, not when it ended:
+        # its volumes are still in use, and without its node it stays until it is collected.
+        over = guest.ended and not guest.terminating
+        if own or guest.made_by == DAEMON_SET or guest.mirror or over:
             return GuestKind.STAYS
         return GuestKind.INSTANCE if guest.is_instance else GuestKind.EVICTED
 
