@@ -79,9 +79,10 @@ class Pool:
 
     def until_ready(self, timeout: float = TIMEOUT) -> None:
         """Until the condition Ready is True for the present spec, and no node is left over."""
-        self.until("it is ready", self._is_ready, timeout)
+        self.until("it is ready", self.is_ready, timeout)
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether `until_ready` has nothing to wait for."""
         there = self.get()
         status = there.get("status") or {}
         ready = condition(there, "Ready")

@@ -125,9 +125,9 @@ class ProvidedPool(Pool):
         items = self.plane.api().get(path)["items"]
         return [i["spec"]["revision"] for i in items if i["spec"].get("pool") == self.name]
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
         # A provider may remove the node before the object behind it.
-        return super()._is_ready() and len(self.objects()) == self.spec["replicas"]
+        return super().is_ready() and len(self.objects()) == self.spec["replicas"]
 
     def delete_object(self, name: str) -> None:
         self.plane.api().request("DELETE", f"{self.provided.path}/{name}")

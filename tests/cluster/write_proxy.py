@@ -86,7 +86,7 @@ class WriteProxy:
             request.method, url, headers=headers, data=body or None, timeout=timeout
         )
         response = web.StreamResponse()
-        with contextlib.suppress(aiohttp.ClientError, ConnectionError):
+        with contextlib.suppress(aiohttp.ClientError, ConnectionError, RuntimeError):
             async with asked as answer:
                 if is_write and self._ends(f"{request.method} {request.path}"):
                     await asyncio.Event().wait()

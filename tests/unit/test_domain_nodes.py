@@ -405,6 +405,15 @@ def test_deleted_pool_with_drain_retires_its_nodes_then_it_is_released() -> None
     assert told(planned(last)) == "protect False"
 
 
+def test_refused_release_of_a_deleted_pool_is_tried_again() -> None:
+    """Nothing else wakes the planner for a pool without nodes."""
+    refused = refusal(Move.PROTECT, "web", Cause.API_SERVER, wait=5.0)
+    last = pool_view("", DRAIN, deleting=True, is_protected=True, refusals=(refused,))
+    decided = planned(last)
+    assert (told(decided), decided.due) == ("", NOW + 5.0)
+    assert told(planned(last, NOW + 5.0)) == "protect False"
+
+
 def test_deleted_pool_leaves_its_nodes_alone_by_default() -> None:
     assert planned(pool_view("A ###", deleting=True)).actions == ()
     kept = pool_view("A ###", deleting=True, is_protected=True)

@@ -40,7 +40,8 @@ def plan(
     view = family.judged(view, now)
     if view.deleting:
         note = "being deleted: the garbage collector removes all dependents"
-        return Plan(actions=family.care(view, now).moves, notes=(note,))
+        care = family.care(view, now)
+        return Plan(actions=care.moves, due=min(care.due, default=None), notes=(note,))
     target = choose(view, now, family)
     turn = Turn.of(view, target, now, policy, family)
     fleet = sort_out(turn)

@@ -8,7 +8,8 @@ from tests.cluster.node_pools import NodeHistory, Pool, Workload
 from tests.cluster.operator_process import Operators
 from tests.cluster.write_proxy import WriteProxy
 
-# How many writes the undisturbed replacement makes; the first case counts them.
+# The most writes that an undisturbed replacement makes: on a busy machine two writes of the status
+# may become one.
 WRITES = 13
 
 
@@ -32,19 +33,25 @@ def test_operator_that_is_killed_at_a_write_ends_as_undisturbed(
     before = set(pool.nodes())
     with WriteProxy(pool.plane) as proxy, NodeHistory(pool) as history:
         operators.restart(server=proxy.url).until_leading()
-        proxy.writes.clear()
-        proxy.fatal, proxy.kill = number, operators.main.kill
-        pool.apply(image={"id": "image-2"})
-        if number:
-            assert proxy.killed.wait(60), proxy.writes
-            operators.free_lease()
+        try:
+            proxy.writes.clear()
+            proxy.fatal, proxy.kill = number, operators.main.kill
+            pool.apply(image={"id": "image-2"})
+            pool.until(
+                "the operator was killed, or made all of its writes",
+                lambda: (
+                    proxy.killed.is_set() or (pool.is_ready() and not before & set(pool.nodes()))
+                ),
+            )
+            if proxy.killed.is_set():
+                operators.free_lease()
+        finally:
             operators.restart().until_leading()
         until_replaced(pool, app)
         history.assert_successor_first(most=2, fewest=1)
         assert len(history.births()) == 1, proxy.writes
-        if not number:
-            assert len(proxy.writes) == WRITES, proxy.writes
-            operators.restart().until_leading()
+        assert len(proxy.writes) <= WRITES, proxy.writes
+        assert proxy.killed.is_set() or number in (0, WRITES), proxy.writes
     assert not before & set(pool.nodes())
     path = "/apis/immutable.dev/v1alpha1/namespaces/immutable-system/immutablerevisions"
     records = pool.plane.api().get(path)["items"]
