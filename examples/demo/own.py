@@ -27,7 +27,8 @@ OURS = "demo.immutable.dev/made-by"
 OURS_VALUE = "make-demo"
 MADE_CRDS = "demo.immutable.dev/made-crds"
 CRDS = tuple(
-    f"immutable{kind}.immutable.dev" for kind in ("services", "revisions", "actions", "freezes")
+    f"immutable{kind}.immutable.dev"
+    for kind in ("services", "nodepools", "revisions", "actions", "freezes")
 )
 NEEDED_RIGHTS = (
     ("namespaces",),

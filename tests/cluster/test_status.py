@@ -117,7 +117,7 @@ def test_printer_columns(web: Service) -> None:
     assert f"revision 1 ({web.revision()}): 2 of 2 are current and available" in wide
     assert wide.split()[-1] == "immutable.dev/service=web"
     heads, row = (line.split() for line in web.kubectl("get", "imrev").splitlines())
-    columns = ["NAME", "SERVICE", "NUMBER", "REVISION", "PHASE", "REASON", "IMAGE", "BY", "AGE"]
+    columns = ["NAME", "OWNER", "NUMBER", "REVISION", "PHASE", "REASON", "IMAGE", "BY", "AGE"]
     assert heads == columns
     short = pin("a").partition("sha256:")[2][:12]
     assert row[1:7] == ["web", "1", web.revision(), "Good", "Created", f"web@{short}"]

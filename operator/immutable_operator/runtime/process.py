@@ -33,7 +33,7 @@ from immutable_operator.runtime.node_watches import NodeOptions
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.watches import Watches
 from immutable_operator.runtime.webhook import Webhook
-from immutable_operator.wire.owner import POOL, SERVICE
+from immutable_operator.wire.owner import POOL, SERVICE, OwnerKind
 
 __all__ = ["Operator", "Options"]
 
@@ -198,7 +198,7 @@ class Operator:
             await reflector.synced.wait()
         gc.collect()
         gc.freeze()
-        log.info("synced", owners=len(self._watches.owners), pods=len(self._watches.pods))
+        log.info("synced", services=self._count(SERVICE), pods=len(self._watches.pods))
         election = asyncio.create_task(self._lease.run(), name="lease")
         work = asyncio.create_task(self._work(), name="control loop")
         try:
@@ -263,13 +263,16 @@ class Operator:
             return "the webhook's certificate"
         return None
 
+    def _count(self, kind: OwnerKind) -> int:
+        return sum(owner.kind is kind for owner in self._watches.owners)
+
     def _observe(self) -> None:
         self._metrics.leading.set(self._lease.leading)
         self._metrics.queue_depth.set(len(self._queue))
         counts = {
-            "services": sum(owner.kind is SERVICE for owner in self._watches.owners),
+            "services": self._count(SERVICE),
             "pods": len(self._watches.pods),
-            "pools": sum(owner.kind is POOL for owner in self._watches.owners),
+            "pools": self._count(POOL),
             "nodes": sum(bool(node.owner) for node in self._watches.nodes.all.values()),
             "revisions": len(self._watches.revisions),
         }
