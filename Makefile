@@ -79,7 +79,7 @@ test: code
 	@echo "== the control plane's programs (built once, about 17 minutes on two cores)"
 	@$(PY) -m tests.controlplane build
 	@$(MAKE) chart
-	@echo "== tests (about 18 minutes on two cores)"
+	@echo "== tests (about 20 minutes on two cores)"
 	@rm -f $(RETRIED)
 	@$(MAKE) -k -j5 apart-lane slow-lane real-lane nodes-lane cluster-lane
 	@echo "== all tests passed"
