@@ -23,6 +23,7 @@ from immutable_operator.domain.model import (
     GuestKind,
     Instance,
     Machine,
+    Mark,
     Plan,
     PoolSpec,
     Probe,
@@ -130,7 +131,7 @@ def told(actions: Plan | Iterable[Action]) -> str:
     words: dict[str, list[str]] = {}
     for action in plan_of.actions:
         match action:
-            case Admit() | Probe() | End():
+            case Admit() | Mark() | Probe() | End():
                 verb = type(action).__name__.lower()
                 words.setdefault(verb, []).append(action.uid.removeprefix("uid-"))
             case Evict():

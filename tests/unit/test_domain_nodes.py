@@ -407,7 +407,7 @@ def test_deleted_pool_with_drain_retires_its_nodes_then_it_is_released() -> None
 
 def test_refused_release_of_a_deleted_pool_is_tried_again() -> None:
     """Nothing else wakes the planner for a pool without nodes."""
-    refused = refusal(Move.PROTECT, "web", Cause.API_SERVER, wait=5.0)
+    refused = replace(refusal(Move.PROTECT, "web", Cause.API_SERVER, wait=5.0), subject="")
     last = pool_view("", DRAIN, deleting=True, is_protected=True, refusals=(refused,))
     decided = planned(last)
     assert (told(decided), decided.due) == ("", NOW + 5.0)
@@ -418,3 +418,27 @@ def test_deleted_pool_leaves_its_nodes_alone_by_default() -> None:
     assert planned(pool_view("A ###", deleting=True)).actions == ()
     kept = pool_view("A ###", deleting=True, is_protected=True)
     assert told(planned(kept)) == "protect False"
+
+
+# Refused writes for nodes: none is given up, and none is repeated without a pause.
+
+
+@pytest.mark.parametrize(
+    ("move", "drawn", "changes", "expected"),
+    [
+        (Move.ADMIT, "B #", {"held": True}, "admit B0"),
+        (Move.MARK, "B #", {"reached": "pod a/b mounts / of the node"}, "mark B0"),
+        (Move.END, "B -", {}, "end B0"),
+        (Move.RETIRE, "B -", {"is_open": True}, "retire B0"),
+    ],
+)
+def test_refused_write_for_a_node_is_tried_again_after_a_pause(
+    move: Move, drawn: str, changes: dict[str, Any], expected: str
+) -> None:
+    [node] = nodes(drawn, B0=changes)
+    refused = refusal(move, "B0", Cause.API_SERVER, wait=5.0)
+    given = pool_view([node], wanted="B", replicas=1, refusals=(refused,))
+    waiting = NODES.care(given, NOW)
+    assert waiting.moves == ()
+    assert NOW + 5.0 in waiting.due
+    assert told(NODES.care(given, NOW + 5.0).moves) == expected

@@ -152,7 +152,7 @@ def test_provider_that_is_not_enabled_refuses_births() -> None:
     with pytest.raises(Refused) as caught:
         Script().run(story)
     assert caught.value.cause is Cause.DEPENDENCY
-    assert "set nodes.simulated in the values of the chart" in caught.value.message
+    assert "in the values of the chart (nodes.simulated" in caught.value.message
 
 
 # Admission.

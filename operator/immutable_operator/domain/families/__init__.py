@@ -15,12 +15,13 @@ from immutable_operator.domain.model import (
     Deviation,
     Evidence,
     Instance,
+    Move,
     Obstacle,
     Spec,
     View,
 )
 
-__all__ = ["Care", "Family", "Words"]
+__all__ = ["Care", "Family", "Words", "tried"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,19 @@ class Care:
     waits: tuple[Obstacle, ...] = ()
     due: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def tried(view: View, now: float, action: Action, move: Move, subject: str) -> Care:
+    """Return a move, or when it may be tried again if it was refused a moment ago.
+
+    ``subject`` is the name under which a refusal of it is noted.
+    """
+    refused = [r for r in view.refusals if (r.move, r.subject) == (move, subject)]
+    later = [r for r in refused if r.retry_at > now]
+    if not later:
+        return Care(moves=(action,), notes=(f"{move} {subject}".rstrip(),))
+    note = f"{move} {subject}".rstrip() + f" waits: {later[0].message}"
+    return Care(due=(max(r.retry_at for r in later),), notes=(note,))
 
 
 class Family(Protocol):

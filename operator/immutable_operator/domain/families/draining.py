@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from immutable_operator.domain.families import Care
+from immutable_operator.domain.families import Care, tried
 from immutable_operator.domain.model import (
     Because,
     End,
@@ -57,7 +57,8 @@ class Draining:
         if machine.is_open:
             # Somebody lets new pods on it: keep them off again.
             why = machine.because or Because(Reason.SCALED, "it is being drained")
-            return Care(moves=(Retire(instance.name, instance.uid, why),))
+            again = Retire(instance.name, instance.uid, why)
+            return tried(self.view, self.now, again, Move.RETIRE, instance.name)
         left = [g for g in machine.guests if g.kind is not GuestKind.STAYS]
         late = (machine.retiring or self.now) + self.pool.drain_timeout
         over = late <= self.now
@@ -118,12 +119,8 @@ class Draining:
                 yield Obstacle(DO_NOT_DISRUPT, f"{where} {guest.keeps}", f"pod/{name}")
 
     def _end(self, instance: Instance) -> Care:
-        refused = [r for r in self.view.refusals if r.move is Move.END]
-        waits = [r.retry_at for r in refused if r.subject == instance.name]
-        later = tuple(at for at in waits if at > self.now)
-        if later:
-            return Care(due=later, notes=(f"end {instance.name}: refused",))
-        return Care(moves=(End(instance.name, instance.uid),), notes=(f"end {instance.name}",))
+        end = End(instance.name, instance.uid)
+        return tried(self.view, self.now, end, Move.END, instance.name)
 
     def _deleted(self, instance: Instance, machine: Machine, since: float) -> Care:
         """Say what an object that is being deleted waits for, if that takes long."""

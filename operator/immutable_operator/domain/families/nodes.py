@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from immutable_operator.api.names import LABEL_POOL
-from immutable_operator.domain.families import Care, Family, Words
+from immutable_operator.domain.families import Care, Family, Words, tried
 from immutable_operator.domain.families.draining import Draining
 from immutable_operator.domain.families.verifying import Verifying
 from immutable_operator.domain.model import (
@@ -127,7 +127,7 @@ class Nodes:
             elif instance.active and (machine.verified is None or machine.held):
                 parts.append(Verifying(view, pool, now).of(instance, machine))
             elif machine.reached and not machine.marked and instance.active:
-                parts.append(_mark(view, pool, instance, machine.reached))
+                parts.append(_mark(view, pool, now, instance))
         return Care(
             moves=tuple(move for part in parts for move in part.moves),
             waits=tuple(wait for part in parts for wait in part.waits),
@@ -141,22 +141,20 @@ class Nodes:
         `judged` hides the deletion as long as there are nodes to drain.
         """
         waits = pool.drains and not view.deleting
-        refused = [r.retry_at for r in view.refusals if r.move is Move.PROTECT]
-        later = tuple(at for at in refused if at > now)
-        if waits == view.is_protected or later:
-            return Care(due=later)
-        return Care(moves=(Protect(waits),))
+        if waits == view.is_protected:
+            return Care()
+        return tried(view, now, Protect(waits), Move.PROTECT, "")
 
 
 NODES: Family = Nodes()
 
 
-def _mark(view: View, pool: PoolSpec, instance: Instance, what: str) -> Care:
+def _mark(view: View, pool: PoolSpec, now: float, instance: Instance) -> Care:
     """Record an intrusion: the pod that shows it may be deleted."""
-    refused = any((r.move, r.subject) == (Move.MARK, instance.name) for r in view.refusals)
-    if refused or _on(REACHED_INTO, pool) is OnDrift.IGNORE:
+    if instance.machine is None or _on(REACHED_INTO, pool) is OnDrift.IGNORE:
         return Care()
-    return Care(moves=(Mark(instance.name, instance.uid, what),))
+    mark = Mark(instance.name, instance.uid, instance.machine.reached)
+    return tried(view, now, mark, Move.MARK, instance.name)
 
 
 def _on(fact: str, pool: PoolSpec) -> OnDrift:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from immutable_operator.domain.families import Care
+from immutable_operator.domain.families import Care, tried
 from immutable_operator.domain.model import (
     Admit,
     Instance,
@@ -60,8 +60,4 @@ class Verifying:
         return Care(waits=(wait,), due=(deadline,), notes=(text,))
 
     def _move(self, instance: Instance, move: Admit | Probe, kind: Move) -> Care:
-        refused = [r for r in self.view.refusals if (r.move, r.subject) == (kind, instance.name)]
-        waits = [r.retry_at for r in refused if r.retry_at > self.now]
-        if waits:
-            return Care(due=(max(waits),), notes=(f"{kind} {instance.name}: {refused[0].message}",))
-        return Care(moves=(move,), notes=(f"{kind} {instance.name}",))
+        return tried(self.view, self.now, move, kind, instance.name)

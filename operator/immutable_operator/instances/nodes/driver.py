@@ -141,7 +141,10 @@ class NodeDriver:
         name = _provider_in(template)
         provider = self._providers.get(name)
         if provider is None:
-            text = f"provider {name} is not enabled: set nodes.{name} in the values of the chart"
+            text = (
+                f"provider {name} is not enabled; enable it in the values of the chart"
+                " (nodes.simulated, nodes.karpenter.enabled)"
+            )
             raise Refused(Cause.DEPENDENCY, text)
         return await provider.create(owner, template, birth)
 
@@ -199,8 +202,7 @@ class NodeDriver:
         return await self._patch(owner, node, body, move)
 
     async def _mark(self, owner: OwnerRecord, move: Mark) -> Seen:
-        provider = self._of(move.uid)
-        node = provider.node(move.uid) if provider else None
+        node = self._node(move.uid)
         if node is None:
             return self.shows(owner, move)
         mark = {"what": move.what[:512], "at": stamp(self._clock())}
