@@ -17,6 +17,7 @@ from immutable_operator.api.names import (
 )
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
+from immutable_operator.wire.node import OfPool
 from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["CLAIMS", "UNREGISTERED", "ClaimRecord", "Condition", "claim_body", "decode_claim"]
@@ -58,35 +59,17 @@ class _Claim(msgspec.Struct, frozen=True):
     status: _Status = _Status()
 
 
-class ClaimRecord(msgspec.Struct, frozen=True):
+class ClaimRecord(OfPool, frozen=True):
     """A NodeClaim. ``node`` is the name of its node, "" if it has none yet.
 
     ``image`` is what its machine was started from, "" if the provider does not say.
     ``node_class`` is the reference to its node class: group, kind and name.
     """
 
-    meta: ObjectMeta
     node: str = ""
     image: str = ""
     node_class: tuple[str, str, str] = ("", "", "")
     conditions: tuple[Condition, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return self.meta.name
-
-    @property
-    def uid(self) -> str:
-        return self.meta.uid
-
-    @property
-    def owner(self) -> str:
-        """The uid of the pool that created it, "" if none did."""
-        return self.meta.annotations.get(ANNOTATION_POOL_UID, "")
-
-    @property
-    def namespace(self) -> str:
-        return ""
 
     @property
     def content(self) -> object:

@@ -13,7 +13,7 @@ from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.times import moment
 from immutable_operator.wire.placement import Taint
 
-__all__ = ["ENDING_TAINTS", "NODES", "NodeEnds", "NodeRecord", "decode_node"]
+__all__ = ["ENDING_TAINTS", "NODES", "NodeEnds", "NodeRecord", "OfPool", "decode_node"]
 
 NODES = ApiPath("api/v1", "nodes")
 # Taints with which autoscalers and cloud providers announce that a node is taken away. A cordon
@@ -76,21 +76,10 @@ class _Node(msgspec.Struct, frozen=True):
     status: _Status = _Status()
 
 
-class NodeRecord(msgspec.Struct, frozen=True):
-    """A node, and why its pods are to leave it ("" if nothing says so).
-
-    ``announced`` is False for a cordon alone. ``owner`` is the uid of the pool that created it, ""
-    if none did. ``ready_since`` is None while it is not Ready. ``version`` is its resource version,
-    on which no plan depends.
-    """
+class OfPool(msgspec.Struct, frozen=True):
+    """An object that a pool created: a node, or a claim for one. It has no namespace."""
 
     meta: ObjectMeta
-    cause: str = ""
-    announced: bool = False
-    cordoned: bool = False
-    taints: tuple[Taint, ...] = ()
-    facts: tuple[tuple[str, str], ...] = ()
-    ready_since: float | None = None
 
     @property
     def name(self) -> str:
@@ -102,17 +91,34 @@ class NodeRecord(msgspec.Struct, frozen=True):
 
     @property
     def owner(self) -> str:
+        """The uid of the pool that created it, "" if none did."""
         return self.meta.annotations.get(ANNOTATION_POOL_UID, "")
 
     @property
     def namespace(self) -> str:
         return ""
 
+
+class NodeRecord(OfPool, frozen=True):
+    """A node, and why its pods are to leave it ("" if nothing says so).
+
+    ``announced`` is False for a cordon alone. ``owner`` is the uid of the pool that created it, ""
+    if none did. ``ready_since`` is None while it is not Ready. ``version`` is its resource version,
+    on which no plan depends.
+    """
+
+    cause: str = ""
+    announced: bool = False
+    cordoned: bool = False
+    taints: tuple[Taint, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    ready_since: float | None = None
+
     @property
     def content(self) -> object:
         """What plans depend on."""
         meta = self.meta
-        where = (meta.labels, meta.annotations, meta.deletion_timestamp)
+        where = (meta.labels, meta.annotations, meta.deletion_timestamp, meta.finalizers)
         return where, self.taints, self.facts, self.ready_since, self.cordoned
 
     @property
