@@ -37,6 +37,7 @@ class Story(Simulation):
         self.lines = [title, "=" * len(title)]
         self._labels: dict[str, str] = {}
         self._befell: dict[str, list[str]] = {}
+        self._works = ""
         self._condition = self._fleet = ""
         self._told = 0
         self._at: float | None = None
@@ -78,8 +79,13 @@ class Story(Simulation):
     def passed(self) -> None:
         """The end of a moment: the status and the fleet, where they changed."""
         self._tell_what_befell()
-        true = [c for c in self.operator.status.conditions if c.status == "True"]
-        shown = true or list(self.operator.status.conditions[:1])
+        conditions = {c.type: c for c in self.operator.status.conditions}
+        works = conditions.pop("Available", None)
+        if works is not None and works.status != self._works:
+            self.say("status", f"Available={works.status}")
+            self._works = works.status
+        true = [c for c in conditions.values() if c.status == "True"]
+        shown = true or list(conditions.values())[:1]
         for condition in shown:
             kind = condition.type if true else "-"
             text = f"{kind} {condition.reason}: {condition.message}"

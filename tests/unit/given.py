@@ -231,9 +231,11 @@ def moves(decided: Plan, *, marks: bool = False) -> str:
 def condition(status: Status | None) -> str:
     """``Ready Current`` or ``- Suspended``: the condition that is True, and the reason."""
     assert status is not None
-    assert [c.type for c in status.conditions] == ["Ready", "Reconciling", "Stalled"]
-    true = [c.type for c in status.conditions if c.status == "True"]
-    reasons = {c.reason for c in status.conditions}
+    *three, available = status.conditions
+    assert [c.type for c in three] == ["Ready", "Reconciling", "Stalled"]
+    assert available.type == "Available"
+    true = [c.type for c in three if c.status == "True"]
+    reasons = {c.reason for c in three}
     assert len(true) <= 1, true
     assert len(reasons) == 1, reasons
     return f"{true[0] if true else '-'} {reasons.pop()}"

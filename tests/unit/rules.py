@@ -28,6 +28,7 @@ from immutable_operator.domain.model import (
     DeleteRevision,
     Instance,
     Move,
+    OnFailure,
     OnTaint,
     Plan,
     Policy,
@@ -66,23 +67,56 @@ class Case:
         blind = self.missing or self.spec.template is None
         moves_on = found is None or found not in (self.running, self.last_good)
         stands = self.running is not None or any(i.active for i in self.view.instances)
+        if not blind and found is not None and found.verdict.is_failed:
+            return self.instead_of(found)
         if blind or (self.frozen and moves_on and stands) or found is None:
             return self.running
         return found
+
+    def instead_of(self, failed: Revision) -> Revision:
+        """The revision that runs while the spec asks for a failed one: that one if none may."""
+        back = self.back_from(failed)
+        holds = self.spec.on_failure is OnFailure.HOLD and not failed.verdict.rejected_by
+        return failed if back is None or holds else back
+
+    def back_from(self, failed: Revision) -> Revision | None:
+        """The good revision to go back to: the recorded one, unless a rollout began since."""
+        good = [r for r in self.good if r != failed]
+        began = [r.verdict.started or 0.0 for r in self.view.revisions if r != failed]
+        recorded = max(began, default=0.0) <= (failed.verdict.failed or 0.0)
+        order = sorted(good, key=lambda r: (r.verdict.completed or 0.0, r.number), reverse=True)
+        if recorded:
+            order.sort(key=lambda r: r.id != failed.verdict.fallback)
+        return next((r for r in order if self._can_run(r)), None)
+
+    def _can_run(self, revision: Revision) -> bool:
+        if any(i.active and i.revision == revision.id for i in self.view.instances):
+            return True
+        for pin in revision.config:
+            source = self.view.configs.get(pin.key)
+            known = source is None or source.digest == pin.digest
+            if pin.digest != ABSENT and pin.snapshot not in self.view.snapshots and not known:
+                return False
+        return True
+
+    @cached_property
+    def good(self) -> list[Revision]:
+        known = self.view.revisions
+        return [r for r in known if r.verdict.completed is not None and not r.verdict.is_failed]
 
     @cached_property
     def running(self) -> Revision | None:
         begun = [r for r in self.view.revisions if r.verdict.started is not None]
         if begun:
-            return max(begun, key=lambda r: (r.verdict.started or 0.0, r.number))
+            newest = max(begun, key=lambda r: (r.verdict.started or 0.0, r.number))
+            return self.instead_of(newest) if newest.verdict.is_failed else newest
         of = Counter(i.revision for i in self.view.instances)
         seen = [r for r in self.view.revisions if of[r.id]]
         return max(seen, key=lambda r: (of[r.id], r.number), default=None)
 
     @cached_property
     def last_good(self) -> Revision | None:
-        good = [r for r in self.view.revisions if r.verdict.completed is not None]
-        return max(good, key=lambda r: (r.verdict.completed or 0.0, r.number), default=None)
+        return max(self.good, key=lambda r: (r.verdict.completed or 0.0, r.number), default=None)
 
     @cached_property
     def crowded(self) -> bool:
@@ -303,7 +337,9 @@ def _3_the_last_good_revision_stays_until_another_is_proven(case: Case) -> None:
 def _4_needed_revisions_are_kept(case: Case) -> None:
     dropped = {a.uid for a in case.plan.actions if isinstance(a, DeleteRevision)}
     if dropped:
-        needed = {r.id for r in (case.wanted, case.last_good) if r is not None}
+        needed = {r.id for r in (case.wanted, case.last_good, case.asked_for) if r is not None}
+        if case.asked_for is not None:
+            needed.add(case.asked_for.verdict.fallback)
         needed |= {i.revision for i in case.view.instances}
         needed |= {c.revision for c in case.creates}
         assert not needed & {r.id for r in case.view.revisions if r.uid in dropped}
@@ -334,6 +370,23 @@ def _5_the_wanted_revision_grows_and_one_that_works_while_it_does_not(case: Case
     assert count + births <= max(desired, count)
     if len(case.staying(case.current)) < min(count, desired):
         assert len(case.active) > case.budget.most or others or case.owing
+
+
+def _a_failed_revision_is_not_tried_again(case: Case) -> None:
+    """Nothing is born of it, unless there is no other one to go back to."""
+    for birth in case.creates:
+        revision = next((r for r in case.view.revisions if r.id == birth.revision), None)
+        if revision is not None and revision.verdict.is_failed:
+            assert revision == case.wanted
+            assert case.back_from(revision) is None
+
+
+def _nothing_is_retired_before_the_failure_is_on_record(case: Case) -> None:
+    """Neither are births: the plan after the write has another target."""
+    marks = [a for a in case.plan.actions if isinstance(a, SetVerdict)]
+    if any(m.verdict.is_failed and not m.revision.verdict.is_failed for m in marks):
+        assert not case.creates
+        assert not [a for a in case.plan.actions if isinstance(a, Retire)]
 
 
 def _22_what_works_is_repaired(case: Case) -> None:
@@ -594,6 +647,8 @@ RULES: tuple[Callable[[Case], None], ...] = (
     _3_the_last_good_revision_stays_until_another_is_proven,
     _4_needed_revisions_are_kept,
     _5_the_wanted_revision_grows_and_one_that_works_while_it_does_not,
+    _a_failed_revision_is_not_tried_again,
+    _nothing_is_retired_before_the_failure_is_on_record,
     _22_what_works_is_repaired,
     _27_what_others_can_write_changes_no_move,
     _deletes_are_the_owners_will_or_hurt_no_budget,

@@ -9,7 +9,7 @@ from immutable_operator.api import names
 from immutable_operator.api.cel import Rule
 from immutable_operator.api.kind import ApiModel, Column, Kind, Version
 from immutable_operator.api.owner import OWNER
-from immutable_operator.api.status import OwnerName
+from immutable_operator.api.status import OwnerName, RevisionHash
 
 __all__ = ["ACTION", "ImmutableActionSpec", "ImmutableActionStatus"]
 
@@ -18,6 +18,14 @@ class ImmutableActionSpec(ApiModel):
     """The command, its target and its reason. It cannot be changed."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.instance) || self.type == 'Regenerate'",
+            "only Regenerate applies to a single instance; remove instance",
+        ),
+        Rule(
+            "!has(self.revision) || self.type == 'RollBack'",
+            "only RollBack goes to a revision; remove revision, or set type to RollBack",
+        ),
         Rule("self == oldSelf", "an action is a record and cannot be changed; create another one"),
         Rule(
             "has(self.service) != has(self.pool)",
@@ -30,9 +38,12 @@ class ImmutableActionSpec(ApiModel):
         ),
     )
 
-    type: Literal["Regenerate"]
+    type: Literal["Regenerate", "Retry", "RollBack", "Resume"]
     """The command. Regenerate: replace the instances that are older than this action with new
-    instances of the same revision, successor first. PodDisruptionBudgets are respected."""
+    instances of the same revision, successor first; PodDisruptionBudgets are respected. Retry: try
+    the failed revision that the spec asks for again. RollBack: reject the revision that the spec
+    asks for, and go back to another one, with its configuration, until the template or its
+    configuration changes. Resume: end a RollBack."""
 
     service: OwnerName | None = None
     """Name of the ImmutableService in the same namespace. Exactly one of service and pool must be
@@ -45,6 +56,10 @@ class ImmutableActionSpec(ApiModel):
     instance: Annotated[str, Field(max_length=253)] | None = None
     """Name of the pod, or of the node or its NodeClaim, to which the action applies. If unset, it
     applies to all instances of the service or pool."""
+
+    revision: RevisionHash | None = None
+    """The revision to go back to if type is RollBack: the last 8 digits of the name of an
+    ImmutableRevision whose phase is Good. If unset, the last good one."""
 
     reason: Annotated[str, Field(max_length=1024)] | None = None
     """Human-readable reason for the action. Required if overrideFreeze is true."""
@@ -63,7 +78,7 @@ class ImmutableActionStatus(ApiModel):
     """Progress and outcome of the action."""
 
     phase: Literal["Pending", "Running", "Succeeded", "Failed"] | None = None
-    """Pending: the action waits. Running: instances are being replaced. Succeeded, Failed: the
+    """Pending: the action waits. Running: it is being carried out. Succeeded, Failed: the
     action has ended."""
     message: Annotated[str, Field(max_length=1024)] | None = None
     """Human-readable progress or outcome."""

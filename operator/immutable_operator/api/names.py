@@ -50,6 +50,10 @@ ANNOTATION_QUARANTINED: Final = f"{GROUP}/quarantined"
 """On an instance in quarantine, as JSON: {"since": "2026-11-22T04:30:00Z", "because": "Tainted:
 …", "labels": {…}}. The labels are those that were removed from it."""
 
+ANNOTATION_RETRY: Final = f"{GROUP}/retry"
+"""On a service or pool, written by its users: any value that it did not have before asks for
+another try of the revision that failed."""
+
 ANNOTATION_SOURCE: Final = f"{GROUP}/source"
 """On a config snapshot: the name of the ConfigMap of which it is a copy."""
 

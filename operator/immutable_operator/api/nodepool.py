@@ -97,8 +97,21 @@ class PoolRollout(ApiModel):
     percentage of spec.replicas, rounded down. Default 0."""
 
     progress_deadline_seconds: Annotated[Int32, Field(ge=1)] = 1800
-    """Number of seconds without progress after which a rollout is reported as stalled. Verified
-    nodes are kept. Must be greater than verify.settle. Default 1800."""
+    """Number of seconds without progress after which the revision has failed. The time does not run
+    while something else holds the rollout back, such as the provider's capacity. Must be
+    greater than verify.settle. Default 1800."""
+
+    on_failure: Literal["RollBack", "Hold"] = "RollBack"
+    """What happens when the revision fails: two nodes in a row never got ready, or its progress
+    deadline is over. RollBack: the last good revision is restored to full strength, and the failed
+    one stays failed until the image, the template or the provider changes or somebody asks for
+    another try. Hold: everything stays as it is, and lost nodes are recreated from the last good
+    revision. Default RollBack."""
+
+    bake_seconds: Int32 = 0
+    """Number of seconds for which all nodes of a new revision must stay available before its
+    rollout is complete. If they become unavailable in that time, the revision failed. Default
+    0."""
 
     verify: Verify = Verify()
     """Checks that a new node must pass before workloads are scheduled to it and its predecessor is

@@ -103,14 +103,16 @@ class ImmutableRevisionSpec(ApiModel):
 
 
 class ImmutableRevisionStatus(ApiModel):
-    """Outcome of the revision. Only the operator writes it: once when the rollout of the revision
-    starts, and once when it completes. It determines which revision is the last good one."""
+    """Outcome of the revision. Only the operator writes it: when the rollout of the revision
+    starts, and when it completes or fails; rarely in between. It determines which revision is the
+    last good one, and which one is not tried again."""
 
     phase: Literal["Pending", "Progressing", "Good", "Failed", "Superseded"] | None = None
     """State of the rollout of the revision. Unset or Pending: its rollout has not started.
     Progressing: its rollout is in progress. Good: its rollout completed, all instances were of this
     revision and available. Superseded: a newer revision was requested before its rollout completed.
-    Failed: it did not work, and no instances are created from it; this release does not set it."""
+    Failed: it did not work, or a person rejected it; it is not tried again until somebody asks for
+    it."""
     reason: Annotated[str, Field(max_length=128)] | None = None
     """Machine-readable reason for the phase, in one word."""
     message: Annotated[str, Field(max_length=1024)] | None = None
@@ -133,6 +135,27 @@ class ImmutableRevisionStatus(ApiModel):
     """The step that a rollout in steps has reached; this release does not set it."""
     number_floor: Annotated[Int64, Field(ge=0)] | None = None
     """Highest number that a revision of the service has had. New revisions get a higher number."""
+    most_available: Int32 | None = None
+    """Highest number of available instances that was noted in its most recent rollout."""
+    progressed_at: datetime | None = None
+    """Time of the most recent progress that was noted: the progress deadline counts from it."""
+    paused_at: datetime | None = None
+    """Time since which the progress deadline stands still, because something else than the revision
+    holds back its rollout."""
+    baking_since: datetime | None = None
+    """Time at which all instances were available and the bake began (rollout.bakeSeconds)."""
+    failed_at: datetime | None = None
+    """Time at which the revision failed or was rejected."""
+    rejected_by: Annotated[str, Field(max_length=512)] | None = None
+    """User who rejected the revision by an ImmutableAction of type RollBack; unset if it failed by
+    itself."""
+    fallback: Annotated[str, Field(max_length=8)] | None = None
+    """The revision that runs instead of this one since it failed or was rejected."""
+    retry: Annotated[str, Field(max_length=128)] | None = None
+    """Value of the annotation immutable.dev/retry that was taken into account; another value asks
+    for another try."""
+    command: Annotated[str, Field(max_length=64)] | None = None
+    """UID of the last ImmutableAction that changed this status."""
     replicas: Int32 | None = None
     """Number of desired instances, recorded if spec.replicas of the service is unset or if the
     number is 0."""

@@ -71,9 +71,22 @@ class Rollout(ApiModel):
     it is considered available. Default 0."""
 
     progress_deadline_seconds: Annotated[Int32, Field(ge=1)] = 600
-    """Number of seconds without progress after which a rollout is reported as stalled. Working
-    instances are kept. A change of spec.replicas does not restart the count. Must be greater than
-    minReadySeconds. Default 600."""
+    """Number of seconds without progress after which the revision has failed. The time does not run
+    while something else holds the rollout back: a quota, a PodDisruptionBudget, a freeze, a missing
+    ConfigMap, a lost node. A change of spec.replicas does not restart the count. Must be greater
+    than minReadySeconds. Default 600."""
+
+    on_failure: Literal["RollBack", "Hold"] = "RollBack"
+    """What happens when the revision fails: its containers keep crashing, its image does not exist,
+    its configuration cannot work, or its progress deadline is over. RollBack: the last good
+    revision is restored to full strength, and the failed one stays failed until the template or
+    its configuration changes or somebody asks for another try. Hold: everything stays as it is, and
+    lost instances are recreated from the last good revision. Default RollBack."""
+
+    bake_seconds: Int32 = 0
+    """Number of seconds for which all instances of a new revision must stay available before its
+    rollout is complete. If they crash or become unavailable in that time, the revision failed.
+    Default 0."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -149,7 +162,8 @@ class ImmutableServiceSpec(ApiModel):
 
     history_limit: Annotated[int, Field(strict=True, ge=1, le=100)] = 10
     """Number of old revisions to keep, 1 to 100. The current revision, the newest revision, the
-    last good revision and all revisions that have instances are kept in addition. Default 10."""
+    last good revision, the one that runs instead of a failed one and all revisions that have
+    instances are kept in addition. Default 10."""
 
     suspend: Annotated[bool, Field(strict=True)] = False
     """If true, the operator creates and removes no instances; running instances are kept. Default

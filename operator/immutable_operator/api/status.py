@@ -30,7 +30,7 @@ class Condition(ApiModel):
     """One aspect of the state, as in other Kubernetes objects."""
 
     type: Annotated[str, Field(max_length=316)]
-    """Type of the condition: Ready, Reconciling, Stalled, Guarded, Regenerating or
+    """Type of the condition: Ready, Reconciling, Stalled, Available, Guarded, Regenerating or
     CannotMeetMaxAge."""
     status: Literal["True", "False", "Unknown"]
     """Status of the condition: True, False or Unknown."""
@@ -87,6 +87,19 @@ class Deviation(ApiModel):
     """Human-readable explanation: what was done, and by which user if that is known."""
 
 
+class FailedRevision(ApiModel):
+    """A revision that failed or was rejected."""
+
+    revision: RevisionHash
+    """The last 8 digits of the name of the ImmutableRevision."""
+    reason: Annotated[str, Field(max_length=128)]
+    """Machine-readable reason, in one word."""
+    message: Annotated[str, Field(max_length=1024)]
+    """Human-readable evidence: which instance, which container, and what it reported."""
+    at: datetime
+    """Time at which it failed or was rejected."""
+
+
 class OwnerStatus(ApiModel):
     """Most recently observed status. It can be a few seconds out of date."""
 
@@ -126,6 +139,9 @@ class OwnerStatus(ApiModel):
     """Progress of the current rollout."""
     deviations: Annotated[list[Deviation], Field(max_length=16)] | None = None
     """Existing instances that differ from what the operator created; the first 16 by name."""
+    failed_revisions: Annotated[list[FailedRevision], Field(max_length=10)] | None = None
+    """Revisions on record that failed or were rejected, latest first. The operator does not read
+    this field; it reads the status of the ImmutableRevisions."""
     conditions: (
         Annotated[
             list[Condition],
@@ -141,6 +157,7 @@ class OwnerStatus(ApiModel):
     ) = None
     """Current state. Ready: all desired instances are available and of the current
     revision. Reconciling: the operator is making changes. Stalled: the operator cannot proceed
-    without intervention. Guarded: the cluster refuses modifications of running instances.
+    without intervention. Available: as many instances are available as spec.rollout demands, of
+    whatever revision. Guarded: the cluster refuses modifications of running instances.
     Regenerating: instances are being replaced because of their age or on request.
     CannotMeetMaxAge: instances cannot be replaced before they reach spec.regeneration.maxAge."""

@@ -10,6 +10,7 @@ from typing import Any
 from immutable_operator.domain.config.references import config_change
 from immutable_operator.domain.model import (
     Because,
+    Command,
     Instance,
     Reason,
 )
@@ -154,7 +155,7 @@ def _requests(turn: Turn) -> tuple[Any, ...]:
     There are none until the wanted revision is known: instances created meanwhile would be
     outdated.
     """
-    requests = turn.view.requests
+    requests = tuple(r for r in turn.view.requests if r.command is Command.REGENERATE)
     if turn.spec.suspend or turn.target.is_open:
         return ()
     if turn.target.freeze.holds:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from immutable_operator.domain.calendar.windows import is_open, next_close, next_open
-from immutable_operator.domain.model import Freeze, Request
+from immutable_operator.domain.model import Command, Freeze, Request
 
 __all__ = ["Frozen", "active_freeze"]
 
@@ -68,7 +68,8 @@ def active_freeze(freezes: Iterable[Freeze], requests: Iterable[Request], now: f
     end, _, freeze = max(holding, key=lambda item: item[:2])
     until = None if end == float("inf") else end
     again = min((*changes, *(item[0] for item in holding)), default=None)
-    passing = sorted((r for r in requests if r.override_freeze), key=lambda r: (r.created, r.name))
+    mine = [r for r in requests if r.override_freeze and r.command is Command.REGENERATE]
+    passing = sorted(mine, key=lambda r: (r.created, r.name))
     whole = next((r for r in passing if r.instance is None), None)
     repairs = whole is None and any(item[2].repairs for item in holding)
     exempt = frozenset(r.instance for r in passing if r.instance is not None)

@@ -10,7 +10,7 @@ from immutable_operator.domain.families import Family
 from immutable_operator.domain.families.pods import PODS
 from immutable_operator.domain.fleet import Fleet, sort_out
 from immutable_operator.domain.ledger import Ledger
-from immutable_operator.domain.model import Outcome, Plan, Policy, SetVerdict, View
+from immutable_operator.domain.model import Command, Outcome, Plan, Policy, SetVerdict, View
 from immutable_operator.domain.protection import protection
 from immutable_operator.domain.staleness.requested import outcomes
 from immutable_operator.domain.status.tell import tell
@@ -18,7 +18,7 @@ from immutable_operator.domain.strategies.rolling import ROLLING, counts
 from immutable_operator.domain.strategies.step import Step, Strategy
 from immutable_operator.domain.target import choose
 from immutable_operator.domain.turn import Turn
-from immutable_operator.domain.verdict import beyond_history, verdicts
+from immutable_operator.domain.verdict import Verdicts, beyond_history, verdicts
 
 __all__ = ["plan"]
 
@@ -45,8 +45,9 @@ def plan(
     target = choose(view, now, family)
     turn = Turn.of(view, target, now, policy, family)
     fleet = sort_out(turn)
-    step = _step(turn, fleet, strategy)
-    return _plan(turn, fleet, step)
+    judged = verdicts(turn, fleet)
+    step = Step() if judged.decides else _step(turn, fleet, strategy)
+    return _plan(turn, fleet, judged, step)
 
 
 def _step(turn: Turn, fleet: Fleet, strategy: Strategy) -> Step:
@@ -55,16 +56,15 @@ def _step(turn: Turn, fleet: Fleet, strategy: Strategy) -> Step:
     return strategy.step(turn, fleet, Ledger(turn.budget, counts(turn, fleet)))
 
 
-def _plan(turn: Turn, fleet: Fleet, step: Step) -> Plan:
+def _plan(turn: Turn, fleet: Fleet, judged: Verdicts, step: Step) -> Plan:
     """Return the actions in the order in which they start, and what is reported about them."""
     target = turn.target
-    told = None if target.is_open else tell(turn, fleet)
-    marks, waits = verdicts(turn, fleet)
+    told = None if target.is_open or judged.decides else tell(turn, fleet)
     care = turn.care
     budgets, later = protection(turn)
     actions = (
         *target.moves,
-        *marks,
+        *judged.marks,
         *budgets,
         *care.moves,
         *step.quarantines,
@@ -75,7 +75,7 @@ def _plan(turn: Turn, fleet: Fleet, step: Step) -> Plan:
     times = (
         *step.due,
         *target.due,
-        *waits,
+        *judged.due,
         *later,
         *care.due,
         told.deadline if told else None,
@@ -86,10 +86,15 @@ def _plan(turn: Turn, fleet: Fleet, step: Step) -> Plan:
         actions=actions,
         status=told.status if told else None,
         due=min((t for t in times if t is not None), default=None),
-        notes=(*target.notes, *_marked(marks), *care.notes, *step.notes) or ("nothing to do",),
-        announcements=(*target.announcements, *(told.announcements if told else ())),
+        notes=(*target.notes, *_marked(judged.marks), *care.notes, *step.notes)
+        or ("nothing to do",),
+        announcements=(
+            *target.announcements,
+            *judged.announcements,
+            *(told.announcements if told else ()),
+        ),
         stale=tuple((i.name, fleet.why[i.name].reason) for i in fleet.stale if i.name in fleet.why),
-        outcomes=_outcomes(turn),
+        outcomes=(*_outcomes(turn), *judged.outcomes),
     )
 
 
@@ -107,14 +112,15 @@ def _marked(marks: tuple[SetVerdict, ...]) -> list[str]:
 def _outcomes(turn: Turn) -> tuple[Outcome, ...]:
     """Return what is to be written to people's requests, including what holds them back."""
     view, freeze = turn.view, turn.target.freeze
+    requests = tuple(r for r in view.requests if r.command is Command.REGENERATE)
     there, listing = view.instances, turn.words.listing
     if turn.spec.suspend:
         held = f"the {turn.words.owner} is suspended; set spec.suspend: false to resume"
-        return outcomes(view.requests, there, held, listing)
+        return outcomes(requests, there, held, listing)
     if not freeze.holds:
-        return outcomes(view.requests, there, None, listing)
-    passing = [r for r in view.requests if r.override_freeze]
-    others = [r for r in view.requests if not r.override_freeze]
+        return outcomes(requests, there, None, listing)
+    passing = [r for r in requests if r.override_freeze]
+    others = [r for r in requests if not r.override_freeze]
     return (
         *outcomes(passing, there, None, listing),
         *outcomes(others, there, freeze.message, listing),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from immutable_operator.domain.config.hashing import find_revision, is_made_of, revision_hash
 from immutable_operator.domain.config.references import config_author, config_change
 from immutable_operator.domain.config.snapshots import (
+    SNAPSHOT_LOST,
     Copies,
     Reading,
     pins,
@@ -26,7 +27,7 @@ from immutable_operator.domain.model import (
     CreateRevision,
     Move,
     Obstacle,
-    Phase,
+    OnFailure,
     Refusal,
     Revision,
     View,
@@ -37,17 +38,21 @@ from immutable_operator.domain.model import (
 __all__ = [
     "FROZEN",
     "INVALID_SPEC",
+    "ROLLED_BACK",
     "SUSPENDED",
     "Target",
     "choose",
+    "fallback_of",
     "is_proven",
     "latest_completed",
     "ran",
+    "running_revision",
 ]
 
 INVALID_SPEC = "InvalidSpec"
 SUSPENDED = "Suspended"
 FROZEN = "Frozen"
+ROLLED_BACK = "RolledBack"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,10 @@ class Target:
     from it as long as ``wanted`` does not work. ``unborn`` says by revision id why no instance of
     it can be created now. ``moves`` are to be made first (records and copies); ``is_open`` says
     that their outcome decides the status, so that no status is written before.
+
+    ``asked`` is the revision that the spec asks for, if it is on record. If that failed,
+    ``goes_back`` says that ``wanted`` is the revision that runs instead, and ``holds_failed`` that
+    it is kept as it is, though there is a revision to go back to.
     """
 
     wanted: Revision | None
@@ -73,6 +82,9 @@ class Target:
     due: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
     announcements: tuple[Announcement, ...] = ()
+    asked: Revision | None = None
+    goes_back: bool = False
+    holds_failed: bool = False
 
     @property
     def is_recording(self) -> bool:
@@ -88,17 +100,19 @@ class Target:
 def choose(view: View, now: float, family: Family) -> Target:
     """Return the revision to work towards, given what is known now."""
     spec, held = view.spec, active_freeze(view.freezes, view.requests, now)
-    running = _running(view)
+    running = running_revision(view)
     asked = _Asked.of(view)
     if asked.is_unread:
         note = f"{', '.join(asked.config.unread)} is being read"
         return _grown(view, Target(running, False, held, is_open=True, notes=(note,)), now)
     if asked.lacking:
         return _grown(view, Target(running, False, held, lacking=asked.lacking), now)
+    if asked.revision is not None and asked.revision.verdict.is_failed:
+        return _grown(view, _after_failure(view, asked.revision, held), now)
     if held.holds and _moves_on(view, asked.revision, running):
         return _grown(view, Target(running, False, held), now)
     if asked.revision is not None:
-        return _grown(view, Target(asked.revision, True, held), now)
+        return _grown(view, Target(asked.revision, True, held, asked=asked.revision), now)
     if spec.suspend:
         return _grown(view, Target(running, False, held), now)
     return _grown(view, _recorded(view, asked, running, _Setting(family, held, now)), now)
@@ -138,11 +152,60 @@ def _moves_on(view: View, asked: Revision | None, running: Revision | None) -> b
     return running is not None or any(i.active for i in view.instances)
 
 
-def _running(view: View) -> Revision | None:
+def _after_failure(view: View, failed: Revision, held: Frozen) -> Target:
+    """Return the target while the spec asks for a revision that failed: another one, if it may be.
+
+    A freeze does not hold it back: what works is restored.
+    """
+    back, lost = _going_back(view, failed)
+    if back is None:
+        return Target(failed, True, held, lacking=lost, asked=failed)
+    if view.spec.on_failure is OnFailure.HOLD and not failed.verdict.rejected_by:
+        return Target(failed, True, held, asked=failed, holds_failed=True)
+    return Target(back, False, held, lacking=lost, asked=failed, goes_back=True)
+
+
+def fallback_of(view: View, failed: Revision) -> Revision | None:
+    """Return the good revision to go back to from another one; None if there is none."""
+    return _going_back(view, failed)[0]
+
+
+def _going_back(view: View, failed: Revision) -> tuple[Revision | None, tuple[Obstacle, ...]]:
+    """Return the good revision to go back to, and why better ones are passed over.
+
+    The one that is recorded comes first, unless another rollout started since, then the latest. One
+    without copies of its configuration is only chosen if it has instances, because no instance of
+    it can be created.
+    """
+    others = [r for r in view.revisions if r.id != failed.id]
+    moved_on = any((r.verdict.started or 0.0) > (failed.verdict.failed or 0.0) for r in others)
+    recorded = "" if moved_on else failed.verdict.fallback
+    good = [r for r in others if _is_good(r)]
+    good.sort(key=lambda r: (r.verdict.completed or 0.0, r.number), reverse=True)
+    good.sort(key=lambda r: r.id != recorded)
+    runs = {i.revision for i in view.instances if i.active}
+    lost: list[Obstacle] = []
+    for revision in good:
+        lacking = plan_snapshots(view, revision, 0.0).lacking
+        gone = [obstacle for obstacle in lacking if obstacle.reason == SNAPSHOT_LOST]
+        if revision.id in runs or not gone:
+            return revision, tuple(lost)
+        lost += gone
+    return None, tuple(lost)
+
+
+def _is_good(revision: Revision) -> bool:
+    return revision.verdict.completed is not None and not revision.verdict.is_failed
+
+
+def running_revision(view: View) -> Revision | None:
     """Return the revision that is the target already; without a record, the most frequent one."""
     started = [r for r in view.revisions if r.verdict.started is not None]
     if started:
-        return max(started, key=lambda r: (r.verdict.started or 0.0, r.number))
+        newest = max(started, key=lambda r: (r.verdict.started or 0.0, r.number))
+        if not newest.verdict.is_failed:
+            return newest
+        return _after_failure(view, newest, Frozen()).wanted
     counts = {r.id: sum(i.revision == r.id for i in view.instances) for r in view.revisions}
     seen = [r for r in view.revisions if counts[r.id]]
     return max(seen, key=lambda r: (counts[r.id], r.number), default=None)
@@ -150,11 +213,7 @@ def _running(view: View) -> Revision | None:
 
 def latest_completed(view: View) -> Revision | None:
     """Return the last good revision: the one that was last complete."""
-    good = [
-        r
-        for r in view.revisions
-        if r.verdict.completed is not None and r.verdict.phase is not Phase.FAILED
-    ]
+    good = [r for r in view.revisions if _is_good(r)]
     return max(good, key=lambda r: (r.verdict.completed or 0.0, r.number), default=None)
 
 
@@ -186,7 +245,7 @@ def _proven(view: View, wanted: Revision | None) -> list[Revision]:
         r
         for r in view.revisions
         if r != wanted
-        and r.verdict.phase is not Phase.FAILED
+        and not r.verdict.is_failed
         and (r == last or r.id in ready or (not last and r.verdict.first_available is not None))
     ]
     stuck = {i.revision for i in view.instances if i.trouble and i.trouble.settled} - ready
@@ -229,6 +288,9 @@ def _grown(view: View, target: Target, now: float) -> Target:
         due=tuple(due),
         notes=target.notes,
         announcements=target.announcements,
+        asked=target.asked,
+        goes_back=target.goes_back,
+        holds_failed=target.holds_failed,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from immutable_operator.domain.families import Care, Family, Words
 from immutable_operator.domain.ledger import Budget
 from immutable_operator.domain.model import Instance, Policy, Revision, Spec, View
-from immutable_operator.domain.target import Target
+from immutable_operator.domain.target import Target, running_revision
 
 __all__ = ["Turn"]
 
@@ -78,10 +78,9 @@ def _desired(view: View) -> int:
         return view.spec.replicas
     if view.desired_before is not None:
         return view.desired_before
-    started = [r for r in view.revisions if r.verdict.started is not None]
-    latest = max(started, key=lambda r: (r.verdict.started or 0.0, r.number), default=None)
-    if latest is not None and latest.verdict.replicas is not None:
-        return latest.verdict.replicas
+    running = running_revision(view)
+    if running is not None and running.verdict.replicas is not None:
+        return running.verdict.replicas
     living = [i for i in (*view.instances, *view.departed) if not i.terminating]
     if living:
         return len({i.slot for i in living})

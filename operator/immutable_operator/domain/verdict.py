@@ -6,48 +6,95 @@ later plan must know of a revision is stored in its record, not in the status of
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from immutable_operator.domain.commands import anew, commands
+from immutable_operator.domain.failing import Failure, failure, is_judged, progressed
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.model import (
+    Announcement,
     DeleteRevision,
     Move,
+    OnFailure,
+    Outcome,
     Phase,
     Revision,
     SetVerdict,
     Verdict,
 )
 from immutable_operator.domain.staleness.age import start_seconds
-from immutable_operator.domain.target import latest_completed, ran
+from immutable_operator.domain.target import fallback_of, latest_completed, ran
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["beyond_history", "last_good", "verdicts"]
+__all__ = ["Verdicts", "beyond_history", "last_good", "verdicts"]
 
 OPEN = (Phase.PENDING, Phase.PROGRESSING)
 TICK = 0.001
 
 
-def verdicts(turn: Turn, fleet: Fleet) -> tuple[tuple[SetVerdict, ...], tuple[float, ...]]:
-    """Return what is to be written now, and when refused writes may be retried.
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What is to be written now, when to look again, and the events about it.
+
+    ``outcomes`` are those of the actions that concern a revision.
+    """
+
+    marks: tuple[SetVerdict, ...] = ()
+    due: tuple[float, ...] = ()
+    announcements: tuple[Announcement, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def decides(self) -> bool:
+        """Whether the next plan has another target: until then nothing else is done or told."""
+        return any(m.verdict.is_failed != m.revision.verdict.is_failed for m in self.marks)
+
+
+def verdicts(turn: Turn, fleet: Fleet) -> Verdicts:
+    """Return what is to be written to records, and when that is to be judged again.
 
     While a service is suspended only what is seen is written: a revision that worked is remembered
     although all of its instances are lost meanwhile.
     """
     wanted = turn.wanted
+    commanded, outcomes = commands(turn, fleet)
     if wanted is None:
-        return (), ()
+        return Verdicts(outcomes=outcomes)
     found: dict[str, SetVerdict] = {}
+    again: list[float | None] = []
     for revision in turn.view.revisions:
-        if revision == wanted:
-            new = _of_wanted(turn, fleet, wanted)
+        if revision == turn.target.asked and commanded is not None:
+            new = commanded
+        elif revision == wanted:
+            new, later = _of_wanted(turn, fleet, wanted)
+            again += later
         else:
             new = _of_other(turn, fleet, revision, wanted)
         if new != revision.verdict:
             found[revision.name] = SetVerdict(revision, new)
     held = {r.subject: r.retry_at for r in turn.view.refusals if r.move is Move.VERDICT}
-    waits = [held[name] for name in found if held.get(name, 0.0) > turn.now]
+    again += [held[name] for name in found if held.get(name, 0.0) > turn.now]
     due = [found[name] for name in sorted(found) if held.get(name, 0.0) <= turn.now]
-    return tuple(due), tuple(waits)
+    told = [_announced(turn, mark) for mark in due if mark.verdict.is_failed]
+    return Verdicts(
+        tuple(due),
+        tuple(at for at in again if at is not None),
+        tuple(told),
+        outcomes,
+    )
+
+
+def _announced(turn: Turn, mark: SetVerdict) -> Announcement:
+    """Return the event of a revision that failed or was rejected, with the evidence."""
+    revision, verdict = mark.revision, mark.verdict
+    back = next((r for r in turn.view.revisions if r.id == verdict.fallback), None)
+    then = f"; going back to {back}" if back else "; no other revision is to replace it"
+    if verdict.rejected_by:
+        text = f"{revision} was {verdict.message}{then}"
+        return Announcement("RevisionRejected", text, f"{revision.id}/{verdict.command}")
+    text = f"{revision} failed: {verdict.reason}: {verdict.message}{then}"
+    key = f"{revision.id}/{int(verdict.started or 0)}"
+    return Announcement("RevisionFailed", text, key, True)
 
 
 def last_good(turn: Turn, fleet: Fleet) -> Revision | None:
@@ -86,20 +133,66 @@ def _seen_available(turn: Turn, fleet: Fleet, revision: Revision, verdict: Verdi
     return _noted(turn, replace(verdict, first_available=turn.now))
 
 
-def _of_wanted(turn: Turn, fleet: Fleet, wanted: Revision) -> Verdict:
+def _of_wanted(
+    turn: Turn, fleet: Fleet, wanted: Revision
+) -> tuple[Verdict, tuple[float | None, ...]]:
+    failed, again = failure(turn, fleet)
+    if failed is not None:
+        return _failed(turn, wanted, failed), ()
     verdict = wanted.verdict if turn.spec.suspend else _begun(turn, wanted)
-    return _completed(turn, fleet, wanted, _seen_available(turn, fleet, wanted, verdict))
+    verdict = _seen_available(turn, fleet, wanted, verdict)
+    if verdict.started == wanted.verdict.started:
+        verdict, later = progressed(turn, fleet, verdict)
+        verdict, baked = _baked(turn, fleet, verdict)
+        if baked is not None and baked > turn.now:
+            return verdict, (again, later, baked)
+        return _completed(turn, fleet, wanted, verdict), (again, later)
+    return _completed(turn, fleet, wanted, verdict), (again,)
+
+
+def _failed(turn: Turn, wanted: Revision, found: Failure) -> Verdict:
+    back = fallback_of(turn.view, wanted) if turn.spec.on_failure is OnFailure.ROLL_BACK else None
+    return _noted(
+        turn,
+        replace(
+            wanted.verdict,
+            phase=Phase.FAILED,
+            reason=found.reason,
+            message=found.message,
+            failed=turn.now,
+            rejected_by="",
+            fallback=back.id if back else "",
+            retry=turn.view.retry,
+        ),
+    )
+
+
+def _baked(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Verdict, float | None]:
+    """Note the start of the bake; also return when it is over, if the revision is to bake."""
+    if not turn.spec.bake_seconds or not is_judged(turn):
+        return verdict, None
+    if verdict.baking is None:
+        if not _is_good(turn, fleet):
+            return verdict, None
+        verdict = replace(verdict, baking=turn.now)
+    return verdict, (verdict.baking or turn.now) + turn.spec.bake_seconds
 
 
 def _begun(turn: Turn, wanted: Revision) -> Verdict:
     verdict = wanted.verdict
+    if verdict.is_failed:
+        return _counted(turn, verdict)
     others = [r.verdict.started or 0.0 for r in turn.view.revisions if r != wanted]
     if turn.target.is_asked and (
         verdict.started is None or verdict.started < max(others, default=0.0)
     ):
         phase = Phase.GOOD if verdict.phase is Phase.GOOD else Phase.PROGRESSING
-        begun = replace(verdict, phase=phase, started=_after(turn.now, others), message="")
+        begun = anew(replace(verdict, phase=phase), _after(turn.now, others))
         verdict = _noted(turn, replace(begun, takes_over_from=_taken_over_from(turn)))
+    return _counted(turn, verdict)
+
+
+def _counted(turn: Turn, verdict: Verdict) -> Verdict:
     told = turn.spec.template is not None and not turn.target.is_recording
     if told and verdict.replicas != _number(turn):
         verdict = _noted(turn, replace(verdict, replicas=_number(turn)))
@@ -108,6 +201,8 @@ def _begun(turn: Turn, wanted: Revision) -> Verdict:
 
 def _completed(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> Verdict:
     last = latest_completed(turn.view)
+    if turn.target.holds_failed:
+        return verdict
     if _is_good(turn, fleet) and (wanted != last or verdict.phase is not Phase.GOOD):
         ends = [r.verdict.completed or 0.0 for r in turn.view.revisions if r != wanted]
         began = verdict.started if verdict.started is not None else turn.now
@@ -120,6 +215,9 @@ def _completed(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> 
                 message="",
                 first_available=verdict.first_available or turn.now,
                 completed=_after(turn.now, ends),
+                failed=None,
+                baking=None,
+                paused=None,
                 replaced=_replaced(fleet, last, turn.now - began),
                 start_seconds=start_seconds(fleet.active),
             ),
@@ -163,14 +261,17 @@ def _replaced(fleet: Fleet, last: Revision | None, seconds: float) -> str:
 def beyond_history(turn: Turn, fleet: Fleet) -> tuple[DeleteRevision, ...]:
     """Return old revisions beyond the history limit that nothing needs, also during a rollout.
 
-    The wanted revision, the last good one, the fallback, those with instances and the newest are
-    kept.
+    The wanted revision, the asked one and what it goes back to, the last good one, the fallback,
+    those with instances and the newest are kept.
     """
     view, target = turn.view, turn.target
     if turn.spec.suspend or not view.revisions:
         return ()
     good = last_good(turn, fleet)
-    kept = {r.id for r in (target.wanted, target.fallback, good) if r is not None}
+    asked = target.asked
+    kept = {r.id for r in (target.wanted, target.fallback, good, asked) if r is not None}
+    if asked is not None:
+        kept.add(asked.verdict.fallback)
     kept.add(max(view.revisions, key=lambda r: r.number).id)
     kept |= {i.revision for i in view.instances}
     held = {r.subject: r.retry_at for r in view.refusals if r.move is Move.FORGET}

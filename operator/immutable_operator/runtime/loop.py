@@ -286,6 +286,7 @@ class ControlLoop:
             requests=tuple(self._requests(owner)),
             freezes=tuple(self._freezes.of(owner)) if self._freezes else (),
             prior=memory.planned or stored_status(owner),
+            retry=owner.retry,
             desired_before=memory.desired,
         )
 

@@ -11,7 +11,7 @@ from immutable_operator.api.names import (
     ACTION_PLURAL,
     API_VERSION,
 )
-from immutable_operator.domain.model import Outcome, Request
+from immutable_operator.domain.model import Command, Outcome, Request
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.times import moment, second
@@ -25,12 +25,14 @@ ENDED = ("Succeeded", "Failed")
 
 
 class _ActionSpec(msgspec.Struct, rename="camel", frozen=True):
+    type: str = Command.REGENERATE
     service: str | None = None
     pool: str | None = None
     instance: str | None = None
     override_freeze: bool = False
     reason: str | None = None
     actor: str = "an unknown user"
+    revision: str | None = None
 
 
 class _ActionStatus(msgspec.Struct, rename="camel", frozen=True):
@@ -73,6 +75,9 @@ def decode_action(raw: bytes | msgspec.Raw) -> ActionRecord:
         phase=status.phase,
         message=status.message,
         started=moment(status.started_at) if status.started_at else None,
+        command=Command(spec.type),
+        revision=spec.revision or "",
+        reason=spec.reason or "",
     )
     word, name = ("service", spec.service or "") if spec.pool is None else ("pool", spec.pool)
     return ActionRecord(meta.uid, f"{word}/{meta.namespace}/{name}", request, meta.namespace)

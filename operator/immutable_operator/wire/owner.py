@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from immutable_operator.api.names import (
+    ANNOTATION_RETRY,
     API_VERSION,
     FIELD_MANAGER,
     LABEL_POOL,
@@ -27,6 +28,7 @@ from immutable_operator.wire.spec import read_spec
 __all__ = ["POOL", "SERVICE", "SERVICES", "OwnerKind", "OwnerRecord"]
 
 SERVICES = ApiPath(f"apis/{API_VERSION}", SERVICE_PLURAL)
+MOST_OF_RETRY = 128
 ReadSpec = Callable[[str, Any, float], tuple[Spec, str | None]]
 
 
@@ -75,7 +77,7 @@ class OwnerRecord:
     of the operator.
     ``invalid`` says why the operator's own check refused the spec; ``spec`` is then what can be
     read of it, without a template. ``strangers`` are the managers other than the operator that own
-    fields of the status.
+    fields of the status. ``retry`` is the value of its annotation for retries.
     """
 
     uid: str
@@ -91,6 +93,7 @@ class OwnerRecord:
     raw_status: Mapping[str, Any]
     strangers: tuple[str, ...] = ()
     finalizers: tuple[str, ...] = ()
+    retry: str = ""
     kind: OwnerKind = SERVICE
 
     @classmethod
@@ -114,6 +117,7 @@ class OwnerRecord:
             raw_status=dict(body.get("status") or {}),
             strangers=_strangers(fields),
             finalizers=tuple(meta.get("finalizers") or ()),
+            retry=str((meta.get("annotations") or {}).get(ANNOTATION_RETRY, ""))[:MOST_OF_RETRY],
         )
 
     @property
@@ -134,7 +138,14 @@ class OwnerRecord:
     @property
     def content(self) -> object:
         """What a new turn depends on; including the status, because other clients can write it."""
-        return self.generation, self.deleting, self.labels, self.finalizers, self.raw_status
+        return (
+            self.generation,
+            self.deleting,
+            self.labels,
+            self.finalizers,
+            self.retry,
+            self.raw_status,
+        )
 
 
 def _spec(kind: OwnerKind, name: str, body: Any, since: float) -> tuple[Spec, str | None]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from immutable_operator.api import ImmutableNodePoolSpec, InvalidSpec, validate_pool
 from immutable_operator.api.duration import seconds
 from immutable_operator.api.nodepool import SmokePod
-from immutable_operator.domain.model import OnDrift, PoolSpec, Spec
+from immutable_operator.domain.model import OnDrift, OnFailure, PoolSpec, Spec
 from immutable_operator.wire.regeneration import read_regeneration, readable
 
 __all__ = ["read_pool_spec"]
@@ -52,6 +52,8 @@ def read_pool_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None
         max_surge=rollout.max_surge,
         max_unavailable=rollout.max_unavailable,
         progress_deadline_seconds=rollout.progress_deadline_seconds,
+        on_failure=OnFailure(rollout.on_failure),
+        bake_seconds=rollout.bake_seconds,
         history_limit=checked.history_limit,
         suspend=checked.suspend,
         # A node that is being drained is a machine that exists: no other takes its place before.

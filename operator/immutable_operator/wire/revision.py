@@ -71,6 +71,15 @@ class _Verdict(Body, frozen=True, omit_defaults=True):
     number_floor: int = 0
     start_seconds: float | None = None
     replicas: int | None = None
+    most_available: int = 0
+    progressed: Micro | None = msgspec.field(default=None, name="progressedAt")
+    paused: Micro | None = msgspec.field(default=None, name="pausedAt")
+    baking: Micro | None = msgspec.field(default=None, name="bakingSince")
+    failed: Micro | None = msgspec.field(default=None, name="failedAt")
+    rejected_by: Text512 = Text512()
+    fallback: str = ""
+    retry: Text128 = Text128()
+    command: str = ""
 
 
 class _RevisionObject(msgspec.Struct, frozen=True):

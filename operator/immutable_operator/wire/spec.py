@@ -16,7 +16,7 @@ from immutable_operator.api import ImmutableServiceSpec, InvalidSpec, validate_s
 from immutable_operator.api.duration import seconds
 from immutable_operator.api.template import born_with
 from immutable_operator.domain.config.references import pinned
-from immutable_operator.domain.model import OnTaint, Spec
+from immutable_operator.domain.model import OnFailure, OnTaint, Spec
 from immutable_operator.wire.regeneration import read_regeneration, readable
 
 __all__ = ["read_spec"]
@@ -58,6 +58,8 @@ def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
         max_unavailable=rollout.max_unavailable,
         min_ready_seconds=rollout.min_ready_seconds,
         progress_deadline_seconds=rollout.progress_deadline_seconds,
+        on_failure=OnFailure(rollout.on_failure),
+        bake_seconds=rollout.bake_seconds,
         history_limit=checked.history_limit,
         suspend=checked.suspend,
         on_taint=OnTaint(immutability.on_taint),

@@ -14,6 +14,7 @@ from immutable_operator.domain.model import (
     Blocker,
     Condition,
     Deviation,
+    FailedRevision,
     Rollout,
     Status,
 )
@@ -58,6 +59,14 @@ class _Deviation(Body, frozen=True):
     message: Text1024
 
 
+class _FailedRevision(Body, frozen=True):
+    noun = FailedRevision
+    revision: str
+    reason: str
+    message: Text1024
+    at: Second
+
+
 class _Status(Body, frozen=True):
     noun = Status
     observed_generation: int = -1
@@ -76,6 +85,7 @@ class _Status(Body, frozen=True):
     blockers: tuple[_Blocker, ...] = ()
     rollout: _Rollout | None = None
     deviations: tuple[_Deviation, ...] = ()
+    failed_revisions: tuple[_FailedRevision, ...] = ()
     conditions: tuple[_Condition, ...] = ()
 
 

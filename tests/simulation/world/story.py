@@ -12,6 +12,9 @@ __all__ = ["Story"]
 
 BECAUSE = "immutable.dev/because"
 
+# Conditions beside Ready, Reconciling and Stalled.
+OTHERS = ("Available", "Guarded")
+
 
 class Story:
     """Lines, as they come; ``told`` gives the last of them."""
@@ -43,7 +46,7 @@ class Story:
     def _service(self, commit: Commit, at: float) -> None:
         status: dict[str, Any] = commit.obj.get("status") or {}
         for condition in status.get("conditions") or ():
-            if condition["status"] == "True" and condition["type"] != "Guarded":
+            if condition["status"] == "True" and condition["type"] not in OTHERS:
                 text = f"{condition['type']} {condition['reason']}: {condition['message']}"
                 if self._conditions.get(commit.name) != text:
                     self._conditions[commit.name] = text

@@ -17,7 +17,9 @@ from immutable_operator.domain.model import (
     Instance,
     Move,
     Obstacle,
+    Revision,
     Spec,
+    Trouble,
     View,
 )
 
@@ -101,6 +103,16 @@ class Family(Protocol):
 
     def obstacle(self, instance: Instance, spec: Spec) -> Obstacle | None:
         """Return what keeps a stale instance from being retired, whatever the budget allows."""
+        ...
+
+    def failure(self, instance: Instance, revision: Revision) -> str | None:
+        """Return the reason, in one word, why the trouble of an instance proves that its revision
+        cannot work; None if it does not prove it.
+        """
+        ...
+
+    def excuses(self, trouble: Trouble) -> bool:
+        """Return whether a trouble is not the fault of the revision: its deadline stands still."""
         ...
 
     def care(self, view: View, now: float) -> Care:

@@ -26,6 +26,7 @@ from immutable_operator.domain.model import (
     PoolSpec,
     Protect,
     Reason,
+    Revision,
     Spec,
     Trouble,
     TroubleKind,
@@ -110,6 +111,17 @@ class Nodes:
             return None
         text = f"node {instance.node}: pod {first.namespace}/{first.name} {first.homeless}"
         return Obstacle(NO_OTHER_NODE, text, f"pod/{first.namespace}/{first.name}")
+
+    def failure(self, instance: Instance, revision: Revision) -> str | None:
+        """One machine may be broken; a second one that never works proves that the image is."""
+        trouble = instance.trouble
+        if trouble is None or instance.tries < 1:
+            return None
+        never = (TroubleKind.BOOT_TIMEOUT, TroubleKind.NEVER_READY)
+        return trouble.kind if trouble.kind in never else None
+
+    def excuses(self, trouble: Trouble) -> bool:
+        return trouble.kind in (TroubleKind.CAPACITY, TroubleKind.CONFIG)
 
     def care(self, view: View, now: float) -> Care:
         pool = view.spec.pool

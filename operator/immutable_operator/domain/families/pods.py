@@ -17,7 +17,10 @@ from immutable_operator.domain.model import (
     Obstacle,
     OnTaint,
     Reason,
+    Revision,
     Spec,
+    Trouble,
+    TroubleKind,
     View,
     instance_name,
 )
@@ -88,6 +91,21 @@ class Pods:
 
     def obstacle(self, instance: Instance, spec: Spec) -> Obstacle | None:
         return None
+
+    def failure(self, instance: Instance, revision: Revision) -> str | None:
+        trouble = instance.trouble
+        if trouble is None or not trouble.settled:
+            return None
+        if trouble.kind is TroubleKind.CRASH_LOOP:
+            return trouble.kind
+        # What is read live may be created later; a copy never changes.
+        pinned = {pin.snapshot for pin in revision.config}
+        if trouble.kind is TroubleKind.CONTAINER_CONFIG:
+            return trouble.kind if trouble.is_final or trouble.lacks in pinned else None
+        return None
+
+    def excuses(self, trouble: Trouble) -> bool:
+        return trouble.kind in (TroubleKind.NODE_NOT_READY, TroubleKind.NODE_RESTARTED)
 
     def care(self, view: View, now: float) -> Care:
         return NONE

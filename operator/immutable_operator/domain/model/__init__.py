@@ -3,7 +3,7 @@
 from immutable_operator.domain.model.backoff import Backoff
 from immutable_operator.domain.model.because import Because, Evidence, Reason
 from immutable_operator.domain.model.budget import DisruptionBudget, budget_name
-from immutable_operator.domain.model.command import Outcome, Request
+from immutable_operator.domain.model.command import Command, Outcome, Request
 from immutable_operator.domain.model.config import (
     ABSENT,
     CONFIG_MAP,
@@ -51,7 +51,7 @@ from immutable_operator.domain.model.moves import (
     SetVerdict,
 )
 from immutable_operator.domain.model.node_end import NodeEnd
-from immutable_operator.domain.model.owner import OnTaint, Policy, Spec
+from immutable_operator.domain.model.owner import OnFailure, OnTaint, Policy, Spec
 from immutable_operator.domain.model.refusal import Cause, Move, Refusal
 from immutable_operator.domain.model.revision import (
     NODE_HASH,
@@ -71,6 +71,7 @@ from immutable_operator.domain.model.status import (
     Blocker,
     Condition,
     Deviation,
+    FailedRevision,
     Obstacle,
     Rollout,
     Status,
@@ -92,6 +93,7 @@ __all__ = [
     "Because",
     "Blocker",
     "Cause",
+    "Command",
     "Condition",
     "ConfigKey",
     "Create",
@@ -105,6 +107,7 @@ __all__ = [
     "End",
     "Evict",
     "Evidence",
+    "FailedRevision",
     "Freeze",
     "Guard",
     "Guest",
@@ -116,6 +119,7 @@ __all__ = [
     "NodeEnd",
     "Obstacle",
     "OnDrift",
+    "OnFailure",
     "OnTaint",
     "Outcome",
     "Phase",

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
-__all__ = ["Outcome", "Request"]
+__all__ = ["Command", "Outcome", "Request"]
+
+
+class Command(StrEnum):
+    """What a person asks for."""
+
+    REGENERATE = "Regenerate"
+    RETRY = "Retry"
+    ROLL_BACK = "RollBack"
+    RESUME = "Resume"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A person's action that is not finished: replace the instances older than ``created``.
+    """A person's action that is not finished; ``created`` is in seconds since the epoch.
 
-    ``instance`` None means all. ``phase`` is the phase that was last written to its status, ""
-    before the first write.
+    Regenerate replaces the instances older than ``created``, or that ``instance`` alone. Retry
+    tries the failed revision that the spec asks for again. RollBack rejects that revision and goes
+    back to ``revision``, an id, or to the last good one; Resume ends that. ``phase`` is the phase
+    that was last written to its status, "" before the first write.
     """
 
     name: str
@@ -24,6 +36,9 @@ class Request:
     phase: str = ""
     message: str = ""
     started: float | None = None
+    command: Command = Command.REGENERATE
+    revision: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,12 +39,18 @@ class Trouble:
 
     ``message`` is for people and stays the same as long as the cause does. ``settled`` says that
     waiting alone does not help (back-off reached, restarted repeatedly): a rollout with such an
-    instance is stalled at once instead of at its deadline.
+    instance is stalled at once instead of at its deadline. ``since`` is when its node began to work
+    on it, in seconds since the epoch. ``is_final`` says that no other try can work: the registry
+    does not have the image, or the container may not run as its user. ``lacks`` is the ConfigMap or
+    Secret that does not exist or lacks a key.
     """
 
     kind: TroubleKind
     message: str
     settled: bool = False
+    since: float | None = None
+    is_final: bool = False
+    lacks: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from immutable_operator.domain.model.backoff import Backoff
 from immutable_operator.domain.model.config import ConfigKey
 from immutable_operator.domain.model.machine import PoolSpec
 
-__all__ = ["OnTaint", "Policy", "Spec"]
+__all__ = ["OnFailure", "OnTaint", "Policy", "Spec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,9 @@ class Policy:
     were modified as well; an instance that stayed unmodified for ``heal_memory``, which is longer
     than any pause, starts over. ``most_moves`` limits the births and the retirements of one plan.
     ``steady`` is how long instances of the wanted revision must be ready before the instances that
-    filled in for lost ones are retired. ``own_node`` is the node on which the operator runs, if it
-    is known.
+    filled in for lost ones are retired. ``second_try`` is how long after a node began to work on a
+    pod it has tried to pull the image twice. ``own_node`` is the node on which the operator runs,
+    if it is known.
     """
 
     retry_ended: Backoff = Backoff(2.0, 300.0)
@@ -33,7 +34,15 @@ class Policy:
     heal_memory: float = 7200.0
     most_moves: int = 500
     steady: float = 30.0
+    second_try: float = 20.0
     own_node: str = ""
+
+
+class OnFailure(StrEnum):
+    """What happens when a revision failed."""
+
+    ROLL_BACK = "RollBack"
+    HOLD = "Hold"
 
 
 class OnTaint(StrEnum):
@@ -51,10 +60,11 @@ class Spec:
     ``pinned`` are kind and name of the objects that are part of a revision, and whether each is
     optional. ``template`` is None if the template, or the replacement strategy, cannot be read:
     then only the running instances are known. ``problems`` says in one sentence each which parts of
-    the regeneration could not be read and are ignored. ``drain_protection`` says that a drain of a
-    node waits for the successors of its pods. ``counts_terminating`` says that terminating
-    instances count against replicas + maxSurge. ``pool`` is what only a node pool has; then
-    ``template`` has the keys ``image``, ``template`` and ``provider`` of the pool's spec.
+    the regeneration could not be read and are ignored. ``bake_seconds`` is how long all instances
+    of a new revision must stay available before its rollout is complete. ``drain_protection`` says
+    that a drain of a node waits for the successors of its pods. ``counts_terminating`` says that
+    terminating instances count against replicas + maxSurge. ``pool`` is what only a node pool has;
+    then ``template`` has the keys ``image``, ``template`` and ``provider`` of the pool's spec.
     """
 
     template: Mapping[str, Any] | None
@@ -63,6 +73,8 @@ class Spec:
     max_unavailable: int | str = 0
     min_ready_seconds: int = 0
     progress_deadline_seconds: int = 600
+    on_failure: OnFailure = OnFailure.ROLL_BACK
+    bake_seconds: int = 0
     history_limit: int = 10
     suspend: bool = False
     on_taint: OnTaint = OnTaint.REPLACE

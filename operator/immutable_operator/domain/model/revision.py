@@ -50,6 +50,15 @@ class Verdict:
     highest revision number that was known then. ``start_seconds`` is how long its instances took
     from birth to readiness. ``replicas`` is the wanted number, if the spec does not set it or sets
     it to 0.
+
+    The progress of a rollout: ``most_available`` is the highest number of available instances that
+    was noted, ``progressed`` when that was, ``paused`` since when the progress deadline stands
+    still. ``baking`` is when all instances were available, if completion waits for a bake.
+
+    A revision that failed: ``failed`` is when, ``rejected_by`` the user who rejected it ("": the
+    operator), ``fallback`` the id of the revision that runs instead. ``retry`` is the value of the
+    annotation for retries that is taken into account already, ``command`` the uid of the last
+    action that changed this verdict.
     """
 
     phase: Phase = Phase.PENDING
@@ -63,6 +72,26 @@ class Verdict:
     number_floor: int = 0
     start_seconds: float | None = None
     replicas: int | None = None
+    most_available: int = 0
+    progressed: float | None = None
+    paused: float | None = None
+    baking: float | None = None
+    failed: float | None = None
+    rejected_by: str = ""
+    fallback: str = ""
+    retry: str = ""
+    command: str = ""
+
+    @property
+    def is_failed(self) -> bool:
+        return self.phase is Phase.FAILED
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether its rollout has started and is not complete."""
+        if self.started is None or self.is_failed:
+            return False
+        return self.completed is None or self.completed < self.started
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +108,10 @@ class Revision:
     uid: str
     config: tuple[Pin, ...] = ()
     verdict: Verdict = field(default_factory=Verdict)
+
+    def __str__(self) -> str:
+        """For people: its number and its id."""
+        return f"revision {self.number} ({self.id})"
 
     @property
     def digests(self) -> Digests:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Announcement", "Blocker", "Condition", "Deviation", "Obstacle", "Rollout", "Status"]
+__all__ = [
+    "Announcement",
+    "Blocker",
+    "Condition",
+    "Deviation",
+    "FailedRevision",
+    "Obstacle",
+    "Rollout",
+    "Status",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,16 @@ class Deviation:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedRevision:
+    """A revision on record that failed: its id, why, and when."""
+
+    revision: str
+    reason: str
+    message: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The status of an owner; counts are of active instances."""
 
@@ -82,6 +101,7 @@ class Status:
     blockers: tuple[Blocker, ...] = ()
     rollout: Rollout | None = None
     deviations: tuple[Deviation, ...] = ()
+    failed_revisions: tuple[FailedRevision, ...] = ()
     conditions: tuple[Condition, ...] = ()
 
     def condition(self, kind: str) -> Condition | None:

@@ -28,6 +28,7 @@ class View:
     ``departed`` are instances that vanished since they were last seen and whose successors do not
     exist yet; after a restart of the operator they are unknown, which costs one entry of the
     lineage, no more. ``invalid`` is a sentence if the operator's own check refused the spec.
+    ``retry`` is the value of the owner's annotation for retries.
     ``prior`` is the status that the last plan computed, or the stored one after a restart.
     ``configs`` says by kind and name what is known of the pinned ConfigMaps; ``snapshots`` are the
     names of the copies of the revisions' ConfigMaps that exist with the content that their revision
@@ -60,4 +61,5 @@ class View:
     configs: Mapping[ConfigKey, Source] = field(default_factory=dict)
     snapshots: frozenset[str] = frozenset()
     prior: Status = field(default_factory=Status)
+    retry: str = ""
     desired_before: int | None = None

@@ -1,17 +1,20 @@
 """Conditions as kstatus reads them: ``Ready``, ``Reconciling``, ``Stalled``, with their times.
 
-The three are always present; at most one of them is True.
+The three are always present; at most one of them is True. ``Available`` says whether the service
+works, whatever becomes of a rollout.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.model import Condition, Status
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["GUARDED", "Saying", "conditions", "since"]
+__all__ = ["AVAILABLE", "GUARDED", "Saying", "conditions", "since"]
 
+AVAILABLE = "Available"
 GUARDED = "Guarded"
 
 
@@ -24,19 +27,33 @@ class Saying:
     message: str
 
 
-def conditions(turn: Turn, saying: Saying) -> tuple[Condition, ...]:
-    """Return the three conditions, and whether the cluster guards the service."""
+def conditions(turn: Turn, fleet: Fleet, saying: Saying) -> tuple[Condition, ...]:
+    """Return the three conditions, whether it works, and whether the cluster guards it."""
     prior, now = turn.view.prior, turn.now
     found = []
     for kind in ("Ready", "Reconciling", "Stalled"):
         value = str(kind == saying.true)
         begun = since(prior, kind, value, now)
         found.append(Condition(kind, value, saying.reason, saying.message, begun))
+    found.append(_available(turn, fleet))
     if (guard := turn.view.guard) is not None:
         value = str(guard.holds)
         begun = since(prior, GUARDED, value, now)
         found.append(Condition(GUARDED, value, guard.reason, guard.message, begun))
     return tuple(found)
+
+
+def _available(turn: Turn, fleet: Fleet) -> Condition:
+    """Say whether as many instances are available as the budget demands, of whatever revision."""
+    have, least = turn.count_available(fleet.active), turn.budget.fewest_available
+    value = str(have >= least)
+    reason = "MinimumAvailable" if have >= least else "MinimumUnavailable"
+    # Without the present number, which the other conditions have: it changes all the time.
+    text = f"at least {least} of {turn.budget.desired} must be available"
+    text += "" if have >= least else ", and fewer are"
+    return Condition(
+        AVAILABLE, value, reason, text, since(turn.view.prior, AVAILABLE, value, turn.now)
+    )
 
 
 def since(prior: Status, kind: str, value: str, now: float) -> float:

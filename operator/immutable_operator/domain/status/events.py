@@ -46,6 +46,8 @@ def _stalled(turn: Turn, status: Status) -> list[Announcement]:
     stalled, was = status.condition("Stalled"), turn.view.prior.condition("Stalled")
     if stalled is None or stalled.status != "True":
         return []
+    if turn.target.asked is not None and turn.target.asked.verdict.is_failed:
+        return []  # the event of the failure says it all
     if was is not None and (was.status, was.reason) == (stalled.status, stalled.reason):
         return []
     asked = turn.wanted is not None and turn.target.is_asked

@@ -9,21 +9,31 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from immutable_operator.domain.calendar.cron import wall
+from immutable_operator.domain.failing import is_judged
 from immutable_operator.domain.fleet import Fleet, remain
-from immutable_operator.domain.model import Announcement, Deviation, Status
+from immutable_operator.domain.model import (
+    Announcement,
+    Deviation,
+    FailedRevision,
+    Revision,
+    Status,
+    Verdict,
+)
 from immutable_operator.domain.status.blockers import Waits, waits
 from immutable_operator.domain.status.conditions import Saying, conditions
 from immutable_operator.domain.status.disrupted import DISRUPTED, disruptions
 from immutable_operator.domain.status.events import announcements
 from immutable_operator.domain.status.progress import progress
 from immutable_operator.domain.status.regeneration import regeneration_conditions, routine
-from immutable_operator.domain.target import FROZEN, SUSPENDED
+from immutable_operator.domain.target import FROZEN, ROLLED_BACK, SUSPENDED
 from immutable_operator.domain.turn import Turn
 from immutable_operator.domain.verdict import last_good
 
 __all__ = ["Told", "modified_in_place", "prepared", "same_but_for_counts", "tell"]
 
 DEVIATIONS_SHOWN = 16
+FAILED_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +48,25 @@ class Told:
 def tell(turn: Turn, fleet: Fleet) -> Told:
     """Return what is to be reported about what was observed."""
     complete = fleet.is_complete and turn.target.is_asked and not turn.target.lacking
+    baking = complete and is_judged(turn) and bool(turn.spec.bake_seconds)
+    complete = complete and not baking and not _asked_failed(turn)
+    restored = turn.target.goes_back and fleet.is_complete
     waited = waits(turn, fleet)
     status = _counted(turn, fleet)
     status = replace(
         status,
         blockers=waited.blockers,
-        rollout=None if complete else progress(turn, fleet),
+        rollout=None if complete or restored else progress(turn, fleet),
         deviations=_deviations(turn, fleet),
+        failed_revisions=failed_revisions(turn),
     )
     deadline = None
-    if status.rollout and status.rollout.progressed_at is not None:
+    # The deadline of a rollout that can fail is judged by the record of its revision.
+    if status.rollout and status.rollout.progressed_at is not None and not is_judged(turn):
         deadline = status.rollout.progressed_at + turn.spec.progress_deadline_seconds
     overdue = deadline is not None and turn.now >= deadline
     saying = _say(turn, fleet, waited, overdue=overdue, complete=complete)
-    told = conditions(turn, saying) + regeneration_conditions(turn, fleet)
+    told = conditions(turn, fleet, saying) + regeneration_conditions(turn, fleet)
     status = replace(status, conditions=told)
     return Told(status, announcements(turn, status), None if overdue else deadline)
 
@@ -93,6 +108,10 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
         return Saying("Ready", turn.words.leaving, leave)
     if complete:
         return Saying("Ready", "Current", f"{counts}{_apart(turn, fleet)}".removesuffix("; "))
+    if target.goes_back and target.asked is not None:
+        return Saying("Stalled", ROLLED_BACK, gone_back(turn, fleet, target.asked))
+    if _asked_failed(turn):
+        return _held(turn, waited, counts)
     if (worst := waited.worst) is not None:
         return Saying("Stalled", worst.reason, f"{counts}{worst.message}")
     if target.is_frozen or (target.freeze.repairs and fleet.held):
@@ -114,11 +133,54 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
         # Nothing is wrong: enough instances of the wanted revision stay available.
         text = f"{counts}, {len(fleet.stale)} being replaced{waiting}"
         return Saying("Ready", reason, text)
+    if fleet.is_complete and turn.wanted.verdict.baking is not None:
+        ends = wall(turn.wanted.verdict.baking + spec.bake_seconds, "UTC")
+        return Saying("Reconciling", "Baking", f"{counts}, baking until {ends}")
     taken = disruptions(turn.view, turn.wanted)
     left = f", {remain(len(fleet.stale))}" if fleet.stale else ""
     lost = f"; disrupted: {', '.join(map(str, taken))}" if taken else ""
     reason = "Replacing" if fleet.stale else DISRUPTED if taken else "Progressing"
     return Saying("Reconciling", reason, f"{counts}{left}{lost}{waiting}")
+
+
+def _asked_failed(turn: Turn) -> bool:
+    return turn.target.asked is not None and turn.target.asked.verdict.is_failed
+
+
+def gone_back(turn: Turn, fleet: Fleet, failed: Revision) -> str:
+    """Say what failed, what runs instead, and the two ways on."""
+    verdict, runs = failed.verdict, turn.wanted
+    how = f"failed: {verdict.reason}: {verdict.message}"
+    ways = "change the spec, or try it again (ImmutableAction of type Retry)"
+    if verdict.rejected_by:
+        how = f"was {verdict.message}"
+        ways = "change the spec, or end this (ImmutableAction of type Resume)"
+    have = f"{fleet.available_current} of {turn.budget.desired} are current and available"
+    return f"{failed} {how}; {runs} runs instead: {have}; {ways}"
+
+
+def _held(turn: Turn, waited: Waits, counts: str) -> Saying:
+    """Say that a failed revision is kept, and the two ways on."""
+    asked = turn.target.asked
+    verdict = asked.verdict if asked else Verdict()
+    reason, message = verdict.reason, verdict.message
+    if (worst := waited.worst) is not None:
+        reason, message = worst.reason, worst.message
+    kept = "onFailure is Hold" if turn.target.holds_failed else "there is no revision to go back to"
+    ways = "change the spec, or try it again (ImmutableAction of type Retry)"
+    return Saying(
+        "Stalled", reason, f"{counts}the revision failed and is kept ({kept}): {message}; {ways}"
+    )
+
+
+def failed_revisions(turn: Turn) -> tuple[FailedRevision, ...]:
+    """Return the revisions on record that failed, latest first; the list is bounded."""
+    failed = [r for r in turn.view.revisions if r.verdict.is_failed]
+    failed.sort(key=lambda r: (r.verdict.failed or 0.0, r.number), reverse=True)
+    return tuple(
+        FailedRevision(r.id, r.verdict.reason, r.verdict.message, r.verdict.failed or 0.0)
+        for r in failed[:FAILED_SHOWN]
+    )
 
 
 def modified_in_place(count: int, field: str = "onTaint") -> str:
@@ -176,6 +238,7 @@ def same_but_for_counts(old: Status, new: Status) -> bool:
             [(b.reason, b.subject) for b in status.blockers],
             [(c.type, c.status, c.reason) for c in status.conditions],
             status.deviations,
+            status.failed_revisions,
             status.rollout is None,
         )
 

@@ -31,6 +31,8 @@ def _is_failing(turn: Turn, fleet: Fleet) -> bool:
     wanted = turn.wanted
     if wanted is None or wanted.id in turn.target.unborn or refused_births(turn, wanted):
         return True
+    if wanted.verdict.is_failed:
+        return True
     return any(i.trouble and i.trouble.settled for i in fleet.current)
 
 

@@ -216,6 +216,9 @@ class _Retirements:
                 continue
             if (apart and fleet.heals(instance)) or (unborn and surplus <= 0):
                 continue
+            repaired = instance.name in fleet.leaving or fleet.heals(instance)
+            if turn.target.holds_failed and not repaired:
+                continue
             if turn.family.obstacle(instance, turn.spec) is not None:
                 self._step.due.append(turn.now + OBSTACLE_SECONDS)
                 continue
@@ -322,7 +325,7 @@ def _births(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, repair: Repair
         if repair.revision.id not in target.unborn:
             ledger.spend(repair.missing - (len(step.creates) - before))
     missing = turn.budget.desired - len(fleet.current)
-    grows = target.is_asked or repair is None
+    grows = (target.is_asked and not target.holds_failed) or repair is None
     if target.is_recording and not is_proven(turn.view, wanted):
         grows = False  # it did not work, or was scaled to 0: the next revision grows instead
     if wanted is not None and grows and missing > 0:

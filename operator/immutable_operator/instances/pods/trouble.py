@@ -6,11 +6,14 @@ CrashLoopBackOff; people want the cause, and a status that is not rewritten each
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import msgspec
 
 from immutable_operator.domain.model import Trouble, TroubleKind
+from immutable_operator.kube.times import moment
 
 __all__ = ["Condition", "ContainerStatus", "PodStatus", "trouble_of"]
 
@@ -18,6 +21,14 @@ IMAGE_PULL = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidI
 IMAGE_PULL |= {"ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
 CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 RESTARTS_UNTIL_SETTLED = 3
+# How registries and container runtimes say that an image does not exist; not: no access, no answer.
+ABSENT = re.compile(r"not found|manifest unknown|manifest_unknown|does not exist", re.IGNORECASE)
+DENIED = re.compile(r"denied|unauthorized|forbidden|may require|no such host", re.IGNORECASE)
+# How a kubelet names an object that is missing, or that lacks a key.
+MISSING = re.compile(
+    r'(?:secret|configmap) "([^"]+)" not found|in (?:Secret|ConfigMap) [^/\s]+/(\S+)', re.IGNORECASE
+)
+MAY_NOT_RUN = "runAsNonRoot"
 # What a kubelet reports of a container that ended with its node, so without an exit code.
 ENDED_UNSEEN = ("Unknown", 255)
 
@@ -76,6 +87,7 @@ class PodStatus(msgspec.Struct, rename="camel", frozen=True):
     phase: str = ""
     reason: str = ""
     message: str = ""
+    start_time: str | None = None
     conditions: list[Condition] = []
     container_statuses: list[ContainerStatus] = []
     init_container_statuses: list[ContainerStatus] = []
@@ -95,7 +107,8 @@ def trouble_of(status: PodStatus, images: Mapping[str, str], node: str | None) -
     for container in (*status.init_container_statuses, *status.container_statuses):
         image = images.get(container.name, container.image)
         if trouble := _container_trouble(container, image, node):
-            return trouble
+            since = moment(status.start_time) if status.start_time else None
+            return replace(trouble, since=since)
     if _given_up(status.conditions):
         text = f"node {node} is not ready or does not respond; the containers were ready before"
         return Trouble(TroubleKind.NODE_NOT_READY, text)
@@ -127,10 +140,17 @@ def _container_trouble(container: ContainerStatus, image: str, node: str | None)
         cause = waiting.message.rpartition("ErrImagePull: ")[2]
         if cause and not cause.startswith("Back-off"):
             text = f"{text}: {cause}"
-        return Trouble(TroubleKind.IMAGE_PULL, text, settled=reason != "ErrImagePull")
+        absent = bool(ABSENT.search(cause)) and not DENIED.search(cause)
+        settled = reason != "ErrImagePull"
+        return Trouble(TroubleKind.IMAGE_PULL, text, settled=settled, is_final=absent)
     if waiting and reason in CONFIG:
         text = f"container {container.name}: {reason}: {waiting.message}"
-        return Trouble(TroubleKind.CONTAINER_CONFIG, text, settled=True)
+        named = MISSING.search(waiting.message) if reason == "CreateContainerConfigError" else None
+        lacks = next((name for name in named.groups() if name), "") if named else ""
+        final = MAY_NOT_RUN in waiting.message
+        return Trouble(
+            TroubleKind.CONTAINER_CONFIG, text, settled=True, is_final=final, lacks=lacks
+        )
     ended = container.state.terminated or container.last_state.terminated
     if (
         ended

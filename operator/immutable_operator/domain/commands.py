@@ -1,0 +1,188 @@
+"""What people say of a revision: try it again, go back to another one, resume.
+
+A command is carried out by one write to the record of the revision that the spec asks for, with the
+uid of the action, so that it is carried out once, also when the operator is restarted in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from immutable_operator.domain.config.snapshots import plan_snapshots
+from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.model import Command, Outcome, Phase, Request, Revision, Verdict
+from immutable_operator.domain.target import fallback_of, latest_completed, running_revision
+from immutable_operator.domain.turn import Turn
+
+__all__ = ["anew", "commands"]
+
+TICK = 0.001
+NO_SPEC = "waiting until the revision that the spec asks for is on record"
+SUPERSEDED = "a later action or another revision took its place"
+
+
+def anew(verdict: Verdict, started: float) -> Verdict:
+    """Return the verdict of a revision whose rollout starts now; nothing is known of it yet."""
+    return replace(
+        verdict,
+        started=started,
+        reason="",
+        message="",
+        most_available=0,
+        progressed=None,
+        paused=None,
+        baking=None,
+        failed=None,
+        rejected_by="",
+        fallback="",
+    )
+
+
+def commands(turn: Turn, fleet: Fleet) -> tuple[Verdict | None, tuple[Outcome, ...]]:
+    """Return the verdict of the asked revision that people ask for, and the outcomes to write.
+
+    Commands are carried out one after the other, oldest first; the annotation for retries comes
+    last.
+    """
+    requests = [r for r in turn.view.requests if r.command is not Command.REGENERATE]
+    requests.sort(key=lambda r: (r.created, r.name, r.uid))
+    done = {r.verdict.command: r for r in turn.view.revisions if r.verdict.command}
+    outcomes: list[Outcome] = []
+    verdict = None
+    for request in requests:
+        record = done.get(request.uid)
+        if record is not None:
+            outcomes += _told(request, *_progress(turn, fleet, request, record))
+            if not request.phase:
+                break  # the next one waits until this one is known to be carried out
+        elif request.phase == "Running":
+            outcomes += _told(request, "Succeeded", SUPERSEDED)
+        else:
+            verdict, phase, message = _carried_out(turn, request)
+            outcomes += _told(request, phase, message) if verdict is None else ()
+            if verdict is not None:
+                break
+    return verdict or _retried(turn), tuple(outcomes)
+
+
+def _told(request: Request, phase: str, message: str) -> Iterable[Outcome]:
+    if (phase, message) != (request.phase, request.message):
+        yield Outcome(request.name, request.uid, phase, message)
+
+
+def _carried_out(turn: Turn, request: Request) -> tuple[Verdict | None, str, str]:
+    """Return the new verdict of the asked revision, or the phase of the action and why."""
+    asked = turn.target.asked
+    if turn.spec.suspend:
+        owner = turn.words.owner
+        return None, "Pending", f"the {owner} is suspended; set spec.suspend: false to resume"
+    if asked is None or turn.target.is_open:
+        return None, "Pending", NO_SPEC
+    if request.command is Command.ROLL_BACK:
+        return _rolled_back(turn, request, asked)
+    if problem := _problem(request, asked):
+        return None, "Failed", problem
+    return replace(_again(turn, asked), command=request.uid), "", ""
+
+
+def _problem(request: Request, asked: Revision) -> str:
+    """Return why an action does not apply to a revision, or ""."""
+    verdict = asked.verdict
+    if not verdict.is_failed:
+        return (
+            f"{asked}, which the spec asks for, is {verdict.phase}, so there is nothing to"
+            f" {'retry' if request.command is Command.RETRY else 'resume'}"
+        )
+    if request.command is Command.RETRY and verdict.rejected_by:
+        return f"{asked} was rejected by {verdict.rejected_by}; create an action of type Resume"
+    if request.command is Command.RESUME and not verdict.rejected_by:
+        return f"{asked} failed, and nobody rejected it; create an action of type Retry"
+    return ""
+
+
+def _rolled_back(turn: Turn, request: Request, asked: Revision) -> tuple[Verdict | None, str, str]:
+    view = turn.view
+    known = {r.id: r for r in view.revisions}
+    if not request.revision:
+        back = fallback_of(view, asked)
+        if back is None:
+            text = f"there is no other good revision on record than {asked} to go back to"
+            return None, "Failed", text
+    elif request.revision not in known:
+        ids = ", ".join(r.id for r in _good(view.revisions, asked)) or "none"
+        text = f"revision {request.revision} is not on record; good ones on record: {ids}"
+        return None, "Failed", text
+    else:
+        back = known[request.revision]
+    if problem := _not_to(turn, back, asked):
+        return None, "Failed", problem
+    freeze = turn.target.freeze
+    restores = back in (running_revision(view), latest_completed(view))
+    if freeze.holds and not request.override_freeze and not restores:
+        return None, "Pending", freeze.message
+    reason = f": {request.reason}" if request.reason else ""
+    verdict = replace(
+        asked.verdict,
+        phase=Phase.FAILED,
+        reason="Rejected",
+        message=f"rejected by {request.actor}{reason}",
+        failed=turn.now,
+        rejected_by=request.actor,
+        fallback=back.id,
+        retry=view.retry,
+        command=request.uid,
+    )
+    return verdict, "", ""
+
+
+def _not_to(turn: Turn, back: Revision, asked: Revision) -> str:
+    """Return why a service cannot go back to a revision, or ""."""
+    if back.id == asked.id:
+        return f"{back} is the one that the spec asks for; name another one"
+    if back.verdict.completed is None or back.verdict.is_failed:
+        ids = ", ".join(r.id for r in _good(turn.view.revisions, asked)) or "none"
+        return f"{back} is {back.verdict.phase}; only a good one can be gone back to: {ids}"
+    copies = plan_snapshots(turn.view, back, turn.now)
+    return copies.lacking[0].message if copies.lacking else ""
+
+
+def _good(revisions: Iterable[Revision], asked: Revision) -> list[Revision]:
+    found = [r for r in revisions if r.verdict.completed is not None and not r.verdict.is_failed]
+    return sorted((r for r in found if r.id != asked.id), key=lambda r: -r.number)
+
+
+def _again(turn: Turn, asked: Revision) -> Verdict:
+    """Return the verdict of a failed revision that is tried again."""
+    others = [r.verdict.started or 0.0 for r in turn.view.revisions]
+    started = max([turn.now, *(other + TICK for other in others)])
+    begun = anew(replace(asked.verdict, phase=Phase.PROGRESSING), started)
+    return replace(begun, retry=turn.view.retry, takes_over_from=asked.verdict.takes_over_from)
+
+
+def _retried(turn: Turn) -> Verdict | None:
+    """Return the verdict of a failed revision whose owner's annotation has a new value."""
+    asked, word = turn.target.asked, turn.view.retry
+    if asked is None or not asked.verdict.is_failed or asked.verdict.rejected_by:
+        return None
+    if not word or word == asked.verdict.retry or turn.spec.suspend or turn.target.is_open:
+        return None
+    return _again(turn, asked)
+
+
+def _progress(turn: Turn, fleet: Fleet, request: Request, record: Revision) -> tuple[str, str]:
+    """Return the phase and the message of an action that is carried out."""
+    verdict, target = record.verdict, turn.target
+    is_asked = target.asked is not None and target.asked.id == record.id
+    if request.command is not Command.ROLL_BACK:
+        if verdict.is_failed:
+            return "Failed", f"{record} failed again: {verdict.reason}: {verdict.message}"
+        if verdict.completed is not None and not verdict.is_under_way:
+            return "Succeeded", f"{record} runs: {verdict.replaced}"
+        return ("Running", f"{record} is rolled out") if is_asked else ("Failed", SUPERSEDED)
+    if not is_asked or target.wanted is None or not target.goes_back:
+        return "Succeeded", SUPERSEDED
+    there = f"{fleet.available_current} of {turn.budget.desired} are current and available"
+    if fleet.is_complete:
+        return "Succeeded", f"{target.wanted} runs: {there}"
+    return "Running", f"going back to {target.wanted}: {there}"

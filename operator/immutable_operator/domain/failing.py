@@ -1,0 +1,176 @@
+"""When a revision has failed: what its instances show, and the progress deadline of its rollout.
+
+The progress is stored in the record of the revision, in few writes: a higher number of available
+instances is written once the last noted progress is a quarter of the deadline old. An instance that
+flaps between ready and unready is no progress, because only a new highest number counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.model import Cause, Instance, Trouble, TroubleKind, Verdict
+from immutable_operator.domain.target import latest_completed
+from immutable_operator.domain.turn import Turn
+
+__all__ = [
+    "BAKING_FAILED",
+    "DEADLINE",
+    "IMAGE_NOT_FOUND",
+    "Failure",
+    "failure",
+    "is_judged",
+    "progressed",
+]
+
+DEADLINE = "ProgressDeadlineExceeded"
+IMAGE_NOT_FOUND = "ImageNotFound"
+BAKING_FAILED = "FailedWhileBaking"
+# While one of these refuses a write, the deadline stands still: the revision is not the cause.
+EXCUSES = frozenset(
+    {
+        Cause.QUOTA,
+        Cause.DISRUPTION_BUDGET,
+        Cause.NAMESPACE_TERMINATING,
+        Cause.FORBIDDEN,
+        Cause.DEPENDENCY,
+        Cause.CONFIG,
+        Cause.API_SERVER,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a revision has failed: one word, and the evidence in a sentence."""
+
+    reason: str
+    message: str
+
+
+def failure(turn: Turn, fleet: Fleet) -> tuple[Failure | None, float | None]:
+    """Return why the wanted revision has failed, or when that is to be judged again."""
+    wanted = turn.wanted
+    if wanted is None or turn.spec.suspend or turn.target.is_open or not is_judged(turn):
+        return None, None
+    own = [*fleet.current, *(i for i in fleet.ended if i.revision == wanted.id)]
+    for instance in sorted(own, key=lambda i: (i.born, i.name)):
+        if reason := turn.family.failure(instance, wanted):
+            return Failure(reason, _told(instance)), None
+    if found := _failed_while_baking(turn, fleet, wanted.verdict):
+        return found, None
+    found, again = _image_not_found(turn, fleet)
+    if found is not None:
+        return found, None
+    found, deadline = _late(turn, fleet, wanted.verdict)
+    return found, min((t for t in (again, deadline) if t is not None), default=None)
+
+
+def is_judged(turn: Turn) -> bool:
+    """Return whether the wanted revision is in a rollout that can fail.
+
+    The last good revision is not: it worked, and what ends its instances now is no rollout.
+    """
+    wanted = turn.wanted
+    if wanted is None or not turn.target.is_asked or not turn.budget.desired:
+        return False
+    return wanted.verdict.is_under_way and wanted != latest_completed(turn.view)
+
+
+def _told(instance: Instance) -> str:
+    trouble = instance.trouble
+    return f"{instance.name}: {trouble.message}" if trouble else instance.name
+
+
+def _failed_while_baking(turn: Turn, fleet: Fleet, verdict: Verdict) -> Failure | None:
+    """Return whether an instance that was available at the start of the bake works no more."""
+    if verdict.baking is None:
+        return None
+    baked = (i for i in fleet.current if i.born <= (verdict.baking or 0.0) and not i.ready_since)
+    own = [i for i in baked if not (i.trouble and turn.family.excuses(i.trouble))]
+    crashed = [i for i in own if i.trouble and i.trouble.kind is TroubleKind.CRASH_LOOP]
+    if crashed:
+        return Failure(BAKING_FAILED, f"{_told(crashed[0])}, while the revision was baking")
+    if own and fleet.available_current < turn.budget.fewest_available:
+        text = f"{own[0].name} was available and is not ready any more, while the revision was"
+        return Failure(BAKING_FAILED, f"{text} baking")
+    return None
+
+
+def _image_not_found(turn: Turn, fleet: Fleet) -> tuple[Failure | None, float | None]:
+    """Return whether no instance finds its image, after each node has tried twice."""
+    troubles = [i.trouble for i in fleet.current if i.trouble and i.ready_since is None]
+    pulls = [t for t in troubles if t.kind is TroubleKind.IMAGE_PULL]
+    if not pulls or any(i.ready_since for i in fleet.current):
+        return None, None
+    if not all(t.is_final for t in pulls):
+        return None, None
+    tried = max((turn.now if t.since is None else t.since) for t in pulls) + turn.policy.second_try
+    if tried > turn.now:
+        return None, tried
+    first = next(i for i in fleet.current if i.trouble in pulls)
+    return Failure(IMAGE_NOT_FOUND, _told(first)), None
+
+
+def _late(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Failure | None, float | None]:
+    if fleet.available_current >= turn.budget.desired or _excused(turn, fleet):
+        return None, None
+    if verdict.paused is not None:
+        return None, None  # `progressed` is written first
+    seconds = turn.spec.progress_deadline_seconds
+    deadline = _progress(turn, fleet, verdict)[1] + seconds
+    if deadline > turn.now:
+        return None, deadline
+    troubled = sorted((i for i in fleet.current if i.trouble), key=lambda i: (i.born, i.name))
+    cause = f"; {_told(troubled[0])}" if troubled else ""
+    refused = [r for r in turn.view.refusals if turn.wanted and r.revision == turn.wanted.id]
+    cause = cause or "".join(f"; {r.message}" for r in refused[:1])
+    return Failure(DEADLINE, f"no progress for {seconds} s{cause}"), None
+
+
+def _excused(turn: Turn, fleet: Fleet) -> bool:
+    """Return whether something else than the revision holds back its progress."""
+    # What modifies instances modifies those of any revision.
+    if turn.target.freeze.holds or turn.target.lacking or fleet.held or fleet.deviations:
+        return True
+    if any(r.cause in EXCUSES for r in turn.view.refusals):
+        return True
+    troubles: list[Trouble] = [i.trouble for i in (*fleet.current, *fleet.ended) if i.trouble]
+    return any(turn.family.excuses(t) for t in troubles)
+
+
+def _progress(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[bool, float]:
+    """Return whether there is progress that is not noted, and the time of the last progress."""
+    noted = max(verdict.progressed or 0.0, verdict.started or 0.0)
+    if fleet.available_current <= verdict.most_available:
+        return False, noted
+    least = turn.spec.min_ready_seconds
+    times = [turn.family.available_at(i, least) for i in fleet.current if turn.available(i)]
+    # Without a minimum the time of readiness itself counts.
+    times += [i.ready_since for i in fleet.current if not least]
+    known = (t for t in times if t is not None and t <= turn.now)
+    return True, max([noted, *known])
+
+
+def progressed(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Verdict, float | None]:
+    """Return a verdict with the progress that is to be noted now, and when to look again."""
+    if turn.target.is_open or turn.spec.suspend or not is_judged(turn):
+        return verdict, None
+    is_new, last = _progress(turn, fleet, verdict)
+    is_due = last + turn.spec.progress_deadline_seconds / 4
+    if is_new:
+        noted = max(verdict.progressed or 0.0, verdict.started or 0.0)
+        is_due = noted + turn.spec.progress_deadline_seconds / 4
+    if _excused(turn, fleet) and fleet.available_current < turn.budget.desired:
+        if verdict.paused is not None:
+            return verdict, None
+        return (
+            (replace(verdict, paused=turn.now), None) if is_due <= turn.now else (verdict, is_due)
+        )
+    if verdict.paused is not None:
+        on = last + max(0.0, turn.now - verdict.paused)
+        return replace(verdict, progressed=min(on, turn.now), paused=None), None
+    if is_new and is_due <= turn.now:
+        return replace(verdict, most_available=fleet.available_current, progressed=last), None
+    return verdict, None
