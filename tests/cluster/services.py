@@ -21,12 +21,12 @@ from tests.waiting import wait_for
 
 __all__ = [
     *("Service", "Wish", "annotation", "born", "budgets", "condition", "is_active", "is_ready"),
-    *("names", "names_of", "pin"),
+    *("names", "names_of", "pin", "told_to_end"),
 ]
 
 GROUP = "immutable.dev"
 KIND_PATH = f"/apis/{API_VERSION}/namespaces"
-TIMEOUT = 40.0
+TIMEOUT = 60.0
 
 
 def pin(image: str) -> str:
@@ -222,6 +222,13 @@ def names(service: Service) -> set[str]:
 def born(pod: Json) -> float:
     """When the pod was created, in seconds since 1970; the API server tells whole seconds."""
     return datetime.fromisoformat(pod["metadata"]["creationTimestamp"]).timestamp()
+
+
+def told_to_end(pod: Json) -> float:
+    """When the API server was told that the pod should end; whole seconds since 1970, as `born`."""
+    meta = pod["metadata"]
+    deleted = datetime.fromisoformat(meta["deletionTimestamp"]).timestamp()
+    return deleted - float(meta["deletionGracePeriodSeconds"])
 
 
 def is_active(pod: Json) -> bool:
