@@ -78,7 +78,7 @@ class ModelApi:
 
     @property
     def now(self) -> str:
-        return second(self.loop.wall)
+        return _second(int(self.loop.wall))
 
     def handle(self, request: Request) -> Answer:
         """Answer a request, with whatever it commits."""
@@ -285,6 +285,9 @@ class ModelApi:
             after["spec"] = {**before["spec"], **spec}
         if after != before:
             self.storage.commit(who, "pods", before, after)
+
+
+_second = functools.lru_cache(maxsize=16)(second)
 
 
 @functools.lru_cache(maxsize=1000)
