@@ -183,6 +183,9 @@ class ModelApi:
         if resource == "pods":
             admit_pod(made, self.storage.all("pods"), self.quota, self.unwanted)
             made["status"] = {"phase": "Pending", "conditions": []}
+            manager = request.query.get("fieldManager", request.who)
+            spec = {"f:containers"}
+            meta["managedFields"] = taken_over(made, (manager, "Update", ""), spec, self.now)
         elif resource in CUSTOM:
             made.pop("status", None)
             if resource == "immutableservices":
