@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -35,6 +36,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Build before the first test: a test's time limit is not for building Kubernetes."""
     if session.config.option.collectonly:
         return
+    # Modules and tests stay until the end: a collection of garbage need not look at them each time.
+    gc.collect()
+    gc.freeze()
     if any(item.get_closest_marker("cluster") for item in session.items):
         wanted = [*COMPONENTS, "helm"]
         if any("karpenter_program" in _fixtures(item) for item in session.items):

@@ -8,7 +8,9 @@ from typing import TypeVar
 
 __all__ = ["wait_for"]
 
-POLL_SECONDS = 0.1
+# What takes long is polled rarely: polls of five lanes are a good part of a small machine's time.
+POLL_SECONDS = 0.05
+MOST_POLL_SECONDS = 0.3
 
 T = TypeVar("T")
 
@@ -25,7 +27,7 @@ def wait_for(
     at first. After ``timeout`` seconds an AssertionError says what was waited for, what the
     last poll gave, and what ``describe`` (called once, then) has to say about the objects.
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     last: object = "never polled"
     while True:
         try:
@@ -35,9 +37,10 @@ def wait_for(
             last = repr(value)
         except Exception as error:
             last = f"{type(error).__name__}: {error}"
-        if time.monotonic() >= deadline:
+        waited = time.monotonic() - began
+        if waited >= timeout:
             break
-        time.sleep(POLL_SECONDS)
+        time.sleep(min(max(POLL_SECONDS, waited / 10), MOST_POLL_SECONDS))
     message = f"not within {timeout:g} s: {description}\nlast poll: {last}"
     if describe is not None:
         message += f"\n{_attempt(describe)}"

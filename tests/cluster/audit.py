@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from tests.cluster.operator_process import USER
 from tests.controlplane import ControlPlane
@@ -23,7 +24,8 @@ class Request:
     """One request of an operator process.
 
     ``credential`` tells which process it was, ``allowed`` is the verdict of RBAC (an admission
-    plugin may refuse later, with the same code 403), ``code`` is the HTTP status.
+    plugin may refuse later, with the same code 403), ``code`` is the HTTP status, ``received``
+    is when the API server got it, by its own clock, in seconds since 1970.
     """
 
     verb: str
@@ -35,6 +37,7 @@ class Request:
     code: int
     allowed: bool
     credential: str
+    received: float
 
     @classmethod
     def of(cls, event: Json) -> Request:
@@ -49,6 +52,7 @@ class Request:
             code=event.get("responseStatus", {}).get("code", 0),
             allowed=event.get("annotations", {}).get(DECISION) != "forbid",
             credential="".join(event["user"].get("extra", {}).get(CREDENTIAL, ())),
+            received=datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp(),
         )
 
     @property

@@ -113,7 +113,7 @@ class Recording:
             seen = {(c.pod["metadata"]["uid"], c.version) for c in list(self._changes)}
             return now <= seen | began
 
-        wait_for("the watcher has seen the present", caught_up, 20)
+        wait_for("the watcher has seen the present", caught_up)
         return list(self._changes)
 
     def states(self) -> Iterator[tuple[Change, list[Json]]]:

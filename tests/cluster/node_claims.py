@@ -69,7 +69,7 @@ class NodeClaims:
         node = self.node(name)
         ready = self.plane.node_ready
         path = node["metadata"]["name"]
-        wait_for(f"node {path} is Ready", lambda: ready(path) == "True", 20)
+        wait_for(f"node {path} is Ready", lambda: ready(path) == "True")
         return self.node(name)
 
     def get(self, name: str) -> Json:

@@ -15,7 +15,7 @@ from immutable_operator.api.names import (
     TAINT_UNVERIFIED,
 )
 from tests.cluster.history import Change, Recording
-from tests.cluster.services import condition, is_active, pin
+from tests.cluster.services import CHEAPLY, condition, is_active, pin
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError, Json
 from tests.waiting import wait_for
@@ -52,7 +52,7 @@ class Pool:
     def apply(self, **changes: Any) -> None:
         """``kubectl apply`` of the manifest so far, with these fields of the spec."""
         self.spec |= changes
-        self.plane.kubectl("apply", "-f", "-", stdin=json.dumps(self.manifest()))
+        self.plane.kubectl("apply", *CHEAPLY, "-f", "-", stdin=json.dumps(self.manifest()))
 
     def get(self) -> Json:
         return self.plane.api().get(f"{PATH}/{self.name}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -24,12 +23,14 @@ from tests.cluster.webhook import (
     behind_glass,
     bundle,
     connects,
+    failed_open,
     mark_of,
     member,
     review,
     unmarked,
 )
 from tests.controlplane import ControlPlane
+from tests.controlplane.api import Json
 from tests.waiting import wait_for
 
 
@@ -72,12 +73,20 @@ def test_access_leaves_mark_with_user_way_and_time(glass: Service, way: str) -> 
     before = datetime.now(UTC).replace(microsecond=0)
     pod, other, *_ = unmarked(glass)
     command = [part.format(pod=pod, ns=glass.namespace) for part in WAYS[way]]
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        # A port-forward goes on until it is ended; a proxy waits for a pod that does not answer.
-        glass.plane.kubectl(
-            *member(), *command, namespace=glass.namespace, check=False, timeout=PATIENCE_SECONDS
-        )
-    mark = mark_of(glass.plane, glass.namespace, pod)
+
+    def marked() -> Json | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # A port-forward goes on until it is ended; a proxy waits for a pod that does not
+            # answer. On a busy machine it may be ended before it began.
+            glass.plane.kubectl(
+                *(*member(), *command),
+                namespace=glass.namespace,
+                check=False,
+                timeout=PATIENCE_SECONDS,
+            )
+        return mark_of(glass.plane, glass.namespace, pod)
+
+    mark = wait_for("it is marked", marked)
     assert mark
     assert (mark["by"], mark["what"]) == ("jane", SUBRESOURCES.get(way, way.partition(" ")[0]))
     at = datetime.fromisoformat(mark["at"])
@@ -214,30 +223,28 @@ def freeze_metadata(web: Service) -> None:
 def test_unavailable_webhook_blocks_nothing(
     own_glass: Service, operators: Operators, how: str
 ) -> None:
-    """Ignore: after two seconds at the most a member is let in, and all else is as always."""
+    """Ignore: a member is let in when the API server gave up, and nothing else asks the webhook.
+
+    How long it waits is in the chart (test_chart.py).
+    """
     pod, *_ = unmarked(own_glass)
     if how == "ended":
         operators.main.stop()
     else:
         operators.main.freeze()
     try:
-        began = time.monotonic()
+        before = failed_open(own_glass.plane)
         said = own_glass.kubectl("exec", pod, *member(), "--", "true", check=False)
-        passed = time.monotonic() - began
         assert LET_IN in said
-        assert passed < 2 + KUBECTL_SECONDS, f"{passed:.1f} s"
-        began = time.monotonic()
+        assert failed_open(own_glass.plane) == before + 1
         own_glass.apply(image="b")
         own_glass.kubectl("label", "pod", pod, "looked-at=yes")
         own_glass.kubectl("create", "configmap", "settings", "--from-literal=a=b")
         own_glass.kubectl("delete", "pod", pod, "--wait=false")
-        assert time.monotonic() - began < 4 * KUBECTL_SECONDS
+        assert failed_open(own_glass.plane) == before + 1
     finally:
         if how == "frozen":
             operators.main.thaw()
-
-
-KUBECTL_SECONDS = 3.0
 
 
 def test_a_standby_marks_too(glass: Service, operators: Operators) -> None:

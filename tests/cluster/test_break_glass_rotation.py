@@ -9,13 +9,23 @@ from dataclasses import dataclass, field
 
 from tests.cluster.operator_process import OperatorProcess, Operators
 from tests.cluster.services import Service, names
-from tests.cluster.webhook import TOLD, ask, behind_glass, bundle, connects, member, review
+from tests.cluster.webhook import (
+    TOLD,
+    ask,
+    behind_glass,
+    bundle,
+    connects,
+    failed_open,
+    member,
+    review,
+)
 from tests.controlplane.api import Json
 from tests.waiting import wait_for
 
-# Half of it is left when a new one is made; a busy machine takes its time for the steps between.
-SECONDS = 24
-SETTLE = 3.0
+# Half of it is left when a new one is made. What a replica shows is trusted for a settle time
+# after the next one was to be shown: on a busy machine it takes its time to hear of that.
+SECONDS = 36
+SETTLE = 6.0
 FAST = (
     f"--webhook-lifetime-seconds={SECONDS}",
     f"--webhook-settle-seconds={SETTLE:g}",
@@ -70,7 +80,7 @@ def test_certificate_rotation_refuses_nobody(web: Service, operators: Operators)
     leader = operators.restart(*FAST).until_leading()
     standby = operators.start("standby", *FAST).until_synced()
     mark = web.plane.audit().mark()
-    open_before = failed_open(web)
+    open_before = failed_open(web.plane)
     callers = [Caller(replica, web, pod) for replica in (leader, standby)]
     execs = 0
 
@@ -94,7 +104,7 @@ def test_certificate_rotation_refuses_nobody(web: Service, operators: Operators)
     events = wait_for("all are audited", lambda: audited(web, mark, execs))
     told = [event["annotations"].get(TOLD) for event in events]
     assert set(told) == {"tainted", "already-tainted"}, "the API server was answered each time"
-    assert failed_open(web) == open_before
+    assert failed_open(web.plane) == open_before
     for replica in (leader, standby):
         assert replica.exit_code is None
         assert len(replica.records("webhook listening")) == 1, "one server, from first to last"
@@ -108,14 +118,6 @@ def audited(web: Service, mark: int, count: int) -> list[Json]:
     return found if len(found) >= count else []
 
 
-def failed_open(web: Service) -> float:
-    """How often the API server let somebody in because our webhook did not answer."""
-    lines = web.plane.api().text("GET", "/metrics").splitlines()
-    name = "apiserver_admission_webhook_fail_open_count{"
-    ours = [line for line in lines if line.startswith(name) and "break-glass.immutable.dev" in line]
-    return sum(float(line.split()[-1]) for line in ours)
-
-
 def test_removed_ca_bundle_is_published_again(web: Service, operators: Operators) -> None:
     """Such as an upgrade that replaces the configuration."""
     operators.restart("--webhook-poll-seconds=0.5").until_leading()
@@ -126,4 +128,4 @@ def test_removed_ca_bundle_is_published_again(web: Service, operators: Operators
         *("patch", "validatingwebhookconfiguration", "immutable-operator-break-glass"),
         *("--type=json", "-p", json.dumps(gone)),
     )
-    wait_for("it is published", lambda: bundle(web.plane) == before, 20)
+    wait_for("it is published", lambda: bundle(web.plane) == before)

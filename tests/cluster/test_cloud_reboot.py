@@ -28,8 +28,8 @@ UNWELL = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 # Longer than a reboot here takes, and much shorter than the five minutes that pods have else.
 # kube-controller-manager taints one lost node every ten seconds, and asks 40 s after a node was
 # deleted what became of its pods.
-PATIENCE = 8
-RECOVERY = 100.0
+PATIENCE = 30
+RECOVERY = 150.0
 
 
 @dataclass

@@ -20,7 +20,7 @@ from immutable_operator.runtime.evidence import RECREATED
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.history import History
 from tests.cluster.operator_process import Operators
-from tests.cluster.services import KIND_PATH, Service, annotation, condition, names, pin
+from tests.cluster.services import KIND_PATH, Service, annotation, born, condition, names, pin
 from tests.controlplane.api import Json
 
 pytestmark = pytest.mark.usefixtures("without_policies")
@@ -267,9 +267,9 @@ def test_recreated_live_config_map_replaces_its_readers(web: Service) -> None:
     )
     web.until_ready()
     before = names(web)
-    born = time.time()
+    began = time.time()
     # Kubernetes tells times in whole seconds: the new one must be seen to be younger.
-    web.until("some seconds passed", lambda: time.time() - born > 3)
+    web.until("some seconds passed", lambda: time.time() - began > 3)
     with History(web) as history:
         web.kubectl("delete", "configmap", "settings")
         web.always("nothing happens without it", lambda: names(web) == before, 1)
@@ -446,7 +446,7 @@ def test_persistent_mutator_ends_in_condition_without_loop(
         assert "that changes every new pod" in stalled["message"]
         running.until("five were tried", lambda: len(history.births()) >= 4, 60)
         births = history.births()
-        pauses = [b.seen - a.seen for a, b in itertools.pairwise(births)]
+        pauses = [born(b.pod) - born(a.pod) for a, b in itertools.pairwise(births)]
         # 2, 4 and 8 seconds, less the second in which Kubernetes tells times.
         assert all(pause > 2 * 2**n - 1.5 for n, pause in enumerate(pauses)), pauses
         assert [annotation(b.pod, "heal-count") for b in births] == ["1", "2", "3", "4"]

@@ -57,7 +57,7 @@ class Pod:
         return next((str(c["status"]) for c in conditions if c["type"] == kind), "")
 
     def until(self, kind: str, status: str) -> None:
-        wait_for(f"the pod has {kind}={status}", lambda: self.condition(kind) == status, 20)
+        wait_for(f"the pod has {kind}={status}", lambda: self.condition(kind) == status)
 
     @property
     def exists(self) -> bool:
@@ -170,13 +170,13 @@ def test_deleted_claim_waits_until_a_disruption_budget_lets_the_pods_go(
             if (record.user, record.target) == (USER, "pods/eviction")
         ]
 
-    wait_for("Karpenter was refused an eviction", lambda: 429 in evictions(), 20)
+    wait_for("Karpenter was refused an eviction", lambda: 429 in evictions())
     assert not pod.is_terminating
     claims.until("drained", "it is being drained", "Drained", "Unknown")
     terminating = claims.node("drained")
     assert "deletionTimestamp" in terminating["metadata"]
     assert DISRUPTED in taints(terminating)
-    wait_for("an event says so", lambda: "FailedDraining" in claims.event_reasons(node), 10)
+    wait_for("an event says so", lambda: "FailedDraining" in claims.event_reasons(node))
     pod.release()
     claims.until_gone("drained")
     assert not pod.exists
@@ -187,7 +187,7 @@ def test_deleted_claim_waits_until_a_disruption_budget_lets_the_pods_go(
 def test_claim_with_a_missing_class_vanishes_and_an_event_says_why(claims: NodeClaims) -> None:
     claims.create("classless", node_class="absent")
     claims.until_gone("classless")
-    [event] = wait_for("an event says why", lambda: claims.events("classless"), 10)
+    [event] = wait_for("an event says why", lambda: claims.events("classless"))
     assert event["reason"] == "InsufficientCapacityError"
     assert 'KWOKNodeClass.karpenter.kwok.sh "absent" not found' in event["message"]
 

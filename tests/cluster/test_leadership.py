@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-
-import pytest
-
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.history import History
 from tests.cluster.operator_process import (
-    LEASE_SECONDS,
+    LONG_LEASE,
     NAMESPACE,
-    SHORT_LEASE,
     OperatorProcess,
     Operators,
 )
@@ -22,15 +16,8 @@ LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/immutable-o
 TIMES = {"ready-delay": "1s", "terminate-delay": "500ms"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def short_lease(running_operators: Operators) -> Iterator[None]:
-    """Every replica of these tests has a lease that a test can wait for."""
-    with running_operators.usually(*SHORT_LEASE):
-        yield
-
-
-def standby_of(operators: Operators) -> OperatorProcess:
-    return operators.start("standby", *SHORT_LEASE).until_synced()
+def standby_of(operators: Operators, *flags: str) -> OperatorProcess:
+    return operators.start("standby", *flags).until_synced()
 
 
 def holder(operators: Operators) -> str:
@@ -74,15 +61,20 @@ def test_only_leader_of_two_replicas_writes(web: Service, operators: Operators) 
     assert standby.get("/readyz") == (200, "ok\n"), "a standby serves"
 
 
-def test_killed_leader_is_succeeded_within_lease_time(web: Service, operators: Operators) -> None:
-    standby = standby_of(operators)
+def test_killed_leader_is_succeeded_when_its_lease_expires(
+    web: Service, operators: Operators
+) -> None:
+    """By the time that its holder wrote into it: that of the standby's own would be minutes."""
+    standby = standby_of(operators, *LONG_LEASE)
+    lease = operators.plane.api().get(LEASE)["spec"]["leaseDurationSeconds"]
+    leases = OperatorRequests.from_now(operators.plane)
     with History(web) as history:
         asked = rollout_until_b_grows(web)
-        killed = time.monotonic()
         operators.main.kill()
         standby.until_leading()
-        # It must see the lease unchanged for its whole time, and asks about once a second.
-        assert LEASE_SECONDS - 2 <= time.monotonic() - killed <= LEASE_SECONDS + 4
+        renewals = [renewals_of(leases, p) for p in (operators.main, standby)]
+        # It must have seen the lease unchanged for its whole time.
+        assert renewals[1][0] - renewals[0][-1] >= lease, renewals
         web.until_ready()
         assert_one_each(web, history)
         history.assert_budget(most=8, fewest=0)
@@ -90,16 +82,21 @@ def test_killed_leader_is_succeeded_within_lease_time(web: Service, operators: O
     assert holder(operators) == standby.identity
 
 
+def renewals_of(leases: OperatorRequests, process: OperatorProcess) -> list[float]:
+    """When a process wrote the lease, by the API server's clock."""
+    written = leases.writes(process.credential, lease=True)
+    return [r.received for r in written if r.resource == "leases" and r.code < 400]
+
+
 def test_terminated_leader_is_succeeded_at_once(web: Service, operators: Operators) -> None:
+    operators.restart(*LONG_LEASE).until_leading()
     standby = standby_of(operators)
     with History(web) as history:
         asked = rollout_until_b_grows(web)
-        ended = time.monotonic()
         operators.main.terminate()
-        assert operators.main.wait(10) == 0
+        assert operators.main.wait() == 0
+        # Were the lease not given back, it would wait for minutes.
         standby.until_leading()
-        passed = time.monotonic() - ended
-        assert passed < LEASE_SECONDS - 1, "it waited although the lease was free"
         web.until_ready()
         assert_one_each(web, history)
     assert asked.writes(standby.credential)
@@ -109,9 +106,7 @@ def test_lease_is_released_during_its_renewal(operators: Operators) -> None:
     """A renewal every 50 ms: of three polite ends some meet one that is under way."""
     operators.main.stop()
     for _ in range(3):
-        eager = operators.start(
-            "eager", "--lease-seconds=6", "--renew-seconds=4", "--retry-seconds=0.05"
-        )
+        eager = operators.start("eager", *LONG_LEASE, "--retry-seconds=0.05")
         eager.until_leading()
         assert eager.stop() == 0
         assert holder(operators) == "", eager.tail()
@@ -126,7 +121,7 @@ def test_leader_with_expired_lease_writes_nothing_and_exits(
     with History(web) as history:
         rollout_until_b_grows(web)
         sleeper.freeze()
-        standby.until_leading(LEASE_SECONDS * 3)
+        standby.until_leading()
         web.until_ready()
         assert_one_each(web, history)
     with History(web) as history:
@@ -134,7 +129,7 @@ def test_leader_with_expired_lease_writes_nothing_and_exits(
         web.until("c grows", lambda: pin("c") in web.images())
         awake = OperatorRequests.from_now(web.plane)
         sleeper.thaw()
-        assert sleeper.wait(20) > 0, "it ends by itself, and says that something was wrong"
+        assert sleeper.wait() > 0, "it ends by itself, and says that something was wrong"
         accepted = [r for r in awake.writes(sleeper.credential, lease=True) if r.code < 400]
         assert accepted == [], "a deposed leader wrote"
         web.until_ready()

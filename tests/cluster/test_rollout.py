@@ -10,8 +10,9 @@ import re
 import pytest
 
 from immutable_operator.api.names import API_VERSION
+from immutable_operator.kube.times import moment
 from tests.cluster.history import History
-from tests.cluster.services import Service, annotation, condition, is_ready, names, names_of, pin
+from tests.cluster.services import Service, annotation, condition, names, names_of, pin, told_to_end
 from tests.controlplane.api import Json
 
 
@@ -93,29 +94,29 @@ def test_successor_is_ready_before_its_predecessor_is_told_to_end(web: Service) 
     with History(web) as history:
         web.apply(image="b")
         web.until_ready()
-        ended = {c.name: c.seen for c in history.retirements()}
+        ended = {c.name: c.version for c in history.retirements()}
         assert len(ended) == 2
         for pod in web.active():
             predecessor = str(annotation(pod, "replaces"))
-            ready = history.first_ready(pod["metadata"]["name"]).seen
-            assert ready <= ended[predecessor], history.story()
+            ready = history.first_ready(pod["metadata"]["name"]).version
+            assert ready < ended[predecessor], history.story()
 
 
 def test_min_ready_seconds_delay_replacement(web: Service) -> None:
     """Ready is not available: the predecessor stays until its successor was ready for 3 s."""
-    web.apply(image="a", replicas=1, rollout={"minReadySeconds": 3})
-    web.until("it is observed", lambda: web.get().get("status"))
-    web.until("its pod is ready", lambda: [pod for pod in web.pods() if is_ready(pod)])
+    web.apply(image="a", replicas=1, rollout={"minReadySeconds": 500})
+    web.until("its pod is ready", lambda: web.status().get("readyReplicas") == 1)
     assert condition(web.get(), "Ready")["status"] == "False"
     assert web.status()["availableReplicas"] == 0
+    web.apply(rollout={"minReadySeconds": 3})
     web.until_ready()
     assert web.status()["availableReplicas"] == 1
     with History(web) as history:
         web.apply(image="b")
         web.until_ready()
         [successor], [end] = history.births(), history.retirements()
-        # The kubelet's time of getting ready has whole seconds.
-        assert end.seen - history.first_ready(successor.name).seen >= 2, history.story()
+        ready = condition(history.first_ready(successor.name).pod, "Ready")
+        assert told_to_end(end.pod) - moment(ready["lastTransitionTime"]) >= 3, history.story()
 
 
 def test_newest_spec_wins(web: Service) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from tests.cluster import kstatus
 from tests.cluster.history import History
@@ -68,11 +68,11 @@ def test_kstatus_follows_rollout(web: Service) -> None:
 
 def test_kubectl_wait_follows_conditions(web: Service) -> None:
     web.apply(image="a", replicas=2, sim={"ready-delay": "1s"})
-    told = web.kubectl("wait", "imsvc/web", "--for=condition=Ready", "--timeout=30s")
+    told = web.kubectl("wait", "imsvc/web", "--for=condition=Ready", "--timeout=60s")
     assert "immutableservice.immutable.dev/web condition met" in told
     assert sum(map(is_ready, web.pods())) == 2
     web.apply(image="b", sim={"fault": "config-error"})
-    told = web.kubectl("wait", "imsvc/web", "--for=condition=Stalled", "--timeout=30s")
+    told = web.kubectl("wait", "imsvc/web", "--for=condition=Stalled", "--timeout=60s")
     assert "condition met" in told
 
 
@@ -155,7 +155,7 @@ def test_each_replacement_is_reported(web: Service) -> None:
     for image in ("a", "b", "a", "b"):
         web.apply(image=image, replicas=1)
         web.until_ready()
-    web.until("three are told", lambda: len(web.events("ReplacementFinished")) == 3, 5)
+    web.until("three are told", lambda: len(web.events("ReplacementFinished")) == 3)
     assert len(web.events("RevisionCreated")) == 2
 
 
@@ -181,11 +181,12 @@ def test_progress_deadline_stalls_rollout_that_can_still_finish(web: Service) ->
     web.apply(image="a", replicas=2)
     web.until_ready()
     web.apply(image="b", sim={"fault": "never-ready"}, rollout={"progressDeadlineSeconds": 3})
-    stalled = web.until_stalled("ProgressDeadlineExceeded", 15)
+    # Long before the default deadline, which is ten minutes.
+    stalled = web.until_stalled("ProgressDeadlineExceeded")
     assert "no progress for 3 s" in stalled["message"]
     status = web.status()
-    late = moment(stalled["lastTransitionTime"]) - moment(status["rollout"]["progressedAt"])
-    assert 3 <= late.total_seconds() <= 6
+    progressed = moment(status["rollout"]["progressedAt"])
+    assert moment(stalled["lastTransitionTime"]) >= progressed + timedelta(seconds=3)
     assert kstatus.compute(web.get()) == "Failed"
     assert status["availableReplicas"] == 2, "the last good ones serve"
     [event] = web.events("Stalled")
@@ -210,7 +211,7 @@ def test_flapping_readiness_does_not_postpone_deadline(web: Service) -> None:
     flapping = next(p for p in web.active() if p["spec"]["containers"][0]["image"] == pin("b"))
     with History(web) as history:
         web.mark_pod(flapping["metadata"]["name"], fault="flapping")
-        web.until_stalled("ProgressDeadlineExceeded", 20)
+        web.until_stalled("ProgressDeadlineExceeded")
     marks = web.status()["rollout"]
     assert (marks["mostCurrent"], marks["leastStale"]) == (1, 1)
     assert len(history.births()) <= 1, history.story()

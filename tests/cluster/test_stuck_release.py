@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from immutable_operator.kube.times import moment
 from tests.cluster.audit import OperatorRequests
-from tests.cluster.operator_process import SHORT_LEASE, Operators
+from tests.cluster.history import History
+from tests.cluster.operator_process import Operators
 from tests.cluster.services import (
     Service,
     annotation,
@@ -111,7 +112,6 @@ def no_verdicts(service: Service) -> Iterator[None]:
 
 def test_pods_lost_while_no_operator_ran_are_recreated(web: Service, operators: Operators) -> None:
     """It died after it had recorded the broken release, before it noted what that one replaces."""
-    operators.restart(*SHORT_LEASE).until_leading()
     web.apply(image="good", replicas=3)
     web.until_ready()
     with no_verdicts(web):
@@ -123,7 +123,8 @@ def test_pods_lost_while_no_operator_ran_are_recreated(web: Service, operators: 
     for pod in of(web, "good"):
         evict(web, pod["metadata"]["name"])
         _until_gone(web, pod["metadata"]["name"])
-    operators.restart(*SHORT_LEASE)
+    operators.free_lease()
+    operators.restart()
     web.until("as many are ready as before", lambda: ready(web) == 3)
     assert len(of(web, "good")) == 3
     assert web.until_stalled("ImagePull")
@@ -243,15 +244,11 @@ def test_unschedulable_surge_does_not_stop_rollout(web: Service) -> None:
         rollout={"maxSurge": 1, "maxUnavailable": 1},
     )
     web.until_ready(60)
-    web.apply(image="b")
-    least = nodes
-    deadline = time.monotonic() + 120
-    while web.images() != [pin("b")] * nodes or ready(web) < nodes:
-        least = min(least, ready(web))
-        assert time.monotonic() < deadline, web.describe()
-        time.sleep(0.1)
-    assert least >= nodes - 1
-    web.until_ready()
+    with History(web) as history:
+        web.apply(image="b")
+        web.until_ready(120)
+        history.assert_budget(most=nodes + 1, fewest=nodes - 1)
+    assert web.images() == [pin("b")] * nodes
 
 
 def test_fix_passes_budget_that_counts_broken_pods(web: Service) -> None:
@@ -276,15 +273,16 @@ def test_changing_replicas_does_not_postpone_deadline(web: Service) -> None:
     web.apply(image="a", replicas=2, rollout={"progressDeadlineSeconds": 8})
     web.until_ready()
     web.apply(image="b", sim=NEVER)
-    replicas, began = itertools.cycle((3, 2)), time.monotonic()
+    replicas = itertools.cycle((3, 2))
 
     def stalled_while_scaled() -> bool:
         web.kubectl("scale", "imsvc/web", f"--replicas={next(replicas)}")
-        time.sleep(2)  # several changes fit into one deadline
         return condition(web.get(), "Stalled").get("reason") == "ProgressDeadlineExceeded"
 
+    # Did each change begin the deadline anew, it would never pass.
     web.until("it is Stalled while its number changes", stalled_while_scaled)
-    assert time.monotonic() - began >= 8
+    began = moment(web.status()["rollout"]["progressedAt"])
+    assert moment(condition(web.get(), "Stalled")["lastTransitionTime"]) - began >= 8
 
 
 def test_termination_complete_counts_terminating_pods(web: Service) -> None:
@@ -296,14 +294,11 @@ def test_termination_complete_counts_terminating_pods(web: Service) -> None:
         sim={"terminate-delay": "4s"},
     )
     web.until_ready()
-    web.apply(image="b")
-    most = 0
-    deadline = time.monotonic() + 120
-    while not (web.images() == [pin("b")] * 3 and ready(web) == 3):
-        most = max(most, len(web.pods()))
-        assert time.monotonic() < deadline, web.describe()
-        time.sleep(0.05)
-    assert most <= 4
+    with History(web) as history:
+        web.apply(image="b")
+        web.until_ready(120)
+        assert max(len(pods) for _, pods in history.states()) == 4, history.story()
+    assert web.images() == [pin("b")] * 3
 
 
 def test_crash_loop_outranks_restart_as_reason(web: Service) -> None:

@@ -111,13 +111,13 @@ def test_a_template_is_applied_where_a_deployment_takes_it(
 
 @each_template
 def test_the_pod_is_that_of_the_template(
-    name: str, installation: Installation, namespace: str
+    name: str, installation: Installation, module_namespace: str
 ) -> None:
     """Without the certificate: of that, and of a pod's own name, other tests say what is right."""
     api, template = installation.plane.api(), TEMPLATES[name]
     metadata = template.get("metadata") or {}
     kept = {key: metadata.get(key) for key in ("labels", "annotations", "finalizers")}
-    wanted = born(api, namespace, kept, template["spec"])
+    wanted = born(api, module_namespace, kept, template["spec"])
     body = {"metadata": META, "spec": {"template": template}}
     read = OwnerRecord.of(body)
     assert read.spec is not None
@@ -136,7 +136,7 @@ def test_the_pod_is_that_of_the_template(
         {"finalizers"} if metadata.get("finalizers") else set()
     )
     kept = {key: own.get(key) for key in ("labels", "annotations", "finalizers")}
-    assert born(api, namespace, kept, made["spec"]) == wanted
+    assert born(api, module_namespace, kept, made["spec"]) == wanted
 
 
 META = {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "5"}

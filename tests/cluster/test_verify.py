@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 import signal
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -105,16 +104,17 @@ def assert_only_its_own(plane: ControlPlane, person: str, mark: int) -> None:
 
 
 def test_verify_without_policies_reports_healed_and_uncovered_paths(
-    bed: ControlPlane,
+    bed: ControlPlane, witness: Service
 ) -> None:
     with without_guards(bed):
-        done = verify(bed, IMAGE, "-o", "json", "--timeout=10")
+        witness.until("it is told", lambda: guarded(witness) == ("False", "BindingMissing"))
+        done = verify(bed, IMAGE, "-o", "json")
     assert done.code == 1, done.err
     assert done.tried("Not covered") == ONLY_ADMISSION
     assert done.tried("Prevented") == BY_THE_API_SERVER
     healed = {path.id for path in PATHS} - ONLY_ADMISSION - BY_THE_API_SERVER
     assert done.tried("Healed") == healed
-    assert all(0 < done.rows[name]["seconds"] < 10 for name in healed)
+    assert all(done.rows[name]["seconds"] > 0 for name in healed)
     assert done.rows["P1-image"]["detail"].startswith("Drifted: container sleeper has image")
     said = json.loads(done.out)
     assert said["ok"] is False
@@ -166,14 +166,21 @@ def test_verify_interrupted_twice_names_what_is_left(bed: ControlPlane) -> None:
     assert process.stdout
     assert process.stderr
     assert process.stdout.readline().startswith("PATH")
+    [namespace] = left(bed)
+    # It does not go as long as this is there: cleaning up would take two minutes.
+    held = {"metadata": {"name": "held", "finalizers": ["example.com/held"]}}
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    bed.api().request("POST", path, held)
     process.send_signal(signal.SIGINT)
     while "cleaning up: deleting" not in process.stderr.readline():
         pass
-    began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    done = end(process, 10)
-    assert time.monotonic() - began < 2
-    assert done.code == 130
+    try:
+        done = end(process, 60)
+        assert done.code == 130
+        assert left(bed) == [namespace]
+    finally:
+        bed.api().merge_patch(f"{path}/held", {"metadata": {"finalizers": None}})
     [command] = [
         x.partition(": ")[2] for x in done.err.splitlines() if x.startswith("exiting without")
     ]

@@ -19,8 +19,8 @@ from tests.controlplane.api import Json
 
 __all__ = [
     *("GROUP", "LET_IN", "TOLD", "Reply"),
-    *("ask", "behind_glass", "bundle", "connects", "grant", "mark_of", "member", "review"),
-    "unmarked",
+    *("ask", "behind_glass", "bundle", "connects", "failed_open", "grant", "mark_of", "member"),
+    *("review", "unmarked"),
 ]
 
 CONFIGURATION = (
@@ -142,3 +142,11 @@ def connects(web: Service, mark: int) -> list[Json]:
                 if event["stage"] == "ResponseComplete" and way in PODS_CONNECT:
                     found.append(event)
     return found
+
+
+def failed_open(plane: ControlPlane) -> float:
+    """How often the API server went on because our webhook did not answer."""
+    lines = plane.api().text("GET", "/metrics").splitlines()
+    name = "apiserver_admission_webhook_fail_open_count{"
+    ours = [line for line in lines if line.startswith(name) and "break-glass.immutable.dev" in line]
+    return sum(float(line.split()[-1]) for line in ours)

@@ -34,7 +34,7 @@ class ApiError(RuntimeError):
 
 @dataclass(frozen=True)
 class Api:
-    """One actor's access to one API server, by client certificate.
+    """One actor's access to one API server, by client certificate; ``impersonated`` is a user.
 
     Each thread keeps its connection: tests poll, and a handshake costs both sides more than
     all the rest of a request.
@@ -44,6 +44,7 @@ class Api:
     ca: Path
     certificate: Path
     key: Path
+    impersonated: str = ""
 
     def request(
         self,
@@ -70,6 +71,8 @@ class Api:
         connection = self._connection(timeout)
         try:
             headers = {"Content-Type": content_type, "Accept": "application/json"}
+            if self.impersonated:
+                headers["Impersonate-User"] = self.impersonated
             data = None if body is None else json.dumps(body)
             connection.request(method, path, data, headers)
             response = connection.getresponse()

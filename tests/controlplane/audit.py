@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ class AuditRecord:
 
     ``user`` is the actor after impersonation, ``api_group`` is "" for the core group,
     ``name`` is "" if the request has no object name (list and create),
-    ``code`` is the HTTP status. A watch appears twice: when it starts and when it ends.
+    ``code`` is the HTTP status, ``received`` is when the API server got the request, in seconds
+    since 1970. A watch appears twice: when it starts and when it ends.
     """
 
     user: str
@@ -33,6 +35,7 @@ class AuditRecord:
     api_group: str
     uri: str
     stage: str
+    received: float
 
     @property
     def target(self) -> str:
@@ -93,4 +96,5 @@ def _record(event: Mapping[str, Any]) -> AuditRecord:
         api_group=target.get("apiGroup", ""),
         uri=event.get("requestURI", ""),
         stage=event.get("stage", ""),
+        received=datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp(),
     )

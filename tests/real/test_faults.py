@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.cluster.history import Recording
 from tests.cluster.operator_process import NAMESPACE
-from tests.cluster.services import annotation, condition
+from tests.cluster.services import KIND_PATH, annotation, condition
 from tests.controlplane import ControlPlane
+from tests.controlplane.api import Json
 from tests.controlplane.real.nodes import RealNodes
 from tests.real.release import Release
 from tests.real.web import SPREAD, WebService, forget
@@ -39,7 +40,19 @@ SHORT_PATIENCE = [
 @pytest.fixture
 def running(web: WebService, real: RealNodes) -> WebService:
     """Four instances of v1, reachable; replacing them takes long enough to be disturbed."""
-    web.apply_image(real.images.digest("web"), replicas=REPLICAS, rollout={"minReadySeconds": 2})
+    return started(web, real)
+
+
+@pytest.fixture
+def draining(web: WebService, real: RealNodes) -> WebService:
+    """The same; they take so long to end that it must be told meanwhile."""
+    command = ["/web", "serve", "-version=v1", "-drain=12s"]
+    return started(web, real, {"command": command})
+
+
+def started(web: WebService, real: RealNodes, container: Json | None = None) -> WebService:
+    image, rollout = real.images.digest("web"), {"minReadySeconds": 2}
+    web.apply_image(image, container, replicas=REPLICAS, rollout=rollout)
     web.expose()
     web.until_ready()
     return web
@@ -63,7 +76,7 @@ def test_leader_that_dies_during_rollout_is_succeeded(
                 *("delete", "pod", leader["metadata"]["name"], "--grace-period=0", "--force"),
                 namespace=NAMESPACE,
             )
-        release.until("another leads", lambda: release.holder() not in ("", holder), 40)
+        release.until("another leads", lambda: release.holder() not in ("", holder))
         show(f"{how}: succeeded after {time.monotonic() - began:.1f} s")
         running.until_ready(90)
         running.until_alone()
@@ -77,42 +90,40 @@ def test_leader_that_dies_during_rollout_is_succeeded(
 
 
 def test_drained_node_loses_instances_within_their_budget(
-    running: WebService, release: Release, control_plane: ControlPlane, show: Show
+    draining: WebService, release: Release, control_plane: ControlPlane, show: Show
 ) -> None:
-    running.protect()
+    draining.protect()
     node = "real-1"
     taken = f"from node {node} (EvictionByEvictionAPI"
-    there = running.nodes().count(node)
+    there = draining.nodes().count(node)
     assert there > 0
-    with running.history() as history, running.traffic() as traffic:
+    statuses = Recording(draining.plane, f"{KIND_PATH}/{draining.namespace}/immutableservices")
+    with draining.history() as history, draining.traffic() as traffic, statuses:
         began = time.monotonic()
         try:
-            with ThreadPoolExecutor() as pool:
-                drained = pool.submit(
-                    control_plane.kubectl,
-                    *("drain", node, "--ignore-daemonsets", "--timeout=100s"),
-                    *("--pod-selector", "app=web"),
-                )
-                until_told(running, taken)
-                drained.result()
+            control_plane.kubectl(
+                *("drain", node, "--ignore-daemonsets", "--timeout=100s"),
+                *("--pod-selector", "app=web"),
+            )
             show(f"{there} instances were drained in {time.monotonic() - began:.1f} s")
-            running.until_ready()
-            assert running.nodes() == ["real-0"] * REPLICAS
-            running.until_alone()
+            draining.until_ready()
+            assert draining.nodes() == ["real-0"] * REPLICAS
+            draining.until_alone()
         finally:
             control_plane.kubectl("uncordon", node)
         reasons = [annotation(change.pod, "because") for change in history.births()]
         assert all("EvictionByEvictionAPI" in (reason or "") for reason in reasons), reasons
+        assert any(tells(change.pod, taken) for change in statuses.changes())
         history.assert_budget(most=REPLICAS, fewest=REPLICAS - 1)
         assert len(history.births()) == there, history.story()
     report = traffic.report()
     show(report)
     assert not report.failures, report.explain()
-    told = [event["message"] for event in running.events("Disrupted")]
+    told = [event["message"] for event in draining.events("Disrupted")]
     assert told
     assert all(taken in message for message in told), told
     # They are of the same revision as before: a drain is no change of what is wanted.
-    assert len(running.revisions()) == 1
+    assert len(draining.revisions()) == 1
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
@@ -170,7 +181,7 @@ def test_disconnected_node_loses_instances_and_leader(
             )
             assert condition(web.get(), "Ready")["status"] == "False"
             web.until("the node is given up", lambda: not node.is_ready(), 120)
-            until_told(web, wanted)
+            web.until(f"its status says: {wanted}", lambda: tells(web.get(), wanted))
             web.until(
                 "all instances are elsewhere",
                 lambda: lost.isdisjoint(p["metadata"]["name"] for p in web.active()),
@@ -196,15 +207,11 @@ def test_disconnected_node_loses_instances_and_leader(
     assert {annotation(pod, "replaces") for pod in web.active()} >= lost
 
 
-def until_told(service: WebService, taken: str) -> None:
-    """Until the status says, while it happens, whom the cluster takes away, where and why."""
-
-    def told() -> bool:
-        found = condition(service.get(), "Reconciling")
-        is_taken = (found["status"], found["reason"]) == ("True", "Disrupted")
-        return is_taken and taken in found["message"]
-
-    service.until(f"its status says: disrupted: {taken}", told)
+def tells(service: Json, taken: str) -> bool:
+    """Whether the status says, while it happens, whom the cluster takes away, where and why."""
+    found = condition(service, "Reconciling")
+    is_taken = (found.get("status"), found.get("reason")) == ("True", "Disrupted")
+    return is_taken and taken in found["message"]
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,19 +13,22 @@ from functools import partial
 import pytest
 
 from tests.cluster.audit import CREDENTIAL
-from tests.cluster.history import History
+from tests.cluster.history import History, Recording
 from tests.cluster.operator_process import NAMESPACE, USER
 from tests.cluster.services import is_ready
 from tests.controlplane import ControlPlane
+from tests.controlplane.access import find_kubectl
 from tests.controlplane.api import Json
 from tests.controlplane.real.nodes import RealNodes
-from tests.real.release import REPLICAS, Release
+from tests.real.release import NAME, REPLICAS, Release
 from tests.real.web import WebService, image_ids
 from tests.waiting import wait_for
 
 NODES = {"real-0", "real-1"}
-# A lease that is given back is taken at the next look (every 2 s), one that is not runs 15 s.
-GIVEN_BACK_SECONDS = 6.0
+LEASES = (
+    f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
+    f"?fieldSelector=metadata.name%3D{NAME}"
+)
 
 
 @pytest.fixture
@@ -109,9 +114,9 @@ def test_stopped_leader_fails_probes_and_is_succeeded(
     began = time.monotonic()
     release.signal(real, leader, "SIGSTOP")
     try:
-        release.until("another leads", lambda: release.leader()["metadata"]["name"] != name, 40)
+        release.until("another leads", lambda: release.leader()["metadata"]["name"] != name)
         show(f"a frozen leader is succeeded after {time.monotonic() - began:.1f} s")
-        release.until("it is not Ready", lambda: not is_ready(release.pod(name)), 40)
+        release.until("it is not Ready", lambda: not is_ready(release.pod(name)))
         wait_for(
             "its liveness probe fails",
             partial(_probes, release.plane, leader, "Liveness", "failed"),
@@ -133,19 +138,24 @@ def test_deleted_leader_releases_its_lease(
     release: Release, show: Callable[[object], None]
 ) -> None:
     leader, standby = release.leader(), release.standby()
-    with release.history() as history:
+    with release.history() as history, Recording(release.plane, LEASES) as leases:
         # Its replacement starts while it drains, and would be as quick to ask for the lease.
         release.plane.kubectl("cordon", *sorted(NODES))
         try:
             began = time.monotonic()
             release.plane.kubectl("delete", "pod", leader["metadata"]["name"], namespace=NAMESPACE)
             gone = time.monotonic() - began
-            release.until("the standby leads", lambda: release.leads(standby), GIVEN_BACK_SECONDS)
+            release.until("the standby leads", lambda: release.leads(standby))
             led = time.monotonic() - began
         finally:
             release.plane.kubectl("uncordon", *sorted(NODES))
         release.until_well()
         assert _exit_code(history, leader) == 0
+        holders = [change.pod["spec"]["holderIdentity"] for change in leases.changes()]
+    # It was given back, and taken when it was free: it did not have to expire.
+    *_, given_back, taken = [holder for holder, _ in itertools.groupby(holders)]
+    assert given_back == ""
+    assert taken.startswith(standby["metadata"]["name"])
     show(f"the pod was gone after {gone:.1f} s; the standby led within {led:.1f} s")
     assert release.leader()["metadata"]["name"] == standby["metadata"]["name"]
 
@@ -158,17 +168,16 @@ def test_drain_evicts_one_replica_and_budget_keeps_the_last(
     [second] = NODES - {first}
     with release.history() as history:
         began = time.monotonic()
-        _drain(roads, first, 60)
+        _drain(roads, first)
         show(f"a node with the leader was drained in {time.monotonic() - began:.1f} s")
         release.until("the other node has both", lambda: _nodes(release) == [second] * REPLICAS)
         release.until_well()
         assert _exit_code(history, leader) == 0
         # Nowhere to go: the last one must stay.
-        said = _drain(roads, second, 8, check=False)
-        assert "would violate the pod's disruption budget" in said
+        _until_drain_is_refused(roads, second)
         assert any(is_ready(pod) for pod in release.pods())
         roads.kubectl("uncordon", first)
-        _drain(roads, second, 60)
+        _drain(roads, second)
         release.until_well()
     history.assert_budget(most=REPLICAS, fewest=1)
 
@@ -228,14 +237,30 @@ def test_uninstall_leaves_services_and_definitions(
     assert not report.failures, report.explain()
 
 
-def _drain(plane: ControlPlane, node: str, seconds: int, check: bool = True) -> str:
-    """Drain a node of what is ours; pods of tests before this one may still be ending there."""
-    done = plane.kubectl(
-        *("drain", node, "--ignore-daemonsets", f"--timeout={seconds}s"),
-        *("--pod-selector", "app.kubernetes.io/name=immutable-operator"),
-        check=check,
-    )
-    return done.stdout + done.stderr
+# Of what is ours; pods of tests before this one may still be ending on the node.
+DRAIN = ("--ignore-daemonsets", "--pod-selector", "app.kubernetes.io/name=immutable-operator")
+
+
+def _drain(plane: ControlPlane, node: str) -> None:
+    plane.kubectl("drain", node, *DRAIN, "--timeout=60s")
+
+
+def _until_drain_is_refused(plane: ControlPlane, node: str) -> None:
+    """Drain a node until an eviction is refused: kubectl would try it again and again."""
+    command = [str(find_kubectl()), f"--kubeconfig={plane.kubeconfig()}", "drain", node, *DRAIN]
+    with subprocess.Popen(
+        [*command, "--timeout=120s"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            said = []
+            for line in process.stderr:
+                said.append(line)
+                if "would violate the pod's disruption budget" in line:
+                    return
+        finally:
+            process.kill()
+    pytest.fail(f"no eviction was refused: {''.join(said)}")
 
 
 def _nodes(release: Release) -> list[str]:

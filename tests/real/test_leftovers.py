@@ -80,7 +80,7 @@ def test_remains_of_killed_owner_are_removed(real: RealNodes, name: str) -> None
     assert said == "ready\n"
     assert during.processes
     # The nodes fall with their owner; what the kernel keeps is for the next to sweep.
-    wait_for("no process is left", lambda: not Traces.of(folder, block).processes, 10)
+    wait_for("no process is left", lambda: not Traces.of(folder, block).processes)
     sweep(print)
     assert Traces.of(folder, block) == NOTHING
     assert not folder.exists()

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import tarfile
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -115,10 +114,8 @@ def test_image_layers_hold_only_operator_and_are_not_writable(image: OperatorIma
 
 def test_an_unchanged_tree_is_not_built_again(image: OperatorImage) -> None:
     said: list[str] = []
-    began = time.monotonic()
     assert operator_image.build(said.append).digest == image.digest
     assert said == []
-    assert time.monotonic() - began < 5
 
 
 def test_another_revision_is_another_image_of_the_same_layers(image: OperatorImage) -> None:

@@ -144,7 +144,8 @@ def test_p19_static_pod_with_instance_labels_is_no_instance(
             found = [p for p in pods if p["metadata"]["name"] == "web-real-0"]
             return str(found[0]["status"].get("podIP", "")) if found else ""
 
-        running.until("it runs, and answers", lambda: fetch(address()) == (200, "v2\n"))
+        # A kubelet tells the address of a static pod late.
+        running.until("it runs, and answers", lambda: fetch(address()) == (200, "v2\n"), 120)
         guard = object_name("pod-create")
         running.until(
             "its mirror pod was refused",

@@ -161,7 +161,7 @@ class Traffic:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        wait_for("the first requests are answered", lambda: len(self._answers) >= 10, 20)
+        wait_for("the first requests are answered", lambda: len(self._answers) >= 10)
         return self
 
     def __exit__(
@@ -172,6 +172,14 @@ class Traffic:
     ) -> None:
         self._stopping.set()
         self._thread.join(timeout=2 * TIMEOUT_SECONDS)
+
+    def until_without(self, address: str) -> float:
+        """Wait until nothing more is sent there over new connections; since when, as `due`."""
+        wait_for(
+            f"no new connection goes to {address}",
+            lambda: address not in {receiver.address for receiver in self._receivers},
+        )
+        return time.monotonic()
 
     def report(self) -> Report:
         return Report(tuple(sorted(self._answers, key=lambda a: a.due)))

@@ -20,9 +20,12 @@ from tests.simulation.world.world import Broken, World, world
 # and drains; two evictions whose answers were lost; what a standby did not hear of; a barrier that
 # opened by time; a status that came late; a scale-down by what was known before a cut; a leader
 # that took lost instances for a service scaled to 0; a revision that was complete when it was
-# asked for no longer; a rollout that stood still for a successor that was gone.
+# asked for no longer; a rollout that stood still for a successor that was gone; pods of strangers
+# that counted as available, because they had names that the operator computes; and, a fault of the
+# watcher, a number that left the spec before any operator had seen the numbers in between.
 ONCE_FAILED = [34, 3, 1102, 1226, 1177, 1241, 1114, 15, 62, 68, 115, 319, 542]
-ONCE_FAILED += [1054, 3051, 1093, 1279, 3195]
+ONCE_FAILED += [1054, 3051, 1093, 1279, 3195, 1393, 20575, 60068]
+WITH_STRANGERS = [20, 62, 125]
 MUTANT_SEEDS = 150
 
 
@@ -33,10 +36,13 @@ def _seeds() -> list[int]:
     return list(asked) if given else [*ONCE_FAILED, *(s for s in asked if s not in ONCE_FAILED)]
 
 
-def _play(seed: int) -> World:
-    """One run: attacked for a while, then left in peace. Raises `Broken`."""
+def _play(seed: int, *more: str) -> World:
+    """One run: attacked for a while, with ``more`` kinds of trouble than the seed picks, then left
+    in peace. Raises `Broken`.
+    """
     with world(seed, replicas=1 + seed % 2) as run:
         adversary = Adversary(run, seed)
+        adversary.kinds += [getattr(adversary, kind) for kind in more]
         run.say("seed", f"{seed}: {', '.join(adversary.picked)}")
         adversary.begin()
         adversary.attack(25)
@@ -61,6 +67,15 @@ def test_attacked_operator_keeps_the_rules_and_comes_to_rest(seed: int) -> None:
     except Broken as broken:
         again = f"SEEDS={seed} pytest tests/simulation/test_world.py"
         pytest.fail(f"{broken}\n\nto play it again: {again}", pytrace=False)
+
+
+@pytest.mark.parametrize("seed", WITH_STRANGERS)
+def test_pod_of_a_stranger_never_counts_as_an_instance(seed: int) -> None:
+    """Where no policy refuses it, anybody can give a pod a name that the operator computes."""
+    try:
+        _play(seed, "stranger", "stranger")
+    except Broken as broken:
+        pytest.fail(str(broken), pytrace=False)
 
 
 def test_seed_gives_the_same_story_each_time() -> None:

@@ -177,3 +177,23 @@ def test_decision_index_lists_every_decision() -> None:
     assert [int(number) for number, _ in linked] == list(range(1, len(linked) + 1))
     for number, name in linked:
         assert (folder / name).read_text(encoding="utf-8").startswith(f"# {number}. ")
+
+
+CLOCKS = {"monotonic", "perf_counter", "seen", "time", "total_seconds"}
+
+
+def _reads_clock(node: ast.AST) -> bool:
+    """Whether a measured time is a part of it: of a clock, or of when a watcher saw a change."""
+    return any(isinstance(n, ast.Attribute) and n.attr in CLOCKS for n in ast.walk(node))
+
+
+@pytest.mark.parametrize("folder", ["cluster", "real"])
+def test_no_test_asserts_measured_time(folder: str) -> None:
+    """A busy machine is late: compare what objects and the audit log record (CONTRIBUTING.md)."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sorted((ROOT / "tests" / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Assert) and _reads_clock(node.test)
+    ]
+    assert not found

@@ -11,8 +11,10 @@ from immutable_operator.domain.calendar.regeneration import Regeneration
 from immutable_operator.domain.calendar.windows import Cron
 from immutable_operator.domain.model import (
     Because,
+    Cause,
     Create,
     Instance,
+    Move,
     Reason,
     Request,
     Retire,
@@ -21,7 +23,7 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.staleness.age import under_way
-from tests.unit.given import NOW, fleet, moves, name_of, proven, view
+from tests.unit.given import NOW, fleet, moves, name_of, proven, refusal, view
 
 HOURLY = Regeneration(max_age=3600.0, jitter=0.0)
 OLD = {"born": NOW - 5000}
@@ -248,3 +250,20 @@ def test_successor_that_is_gone_does_not_keep_its_predecessor_in_place() -> None
     given = view("A # B ##", wanted="B")
     assert moves(plan(given, NOW)) == "create B2"
     assert moves(plan(replace(given, departed=(gone,)), NOW)) == "create B2"
+
+
+def test_successor_is_of_the_one_that_goes_for_its_age_if_another_needs_none() -> None:
+    """The tainted one is beyond the wanted number, and a budget keeps it.
+
+    As its successor, the new instance would be surplus in the next plan: nothing would say that it
+    replaces the old one, and the two plans would alternate without end.
+    """
+    instances = fleet("A ###", A0={"taint": "exec by jane"})
+    spec: dict[str, Any] = {"replicas": 2, "max_surge": 2, "regeneration": HOURLY}
+    blocked = refusal(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET)
+    given = view(instances=instances, refusals=(blocked,), **spec)
+    [birth] = [a for a in plan(given, NOW).actions if isinstance(a, Create)]
+    assert birth.replaces == name_of("A1")
+    born = replace(_born(birth), ready_since=None, born=NOW)
+    after = replace(given, instances=(*instances, born))
+    assert moves(plan(after, NOW + 1)) == "", "the successor is retired again"

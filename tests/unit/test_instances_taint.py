@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.api.names import FIELD_MANAGER
 from immutable_operator.domain.model import Because, Quarantine, Reason, instance_name
 from immutable_operator.instances.pods.codec import decode_pod, quarantine_body
 from immutable_operator.instances.pods.strays import claim_body, is_lost, service_of, strays_in
@@ -251,6 +252,38 @@ def test_lost_pod_is_recognized_by_its_name() -> None:
     assert {key: metadata["annotations"][key] for key in NOTES} == NOTES
     assert "its label was removed" in metadata["annotations"]["immutable.dev/tainted"]
     assert (metadata["uid"], metadata["resourceVersion"]) == ("u1", "7")
+
+
+def entry(manager: str, fields: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"manager": manager, "operation": "Update", "fieldsV1": fields, **more}
+
+
+SPEC: dict[str, Any] = {"f:spec": {"f:containers": {}}}
+
+
+@pytest.mark.parametrize(
+    ("entries", "is_ours"),
+    [
+        pytest.param([entry("kubectl-create", SPEC)], False, id="somebody else created it"),
+        pytest.param([entry(FIELD_MANAGER, SPEC)], True, id="the operator created it"),
+        pytest.param(
+            [entry(FIELD_MANAGER, SPEC), entry("kubectl-edit", SPEC)],
+            True,
+            id="the operator created it and somebody edited its image",
+        ),
+        pytest.param(
+            [entry("kubectl-debug", SPEC, subresource="ephemeralcontainers")],
+            True,
+            id="its other entries were removed",
+        ),
+        pytest.param([entry("kubectl-label", {"f:metadata": {}})], True, id="only labels"),
+        pytest.param(["odd", {"manager": "x", "fieldsV1": None}], True, id="unreadable"),
+        pytest.param(None, True, id="no entries"),
+    ],
+)
+def test_pod_of_a_stranger_is_not_claimed(entries: Any, is_ours: bool) -> None:
+    body = claim_body(SERVICE, meta(), {"managedFields": entries}, 0.0)
+    assert (body is not None) == is_ours
 
 
 def test_taint_annotation_is_never_overwritten() -> None:

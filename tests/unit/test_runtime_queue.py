@@ -105,3 +105,41 @@ def test_all_workers_get_work() -> None:
         assert sorted(await asyncio.wait_for(asyncio.gather(*hands), 1)) == ["a", "b", "c"]
 
     asyncio.run(story())
+
+
+def test_waiting_worker_gets_a_key_when_it_is_due() -> None:
+    async def story() -> None:
+        queue: KeyQueue[str] = KeyQueue(asyncio.get_running_loop().time)
+        worker = asyncio.create_task(queue.get())
+        await asyncio.sleep(0)
+        queue.add_at("later", asyncio.get_running_loop().time() + 3600)
+        queue.add_at("soon", asyncio.get_running_loop().time() + 0.01)
+        assert await asyncio.wait_for(worker, 10) == "soon"
+
+    asyncio.run(story())
+
+
+def test_key_of_a_worker_that_ends_goes_to_another() -> None:
+    async def story() -> None:
+        queue: KeyQueue[str] = KeyQueue(Clock())
+        ends, stays, idle = (asyncio.create_task(queue.get()) for _ in range(3))
+        await asyncio.sleep(0)
+        queue.add("web")
+        ends.cancel()  # it was called for the key already
+        assert await asyncio.wait_for(stays, 10) == "web"
+        assert not idle.done()
+        idle.cancel()
+
+    asyncio.run(story())
+
+
+def test_worker_that_ended_while_it_waited_is_not_called() -> None:
+    async def story() -> None:
+        queue: KeyQueue[str] = KeyQueue(Clock())
+        ends, stays = (asyncio.create_task(queue.get()) for _ in range(2))
+        await asyncio.sleep(0)
+        ends.cancel()
+        queue.add("web")
+        assert await asyncio.wait_for(stays, 10) == "web"
+
+    asyncio.run(story())

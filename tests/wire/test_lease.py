@@ -52,6 +52,7 @@ class Leases:
         self.api.writes = self._write
         self.stored: dict[str, Any] | None = None
         self.takes = 0.0  # seconds that a write takes
+        self.busy = 0.0  # seconds by which a write is answered late, by the real clock
         self.down = False
         self.things = 0
         self._clock = clock
@@ -76,6 +77,7 @@ class Leases:
             self.things += 1
             return web.json_response({})
         self._clock.now += self.takes
+        await asyncio.sleep(self.busy)
         if self.down:
             return web.json_response({"message": "etcdserver: no leader"}, status=503)
         body = await request.json()
@@ -336,5 +338,21 @@ def test_released_lease_is_free_and_fences_at_once(clock: Clock) -> None:
         with pytest.raises(NotLeader):
             await write(client)
         assert await Lease(client, "ns", "lease", "next", TIMES).try_acquire()
+
+    story(leases, told)
+
+
+def test_lease_is_released_although_answer_takes_longer_than_pause_between_tries(
+    clock: Clock,
+) -> None:
+    leases = Leases(clock)
+
+    async def told(_: Lease, client: KubeClient) -> None:
+        lease = Lease(client, "ns", "lease", "me", LeaseTimes(15.0, 10.0, 0.01))
+        assert await lease.try_acquire()
+        leases.busy = 0.1
+        await lease.release()
+        assert leases.holder == ""
+        assert not lease.leading
 
     story(leases, told)

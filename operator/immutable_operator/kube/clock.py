@@ -7,6 +7,7 @@ minute ahead must not replace a pod a minute early. Source: RFC 9110, 6.6.1 (who
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from email.utils import parsedate_to_datetime
@@ -36,9 +37,7 @@ class ServerClock:
 
     def note(self, sent: float, date: str | None) -> None:
         """Take in one answer, now; ``sent`` is the local time at which its request was sent."""
-        try:
-            shown = parsedate_to_datetime(date or "").timestamp()
-        except ValueError:
+        if (shown := _moment(date or "")) is None:
             return
         least, most = shown - time.time(), shown + 1.0 - sent
         if least > most:
@@ -46,3 +45,12 @@ class ServerClock:
         self._least, self._most = max(self._least, least), min(self._most, most)
         if self._least > self._most:
             self._least, self._most = least, most
+
+
+@functools.lru_cache(maxsize=16)  # many answers come within one second
+def _moment(date: str) -> float | None:
+    """Return seconds since the epoch, or None if it is no date."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None

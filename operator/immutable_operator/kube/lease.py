@@ -198,7 +198,7 @@ class Lease:
             body["spec"]["holderIdentity"] = ""
             body["spec"]["leaseDurationSeconds"] = 1
             try:
-                await self._client.hold("PUT", self._path, body, self.times.retry)
+                await self._client.hold("PUT", self._path, body, self.times.renew / 2)
             except Conflict:
                 # A renewal without a response was committed: take its version.
                 await self._look()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC, date, datetime
 
@@ -26,9 +27,16 @@ def moment(text: str) -> float:
 
     Raises ValueError, and nothing else, for any other value.
     """
-    found = _RFC3339.fullmatch(text) if isinstance(text, str) else None
-    if found is None:
+    if not isinstance(text, str):
         raise ValueError(f"{str(text)[:40]!r} is not an RFC 3339 time")
+    return _moment(text)
+
+
+@functools.lru_cache(maxsize=4096)  # each version of an object comes with the same times
+def _moment(text: str) -> float:
+    found = _RFC3339.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text[:40]!r} is not an RFC 3339 time")
     year, month, day, hours, minutes, seconds = (int(part) for part in found.groups()[:6])
     if hours > 23 or minutes > 59 or seconds > 60:
         raise ValueError(f"{text!r} is not a valid time of day")

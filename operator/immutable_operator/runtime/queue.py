@@ -33,7 +33,9 @@ class KeyQueue(Generic[K]):
         self._due_at: dict[K, float] = {}
         self._last: dict[K, float] = {}
         self._pushed = 0  # keys of any type have no order
-        self._news = asyncio.Event()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = float("inf")
 
     def __len__(self) -> int:
         return len(self._ready) + len(self._again)
@@ -53,12 +55,12 @@ class KeyQueue(Generic[K]):
         self._due_at[key] = when
         self._pushed += 1
         heapq.heappush(self._due, (when, self._pushed, key))
-        self._news.set()
+        self._set_alarm()
 
     async def get(self) -> K:
         """Return the next key; call `done` when its work is done."""
         while True:
-            pause = self._promote()
+            self._promote()
             if self._ready:
                 key = self._ready.popleft()
                 self._waiting.discard(key)
@@ -66,12 +68,26 @@ class KeyQueue(Generic[K]):
                 if self._pace:
                     self._last[key] = self._clock()
                 return key
-            self._news.clear()
-            try:
-                async with asyncio.timeout(pause):
-                    await self._news.wait()
-            except TimeoutError:
-                continue
+            await self._called()
+
+    async def _called(self) -> None:
+        """Wait as one of the idle workers; each key calls one of them."""
+        call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._idle.append(call)
+        self._set_alarm()
+        try:
+            await call
+        except asyncio.CancelledError:
+            if not call.cancelled():
+                self._call()  # the key is for another worker
+            raise
+
+    def _call(self) -> None:
+        while self._idle:
+            call = self._idle.popleft()
+            if not call.done():
+                call.set_result(None)
+                return
 
     def done(self, key: K) -> None:
         self._busy.discard(key)
@@ -90,18 +106,32 @@ class KeyQueue(Generic[K]):
         elif key not in self._waiting:
             self._waiting.add(key)
             self._ready.append(key)
-            self._news.set()
+            self._call()
 
-    def _promote(self) -> float | None:
-        """Move due keys to the ready line; return seconds until the next, None if there is none."""
+    def _set_alarm(self) -> None:
+        """Have the next due key enqueued in time, if a worker waits for it."""
+        if not (self._due and self._idle) or self._due[0][0] >= self._alarm_at:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = self._due[0][0]
+        pause = max(0.0, self._alarm_at - self._clock())
+        self._alarm = self._idle[0].get_loop().call_later(pause, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm, self._alarm_at = None, float("inf")
+        self._promote()
+        self._set_alarm()
+
+    def _promote(self) -> None:
+        """Move due keys to the ready line."""
         while self._due:
             when, _, key = self._due[0]
             if self._due_at.get(key) != when:
                 heapq.heappop(self._due)
                 continue
-            if (pause := when - self._clock()) > 0:
-                return pause
+            if when > self._clock():
+                return
             heapq.heappop(self._due)
             del self._due_at[key]
             self._enqueue(key)
-        return None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from immutable_operator.api.names import (
     ANNOTATION_RETRY,
@@ -150,10 +153,15 @@ class OwnerRecord:
 
 def _spec(kind: OwnerKind, name: str, body: Any, since: float) -> tuple[Spec, str | None]:
     try:
-        return kind.read(name, body, since)
+        return _read(kind, name, msgspec.json.encode(body), since)
     except READ_ERRORS as error:
         # It is reported in the status of this object, and delays no other.
         return Spec(None), f"spec cannot be read: {type(error).__name__}: {error}"[:1024]
+
+
+@functools.lru_cache(maxsize=1024)  # each version of a status comes with the same spec
+def _read(kind: OwnerKind, name: str, body: bytes, since: float) -> tuple[Spec, str | None]:
+    return kind.read(name, msgspec.json.decode(body), since)
 
 
 def _written(meta: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> float:

@@ -255,7 +255,7 @@ def test_n2_replicaset_cannot_be_used_to_reach_into_a_node(bed: Bed) -> None:
         events = bed.plane.api().get(path)["items"]
         return next((e["message"] for e in events if e["reason"] == "FailedCreate"), "")
 
-    said = wait_for("its creation fails", told, 30)
+    said = wait_for("its creation fails", told)
     bed.kubectl("delete", "replicaset", "replicaset")
     assert object_name("node-access") in said
     assert "use a DaemonSet, or a namespace of the chart value nodes.exemptNamespaces" in said

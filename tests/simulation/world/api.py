@@ -78,7 +78,7 @@ class ModelApi:
 
     @property
     def now(self) -> str:
-        return second(self.loop.wall)
+        return _second(int(self.loop.wall))
 
     def handle(self, request: Request) -> Answer:
         """Answer a request, with whatever it commits."""
@@ -183,6 +183,9 @@ class ModelApi:
         if resource == "pods":
             admit_pod(made, self.storage.all("pods"), self.quota, self.unwanted)
             made["status"] = {"phase": "Pending", "conditions": []}
+            manager = request.query.get("fieldManager", request.who)
+            spec = {"f:containers"}
+            meta["managedFields"] = taken_over(made, (manager, "Update", ""), spec, self.now)
         elif resource in CUSTOM:
             made.pop("status", None)
             if resource == "immutableservices":
@@ -285,6 +288,9 @@ class ModelApi:
             after["spec"] = {**before["spec"], **spec}
         if after != before:
             self.storage.commit(who, "pods", before, after)
+
+
+_second = functools.lru_cache(maxsize=16)(second)
 
 
 @functools.lru_cache(maxsize=1000)

@@ -49,6 +49,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     """
 
     _ready: deque[asyncio.Handle]
+    _stopping: bool
 
     def __init__(self, shuffle: random.Random | None = None) -> None:
         super().__init__()
@@ -107,11 +108,27 @@ class VirtualLoop(asyncio.BaseEventLoop):
         heapq.heappush(self._timers, (when, next(self._count), handle))
         return handle
 
+    def call_soon(  # type: ignore[override]
+        self,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         self._cancelled += 1
 
     def _run_once(self) -> None:
-        self._forget_cancelled()
+        """Run what is ready now, and what becomes ready by that, until somebody ends the loop."""
+        while not self._stopping:
+            self._run_batch()
+
+    def _run_batch(self) -> None:
+        if self._cancelled:
+            self._forget_cancelled()
         timers, ready = self._timers, self._ready
         if not ready and timers and timers[0][0] > self._now:
             self._now, self._at_once = timers[0][0], 0
@@ -146,6 +163,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._cancelled = 0
         while self._timers and self._timers[0][2]._cancelled:
             heapq.heappop(self._timers)
+            self._cancelled -= 1
 
     def _write_to_self(self) -> None:
         """Nobody sleeps, so nobody is woken."""

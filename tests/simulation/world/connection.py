@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import random
 from collections.abc import Callable, Mapping
@@ -137,29 +138,36 @@ class Connection(KubeClient):
         sent = self._wall.time()
         late = network.late and rng.random() < network.late
         delay = rng.uniform(0.5, 20.0) if late else self._pause()
-        loop.after(delay, self._arrive, request, answered)
-        try:
-            async with asyncio.timeout(patience):
-                body, date = await answered
-        except TimeoutError:
-            raise Unreachable(0, "Unreachable", f"{request.path}: no response in time") from None
+        loop.after(delay, self._arrive, request, answered, loop.time() + patience)
+        if delay >= patience:
+            loop.after(patience, self._give_up, request, answered)
+        body, date = await answered
         self.clock.note(sent, date)
         return _Response(body)
 
-    def _arrive(self, request: Request, answered: asyncio.Future[tuple[bytes, str]]) -> None:
+    def _give_up(self, request: Request, answered: asyncio.Future[tuple[bytes, str]]) -> None:
+        error = Unreachable(0, "Unreachable", f"{request.path}: no response in time")
+        self._answer(answered, (b"", ""), error)
+
+    def _arrive(
+        self, request: Request, answered: asyncio.Future[tuple[bytes, str]], deadline: float
+    ) -> None:
         network, rng, loop = self._network, self._rng, self._model.loop
+        left = max(0.0, deadline - loop.time())
         if network.down and rng.random() < 0.5:
+            loop.after(left, self._give_up, request, answered)
             return  # it went down with its sender
         answer = self._model.handle(request)
         self._served(request)
         error: Exception | None = None
         if network.unanswered and rng.random() < network.unanswered:
             if rng.random() < 0.5:
+                loop.after(left, self._give_up, request, answered)
                 return  # nobody ever answers
             error = Unreachable(0, "Unreachable", f"{request.path}: connection reset")
         elif answer.status >= 300:
             error = error_from(answer.status, answer.body)
-        said = (answer.body, formatdate(loop.wall, usegmt=True))
+        said = (answer.body, _date(int(loop.wall)))
         loop.after(self._pause(), self._answer, answered, said, error)
 
     @staticmethod
@@ -199,3 +207,8 @@ class Connection(KubeClient):
 
 def _status(code: int, reason: str, message: str) -> bytes:
     return encode(Refused(code, reason, message).status)
+
+
+@functools.lru_cache(maxsize=16)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)

@@ -15,7 +15,7 @@ import msgspec
 
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError
-from immutable_operator.kube.lease import LeaseTimes
+from immutable_operator.kube.lease import Lease, LeaseTimes
 from immutable_operator.kube.store import Owners
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.process import Operator, Options
@@ -27,10 +27,12 @@ from tests.simulation.world.connection import Connection, Network
 if TYPE_CHECKING:
     from tests.simulation.world.world import World
 
-__all__ = ["LEASE", "Process", "count_tasks", "start_operator"]
+__all__ = ["LEASE", "LEASE_TIMES", "QUIET_TIMES", "Process", "count_tasks", "start_operator"]
 
 LEASE = "immutable-operator"
 LEASE_TIMES = LeaseTimes(duration=30.0, renew=20.0, retry=5.0)
+# Where nobody competes for it, renewals would be most of what happens.
+QUIET_TIMES = LeaseTimes(duration=600.0, renew=400.0, retry=100.0)
 
 
 class Process(Running):
@@ -44,6 +46,12 @@ class Process(Running):
         self.ended: str | None = None
         self.dies_at_write: int | None = None
         self.dies_before = True
+        self.lease: Lease | None = None
+
+    def renew_seldom(self) -> None:
+        """Hold the lease for long at a time, from the next renewal on."""
+        if self.lease is not None:
+            self.lease.times = QUIET_TIMES
 
     def sends(self, request: Request) -> None:
         """A request is about to go out: the watcher sees it, and it may be the last one."""
@@ -121,8 +129,9 @@ def start_operator(world: World, name: str) -> Process:
             process.sends,
             process.served,
         )
-        options = Options(namespace="immutable-system", identity=name, lease=LEASE_TIMES)
+        options = Options(namespace="immutable-system", identity=name, lease=world.lease_times)
         operator = Operator(options, client, Metrics())
+        process.lease = operator._lease
         parts = [
             operator._lead(),
             operator._sweeps(),

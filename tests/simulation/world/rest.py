@@ -25,14 +25,12 @@ def comes_to_rest(world: World, people: People) -> None:
     world.run(100.0)  # counts may wait before they are told
     if why := restless(world, people):
         world.fail("16", f"it came to rest and did not stay there: {why}")
-    world.replicas = 1  # a standby only costs time from here on
-    for index, process in list(world.processes.items()):
-        if index:
-            process.kill("it is not needed any more")
+    world.rest()
     world.run(SWEEP)
     _is_silent(world, HOUR, "converged")
     for process in list(world.processes.values()):
         process.kill("it is replaced")
+    world.free_lease()
     _is_silent(world, 200.0, "a new process")
 
 

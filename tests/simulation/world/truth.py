@@ -93,7 +93,9 @@ class Pod:
 class Service:
     """One service, by uid. ``limits`` are those of each spec it had, and since when.
 
-    ``unset`` says that the spec names no number now.
+    ``unset`` says that the spec names no number now. The operator then keeps the one that it knew
+    last, and there may have been others since that no operator saw: ``told`` is the number that it
+    told last, ``unseen`` are the limits by that number until it tells one for the present spec.
     """
 
     uid: str
@@ -109,11 +111,23 @@ class Service:
     good: str = ""
     ready: list[tuple[float, int]] = field(default_factory=list)
     observed: int = -1
+    told: int | None = None
+    unseen: list[Limits] = field(default_factory=list)
 
     def of_late(self, since: float) -> list[Limits]:
         """The limits that were in force at any time since then."""
         before = [known for at, known in self.limits if at <= since]
-        return [*before[-1:], *(known for at, known in self.limits if at > since)]
+        late = (known for at, known in self.limits if at > since)
+        return [*before[-1:], *late, *self.unseen]
+
+    def tells(self, number: int, generation: int, at: float) -> None:
+        """The operator tells which number it works for, of which generation of the spec."""
+        self.told = number
+        if generation != self.generation:
+            return
+        now = [known for known in self.unseen if known.replicas == number]
+        self.limits += [(at, known) for known in now[:1]]
+        self.unseen.clear()
 
     @property
     def now(self) -> Limits:
@@ -168,6 +182,9 @@ class Truth:
         service.unset = replicas is None
         limits = Limits.of(spec, kept if replicas is None else replicas)
         service.limits.append((commit.at, limits))
+        service.unseen.clear()
+        if replicas is None and service.told is not None:
+            service.unseen.append(Limits.of(spec, service.told))
 
     def _pod(self, service: Service, commit: Commit, voluntary: bool) -> None:
         meta, at = commit.obj["metadata"], commit.at

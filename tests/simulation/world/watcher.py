@@ -182,6 +182,9 @@ class Watcher:
         if observed < service.observed and commit.who == self._world.holder:
             self._broken("12", f"observedGeneration fell from {service.observed} to {observed}")
         service.observed = max(service.observed, observed)
+        number = status.get("desiredReplicas")
+        if number is not None:
+            service.tells(number, observed, commit.at)
         true = {
             c["type"]: c["reason"] for c in status.get("conditions") or () if c["status"] == "True"
         }

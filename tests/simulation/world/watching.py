@@ -51,6 +51,8 @@ class Stream:
         self._on_the_way: deque[bytes | None] = deque()
         self._chunks: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None
+        self._watched = False  # somebody looks whether it is silent
+        self._heard_at = 0.0
         self._last_at = 0.0
         self._version: Callable[[], int] = lambda: 0
         self._over: BaseException | None = None
@@ -116,11 +118,26 @@ class Stream:
             if self._ended:
                 return
             self._waiter = self._loop.create_future()
+            self._heard_at = self._loop.time()
+            if not self._watched:
+                self._watched = True
+                self._loop.after(self._silence, self._is_silent)
             try:
-                async with asyncio.timeout(self._silence):
-                    await self._waiter
+                await self._waiter
             finally:
                 self._waiter = None
+
+    def _is_silent(self) -> None:
+        """Give up whoever waits for too long; one timer for all chunks, which are many."""
+        self._watched = False
+        if self._waiter is None or self._waiter.done():
+            return
+        left = self._heard_at + self._silence - self._loop.time()
+        if left > 0.001:
+            self._watched = True
+            self._loop.after(left, self._is_silent)
+        else:
+            self._waiter.set_exception(TimeoutError())
 
     def _deliver(self, line: bytes) -> None:
         if self.closed or self.mute or self._over is not None:
@@ -141,5 +158,9 @@ class Stream:
         if self.closed:
             return
         meta = {"resourceVersion": str(self._version())}
-        self.send(encode({"type": "BOOKMARK", "object": {"metadata": meta}}) + b"\n")
+        line = encode({"type": "BOOKMARK", "object": {"metadata": meta}}) + b"\n"
+        if self._on_the_way:
+            self.send(line)
+        else:
+            self._deliver(line)
         self._loop.after(BOOKMARKS, self._bookmark)

@@ -13,7 +13,14 @@ from tests.simulation.world.api import NAMESPACE, ModelApi, Request
 from tests.simulation.world.clock import VirtualLoop
 from tests.simulation.world.cluster import Cluster
 from tests.simulation.world.connection import Network
-from tests.simulation.world.process import LEASE, Process, count_tasks, start_operator
+from tests.simulation.world.process import (
+    LEASE,
+    LEASE_TIMES,
+    QUIET_TIMES,
+    Process,
+    count_tasks,
+    start_operator,
+)
 from tests.simulation.world.stand_ins import stand_ins
 from tests.simulation.world.storage import Commit, Obj
 from tests.simulation.world.storm import Storm
@@ -58,6 +65,7 @@ class World:
         self.clocks_right = True
         self.was_unwatched = False  # what happened meanwhile no operator can know
         self.wall_offset = 0.0
+        self.lease_times = LEASE_TIMES
         self.ignored: frozenset[str] = frozenset()
         self.found: list[tuple[str, str]] = []
         self.requests = 0
@@ -180,6 +188,21 @@ class World:
             if known is process:
                 del self.processes[index]
                 self.loop.after(self.rng.uniform(0.5, 5.0), self._start, index)
+
+    def rest(self) -> None:
+        """One operator is enough from here on, and it holds the lease for long at a time."""
+        self.replicas, self.lease_times = 1, QUIET_TIMES
+        for index, process in list(self.processes.items()):
+            if index:
+                process.kill("it is not needed any more")
+            process.renew_seldom()
+
+    def free_lease(self) -> None:
+        """Let the next process have the lease at once, as after a graceful end."""
+        key = ("immutable-system", LEASE)
+        if lease := self.api.storage.get("leases", key):
+            free = {**lease, "spec": {**lease["spec"], "holderIdentity": ""}}
+            self.api.storage.commit("nobody", "leases", lease, free)
 
     # Time.
 

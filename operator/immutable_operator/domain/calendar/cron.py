@@ -41,11 +41,23 @@ class Cron:
 
     def next_after(self, t: float) -> float | None:
         """Return the first slot later than ``t``; None if there is none within 50 years."""
-        return _next_after(self.expression, self.time_zone, floor(_bounded(t)))
+        second, gap = floor(_bounded(t)), _gaps(self.expression, self.time_zone)
+        if gap.passed <= second < gap.following:
+            return gap.following
+        slot = _next_after(self.expression, self.time_zone, second)
+        if slot is not None:
+            gap.passed, gap.following = second, slot
+        return slot
 
     def last_before(self, t: float) -> float | None:
         """Return the last slot earlier than ``t``; None if there is none within 50 years."""
-        return _last_before(self.expression, self.time_zone, ceil(_bounded(t)))
+        second, gap = ceil(_bounded(t)), _gaps(self.expression, self.time_zone)
+        if gap.last < second <= gap.ahead:
+            return gap.last
+        slot = _last_before(self.expression, self.time_zone, second)
+        if slot is not None:
+            gap.last, gap.ahead = slot, second
+        return slot
 
     def last_until(self, t: float) -> float | None:
         """Return the last slot that is not later than ``t``."""
@@ -54,6 +66,24 @@ class Cron:
     def slots_after(self, t: float) -> Iterator[float]:
         """Return all slots later than ``t``, in order; cheaper than repeated `next_after` calls."""
         return _slots_after(self.expression, self.time_zone, floor(_bounded(t)))
+
+
+@dataclass(slots=True)
+class _Gaps:
+    """The stretches without a slot that were found last: plans ask again and again between two.
+
+    The first slot after ``passed`` is ``following``, the last one before ``ahead`` is ``last``.
+    """
+
+    passed: float = inf
+    following: float = -inf
+    last: float = inf
+    ahead: float = -inf
+
+
+@lru_cache(maxsize=1024)
+def _gaps(expression: str, time_zone: str) -> _Gaps:
+    return _Gaps()
 
 
 def wall(t: float, time_zone: str) -> str:

@@ -149,8 +149,8 @@ def outlook(
     opened = is_open(regeneration.windows, now)
     due, times = [], []
     for uid, birth, starts in _starts(regeneration, born, service_uid, now, swap_seconds):
-        times += [t for t in starts.values() if t > now]
-        why = next((why for why, t in starts.items() if t <= now), None)
+        times += [t for _, t in starts if t > now]
+        why = next((why for why, t in starts if t <= now), None)
         if why is not None:
             overrides = why is _Why.HARD
             reason, slot = _reason(regeneration, why, uid, now, birth), None
@@ -158,7 +158,7 @@ def outlook(
                 written = max(birth, regeneration.schedule_since)
                 slot = _slot(regeneration.schedule, service_uid, now, written)
                 reason = _slot_reason(regeneration, slot)
-            first = min(starts.values())
+            first = min(t for _, t in starts)
             due.append(Due(uid, first, reason, opened or overrides, overrides, slot))
     if due and not opened:
         times += [t for t in (next_open(regeneration.windows, now),) if t is not None]
@@ -180,20 +180,20 @@ def _starts(
     service_uid: str,
     now: float,
     swap_seconds: float,
-) -> Iterator[tuple[str, float, dict[_Why, float]]]:
+) -> Iterator[tuple[str, float, list[tuple[_Why, float]]]]:
     """Yield for each instance, oldest first: uid, birth, and when each reason makes it due."""
     fleet = sorted(born.items(), key=lambda item: (item[1], item[0]))
     births = [birth for _, birth in fleet]
     soft = _latest(births, regeneration.max_age, swap_seconds, regeneration, regeneration.windows)
     hard = _latest(births, regeneration.hard_max_age, swap_seconds, regeneration, ())
     for (uid, birth), early, forced in zip(fleet, soft, hard, strict=True):
-        found = {
-            _Why.HARD: _earlier(forced, hard_at(regeneration, birth)),
-            _Why.EXPIRED: expires_at(regeneration, uid, birth),
-            _Why.SCHEDULED: scheduled_at(regeneration, service_uid, now, birth),
-            _Why.EARLY: early,
-        }
-        yield uid, birth, {why: t for why, t in found.items() if t is not None}
+        found = (
+            (_Why.HARD, _earlier(forced, hard_at(regeneration, birth))),
+            (_Why.EXPIRED, expires_at(regeneration, uid, birth)),
+            (_Why.SCHEDULED, scheduled_at(regeneration, service_uid, now, birth)),
+            (_Why.EARLY, early),
+        )
+        yield uid, birth, [(why, t) for why, t in found if t is not None]
 
 
 def _latest(

@@ -9,6 +9,7 @@ what is written, v3 compares the pods that result from it. n1 is for nodes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -81,7 +82,12 @@ def revision_hash(template: Template, version: str = POD_HASH, config: Digests =
 
     ``config`` are the digests of the pinned ConfigMaps that it reads, by kind and name.
     """
-    return f"{version}:{_ALGORITHMS[version](template, config)}"
+    return _computed(json.dumps(template), version, tuple(sorted(config.items())))
+
+
+@functools.lru_cache(maxsize=1024)  # each plan asks for the hash of a template that seldom changes
+def _computed(template: str, version: str, config: tuple[tuple[tuple[str, str], str], ...]) -> str:
+    return f"{version}:{_ALGORITHMS[version](json.loads(template), dict(config))}"
 
 
 def find_revision(

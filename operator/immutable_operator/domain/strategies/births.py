@@ -66,7 +66,7 @@ class Births:
                 break
             if not predecessor.is_among(known_to_be) and predecessor.slot not in self._used:
                 self._succeed(predecessor, None if repairs else fleet.why.get(predecessor.name))
-        for predecessor in stale_in_order(fleet, {}):
+        for predecessor in self._holders(repairs=repairs):
             if not self.count:
                 break
             goes = predecessor.revision == self.revision.id and not self._stays(predecessor)
@@ -75,6 +75,21 @@ class Births:
                 self._succeed(predecessor, leaves or fleet.why.get(predecessor.name))
         self._fill()
         return self.births
+
+    def _holders(self, *, repairs: bool) -> list[Instance]:
+        """Return the stale instances in the order in which they get successors.
+
+        If there are more than places, some go without one. An instance that goes for its age must
+        not be among these: its replacement is on record only with its successor, and without the
+        record the next plan would keep it, and retire the other's successor as surplus.
+        """
+        order = stale_in_order(self.fleet, {})
+        places = self.fleet.turn.budget.desired - len(self.fleet.current)
+        left = [i for i in order if not i.is_among(self._succeeded)]
+        if not repairs and len(left) > places:
+            why = self.fleet.why
+            order.sort(key=lambda i: i.name not in why or why[i.name].reason is not Reason.EXPIRED)
+        return order
 
     def _sound(self, own: list[Instance]) -> list[Instance]:
         return [i for i in own if i.active and self._stays(i)]

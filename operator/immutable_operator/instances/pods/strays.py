@@ -2,8 +2,10 @@
 
 No watch of the operator shows a pod without its label, and a pod without an owner belongs to no
 service: removing either makes an instance that is never replaced. The name identifies it: it is
-computed from the uid of the service, so no other pod has such a name by chance. A pod that is
-claimed back is marked as modified, and is then replaced like any other modified pod.
+computed from the uid of the service, so no other pod has such a name by chance. A pod that somebody
+else created with such a name on purpose (the policies refuse it, where they are enforced) is not
+claimed. A pod that is claimed back is marked as modified, and is then replaced like any other
+modified pod.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from immutable_operator.api.names import (
     LABEL_SERVICE,
 )
 from immutable_operator.domain.model import instance_name
-from immutable_operator.instances.pods.taint import editor_of_metadata
+from immutable_operator.instances.pods.taint import editor_of_metadata, is_created_by_another
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.reading import Reader, decoded
 from immutable_operator.kube.times import stamp
@@ -80,7 +82,7 @@ def claim_body(
     because the pod will be replaced.
     """
     birth = _birth(service, meta)
-    if birth is None:
+    if birth is None or is_created_by_another(metadata):
         return None
     revision, slot, incarnation = birth
     lost = "label" if LABEL_SERVICE not in meta.labels else "owner"

@@ -134,6 +134,23 @@ def editor_of_metadata(metadata: Mapping[str, Any]) -> str | None:
     return max(edits)[1] if edits else None
 
 
+def is_created_by_another(metadata: Mapping[str, Any]) -> bool:
+    """Return whether managedFields say that another client created a pod.
+
+    Whoever creates a pod manages its spec, of which hardly anything can be changed later. Without
+    any entry about the spec (a client may delete them all) nobody knows.
+    """
+    managers = {
+        str(entry.get("manager"))
+        for entry in metadata.get("managedFields") or ()
+        if isinstance(entry, dict)
+        and not entry.get("subresource")
+        and isinstance(fields := entry.get("fieldsV1"), dict)
+        and "f:spec" in fields
+    }
+    return bool(managers) and FIELD_MANAGER not in managers
+
+
 def other_images(
     images: Mapping[str, str], statuses: Iterable[ContainerStatus]
 ) -> tuple[tuple[str, str], ...]:
