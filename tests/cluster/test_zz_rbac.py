@@ -53,10 +53,10 @@ def used(requests: OperatorRequests) -> set[Right]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def grant(running_operators: Operators, module_namespace: str) -> Iterator[None]:
-    """The operator may pin Secrets in one namespace."""
+def shop(running_operators: Operators, module_namespace: str) -> Iterator[str]:
+    """The one namespace in which the operator may pin Secrets."""
     with secrets_granted(running_operators, module_namespace):
-        yield
+        yield module_namespace
 
 
 def pin_secret(vault: Service) -> None:
@@ -130,11 +130,11 @@ def exercise(web: Service) -> None:
     web.until("it is answered", lambda: phase(web, "again") == "Succeeded")
 
 
-def test_granted_rights_equal_used_rights(web: Service, module_namespace: str) -> None:
+def test_granted_rights_equal_used_rights(web: Service, shop: str) -> None:
     exercise(web)
-    pin_secret(Service(web.plane, module_namespace, "vault"))
+    pin_secret(Service(web.plane, shop, "vault"))
     requests = OperatorRequests(web.plane)
-    rights = granted(web.plane, module_namespace)
+    rights = granted(web.plane, shop)
     assert BY_ADMISSION in rights
     seen = used(requests)
     assert seen - rights == {BY_DEFAULT}, "asked for without a right"
@@ -149,14 +149,14 @@ def test_operator_is_never_refused_by_rbac(web: Service) -> None:
 
 
 def test_operator_writes_only_pod_metadata_and_reads_only_secrets_it_is_granted(
-    web: Service, module_namespace: str
+    web: Service, shop: str
 ) -> None:
     requests = list(OperatorRequests(web.plane))
     asked = [r for r in requests if r.resource == "secrets"]
     own = {r.name for r in asked if r.namespace == NAMESPACE}
     assert own <= {f"{ACCOUNT}-webhook", GRANT}
     others = {(r.namespace, r.verb) for r in asked if r.namespace != NAMESPACE}
-    assert others <= {(module_namespace, "get"), (module_namespace, "create")}
+    assert others <= {(shop, "get"), (shop, "create")}
     watching = ("list", "watch")
     hooks = {
         r.name

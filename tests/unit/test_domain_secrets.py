@@ -243,8 +243,11 @@ def test_lost_key_replaces_nothing_while_the_content_is_the_same() -> None:
 
 def test_rotation_after_a_lost_key_rolls_out() -> None:
     says = Source(NEW_OTHER_KEY, author="vault")
-    record = the_record(plan(given(PINNED, says=says, running=PINNED), NOW))
+    decided = plan(given(PINNED, says=says, running=PINNED), NOW)
+    record = the_record(decided)
     assert [pin.digest for pin in record.config] == [NEW_OTHER_KEY]
+    [told] = decided.announcements
+    assert "ConfigChanged (Secret db changed)" in told.message
 
 
 def test_next_revision_after_a_lost_key_does_not_claim_that_the_secret_changed() -> None:

@@ -300,7 +300,7 @@ def _change(view: View, config: Reading, running: Revision | None) -> tuple[str,
     # Under another key the same content has another digest.
     old, kept = before.digests, as_recorded(before, config, view)
     new = {key: kept.get(key, digest) for key, digest in config.digests.items()}
-    change = config_change(old, new)
+    change = config_change(old, new, compared=True)
     if is_made_of(before, view.spec.template or {}):
         author = config_author(old, new, config.authors, view.author)
         return "ConfigChanged", change, author, config_kinds(old, new)

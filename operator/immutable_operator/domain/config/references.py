@@ -70,13 +70,13 @@ def pinned(template: Template, mode: str, live: Iterable[str]) -> dict[ConfigKey
     return {key: optional for key, optional in read if key not in out}
 
 
-def config_change(old: Digests, new: Digests) -> str:
+def config_change(old: Digests, new: Digests, *, compared: bool = False) -> str:
     """Return how the pinned configuration of two revisions differs, for people, or "".
 
-    Digests under different keys cannot be compared, and are not counted as a change.
+    Digests under different keys count as a change only if their contents were ``compared``.
     """
-    both = sorted(old.keys() & new.keys())
-    changed = [key for key in both if old[key] != new[key] and _comparable(old[key], new[key])]
+    both = [key for key in sorted(old.keys() & new.keys()) if old[key] != new[key]]
+    changed = [key for key in both if compared or _comparable(old[key], new[key])]
     verbs = {
         "changed": changed,
         "is pinned now": sorted(new.keys() - old.keys()),
