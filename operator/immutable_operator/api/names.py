@@ -51,7 +51,7 @@ ANNOTATION_QUARANTINED: Final = f"{GROUP}/quarantined"
 …", "labels": {…}}. The labels are those that were removed from it."""
 
 ANNOTATION_SOURCE: Final = f"{GROUP}/source"
-"""On a config snapshot: the name of the ConfigMap of which it is a copy."""
+"""On a config snapshot: the name of the ConfigMap or Secret of which it is a copy."""
 
 ANNOTATION_DIGEST: Final = f"{GROUP}/digest"
 """On a config snapshot: the digest of its content, as recorded in its revision."""

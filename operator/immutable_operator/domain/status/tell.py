@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from immutable_operator.domain.fleet import Fleet, remain
-from immutable_operator.domain.model import Announcement, Deviation, Status
+from immutable_operator.domain.model import SECRET, Announcement, Deviation, Status
 from immutable_operator.domain.status.blockers import Waits, waits
 from immutable_operator.domain.status.conditions import Saying, conditions
 from immutable_operator.domain.status.disrupted import DISRUPTED, disruptions
@@ -24,6 +24,7 @@ from immutable_operator.domain.verdict import last_good
 __all__ = ["Told", "modified_in_place", "prepared", "same_but_for_counts", "tell"]
 
 DEVIATIONS_SHOWN = 16
+SECRETS_SHOWN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,17 @@ def _counted(turn: Turn, fleet: Fleet) -> Status:
         last_good_revision=good.id if good else None,
         oldest_instance=min((i.born for i in fleet.active), default=None),
         next_regeneration=float(int(again)) if again else None,
+        live_secrets=_live_secrets(turn),
     )
+
+
+def _live_secrets(turn: Turn) -> tuple[str, ...]:
+    """Return the Secrets that the wanted revision reads live, though they are to be pinned."""
+    if turn.wanted is None:
+        return ()
+    asked = {*turn.view.spec.pinned, *turn.view.withheld} - turn.wanted.digests.keys()
+    names = sorted(name for kind, name in asked if kind == SECRET)
+    return tuple(names[:SECRETS_SHOWN])
 
 
 def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bool) -> Saying:
@@ -176,6 +187,7 @@ def same_but_for_counts(old: Status, new: Status) -> bool:
             [(b.reason, b.subject) for b in status.blockers],
             [(c.type, c.status, c.reason) for c in status.conditions],
             status.deviations,
+            status.live_secrets,
             status.rollout is None,
         )
 
