@@ -92,7 +92,7 @@ test: code
 in_cluster = $(patsubst %,tests/cluster/test_%.py,$(1))
 APART := $(wildcard tests/cluster/test_policies_*.py) \
   $(call in_cluster,bed break_glass break_glass_input chart crds crds_nodepool demo guarded \
-  karpenter_bed secrets verify)
+  karpenter_bed secret_pinning secrets verify)
 SLOW := $(call in_cluster,break_glass_rotation catch_up cloud_reboot detection leadership \
   reflector regeneration restart stuck_release writes)
 OWN_BEDS := $(patsubst %,tests/real/test_%.py,demo leftovers operator_image)

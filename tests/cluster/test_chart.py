@@ -140,6 +140,10 @@ REFUSED = {
     "another level": ("logLevel=TRACE", "at '/logLevel': value must be one of 'DEBUG', 'INFO'"),
     "a name in capitals": ("nameOverride=Web", "at '/nameOverride': 'Web' does not match"),
     "the port of the metrics": ("webhook.port=8080", "at '/webhook/port': 'not' failed"),
+    "an address for a namespace": (
+        "pinning.secrets.namespaces={shop.example}",
+        "at '/pinning/secrets/namespaces/0': 'shop.example' does not match",
+    ),
     "a word for an argument": ("extraArgs={run}", "at '/extraArgs/0': 'run' does not match"),
     "an account without a name": (
         "serviceAccount.create=false",
@@ -295,6 +299,46 @@ def test_chart_grants_only_needed_rights(plane: ControlPlane) -> None:
         (("leases",), ("get", "update"), (NAME,)),
         (("secrets",), ("get", "update"), (f"{NAME}-webhook",)),
     ]
+
+
+def of_secrets(documents: list[Json]) -> dict[tuple[str, str], Json]:
+    """Give every rule about Secrets, by namespace and name of its role."""
+    return {
+        (document["metadata"].get("namespace", ""), document["metadata"]["name"]): rule
+        for document in documents
+        for rule in document.get("rules") or ()
+        if "secrets" in rule.get("resources", ()) and document["kind"].endswith("Role")
+    }
+
+
+def test_chart_grants_secrets_only_in_the_listed_namespaces(plane: ControlPlane) -> None:
+    alone = "enforcement.breakGlass=false"  # which has a Secret of its own
+    assert of_secrets(rendered(plane, f"--set=replicas=0,{alone}")) == {}
+    values = (f"--values={LEAST}", f"--set={alone},pinning.secrets.namespaces={{shop,test}}")
+    documents = rendered(plane, *values)
+    named, grant = f"{NAME}-pinning", {"apiGroups": [""], "resources": ["secrets"]}
+    assert of_secrets(documents) == {
+        (NAMESPACE, NAME): grant | {"resourceNames": [named], "verbs": ["get", "update"]},
+        ("shop", named): grant | {"verbs": ["get", "create"]},
+        ("test", named): grant | {"verbs": ["get", "create"]},
+    }
+    bound = {
+        document["metadata"]["namespace"]: (document["roleRef"]["name"], document["subjects"])
+        for document in documents
+        if document["kind"] == "RoleBinding" and document["metadata"]["name"] == named
+    }
+    account = [{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}]
+    assert bound == {"shop": (named, account), "test": (named, account)}
+    [key] = [d for d in documents if d["kind"] == "Secret"]
+    assert (key["metadata"]["namespace"], key["metadata"]["name"]) == (NAMESPACE, named)
+    assert "data" not in key, "an upgrade does not change the key"
+    [deployment] = [d for d in documents if d["kind"] == "Deployment"]
+    arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert {a for a in arguments if "pin" in a} == {
+        f"--pinning-name={named}",
+        "--pin-secrets-in=shop",
+        "--pin-secrets-in=test",
+    }
 
 
 def of_nodes(documents: list[Json]) -> set[str]:

@@ -16,7 +16,9 @@ from immutable_operator.instances.driver import Seen
 from immutable_operator.instances.refused import Refused
 from immutable_operator.kube.client import KubeClient, load_configuration
 from immutable_operator.kube.store import Children
+from immutable_operator.runtime.copies import CopyWriter
 from immutable_operator.runtime.records import Records
+from immutable_operator.runtime.secrets import PinnedSecrets, SecretOptions
 from immutable_operator.wire.config import Configs
 from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.revision import decode_revision
@@ -311,9 +313,11 @@ def test_existing_snapshot_is_reused_and_changed_source_is_not_copied(
 
     async def again() -> Seen:
         client = KubeClient(await load_configuration(login))
-        configs = {CONFIG_MAP: Configs(CONFIG_MAP, lambda kind, item, anew: None)}
+        configs = Configs(CONFIG_MAP, lambda kind, item, anew: None)
+        secrets = PinnedSecrets(client, SecretOptions(), lambda uid: None)
+        copies = CopyWriter(client, configs, secrets)
         try:
-            return await Records(client, Children(lambda uid: None), configs).write(service, action)
+            return await Records(client, Children(lambda uid: None), copies).write(service, action)
         finally:
             await client.close()
 

@@ -315,6 +315,15 @@ def snapshot_rows(kind: str, word: str) -> dict[str, tuple[str, str, Make]]:
             *(kind, "only the operator can write"),
             lambda s: Attempt("PATCH", f"{kind}s/ours", {"metadata": {"labels": None}}, MERGE),
         ),
+        f"M1-annotation of a {word}": (
+            *(kind, "only the operator can write labels, annotations and the owner"),
+            lambda s: Attempt(
+                "PATCH",
+                f"{kind}s/ours",
+                {"metadata": {"annotations": {"immutable.dev/digest": "x"}}},
+                MERGE,
+            ),
+        ),
         f"M2-delete a {word}": (
             *(kind, "cannot be deleted by hand; to remove it, delete the ImmutableService"),
             lambda s: Attempt("DELETE", f"{kind}s/ours"),
@@ -389,8 +398,9 @@ def test_m1_operator_cannot_change_snapshot(bed: Service, kind: str) -> None:
         as_operator(bed, "patch", kind, "older", *change)
 
 
-def test_m1_snapshot_is_created_immutable(bed: Service) -> None:
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "open", **OURS}}
+@pytest.mark.parametrize("kind", ["ConfigMap", "Secret"])
+def test_m1_snapshot_is_created_immutable(bed: Service, kind: str) -> None:
+    body = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "open", **OURS}}
     with pytest.raises(
         RuntimeError, match="a config snapshot must be created with immutable: true"
     ):

@@ -7,6 +7,9 @@ each thing that needs a right of its own.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+
+import pytest
 
 from immutable_operator.api.names import API_VERSION
 from immutable_operator.domain.config.hashing import revision_hash
@@ -14,7 +17,8 @@ from immutable_operator.domain.model import instance_name, revision_id
 from tests.cluster.actions import act, phase
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.guards import without_guards
-from tests.cluster.operator_process import ACCOUNT, BREAK_GLASS, NAMESPACE
+from tests.cluster.operator_process import ACCOUNT, BREAK_GLASS, NAMESPACE, Operators
+from tests.cluster.secret_grants import GRANT, secrets_granted
 from tests.cluster.services import Service, budgets, condition, pin
 from tests.cluster.webhook import GROUP, mark_of, member
 from tests.controlplane import ControlPlane
@@ -28,11 +32,15 @@ BY_DEFAULT = ("authentication.k8s.io", "selfsubjectreviews", "create")
 Right = tuple[str, str, str]
 
 
-def granted(plane: ControlPlane) -> set[Right]:
-    """All that the service account may do: group, resource, verb."""
+def granted(plane: ControlPlane, shop: str) -> set[Right]:
+    """All that the service account may do: group, resource, verb.
+
+    ``shop`` is the namespace in which it may pin Secrets.
+    """
     rights = set()
-    for kind, namespace in (("clusterrole", None), ("role", NAMESPACE)):
-        told = plane.kubectl("get", kind, ACCOUNT, "-o", "json", namespace=namespace).stdout
+    roles = (("clusterrole", ACCOUNT, None), ("role", ACCOUNT, NAMESPACE), ("role", GRANT, shop))
+    for kind, name, namespace in roles:
+        told = plane.kubectl("get", kind, name, "-o", "json", namespace=namespace).stdout
         for rule in json.loads(told)["rules"]:
             for group in rule["apiGroups"]:
                 for resource in rule["resources"]:
@@ -42,6 +50,20 @@ def granted(plane: ControlPlane) -> set[Right]:
 
 def used(requests: OperatorRequests) -> set[Right]:
     return {(r.api_group, r.target, r.verb) for r in requests if r.resource}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shop(running_operators: Operators, module_namespace: str) -> Iterator[str]:
+    """The one namespace in which the operator may pin Secrets."""
+    with secrets_granted(running_operators, module_namespace):
+        yield module_namespace
+
+
+def pin_secret(vault: Service) -> None:
+    """Let a service in the namespace that is granted read a Secret."""
+    vault.kubectl("create", "secret", "generic", "key", "--from-literal=password=x")
+    vault.apply(replicas=1, container={"envFrom": [{"secretRef": {"name": "key"}}]})
+    vault.until_ready()
 
 
 def exercise(web: Service) -> None:
@@ -108,10 +130,11 @@ def exercise(web: Service) -> None:
     web.until("it is answered", lambda: phase(web, "again") == "Succeeded")
 
 
-def test_granted_rights_equal_used_rights(web: Service) -> None:
+def test_granted_rights_equal_used_rights(web: Service, shop: str) -> None:
     exercise(web)
+    pin_secret(Service(web.plane, shop, "vault"))
     requests = OperatorRequests(web.plane)
-    rights = granted(web.plane)
+    rights = granted(web.plane, shop)
     assert BY_ADMISSION in rights
     seen = used(requests)
     assert seen - rights == {BY_DEFAULT}, "asked for without a right"
@@ -125,10 +148,15 @@ def test_operator_is_never_refused_by_rbac(web: Service) -> None:
     assert refused == []
 
 
-def test_operator_writes_only_pod_metadata_and_reads_one_secret(web: Service) -> None:
+def test_operator_writes_only_pod_metadata_and_reads_only_secrets_it_is_granted(
+    web: Service, shop: str
+) -> None:
     requests = list(OperatorRequests(web.plane))
-    own = {(r.namespace, r.name) for r in requests if r.resource == "secrets"}
-    assert own <= {(NAMESPACE, f"{ACCOUNT}-webhook")}
+    asked = [r for r in requests if r.resource == "secrets"]
+    own = {r.name for r in asked if r.namespace == NAMESPACE}
+    assert own <= {f"{ACCOUNT}-webhook", GRANT}
+    others = {(r.namespace, r.verb) for r in asked if r.namespace != NAMESPACE}
+    assert others <= {(shop, "get"), (shop, "create")}
     watching = ("list", "watch")
     hooks = {
         r.name

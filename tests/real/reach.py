@@ -31,6 +31,7 @@ __all__ = [
     "may_break_glass",
     "pod_of",
     "reach",
+    "restarts",
     "signal",
 ]
 
@@ -88,6 +89,11 @@ def forwarded(web: WebService, pod: str, *options: str) -> Iterator[int]:
 
 def pod_of(web: WebService, name: str) -> Json:
     return web.plane.api().get(f"/api/v1/namespaces/{web.namespace}/pods/{name}")
+
+
+def restarts(pod: Json) -> int:
+    """How often the only container of a pod was started again."""
+    return int(pod["status"]["containerStatuses"][0]["restartCount"])
 
 
 def signal(real: RealNodes, pod: Json, name: str) -> None:

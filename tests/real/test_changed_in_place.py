@@ -19,7 +19,7 @@ from tests.controlplane.api import Json
 from tests.controlplane.real.cgroups import cpu_limit
 from tests.controlplane.real.nodes import RealNodes
 from tests.real.pods import fetch
-from tests.real.reach import assert_replaced, pod_of, signal
+from tests.real.reach import assert_replaced, pod_of, restarts, signal
 from tests.real.release import Release
 from tests.real.web import WebService, image_ids
 
@@ -112,10 +112,6 @@ def test_restarted_instance_is_replaced_with_restarts_replace(
         signal(real, pod_of(web, victim), "SIGKILL")
         because = "Tainted: container web was restarted in place"
         assert_replaced(web, history, victim, because, down=1)
-
-
-def restarts(pod: Json) -> int:
-    return int(pod["status"]["containerStatuses"][0]["restartCount"])
 
 
 def deviations(web: WebService) -> list[tuple[str, str]]:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from immutable_operator.domain.config.references import content_digest
-from immutable_operator.domain.model import ABSENT, CONFIG_MAP, Plan, Source, Spec
+from immutable_operator.domain.model import ABSENT, CONFIG_MAP, SECRET, Plan, Source, Spec
 from tests.simulation.toy_cluster import START, ToyCluster
 from tests.simulation.toy_operator import Crash, ToyOperator
 from tests.unit.given import template
 
-__all__ = ["Simulation"]
+__all__ = ["DB", "Simulation"]
+
+DB = (SECRET, "db")
 
 # Turns without any time passing, for each instance that is there or wanted: a retirement and
 # a birth each, refused once each; more is a planner that runs in circles.
@@ -64,6 +66,16 @@ class Simulation:
         """Let a ConfigMap say something; None: delete it."""
         digest = content_digest({"is": content}, {}) if content is not None else ABSENT
         self.cluster.configs[CONFIG_MAP, name] = Source(digest, author="kubectl-edit")
+        self.operator.due = self.cluster.now
+
+    def rotate(self, source: Source) -> None:
+        """Let the Secret ``db`` say something else, or be known by another digest."""
+        self.cluster.configs[DB] = source
+        self.operator.due = self.cluster.now
+
+    def grant(self, *, granted: bool) -> None:
+        """Grant the namespace's Secrets to the operator, or take the grant back."""
+        self.cluster.withheld = frozenset() if granted else frozenset({DB})
         self.operator.due = self.cluster.now
 
     def refuse(self) -> None:

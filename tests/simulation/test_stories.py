@@ -12,7 +12,8 @@ import pytest
 
 from immutable_operator.domain.calendar.regeneration import Regeneration
 from immutable_operator.domain.calendar.windows import Cron, Window
-from immutable_operator.domain.model import OnTaint, instance_name
+from immutable_operator.domain.model import OnTaint, Source, instance_name
+from tests.simulation.simulation import DB
 from tests.simulation.story import GOLDEN, Story
 from tests.simulation.toy_cluster import BEHAVIOURS
 from tests.unit.given import REVISIONS, SERVICE, UID
@@ -353,6 +354,35 @@ def a_config_map_changes_and_goes_missing() -> Story:
     return story
 
 
+def a_secret_is_granted_rotated_and_withheld() -> Story:
+    story = Story("A Secret is granted, rotated and withheld")
+    story.cluster.behaviours["C"] = WORKS
+    story.grant(granted=False)
+    story.rotate(Source("hmac-sha256:k1:old"))
+    said = "applies web: 2 wanted, maxSurge 1; it reads the Secret db, which is not granted"
+    story.user(said, "A", replicas=2, max_surge=1, max_unavailable=0, pinned={DB: False})
+    story.run(60)
+    story.say("user", "grants the namespace; nothing happens")
+    story.grant(granted=True)
+    story.run(60)
+    story.user("applies another template, which pins the Secret", "B")
+    story.run(60)
+    story.say("user", "loses the key of the digests; nothing happens")
+    story.rotate(Source("hmac-sha256:k2:old", same=frozenset({"hmac-sha256:k1:old"})))
+    story.run(60)
+    story.say("user", "rotates the Secret")
+    story.rotate(Source("hmac-sha256:k2:new", author="vault"))
+    story.run(60)
+    story.say("user", "takes the grant back; nothing happens")
+    story.grant(granted=False)
+    story.run(10)
+    story.cluster.delete(_pod(story, 0))
+    story.run(50)
+    story.user("applies another template, which reads the Secret live", "C")
+    story.run()
+    return story
+
+
 def _pod(story: Story, slot: int) -> str:
     """The name of the pod in a slot."""
     return next(name for name, pod in story.cluster.pods.items() if pod.slot == slot)
@@ -389,6 +419,7 @@ STORIES: list[Callable[[], Story]] = [
     regeneration_by_age,
     regeneration_waits_for_its_window,
     a_config_map_changes_and_goes_missing,
+    a_secret_is_granted_rotated_and_withheld,
 ]
 
 

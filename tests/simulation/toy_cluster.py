@@ -101,6 +101,8 @@ class ToyCluster:
         self.revisions: dict[str, Revision] = {}
         self.configs: dict[ConfigKey, Source] = {}
         self.snapshots: dict[str, str] = {}
+        # Secrets that the spec wants pinned, in a namespace that is not granted.
+        self.withheld: frozenset[ConfigKey] = frozenset()
         self.budgets: tuple[DisruptionBudget, ...] = ()
         self._letters: dict[str, str] = {}
         self.strangers: set[str] = set()

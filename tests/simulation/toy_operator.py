@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from immutable_operator.domain.model import (
@@ -115,7 +116,8 @@ class ToyOperator:
             namespace="shop",
             uid=UID,
             generation=cluster.generation,
-            spec=cluster.spec,
+            spec=replace(cluster.spec, pinned=self._granted()),
+            withheld=cluster.withheld,
             invalid=None if cluster.spec.template is not None else "spec.replicas: no",
             author="kubectl",
             instances=instances,
@@ -129,9 +131,13 @@ class ToyOperator:
             desired_before=self.desk.desired,
         )
 
+    def _granted(self) -> dict[ConfigKey, bool]:
+        pinned = self.cluster.spec.pinned.items()
+        return {key: optional for key, optional in pinned if key not in self.cluster.withheld}
+
     def _pinned(self) -> set[ConfigKey]:
         recorded = {pin.key for r in self.cluster.revisions.values() for pin in r.config}
-        return recorded | set(self.cluster.spec.pinned)
+        return (recorded | set(self.cluster.spec.pinned)) - self.cluster.withheld
 
     def _act(self, given: View, decided: Plan) -> None:
         """Births one after the other until one is refused, the other moves beside them."""

@@ -20,7 +20,9 @@ from immutable_operator.domain.families.pods import deviation
 from immutable_operator.domain.ledger import Budget
 from immutable_operator.domain.model import (
     ABSENT,
+    SECRET,
     Cause,
+    ConfigKey,
     Create,
     CreateRevision,
     CreateSnapshot,
@@ -163,11 +165,20 @@ class Case:
 
     @cached_property
     def asked_for(self) -> Revision | None:
-        """The revision on record that the spec and its ConfigMaps ask for."""
+        """The revision on record that the spec and its configuration ask for."""
         if self.missing or self.spec.template is None:
             return None
-        digests = {name: self.view.configs[name].digest or "" for name in self.spec.pinned}
-        return find_revision(self.spec.template or {}, self.view.revisions, digests)
+        known = {name: self.view.configs[name] for name in self.spec.pinned}
+        digests = {name: source.digest or "" for name, source in known.items()}
+
+        def compared(revision: Revision) -> dict[ConfigKey, str]:
+            """What it did not pin of Secrets does not count, nor what cannot be read any more."""
+            own = revision.digests
+            kept = {k: d for k, d in digests.items() if k[0] != SECRET or k in own}
+            same = {k: own[k] for k in kept.keys() & own.keys() if own[k] in known[k].same}
+            return kept | same | {k: d for k, d in own.items() if k in self.view.withheld}
+
+        return find_revision(self.spec.template or {}, self.view.revisions, compared)
 
     @cached_property
     def frozen(self) -> bool:

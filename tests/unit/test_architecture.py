@@ -37,6 +37,7 @@ PURE = {
     "enum",
     "functools",
     "hashlib",
+    "hmac",
     "heapq",
     "immutable_operator",
     "itertools",

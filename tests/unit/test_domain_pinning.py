@@ -104,9 +104,11 @@ def test_every_reference_to_a_config_map_is_found() -> None:
 
 
 def test_pinned_references_follow_the_mode() -> None:
-    assert pinned(READER, "Pinned", []) == ALL, "all but what the cluster renews"
-    assert pinned(READER, "Pinned", ["env", "unknown"]).keys() == ALL.keys() - {
-        ("ConfigMap", "env")
+    both = {**ALL, **SECRETS}
+    assert pinned(READER, "Pinned", []) == both, "all but what the cluster renews"
+    assert pinned(READER, "Pinned", ["env", "unknown"]).keys() == both.keys() - {
+        ("ConfigMap", "env"),
+        ("Secret", "env"),
     }
     assert pinned(READER, "Live", []) == {}
 
@@ -132,7 +134,7 @@ def test_secret_of_the_same_name_is_another_object() -> None:
     reads += [{"configMapRef": {"name": "x"}}, {"secretRef": {"name": "x", "optional": True}}]
     config, secret = ("ConfigMap", "x"), ("Secret", "x")
     assert config_read(both) == {config: False, secret: True}
-    assert pinned(both, "Pinned", []) == {config: False}
+    assert pinned(both, "Pinned", []) == {config: False, secret: True}
     names = {key: snapshot_name(SERVICE, UID, "0a1b2c3d", key) for key in (config, secret)}
     pair = [Pin("x", names[key], OLD, kind=key[0]) for key in (config, secret)]
     for given in ([], pair[:1], pair[1:], pair):

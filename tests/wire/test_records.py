@@ -25,7 +25,9 @@ from immutable_operator.domain.model import (
 from immutable_operator.instances.driver import Refused, Seen, Unknown
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.store import Children
+from immutable_operator.runtime.copies import CopyWriter
 from immutable_operator.runtime.records import RecordMove, Records
+from immutable_operator.runtime.secrets import PinnedSecrets, SecretOptions
 from immutable_operator.wire.config import Configs
 from immutable_operator.wire.revision import (
     REVISIONS,
@@ -93,7 +95,8 @@ class View:
 
 
 def records(client: KubeClient, view: View) -> Records:
-    return Records(client, view.revisions, {CONFIG_MAP: view.configs})
+    secrets = PinnedSecrets(client, SecretOptions(), lambda uid: None)
+    return Records(client, view.revisions, CopyWriter(client, view.configs, secrets))
 
 
 def written(script: Script, move: RecordMove, view: View | None = None) -> Seen:

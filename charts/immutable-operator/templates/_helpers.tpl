@@ -64,6 +64,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- include "immutable-operator.fullname" . }}-webhook
 {{- end -}}
 
+{{/* Name of the Roles that grant Secrets, and of the Secret with the key of their digests. */}}
+{{- define "immutable-operator.pinning" -}}
+{{- include "immutable-operator.fullname" . }}-pinning
+{{- end -}}
+
 {{/*
 A policy and its binding: (list $ path-of-its-file validationActions NotIn-or-In namespaces).
 */}}

@@ -55,7 +55,7 @@ ANNOTATION_RETRY: Final = f"{GROUP}/retry"
 another try of the revision that failed."""
 
 ANNOTATION_SOURCE: Final = f"{GROUP}/source"
-"""On a config snapshot: the name of the ConfigMap of which it is a copy."""
+"""On a config snapshot: the name of the ConfigMap or Secret of which it is a copy."""
 
 ANNOTATION_DIGEST: Final = f"{GROUP}/digest"
 """On a config snapshot: the digest of its content, as recorded in its revision."""

@@ -20,18 +20,23 @@ from immutable_operator.api.status import OwnerName
 __all__ = ["REVISION", "ImmutableRevisionSpec", "ImmutableRevisionStatus", "PinnedConfig"]
 
 
+_PLAIN = "sha256:[0-9a-f]{64}"
+_KEYED = "hmac-sha256:[0-9a-f]{16}:[0-9a-f]{64}"
+
+
 class PinnedConfig(ApiModel):
-    """A copy of a ConfigMap, made when the revision was recorded."""
+    """A copy of a ConfigMap or Secret, made when the revision was recorded."""
 
     kind: Literal["ConfigMap", "Secret"] = "ConfigMap"
     """Kind of the object that the template references. Default ConfigMap."""
     name: Annotated[str, Field(min_length=1, max_length=253)]
-    """Name of the ConfigMap that the template references."""
+    """Name of the object that the template references."""
     snapshot: Annotated[str, Field(min_length=1, max_length=63)]
     """Name of the copy, which the instances of this revision read instead."""
-    digest: Annotated[str, Field(pattern="^(sha256:[0-9a-f]{64}|absent)$", max_length=71)]
-    """Digest of the content of the ConfigMap. The value absent means that the ConfigMap was
-    optional and did not exist; there is no copy then."""
+    digest: Annotated[str, Field(pattern=f"^({_PLAIN}|{_KEYED}|absent)$", max_length=93)]
+    """Digest of the content: of a ConfigMap its SHA-256; of a Secret an HMAC under a key that only
+    the operator has, after the id of that key, so that no value can be guessed from it. The value
+    absent means that the object was optional and did not exist; there is no copy then."""
 
 
 _OF_A_SERVICE = "a revision of an ImmutableService records a pod template; set template, not node"
@@ -81,15 +86,15 @@ class ImmutableRevisionSpec(ApiModel):
     instances."""
     hash: Annotated[str, Field(pattern="^(v[1-9]|n1):[0-9a-f]{64}$", max_length=67)]
     """Version of the hash algorithm and the hash. v3 covers the pods that result from the template
-    and the digests of the pinned ConfigMaps; v1 and v2 cover the template as written; n1 covers the
+    and the digests of what is pinned; v1 and v2 cover the template as written; n1 covers the
     image, the template and the settings of the provider of a node pool."""
     reason: Literal["Created", "TemplateChanged", "ConfigChanged"]
     """Why the revision was recorded. Created: the service or pool was created.
     TemplateChanged: its template was changed, or the image or the provider of a pool.
-    ConfigChanged: a pinned ConfigMap was changed."""
+    ConfigChanged: a pinned ConfigMap or Secret was changed."""
     by: Annotated[str, Field(max_length=128)]
-    """Field manager that wrote the template, such as kubectl-client-side-apply, or the ConfigMap if
-    reason is ConfigChanged."""
+    """Field manager that wrote the template, such as kubectl-client-side-apply, or the ConfigMap
+    or Secret if reason is ConfigChanged."""
     image: Annotated[str, Field(max_length=512)]
     """Short form of the image of the first container, such as web@9f2c41d07a1b, or the id or digest
     of the image of the nodes."""
@@ -99,7 +104,7 @@ class ImmutableRevisionSpec(ApiModel):
     """The image, the template and the provider of the nodes as they were recorded. Set in revisions
     of a node pool."""
     config: Annotated[list[PinnedConfig], Field(max_length=256)] | None = None
-    """The pinned ConfigMaps that the template references; unset if there are none."""
+    """The pinned ConfigMaps and Secrets that the template references; unset if there are none."""
 
 
 class ImmutableRevisionStatus(ApiModel):

@@ -98,19 +98,21 @@ class Rollout(ApiModel):
 
 
 class Config(ApiModel):
-    """Which ConfigMaps are part of a revision, and which are read live."""
+    """Which ConfigMaps and Secrets are part of a revision, and which are read live."""
 
     mode: Literal["Pinned", "Live"] = "Pinned"
-    """How instances read ConfigMaps. Pinned: each ConfigMap that the template references is copied
-    once for each revision, and the instances of that revision read the copy; a change of the
-    ConfigMap creates a new revision and starts a rollout. Live: instances read the ConfigMap
-    itself.
-    Secrets are always read live, because pinning them would require permission to read all Secrets;
-    so is kube-root-ca.crt, because the cluster renews it. Default Pinned."""
+    """How instances read ConfigMaps and Secrets. Pinned: each one that the template references is
+    copied once for each revision, and the instances of that revision read the copy; a change of
+    the ConfigMap or Secret creates a new revision and starts a rollout. Live: instances read the
+    object itself.
+    Secrets are pinned only in namespaces in which the operator is granted access to them
+    (pinning.secrets.namespaces of the chart); status.liveSecrets lists those that are read live
+    nevertheless. The ConfigMap kube-root-ca.crt is always read live, because the cluster renews it,
+    and so are imagePullSecrets and the credentials of volume drivers. Default Pinned."""
 
     live: Annotated[list[Name], Field(max_length=64)] = Field(default_factory=list)
-    """Names of ConfigMaps that are read live when mode is Pinned, for example because they are
-    updated frequently. Default: empty."""
+    """Names of ConfigMaps and Secrets that are read live when mode is Pinned, for example because
+    they are updated frequently. Default: empty."""
 
 
 class Immutability(ApiModel):
@@ -134,8 +136,8 @@ class Immutability(ApiModel):
     reported as CrashLoop. Default Allow."""
 
     config: Config = Config()
-    """Which ConfigMaps are part of a revision. Default: all ConfigMaps that the template
-    references."""
+    """Which ConfigMaps and Secrets are part of a revision. Default: all that the template
+    references; Secrets only in namespaces that are granted to the operator."""
 
 
 class ImmutableServiceSpec(ApiModel):
@@ -172,6 +174,12 @@ class ImmutableServiceSpec(ApiModel):
 
 class ImmutableServiceStatus(OwnerStatus):
     """Most recently observed status of the service. It can be a few seconds out of date."""
+
+    live_secrets: Annotated[list[Name], Field(max_length=64)] | None = None
+    """Names of Secrets that the instances of the current revision read live, although
+    spec.immutability.config pins them: the operator is not granted access to the Secrets of this
+    namespace (pinning.secrets.namespaces of the chart), or was not when the revision was recorded.
+    The next revision pins them if it is granted. Unset if there are none."""
 
 
 SERVICE: Final = Kind(

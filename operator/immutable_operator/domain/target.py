@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from immutable_operator.domain.config.hashing import find_revision, is_made_of, revision_hash
-from immutable_operator.domain.config.references import config_author, config_change
+from immutable_operator.domain.config.references import (
+    config_author,
+    config_change,
+    config_kinds,
+)
 from immutable_operator.domain.config.snapshots import (
     SNAPSHOT_LOST,
     Copies,
     Reading,
+    as_recorded,
     pins,
     plan_snapshots,
     read_config,
@@ -139,7 +145,8 @@ class _Asked:
         config = read_config(view.spec.pinned, view.configs)
         if config.unread or config.lacking:
             return cls(None, config, config.lacking)
-        return cls(find_revision(template, view.revisions, config.digests), config)
+        compared = partial(as_recorded, config=config, view=view)
+        return cls(find_revision(template, view.revisions, compared), config)
 
 
 def _moves_on(view: View, asked: Revision | None, running: Revision | None) -> bool:
@@ -321,11 +328,11 @@ def _recorded(view: View, asked: _Asked, running: Revision | None, setting: _Set
         note = f"record 0 of 1 revision: {refused.message}"
         return Target(running, False, held, lacking=(lack,), due=(refused.retry_at,), notes=(note,))
     number = next_number(view.revisions)
-    reason, change, author = _change(view, asked.config, running)
+    reason, change, author, kinds = _change(view, asked.config, running)
     pinned = pins(view, short, digests)
     record = CreateRevision(short, number, full_hash, reason, author, pinned)
     why = f"{reason} ({change})" if change else reason
-    what = "ConfigMap" if reason == "ConfigChanged" else "template"
+    what = kinds if reason == "ConfigChanged" else "template"
     text = f"revision {number} ({short}) recorded: {why}, {what} written by {author}"
     created = Announcement("RevisionCreated", text, f"{short}/{number}")
     return Target(
@@ -344,14 +351,19 @@ def _refusal(view: View, short: str, now: float) -> Refusal | None:
     return next((r for r in found if r.retry_at > now), None)
 
 
-def _change(view: View, config: Reading, running: Revision | None) -> tuple[str, str, str]:
-    """Return why there is a new revision, which ConfigMaps changed ("" if none), and the author."""
+def _change(view: View, config: Reading, running: Revision | None) -> tuple[str, str, str, str]:
+    """Return why there is a new revision, which configuration changed ("" if none), and the author.
+
+    The last one says of what the author is: of a ConfigMap, of a Secret, or of both.
+    """
     before = running or max(view.revisions, key=lambda r: r.number, default=None)
     if before is None:
-        return "Created", "", view.author
-    old, new = before.digests, config.digests
-    change = config_change(old, new)
+        return "Created", "", view.author, ""
+    # Under another key the same content has another digest.
+    old, kept = before.digests, as_recorded(before, config, view)
+    new = {key: kept.get(key, digest) for key, digest in config.digests.items()}
+    change = config_change(old, new, compared=True)
     if is_made_of(before, view.spec.template or {}):
         author = config_author(old, new, config.authors, view.author)
-        return "ConfigChanged", change, author
-    return "TemplateChanged", change, view.author
+        return "ConfigChanged", change, author, config_kinds(old, new)
+    return "TemplateChanged", change, view.author, ""

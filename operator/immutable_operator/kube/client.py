@@ -93,8 +93,12 @@ class KubeClient:
     async def close(self) -> None:
         await self._api.close()
 
-    async def get(self, path: str, *, resource: str, **query: str | int) -> bytes:
-        answer = await self._request("GET", path, verb="get", resource=resource, query=query)
+    async def get(
+        self, path: str, *, resource: str, accept: str = JSON, **query: str | int
+    ) -> bytes:
+        answer = await self._request(
+            "GET", path, verb="get", resource=resource, query=query, accept=accept
+        )
         return _object(path, answer)
 
     async def list(

@@ -16,6 +16,7 @@ from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, NotFound
 from immutable_operator.kube.reading import READ_ERRORS
 from immutable_operator.runtime.inquiry import Inquiry
+from immutable_operator.runtime.interests import Interests, Key
 from immutable_operator.wire.config import (
     CONFIG_MAPS,
     Configs,
@@ -29,8 +30,6 @@ __all__ = ["Contents", "read_content"]
 log = structlog.get_logger()
 RETRY = Backoff(5.0, 60.0)
 
-Key = tuple[str, str]
-
 
 class Contents:
     """Digests of ConfigMaps, and the services that wait for them; ``changed`` gets their uids."""
@@ -43,8 +42,7 @@ class Contents:
         self._changed = changed
         self._digests: dict[Key, tuple[int, str, str]] = {}
         self._problems: dict[Key, str] = {}
-        self._reads: dict[str, frozenset[Key]] = {}
-        self._readers: dict[Key, set[str]] = {}
+        self._interests = Interests()
         self._inquiry = Inquiry("ConfigMap not read", self._read, retry=RETRY)
 
     def look(
@@ -55,7 +53,7 @@ class Contents:
         ConfigMaps of older revisions are read as long as a copy is missing.
         """
         kind = self._configs.kind
-        names = {name for k, name in service.spec.pinned if k == kind} if service.spec else set()
+        names = {name for k, name in service.spec.pinned if k == kind}
         there = set()
         for revision in revisions:
             for pin in revision.config:
@@ -77,20 +75,12 @@ class Contents:
 
     def readers(self, namespace: str, name: str) -> Iterable[str]:
         """Return the services that wait for news of a ConfigMap."""
-        return tuple(self._readers.get((namespace, name), ()))
+        return self._interests.of((namespace, name))
 
     def _register(self, owner: str, keys: frozenset[Key]) -> None:
-        before = self._reads.pop(owner, frozenset())
-        if keys:
-            self._reads[owner] = keys
-        for key in keys - before:
-            self._readers.setdefault(key, set()).add(owner)
-        for key in before - keys:
-            self._readers[key].discard(owner)
-            if not self._readers[key]:
-                del self._readers[key]
-                self._digests.pop(key, None)
-                self._problems.pop(key, None)
+        for gone in self._interests.register(owner, keys):
+            self._digests.pop(gone, None)
+            self._problems.pop(gone, None)
 
     def _source(self, key: Key) -> Source | None:
         record = self._configs.get(*key)
@@ -108,7 +98,7 @@ class Contents:
         await self._inquiry.run()
 
     async def _read(self, key: Key) -> float | None:
-        if not self._readers.get(key) or self._configs.get(*key) is None:
+        if key not in self._interests or self._configs.get(*key) is None:
             return None
         try:
             content = await read_content(self._client, *key)
@@ -120,7 +110,7 @@ class Contents:
                 self._tell(key)
             raise
         self._problems.pop(key, None)
-        if key in self._readers:
+        if key in self._interests:
             self._digests[key] = (content.record.version, content.digest, content.author)
         self._tell(key)
         return None

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from immutable_operator.domain.config.references import config_references
-from immutable_operator.domain.model import Evidence, Instance, Revision
+from immutable_operator.domain.model import (
+    CONFIG_MAP,
+    SECRET,
+    Evidence,
+    Instance,
+    Pin,
+    Revision,
+)
 from immutable_operator.instances.pods.codec import BORN, PodRecord
 from immutable_operator.kube.store import Children
 from immutable_operator.runtime.images import ImageProofs
-from immutable_operator.wire.config import Configs
+from immutable_operator.wire.config import ConfigRecord, Configs
 from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["RECREATED", "Baselines", "Witnesses"]
@@ -54,11 +61,17 @@ class Witnesses:
     """All sources of evidence about an instance other than the instance itself."""
 
     def __init__(
-        self, configs: Mapping[str, Configs], images: ImageProofs, pods: Children[PodRecord]
+        self,
+        configs: Mapping[str, Configs],
+        images: ImageProofs,
+        pods: Children[PodRecord],
+        secret_copy: Callable[[str, str], ConfigRecord | None] = lambda namespace, name: None,
     ) -> None:
+        """``secret_copy`` returns the copy of a Secret that has this namespace and name."""
         self._configs = configs
         self._images = images
         self._pods = pods
+        self._secret_copy = secret_copy
 
     def evidence(
         self,
@@ -67,7 +80,7 @@ class Witnesses:
         revisions: Iterable[Revision] = (),
     ) -> Evidence:
         """Return what is known now about the instances of one service."""
-        pods = list(self._pods.of(service.uid))
+        pods, recorded = list(self._pods.of(service.uid)), tuple(revisions)
         template = service.spec.template or {}
         pairs = {
             (image, reported)
@@ -79,16 +92,22 @@ class Witnesses:
         return Evidence(
             baselines=baselines.of(pods),
             different=self._images.different(frozenset(pairs), service.uid),
-            replaced=self._replaced(service, template, pods)
-            | self._copied(service, pods, revisions),
+            replaced=self._replaced(service, template, pods, recorded)
+            | self._copied(service, pods, recorded),
         )
 
     def _replaced(
-        self, service: OwnerRecord, template: Mapping[str, Any], pods: Iterable[PodRecord]
+        self,
+        service: OwnerRecord,
+        template: Mapping[str, Any],
+        pods: Iterable[PodRecord],
+        revisions: Iterable[Revision],
     ) -> dict[str, str]:
         """Find live configuration that was recreated since. Pinned objects are read from copies."""
         found = {}
-        pinned = service.spec.pinned
+        # Whether a Secret is pinned is decided for each revision, when it is recorded.
+        pinned = {key for key in service.spec.pinned if key[0] == CONFIG_MAP}
+        copied = {r.id: r.digests.keys() for r in revisions}
         made = [
             (kind, name, record.created)
             for kind, name in sorted(config_references(template))
@@ -99,6 +118,8 @@ class Witnesses:
         for kind, name, at in made:
             for pod in pods:
                 since = pod.running_since
+                if (kind, name) in copied.get(pod.content.revision, ()):
+                    continue
                 if since is not None and at > since + CLOCK_SECONDS:
                     found[pod.uid] = f"{kind} {name} {RECREATED}"
         return found
@@ -106,14 +127,13 @@ class Witnesses:
     def _copied(
         self, service: OwnerRecord, pods: Iterable[PodRecord], revisions: Iterable[Revision]
     ) -> dict[str, str]:
-        """Find pods that are older than their copy of a ConfigMap, by the cluster's clock."""
+        """Find pods that are older than the copy that they read, by the cluster's clock."""
         youngest: dict[str, tuple[float, str]] = {}
         for revision in revisions:
             made = [
                 (copy.created, f"{pin.kind} {copy.name}")
                 for pin in revision.config
-                if (configs := self._configs.get(pin.kind))
-                and (copy := configs.get(service.namespace, pin.snapshot))
+                if (copy := self._copy(service.namespace, pin))
             ]
             youngest[revision.id] = max(made, default=(0.0, ""))
         found = {}
@@ -122,3 +142,9 @@ class Witnesses:
             if at > pod.content.born + CLOCK_SECONDS:
                 found[pod.uid] = f"{snapshot} {RECREATED}"
         return found
+
+    def _copy(self, namespace: str, pin: Pin) -> ConfigRecord | None:
+        if pin.kind == SECRET:
+            return self._secret_copy(namespace, pin.snapshot)
+        configs = self._configs.get(pin.kind)
+        return configs.get(namespace, pin.snapshot) if configs else None

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 import structlog
@@ -21,6 +22,7 @@ from immutable_operator.domain.families import Family
 from immutable_operator.domain.families.nodes import NODES
 from immutable_operator.domain.families.pods import PODS
 from immutable_operator.domain.model import (
+    CONFIG_MAP,
     Announcement,
     Backoff,
     Create,
@@ -48,12 +50,14 @@ from immutable_operator.runtime.actuator import Actuator
 from immutable_operator.runtime.barrier import Lists
 from immutable_operator.runtime.budgets import BudgetWriter
 from immutable_operator.runtime.contents import Contents
+from immutable_operator.runtime.copies import CopyWriter
 from immutable_operator.runtime.evidence import Witnesses
 from immutable_operator.runtime.memory import OwnerMemory
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.records import Records
 from immutable_operator.runtime.schedules import Schedules
+from immutable_operator.runtime.secrets import PinnedSecrets, SecretOptions
 from immutable_operator.wire.action import ACTIONS, ActionRecord, action_status
 from immutable_operator.wire.budget import BudgetRecord, covering
 from immutable_operator.wire.config import Configs
@@ -97,6 +101,7 @@ class ControlLoop:
         lists: Lists,
         identity: str,
         witnesses: Witnesses,
+        secrets: PinnedSecrets | None = None,
         guard: Callable[[str], Guard | None] = lambda namespace: None,
         actions: Children[ActionRecord] | None = None,
         freezes: Freezes | None = None,
@@ -108,6 +113,7 @@ class ControlLoop:
         self._client, self._now = client, client.clock.time
         self._services, self._drivers, self._revisions = services, drivers, revisions
         self._contents = contents
+        self._secrets = secrets or PinnedSecrets(client, SecretOptions(), queue.add)
         self._queue = queue
         self._metrics = metrics
         self._lists = lists
@@ -122,7 +128,7 @@ class ControlLoop:
         self._schedules = schedules or Schedules()
         self._actuator = Actuator(
             drivers,
-            Records(client, revisions, configs),
+            Records(client, revisions, CopyWriter(client, configs[CONFIG_MAP], self._secrets)),
             BudgetWriter(client, self._budgets),
             metrics,
             client.clock.time,
@@ -250,6 +256,7 @@ class ControlLoop:
         """Drop everything about an owner that is gone."""
         self._memories.pop(key, None)
         self._contents.forget(key)
+        self._secrets.forget(key)
         self._schedules.forget(key)
         self._queue.forget(key)
 
@@ -260,12 +267,17 @@ class ControlLoop:
         is_service = owner.kind is SERVICE
         revisions = tuple(r.content for r in self._revisions.of(owner.uid))
         configs, snapshots = self._contents.look(owner, revisions)
+        secrets = self._secrets.look(owner, revisions)
+        spec = self._schedules.applied(owner.uid, owner.spec, _slots(instances))
+        if secrets.withheld:
+            granted = {k: o for k, o in spec.pinned.items() if k not in secrets.withheld}
+            spec = replace(spec, pinned=granted)
         return View(
             name=owner.name,
             namespace=owner.namespace,
             uid=owner.uid,
             generation=owner.generation,
-            spec=self._schedules.applied(owner.uid, owner.spec, _slots(instances)),
+            spec=spec,
             invalid=owner.invalid,
             deleting=owner.deleting,
             is_protected=FINALIZER_POOL in owner.finalizers,
@@ -276,8 +288,9 @@ class ControlLoop:
             revisions=revisions,
             budgets=covering(owner, self._budgets.of(owner.namespace)) if is_service else (),
             ends=_ends_of(instances, self._ends()),
-            configs=configs,
-            snapshots=snapshots,
+            configs={**configs, **secrets.sources},
+            snapshots=snapshots | secrets.copies,
+            withheld=secrets.withheld,
             refusals=memory.refusals.all(self._now()),
             evidence=self._witnesses.evidence(owner, memory.baselines, revisions)
             if is_service

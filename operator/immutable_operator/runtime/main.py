@@ -23,6 +23,7 @@ from immutable_operator.runtime.logs import configure_logs
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.node_watches import NodeOptions
 from immutable_operator.runtime.process import Operator, Options
+from immutable_operator.runtime.secrets import SecretOptions
 from immutable_operator.runtime.webhook import Webhook, WebhookOptions
 
 __all__ = ["main"]
@@ -43,6 +44,12 @@ async def _run(given: argparse.Namespace) -> int:
     try:
         times = LeaseTimes(given.lease_seconds, given.renew_seconds, given.retry_seconds)
         webhook_options = _webhook_options(given)
+        pinning = SecretOptions(
+            home=given.namespace,
+            namespaces=frozenset(given.pin_secrets_in),
+            grant=given.pinning_name,
+            poll=given.secret_poll_seconds,
+        )
         configuration = await load_configuration(given.kubeconfig, given.context)
     except Exception as error:
         log.error("cannot start", error=str(error))
@@ -68,6 +75,7 @@ async def _run(given: argparse.Namespace) -> int:
             heal=Backoff(given.heal_seconds, Policy().heal.most), own_node=given.node_name
         ),
         watch_secrets=given.watch_secrets,
+        pinning=pinning,
         plain_http_registries=frozenset(given.plain_http_registry),
         nodes=_node_options(given),
     )
@@ -162,11 +170,35 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="registry to be read over HTTP instead of HTTPS; may be repeated",
     )
+    _add_pinning(run)
     _add_nodes(run)
     _add_webhook(run)
     run.add_argument("--log-format", choices=("json", "console"), default="json")
     run.add_argument("--log-level", choices=("DEBUG", "INFO", "WARNING"), default="INFO")
     return parser
+
+
+def _add_pinning(run: argparse.ArgumentParser) -> None:
+    group = run.add_argument_group("pinned Secrets (see pinning.secrets of the chart)")
+    group.add_argument(
+        "--pin-secrets-in",
+        metavar="NAMESPACE",
+        action="append",
+        default=[],
+        help="namespace in which Secrets are pinned like ConfigMaps; needs permission to get and"
+        " create Secrets there; may be repeated",
+    )
+    group.add_argument(
+        "--pinning-name",
+        default="immutable-operator-pinning",
+        help="name of the Role that grants it, and of the Secret with the key of the digests",
+    )
+    group.add_argument(
+        "--secret-poll-seconds",
+        type=float,
+        default=30.0,
+        help="interval at which each pinned Secret is checked for a change",
+    )
 
 
 def _add_nodes(run: argparse.ArgumentParser) -> None:

@@ -31,6 +31,7 @@ from immutable_operator.runtime.loop import ControlLoop
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.node_watches import NodeOptions
 from immutable_operator.runtime.queue import KeyQueue
+from immutable_operator.runtime.secrets import SecretOptions
 from immutable_operator.runtime.watches import Watches
 from immutable_operator.runtime.webhook import Webhook
 from immutable_operator.wire.owner import POOL, SERVICE, OwnerKind
@@ -57,6 +58,7 @@ class Options:
     writes_per_second: float = 200.0
     policy: Policy = field(default_factory=Policy)
     watch_secrets: bool = False
+    pinning: SecretOptions = field(default_factory=SecretOptions)
     plain_http_registries: frozenset[str] = frozenset()
     nodes: NodeOptions | None = None
 
@@ -85,6 +87,7 @@ class Operator:
             metrics,
             self._queue,
             secrets=options.watch_secrets,
+            pinning=options.pinning,
             break_glass=webhook is not None,
             nodes=options.nodes,
         )
@@ -223,6 +226,7 @@ class Operator:
             tasks.create_task(self._loop().run())
             tasks.create_task(self._watches.claims.run())
             tasks.create_task(self._watches.contents.run())
+            tasks.create_task(self._watches.secrets.run())
             tasks.create_task(self._images.run())
             tasks.create_task(self._watches.guards.run())
             tasks.create_task(self._watches.orphan_actions.run())
@@ -244,13 +248,16 @@ class Operator:
             self._metrics,
             lists=watches,
             identity=self._options.identity,
+            secrets=watches.secrets,
             guard=watches.guards.of,
             actions=watches.actions,
             freezes=watches.freezes,
             budgets=watches.budgets,
             ends=lambda: watches.nodes.ends,
             schedules=watches.schedules,
-            witnesses=Witnesses(watches.configs, self._images, watches.pods),
+            witnesses=Witnesses(
+                watches.configs, self._images, watches.pods, watches.secrets.copies.get
+            ),
             policy=self._options.policy,
         )
 

@@ -23,14 +23,8 @@ from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
 from immutable_operator.kube.reading import READ_ERRORS, version_of
 from immutable_operator.kube.store import Children
-from immutable_operator.runtime.contents import read_content
-from immutable_operator.wire.config import (
-    CONFIG_MAPS,
-    Configs,
-    Content,
-    decode_content,
-    snapshot_body,
-)
+from immutable_operator.runtime.copies import CopyWriter
+from immutable_operator.wire.config import CONFIG_PATHS
 from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.revision import (
     REVISIONS,
@@ -56,11 +50,11 @@ class Records:
         self,
         client: KubeClient,
         revisions: Children[RevisionRecord],
-        configs: Mapping[str, Configs],
+        copies: CopyWriter,
     ) -> None:
         self._client = client
         self._revisions = revisions
-        self._configs = configs
+        self._copies = copies
 
     async def write(self, owner: OwnerRecord, move: RecordMove) -> Seen:
         """Carry out one move. Raises `Refused` or `Unknown`."""
@@ -68,7 +62,7 @@ class Records:
             case CreateRevision():
                 return await self._record(owner, move)
             case CreateSnapshot():
-                return await self._copy(owner, move)
+                return await self._copies.make(owner, move)
             case SetVerdict():
                 return await self._mark(owner, move)
             case DeleteRevision():
@@ -76,7 +70,9 @@ class Records:
 
     def resource(self, move: RecordMove) -> str:
         """Return the collection in which a move becomes visible."""
-        return "configmaps" if isinstance(move, CreateSnapshot) else REVISION_PLURAL
+        if isinstance(move, CreateSnapshot):
+            return CONFIG_PATHS[move.pin.kind].resource
+        return REVISION_PLURAL
 
     def shows(self, owner: OwnerRecord, move: RecordMove) -> Seen:
         """Return a check whether a move without a response was carried out after all."""
@@ -84,8 +80,7 @@ class Records:
             case CreateRevision():
                 return lambda: any(r.content.id == move.id for r in self._revisions.of(owner.uid))
             case CreateSnapshot():
-                configs = self._configs[move.pin.kind]
-                return lambda: configs.get(owner.namespace, move.pin.snapshot) is not None
+                return lambda: self._copies.exists(owner.namespace, move.pin)
             case SetVerdict():
                 return lambda: self._has(move)
             case DeleteRevision():
@@ -140,46 +135,6 @@ class Records:
             raise Refused(Cause.API_SERVER, text) from error
         return answer
 
-    async def _copy(self, owner: OwnerRecord, move: CreateSnapshot) -> Seen:
-        """Copy the present content of an object, if that is the recorded content."""
-        try:
-            content = await self._source(owner.namespace, move)
-            body = snapshot_body(owner, move, content)
-            path = CONFIG_MAPS.collection(owner.namespace)
-            answer = await self._client.create(path, body, resource=CONFIG_MAPS.resource)
-        except Conflict as error:
-            answer = await self._own_copy(owner, move, error)
-        except ApiError as error:
-            raise outcome_of(Move.SNAPSHOT, error) from error
-        return _until(self._configs[move.pin.kind], answer, self.shows(owner, move))
-
-    async def _source(self, namespace: str, move: CreateSnapshot) -> Content:
-        name, changed = move.pin.name, "was changed"
-        try:
-            content = await read_content(self._client, namespace, name)
-            if content.digest == move.pin.digest:
-                return content
-        except NotFound:
-            changed = "was deleted"
-        except READ_ERRORS as error:
-            changed = f"cannot be read ({error})"
-        raise Refused(Cause.API_SERVER, f"ConfigMap {name} {changed} before it could be copied")
-
-    async def _own_copy(self, owner: OwnerRecord, move: CreateSnapshot, error: Conflict) -> bytes:
-        """Return the object that has the copy's name already, if it is that copy."""
-        path = CONFIG_MAPS.item(owner.namespace, move.pin.snapshot)
-        try:
-            answer = await self._client.get(path, resource=CONFIG_MAPS.resource)
-        except ApiError as other:
-            raise outcome_of(Move.SNAPSHOT, other) from other
-        if not _is_copied(answer, move):
-            text = (
-                f"ConfigMap {move.pin.snapshot} exists but is not this revision's copy of"
-                f" {move.pin.name}; waiting until it is gone: delete it if it is not in use"
-            )
-            raise Refused(Cause.API_SERVER, text) from error
-        return answer
-
     async def _mark(self, owner: OwnerRecord, move: SetVerdict) -> Seen:
         path = REVISIONS.item(owner.namespace, move.revision.name, "status")
         body = verdict_body(owner.namespace, move.revision, move.verdict)
@@ -213,16 +168,6 @@ def _is_recorded(answer: bytes, owner: OwnerRecord, move: CreateRevision) -> boo
     return found.owner == owner.uid and found.content.hash == move.hash
 
 
-def _is_copied(answer: bytes, move: CreateSnapshot) -> bool:
-    """Return whether this is the copy that was to be made; False if it cannot be read."""
-    try:
-        found = decode_content(answer)
-    except READ_ERRORS:
-        return False
-    wanted = (move.revision.uid, move.pin.digest, move.pin.digest)
-    return (found.record.revision, found.record.digest, found.digest) == wanted
-
-
-def _until(view: Children[RevisionRecord] | Configs, answer: bytes, shows: Seen) -> Seen:
+def _until(view: Children[RevisionRecord], answer: bytes, shows: Seen) -> Seen:
     version = version_of(msgspec.json.decode(answer, type=_Meta).metadata["resourceVersion"])
     return lambda: view.version >= version or shows()

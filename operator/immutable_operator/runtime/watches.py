@@ -27,6 +27,7 @@ from immutable_operator.runtime.orphan_actions import OrphanActions
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.readers import Readers
 from immutable_operator.runtime.schedules import Schedules
+from immutable_operator.runtime.secrets import PinnedSecrets, SecretOptions
 from immutable_operator.wire.action import ACTIONS, ActionRecord, decode_action
 from immutable_operator.wire.budget import BUDGETS, BudgetRecord, decode_budget
 from immutable_operator.wire.claim import CLAIMS
@@ -55,6 +56,7 @@ class Watches:
         queue: KeyQueue[str],
         *,
         secrets: bool = False,
+        pinning: SecretOptions | None = None,
         break_glass: bool = False,
         nodes: NodeOptions | None = None,
     ) -> None:
@@ -66,6 +68,7 @@ class Watches:
         kinds = (CONFIG_MAP, SECRET) if secrets else (CONFIG_MAP,)
         self.configs = {kind: Configs(kind, self._config_changed) for kind in kinds}
         self.contents = Contents(client, self.configs[CONFIG_MAP], queue.add)
+        self.secrets = PinnedSecrets(client, pinning or SecretOptions(), queue.add)
         self.actions: Children[ActionRecord] = Children(self._action_changed)
         self.orphan_actions = OrphanActions(
             client,
@@ -197,6 +200,8 @@ class Watches:
         """Queue services that pin it or own its copy; if the object is new or another, all
         readers.
         """
+        if kind == SECRET:
+            self.secrets.news(item.namespace, item.name)
         if kind == CONFIG_MAP:
             for uid in self.contents.readers(item.namespace, item.name):
                 self._queue.add(uid)

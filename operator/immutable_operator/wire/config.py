@@ -1,12 +1,13 @@
 """ConfigMaps and Secrets as the operator knows them: which object has a name, and since when.
 
-Only metadata is watched and kept. An object that was deleted and recreated under its name is
-another object; kubelets continue to provide the old content to running pods. The content of pinned
-ConfigMaps is read, once per change, and only its digest is kept; a copy is made from it.
+Only metadata is kept. An object that was deleted and recreated under its name is another object;
+kubelets continue to provide the old content to running pods. The content of what is pinned is read,
+once per change, and only its digest is kept; a copy is made from it.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -30,16 +31,23 @@ from immutable_operator.wire.owner import OwnerRecord
 __all__ = [
     "CONFIG_MAPS",
     "CONFIG_PATHS",
+    "SECRETS",
     "ConfigRecord",
     "Configs",
     "Content",
+    "SecretContent",
     "decode_config",
     "decode_content",
+    "decode_secret",
+    "secret_copy_body",
     "snapshot_body",
 ]
 
 CONFIG_MAPS = ApiPath("api/v1", "configmaps")
-CONFIG_PATHS = {CONFIG_MAP: CONFIG_MAPS, SECRET: ApiPath("api/v1", "secrets")}
+SECRETS = ApiPath("api/v1", "secrets")
+CONFIG_PATHS = {CONFIG_MAP: CONFIG_MAPS, SECRET: SECRETS}
+# Shorter values occur in texts by chance.
+SHORTEST = 4
 
 
 class _Partial(msgspec.Struct, frozen=True):
@@ -103,14 +111,65 @@ def decode_content(raw: bytes) -> Content:
     return Content(_record(found.metadata), found.data or {}, found.binary_data or {}, author)
 
 
+class _Secret(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta
+    data: dict[str, str] | None = None
+
+    def __repr__(self) -> str:
+        return "_Secret(…)"
+
+
+class SecretContent(msgspec.Struct, frozen=True):
+    """A Secret with its content (base64) and the last writer of it; its values are not shown."""
+
+    record: ConfigRecord
+    data: dict[str, str]
+    author: str = ""
+
+    def __repr__(self) -> str:
+        return f"SecretContent({self.record.namespace}/{self.record.name})"
+
+    def hidden(self, text: str) -> str:
+        """Return a text, or that it is left out if it has a value in it, plain or as base64."""
+        for value in self.data.values():
+            plain = base64.b64decode(value).decode(errors="replace")
+            if any(len(word) >= SHORTEST and word in text for word in (value, plain)):
+                return "the message is left out, because it contains a value of the Secret"
+        return text
+
+
+def decode_secret(raw: bytes) -> SecretContent:
+    """Decode a Secret with its content."""
+    found = msgspec.json.decode(raw, type=_Secret)
+    author = found.metadata.last_writer("f:data")
+    return SecretContent(_record(found.metadata), found.data or {}, author)
+
+
 def snapshot_body(service: OwnerRecord, copy: CreateSnapshot, content: Content) -> dict[str, Any]:
-    """Return the copy of a ConfigMap for a revision, which owns it: they are deleted together.
+    """Return the copy of a ConfigMap for a revision."""
+    body = _copy_body(service, copy) | {"data": content.data}
+    return body | ({"binaryData": content.binary} if content.binary else {})
+
+
+def secret_copy_body(
+    service: OwnerRecord, copy: CreateSnapshot, content: SecretContent
+) -> dict[str, Any]:
+    """Return the copy of a Secret for a revision.
+
+    Its type says nothing: those who look for Secrets of a type (the token controller, an ingress
+    controller) find the original, and pods read any type.
+    """
+    return _copy_body(service, copy) | {"type": "Opaque", "data": content.data}
+
+
+def _copy_body(service: OwnerRecord, copy: CreateSnapshot) -> dict[str, Any]:
+    """Return a copy without its content; its revision owns it: they are deleted together.
 
     It does not block the deletion of its revision, which would require another permission.
     """
-    body: dict[str, Any] = {
+    return {
         "apiVersion": "v1",
-        "kind": "ConfigMap",
+        "kind": copy.pin.kind,
         "metadata": {
             "name": copy.pin.snapshot,
             "namespace": service.namespace,
@@ -130,9 +189,7 @@ def snapshot_body(service: OwnerRecord, copy: CreateSnapshot, content: Content) 
             ],
         },
         "immutable": True,
-        "data": content.data,
     }
-    return body | ({"binaryData": content.binary} if content.binary else {})
 
 
 class Configs:

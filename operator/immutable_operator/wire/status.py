@@ -82,6 +82,7 @@ class _Status(Body, frozen=True):
     last_good_revision: str | None = None
     oldest_instance: Second | None = None
     next_regeneration: Second | None = None
+    live_secrets: tuple[str, ...] = ()
     blockers: tuple[_Blocker, ...] = ()
     rollout: _Rollout | None = None
     deviations: tuple[_Deviation, ...] = ()

@@ -80,7 +80,7 @@ _ALGORITHMS: Mapping[str, Callable[[Template, Digests], str]] = {
 def revision_hash(template: Template, version: str = POD_HASH, config: Digests = NO_CONFIG) -> str:
     """Return ``<version>:<64 hex>`` over the wanted state, however it is written.
 
-    ``config`` are the digests of the pinned ConfigMaps that it reads, by kind and name.
+    ``config`` are the digests of the pinned objects that it reads, by kind and name.
     """
     return _computed(json.dumps(template), version, tuple(sorted(config.items())))
 
@@ -91,21 +91,25 @@ def _computed(template: str, version: str, config: tuple[tuple[tuple[str, str], 
 
 
 def find_revision(
-    template: Template, revisions: Iterable[Revision], config: Digests = NO_CONFIG
+    template: Template,
+    revisions: Iterable[Revision],
+    config: Digests | Callable[[Revision], Digests] = NO_CONFIG,
 ) -> Revision | None:
-    """Return the recorded revision that has this template and this content of its pinned
-    ConfigMaps.
+    """Return the recorded revision that has this template and this content of what it pins.
 
-    Each revision is compared with the algorithm that recorded it.
+    Each revision is compared with the algorithm that recorded it. ``config`` are the digests, or a
+    function that returns those by which a revision is to be compared.
     """
-    computed: dict[str, str] = {}
+    computed: dict[object, str] = {}
     for revision in sorted(revisions, key=lambda r: -r.number):
         version = revision.hash.partition(":")[0]
-        if not _can_tell(version, config):
+        digests = config(revision) if callable(config) else config
+        if not _can_tell(version, digests):
             continue
-        if version not in computed:
-            computed[version] = revision_hash(template, version, config)
-        if computed[version] == revision.hash:
+        known = (version, frozenset(digests.items()))
+        if known not in computed:
+            computed[known] = revision_hash(template, version, digests)
+        if computed[known] == revision.hash:
             return revision
     return None
 
@@ -120,5 +124,5 @@ def _can_tell(version: str, config: Digests) -> bool:
 
 
 def is_made_of(revision: Revision, template: Template) -> bool:
-    """Return whether ``revision`` was recorded for this template, with any ConfigMap content."""
+    """Return whether ``revision`` was recorded for this template, with any configuration."""
     return find_revision(template, (revision,), revision.digests) is not None

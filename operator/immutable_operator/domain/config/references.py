@@ -1,7 +1,8 @@
 """The configuration that a pod template reads: the ConfigMaps and Secrets that it names.
 
 This module also has the two pure steps of pinning: the digest of a ConfigMap's content, and a
-template whose references are changed to the copies.
+template whose references are changed to the copies. Credentials with which a kubelet or a driver
+acts for a pod (imagePullSecrets, those of volume drivers) are no configuration: they stay live.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from immutable_operator.domain.model import CONFIG_MAP, SECRET, ConfigKey, Digests, Pin
+from immutable_operator.domain.config.keyed import key_of
+from immutable_operator.domain.model import ABSENT, CONFIG_MAP, SECRET, ConfigKey, Digests, Pin
 
 __all__ = [
     "NEVER_PINNED",
     "config_change",
+    "config_kinds",
     "config_read",
     "config_references",
     "content_digest",
@@ -54,24 +57,26 @@ def config_read(template: Template) -> dict[ConfigKey, bool]:
 
 
 def pinned(template: Template, mode: str, live: Iterable[str]) -> dict[ConfigKey, bool]:
-    """Return the ConfigMaps that become part of a revision, and whether each is optional.
+    """Return what is to become part of a revision, and whether each is optional.
 
-    ``mode`` is ``Pinned`` or ``Live``; ``live`` are the names of ConfigMaps that are never pinned.
-    Secrets are always read live.
+    ``mode`` is ``Pinned`` or ``Live``; ``live`` are the names of ConfigMaps and Secrets that are
+    never pinned. Whether the operator may pin Secrets in the namespace is another question.
     """
     if mode != "Pinned":
         return {}
-    out = {(CONFIG_MAP, name) for name in (NEVER_PINNED, *live)}
-    return {
-        key: optional
-        for key, optional in config_read(template).items()
-        if key[0] == CONFIG_MAP and key not in out
-    }
+    out = {(kind, name) for kind in (CONFIG_MAP, SECRET) for name in live}
+    out.add((CONFIG_MAP, NEVER_PINNED))
+    read = config_read(template).items()
+    return {key: optional for key, optional in read if key not in out}
 
 
-def config_change(old: Digests, new: Digests) -> str:
-    """Return how the pinned configuration of two revisions differs, for people, or ""."""
-    changed = [key for key in sorted(old.keys() & new.keys()) if old[key] != new[key]]
+def config_change(old: Digests, new: Digests, *, compared: bool = False) -> str:
+    """Return how the pinned configuration of two revisions differs, for people, or "".
+
+    Digests under different keys count as a change only if their contents were ``compared``.
+    """
+    both = [key for key in sorted(old.keys() & new.keys()) if old[key] != new[key]]
+    changed = [key for key in both if compared or _comparable(old[key], new[key])]
     verbs = {
         "changed": changed,
         "is pinned now": sorted(new.keys() - old.keys()),
@@ -80,10 +85,20 @@ def config_change(old: Digests, new: Digests) -> str:
     return ", ".join(f"{' '.join(key)} {verb}" for verb, keys in verbs.items() for key in keys)
 
 
+def _comparable(one: str, other: str) -> bool:
+    return ABSENT in (one, other) or key_of(one) == key_of(other)
+
+
+def config_kinds(old: Digests, new: Digests) -> str:
+    """Return the kinds of the objects that differ, for people: such as ConfigMap and Secret."""
+    differ = {key[0] for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+    return " and ".join(sorted(differ))
+
+
 def config_author(
     old: Digests, new: Digests, authors: Mapping[ConfigKey, str], template_author: str
 ) -> str:
-    """Return the writers of the ConfigMaps that differ; the template's if the pinning changed."""
+    """Return the writers of the objects that differ; the template's if the pinning changed."""
     changed = [name for name in old.keys() | new.keys() if old.get(name) != new.get(name)]
     named = {
         (authors.get(name) or "unknown") if name in old and name in new else template_author
@@ -102,9 +117,9 @@ def content_digest(data: Mapping[str, str], binary: Mapping[str, str]) -> str:
 
 
 def with_snapshots(template: Template, config: Iterable[Pin]) -> Template:
-    """Return the template with the name of each pinned ConfigMap replaced by that of its copy.
+    """Return the template with the name of each pinned object replaced by that of its copy.
 
-    A ConfigMap that was absent gets the name of a copy that is never created, so that it stays
+    An object that was absent gets the name of a copy that is never created, so that it stays
     absent.
     """
     names = {pin.key: pin.snapshot for pin in config}

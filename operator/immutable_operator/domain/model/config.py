@@ -14,9 +14,9 @@ ABSENT = "absent"
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A ConfigMap as part of a revision: its name, the name of its copy, and its digest.
+    """A ConfigMap or Secret as part of a revision: its name, its copy's name, and its digest.
 
-    If the ConfigMap was optional and did not exist, the digest is `ABSENT` and there is no copy.
+    If it was optional and did not exist, the digest is `ABSENT` and there is no copy.
     """
 
     name: str
@@ -32,13 +32,17 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is known of a ConfigMap: its digest (`ABSENT` if it does not exist), or why none is
-    known.
+    """What is known of a ConfigMap or Secret: its digest (`ABSENT` if it does not exist), or why
+    none is known.
 
-    ``author`` is the field manager that last wrote its content; "" if it is not known. While a
-    ConfigMap is being read nothing is known of it, and there is no `Source`.
+    ``author`` is the field manager that last wrote its content; "" if it is not known. ``same`` are
+    digests under other keys that stand for the same content. ``denied`` says that the operator has
+    no right to read it. While an object is being read nothing is known of it, and there is no
+    `Source`.
     """
 
     digest: str | None
     problem: str = ""
     author: str = ""
+    same: frozenset[str] = frozenset()
+    denied: bool = False

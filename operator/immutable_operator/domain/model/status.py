@@ -83,7 +83,11 @@ class FailedRevision:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The status of an owner; counts are of active instances."""
+    """The status of an owner; counts are of active instances.
+
+    ``live_secrets`` are the names of Secrets that instances of the current revision read live,
+    although the spec wants them pinned.
+    """
 
     observed_generation: int = -1
     desired: int = 0
@@ -98,6 +102,7 @@ class Status:
     last_good_revision: str | None = None
     oldest_instance: float | None = None
     next_regeneration: float | None = None
+    live_secrets: tuple[str, ...] = ()
     blockers: tuple[Blocker, ...] = ()
     rollout: Rollout | None = None
     deviations: tuple[Deviation, ...] = ()

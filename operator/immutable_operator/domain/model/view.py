@@ -30,12 +30,13 @@ class View:
     lineage, no more. ``invalid`` is a sentence if the operator's own check refused the spec.
     ``retry`` is the value of the owner's annotation for retries.
     ``prior`` is the status that the last plan computed, or the stored one after a restart.
-    ``configs`` says by kind and name what is known of the pinned ConfigMaps; ``snapshots`` are the
-    names of the copies of the revisions' ConfigMaps that exist with the content that their revision
-    recorded. ``budgets`` are the PodDisruptionBudgets that cover its instances. ``ends`` are
-    by name the nodes that are about to be taken away. ``retired`` are the uids of the instances
-    that this process retired, as far as it remembers. ``is_protected`` says that the deletion of
-    the owner waits until the operator permits it.
+    ``configs`` says by kind and name what is known of the pinned objects; ``snapshots`` are the
+    names of the copies that exist with the content that their revision recorded. ``withheld`` are
+    Secrets that the spec wants pinned, and that the operator may not read. ``budgets`` are the
+    PodDisruptionBudgets that cover its instances. ``ends`` are by name the nodes that are about to
+    be taken away. ``retired`` are the uids of the instances that this process retired, as far as it
+    remembers. ``is_protected`` says that the deletion of the owner waits until the operator permits
+    it.
     """
 
     name: str
@@ -60,6 +61,7 @@ class View:
     ends: Mapping[str, NodeEnd] = field(default_factory=dict)
     configs: Mapping[ConfigKey, Source] = field(default_factory=dict)
     snapshots: frozenset[str] = frozenset()
+    withheld: frozenset[ConfigKey] = frozenset()
     prior: Status = field(default_factory=Status)
     retry: str = ""
     desired_before: int | None = None

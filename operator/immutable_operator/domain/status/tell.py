@@ -13,6 +13,7 @@ from immutable_operator.domain.calendar.cron import wall
 from immutable_operator.domain.failing import is_judged
 from immutable_operator.domain.fleet import Fleet, remain
 from immutable_operator.domain.model import (
+    SECRET,
     Announcement,
     Deviation,
     FailedRevision,
@@ -34,6 +35,7 @@ __all__ = ["Told", "modified_in_place", "prepared", "same_but_for_counts", "tell
 
 DEVIATIONS_SHOWN = 16
 FAILED_SHOWN = 10
+SECRETS_SHOWN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,17 @@ def _counted(turn: Turn, fleet: Fleet) -> Status:
         last_good_revision=good.id if good else None,
         oldest_instance=min((i.born for i in fleet.active), default=None),
         next_regeneration=float(int(again)) if again else None,
+        live_secrets=_live_secrets(turn),
     )
+
+
+def _live_secrets(turn: Turn) -> tuple[str, ...]:
+    """Return the Secrets that the wanted revision reads live, though they are to be pinned."""
+    if turn.wanted is None:
+        return ()
+    asked = {*turn.view.spec.pinned, *turn.view.withheld} - turn.wanted.digests.keys()
+    names = sorted(name for kind, name in asked if kind == SECRET)
+    return tuple(names[:SECRETS_SHOWN])
 
 
 def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bool) -> Saying:
@@ -239,6 +251,7 @@ def same_but_for_counts(old: Status, new: Status) -> bool:
             [(c.type, c.status, c.reason) for c in status.conditions],
             status.deviations,
             status.failed_revisions,
+            status.live_secrets,
             status.rollout is None,
         )
 
