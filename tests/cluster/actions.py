@@ -10,7 +10,7 @@ from immutable_operator.api.names import API_VERSION
 from tests.cluster.services import KIND_PATH, Service
 from tests.controlplane.api import Json
 
-__all__ = ["act", "freeze_of", "phase"]
+__all__ = ["act", "freeze_of", "outcome", "phase"]
 
 
 def freeze_of(service: Service, reason: str) -> Json:
@@ -37,5 +37,15 @@ def act(service: Service, name: str, /, **spec: Any) -> None:
 
 def phase(service: Service, name: str) -> str:
     """The phase of an action; empty where it has none yet."""
+    return str(_status(service, name).get("phase", ""))
+
+
+def outcome(service: Service, name: str) -> str:
+    """The message of an action; empty where it has none yet."""
+    return str(_status(service, name).get("message", ""))
+
+
+def _status(service: Service, name: str) -> Json:
     path = f"{KIND_PATH}/{service.namespace}/immutableactions/{name}"
-    return str(service.plane.api().get(path).get("status", {}).get("phase", ""))
+    found: Json = service.plane.api().get(path).get("status", {})
+    return found

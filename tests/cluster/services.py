@@ -21,7 +21,17 @@ from tests.waiting import wait_for
 
 __all__ = [
     "CHEAPLY",
-    *("Service", "Wish", "annotation", "born", "budgets", "condition", "is_active", "is_ready"),
+    *(
+        "Service",
+        "Wish",
+        "annotation",
+        "born",
+        "budgets",
+        "condition",
+        "conditions",
+        "is_active",
+        "is_ready",
+    ),
     *("names", "names_of", "pin", "told_to_end"),
 ]
 
@@ -199,6 +209,10 @@ class Service:
             o["kind"] == "ImmutableService" and o["name"] == self.name and o.get("controller")
             for o in owners
         )
+
+
+def conditions(body: Json) -> dict[str, str]:
+    return {kind: condition(body, kind).get("status", "") for kind in KINDS}
 
 
 def condition(body: Json, kind: str) -> Json:

@@ -190,7 +190,7 @@ def test_failed_pod_is_deleted_and_replaced(web: Service) -> None:
     web.until_ready()
 
 
-def test_crash_after_ready_stops_rollout(web: Service) -> None:
+def test_crash_after_ready_ends_rollout(web: Service) -> None:
     """The rest of the last good revision goes on serving."""
     web.apply(image="a", replicas=4)
     web.until_ready()
@@ -199,7 +199,7 @@ def test_crash_after_ready_stops_rollout(web: Service) -> None:
         sim={"fault": "crash-after-ready", "crash-after": "200ms"},
         rollout={"minReadySeconds": 2},
     )
-    stalled = web.until_stalled("CrashLoop")
+    stalled = web.until_stalled("RolledBack")
     assert "keeps exiting with code 1 (Error)" in stalled["message"]
     assert [p["spec"]["containers"][0]["image"] for p in web.active()].count(pin("a")) == 4
     web.apply(image="a", sim={}, rollout={})

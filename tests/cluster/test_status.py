@@ -7,14 +7,9 @@ from datetime import UTC, datetime, timedelta
 from tests.cluster import kstatus
 from tests.cluster.history import History
 from tests.cluster.operator_process import Operators
-from tests.cluster.services import Service, condition, is_ready, pin
-from tests.controlplane.api import Json
+from tests.cluster.services import Service, condition, conditions, is_ready, pin
 
 KINDS = ("Ready", "Reconciling", "Stalled")
-
-
-def conditions(body: Json) -> dict[str, str]:
-    return {kind: condition(body, kind).get("status", "") for kind in KINDS}
 
 
 def moment(text: str) -> datetime:
@@ -177,24 +172,28 @@ def test_blocker_keeps_its_start_time(web: Service) -> None:
     assert len(web.events("Blocked")) == 1
 
 
-def test_progress_deadline_stalls_rollout_that_can_still_finish(web: Service) -> None:
+def test_progress_deadline_of_a_held_rollout(web: Service) -> None:
     web.apply(image="a", replicas=2)
     web.until_ready()
-    web.apply(image="b", sim={"fault": "never-ready"}, rollout={"progressDeadlineSeconds": 3})
+    rollout = {"progressDeadlineSeconds": 3, "onFailure": "Hold"}
+    web.apply(image="b", sim={"fault": "never-ready"}, rollout=rollout)
     # Long before the default deadline, which is ten minutes.
     stalled = web.until_stalled("ProgressDeadlineExceeded")
     assert "no progress for 3 s" in stalled["message"]
     status = web.status()
-    progressed = moment(status["rollout"]["progressedAt"])
-    assert moment(stalled["lastTransitionTime"]) >= progressed + timedelta(seconds=3)
+    [failed] = [r for r in web.revisions() if r["status"]["phase"] == "Failed"]
+    started = moment(failed["status"]["startedAt"])
+    assert moment(failed["status"]["failedAt"]) >= started + timedelta(seconds=3)
     assert kstatus.compute(web.get()) == "Failed"
     assert status["availableReplicas"] == 2, "the last good ones serve"
-    [event] = web.events("Stalled")
+    [event] = web.events("RevisionFailed")
     assert "ProgressDeadlineExceeded" in event["message"]
-    # A stalled rollout goes on by itself when its pods do get ready after all.
+    # What failed stays failed, also when its pods do get ready after all.
     for pod in web.active():
         web.mark_pod(pod["metadata"]["name"], fault=None)
-    web.until("progress", lambda: conditions(web.get())["Stalled"] == "False")
+    web.until("it is ready", lambda: web.status()["availableReplicas"] == 3)
+    assert conditions(web.get())["Stalled"] == "True"
+    assert web.images().count(pin("a")) == 2
 
 
 def test_flapping_readiness_does_not_postpone_deadline(web: Service) -> None:
@@ -204,7 +203,7 @@ def test_flapping_readiness_does_not_postpone_deadline(web: Service) -> None:
     """
     web.apply(image="a", replicas=2)
     web.until_ready()
-    rollout = {"progressDeadlineSeconds": 5, "maxSurge": 2}
+    rollout = {"progressDeadlineSeconds": 5, "maxSurge": 2, "onFailure": "Hold"}
     web.apply(image="b", sim={"fault": "never-ready"}, rollout=rollout)
     web.until("two of b", lambda: web.images().count(pin("b")) == 2)
     # One of them gets ready and unready every second; the other never does.

@@ -1,0 +1,326 @@
+"""A revision that fails is left by itself, stays failed, and what worked before is restored.
+
+Each test counts the pods that were born and told to end, by an independent watcher.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cluster import kstatus
+from tests.cluster.actions import act, freeze_of, outcome, phase
+from tests.cluster.history import History
+from tests.cluster.services import Service, condition, conditions, is_ready, pin
+from tests.controlplane.api import Json
+
+CRASH = {"fault": "crash-loop"}
+NEVER = {"fault": "never-ready"}
+
+
+def record(web: Service, number: int) -> Json:
+    [found] = [r for r in web.revisions() if r["spec"]["number"] == number]
+    return found
+
+
+def verdict(web: Service, number: int) -> Json:
+    status: Json = record(web, number).get("status", {})
+    return status
+
+
+def until_back(web: Service, image: str = "a") -> Json:
+    """Until the service runs again what worked, at full strength, and nothing else."""
+    told = web.until_stalled("RolledBack", 90)
+    count = web.get()["spec"].get("replicas", 1)
+    web.until("it is restored", lambda: web.images() == [pin(image)] * count)
+    web.until("it works", lambda: sum(map(is_ready, web.active())) == count)
+    return told
+
+
+def broken(web: Service, replicas: int = 2, **changes: object) -> None:
+    """Revision 1 works, revision 2 crashes; the service is back at revision 1."""
+    web.apply(image="a", replicas=replicas)
+    web.until_ready()
+    web.apply(image="b", sim=CRASH, **changes)
+    until_back(web)
+
+
+def test_crash_loop_rolls_back_and_stays_failed_while_git_applies_it_again(web: Service) -> None:
+    web.apply(image="a", replicas=3)
+    web.until_ready()
+    before = {pod["metadata"]["uid"] for pod in web.pods()}
+    with History(web) as history:
+        web.apply(image="b", sim=CRASH)
+        told = until_back(web)
+        manifest = json.dumps(web.wish.manifest(web.name, web.namespace))
+        for _ in range(10):
+            apply = ("apply", "--server-side", "--field-manager=git", "--force-conflicts")
+            web.plane.kubectl(*apply, "-f", "-", stdin=manifest)
+        web.always("nothing moves", lambda: web.images() == [pin("a")] * 3, 2)
+    assert len(history.births()) == 1, history.story()
+    assert len(history.retirements()) == 1, history.story()
+    assert before == {pod["metadata"]["uid"] for pod in web.pods()}, "no good one was touched"
+    good, failed = record(web, 1), record(web, 2)
+    assert failed["status"]["phase"] == "Failed"
+    assert failed["status"]["reason"] == "CrashLoop"
+    assert failed["status"]["fallback"] == good["spec"]["revision"]
+    assert "keeps exiting with code 1" in failed["status"]["message"]
+    for words in ("keeps exiting", f"revision 1 ({web.revision()}) runs instead", "type Retry"):
+        assert words in told["message"]
+    body = web.get()
+    assert kstatus.compute(body) == "Failed"
+    assert conditions(body)["Ready"] == "False"
+    assert condition(body, "Available")["status"] == "True"
+    [listed] = body["status"]["failedRevisions"]
+    assert (listed["revision"], listed["reason"]) == (failed["spec"]["revision"], "CrashLoop")
+    [event] = web.events("RevisionFailed")
+    assert "going back to revision 1" in event["message"]
+    assert not web.events("Stalled")
+    assert "Failed" in web.kubectl("get", "imrev")
+
+
+def test_image_that_does_not_exist_fails_after_the_second_try(web: Service) -> None:
+    web.apply(image="a", replicas=2)
+    web.until_ready()
+    with History(web) as history:
+        web.apply(image="b", sim={"fault": "image-not-found"})
+        until_back(web)
+    assert verdict(web, 2)["reason"] == "ImageNotFound"
+    assert (len(history.births()), len(history.retirements())) == (1, 1), history.story()
+
+
+def test_registry_that_does_not_answer_is_no_failure_before_the_deadline(web: Service) -> None:
+    web.apply(image="a", replicas=2)
+    web.until_ready()
+    web.apply(image="b", sim={"fault": "image-pull"}, rollout={"progressDeadlineSeconds": 30})
+    web.until_stalled("ImagePull")
+    assert verdict(web, 2)["phase"] == "Progressing"
+    until_back(web)
+    assert verdict(web, 2)["reason"] == "ProgressDeadlineExceeded"
+    assert "connection refused" in verdict(web, 2)["message"]
+
+
+def test_deadline_rolls_back_and_edit_ends_it(web: Service) -> None:
+    """The failed one is left for the next template, which is an ordinary rollout."""
+    web.apply(image="a", replicas=2)
+    web.until_ready()
+    web.apply(image="b", sim=NEVER, rollout={"progressDeadlineSeconds": 5})
+    until_back(web)
+    assert "no progress for 5 s" in verdict(web, 2)["message"]
+    with History(web) as history:
+        web.apply(image="c", sim={})
+        web.until_ready()
+    assert (len(history.births()), len(history.retirements())) == (2, 2), history.story()
+    assert web.images() == [pin("c")] * 2
+    assert verdict(web, 2)["phase"] == "Failed"
+
+
+def test_going_back_to_the_last_good_spec_moves_nothing(web: Service) -> None:
+    broken(web)
+    with History(web) as history:
+        web.apply(image="a", sim={})
+        web.until_ready()
+        web.apply(image="b", sim=CRASH)
+        until_back(web)
+    assert not history.births(), history.story()
+    assert len(web.events("RevisionFailed")) == 1
+
+
+def test_two_edits_in_a_second_and_back(web: Service) -> None:
+    """A → B → C → B: the newest wins, and B is judged by its own pods."""
+    web.apply(image="a", replicas=2)
+    web.until_ready()
+    web.apply(image="b", sim=CRASH)
+    web.apply(image="c", sim={})
+    web.until_ready()
+    web.apply(image="b", sim=CRASH)
+    until_back(web, "c")
+    assert web.images() == [pin("c")] * 2
+
+
+def test_edit_during_the_rollback(web: Service) -> None:
+    web.apply(image="a", replicas=3, sim={"terminate-delay": "3s"})
+    web.until_ready()
+    web.apply(image="b", sim={**CRASH, "terminate-delay": "3s"})
+    web.until_stalled("RolledBack", 60)
+    web.apply(image="c", sim={})
+    web.until_ready()
+    assert web.images() == [pin("c")] * 3
+
+
+def test_retry_that_fails_again_and_one_that_works(web: Service) -> None:
+    web.apply(image="a", replicas=2)
+    web.until_ready()
+    web.apply(image="b", sim=NEVER, rollout={"progressDeadlineSeconds": 5})
+    until_back(web)
+    with History(web) as history:
+        act(web, "again", type="Retry")
+        web.until("it failed again", lambda: phase(web, "again") == "Failed")
+        until_back(web)
+    assert (len(history.births()), len(history.retirements())) == (1, 1), history.story()
+    assert "failed again: ProgressDeadlineExceeded" in outcome(web, "again")
+    web.kubectl("annotate", "imsvc/web", "immutable.dev/retry=the-database-is-up")
+
+    def works() -> bool:
+        for pod in web.active():
+            if pod["spec"]["containers"][0]["image"] == pin("b") and not is_ready(pod):
+                web.mark_pod(pod["metadata"]["name"], fault=None)
+        return conditions(web.get())["Ready"] == "True"
+
+    web.until("the second retry works", works)
+    assert web.images() == [pin("b")] * 2
+    assert verdict(web, 2)["phase"] == "Good"
+
+
+def test_person_rolls_back_further_and_resumes(web: Service) -> None:
+    for image in ("a", "b", "c"):
+        web.apply(image=image, replicas=2)
+        web.until_ready()
+    with History(web) as history:
+        act(web, "undo", type="RollBack", reason="too slow")
+        web.until("it went back", lambda: phase(web, "undo") == "Succeeded")
+        assert web.images() == [pin("b")] * 2
+    assert (len(history.births()), len(history.retirements())) == (2, 2), history.story()
+    first = record(web, 1)["spec"]["revision"]
+    act(web, "further", type="RollBack", revision=first)
+    web.until("it went further", lambda: phase(web, "further") == "Succeeded")
+    assert web.images() == [pin("a")] * 2
+    stalled = condition(web.get(), "Stalled")
+    assert stalled["reason"] == "RolledBack"
+    assert "type Resume" in stalled["message"]
+    assert verdict(web, 3)["rejectedBy"]
+    act(web, "wrong", type="Retry")
+    web.until("it is refused", lambda: phase(web, "wrong") == "Failed")
+    assert "create an action of type Resume" in outcome(web, "wrong")
+    act(web, "on", type="Resume")
+    web.until("it runs what the spec asks for", lambda: phase(web, "on") == "Succeeded")
+    assert web.images() == [pin("c")] * 2
+    web.until_ready()
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"type": "RollBack"}, "no other good revision on record"),
+        ({"type": "RollBack", "revision": "00000000"}, "is not on record"),
+        ({"type": "Retry"}, "there is nothing to retry"),
+        ({"type": "Resume"}, "there is nothing to resume"),
+    ],
+    ids=["nothing to go back to", "unknown revision", "nothing failed", "nothing rejected"],
+)
+def test_command_that_does_not_apply_says_why(web: Service, spec: Json, words: str) -> None:
+    web.apply(image="a", replicas=1)
+    web.until_ready()
+    act(web, "it", **spec)
+    web.until("it failed", lambda: phase(web, "it") == "Failed")
+    assert words in outcome(web, "it")
+    assert web.images() == [pin("a")]
+
+
+def test_first_revision_that_fails_is_kept_and_may_recover(web: Service) -> None:
+    web.apply(image="a", replicas=2, sim=NEVER, rollout={"progressDeadlineSeconds": 4})
+    web.until("it failed", lambda: verdict(web, 1).get("phase") == "Failed")
+    web.until(
+        "it says so",
+        lambda: (
+            "there is no revision to go back to"
+            in condition(web.get(), "Stalled").get("message", "")
+        ),
+    )
+    assert len(web.active()) == 2
+    for pod in web.active():
+        web.mark_pod(pod["metadata"]["name"], fault=None)
+    web.until_ready()
+    assert verdict(web, 1)["phase"] == "Good"
+
+
+def test_hold_keeps_what_failed_and_repairs_what_works(web: Service) -> None:
+    web.apply(image="a", replicas=3)
+    web.until_ready()
+    web.apply(image="b", sim=CRASH, rollout={"onFailure": "Hold"})
+    web.until("it failed", lambda: verdict(web, 2).get("phase") == "Failed")
+    web.until_stalled("CrashLoop")
+    assert sorted(web.images()) == sorted([pin("a")] * 3 + [pin("b")])
+    with History(web) as history:
+        good = next(p for p in web.active() if p["spec"]["containers"][0]["image"] == pin("a"))
+        web.kubectl("delete", "pod", good["metadata"]["name"])
+        web.until("it is replaced", lambda: web.images().count(pin("a")) == 3)
+    assert len(history.births()) == 1, history.story()
+    web.apply(image="b", rollout={"onFailure": "RollBack"})
+    until_back(web)
+
+
+@pytest.mark.parametrize("replicas", [0, 1])
+def test_small_numbers(web: Service, replicas: int) -> None:
+    web.apply(image="a", replicas=1)
+    web.until_ready()
+    web.apply(image="b", sim=CRASH, replicas=replicas)
+    if not replicas:
+        web.until_ready()
+        web.kubectl("scale", "imsvc/web", "--replicas=1")
+    until_back(web) if replicas else web.until(
+        "it failed", lambda: verdict(web, 2)["phase"] == "Failed"
+    )
+
+
+def test_without_surge_the_place_is_given_back(web: Service) -> None:
+    rollout = {"maxSurge": 0, "maxUnavailable": 1}
+    web.apply(image="a", replicas=3, rollout=rollout)
+    web.until_ready()
+    with History(web) as history:
+        web.apply(image="b", sim=CRASH)
+        until_back(web)
+    assert (len(history.births()), len(history.retirements())) == (2, 2), history.story()
+
+
+def test_rollback_goes_on_while_scaled_drained_and_frozen(web: Service) -> None:
+    broken(web, 3)
+    web.plane.kubectl("create", "-f", "-", stdin=json.dumps(freeze_of(web, "holidays")))
+    try:
+        web.kubectl("scale", "imsvc/web", "--replicas=5")
+        web.until("it grew", lambda: web.images() == [pin("a")] * 5)
+        with History(web) as history:
+            web.kubectl("delete", "pod", web.active()[0]["metadata"]["name"])
+            web.until("it is repaired", lambda: len(history.births()) == 1)
+            web.until("all work", lambda: sum(map(is_ready, web.active())) == 5)
+        assert web.images() == [pin("a")] * 5
+        assert condition(web.get(), "Stalled")["reason"] == "RolledBack"
+    finally:
+        web.plane.kubectl("delete", "imfrz", f"freeze-{web.namespace}", "--ignore-not-found")
+
+
+def test_crash_while_baking_rolls_back(web: Service) -> None:
+    web.apply(image="a", replicas=2, rollout={"bakeSeconds": 5})
+    web.until_ready()
+    web.apply(
+        image="b",
+        sim={"fault": "crash-after-ready", "crash-after": "6s"},
+        rollout={"bakeSeconds": 600, "maxSurge": 2},
+    )
+    web.until("it bakes", lambda: condition(web.get(), "Reconciling").get("reason") == "Baking")
+    until_back(web)
+    assert verdict(web, 2)["reason"] in ("FailedWhileBaking", "CrashLoop")
+
+
+def test_record_of_the_failed_one_deleted_by_an_administrator(web: Service) -> None:
+    """Then nothing says that it failed: it is tried once more, and fails again."""
+    broken(web)
+    with History(web) as history:
+        name = record(web, 2)["metadata"]["name"]
+        web.plane.kubectl("delete", "imrev", name, namespace=web.namespace, user=None)
+        web.until("it failed again", lambda: len(web.events("RevisionFailed")) == 2)
+        until_back(web)
+    assert (len(history.births()), len(history.retirements())) == (1, 1), history.story()
+
+
+def test_history_is_pruned_around_the_failed_and_the_good_one(web: Service) -> None:
+    web.apply(image="a", replicas=1, spec={"historyLimit": 1})
+    web.until_ready()
+    for image in ("b", "c", "d"):
+        web.apply(image=image, sim=CRASH)
+        until_back(web)
+    phases = {r["spec"]["image"]: r["status"]["phase"] for r in web.revisions()}
+    assert list(phases.values()).count("Good") == 1
+    assert web.revisions()[-1]["status"]["phase"] == "Failed"
+    assert web.images() == [pin("a")]
