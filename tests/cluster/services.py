@@ -21,22 +21,13 @@ from tests.waiting import wait_for
 
 __all__ = [
     "CHEAPLY",
-    *(
-        "Service",
-        "Wish",
-        "annotation",
-        "born",
-        "budgets",
-        "condition",
-        "conditions",
-        "is_active",
-        "is_ready",
-    ),
-    *("names", "names_of", "pin", "told_to_end"),
+    *("KINDS", "Service", "Wish", "annotation", "born", "budgets", "condition", "conditions"),
+    *("is_active", "is_ready", "names", "names_of", "pin", "told_to_end"),
 ]
 
 GROUP = "immutable.dev"
 KIND_PATH = f"/apis/{API_VERSION}/namespaces"
+KINDS = ("Ready", "Reconciling", "Stalled")
 TIMEOUT = 60.0
 # Otherwise kubectl reads all OpenAPI definitions, at the cost of 0.1 s of processor time, to find
 # that custom resources have no strategic merge patch; what it sends is the same.

@@ -7,9 +7,7 @@ from datetime import UTC, datetime, timedelta
 from tests.cluster import kstatus
 from tests.cluster.history import History
 from tests.cluster.operator_process import Operators
-from tests.cluster.services import Service, condition, conditions, is_ready, pin
-
-KINDS = ("Ready", "Reconciling", "Stalled")
+from tests.cluster.services import KINDS, Service, condition, conditions, is_ready, pin
 
 
 def moment(text: str) -> datetime:
