@@ -94,7 +94,7 @@ APART := $(wildcard tests/cluster/test_policies_*.py) \
   $(call in_cluster,bed break_glass break_glass_input chart crds crds_nodepool demo guarded \
   karpenter_bed secret_pinning secrets verify)
 SLOW := $(call in_cluster,break_glass_rotation catch_up cloud_reboot detection leadership \
-  reflector regeneration restart stuck_release writes)
+  reflector regeneration restart rollback_crash stuck_release writes)
 OWN_BEDS := $(patsubst %,tests/real/test_%.py,demo leftovers operator_image)
 # The tests of all lanes that passed only the second time (tests/flaky.py).
 RETRIED := .pytest_cache/retried

@@ -265,7 +265,9 @@ def _because(action: Action) -> tuple[str, str]:
         case CreateSnapshot():
             return "Pinned", f"Pinned: copy of {action.pin.kind} {action.pin.name}"
         case SetVerdict():
-            return "Verdict", f"Verdict: {action.verdict.phase}"
+            phase, reason = action.verdict.phase, action.verdict.reason
+            same = phase is action.revision.verdict.phase
+            return "Noted" if same else phase, f"Verdict: {phase}{f' ({reason})' if reason else ''}"
         case SetBudget():
             return "Protected", f"Protected: {action.min_available} are to stay available"
         case DeleteBudget():
