@@ -168,7 +168,7 @@ def test_logs_are_json_lines_that_say_who_and_why(web: Service, operator: Operat
     own = [r for r in records if r.get("namespace") == web.namespace]
     told = [(r["event"], r["because"]) for r in own if "because" in r]
     verdicts = [because for event, because in told if event == "verdict"]
-    assert verdicts[:4] == ["Verdict: Progressing", "Verdict: Good"] * 2
+    assert verdicts[:4] == ["Verdict: Progressing", "Verdict: Good (Completed)"] * 2
     done = [(event, why.partition(":")[0]) for event, why in told if event != "verdict"]
     assert done == [
         *[("record", "Created"), ("create", "Created")],

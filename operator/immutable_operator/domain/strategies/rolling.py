@@ -325,7 +325,8 @@ def _births(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, repair: Repair
         if repair.revision.id not in target.unborn:
             ledger.spend(repair.missing - (len(step.creates) - before))
     missing = turn.budget.desired - len(fleet.current)
-    grows = (target.is_asked and not target.holds_failed) or repair is None
+    grows = target.is_asked or target.goes_back or repair is None
+    grows = grows and not target.holds_failed
     if target.is_recording and not is_proven(turn.view, wanted):
         grows = False  # it did not work, or was scaled to 0: the next revision grows instead
     if wanted is not None and grows and missing > 0:
