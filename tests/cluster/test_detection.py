@@ -288,6 +288,7 @@ def test_on_taint_report_keeps_instance(web: Service) -> None:
     victim = min(before)
     debug(web, victim)
     web.until("it is told", lambda: web.events("Tainted"))
+    web.until("the status lists it", lambda: web.status().get("deviations"))
     [deviation] = web.status()["deviations"]
     assert deviation["instance"] == victim
     assert deviation["reason"] == "Tainted"

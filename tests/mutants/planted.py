@@ -257,4 +257,26 @@ PLANTED: dict[str, Bug] = {
         "planner.py", "        turn.next_available(fleet.active),\n", ""
     ),
     "no plan is due when a freeze changes": Bug("planner.py", "        target.freeze.again,\n", ""),
+    # Secrets.
+    "a grant replaces the instances that read live": Bug(
+        "config/snapshots.py",
+        "        if before is None and key[0] == SECRET:\n            continue\n",
+        "",
+    ),
+    "a lost key replaces all instances": Bug(
+        "config/snapshots.py",
+        "before if before and before in config.same.get(key, ()) else digest",
+        "digest",
+    ),
+    "a grant that is taken back replaces all instances": Bug(
+        "config/snapshots.py", "if pin.key in view.withheld and kept:", "if False and kept:"
+    ),
+    "a revision without copies is believed in without a grant": Bug(
+        "config/snapshots.py",
+        "if pin.key in view.withheld and kept:",
+        "if pin.key in view.withheld:",
+    ),
+    "equal Secrets have equal digests": Bug(
+        "config/keyed.py", ', "name": name, "namespace": namespace}', "}"
+    ),
 }

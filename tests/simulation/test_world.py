@@ -14,6 +14,7 @@ import pytest
 from tests.simulation.world.adversary import Adversary
 from tests.simulation.world.mutants import MUTANTS, planted
 from tests.simulation.world.rest import comes_to_rest
+from tests.simulation.world.seeds import chosen
 from tests.simulation.world.world import Broken, World, world
 
 # What each of these once showed: an old instance replaced without end; a release that does not work
@@ -21,19 +22,15 @@ from tests.simulation.world.world import Broken, World, world
 # opened by time; a status that came late; a scale-down by what was known before a cut; a leader
 # that took lost instances for a service scaled to 0; a revision that was complete when it was
 # asked for no longer; a rollout that stood still for a successor that was gone; pods of strangers
-# that counted as available, because they had names that the operator computes; and, a fault of the
-# watcher, a number that left the spec before any operator had seen the numbers in between.
+# that counted as available, because they had names that the operator computes; a successor of a
+# tainted instance that was surplus in each next plan. And faults of the watcher: numbers that left
+# the spec before any operator saw them, a refusal whose date the model forgot, what no operator
+# could know.
 ONCE_FAILED = [34, 3, 1102, 1226, 1177, 1241, 1114, 15, 62, 68, 115, 319, 542]
 ONCE_FAILED += [1054, 3051, 1093, 1279, 3195, 1393, 20575, 60068]
+ONCE_FAILED += [60657, 60736, 61016, 61406, 61487, 61512, 61750]
 WITH_STRANGERS = [20, 62, 125]
 MUTANT_SEEDS = 150
-
-
-def _seeds() -> list[int]:
-    given = os.environ.get("SEEDS")
-    first, _, last = (given or "0-19").partition("-")
-    asked = range(int(first), int(last or first) + 1)
-    return list(asked) if given else [*ONCE_FAILED, *(s for s in asked if s not in ONCE_FAILED)]
 
 
 def _play(seed: int, *more: str) -> World:
@@ -60,7 +57,7 @@ def _outcome(seed: int) -> str:
     return ""
 
 
-@pytest.mark.parametrize("seed", _seeds())
+@pytest.mark.parametrize("seed", chosen("0-19", ONCE_FAILED))
 def test_attacked_operator_keeps_the_rules_and_comes_to_rest(seed: int) -> None:
     try:
         _play(seed)

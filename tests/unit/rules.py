@@ -418,7 +418,8 @@ def _22_what_works_is_repaired(case: Case) -> None:
     born = sum(c.revision == good.id for c in case.creates)
     least = case.budget.fewest_available - apart
     waiting = case.spec.counts_terminating
-    leaving = sum(i.terminating for i in case.view.instances) if waiting else 0
+    # An ended one goes first, where each that exists counts.
+    leaving = sum(i.terminating or i.ended for i in case.view.instances) if waiting else 0
     room = max(0, case.budget.most - len(active) - leaving)
     paced = any(i.ended and i.tries for i in known)
     assert paced or len(there) + born >= min(least, len(there) + room)

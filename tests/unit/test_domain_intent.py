@@ -267,3 +267,21 @@ def test_successor_is_of_the_one_that_goes_for_its_age_if_another_needs_none() -
     born = replace(_born(birth), ready_since=None, born=NOW)
     after = replace(given, instances=(*instances, born))
     assert moves(plan(after, NOW + 1)) == "", "the successor is retired again"
+
+
+def test_instance_that_stays_after_all_gets_another_successor_for_its_age() -> None:
+    """The end of its node was taken back, and its heir is one of the wanted number by now.
+
+    If the heir still counted, the new instance would fill an empty place, be surplus in the next
+    plan, and be born again, without end.
+    """
+    left = Because(Reason.EVACUATING, "node n1 has the taint karpenter.sh/disrupted")
+    young = heir("A0", because=left, born=NOW - 60)
+    instances = fleet("A ##", A1=young)
+    given = view(instances=instances, replicas=2, max_surge=1, regeneration=HOURLY)
+    [birth] = [a for a in plan(given, NOW).actions if isinstance(a, Create)]
+    assert birth.replaces == name_of("A0")
+    born = replace(_born(birth), ready_since=None, born=NOW)
+    for order in ((*instances, born), (born, *reversed(instances))):
+        after = replace(given, instances=order)
+        assert moves(plan(after, NOW + 1)) == "", "the successor is retired again"

@@ -62,6 +62,12 @@ class Fleet:
         goes = self.why.items()
         return self.cordoned & {name for name, why in goes if why.reason is Reason.EVACUATING}
 
+    def is_taken_back(self, successor: Instance) -> bool:
+        """Return whether it replaces an instance that stays: the end of its node was taken back."""
+        because = successor.because
+        evacuates = because is not None and because.reason is Reason.EVACUATING
+        return evacuates and successor.replaces not in self.leaving
+
     @cached_property
     def active(self) -> tuple[Instance, ...]:
         return self.current + self.stale

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.simulation.world.storage import Obj
 
-__all__ = ["Refused", "admit_eviction", "admit_pod", "is_ready"]
+__all__ = ["Refused", "admit_eviction", "admit_node", "admit_pod", "is_ready"]
 
 ENDED = ("Failed", "Succeeded")
 
@@ -47,6 +47,21 @@ def admit_pod(
     if quota is not None and used >= quota:
         counts = f"requested: pods=1, used: pods={used}, limited: pods={quota}"
         text = f'pods "{name}" is forbidden: exceeded quota: pods, {counts}'
+        raise Refused(403, "Forbidden", text)
+
+
+def admit_node(node: Obj, left: int | None) -> None:
+    """A webhook of the provider: what an image does, and how many machines there are."""
+    name = node["metadata"]["name"]
+    said = ""
+    if node["status"]["nodeInfo"]["osImage"].endswith("f)"):
+        said = "image: a policy forbids it"
+    elif left is not None and left <= 0:
+        said = "no machine of this type is left"
+    if said:
+        text = (
+            f'nodes "{name}" is forbidden: admission webhook "machines" denied the request: {said}'
+        )
         raise Refused(403, "Forbidden", text)
 
 

@@ -18,7 +18,7 @@ import msgspec
 
 from immutable_operator.kube.errors import error_from
 from immutable_operator.kube.times import second
-from tests.simulation.world.admission import Refused, admit_eviction, admit_pod
+from tests.simulation.world.admission import Refused, admit_eviction, admit_node, admit_pod
 from tests.simulation.world.clock import VirtualLoop
 from tests.simulation.world.fields import applied_status, taken_over
 from tests.simulation.world.storage import Key, Obj, Storage, encode, merged, partial
@@ -27,7 +27,8 @@ from tests.simulation.world.watching import Lag, Stream, matches
 __all__ = ["NAMESPACE", "Answer", "ModelApi", "Request"]
 
 NAMESPACE = "shop"
-CUSTOM = {"immutableservices", "immutableactions", "immutablerevisions"}  # with a status
+OWNERS = {"immutableservices", "immutablenodepools"}
+CUSTOM = {*OWNERS, "immutableactions", "immutablerevisions"}  # with a status
 ROUTE = re.compile(
     r"/(?:api/v1|apis/[^/]+/[^/]+)(?:/namespaces/([^/]+))?/([^/]+)(?:/([^/]+))?(?:/([^/]+))?"
 )
@@ -62,13 +63,17 @@ class Answer:
 
 
 class ModelApi:
-    """One API server. ``quota`` is on pods; ``budgets`` are PodDisruptionBudgets by name."""
+    """One API server. ``quota`` is on pods; ``budgets`` are PodDisruptionBudgets by name.
+
+    ``machines`` is how many more a provider has; None if there is no end to them.
+    """
 
     def __init__(self, loop: VirtualLoop, page: int = 500) -> None:
         self.loop = loop
         self.page = page
         self.storage = Storage(loop.time)
         self.quota: int | None = None
+        self.machines: int | None = None
         self.budgets: dict[str, Obj] = {}
         self.unwanted: Callable[[Obj], str | None] = lambda pod: None
         self.streams: list[Stream] = []
@@ -186,9 +191,12 @@ class ModelApi:
             manager = request.query.get("fieldManager", request.who)
             spec = {"f:containers"}
             meta["managedFields"] = taken_over(made, (manager, "Update", ""), spec, self.now)
+        elif resource == "nodes":
+            admit_node(made, self.machines)
+            made["status"] = {"conditions": [], **made["status"]}
         elif resource in CUSTOM:
             made.pop("status", None)
-            if resource == "immutableservices":
+            if resource in OWNERS:
                 made["status"] = {"observedGeneration": -1}
                 names = {f"f:{key}" for key in made["spec"]}
                 meta["managedFields"] = taken_over(
@@ -212,7 +220,9 @@ class ModelApi:
             after = self._with_generation(before, after, manager, resource)
         if after == before:
             return before
-        return self.storage.commit(request.who, resource, before, after).obj
+        meta = after["metadata"]
+        waits = "deletionTimestamp" not in meta or meta.get("finalizers") or resource == "pods"
+        return self.storage.commit(request.who, resource, before, after if waits else None).obj
 
     def _with_status(self, request: Request, before: Obj, manager: str) -> Obj:
         status: Obj = request.body.get("status") or {}
@@ -277,6 +287,11 @@ class ModelApi:
                     status = {**status, "conditions": conditions}
                 after = {**obj, "metadata": meta, "status": status}
                 return self.storage.commit(who, resource, obj, after).obj
+        if obj["metadata"].get("finalizers"):
+            if obj["metadata"].get("deletionTimestamp"):
+                return obj
+            meta = {**obj["metadata"], "deletionTimestamp": self.now}
+            return self.storage.commit(who, resource, obj, {**obj, "metadata": meta}).obj
         return self.storage.commit(who, resource, obj, None).obj
 
     def put_status(self, who: str, key: Key, status: Obj, spec: Obj | None = None) -> None:

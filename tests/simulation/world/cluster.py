@@ -6,15 +6,16 @@ What becomes of a pod follows from the letter of its image (`KINDS`), as in the 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from immutable_operator.kube.errors import ApiError
 from tests.simulation.world.api import NAMESPACE, ModelApi
+from tests.simulation.world.families import letter_of
 from tests.simulation.world.storage import Commit, Key, Obj
 
-__all__ = ["GOOD", "KINDS", "Cluster", "Kind", "letter_of"]
+__all__ = ["GOOD", "KINDS", "Cluster", "Kind"]
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,6 @@ KINDS = {
 GOOD = "AB"
 
 
-def letter_of(template_or_pod: Obj) -> str:
-    """The letter that its first image is made of."""
-    image: str = template_or_pod["spec"]["containers"][0]["image"]
-    return image[-1].upper()
-
-
 @dataclass
 class Node:
     """One node: ``silent`` since its kubelet died, ``cordoned`` against new pods."""
@@ -58,11 +53,13 @@ class Node:
 class Cluster:
     """Pods live here. ``start_seconds`` is how long one takes to become ready."""
 
+    sizes: Sequence[int] = (2, 3, 5)
+
     def __init__(self, api: ModelApi, rng: random.Random, tell: Callable[[str, str], None]) -> None:
         self.api, self.loop, self.rng, self.tell = api, api.loop, rng, tell
         self.start_seconds = rng.choice([1.0, 3.0, 8.0])
         self.room = 10
-        self.nodes = {n: Node(n) for n in (f"n{i}" for i in range(rng.choice([2, 3, 5])))}
+        self.nodes = {n: Node(n) for n in (f"n{i}" for i in range(rng.choice(self.sizes)))}
         for name in self.nodes:
             self._show(name)
         api.storage.listeners.append(self._heard)
@@ -152,7 +149,8 @@ class Cluster:
         pod = self._same(key, uid)
         if pod is None or pod["status"]["phase"] in ("Failed", "Succeeded"):
             return
-        if self.nodes[pod["spec"]["nodeName"]].silent:
+        node = self.nodes.get(pod["spec"]["nodeName"])
+        if node is None or node.silent:
             return
         conditions = [
             c for c in pod["status"]["conditions"] if c["type"] not in ("Ready", "ContainersReady")
@@ -249,7 +247,7 @@ class Cluster:
                 self._condition("Ready", "False", "", "") if c["type"] == "Ready" else c
                 for c in pod["status"]["conditions"]
             ]
-            key = (NAMESPACE, pod["metadata"]["name"])
+            key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
             self.api.put_status("node controller", key, {"conditions": conditions})
 
     def _evict_lost(self, name: str) -> None:
@@ -274,6 +272,7 @@ class Cluster:
             node.cordoned = True
             self._show(name)
         left = [p for p in self.pods_on(name) if "deletionTimestamp" not in p["metadata"]]
+        left = [p for p in left if p["metadata"]["namespace"] == NAMESPACE]
         for pod in left:
             path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}/eviction"
             try:

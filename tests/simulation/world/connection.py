@@ -29,6 +29,8 @@ from tests.simulation.world.watching import Stream
 __all__ = ["Connection", "Network"]
 
 LATENCY = 0.01
+# The body, the date, and what it means for the client. A refusal has a date, too.
+Said = tuple[bytes, str, Exception | None]
 
 
 @dataclass
@@ -134,24 +136,24 @@ class Connection(KubeClient):
         """On the wire a request is its own: it arrives whatever becomes of who sent it."""
         self._stumble(request)
         loop, network, rng = self._model.loop, self._network, self._rng
-        answered: asyncio.Future[tuple[bytes, str]] = loop.create_future()
+        answered: asyncio.Future[Said] = loop.create_future()
         sent = self._wall.time()
         late = network.late and rng.random() < network.late
         delay = rng.uniform(0.5, 20.0) if late else self._pause()
         loop.after(delay, self._arrive, request, answered, loop.time() + patience)
         if delay >= patience:
             loop.after(patience, self._give_up, request, answered)
-        body, date = await answered
+        body, date, error = await answered
         self.clock.note(sent, date)
+        if error is not None:
+            raise error
         return _Response(body)
 
-    def _give_up(self, request: Request, answered: asyncio.Future[tuple[bytes, str]]) -> None:
+    def _give_up(self, request: Request, answered: asyncio.Future[Said]) -> None:
         error = Unreachable(0, "Unreachable", f"{request.path}: no response in time")
-        self._answer(answered, (b"", ""), error)
+        self._answer(answered, (b"", "", error))
 
-    def _arrive(
-        self, request: Request, answered: asyncio.Future[tuple[bytes, str]], deadline: float
-    ) -> None:
+    def _arrive(self, request: Request, answered: asyncio.Future[Said], deadline: float) -> None:
         network, rng, loop = self._network, self._rng, self._model.loop
         left = max(0.0, deadline - loop.time())
         if network.down and rng.random() < 0.5:
@@ -159,28 +161,20 @@ class Connection(KubeClient):
             return  # it went down with its sender
         answer = self._model.handle(request)
         self._served(request)
-        error: Exception | None = None
         if network.unanswered and rng.random() < network.unanswered:
             if rng.random() < 0.5:
                 loop.after(left, self._give_up, request, answered)
                 return  # nobody ever answers
             error = Unreachable(0, "Unreachable", f"{request.path}: connection reset")
-        elif answer.status >= 300:
-            error = error_from(answer.status, answer.body)
-        said = (answer.body, _date(int(loop.wall)))
-        loop.after(self._pause(), self._answer, answered, said, error)
+            loop.after(self._pause(), self._answer, answered, (b"", "", error))
+            return
+        refused = error_from(answer.status, answer.body) if answer.status >= 300 else None
+        said = (answer.body, _date(int(loop.wall)), refused)
+        loop.after(self._pause(), self._answer, answered, said)
 
     @staticmethod
-    def _answer(
-        answered: asyncio.Future[tuple[bytes, str]],
-        said: tuple[bytes, str],
-        error: Exception | None,
-    ) -> None:
-        if answered.done():
-            return
-        if error is not None:
-            answered.set_exception(error)
-        else:
+    def _answer(answered: asyncio.Future[Said], said: Said) -> None:
+        if not answered.done():
             answered.set_result(said)
 
     def _stumble(self, request: Request) -> None:

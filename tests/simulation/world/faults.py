@@ -54,6 +54,7 @@ class Faults:
         """Let these chances be so, and end it after a while."""
         self.world.say("network", ", ".join(f"{k} {v:g}" for k, v in chances.items()))
         self._behind(RETRIES)
+        self.world.was_unwatched = True
 
         def put(factor: float) -> None:
             for network in self._networks():
@@ -122,6 +123,7 @@ class Faults:
         seconds = seconds or self.rng.choice([3.0, 15.0, 45.0])
         self.world.say("network", f"is down for {seconds:g} s")
         self._behind(seconds + RETRIES)
+        self.world.was_unwatched = True
         for network in self._networks():
             network.down = True
         self.cut_streams()

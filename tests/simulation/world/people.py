@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from immutable_operator.api.names import API_VERSION
+from immutable_operator.api.names import API_VERSION, SERVICE_KIND
 from immutable_operator.kube.errors import ApiError
 from immutable_operator.kube.times import second
 from tests.simulation.world.api import NAMESPACE
@@ -37,6 +37,9 @@ def template(letter: str, *, port: bool = False, config: bool = False, grace: in
 class People:
     """Jane, who works on one service named ``web``, and those around her."""
 
+    kind, word = SERVICE_KIND, "service"
+    owners, actions = SERVICES, ACTIONS
+
     def __init__(self, world: World, name: str = "web") -> None:
         self.world, self.name = world, name
         self._actions = 0
@@ -49,12 +52,12 @@ class People:
 
     @property
     def spec(self) -> Obj | None:
-        found = self.ask("GET", f"{SERVICES}/{self.name}")
+        found = self.ask("GET", f"{self.owners}/{self.name}")
         return found["spec"] if found else None
 
     @property
     def service(self) -> Service | None:
-        found = self.ask("GET", f"{SERVICES}/{self.name}")
+        found = self.ask("GET", f"{self.owners}/{self.name}")
         return self.world.truth.services.get(found["metadata"]["uid"]) if found else None
 
     def apply(self, **spec: Any) -> None:
@@ -65,13 +68,13 @@ class People:
         if before is None:
             body = {
                 "apiVersion": API_VERSION,
-                "kind": "ImmutableService",
+                "kind": self.kind,
                 "metadata": {"name": self.name, "labels": {"team": "web"}},
                 "spec": spec,
             }
-            self.ask("POST", SERVICES, body)
+            self.ask("POST", self.owners, body)
         else:
-            path, query = f"{SERVICES}/{self.name}", {"fieldManager": "kubectl"}
+            path, query = f"{self.owners}/{self.name}", {"fieldManager": "kubectl"}
             self.ask("PATCH", path, {"metadata": {}, "spec": spec}, query=query)
         if (after := self.service) is not None:
             self._explain(size + after.now.replicas + 1)
@@ -84,8 +87,11 @@ class People:
         age = (spec.get("regeneration") or {}).get("maxAge")
         if not age:
             return None
-        swap = 2.0 * (1.5 * self.world.cluster.start_seconds + service.now.min_ready + 3.0)
+        swap = self._swap_seconds(service)
         return max(swap, float(age.removesuffix("s")) * 0.9 - 2 * swap)
+
+    def _swap_seconds(self, service: Service) -> float:
+        return 2.0 * (1.5 * self.world.cluster.start_seconds + service.now.min_ready + 3.0)
 
     def _explain(self, events: float) -> None:
         if (service := self.service) is not None:
@@ -93,7 +99,7 @@ class People:
 
     def delete(self) -> None:
         self.world.say("jane", f"deletes {self.name}")
-        self.ask("DELETE", f"{SERVICES}/{self.name}")
+        self.ask("DELETE", f"{self.owners}/{self.name}")
 
     def configure(self, text: str | None) -> None:
         """Let the ConfigMap ``settings`` say something, or delete it."""
@@ -114,13 +120,13 @@ class People:
         """Ask for new instances, all or one."""
         self._actions += 1
         self.world.say("jane", f"asks for {instance or 'all'} to be regenerated")
-        spec: Obj = {"type": "Regenerate", "service": self.name, "actor": "jane"}
+        spec: Obj = {"type": "Regenerate", self.word: self.name, "actor": "jane"}
         if instance:
             spec["instance"] = instance
         if override:
             spec |= {"overrideFreeze": True, "reason": "it burns"}
         name = f"{self.name}-{self._actions}"
-        self.ask("POST", ACTIONS, {"metadata": {"name": name}, "spec": spec})
+        self.ask("POST", self.actions, {"metadata": {"name": name}, "spec": spec})
         self._all_explained()
 
     def freeze(self, seconds: float, *, repairs: bool) -> None:
@@ -138,7 +144,9 @@ class People:
         """Somebody writes over the status."""
         self.world.say("mallory", "writes over the status")
         body = {"metadata": {}, "status": status or {"currentRevision": None, "replicas": 77}}
-        self.ask("PATCH", f"{SERVICES}/{self.name}/status", body, query={"fieldManager": "mallory"})
+        self.ask(
+            "PATCH", f"{self.owners}/{self.name}/status", body, query={"fieldManager": "mallory"}
+        )
 
     def mark(self, pod: Obj) -> None:
         """Somebody reaches into a pod, and is marked for it."""
@@ -156,6 +164,6 @@ class People:
 
 def _short(spec: Obj) -> str:
     told = dict(spec)
-    if "template" in told:
+    if "spec" in (told.get("template") or {}):
         told["template"] = told["template"]["spec"]["containers"][0]["image"][-1].upper()
     return ", ".join(f"{key}={value}" for key, value in told.items())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,13 @@ from immutable_operator.kube.errors import ApiError
 from immutable_operator.kube.lease import Lease, LeaseTimes
 from immutable_operator.kube.store import Owners
 from immutable_operator.runtime.metrics import Metrics
+from immutable_operator.runtime.node_watches import NodeOptions
 from immutable_operator.runtime.process import Operator, Options
-from immutable_operator.wire.owner import SERVICES, OwnerRecord
+from immutable_operator.wire.owner import POOL, SERVICE, OwnerKind, OwnerRecord
 from tests.simulation.world.api import Request
 from tests.simulation.world.clock import PROCESS, Running
 from tests.simulation.world.connection import Connection, Network
+from tests.simulation.world.families import HOME
 
 if TYPE_CHECKING:
     from tests.simulation.world.world import World
@@ -129,14 +132,19 @@ def start_operator(world: World, name: str) -> Process:
             process.sends,
             process.served,
         )
-        options = Options(namespace="immutable-system", identity=name, lease=world.lease_times)
+        options = Options(
+            namespace=HOME,
+            identity=name,
+            lease=world.lease_times,
+            nodes=NodeOptions(home=HOME, simulated=True) if world.pools else None,
+        )
         operator = Operator(options, client, Metrics())
         process.lease = operator._lease
         parts = [
             operator._lead(),
             operator._sweeps(),
             *(reflector.run() for reflector in operator._watches.reflectors),
-            _feed(client, operator._watches.owners, operator._kopf_ready),
+            *_feeds(client, operator, (SERVICE, POOL) if world.pools else (SERVICE,)),
         ]
         process.tasks = [asyncio.create_task(part) for part in parts]
         done, _ = await asyncio.wait(process.tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -155,26 +163,45 @@ def _cause(error: BaseException | None) -> str:
     return repr(error)
 
 
-async def _feed(client: KubeClient, services: Owners[OwnerRecord], ready: asyncio.Event) -> None:
+def _feeds(
+    client: KubeClient, operator: Operator, kinds: tuple[OwnerKind, ...]
+) -> list[Coroutine[Any, Any, None]]:
+    """One feed a kind; kopf is ready when all of them have listed."""
+    unlisted = set(kinds)
+
+    def listed(kind: OwnerKind) -> None:
+        unlisted.discard(kind)
+        if not unlisted:
+            operator._kopf_ready.set()
+
+    return [_feed(client, operator._watches.owners, kind, listed) for kind in kinds]
+
+
+async def _feed(
+    client: KubeClient,
+    owners: Owners[OwnerRecord],
+    kind: OwnerKind,
+    listed: Callable[[OwnerKind], None],
+) -> None:
     """In the place of kopf: list, watch, list anew; what vanishes in between is not told."""
+    path = kind.path.all()
+    resource = kind.path.resource
     while True:
         try:
-            page = msgspec.json.decode(
-                await client.list(SERVICES.all(), resource=SERVICES.resource)
-            )
+            page = msgspec.json.decode(await client.list(path, resource=resource))
             for body in page["items"] or ():
-                services.upsert(OwnerRecord.of(body))
+                owners.upsert(OwnerRecord.of(body, kind, HOME))
             version = int(page["metadata"]["resourceVersion"])
-            ready.set()
+            listed(kind)
             async with client.watch(
-                SERVICES.all(), resource=SERVICES.resource, silence=310.0, resourceVersion=version
+                path, resource=resource, silence=310.0, resourceVersion=version
             ) as stream:
-                await _follow(stream, services)
+                await _follow(stream, owners, kind)
         except (ApiError, TimeoutError, OSError, msgspec.DecodeError):
             await asyncio.sleep(1.0)
 
 
-async def _follow(stream: Any, services: Owners[OwnerRecord]) -> None:
+async def _follow(stream: Any, owners: Owners[OwnerRecord], kind: OwnerKind) -> None:
     rest = b""
     async for chunk in stream.iter_any():
         *lines, rest = (rest + chunk).split(b"\n")
@@ -184,6 +211,6 @@ async def _follow(stream: Any, services: Owners[OwnerRecord]) -> None:
             if event["type"] == "ERROR":
                 return
             if event["type"] == "DELETED":
-                services.remove(body["metadata"]["uid"])
+                owners.remove(body["metadata"]["uid"])
             elif event["type"] != "BOOKMARK":
-                services.upsert(OwnerRecord.of(body))
+                owners.upsert(OwnerRecord.of(body, kind, HOME))

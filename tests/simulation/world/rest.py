@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.simulation.world.people import SERVICES, People
+from tests.simulation.world.people import People
+from tests.simulation.world.truth import SWEEP
 from tests.simulation.world.world import World
 
 __all__ = ["comes_to_rest"]
@@ -10,7 +11,6 @@ __all__ = ["comes_to_rest"]
 # The longest pause of births that end is 300 s, of healing an hour, and a pool may do both.
 MOST = 3 * 3600
 HOUR = 3600.0
-SWEEP = 700.0  # what vanished in a gap is forgotten with the next sweep
 
 
 def comes_to_rest(world: World, people: People) -> None:
@@ -44,7 +44,7 @@ def _is_silent(world: World, seconds: float, state: str) -> None:
 def restless(world: World, people: People) -> str | None:
     """What is not yet as it should be; None when all is."""
     service = people.service
-    found = people.ask("GET", f"{SERVICES}/{people.name}")
+    found = people.ask("GET", f"{people.owners}/{people.name}")
     if service is None or found is None:
         return "there is no service"
     limits, pods = service.now, list(service.pods.values())
@@ -53,6 +53,8 @@ def restless(world: World, people: People) -> str | None:
         return f"{len(active)} of {limits.replicas} are current, {len(pods)} exist"
     if any(p.ready_since is None for p in active):
         return "not all are ready"
+    if changed := [p.name for p in active if p.tainted or p.drifted]:
+        return f"{changed[0]} was changed in place"
     status = found["status"]
     ready = {c["type"]: c["status"] for c in status.get("conditions") or ()}.get("Ready")
     if ready != "True" or status["observedGeneration"] != found["metadata"]["generation"]:

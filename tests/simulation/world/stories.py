@@ -84,7 +84,9 @@ class Stories:
         fewest = service.now.fewest
         # Those that were born of it and do not work any more (an image that is gone) are no fault.
         there = sum(p.revision == service.good for p in service.active)
-        record = self.world.revision(service.name, service.good)
+        record = self.world.revision(service, service.good)
+        if record and service.fresh and service.family.recorded(record) != service.now.letter:
+            return
         if max(ready, there) < fewest and record and self.world.may_know(record):
             text = f"{ready} available, at least {fewest} wanted, {service.good} works"
             self.world.broken("22", text)

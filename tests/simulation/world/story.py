@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tests.simulation.world.admission import is_ready
-from tests.simulation.world.cluster import letter_of
+from tests.simulation.world.families import NODES, letter_of
 from tests.simulation.world.storage import Commit, Obj
 
 __all__ = ["Story"]
 
-BECAUSE = "immutable.dev/because"
+BECAUSE, POOL_UID = "immutable.dev/because", "immutable.dev/pool-uid"
 
 # Conditions beside Ready, Reconciling and Stalled.
 OTHERS = ("Available", "Guarded")
@@ -37,7 +37,11 @@ class Story:
                 if what := _of_pod(commit):
                     letter = letter_of(commit.obj)
                     self.say(at, commit.who, f"{letter} {commit.name} {what}")
-            case "immutableservices":
+            case "nodes" if POOL_UID in (commit.obj["metadata"].get("annotations") or {}):
+                if what := _of_node(commit):
+                    letter = NODES.letter(commit.obj)
+                    self.say(at, commit.who, f"{letter} {commit.name} {what}")
+            case "immutableservices" | "immutablenodepools":
                 self._service(commit, at)
             case "immutablerevisions" if commit.before is None or commit.after is None:
                 verb = "recorded" if commit.before is None else "deleted"
@@ -70,6 +74,30 @@ def _of_pod(commit: Commit) -> str:
         return f"is {after['status']['phase']}"
     was, now = (_ready(o) for o in (before, after))
     return {(False, True): "ready", (True, False): "not ready any more"}.get((was, now), "")
+
+
+def _of_node(commit: Commit) -> str:
+    if commit.before is None:
+        annotations = commit.obj["metadata"].get("annotations") or {}
+        return f"born: {annotations.get(BECAUSE, '')[:110]}"
+    if commit.after is None:
+        return "gone"
+    was, now = (NODES.state(o) for o in (commit.before, commit.after))
+    told = [
+        word
+        for word, (old, new) in {
+            "retired": (was.terminating, now.terminating),
+            "verified": (was.verified, now.verified),
+            "marked": (was.tainted, now.tainted),
+            "ready": (was.ready, now.ready),
+        }.items()
+        if new and not old
+    ]
+    if was.ready and not now.ready and not now.terminating:
+        told.append("not ready any more")
+    if was.facts != now.facts:
+        told.append("has other facts")
+    return ", ".join(told)
 
 
 def _differ(before: Obj, after: Obj, key: str) -> bool:

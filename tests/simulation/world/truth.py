@@ -1,5 +1,7 @@
 """What is so, told from the commits alone: the services and their pods, now and a while ago.
 
+A pool and its nodes are told of in the same words.
+
 Counted again here, with arithmetic of its own; nothing of the operator is asked.
 """
 
@@ -8,64 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import floor
-from typing import Any
 
-from tests.simulation.world.admission import is_ready
-from tests.simulation.world.cluster import letter_of
+from tests.simulation.world import families
+from tests.simulation.world.families import PODS, Family, Limits
 from tests.simulation.world.storage import Commit, Obj
 
-__all__ = ["Limits", "Pod", "Service", "Truth"]
+__all__ = ["SWEEP", "Pod", "Service", "Truth"]
 
-QUARANTINED, TAINTED = "immutable.dev/quarantined", "immutable.dev/tainted"
-REVISION = "immutable.dev/revision"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one spec allows."""
-
-    replicas: int
-    surge: int
-    unavailable: int
-    min_ready: float
-    suspend: bool
-    letter: str
-
-    @property
-    def most(self) -> int:
-        return self.replicas + self.surge
-
-    @property
-    def fewest(self) -> int:
-        return max(0, self.replicas - self.unavailable)
-
-    @classmethod
-    def of(cls, spec: Obj, replicas: int) -> Limits:
-        rollout = spec.get("rollout") or {}
-        surge = _share(rollout.get("maxSurge", "25%"), replicas, up=True)
-        unavailable = min(_share(rollout.get("maxUnavailable", 0), replicas, up=False), replicas)
-        if not surge and not unavailable:
-            unavailable = 1
-        return cls(
-            replicas,
-            surge,
-            unavailable,
-            float(rollout.get("minReadySeconds", 0)),
-            bool(spec.get("suspend")),
-            letter_of(spec["template"]),
-        )
-
-
-def _share(value: Any, total: int, *, up: bool) -> int:
-    if isinstance(value, int):
-        return value
-    exact = int(str(value).removesuffix("%")) * total
-    return -(-exact // 100) if up else exact // 100
+REVISION, REPLACES = "immutable.dev/revision", "immutable.dev/replaces-uid"
+POOL_UID = "immutable.dev/pool-uid"
+# What vanishes while kopf lists anew is known to be gone after the next sweep only.
+SWEEP = 700.0
 
 
 @dataclass
 class Pod:
-    """One pod as it is."""
+    """One pod, or one node, as it is. ``drifted``: what must not change of a node has changed."""
 
     name: str
     uid: str
@@ -78,6 +38,10 @@ class Pod:
     ended: bool = False
     quarantined: bool = False
     tainted: bool = False
+    verified: bool = False
+    replaces: str = ""
+    facts: tuple[str, ...] = ()
+    drifted: bool = False
 
     @property
     def active(self) -> bool:
@@ -94,12 +58,15 @@ class Service:
     """One service, by uid. ``limits`` are those of each spec it had, and since when.
 
     ``unset`` says that the spec names no number now. The operator then keeps the one that it knew
-    last, and there may have been others since that no operator saw: ``told`` is the number that it
-    told last, ``unseen`` are the limits by that number until it tells one for the present spec.
+    last, and there may have been others since that no operator saw; one that knows none counts the
+    living. ``told`` is the number that it told last, ``unseen`` are the limits by what it may take
+    for the number, until it tells one for the present spec. ``fresh`` says that nothing ran when
+    what is wanted now was asked for first: then there is nothing to fall back to.
     """
 
     uid: str
     name: str
+    family: Family = PODS
     generation: int = 0
     unset: bool = False
     gone_at: float | None = None
@@ -111,6 +78,7 @@ class Service:
     good: str = ""
     ready: list[tuple[float, int]] = field(default_factory=list)
     observed: int = -1
+    fresh: bool = True
     told: int | None = None
     unseen: list[Limits] = field(default_factory=list)
 
@@ -125,9 +93,11 @@ class Service:
         self.told = number
         if generation != self.generation:
             return
-        now = [known for known in self.unseen if known.replicas == number]
-        self.limits += [(at, known) for known in now[:1]]
-        self.unseen.clear()
+        if self.unseen:
+            numbers = [known.replicas for known in (*self.unseen, self.now)]
+            if min(*numbers, max(1, len(self.active))) <= number <= max(numbers):
+                self.limits.append((at, self.family.limits(self.now.spec, number)))
+            self.unseen.clear()
 
     @property
     def now(self) -> Limits:
@@ -136,6 +106,10 @@ class Service:
     @property
     def active(self) -> list[Pod]:
         return [p for p in self.pods.values() if p.active]
+
+    @property
+    def machines(self) -> list[Pod]:
+        return list(self.pods.values())
 
     def lost_since(self, since: float) -> set[str]:
         return {uid for at, uid in self.losses if at >= since}
@@ -148,18 +122,24 @@ class Truth:
         self.services: dict[str, Service] = {}
 
     def of_pod(self, obj: Obj) -> Service | None:
-        """The service that controls an object."""
-        owners = obj["metadata"].get("ownerReferences") or ()
-        return next((self.services[o["uid"]] for o in owners if o["uid"] in self.services), None)
+        """The service that controls an object, or the pool that a node belongs to."""
+        meta = obj["metadata"]
+        owners = [o["uid"] for o in meta.get("ownerReferences") or ()]
+        owners.append((meta.get("annotations") or {}).get(POOL_UID, ""))
+        return next((self.services[uid] for uid in owners if uid in self.services), None)
 
-    def living(self) -> Iterator[Service]:
-        return (s for s in self.services.values() if s.gone_at is None)
+    def living(self, family: Family) -> Iterator[Service]:
+        there = (s for s in self.services.values() if s.family is family)
+        return (s for s in there if s.gone_at is None)
 
     def take(self, commit: Commit, *, voluntary: bool) -> None:
         """Become what is after a commit."""
-        if commit.resource == "immutableservices":
-            self._service(commit)
-        elif commit.resource == "pods":
+        family = families.of(commit.resource)
+        if family is None:
+            return
+        if commit.resource == family.owners:
+            self._service(commit, family)
+        else:
             service = self.of_pod(commit.obj) or self._holder(commit.obj["metadata"]["uid"])
             if service is not None:
                 self._pod(service, commit, voluntary)
@@ -167,24 +147,36 @@ class Truth:
     def _holder(self, uid: str) -> Service | None:
         return next((s for s in self.services.values() if uid in s.pods), None)
 
-    def _service(self, commit: Commit) -> None:
+    def _service(self, commit: Commit, family: Family) -> None:
         meta = commit.obj["metadata"]
-        service = self.services.setdefault(meta["uid"], Service(meta["uid"], meta["name"]))
+        known = Service(meta["uid"], meta["name"], family)
+        service = self.services.setdefault(meta["uid"], known)
         if commit.after is None:
             service.gone_at = commit.at
+            return
+        spec = commit.after["spec"]
+        if "deletionTimestamp" in meta:
+            # It waits until its instances are gone: none is wanted any more.
+            service.generation = meta["generation"]
+            last = family.limits({**spec, "suspend": False}, 0)
+            if service.now.replicas or service.now.suspend:
+                service.limits.append((commit.at, last))
             return
         if meta["generation"] == service.generation:
             return
         service.generation = meta["generation"]
-        spec = commit.after["spec"]
         kept = service.now.replicas if service.limits else 1
         replicas = spec.get("replicas")
         service.unset = replicas is None
-        limits = Limits.of(spec, kept if replicas is None else replicas)
+        limits = family.limits(spec, kept if replicas is None else replicas)
+        if service.limits and limits.letter != service.now.letter:
+            service.fresh = not service.active
         service.limits.append((commit.at, limits))
         service.unseen.clear()
-        if replicas is None and service.told is not None:
-            service.unseen.append(Limits.of(spec, service.told))
+        if replicas is None:
+            told = 1 if service.told is None else service.told
+            numbers = sorted({told, len(service.active) or 1})
+            service.unseen += [family.limits(spec, number) for number in numbers]
 
     def _pod(self, service: Service, commit: Commit, voluntary: bool) -> None:
         meta, at = commit.obj["metadata"], commit.at
@@ -196,9 +188,16 @@ class Truth:
         else:
             known = service.pods.setdefault(
                 uid,
-                Pod(meta["name"], uid, letter_of(commit.after), _label(meta), at),
+                Pod(
+                    meta["name"],
+                    uid,
+                    service.family.letter(commit.after),
+                    (meta.get("labels") or {}).get(REVISION, ""),
+                    at,
+                    replaces=(meta.get("annotations") or {}).get(REPLACES, ""),
+                ),
             )
-            _update(known, commit.after, at)
+            _update(known, commit.after, at, service.family)
         still = uid in service.pods and known is not None and known.active
         ready = still and known is not None and known.ready_since is not None
         if was and not ready and not voluntary:
@@ -213,23 +212,18 @@ class Truth:
         if not service.ready or service.ready[-1][1] != len(ready):
             service.ready.append((at, len(ready)))
         revisions = {p.revision for p in active}
-        if len(ready) == len(active) >= service.now.replicas > 0 and len(revisions) == 1:
+        if len(ready) >= service.now.replicas > 0 and len(revisions) == 1:
             service.good = revisions.pop()
 
 
-def _label(meta: Obj) -> str:
-    label: str = (meta.get("labels") or {}).get(REVISION, "")
-    return label
-
-
-def _update(pod: Pod, obj: Obj, at: float) -> None:
-    annotations = obj["metadata"].get("annotations") or {}
+def _update(pod: Pod, obj: Obj, at: float, family: Family) -> None:
+    state = family.state(obj)
     pod.version = obj["metadata"]["resourceVersion"]
-    pod.terminating = "deletionTimestamp" in obj["metadata"]
-    pod.ended = obj["status"]["phase"] in ("Failed", "Succeeded")
-    pod.quarantined = QUARANTINED in annotations
-    pod.tainted = TAINTED in annotations
-    if not is_ready(obj) or pod.ended:
+    pod.terminating, pod.ended = state.terminating, state.ended
+    pod.quarantined, pod.tainted = state.quarantined, state.tainted
+    pod.drifted = pod.drifted or (pod.verified and state.facts != pod.facts)
+    pod.verified, pod.facts = state.verified, state.facts
+    if not state.ready:
         pod.ready_since = None
     elif pod.ready_since is None:
         pod.ready_since = at

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from immutable_operator.api.names import LABEL_SERVICE
-from tests.simulation.world.cluster import letter_of
+from tests.simulation.world import families
+from tests.simulation.world.families import NODES, PODS
+from tests.simulation.world.node_watcher import NodeWatcher
 from tests.simulation.world.storage import Commit, Obj
-from tests.simulation.world.truth import Pod, Service, Truth
+from tests.simulation.world.truth import SWEEP, Pod, Service, Truth
 
 if TYPE_CHECKING:
     from tests.simulation.world.api import Request
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Watcher"]
 
 PREFIX = "immutable.dev/"
-# What vanishes while kopf lists anew is known to be gone after the next sweep only.
-SWEEP = 700.0
 
 
 class Watcher:
@@ -30,6 +30,7 @@ class Watcher:
 
     def __init__(self, world: World, truth: Truth, broken: Callable[[str, str], None]) -> None:
         self._world, self._truth, self._broken = world, truth, broken
+        self.nodes = NodeWatcher(world, truth, broken)
         self._late: set[str] = set()
 
     # Requests, before they are on their way.
@@ -46,6 +47,8 @@ class Watcher:
             options = body if request.method == "DELETE" else body.get("deleteOptions") or {}
             if not (options.get("preconditions") or {}).get("uid"):
                 self._broken("10", f"{request.method} {request.path} names no uid")
+        if resource == "pods" and (request.method == "DELETE" or sub == "eviction"):
+            self.nodes.sent(request)
         if request.method == "DELETE" and resource == "pods":
             self._deleted(name, (body.get("preconditions") or {}).get("resourceVersion"))
 
@@ -55,7 +58,7 @@ class Watcher:
         Of a pod that changed meanwhile the API server refuses the deletion. Others that were lost
         while the operator heard nothing are there as far as it knows, and it scales down by that.
         """
-        for service in self._truth.living():
+        for service in self._truth.living(PODS):
             for pod in service.pods.values():
                 if pod.name != name or (version and pod.version != version):
                     continue
@@ -75,28 +78,39 @@ class Watcher:
 
     def committed(self, commit: Commit) -> None:
         """Check what an operator has done; the truth is still that of a moment before."""
-        match commit.resource:
-            case "pods":
-                self._pod(commit)
-            case "immutablerevisions":
-                self._revision(commit)
-            case "immutableservices":
-                self._status(commit)
+        family = families.of(commit.resource)
+        if commit.resource == "immutablerevisions":
+            self._revision(commit)
+        elif family is not None and commit.resource == family.owners:
+            self._status(commit)
+        elif family is not None:
+            self._instance(commit)
 
-    def _pod(self, commit: Commit) -> None:
+    def _instance(self, commit: Commit) -> None:
         service = self._truth.of_pod(commit.obj)
         before, after = commit.before, commit.after
-        if service is None:
-            if not (commit.obj["metadata"].get("labels") or {}).get(PREFIX + "service"):
-                self._broken("9", f"{commit.name} is none of ours, and was written")
+        if service is None or commit.resource != service.family.instances:
+            self._foreign(commit)
             return
         if before is None:
             self._born(service, commit)
-        elif after is None or "deletionTimestamp" in after["metadata"]:
+            return
+        known = service.pods.get(commit.obj["metadata"]["uid"])
+        if service.family is NODES and known is not None:
+            self.nodes.committed(service, known, commit)
+        if after is None or service.family.state(after).terminating:
             if commit.who == self._world.holder:
-                self._retired(service, service.pods.get(commit.obj["metadata"]["uid"]))
-        else:
+                self._retired(service, known)
+        elif service.family is PODS:
             self._written(before, after)
+
+    def _foreign(self, commit: Commit) -> None:
+        labels = commit.obj["metadata"].get("labels") or {}
+        if commit.resource == "pods" and {PREFIX + "service", PREFIX + "pool"} & labels.keys():
+            return
+        if commit.resource == "pods" and self.nodes.may_evict(commit):
+            return
+        self._broken("9", f"{commit.name} is none of ours, and was written")
 
     def _born(self, service: Service, commit: Commit) -> None:
         if commit.who != self._world.holder:
@@ -104,7 +118,8 @@ class Watcher:
             return  # sent in time, and on the way for long: it counts as nobody's
         limits = service.of_late(self._world.behind)
         name = commit.name
-        counted = [p for p in service.active if p.uid not in self._late]
+        there = service.machines if service.family.counts_leaving else service.active
+        counted = [p for p in there if p.uid not in self._late]
         most = max(known.most for known in limits)
         if len(counted) + 1 > most:
             self._broken("1", f"{name} is number {len(counted) + 1} of at most {most}")
@@ -112,8 +127,12 @@ class Watcher:
             self._broken("11", f"{name} was born for a service that is gone")
         if all(known.suspend for known in limits):
             self._broken("13", f"{name} was born while suspended")
-        letter = letter_of(commit.obj)
-        if self._world.holds:  # a freeze, or a ConfigMap that is not there: what ran before goes on
+        if service.family is NODES:
+            self.nodes.born(service, commit, self._late)
+        letter = service.family.letter(commit.obj)
+        if self._world.holds(
+            service.family
+        ):  # a freeze, or a ConfigMap that is not there: what ran before goes on
             limits = [known for _, known in service.limits]
         if letter not in {known.letter for known in limits} | service.worked:
             self._broken("5", f"{name} was born of {letter}, which is not wanted and never worked")
@@ -122,11 +141,11 @@ class Watcher:
     def _pinned(self, service: Service, pod: Obj) -> None:
         """8: it runs what its revision recorded."""
         revision = (pod["metadata"].get("labels") or {}).get(PREFIX + "revision", "")
-        record = self._world.revision(service.name, revision)
+        record = self._world.revision(service, revision)
         if record is None:
             if service.gone_at is None and service.good == revision:
                 self._broken("8", f"{pod['metadata']['name']}: no record of revision {revision}")
-        elif letter_of(record["spec"]["template"]) != letter_of(pod):
+        elif service.family.recorded(record) != service.family.letter(pod):
             self._broken("8", f"{pod['metadata']['name']} is not what {revision} recorded")
 
     def _retired(self, service: Service, pod: Pod | None) -> None:

@@ -13,6 +13,8 @@ from tests.simulation.world.api import NAMESPACE, ModelApi, Request
 from tests.simulation.world.clock import VirtualLoop
 from tests.simulation.world.cluster import Cluster
 from tests.simulation.world.connection import Network
+from tests.simulation.world.families import NODES, PODS, Family
+from tests.simulation.world.machines import Machines
 from tests.simulation.world.process import (
     LEASE,
     LEASE_TIMES,
@@ -47,17 +49,19 @@ class World:
 
     ``replicas`` operators run at a time; each that ends is followed by a new one. ``network`` is
     what those that start from now on find. ``staleness`` is by how many seconds a view may be
-    behind in this run. Of services that are gone it may be behind until the next sweep.
+    behind in this run. Of services that are gone it may be behind until the next sweep. With
+    ``pools`` there are machines, and the operator serves node pools, too.
     """
 
-    def __init__(self, seed: int, *, replicas: int = 1) -> None:
+    def __init__(self, seed: int, *, replicas: int = 1, pools: bool = False) -> None:
         self.rng = random.Random(seed)
         shuffle = random.Random(seed + 1) if self.rng.random() < 0.5 else None
         self.loop = VirtualLoop(shuffle)
         count_tasks(self.loop)
         self.api = ModelApi(self.loop, page=self.rng.choice([2, 500]))
         self.story, self.truth = Story(), Truth()
-        self.cluster = Cluster(self.api, self.rng, self.say)
+        self.pools = pools
+        self.cluster = (Machines if pools else Cluster)(self.api, self.rng, self.say)
         self.watcher = Watcher(self, self.truth, self.broken)
         self.storm = Storm(self.broken)
         self.network = Network()
@@ -92,20 +96,20 @@ class World:
         lease = self.api.storage.get("leases", ("immutable-system", LEASE))
         return str((lease or {}).get("spec", {}).get("holderIdentity", ""))
 
-    @property
-    def holds(self) -> bool:
+    def holds(self, family: Family) -> bool:
         """Whether what is wanted has to wait: for the end of a freeze, or for a ConfigMap."""
         settings = self.api.storage.get("configmaps", (NAMESPACE, "settings"))
-        return bool(self.api.storage.all("immutablefreezes")) or settings is None
+        lacks = family is PODS and settings is None
+        return bool(self.api.storage.all("immutablefreezes")) or lacks
 
     def may_know(self, record: Obj) -> bool:
-        """Whether an operator can know that a revision worked: none may have seen it."""
+        """Whether an operator can know that a revision worked: none may have seen or written it."""
         status = record.get("status") or {}
         return not self.was_unwatched or bool({"completed", "firstAvailable"} & status.keys())
 
-    def revision(self, service: str, revision: str) -> Obj | None:
-        name = f"{service}-im{revision}"
-        return self.api.storage.get(REVISIONS.resource, (NAMESPACE, name))
+    def revision(self, service: Service, revision: str) -> Obj | None:
+        key = (service.family.home or NAMESPACE, f"{service.name}-im{revision}")
+        return self.api.storage.get(REVISIONS.resource, key)
 
     def broken(self, rule: str, sentence: str) -> None:
         """A rule is broken: the run ends here, unless it is one that is known and ignored."""
@@ -135,6 +139,8 @@ class World:
         for service in reversed(self.truth.services.values()):
             if service.uid in owners or uid == service.uid or name.startswith(service.name):
                 return service
+            if service.family is NODES and request.route[1] == "pods":
+                return service  # a pod on one of its nodes
         return None
 
     def _committed(self, commit: Commit) -> None:
@@ -143,12 +149,15 @@ class World:
             return
         if voluntary:
             self.watcher.committed(commit)
-        service = self.truth.of_pod(commit.obj) if commit.resource == "pods" else None
+        service = self.truth.of_pod(commit.obj) if commit.resource in ("pods", "nodes") else None
         before = service.pods.get(commit.obj["metadata"]["uid"]) if service else None
         known = before is not None and not before.terminating
         lived = before is not None and self.now - before.born > 5.0
         ended, tainted = (before.ended, before.tainted) if before else (False, False)
+        facts = before.facts if before else ()
         self.truth.take(commit, voluntary=voluntary)
+        if self.pools:
+            self.watcher.nodes.hear(commit)
         self.story.committed(commit, self.loop.passed)
         if service is None:
             return
@@ -159,7 +168,9 @@ class World:
         elif known and not voluntary:
             left = after is None or after.terminating
             harmed = after is not None and (
-                (after.ended and not ended) or (after.tainted and not tainted)
+                (after.ended and not ended)
+                or (after.tainted and not tainted)
+                or (after.verified and after.facts != facts)
             )
             if (left and not ended) or (harmed and lived):
                 self.storm.explain(service, 1, self.now)
@@ -184,6 +195,7 @@ class World:
     def process_ended(self, process: Process) -> None:
         """One is gone: the kubelet starts it again after a while."""
         self.say(process.name, f"is gone: {process.ended}")
+        self.was_unwatched = True
         for index, known in list(self.processes.items()):
             if known is process:
                 del self.processes[index]
@@ -226,9 +238,9 @@ class World:
 
 
 @contextmanager
-def world(seed: int, *, replicas: int = 1) -> Iterator[World]:
+def world(seed: int, *, replicas: int = 1, pools: bool = False) -> Iterator[World]:
     """A world of one seed, and no trace of it afterwards."""
-    made = World(seed, replicas=replicas)
+    made = World(seed, replicas=replicas, pools=pools)
     with stand_ins(made.loop, seed):
         try:
             yield made

@@ -65,15 +65,17 @@ def under_way(candidates: Sequence[Instance], living: Sequence[Instance]) -> dic
     """Return the instances with a living successor, and the reason of that replacement."""
     found: dict[str, Because] = {}
     wanted = {i.revision for i in candidates}
-    successors = {i.predecessor: i for i in living if i.predecessor and i.revision in wanted}
-    for instance in candidates:
-        successor = successors.get(instance.uid) or successors.get(instance.name)
-        if successor is None or successor is instance:
-            continue
-        because = successor.because
+    reasons = {
+        i.predecessor: (i, replace(i.because, purpose=i.purpose))
+        for i in living
         # Of a node's end the cluster tells, and it may be taken back.
-        if because and because.reason.is_stale and because.reason is not Reason.EVACUATING:
-            found[instance.name] = replace(because, purpose=successor.purpose)
+        if i.because and i.because.reason.is_stale and i.because.reason is not Reason.EVACUATING
+        if i.predecessor and i.revision in wanted
+    }
+    for instance in candidates:
+        known = reasons.get(instance.uid) or reasons.get(instance.name)
+        if known is not None and known[0] is not instance:
+            found[instance.name] = known[1]
     return found
 
 

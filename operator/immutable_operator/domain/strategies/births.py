@@ -57,7 +57,8 @@ class Births:
         # A repair counts only successors of its own revision, not those of the wanted one.
         heirs = own if repairs else known
         # A successor that is gone does not count, whatever state it was last seen in.
-        self._succeeded = {i.predecessor for i in heirs if i.active and i not in view.departed}
+        living = (i for i in heirs if i.active and i not in view.departed)
+        self._succeeded = {i.predecessor for i in living if not fleet.is_taken_back(i)}
         self._succeeded |= {birth.replaces_uid for birth in self.others}
         # The last instance that held a place is the predecessor, even if it has ended.
         known_to_be = self._succeeded | {i.predecessor for i in heirs}

@@ -289,7 +289,7 @@ class _Retirements:
 
 def _empty_places(turn: Turn, fleet: Fleet) -> int:
     """Return the number of empty places; an instance and its successor share one place."""
-    succeeded = {i.predecessor for i in fleet.active}
+    succeeded = {i.predecessor for i in fleet.active if not fleet.is_taken_back(i)}
     holders = sum(not i.is_among(succeeded) for i in fleet.stale)
     return max(0, turn.budget.desired - len(fleet.current) - holders)
 
