@@ -161,8 +161,8 @@ PLANTED: dict[str, Bug] = {
     ),
     "the fallback is pruned": Bug(
         "verdict.py",
-        "for r in (target.wanted, target.fallback, good) if r is not None",
-        "for r in (target.wanted,) if r is not None",
+        "    kept = {r.id for r in (target.wanted, target.fallback, good, asked) if r is not None}",
+        "    kept = {r.id for r in (target.wanted, asked) if r is not None}",
     ),
     "an older revision is recreated": Bug(
         "strategies/repair.py",
@@ -170,16 +170,38 @@ PLANTED: dict[str, Bug] = {
         "return turn.count_available(own) > 0",
     ),
     "a failed revision is the fallback": Bug(
-        "target.py",
-        "        if r != wanted\n        and r.verdict.phase is not Phase.FAILED\n",
-        "        if r != wanted\n",
+        "target.py", "        and not r.verdict.is_failed\n", ""
     ),
-    "a verdict is written after the first retirement": Bug(
-        "planner.py",
-        "        *marks,\n        *budgets,\n        *care.moves,\n        *step.quarantines,\n"
-        "        *step.retires,\n",
-        "        *budgets,\n        *care.moves,\n        *step.quarantines,\n"
-        "        *step.retires,\n        *marks,\n",
+    "what fails is retired before its verdict is on record": Bug(
+        "planner.py", "Step() if judged.decides else _step(", "_step("
+    ),
+    "a failed revision is selected again": Bug(
+        "target.py",
+        "    if asked.revision is not None and asked.revision.verdict.is_failed:\n",
+        "    if False:\n",
+    ),
+    "an instance that flaps renews the deadline": Bug(
+        "failing.py",
+        "    if fleet.available_current <= verdict.most_available:\n",
+        "    if False:\n",
+    ),
+    "the deadline runs while a quota holds the rollout back": Bug(
+        "failing.py", "        Cause.QUOTA,\n", ""
+    ),
+    "a crash loop that is not settled is a failure": Bug(
+        "families/pods.py", "if trouble is None or not trouble.settled:", "if trouble is None:"
+    ),
+    "a Secret that is read live fails its revision": Bug(
+        "families/pods.py", "trouble.is_final or trouble.lacks in pinned", "trouble.lacks"
+    ),
+    "the recorded fallback is gone back to for ever": Bug(
+        "target.py", '    recorded = "" if moved_on else', "    recorded ="
+    ),
+    "a retry is carried out at each plan": Bug(
+        "commands.py", "    if not word or word == asked.verdict.retry or", "    if not word or"
+    ),
+    "a failed revision grows while it is held": Bug(
+        "strategies/rolling.py", "    grows = grows and not target.holds_failed\n", ""
     ),
     "a verdict is written at every plan": Bug(
         "verdict.py", "        if new != revision.verdict:\n", "        if True:\n"
