@@ -22,6 +22,8 @@ TESTS = (
     "tests/unit/test_runtime_loop.py",
     "tests/simulation/test_any_order.py",
     "tests/simulation/test_world.py",
+    "tests/simulation/test_world_of_pools.py",
+    "tests/wire/test_nodes_driver.py",
 )
 FAILED = re.compile(r"^(?:FAILED|ERROR) (?:.*/)?(.+?)(?: - .*)?$", re.MULTILINE)
 

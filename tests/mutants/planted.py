@@ -12,7 +12,7 @@ __all__ = ["PLANTED", "Bug"]
 
 @dataclass(frozen=True)
 class Bug:
-    """``file`` is within ``domain/``; ``sound`` occurs in it exactly once."""
+    """``file`` is a path from ``domain/`` on; ``sound`` occurs in it exactly once."""
 
     file: str
     sound: str
@@ -129,8 +129,8 @@ PLANTED: dict[str, Bug] = {
     ),
     "an instance with any successor is retired": Bug(
         "staleness/age.py",
-        "if because and because.reason.is_stale and ",
-        "if because and ",
+        "if i.because and i.because.reason.is_stale and ",
+        "if i.because and ",
     ),
     "more than maxConcurrent instances are replaced": Bug(
         "staleness/age.py", "for due in ready[: max(0, places)]:", "for due in ready:"
@@ -244,7 +244,7 @@ PLANTED: dict[str, Bug] = {
         "return self.heals and fleet.heals(instance)",
     ),
     "a removed taint does not end an evacuation": Bug(
-        "staleness/age.py", " and because.reason is not Reason.EVACUATING", ""
+        "staleness/age.py", " and i.because.reason is not Reason.EVACUATING", ""
     ),
     "a second budget is created over the same pods": Bug(
         "protection.py", " or not least or _conflict(turn) is not None:", " or not least:"
@@ -300,5 +300,70 @@ PLANTED: dict[str, Bug] = {
     ),
     "equal Secrets have equal digests": Bug(
         "config/keyed.py", ', "name": name, "namespace": namespace}', "}"
+    ),
+    # Nodes: the oracles of the world of pools notice each of them.
+    "a node is verified before it has what it needs": Bug(
+        "families/verifying.py",
+        "        if machine.lacks or machine.ready_since is None:",
+        "        if machine.ready_since is None:",
+    ),
+    "a node is verified before it settled": Bug(
+        "families/verifying.py", "        if settled > self.now:", "        if settled < 0:"
+    ),
+    "a node is verified before its smoke pod succeeded": Bug(
+        "families/verifying.py", 'machine.smoke != "Succeeded":', "not machine.smoke:"
+    ),
+    "the pods of a retired node are deleted, not evicted": Bug(
+        "families/draining.py", "by_force=gives_up", "by_force=True"
+    ),
+    "a drain deletes pods after its timeout though it has to wait": Bug(
+        "families/draining.py", "gives_up = over and self.pool.delete_after", "gives_up = over"
+    ),
+    "a retired node is deleted with pods on it": Bug(
+        "families/draining.py", "        if not left or (gives_up", "        if True or (gives_up"
+    ),
+    "a change of a node in place is not seen": Bug(
+        "families/nodes.py",
+        "if before and after and before != after:",
+        'if before and after == "":',
+    ),
+    "a deleted pool never lets its finalizer go": Bug(
+        "families/nodes.py",
+        "waits = pool.drains and not view.deleting",
+        "waits = pool.drains",
+    ),
+    "a node counts as available before it is verified": Bug(
+        "../instances/nodes/observe.py",
+        "works = verified is not None and ready is not None and not machine.held",
+        "works = ready is not None",
+    ),
+    "a drain evicts the pods of DaemonSets": Bug(
+        "../instances/nodes/observe.py",
+        "if own or guest.made_by == DAEMON_SET or guest.mirror or over:",
+        "if own or guest.mirror or over:",
+    ),
+    "a node that is drained is no machine": Bug(
+        "../wire/pool_spec.py", "counts_terminating=True", "counts_terminating=False"
+    ),
+    "a new pool takes over the nodes of a deleted one": Bug(
+        "../instances/nodes/simulated.py",
+        "for node in self._nodes.of(owner.uid):",
+        "for node in filter(lambda n: n.meta.labels.get(LABEL_POOL) == owner.name,"
+        " self._nodes.all.values()):",
+    ),
+    "taints of others are dropped": Bug(
+        "../instances/nodes/driver.py",
+        "kept = [other for other in node.taints if other.key != key]",
+        "kept: list[Taint] = []",
+    ),
+    "pods are evicted from a node whoever has their name": Bug(
+        "../instances/nodes/driver.py",
+        'precondition = {"preconditions": {"uid": move.uid}}',
+        'precondition = {"preconditions": {}}',
+    ),
+    "a node is retired before others are available": Bug(
+        "ledger.py",
+        "        if self._available - 1 < self.floor:",
+        "        if self._available < 0:",
     ),
 }

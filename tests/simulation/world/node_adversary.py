@@ -67,6 +67,7 @@ class NodeAdversary:
             self.reach_into,
             self.break_daemons,
             self.budget,
+            self.stuck_drain,
             self.capacity,
             self.drain,
             self.end_a_node,
@@ -259,6 +260,19 @@ class NodeAdversary:
             least = self.rng.choice([0, 1, 9])
             budgets[name] = {"labels": {"app": "guest"}, "minAvailable": least}
         self.world.say("budgets", str(budgets))
+
+    def stuck_drain(self) -> None:
+        """A budget keeps pods on nodes that are replaced, for longer than a drain may last."""
+        self.machines.guests = 4
+        self.machines.tend()
+        self.world.run(3.0)
+        self.world.api.budgets["guest"] = {"labels": {"app": "guest"}, "minAvailable": 9}
+        self.world.say("budgets", "none of the workload may leave")
+        self.rng.choice([self.request, self.change_image])()
+        self.world.run(self.rng.choice([30.0, 100.0]))
+        if self.rng.random() < 0.5:
+            self.world.say("budgets", "they let go")
+            self.world.api.budgets.clear()
 
     def capacity(self) -> None:
         self.world.api.machines = self.rng.choice([0, None])
