@@ -52,6 +52,7 @@ __all__ = [
     "UID",
     "begun",
     "condition",
+    "failed",
     "fleet",
     "moves",
     "name_of",
@@ -60,6 +61,7 @@ __all__ = [
     "seen",
     "settled",
     "template",
+    "verdict_of",
     "view",
     "with_verdict",
     "written",
@@ -116,6 +118,22 @@ def begun(letter: str, wanted: bool = True) -> Revision:
     started = NOW - 100 if wanted else None
     verdict = Verdict(phase, message=text, started=started, number_floor=REVISIONS[letter].number)
     return replace(REVISIONS[letter], verdict=verdict)
+
+
+def failed(letter: str, back: str = "A", **more: Any) -> Verdict:
+    """The verdict of a revision that began 100 s ago and failed 50 s ago.
+
+    ``back`` is the revision that it went back to; ``more`` are other fields of the verdict.
+    """
+    known: dict[str, Any] = {
+        "reason": "CrashLoop",
+        "message": f"{name_of(f'{letter}0')}: it keeps exiting",
+        "started": NOW - 100,
+        "failed": NOW - 50,
+        "fallback": REVISIONS[back].id if back else "",
+        "number_floor": REVISIONS[letter].number,
+    }
+    return Verdict(Phase.FAILED, **(known | more))
 
 
 def fleet(drawn: str, **changes: dict[str, Any]) -> tuple[Instance, ...]:
@@ -277,3 +295,8 @@ def with_verdict(given: View, letter: str, verdict: Verdict) -> View:
     id_ = REVISIONS[letter].id
     records = (replace(r, verdict=verdict) if r.id == id_ else r for r in given.revisions)
     return replace(given, revisions=tuple(records))
+
+
+def verdict_of(given: View, letter: str) -> Verdict:
+    """What the record of a revision says."""
+    return next(r.verdict for r in given.revisions if r.id == REVISIONS[letter].id)
