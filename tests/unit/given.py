@@ -13,7 +13,7 @@ incarnation after the first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -52,14 +52,19 @@ __all__ = [
     "UID",
     "begun",
     "condition",
+    "failed",
     "fleet",
     "moves",
     "name_of",
     "proven",
     "refusal",
     "seen",
+    "settled",
     "template",
+    "verdict_of",
     "view",
+    "with_verdict",
+    "written",
 ]
 
 NOW = 1_800_000_000.0
@@ -113,6 +118,22 @@ def begun(letter: str, wanted: bool = True) -> Revision:
     started = NOW - 100 if wanted else None
     verdict = Verdict(phase, message=text, started=started, number_floor=REVISIONS[letter].number)
     return replace(REVISIONS[letter], verdict=verdict)
+
+
+def failed(letter: str, back: str = "A", **more: Any) -> Verdict:
+    """The verdict of a revision that began 100 s ago and failed 50 s ago.
+
+    ``back`` is the revision that it went back to; ``more`` are other fields of the verdict.
+    """
+    known: dict[str, Any] = {
+        "reason": "CrashLoop",
+        "message": f"{name_of(f'{letter}0')}: it keeps exiting",
+        "started": NOW - 100,
+        "failed": NOW - 50,
+        "fallback": REVISIONS[back].id if back else "",
+        "number_floor": REVISIONS[letter].number,
+    }
+    return Verdict(Phase.FAILED, **(known | more))
 
 
 def fleet(drawn: str, **changes: dict[str, Any]) -> tuple[Instance, ...]:
@@ -250,3 +271,32 @@ def seen(given: View, now: float, **changes: Any) -> View:
     spec = changes.pop("spec", {})
     assert given.spec is not None
     return replace(given, prior=status or given.prior, spec=replace(given.spec, **spec), **changes)
+
+
+def written(given: View, decided: Plan) -> View:
+    """The same service after this plan's verdicts and status were written, and nothing else."""
+    marks = {a.revision.id: a.verdict for a in decided.actions if isinstance(a, SetVerdict)}
+    records = tuple(replace(r, verdict=marks.get(r.id, r.verdict)) for r in given.revisions)
+    return replace(given, revisions=records, prior=decided.status or given.prior)
+
+
+def settled(given: View, now: float, planned: Callable[[View, float], Plan] = plan) -> View:
+    """The same service once no verdict is left to write at ``now``, with its status."""
+    for _ in range(6):
+        decided = planned(given, now)
+        given = written(given, decided)
+        if not any(isinstance(action, SetVerdict) for action in decided.actions):
+            return given
+    raise AssertionError(f"verdicts without end: {decided.notes}")
+
+
+def with_verdict(given: View, letter: str, verdict: Verdict) -> View:
+    """The same service with another verdict on the record of a revision."""
+    id_ = REVISIONS[letter].id
+    records = (replace(r, verdict=verdict) if r.id == id_ else r for r in given.revisions)
+    return replace(given, revisions=tuple(records))
+
+
+def verdict_of(given: View, letter: str) -> Verdict:
+    """What the record of a revision says."""
+    return next(r.verdict for r in given.revisions if r.id == REVISIONS[letter].id)

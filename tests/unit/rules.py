@@ -102,6 +102,18 @@ class Case:
         return True
 
     @cached_property
+    def went_back(self) -> bool:
+        """Whether another revision runs than the one asked for, because that one failed."""
+        asked = self.asked_for
+        return asked is not None and asked.verdict.is_failed and asked != self.wanted
+
+    @cached_property
+    def decides(self) -> bool:
+        """Whether a verdict is to be written that gives the next plan another target."""
+        marks = [a for a in self.plan.actions if isinstance(a, SetVerdict)]
+        return any(m.verdict.is_failed != m.revision.verdict.is_failed for m in marks)
+
+    @cached_property
     def good(self) -> list[Revision]:
         known = self.view.revisions
         return [r for r in known if r.verdict.completed is not None and not r.verdict.is_failed]
@@ -394,8 +406,7 @@ def _a_failed_revision_is_not_tried_again(case: Case) -> None:
 
 def _nothing_is_retired_before_the_failure_is_on_record(case: Case) -> None:
     """Neither are births: the plan after the write has another target."""
-    marks = [a for a in case.plan.actions if isinstance(a, SetVerdict)]
-    if any(m.verdict.is_failed and not m.revision.verdict.is_failed for m in marks):
+    if case.decides:
         assert not case.creates
         assert not [a for a in case.plan.actions if isinstance(a, Retire)]
 
@@ -630,9 +641,12 @@ def _16_converged_means_nothing_to_do(case: Case) -> None:
         beside = DeleteRevision | SetVerdict | SetBudget | DeleteBudget
         assert not [a for a in case.plan.actions if not isinstance(a, beside)]
         assert case.plan.status is not None
-        ready = case.plan.status.condition("Ready")
-        assert ready is not None
-        assert ready.status == "True"
+        true = [c for c in case.plan.status.conditions[:3] if c.status == "True"]
+        assert [c.type for c in true] == ["Stalled" if case.went_back else "Ready"]
+        assert not case.went_back or true[0].reason == "RolledBack"
+        works = case.plan.status.condition("Available")
+        assert works is not None
+        assert works.status == "True"
         timed = case.view.freezes or case.spec.regeneration != Regeneration()
         assert case.plan.due is None or timed
 
@@ -686,7 +700,9 @@ RULES: tuple[Callable[[Case], None], ...] = (
 
 def is_converged(case: Case) -> bool:
     """Whether all that is wanted is there, available, and nothing else is."""
-    if not case.acting or case.template is None or case.wanted is None:
+    if not case.acting or case.wanted is None or case.decides:
+        return False
+    if case.template is None and not case.went_back:
         return False
     copies = {pin.snapshot for pin in case.wanted.config if pin.digest != ABSENT}
     if not copies <= case.view.snapshots:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.domain import planner
 from immutable_operator.domain.families.pods import PODS
 from immutable_operator.domain.model import (
     ABSENT,
@@ -19,6 +20,7 @@ from immutable_operator.domain.model import (
     Freeze,
     Instance,
     Move,
+    OnFailure,
     Phase,
     Pin,
     Request,
@@ -32,7 +34,18 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.domain.target import choose
 from tests.unit.both_families import plan
-from tests.unit.given import NOW, REVISIONS, begun, fleet, moves, name_of, proven, refusal, view
+from tests.unit.given import (
+    NOW,
+    REVISIONS,
+    begun,
+    fleet,
+    moves,
+    name_of,
+    proven,
+    refusal,
+    settled,
+    view,
+)
 
 A = REVISIONS["A"]
 CRASHES = Trouble(TroubleKind.CRASH_LOOP, "container web keeps exiting", settled=True)
@@ -222,8 +235,13 @@ def test_permanently_lost_copy_blocks_only_the_wanted_revision() -> None:
 
 
 def test_stuck_rollout_keeps_the_working_revision() -> None:
-    stuck = fleet("A # B #.", B1={"trouble": CRASHES})
+    """As long as its failure is not on record: it is not judged by an instance that was ready."""
+    stuck = fleet("A # B #.", B1={"trouble": replace(CRASHES, kind=TroubleKind.CONTAINER_CONFIG)})
     assert moves(plan(view(instances=stuck, wanted="B"), NOW)) == "create A1"
+    failed = fleet("A # B #.", B1={"trouble": CRASHES})
+    for then in OnFailure:  # a pod that crashes fails its revision, a node does not
+        judged = settled(view(instances=failed, wanted="B", on_failure=then), NOW)
+        assert moves(planner.plan(judged, NOW)) == "create A1"
     healthy = fleet("A # B #.")
     assert moves(plan(view(instances=healthy, wanted="B"), NOW)) == "create B2"
 

@@ -11,13 +11,16 @@ from immutable_operator.domain.model import (
     Blocker,
     Cause,
     Deviation,
+    Instance,
     Move,
+    OnFailure,
     Plan,
     Refusal,
     Spec,
     Status,
     Trouble,
     TroubleKind,
+    Verdict,
     View,
 )
 from immutable_operator.domain.planner import plan
@@ -26,15 +29,19 @@ from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.status import status_body
 from tests.cluster.kstatus import compute
 from tests.unit.given import (
+    MIN_READY,
     NOW,
     REVISIONS,
+    begun,
     condition,
     fleet,
     moves,
     name_of,
     refusal,
     seen,
+    settled,
     view,
+    with_verdict,
 )
 
 STUCK = Trouble(TroubleKind.CRASH_LOOP, "container web keeps exiting with code 1", settled=True)
@@ -126,9 +133,30 @@ STATES: list[tuple[str, str, dict[str, Any], str, str]] = [
         "InProgress",
     ),
     (
-        "an instance that restarts again and again stalls at once",
+        "an instance that restarts again and again fails its revision at once",
         "A ### B .",
         {"changes": {"B0": {"trouble": STUCK}}},
+        "Stalled RolledBack",
+        "Failed",
+    ),
+    (
+        "which is kept, if the service says so",
+        "A ### B .",
+        {"changes": {"B0": {"trouble": STUCK}}, "on_failure": OnFailure.HOLD},
+        "Stalled CrashLoop",
+        "Failed",
+    ),
+    (
+        "or if no other one ever worked",
+        "B .",
+        {"changes": {"B0": {"trouble": STUCK}}, "good": None, "recorded": "B"},
+        "Stalled CrashLoop",
+        "Failed",
+    ),
+    (
+        "one of a revision that was good stalls at once, and fails nothing",
+        "B ##.",
+        {"changes": {"B2": {"trouble": STUCK}}, "good": "B"},
         "Stalled CrashLoop",
         "Failed",
     ),
@@ -157,8 +185,7 @@ def test_status_has_one_true_condition_that_kstatus_reads(
 ) -> None:
     more = dict(more)
     given = view(wanted="B", instances=fleet(drawn, **more.pop("changes", {})), **more)
-    status = plan(given, NOW).status
-    assert status is not None
+    status = settled(given, NOW).prior
     assert condition(status) == true, rule
     assert kstatus(given, status) == read, rule
 
@@ -229,7 +256,7 @@ def test_transition_time_changes_with_the_status_and_not_with_the_wording() -> N
     done = replace(seen(later, NOW + 20), instances=fleet("B ###"))
     status = plan(done, NOW + 60).status
     assert status is not None
-    assert [c.since for c in status.conditions] == [NOW + 60, NOW + 60, NOW]
+    assert [c.since for c in status.conditions] == [NOW + 60, NOW + 60, NOW, NOW]
 
 
 def test_observed_generation_never_decreases() -> None:
@@ -240,7 +267,8 @@ def test_observed_generation_never_decreases() -> None:
 
 
 # Progress deadlines. Each line is a look at the service: seconds, fleet, changes of the spec,
-# and what the conditions say then. B replaces A, 3 wanted, 600 seconds without progress.
+# and what the conditions say then. B replaces A, 3 wanted, 600 seconds without progress. What
+# fails is kept here (onFailure Hold); test_domain_verdicts.py is about what follows.
 Look = tuple[float, str, dict[str, Any], str]
 GOES, STALLS = "Reconciling Replacing", "Stalled ProgressDeadlineExceeded"
 DEADLINES: list[tuple[str, list[Look]]] = [
@@ -253,11 +281,14 @@ DEADLINES: list[tuple[str, list[Look]]] = [
         [
             (0, "A ### B .", {}, GOES),
             (500, "A ### B #", {}, GOES),
-            (1099, "A ## B #.", {}, GOES),
-            (1100, "A ## B #.", {}, GOES),  # one stale less at 1099
-            (1698, "A ## B #.", {}, GOES),
-            (1699, "A ## B #.", {}, STALLS),
+            (1099, "A ## B ##", {}, GOES),
+            (1698, "A ## B ##.", {}, GOES),
+            (1699, "A ## B ##.", {}, STALLS),
         ],
+    ),
+    (
+        "one stale less is no progress",
+        [(0, "A ### B .", {}, GOES), (500, "A ## B ..", {}, GOES), (600, "A # B ..", {}, STALLS)],
     ),
     (
         "flapping does not",
@@ -272,13 +303,12 @@ DEADLINES: list[tuple[str, list[Look]]] = [
         ],
     ),
     (
-        "a stall ends with progress",
+        "what failed does not come back with late progress",
         [
             (0, "A ### B .", {}, GOES),
             (600, "A ### B .", {}, STALLS),
-            (700, "A ### B #", {}, GOES),
-            (1299, "A ### B .", {}, GOES),
-            (1300, "A ### B .", {}, STALLS),
+            (700, "A ### B #", {}, STALLS),
+            (1300, "B ###", {}, STALLS),
         ],
     ),
     (
@@ -297,8 +327,29 @@ DEADLINES: list[tuple[str, list[Look]]] = [
             (500, "A ### B .", {"suspend": True}, "- Suspended"),
             (5000, "A ### B .", {"suspend": True}, "- Suspended"),
             (6000, "A ### B .", {}, GOES),
-            (6599, "A ### B .", {}, GOES),
-            (6600, "A ### B .", {}, STALLS),
+            (6099, "A ### B .", {}, GOES),
+            (6100, "A ### B .", {}, STALLS),
+        ],
+    ),
+    (
+        "it starts anew when instances are wanted again",
+        [
+            (0, "A ### B .", {}, GOES),
+            (500, "", {"replicas": 0}, "Ready Current"),
+            (6000, "B .", {}, "Reconciling Progressing"),
+            (6599, "B .", {}, "Reconciling Progressing"),
+            (6600, "B .", {}, STALLS),
+        ],
+    ),
+    (
+        "nor the time in which all are available, and old ones stay",
+        [
+            (0, "A ### B ..", {}, GOES),
+            (500, "A # B ###", {}, GOES),
+            (5000, "A # B ##.", {}, GOES),
+            (5449, "A # B ##.", {}, GOES),
+            # That the clock stands was noted at 650, a quarter of the deadline after the progress.
+            (5450, "A # B ##.", {}, STALLS),
         ],
     ),
     (
@@ -311,42 +362,80 @@ DEADLINES: list[tuple[str, list[Look]]] = [
             (9700, "B ###", {}, "Ready Current"),
         ],
     ),
+    (
+        "and its stall ends with progress",
+        [
+            (0, "B ###", {}, "Ready Current"),
+            (9000, "B #..", {}, "Reconciling Progressing"),
+            (9600, "B #..", {}, STALLS),
+            (9700, "B ##.", {}, "Reconciling Progressing"),
+            (10299, "B #..", {}, "Reconciling Progressing"),
+            (10300, "B #..", {}, STALLS),
+        ],
+    ),
 ]
+
+
+def _ready(instances: tuple[Instance, ...], known: View, now: float) -> tuple[Instance, ...]:
+    """The drawn ones as available since now, unless they were so at the last look."""
+    before = {i.name: i.ready_since for i in known.instances if i.ready_since}
+    return tuple(
+        replace(i, ready_since=before.get(i.name, now - MIN_READY)) if i.ready_since else i
+        for i in instances
+    )
 
 
 @pytest.mark.parametrize(("rule", "looks"), DEADLINES, ids=[d[0] for d in DEADLINES])
 def test_rollout_without_progress_stalls_at_its_deadline(rule: str, looks: list[Look]) -> None:
-    status = None
+    known = view(wanted="B", prior=Status(), on_failure=OnFailure.HOLD)
+    first = replace(begun("B").verdict, started=NOW)
+    known = with_verdict(known, "B", first)
+    due: float | None = None
     for seconds, drawn, spec, then in looks:
-        given = view(drawn, wanted="B", prior=status or Status(), **spec)
-        decided = plan(given, NOW + seconds)
-        status = decided.status
-        assert condition(status) == then, f"{rule}: after {seconds} s"
-        assert decided.due is None or decided.due > NOW + seconds
+        now = NOW + seconds
+        for _ in range(9):
+            if due is None or due >= now:
+                break
+            known, due = _planned(known, due)
+        instances = _ready(fleet(drawn), known, now)
+        spec = {"replicas": 3, "suspend": False} | spec
+        given = replace(known, instances=instances, spec=replace(known.spec, **spec))
+        known, due = _planned(given, now)
+        assert condition(known.prior) == then, f"{rule}: after {seconds} s"
+        assert due is None or due > now
+
+
+def _planned(given: View, now: float) -> tuple[View, float | None]:
+    """The service after the plans of one moment, and when the next one is due."""
+    given = settled(given, now)
+    return given, plan(given, now).due
 
 
 def test_new_revision_restarts_the_deadline() -> None:
     first = view("A ### B .", wanted="B")
-    assert plan(first, NOW).due == NOW + 600
-    other = replace(view("A ### B .", wanted="C"), prior=plan(first, NOW).status or Status())
-    decided = plan(other, NOW + 599)
-    assert decided.due == NOW + 599 + 600
-    assert condition(decided.status) == GOES
+    assert plan(first, NOW).due == NOW + 500, "it began 100 s ago"
+    recorded = with_verdict(view("A ### B .", wanted="C"), "C", Verdict())
+    given, due = _planned(replace(recorded, prior=settled(first, NOW).prior), NOW + 499)
+    assert due == NOW + 499 + 600
+    assert condition(given.prior) == GOES
 
 
 def test_time_of_a_refused_spec_does_not_count_towards_the_deadline() -> None:
     """Otherwise the corrected spec would be reported as stalled before its first step."""
     first = view("A ### B .", wanted="B")
     broken = replace(seen(first, NOW), spec=UNREADABLE, invalid="spec.x: no")
-    mended = replace(first, prior=plan(broken, NOW + 100).status or Status())
-    decided = plan(mended, NOW + 5000)
-    assert condition(decided.status) == GOES
-    assert decided.due == NOW + 5600
+    broken = settled(broken, NOW + 100)
+    given, due = _planned(replace(broken, spec=first.spec, invalid=None), NOW + 5000)
+    assert condition(given.prior) == GOES
+    assert due == NOW + 5400, "200 s of the 600 had passed"
 
 
 def test_plan_past_the_deadline_is_not_due_at_it() -> None:
-    late = seen(view("A ### B .", wanted="B"), NOW)
+    late = seen(view("A ### B .", wanted="B", on_failure=OnFailure.HOLD), NOW)
     assert plan(late, NOW + 700).due is None
+    assert plan(settled(late, NOW + 700), NOW + 700).due is None
+    repair = seen(view("A ##."), NOW)
+    assert plan(repair, NOW + 700).due is None
 
 
 def blocked(given: View, now: float = NOW) -> list[tuple[str, str, float, str | None]]:
@@ -366,9 +455,8 @@ def test_blocker_has_its_cause_and_start() -> None:
         ("QuotaExceeded", "no", NOW - 20, None)
     ]
     stuck = fleet("A ### B .", B0={"trouble": STUCK})
-    assert blocked(view(instances=stuck, wanted="B")) == [
-        ("CrashLoop", f"{name_of('B0')}: {STUCK.message}", NOW, name_of("B0"))
-    ]
+    kept = settled(view(instances=stuck, wanted="B", on_failure=OnFailure.HOLD), NOW)
+    assert blocked(kept) == [("CrashLoop", f"{name_of('B0')}: {STUCK.message}", NOW, name_of("B0"))]
 
 
 def test_blocker_keeps_its_start_while_message_and_object_change() -> None:
@@ -450,14 +538,26 @@ def test_repair_and_first_rollout_are_not_announced_as_a_replacement() -> None:
     assert told(born, NOW + 1) == []
 
 
-def test_stall_is_announced_on_its_transition() -> None:
-    first = view("A ### B .", wanted="B")
+def test_failure_is_announced_once_and_its_stall_not_again() -> None:
+    first = view("A ### B .", wanted="B", on_failure=OnFailure.HOLD)
+    assert told(first, NOW) == []
+    late = seen(first, NOW)
+    assert told(late, NOW + 600) == ["RevisionFailed"]
+    stalled = settled(late, NOW + 600)
+    assert condition(stalled.prior) == STALLS
+    assert told(stalled, NOW + 900) == []
+    other = replace(stalled, instances=fleet("A ### B .", B0={"trouble": STUCK}))
+    assert told(other, NOW + 901) == [], "the status says it"
+
+
+def test_stall_of_a_repair_is_announced_on_its_transition() -> None:
+    first = view("A ##.")
     assert told(first, NOW) == []
     late = seen(first, NOW)
     assert told(late, NOW + 600) == ["Stalled"]
     stalled = seen(late, NOW + 600)
     assert told(stalled, NOW + 900) == []
-    other = replace(stalled, instances=fleet("A ### B .", B0={"trouble": STUCK}))
+    other = replace(stalled, instances=fleet("A ##.", A2={"trouble": STUCK}))
     assert told(other, NOW + 901) == ["Stalled"]
 
 

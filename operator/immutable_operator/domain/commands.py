@@ -54,7 +54,7 @@ def commands(turn: Turn, fleet: Fleet) -> tuple[Verdict | None, tuple[Outcome, .
         record = done.get(request.uid)
         if record is not None:
             outcomes += _told(request, *_progress(turn, fleet, request, record))
-            if not request.phase:
+            if request.phase != "Running":
                 break  # the next one waits until this one is known to be carried out
         elif request.phase == "Running":
             outcomes += _told(request, "Succeeded", SUPERSEDED)
@@ -83,6 +83,8 @@ def _carried_out(turn: Turn, request: Request) -> tuple[Verdict | None, str, str
         return _rolled_back(turn, request, asked)
     if problem := _problem(request, asked):
         return None, "Failed", problem
+    if turn.target.freeze.holds and not request.override_freeze:
+        return None, "Pending", turn.target.freeze.message
     return replace(_again(turn, asked), command=request.uid), "", ""
 
 
@@ -157,7 +159,9 @@ def _again(turn: Turn, asked: Revision) -> Verdict:
     others = [r.verdict.started or 0.0 for r in turn.view.revisions]
     started = max([turn.now, *(other + TICK for other in others)])
     begun = anew(replace(asked.verdict, phase=Phase.PROGRESSING), started)
-    return replace(begun, retry=turn.view.retry, takes_over_from=asked.verdict.takes_over_from)
+    runs = turn.wanted if turn.target.goes_back else None
+    works = runs.id if runs else asked.verdict.takes_over_from
+    return replace(begun, retry=turn.view.retry, takes_over_from=works)
 
 
 def _retried(turn: Turn) -> Verdict | None:
@@ -166,6 +170,8 @@ def _retried(turn: Turn) -> Verdict | None:
     if asked is None or not asked.verdict.is_failed or asked.verdict.rejected_by:
         return None
     if not word or word == asked.verdict.retry or turn.spec.suspend or turn.target.is_open:
+        return None
+    if turn.target.freeze.holds:
         return None
     return _again(turn, asked)
 

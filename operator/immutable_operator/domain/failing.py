@@ -72,10 +72,14 @@ def is_judged(turn: Turn) -> bool:
 
     The last good revision is not: it worked, and what ends its instances now is no rollout.
     """
+    return turn.target.is_asked and bool(turn.budget.desired) and _is_new(turn)
+
+
+def _is_new(turn: Turn) -> bool:
     wanted = turn.wanted
-    if wanted is None or not turn.target.is_asked or not turn.budget.desired:
+    if wanted is None or not wanted.verdict.is_under_way:
         return False
-    return wanted.verdict.is_under_way and wanted != latest_completed(turn.view)
+    return wanted != latest_completed(turn.view)
 
 
 def _told(instance: Instance) -> str:
@@ -100,24 +104,26 @@ def _failed_while_baking(turn: Turn, fleet: Fleet, verdict: Verdict) -> Failure 
 
 def _image_not_found(turn: Turn, fleet: Fleet) -> tuple[Failure | None, float | None]:
     """Return whether no instance finds its image, after each node has tried twice."""
-    troubles = [i.trouble for i in fleet.current if i.trouble and i.ready_since is None]
-    pulls = [t for t in troubles if t.kind is TroubleKind.IMAGE_PULL]
+    pulls = [
+        (i, i.trouble)
+        for i in fleet.current
+        if i.trouble and i.ready_since is None and i.trouble.kind is TroubleKind.IMAGE_PULL
+    ]
     if not pulls or any(i.ready_since for i in fleet.current):
         return None, None
-    if not all(t.is_final for t in pulls):
+    if not all(t.is_final for _, t in pulls):
         return None, None
-    tried = max((turn.now if t.since is None else t.since) for t in pulls) + turn.policy.second_try
+    tried = max(i.born if t.since is None else t.since for i, t in pulls) + turn.policy.second_try
     if tried > turn.now:
         return None, tried
-    first = next(i for i in fleet.current if i.trouble in pulls)
-    return Failure(IMAGE_NOT_FOUND, _told(first)), None
+    return Failure(IMAGE_NOT_FOUND, _told(pulls[0][0])), None
 
 
 def _late(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Failure | None, float | None]:
-    if fleet.available_current >= turn.budget.desired or _excused(turn, fleet):
+    if _stands_still(turn, fleet):
         return None, None
-    if verdict.paused is not None:
-        return None, None  # `progressed` is written first
+    if verdict.paused is not None or verdict.replicas == 0:
+        return None, None  # since when it goes on is written first
     seconds = turn.spec.progress_deadline_seconds
     deadline = _progress(turn, fleet, verdict)[1] + seconds
     if deadline > turn.now:
@@ -129,10 +135,20 @@ def _late(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Failure | None, f
     return Failure(DEADLINE, f"no progress for {seconds} s{cause}"), None
 
 
+def _stands_still(turn: Turn, fleet: Fleet) -> bool:
+    """Return whether the deadline stands still: nothing is lacking, or nothing may be done."""
+    if turn.spec.suspend or not turn.target.is_asked:
+        return True
+    return fleet.available_current >= turn.budget.desired or _excused(turn, fleet)
+
+
 def _excused(turn: Turn, fleet: Fleet) -> bool:
     """Return whether something else than the revision holds back its progress."""
+    if turn.target.freeze.holds or turn.target.lacking or fleet.held:
+        return True
     # What modifies instances modifies those of any revision.
-    if turn.target.freeze.holds or turn.target.lacking or fleet.held or fleet.deviations:
+    wanted = turn.wanted.id if turn.wanted else ""
+    if any(i.name in fleet.deviations for i in turn.view.instances if i.revision == wanted):
         return True
     if any(r.cause in EXCUSES for r in turn.view.refusals):
         return True
@@ -142,7 +158,7 @@ def _excused(turn: Turn, fleet: Fleet) -> bool:
 
 def _progress(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[bool, float]:
     """Return whether there is progress that is not noted, and the time of the last progress."""
-    noted = max(verdict.progressed or 0.0, verdict.started or 0.0)
+    noted = _noted_progress(verdict)
     if fleet.available_current <= verdict.most_available:
         return False, noted
     least = turn.spec.min_ready_seconds
@@ -153,24 +169,30 @@ def _progress(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[bool, float]:
     return True, max([noted, *known])
 
 
+def _noted_progress(verdict: Verdict) -> float:
+    return max(verdict.progressed or 0.0, verdict.started or 0.0)
+
+
 def progressed(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Verdict, float | None]:
-    """Return a verdict with the progress that is to be noted now, and when to look again."""
-    if turn.target.is_open or turn.spec.suspend or not is_judged(turn):
+    """Return a verdict with the progress that is to be noted now, and when to look again.
+
+    The time in which the deadline stands still is noted, too, once the last noted progress is a
+    quarter of the deadline old: a shorter one counts.
+    """
+    if turn.target.is_open or not _is_new(turn) or not turn.budget.desired:
         return verdict, None
     is_new, last = _progress(turn, fleet, verdict)
-    is_due = last + turn.spec.progress_deadline_seconds / 4
-    if is_new:
-        noted = max(verdict.progressed or 0.0, verdict.started or 0.0)
-        is_due = noted + turn.spec.progress_deadline_seconds / 4
-    if _excused(turn, fleet) and fleet.available_current < turn.budget.desired:
-        if verdict.paused is not None:
-            return verdict, None
-        return (
-            (replace(verdict, paused=turn.now), None) if is_due <= turn.now else (verdict, is_due)
-        )
+    stands = _stands_still(turn, fleet)
     if verdict.paused is not None:
+        if stands:
+            return verdict, None
         on = last + max(0.0, turn.now - verdict.paused)
         return replace(verdict, progressed=min(on, turn.now), paused=None), None
-    if is_new and is_due <= turn.now:
+    if not stands and not is_new:
+        return verdict, None
+    due = _noted_progress(verdict) + turn.spec.progress_deadline_seconds / 4
+    if due > turn.now:
+        return verdict, due
+    if is_new:
         return replace(verdict, most_available=fleet.available_current, progressed=last), None
-    return verdict, None
+    return replace(verdict, paused=turn.now), None

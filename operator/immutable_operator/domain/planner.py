@@ -9,6 +9,7 @@ from __future__ import annotations
 from immutable_operator.domain.families import Family
 from immutable_operator.domain.families.pods import PODS
 from immutable_operator.domain.fleet import Fleet, sort_out
+from immutable_operator.domain.history import beyond_history
 from immutable_operator.domain.ledger import Ledger
 from immutable_operator.domain.model import Command, Outcome, Plan, Policy, SetVerdict, View
 from immutable_operator.domain.protection import protection
@@ -18,7 +19,7 @@ from immutable_operator.domain.strategies.rolling import ROLLING, counts
 from immutable_operator.domain.strategies.step import Step, Strategy
 from immutable_operator.domain.target import choose
 from immutable_operator.domain.turn import Turn
-from immutable_operator.domain.verdict import Verdicts, beyond_history, verdicts
+from immutable_operator.domain.verdict import Verdicts, verdicts
 
 __all__ = ["plan"]
 

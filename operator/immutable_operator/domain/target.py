@@ -116,7 +116,7 @@ def choose(view: View, now: float, family: Family) -> Target:
     if asked.revision is not None and asked.revision.verdict.is_failed:
         return _grown(view, _after_failure(view, asked.revision, held), now)
     if held.holds and _moves_on(view, asked.revision, running):
-        return _grown(view, Target(running, False, held), now)
+        return _grown(view, Target(running, False, held, asked=asked.revision), now)
     if asked.revision is not None:
         return _grown(view, Target(asked.revision, True, held, asked=asked.revision), now)
     if spec.suspend:

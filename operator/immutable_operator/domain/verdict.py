@@ -13,7 +13,6 @@ from immutable_operator.domain.failing import Failure, failure, is_judged, progr
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.model import (
     Announcement,
-    DeleteRevision,
     Move,
     OnFailure,
     Outcome,
@@ -26,7 +25,7 @@ from immutable_operator.domain.staleness.age import start_seconds
 from immutable_operator.domain.target import fallback_of, latest_completed, ran
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["Verdicts", "beyond_history", "last_good", "verdicts"]
+__all__ = ["Verdicts", "last_good", "verdicts"]
 
 OPEN = (Phase.PENDING, Phase.PROGRESSING)
 TICK = 0.001
@@ -47,7 +46,12 @@ class Verdicts:
     @property
     def decides(self) -> bool:
         """Whether the next plan has another target: until then nothing else is done or told."""
-        return any(m.verdict.is_failed != m.revision.verdict.is_failed for m in self.marks)
+        return any(_aim(m.verdict) != _aim(m.revision.verdict) for m in self.marks)
+
+
+def _aim(verdict: Verdict) -> tuple[object, ...]:
+    """Return what decides where a service goes while its spec asks for a revision."""
+    return verdict.is_failed, verdict.rejected_by, verdict.fallback
 
 
 def verdicts(turn: Turn, fleet: Fleet) -> Verdicts:
@@ -75,13 +79,20 @@ def verdicts(turn: Turn, fleet: Fleet) -> Verdicts:
     held = {r.subject: r.retry_at for r in turn.view.refusals if r.move is Move.VERDICT}
     again += [held[name] for name in found if held.get(name, 0.0) > turn.now]
     due = [found[name] for name in sorted(found) if held.get(name, 0.0) <= turn.now]
-    told = [_announced(turn, mark) for mark in due if mark.verdict.is_failed]
+    told = [_announced(turn, mark) for mark in due if _fails(mark)]
     return Verdicts(
         tuple(due),
         tuple(at for at in again if at is not None),
         tuple(told),
         outcomes,
     )
+
+
+def _fails(mark: SetVerdict) -> bool:
+    """Return whether a revision fails or is rejected by this write, and was not before."""
+    before, verdict = mark.revision.verdict, mark.verdict
+    again = bool(verdict.rejected_by) and verdict.command != before.command
+    return verdict.is_failed and (again or not before.is_failed)
 
 
 def _announced(turn: Turn, mark: SetVerdict) -> Announcement:
@@ -146,8 +157,9 @@ def _of_wanted(
         verdict, baked = _baked(turn, fleet, verdict)
         if baked is not None and baked > turn.now:
             return verdict, (again, later, baked)
-        return _completed(turn, fleet, wanted, verdict), (again, later)
-    return _completed(turn, fleet, wanted, verdict), (again,)
+        again = min((t for t in (again, later) if t is not None), default=None)
+    done = _completed(turn, fleet, wanted, verdict)
+    return done, (again,) if done == verdict else ()
 
 
 def _failed(turn: Turn, wanted: Revision, found: Failure) -> Verdict:
@@ -195,6 +207,8 @@ def _begun(turn: Turn, wanted: Revision) -> Verdict:
 def _counted(turn: Turn, verdict: Verdict) -> Verdict:
     told = turn.spec.template is not None and not turn.target.is_recording
     if told and verdict.replicas != _number(turn):
+        if verdict.replicas == 0:  # its instances begin now, and so does their deadline
+            verdict = replace(verdict, progressed=turn.now, paused=None)
         verdict = _noted(turn, replace(verdict, replicas=_number(turn)))
     return verdict
 
@@ -205,7 +219,6 @@ def _completed(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> 
         return verdict
     if _is_good(turn, fleet) and (wanted != last or verdict.phase is not Phase.GOOD):
         ends = [r.verdict.completed or 0.0 for r in turn.view.revisions if r != wanted]
-        began = verdict.started if verdict.started is not None else turn.now
         verdict = _noted(
             turn,
             replace(
@@ -216,13 +229,22 @@ def _completed(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> 
                 first_available=verdict.first_available or turn.now,
                 completed=_after(turn.now, ends),
                 failed=None,
+                rejected_by="",
+                fallback="",
                 baking=None,
                 paused=None,
-                replaced=_replaced(fleet, last, turn.now - began),
+                replaced=_replaced(fleet, last, turn.now - _began(turn, verdict)),
                 start_seconds=start_seconds(fleet.active),
             ),
         )
     return verdict
+
+
+def _began(turn: Turn, verdict: Verdict) -> float:
+    """Return when the way to the wanted revision began: by its start, or as another one failed."""
+    asked = turn.target.asked
+    began = asked.verdict.failed if turn.target.goes_back and asked else verdict.started
+    return turn.now if began is None else began
 
 
 def _number(turn: Turn) -> int | None:
@@ -256,27 +278,3 @@ def _noted(turn: Turn, verdict: Verdict) -> Verdict:
 def _replaced(fleet: Fleet, last: Revision | None, seconds: float) -> str:
     count = f"{len(fleet.active)} instances in {max(0, round(seconds))} s"
     return count if last is None else f"{count}; replaced revision {last.number} ({last.id})"
-
-
-def beyond_history(turn: Turn, fleet: Fleet) -> tuple[DeleteRevision, ...]:
-    """Return old revisions beyond the history limit that nothing needs, also during a rollout.
-
-    The wanted revision, the asked one and what it goes back to, the last good one, the fallback,
-    those with instances and the newest are kept.
-    """
-    view, target = turn.view, turn.target
-    if turn.spec.suspend or not view.revisions:
-        return ()
-    good = last_good(turn, fleet)
-    asked = target.asked
-    kept = {r.id for r in (target.wanted, target.fallback, good, asked) if r is not None}
-    if asked is not None:
-        kept.add(asked.verdict.fallback)
-    kept.add(max(view.revisions, key=lambda r: r.number).id)
-    kept |= {i.revision for i in view.instances}
-    held = {r.subject: r.retry_at for r in view.refusals if r.move is Move.FORGET}
-    old = sorted((r for r in view.revisions if r.id not in kept), key=lambda r: -r.number)
-    beyond = old[turn.spec.history_limit :]
-    if good is None:
-        beyond = [r for r in beyond if r.verdict.first_available is None]
-    return tuple(DeleteRevision(r.name, r.uid) for r in beyond if held.get(r.name, 0.0) <= turn.now)

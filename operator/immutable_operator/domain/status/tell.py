@@ -179,7 +179,8 @@ def _held(turn: Turn, waited: Waits, counts: str) -> Saying:
     if (worst := waited.worst) is not None:
         reason, message = worst.reason, worst.message
     kept = "onFailure is Hold" if turn.target.holds_failed else "there is no revision to go back to"
-    ways = "change the spec, or try it again (ImmutableAction of type Retry)"
+    action = "Resume" if verdict.rejected_by else "Retry"
+    ways = f"change the spec, or try it again (ImmutableAction of type {action})"
     return Saying(
         "Stalled", reason, f"{counts}the revision failed and is kept ({kept}): {message}; {ways}"
     )
