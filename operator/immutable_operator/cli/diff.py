@@ -74,26 +74,24 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
             asked = await read_asked(owner, records, contents)
             new = _asked(owner, asked, records)
             old = old or earlier(owner.status, records, asked.record)
-            if old is None:
-                say(f"there is no other revision on record to compare {new.title} with")
-                return SAME
-        assert old is not None  # noqa: S101 - argparse fills N before M
+        if old is None:
+            say(f"there is nothing to compare: {new.title}; {_advice(given.name)}")
+            return SAME
         return await _told(owner, (_recorded(owner, old, records), new), contents, (say, show))
 
     return await with_owner(place(given), work, say)
 
 
-def earlier(status: Json, records: Sequence[Json], asked: Json | None) -> Json | None:
-    """Return what runs instead of the asked revision, or what was the last good one before it.
+def _advice(name: str) -> str:
+    return f"to compare other revisions: kubectl immutable diff {name} N M"
 
-    The asked one itself if it runs and is the last good one; None if there is neither.
-    """
+
+def earlier(status: Json, records: Sequence[Json], asked: Json | None) -> Json | None:
+    """Return what runs instead of the asked revision, or what was the last good one before it."""
     by_id = {identity(record): record for record in records}
-    for word in ("currentRevision", "lastGoodRevision"):
-        found = by_id.get(str(status.get(word)))
-        if found is not None and found != asked:
-            return found
-    return asked if by_id.get(str(status.get("lastGoodRevision"))) == asked else None
+    words = ("currentRevision", "lastGoodRevision")
+    found = (by_id.get(str(status.get(word))) for word in words)
+    return next((record for record in found if record is not None and record != asked), None)
 
 
 def _recorded(owner: Owner, record: Json, records: Sequence[Json]) -> Side:
@@ -134,7 +132,7 @@ async def _told(
         if problem:
             say(f"warning: {problem}")
     if not changes:
-        say(f"no difference: {old.title}" if old == new else "no difference in effect")
+        say(f"no difference; {_advice(owner.name)}")
         return SAME
     lines = unified(old.title, new.title, changes)
     is_plain = "NO_COLOR" in os.environ or not sys.stdout.isatty()
