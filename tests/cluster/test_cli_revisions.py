@@ -112,7 +112,7 @@ def test_diff_shows_what_failed_against_what_runs(failed: Service) -> None:
     assert done.code == 1, done.err
     lines = done.out.splitlines()
     assert lines[0] == f"--- revision 1 ({first}) of service failed: Good"
-    assert lines[1].startswith(f"+++ revision 2 ({second}) of service failed: Failed, CrashLoop: ")
+    assert lines[1] == f"+++ revision 2 ({second}) of service failed: Failed, CrashLoop"
     at = lines.index("@@ -1 +1 @@ template.spec.containers[web].image")
     assert lines[at + 1 : at + 3] == [f"-{pin('a')}", f"+{pin('b')}"]
 
@@ -126,6 +126,8 @@ def test_diff_compares_config_maps_by_their_copies(steady: Service) -> None:
 def test_diff_without_difference_exits_with_0(steady: Service) -> None:
     same = run(steady, "diff", "steady", "1", "1")
     assert (same.code, same.out) == (0, "")
+    current = run(steady, "diff", "steady", "2")
+    assert current.code == 1, "the second one with what the spec asks for"
 
 
 def test_diff_includes_a_spec_that_is_not_recorded(web: Service) -> None:

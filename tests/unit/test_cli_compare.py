@@ -126,6 +126,13 @@ def test_config_map_is_compared_key_by_key() -> None:
     ]
 
 
+def test_line_break_at_the_end_is_shown_only_if_it_differs() -> None:
+    held = (Held({"a": "1\n", "b": "x"}), Held({"a": "2\n", "b": "x\n"}))
+    first, second = compared_config(SETTINGS, OLD, NEW, held)[0]
+    assert (first.old, first.new) == (["1"], ["2"])
+    assert (second.old, second.new) == (["x"], ["x", ""])
+
+
 def test_binary_data_is_shown_by_size_and_digest() -> None:
     held = (secret(file="\x00"), secret(file="\x00\x01"))
     [change], _ = compared_config(SETTINGS, OLD, NEW, held)

@@ -72,16 +72,20 @@ def _digest(pinned: Pinned) -> str:
 
 
 def _values(where: str, old: Held, new: Held) -> Iterator[Change]:
-    before, after = _lines(old), _lines(new)
-    for name in sorted({*before, *after}):
-        a, b = before.get(name, []), after.get(name, [])
-        if a != b:
-            yield Change(f"{where}: {name}", a, b)
+    for name in sorted({*old.texts, *old.binary, *new.texts, *new.binary}):
+        before, after = _lines(old, name), _lines(new, name)
+        if before == after:
+            continue
+        if before[-1:] == after[-1:] == [""]:
+            # Both end with a line break; if only one does, it is shown as an empty line.
+            del before[-1], after[-1]
+        yield Change(f"{where}: {name}", before, after)
 
 
-def _lines(held: Held) -> dict[str, list[str]]:
-    texts = {name: text.split("\n") for name, text in held.texts.items()}
-    return texts | {name: [_summary(value)] for name, value in held.binary.items()}
+def _lines(held: Held, name: str) -> list[str]:
+    if name in held.binary:
+        return [_summary(held.binary[name])]
+    return held.texts[name].split("\n") if name in held.texts else []
 
 
 def _summary(value: str) -> str:

@@ -18,7 +18,7 @@ from immutable_operator.cli.contents import Contents, Held
 from immutable_operator.cli.objects import Json
 from immutable_operator.cli.owner import Owner, with_owner
 from immutable_operator.cli.problem import CannotRun
-from immutable_operator.cli.records import find_record, identity, named, outcome, phase
+from immutable_operator.cli.records import find_record, identity, named, phase
 from immutable_operator.domain.config.canonical import canonical
 from immutable_operator.domain.config.nodes import canonical_node
 from immutable_operator.domain.model import CONFIG_MAP, ConfigKey
@@ -69,15 +69,16 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
         contents = Contents(owner.client, owner.namespace)
         old = find_record(records, given.old) if given.old else None
         if given.new:
-            new = _recorded(owner, find_record(records, given.new), records)
+            new = _recorded(owner, find_record(records, given.new))
         else:
             asked = await read_asked(owner, records, contents)
-            new = _asked(owner, asked, records)
+            new = _asked(owner, asked)
             old = old or earlier(owner.status, records, asked.record)
         if old is None:
-            say(f"there is nothing to compare: {new.title}; {_advice(given.name)}")
+            what = f"the spec asks for {new.title}, and there is no other one to compare it with"
+            say(f"{what}; {_advice(given.name)}")
             return SAME
-        return await _told(owner, (_recorded(owner, old, records), new), contents, (say, show))
+        return await _told(owner, (_recorded(owner, old), new), contents, (say, show))
 
     return await with_owner(place(given), work, say)
 
@@ -94,21 +95,22 @@ def earlier(status: Json, records: Sequence[Json], asked: Json | None) -> Json |
     return next((record for record in found if record is not None and record != asked), None)
 
 
-def _recorded(owner: Owner, record: Json, records: Sequence[Json]) -> Side:
-    told = outcome(record, records) if phase(record) == "Failed" else ""
+def _recorded(owner: Owner, record: Json) -> Side:
     title = f"{named(record)} of {owner.kind.word} {owner.name}: {phase(record)}"
+    if phase(record) == "Failed":
+        title += f", {record['status'].get('reason') or 'for an unknown reason'}"
     config = {
         (str(pin.get("kind") or CONFIG_MAP), str(pin["name"])): Pinned(
             str(pin["snapshot"]), str(pin["digest"])
         )
         for pin in record["spec"].get("config") or ()
     }
-    return Side(f"{title}, {told}" if told else title, record["spec"][owner.kind.recorded], config)
+    return Side(title, record["spec"][owner.kind.recorded], config)
 
 
-def _asked(owner: Owner, asked: Asked, records: Sequence[Json]) -> Side:
+def _asked(owner: Owner, asked: Asked) -> Side:
     if asked.record is not None:
-        return _recorded(owner, asked.record, records)
+        return _recorded(owner, asked.record)
     if asked.template is None:
         raise CannotRun(
             f"the spec of {owner.kind.word} {owner.name} cannot be read: {asked.problem}; correct"
