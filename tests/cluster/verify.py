@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
 
+from tests.cluster import plugin
 from tests.controlplane import ControlPlane
-from tests.controlplane.access import find_kubectl
 from tests.controlplane.api import Json
 
 __all__ = ["PREFIX", "SEEN", "Done", "end", "left", "start", "verify"]
@@ -20,12 +16,7 @@ SEEN = {"P6-break-glass", "P22-delete", "M3-anew"}
 """Paths that are free, or may be made so, and that the operator sees to."""
 
 
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
+class Done(plugin.Told):
     @property
     def rows(self) -> dict[str, Json]:
         return {row["id"]: row for row in json.loads(self.out)["results"]}
@@ -39,24 +30,12 @@ class Done:
 
 
 def start(plane: ControlPlane, *args: str, actor: str = "admin") -> subprocess.Popen[str]:
-    beside = Path(sys.executable).parent
-    environment = os.environ | {
-        "KUBECONFIG": str(plane.kubeconfig(actor)),
-        "PATH": f"{beside}{os.pathsep}{os.environ['PATH']}",
-    }
-    command = [str(find_kubectl()), "immutable", "verify", *args]
-    return subprocess.Popen(
-        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    return plugin.start(plane, "verify", *args, actor=actor)
 
 
 def end(process: subprocess.Popen[str], timeout: float = 240) -> Done:
-    try:
-        out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise AssertionError(f"it did not end: {process.communicate()}") from None
-    return Done(process.returncode, out, err)
+    told = plugin.told(process, timeout)
+    return Done(told.code, told.out, told.err)
 
 
 def verify(plane: ControlPlane, *args: str, actor: str = "admin") -> Done:

@@ -15,16 +15,19 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
+from immutable_operator.cli import diff, history, regenerate, resume, retry, undo
+from immutable_operator.cli.action import INTERRUPTED
+from immutable_operator.cli.arguments import Say, add_login, seconds
 from immutable_operator.cli.login import LoginError, find_login
-from immutable_operator.cli.regenerate import Regenerate, regenerate
-from immutable_operator.cli.throwaway import CannotRun
+from immutable_operator.cli.owner import CANNOT_RUN
+from immutable_operator.cli.problem import CannotRun
 from immutable_operator.cli.verify import Options, Verification, chosen
 from immutable_operator.kube.errors import ApiError
 
 __all__ = ["main"]
 
-CANNOT_RUN = 2
-INTERRUPTED = 130
+BROKEN_PIPE = 141
+VERBS = (history, diff, undo, retry, resume, regenerate)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -32,12 +35,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, run the command, exit with its code."""
     given = _parser().parse_args(arguments)
     try:
-        if given.command == "regenerate":
-            sys.exit(asyncio.run(regenerate(_request(given), _say, _show)))
-        sys.exit(asyncio.run(_Run(_options(given)).run()))
+        code = asyncio.run(given.run(given, _say, _show))
     except LoginError as error:
         _say(f"error: cannot log in: {error}")
-        sys.exit(CANNOT_RUN)
+        code = CANNOT_RUN
+    except KeyboardInterrupt:
+        _say("interrupted")
+        code = INTERRUPTED
+    except BrokenPipeError:
+        code = BROKEN_PIPE
+    except Exception as error:
+        code = _bug(error)
+    sys.exit(code)
+
+
+def _bug(error: Exception) -> int:
+    traceback.print_exception(error)
+    _say(f"error: this command has a bug: {error!r}; report it with the lines above")
+    return CANNOT_RUN
 
 
 def _say(text: str) -> None:
@@ -45,16 +60,25 @@ def _say(text: str) -> None:
 
 
 def _show(text: str) -> None:
-    print(text, flush=True)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # The reader, such as head, has ended; Python would complain about the rest at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+async def _verify(given: argparse.Namespace, say: Say, show: Say) -> int:
+    return await _Run(_options(given), say, show).run()
 
 
 class _Run:
     """A verification that can be interrupted: the first signal stops it and cleans up, the second
     exits immediately."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, say: Say, show: Say) -> None:
         self._keep = options.keep
-        self._verification = Verification(options, _say, _show)
+        self._verification = Verification(options, say, show)
         self._work: asyncio.Task[int] | None = None
         self._interrupted = False
 
@@ -74,10 +98,10 @@ class _Run:
         except ApiError as error:
             _say(f"error: the API server answered: {error}; run the command again")
             code = CANNOT_RUN
+        except BrokenPipeError:
+            code = BROKEN_PIPE
         except Exception as error:
-            traceback.print_exc()
-            _say(f"error: this command has a bug: {error!r}; report it with the lines above")
-            code = CANNOT_RUN
+            code = _bug(error)
         finally:
             clean = await self._clean_up()
         return code if clean else max(code, CANNOT_RUN)
@@ -107,25 +131,12 @@ class _Run:
             self._work.cancel()
 
 
-def _request(given: argparse.Namespace) -> Regenerate:
-    login = find_login(given.kubeconfig, given.context)
-    return Regenerate(
-        login=login,
-        namespace=given.namespace or login.namespace(),
-        service=given.service,
-        instance=given.instance,
-        reason=given.reason,
-        override_freeze=given.override_freeze,
-        timeout=given.timeout if given.wait else 0.0,
-    )
-
-
 def _options(given: argparse.Namespace) -> Options:
     return Options(
         login=find_login(given.kubeconfig, given.context),
         paths=given.paths,
         image=given.image,
-        namespace=given.namespace,
+        namespace=given.namespace or "",
         timeout=given.timeout,
         output=given.output,
         keep=given.keep,
@@ -137,7 +148,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kubectl immutable", description="Commands for ImmutableServices."
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    add_login(parser, "namespace of the service [the context's]", default=None)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for verb in VERBS:
+        verb.add(commands)
+    _add_verify(commands)
+    return parser
+
+
+def _add_verify(commands: Any) -> None:
     verify = commands.add_parser(
         "verify",
         help="check that pods of ImmutableServices cannot be changed in place",
@@ -147,23 +166,16 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 all promised protections are in place, 1 otherwise, 2 cannot run.",
     )
     add = verify.add_argument
-    add("--kubeconfig", help="path of the kubeconfig file, as for kubectl [$KUBECONFIG, ...]")
-    add("--context", help="name of the kubeconfig context to use")
     add(
         "--image",
         default="",
         help="image of the temporary service, pinned by digest; it must run without arguments and"
         " as any user [the operator's image with a sleeping process]",
     )
-    add(
-        "--namespace",
-        "-n",
-        default="",
-        help="namespace of the temporary service [a new one, deleted at the end]",
-    )
+    add_login(verify, "namespace of the temporary service [a new one, deleted at the end]")
     add(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=60.0,
         help="seconds to wait until a change is healed [60]",
     )
@@ -176,42 +188,7 @@ def _parser() -> argparse.ArgumentParser:
         help="spec.immutability.onTaint of the temporary service [Replace]",
     )
     add("--keep", action="store_true", help="do not delete the temporary service at the end")
-    _add_regenerate(commands)
-    return parser
-
-
-def _add_regenerate(commands: Any) -> None:
-    command = commands.add_parser(
-        "regenerate",
-        help="replace the instances of a service, or one of them",
-        description="Creates an ImmutableAction: each existing instance is replaced by one of the"
-        " same revision, successor first; PodDisruptionBudgets are respected. The action records"
-        " the user, the reason and the outcome (kubectl get imact).",
-        epilog="Exit codes: 0 created (with --wait: done), 1 failed or timed out, 2 cannot run.",
-    )
-    add = command.add_argument
-    add("service", help="name of the ImmutableService")
-    add("--instance", help="name of the only pod to replace [all pods of the service]")
-    add("--reason", help="reason to record; required with --override-freeze")
-    add(
-        "--override-freeze",
-        action="store_true",
-        help="carry it out even if an ImmutableFreeze applies",
-    )
-    add("--wait", action="store_true", help="wait until the action has ended")
-    add("--timeout", type=_seconds, default=600.0, help="seconds to wait with --wait [600]")
-    add("--namespace", "-n", default="", help="namespace of the service [the context's]")
-    add("--kubeconfig", help="path of the kubeconfig file, as for kubectl [$KUBECONFIG, ...]")
-    add("--context", help="name of the kubeconfig context to use")
-
-
-def _seconds(text: str) -> float:
-    if not 0 < (seconds := float(text)) < float("inf"):
-        raise ValueError
-    return seconds
-
-
-_seconds.__name__ = "number of seconds"
+    verify.set_defaults(run=_verify)
 
 
 def _paths(text: str) -> object:

@@ -1,110 +1,48 @@
-"""``kubectl immutable regenerate``: creates an ImmutableAction and reports its progress."""
+"""``kubectl immutable regenerate``: replaces instances by others of the same revision."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import argparse
+from typing import Any
 
-import msgspec
+from immutable_operator.cli.action import Wanted, act
+from immutable_operator.cli.arguments import Say, add_owner, add_reason, add_wait
+from immutable_operator.domain.model import Command
 
-from immutable_operator.api.names import ACTION_KIND, API_VERSION
-from immutable_operator.cli.login import Login
-from immutable_operator.kube.client import KubeClient
-from immutable_operator.kube.errors import ApiError, Conflict, Forbidden, NotFound
-from immutable_operator.wire.action import ACTIONS
-from immutable_operator.wire.owner import SERVICES
-
-__all__ = ["Regenerate", "regenerate"]
-
-POLL_SECONDS = 0.5
-Say = Callable[[str], None]
+__all__ = ["add", "run"]
 
 
-@dataclass(frozen=True)
-class Regenerate:
-    """Command-line options. ``timeout`` in seconds; 0 means not to wait."""
-
-    login: Login
-    namespace: str
-    service: str
-    instance: str | None = None
-    reason: str | None = None
-    override_freeze: bool = False
-    timeout: float = 0.0
-
-
-async def regenerate(given: Regenerate, say: Say, show: Say) -> int:
-    """Create the action; with a timeout wait for its end. Returns the exit code: 0 done, 1 failed
-    or timed out, 2 refused."""
-    client = KubeClient(await given.login.configuration())
-    try:
-        return await _ask(client, given, say, show)
-    except NotFound:
-        say(
-            f"error: there is no ImmutableService {given.service} in namespace {given.namespace};"
-            " list all with: kubectl get imsvc -A"
-        )
-    except Forbidden as error:
-        # The message of a policy includes advice; the role edit would not help.
-        policy = error.message.partition("denied request: ")[2]
-        denied = f"permission denied: {error.message}; ask for the role edit in this namespace"
-        say(f"error: {policy or denied}")
-    except (ApiError, OSError) as error:
-        say(f"error: {error}")
-    finally:
-        await client.close()
-    return 2
+def add(commands: Any) -> None:
+    """Add the verb to the command line."""
+    command = commands.add_parser(
+        "regenerate",
+        help="replace the instances of a service, or one of them",
+        description="Creates an ImmutableAction: each existing instance is replaced by one of the"
+        " same revision, successor first; PodDisruptionBudgets are respected. The action records"
+        " the user, the reason and the outcome (kubectl get imact).",
+        epilog="Exit codes: 0 created (with --wait: done), 1 failed or timed out, 2 cannot run.",
+    )
+    add_owner(command)
+    command.add_argument(
+        "--instance", default="", help="name of the only pod or node to replace [all]"
+    )
+    add_reason(command, "; required with --override-freeze")
+    command.add_argument(
+        "--override-freeze",
+        action="store_true",
+        help="carry it out even if an ImmutableFreeze applies",
+    )
+    add_wait(command)
+    command.set_defaults(run=run)
 
 
-async def _ask(client: KubeClient, given: Regenerate, say: Say, show: Say) -> int:
-    path = SERVICES.item(given.namespace, given.service)
-    await client.get(path, resource=SERVICES.resource)
-    name = await _create(client, given)
-    show(f"immutableaction.immutable.dev/{name} created")
-    if not given.timeout:
-        return 0
-    deadline, told = time.monotonic() + given.timeout, ""
-    while time.monotonic() < deadline:
-        item = ACTIONS.item(given.namespace, name)
-        body = msgspec.json.decode(await client.get(item, resource=ACTIONS.resource))
-        status = body.get("status") or {}
-        text = f"{status.get('phase', 'Pending')}: {status.get('message', 'not processed yet')}"
-        if text != told:
-            told = text
-            say(text)
-        if status.get("phase") in ("Succeeded", "Failed"):
-            return 0 if status["phase"] == "Succeeded" else 1
-        await asyncio.sleep(POLL_SECONDS)
-    say(f"error: not done within {given.timeout:g} s; see its progress: kubectl get imact {name}")
-    return 1
-
-
-async def _create(client: KubeClient, given: Regenerate) -> str:
-    spec: dict[str, object] = {"type": "Regenerate", "service": given.service}
-    if given.instance:
-        spec["instance"] = given.instance
-    if given.reason:
-        spec["reason"] = given.reason
-    if given.override_freeze:
-        spec["overrideFreeze"] = True
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    for attempt in range(5):
-        name = f"{given.service}-regenerate-{stamp}" + (f"-{attempt}" if attempt else "")
-        body = {
-            "apiVersion": API_VERSION,
-            "kind": ACTION_KIND,
-            "metadata": {"name": name, "namespace": given.namespace},
-            "spec": spec,
-        }
-        try:
-            collection = ACTIONS.collection(given.namespace)
-            await client.create(
-                collection, body, resource=ACTIONS.resource, manager="kubectl-immutable"
-            )
-        except Conflict:
-            continue
-        return name
-    again = f"{given.service} already has requests of this second; run the command again"
-    raise ApiError(409, "AlreadyExists", again)
+async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
+    """Create the action; with --wait wait for its end. Returns the exit code."""
+    wanted = Wanted(
+        Command.REGENERATE,
+        reason=given.reason or "",
+        instance=given.instance,
+        override_freeze=given.override_freeze,
+        timeout=given.timeout if given.wait else 0.0,
+    )
+    return await act(given, wanted, say, show)

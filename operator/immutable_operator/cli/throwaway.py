@@ -18,11 +18,12 @@ from immutable_operator.api.names import (
 from immutable_operator.cli.manifest import REPLICAS, manifest
 from immutable_operator.cli.objects import Json, annotation, condition, is_ready, wait
 from immutable_operator.cli.person import MERGE, Person, Request
+from immutable_operator.cli.problem import CannotRun
 from immutable_operator.kube.errors import ApiError, Forbidden, NotFound, Unreachable
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.wire.owner import SERVICES
 
-__all__ = ["REVISIONS", "CannotRun", "Image", "ThrowAway"]
+__all__ = ["REVISIONS", "Image", "ThrowAway"]
 
 Say = Callable[[str], None]
 NAMESPACES = "/api/v1/namespaces"
@@ -32,10 +33,6 @@ CONFIG_MAPS = ApiPath("api/v1", "configmaps")
 ACCOUNTS = ApiPath("api/v1", "serviceaccounts")
 OPERATOR_SECONDS = 30.0
 CLEANUP_SECONDS = 120.0
-
-
-class CannotRun(Exception):
-    """The verification cannot run; the message says what is wrong, why, and what to do."""
 
 
 @dataclass(frozen=True)

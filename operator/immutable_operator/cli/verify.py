@@ -17,8 +17,9 @@ from immutable_operator.cli.outcome import Outcome
 from immutable_operator.cli.path import Path
 from immutable_operator.cli.paths import PATHS, UNTRIED
 from immutable_operator.cli.person import Person
+from immutable_operator.cli.problem import CannotRun
 from immutable_operator.cli.report import conclusion, heading, line, reasons, report
-from immutable_operator.cli.throwaway import CannotRun, Image, ThrowAway
+from immutable_operator.cli.throwaway import Image, ThrowAway
 from immutable_operator.kube.errors import ApiError, Forbidden, NotFound
 from immutable_operator.wire.owner import SERVICES
 

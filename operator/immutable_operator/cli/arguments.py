@@ -1,0 +1,68 @@
+"""Options that several verbs have in common.
+
+The options of the login can also be given before the verb: there they have their defaults, and the
+same options after the verb have none.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from immutable_operator.cli.login import find_login
+from immutable_operator.cli.owner import Place
+
+__all__ = ["Say", "add_login", "add_owner", "add_reason", "add_wait", "place", "seconds"]
+
+Say = Callable[[str], None]
+REVISIONS_OF_POOLS = "the operator's namespace, found by the revisions of the pool"
+
+
+def add_login(
+    parser: argparse.ArgumentParser, namespace: str, *, default: Any = argparse.SUPPRESS
+) -> None:
+    """Add --namespace, whose help is ``namespace``, --kubeconfig and --context."""
+    add = parser.add_argument
+    add("--namespace", "-n", default=default, help=namespace)
+    add(
+        "--kubeconfig",
+        default=default,
+        help="path of the kubeconfig file, as for kubectl [$KUBECONFIG, ...]",
+    )
+    add("--context", default=default, help="name of the kubeconfig context to use")
+
+
+def add_owner(parser: argparse.ArgumentParser) -> None:
+    """Add the name of a service or pool, and the options of the login."""
+    add = parser.add_argument
+    add("name", metavar="NAME", help="name of the ImmutableService")
+    add("--pool", action="store_true", help="NAME is the name of an ImmutableNodePool")
+    where = f"namespace of the service [the context's]; with --pool [{REVISIONS_OF_POOLS}]"
+    add_login(parser, where)
+
+
+def add_reason(parser: argparse.ArgumentParser, more: str = "") -> None:
+    parser.add_argument("--reason", help=f"reason to record{more}")
+
+
+def add_wait(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--wait", action="store_true", help="wait until the action has ended")
+    add("--timeout", type=seconds, default=600.0, help="seconds to wait with --wait [600]")
+
+
+def place(given: argparse.Namespace) -> Place:
+    """Return what the options of `add_owner` say. Raises `LoginError`."""
+    login = find_login(given.kubeconfig, given.context)
+    return Place(login, given.name, given.namespace or "", is_pool=given.pool)
+
+
+def seconds(text: str) -> float:
+    """Read a positive number of seconds. Raises ValueError."""
+    if not 0 < (number := float(text)) < float("inf"):
+        raise ValueError
+    return number
+
+
+seconds.__name__ = "number of seconds"

@@ -1,0 +1,64 @@
+"""``kubectl immutable undo``: rejects the revision that the spec asks for, and goes back."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+from immutable_operator.cli.action import Wanted, carry_out
+from immutable_operator.cli.arguments import Say, add_owner, add_reason, add_wait, place
+from immutable_operator.cli.owner import Owner, with_owner
+from immutable_operator.cli.records import find_good, identity
+from immutable_operator.domain.model import Command
+
+__all__ = ["add", "run"]
+
+
+def add(commands: Any) -> None:
+    """Add the verb to the command line."""
+    command = commands.add_parser(
+        "undo",
+        help="go back to a good revision",
+        description="Creates an ImmutableAction: the revision that the spec asks for is rejected,"
+        " and another one runs instead, with its configuration, until the template or its"
+        " configuration changes (or: kubectl immutable resume). The spec is not changed. The"
+        " action records the user, the reason and the outcome.",
+        epilog="Exit codes: 0 accepted (with --wait: the other revision runs), 1 failed or timed"
+        " out, 2 cannot run.",
+    )
+    add_owner(command)
+    command.add_argument(
+        "--to",
+        default="",
+        metavar="N",
+        help="number or id of the revision to go back to [the last good one]",
+    )
+    add_reason(command, "; required with --override-freeze")
+    command.add_argument(
+        "--override-freeze",
+        action="store_true",
+        help="go back even if an ImmutableFreeze applies; it never holds back going to the last"
+        " good revision",
+    )
+    add_wait(command)
+    command.set_defaults(run=run)
+
+
+async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
+    """Create the action and return the exit code."""
+    wanted = Wanted(
+        Command.ROLL_BACK,
+        reason=given.reason or "",
+        override_freeze=given.override_freeze,
+        timeout=given.timeout if given.wait else 0.0,
+    )
+
+    async def work(owner: Owner) -> int:
+        to = ""
+        if given.to:
+            # The operator checks it, too; but only a command that waits shows its answer.
+            to = identity(find_good(await owner.records(), given.to))
+        return await carry_out(owner, replace(wanted, revision=to), say, show)
+
+    return await with_owner(place(given), work, say)
