@@ -133,6 +133,10 @@ class _Retirements:
         ]
         self._held = max((r.retry_at for r in budgets), default=None)
         self._probed = False
+        # What failed gives its places to the revision that is restored, if there are no others.
+        asked = turn.target.asked if turn.target.goes_back else None
+        self._failed = asked.id if asked and _is_crowded(turn, fleet) else None
+        self._lacking = turn.budget.desired - fleet.available_current
 
     def plan(self) -> None:
         self._ended()
@@ -229,15 +233,21 @@ class _Retirements:
             owed = self._owes(instance)
             if owed and spare <= 0:
                 continue
-            allowed = (
-                self._ledger.retire_available()
-                if turn.available(instance)
-                else self._ledger.retire_unavailable_stale()
-            )
-            if allowed:
+            if self._may_go(instance):
                 spare -= owed
                 surplus -= 1
                 self._retire(instance, fleet.why[instance.name])
+
+    def _may_go(self, instance: Instance) -> bool:
+        """Spend the retirement of a stale instance; return False if the budget forbids it."""
+        if self._turn.available(instance):
+            return self._ledger.retire_available()
+        useless = instance.ready_since is None and instance.revision == self._failed
+        if useless and self._lacking > 0:
+            self._lacking -= 1
+            self._ledger.take(available=False)
+            return True
+        return self._ledger.retire_unavailable_stale()
 
     def _waits_for_eviction(self, instance: Instance) -> bool:
         """Return whether an instance on a cordoned node stays until somebody else evicts it."""
@@ -316,7 +326,7 @@ def _births(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, repair: Repair
     """Create first what the working revision lost, then what the wanted revision lacks.
 
     The place of a lost instance is reserved, even if it cannot be created at once. A revision that
-    does not work does not grow while the spec asks for another one.
+    does not work does not grow while the spec asks for another one, unless that one failed.
     """
     wanted, target = turn.wanted, turn.target
     if repair is not None and repair.missing:
