@@ -20,6 +20,7 @@ from immutable_operator.domain.model import (
     Because,
     Blocker,
     Cause,
+    Command,
     Condition,
     ConfigKey,
     DisruptionBudget,
@@ -27,6 +28,7 @@ from immutable_operator.domain.model import (
     Instance,
     Move,
     NodeEnd,
+    OnFailure,
     OnTaint,
     Phase,
     Pin,
@@ -55,6 +57,8 @@ LIMITS: list[int | str] = [0, 0, 1, 1, 2, 5, "0%", "10%", "25%", "50%", "100%", 
 STUCK = Trouble(TroubleKind.CRASH_LOOP, "container web keeps exiting", settled=True)
 UNPLACED = Trouble(TroubleKind.UNSCHEDULABLE, "no node has a place for it")
 PULLING = Trouble(TroubleKind.IMAGE_PULL, "image cannot be pulled")
+NO_IMAGE = Trouble(TroubleKind.IMAGE_PULL, "not found", since=NOW - 90, is_final=True)
+NO_NODE = Trouble(TroubleKind.NODE_NOT_READY, "its node is not ready")
 ODDITIES: list[dict[str, Any]] = [
     {"slot": 0},
     {"slot": 7},
@@ -69,6 +73,8 @@ ODDITIES: list[dict[str, Any]] = [
     {"born": NOW + 2, "ready_since": NOW + 2},
     {"trouble": STUCK},
     {"trouble": PULLING},
+    {"trouble": NO_IMAGE, "ready_since": None},
+    {"trouble": NO_NODE, "ready_since": None},
     {"trouble": UNPLACED},
     {
         "replaces": name_of("A0"),
@@ -130,6 +136,16 @@ REQUESTS: list[tuple[Request, ...]] = [
     (Request("all", "r1", NOW, "jane"),),
     (Request("one", "r2", NOW, "jane", instance=name_of("B0"), phase="Running"),),
     (Request("urgent", "r3", NOW - 4000, "jane", override_freeze=True),),
+    (Request("back", "c1", NOW - 9, "jane", command=Command.ROLL_BACK),),
+    (
+        Request("to-c", "c2", NOW - 9, "jane", command=Command.ROLL_BACK, revision=IDS[2]),
+        Request("again", "c3", NOW - 5, "jane", command=Command.RESUME, override_freeze=True),
+    ),
+    (Request("retry", "c3", NOW - 5, "jane", command=Command.RETRY),),
+    (
+        Request("known", "c1", NOW - 9, "jane", command=Command.RETRY, phase="Running"),
+        Request("waits", "c2", NOW - 8, "jane", command=Command.ROLL_BACK, phase="Pending"),
+    ),
 ]
 FREEZES: list[tuple[Freeze, ...]] = [
     (),
@@ -155,6 +171,8 @@ some_specs = st.builds(
     max_unavailable=st.sampled_from(LIMITS),
     min_ready_seconds=st.sampled_from([10, 0]),
     progress_deadline_seconds=st.sampled_from([600, 30]),
+    on_failure=st.sampled_from([*[OnFailure.ROLL_BACK] * 3, OnFailure.HOLD]),
+    bake_seconds=st.sampled_from([0, 0, 0, 60]),
     history_limit=st.integers(1, 3),
     suspend=st.sampled_from([False] * 14 + [True]),
     counts_terminating=st.sampled_from([False, False, True]),
@@ -271,12 +289,21 @@ fates = st.sampled_from(["lives"] * 18 + ["invalid", "deleting"])
 maybe_moments = st.sampled_from([None, *MOMENTS])
 some_verdicts = st.builds(
     Verdict,
-    phase=st.sampled_from([Phase.PENDING, Phase.PROGRESSING, Phase.GOOD, Phase.SUPERSEDED]),
+    phase=st.sampled_from([*Phase, Phase.FAILED]),
     started=maybe_moments,
     first_available=maybe_moments,
     completed=maybe_moments,
     number_floor=st.sampled_from([0, 2, 9]),
     start_seconds=st.sampled_from([None, 3.0]),
+    most_available=st.sampled_from([0, 0, 1, 3]),
+    progressed=maybe_moments,
+    paused=st.sampled_from([None, None, *MOMENTS]),
+    baking=st.sampled_from([None, None, *MOMENTS]),
+    failed=maybe_moments,
+    rejected_by=st.sampled_from(["", "", "jane"]),
+    fallback=st.sampled_from(["", *IDS, "ffffffff"]),
+    retry=st.sampled_from(["", "one"]),
+    command=st.sampled_from(["", "", "c1", "c2"]),
 )
 
 
@@ -317,5 +344,6 @@ def any_view(draw: st.DrawFn) -> View:
         requests=draw(st.sampled_from(REQUESTS)),
         freezes=draw(st.sampled_from(FREEZES)),
         prior=draw(some_priors),
+        retry=draw(st.sampled_from(["", "", "one", "two"])),
         desired_before=draw(st.sampled_from([None, None, 0, 3, 5])),
     )

@@ -25,6 +25,7 @@ from immutable_operator.domain.model import (
     Plan,
     Policy,
     PoolSpec,
+    Revision,
     Status,
     View,
 )
@@ -60,6 +61,7 @@ def as_pool(given: View, now: float) -> View | None:
         or given.budgets
         or given.evidence != Evidence()
         or any(_is_a_pod(i) for i in (*given.instances, *given.departed))
+        or any(_judged_apart(i, r) for i in given.instances for r in given.revisions)
         or any(r.config for r in given.revisions)
         # It names the record, and that of a pool has another id.
         or any(r.move is Move.RECORD for r in given.refusals)
@@ -84,6 +86,15 @@ def _is_a_pod(instance: Instance) -> bool:
         or instance.edited
         or instance.deletion_cost
     )
+
+
+def _judged_apart(instance: Instance, revision: Revision) -> bool:
+    """Return whether its trouble says something else of its revision in the other family."""
+    trouble = instance.trouble
+    if trouble is None:
+        return False
+    apart = PODS.failure(instance, revision) != NODES.failure(instance, revision)
+    return apart or PODS.excuses(trouble) != NODES.excuses(trouble)
 
 
 def _as_node(instance: Instance, now: float) -> Instance:

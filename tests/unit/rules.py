@@ -22,6 +22,7 @@ from immutable_operator.domain.model import (
     ABSENT,
     SECRET,
     Cause,
+    Command,
     ConfigKey,
     Create,
     CreateRevision,
@@ -195,7 +196,8 @@ class Case:
     @cached_property
     def frozen(self) -> bool:
         """Whether a freeze holds that nobody overrides."""
-        if any(r.override_freeze and r.instance is None for r in self.view.requests):
+        passing = (r for r in self.view.requests if r.command is Command.REGENERATE)
+        if any(r.override_freeze and r.instance is None for r in passing):
             return False
         return any(
             (freeze.begins or 0.0) <= self.now
@@ -363,6 +365,8 @@ def _4_needed_revisions_are_kept(case: Case) -> None:
         needed = {r.id for r in (case.wanted, case.last_good, case.asked_for) if r is not None}
         if case.asked_for is not None:
             needed.add(case.asked_for.verdict.fallback)
+        elif case.missing or case.spec.template is None:
+            needed |= {r.id for r in case.view.revisions if r.verdict.is_failed}
         needed |= {i.revision for i in case.view.instances}
         needed |= {c.revision for c in case.creates}
         assert not needed & {r.id for r in case.view.revisions if r.uid in dropped}
@@ -402,6 +406,26 @@ def _a_failed_revision_is_not_tried_again(case: Case) -> None:
         if revision is not None and revision.verdict.is_failed:
             assert revision == case.wanted
             assert case.back_from(revision) is None
+
+
+def _a_failed_revision_is_never_wanted_while_a_good_one_may_run(case: Case) -> None:
+    status, failed = case.plan.status, [r for r in case.view.revisions if r.verdict.is_failed]
+    for revision in failed:
+        if status is not None and status.current_revision == revision.id:
+            kept = case.spec.on_failure is OnFailure.HOLD and not revision.verdict.rejected_by
+            assert kept or case.back_from(revision) is None
+
+
+def _good_instances_stay_in_a_rollback(case: Case) -> None:
+    """Only a surplus goes, and what is modified, aged, asked for, or leaves its node."""
+    if case.acting and case.went_back:
+        good = {i.name for i in case.of_wanted if not i.ended}
+        gone = [a for a in case.plan.actions if isinstance(a, Retire) and a.name in good]
+        apart = {r.name for r in gone if "its place is needed" in r.because.cause}
+        for retirement in gone:
+            reason = retirement.because.reason
+            allowed = reason is Reason.SCALED or retirement.because.deviates
+            assert reason.is_routine or allowed or retirement.name in apart
 
 
 def _nothing_is_retired_before_the_failure_is_on_record(case: Case) -> None:
@@ -674,6 +698,8 @@ RULES: tuple[Callable[[Case], None], ...] = (
     _4_needed_revisions_are_kept,
     _5_the_wanted_revision_grows_and_one_that_works_while_it_does_not,
     _a_failed_revision_is_not_tried_again,
+    _a_failed_revision_is_never_wanted_while_a_good_one_may_run,
+    _good_instances_stay_in_a_rollback,
     _nothing_is_retired_before_the_failure_is_on_record,
     _22_what_works_is_repaired,
     _27_what_others_can_write_changes_no_move,

@@ -202,11 +202,10 @@ def test_failed_revision_is_not_tried_again_after_the_spec_came_by_another() -> 
 
 def test_failed_revision_goes_back_to_the_one_that_was_good_last() -> None:
     """B failed and went back to A; C was good since: whoever asks for B again gets C."""
-    given = replace(after("C ###", good="C", recorded="ABC"), revisions=())
+    given = after("C ###", good="C", recorded="ABC")
     later = replace(proven("C").verdict, started=NOW - 40, completed=NOW - 30)
-    records = (proven("A"), replace(REVISIONS["B"], verdict=failed("B")))
-    records += (replace(REVISIONS["C"], verdict=later),)
-    given = replace(given, revisions=records)
+    given = with_verdict(with_verdict(given, "A", proven("A").verdict), "C", later)
+    given = with_verdict(given, "B", failed("B"))
     decided = plan(given, NOW)
     assert decided.actions == ()
     assert decided.status is not None

@@ -398,8 +398,8 @@ def test_rollout_without_progress_stalls_at_its_deadline(rule: str, looks: list[
                 break
             known, due = _planned(known, due)
         instances = _ready(fleet(drawn), known, now)
-        spec = {"replicas": 3, "suspend": False} | spec
-        given = replace(known, instances=instances, spec=replace(known.spec, **spec))
+        wants: dict[str, Any] = {"replicas": 3, "suspend": False} | spec
+        given = replace(known, instances=instances, spec=replace(known.spec, **wants))
         known, due = _planned(given, now)
         assert condition(known.prior) == then, f"{rule}: after {seconds} s"
         assert due is None or due > now

@@ -231,7 +231,8 @@ def failed_after(
     """
     at: float | None = 0.0
     while at is not None:
-        given = settled(happens.get(at, lambda same: same)(given), NOW + at, planned)
+        change = happens.get(at)
+        given = settled(change(given) if change else given, NOW + at, planned)
         if verdict_of(given, "B").is_failed:
             return at
         given = replace(given, prior=Status()) if forgetful else given

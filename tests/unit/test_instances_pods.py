@@ -89,6 +89,44 @@ def test_trouble_is_read_from_the_status(
     assert (trouble.kind, trouble.settled) == (kind, bool(settled))
 
 
+PULL = "ErrImagePull"
+NO_CONFIG = "CreateContainerConfigError"
+PROOFS: list[tuple[str, str, bool, str]] = [
+    # reason, message, whether no other try can work, the object that is missing
+    (PULL, f"failed to resolve reference {IMAGE}: not found", True, ""),
+    (PULL, "manifest unknown: manifest unknown", True, ""),
+    ("ImagePullBackOff", 'Back-off pulling image "x": ErrImagePull: x: not found', True, ""),
+    ("ImagePullBackOff", 'Back-off pulling image "x"', False, ""),
+    (
+        PULL,
+        "pull access denied, repository does not exist or may require 'docker login'",
+        False,
+        "",
+    ),
+    (PULL, "unexpected status code 401 Unauthorized: image not found", False, ""),
+    (PULL, "unexpected status code 429 Too Many Requests", False, ""),
+    (PULL, "unexpected status code 503 Service Unavailable", False, ""),
+    (PULL, "dial tcp: lookup registry.example: no such host", False, ""),
+    (PULL, "dial tcp 10.0.0.1:443: i/o timeout", False, ""),
+    (NO_CONFIG, 'secret "db" not found', False, "db"),
+    (NO_CONFIG, 'configmap "web-cfg12345678" not found', False, "web-cfg12345678"),
+    (NO_CONFIG, "couldn't find key a in ConfigMap shop/web-cfg12345678", False, "web-cfg12345678"),
+    (NO_CONFIG, "container has runAsNonRoot and image will run as root", True, ""),
+]
+
+
+@pytest.mark.parametrize(("reason", "message", "final", "lacks"), PROOFS)
+def test_message_tells_what_no_other_try_can_mend(
+    reason: str, message: str, final: bool, lacks: str
+) -> None:
+    """A registry that does not answer, or denies it, may answer the next time."""
+    status = {"phase": "Pending", "startTime": "2026-11-22T01:00:00Z", **waiting(reason, message)}
+    trouble = pod(status).content.trouble
+    assert trouble is not None
+    assert (trouble.is_final, trouble.lacks) == (final, lacks)
+    assert trouble.since is not None
+
+
 REBOOTED = container(
     restartCount=5,
     state={"running": {"startedAt": "2026-11-22T02:00:00Z"}},

@@ -47,7 +47,8 @@ def commands(turn: Turn, fleet: Fleet) -> tuple[Verdict | None, tuple[Outcome, .
     """
     requests = [r for r in turn.view.requests if r.command is not Command.REGENERATE]
     requests.sort(key=lambda r: (r.created, r.name, r.uid))
-    done = {r.verdict.command: r for r in turn.view.revisions if r.verdict.command}
+    records = sorted(turn.view.revisions, key=lambda r: r.number)
+    done = {r.verdict.command: r for r in records if r.verdict.command}
     outcomes: list[Outcome] = []
     verdict = None
     for request in requests:
