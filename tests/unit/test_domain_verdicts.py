@@ -192,8 +192,10 @@ NODE_CAUSES: list[tuple[str, dict[str, Any], str]] = [
 def test_trouble_of_nodes_fails_their_revision(
     rule: str, change: dict[str, Any], reason: str
 ) -> None:
-    pool = as_pool(view(instances=fleet("A ### B x", B0=change), wanted="B"), NOW)
+    pool = as_pool(view(instances=fleet("A ### B x"), wanted="B"), NOW)
     assert pool is not None
+    *others, last = pool.instances
+    pool = replace(pool, instances=(*others, replace(last, **change)))
     found = settled(pool, NOW, lambda given, now: planner.plan(given, now, family=NODES))
     assert verdict_of(found, "B").reason == reason, rule
 
