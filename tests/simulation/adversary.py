@@ -8,8 +8,16 @@ come to rest by itself.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from immutable_operator.domain.model import CONFIG_MAP, OnTaint, Spec, instance_name
+from immutable_operator.domain.model import (
+    CONFIG_MAP,
+    Command,
+    OnFailure,
+    OnTaint,
+    Spec,
+    instance_name,
+)
 from tests.simulation.simulation import Simulation
 from tests.unit.given import REVISIONS, SERVICE, UID
 
@@ -57,6 +65,11 @@ class Adversary:
             self.restart,
             self.configure,
             self.pin,
+            self.hang,
+            self.command,
+            self.retry,
+            self.on_failure,
+            self.bake,
         ]
         self.kinds = self.rng.sample(kinds, self.rng.randint(2, 6))
         run.crash_chance = self.rng.choice([0.0, 0.0, 0.1])
@@ -73,7 +86,11 @@ class Adversary:
         self.cluster.quota = self.cluster.min_available = self.cluster.patched_after = None
         if any(not optional for optional in self.cluster.spec.pinned.values()):
             self.run.configure(CONFIG, "good")
-        self.run.apply(self.rng.choice(GOOD), suspend=False)
+        self.cluster.behaviours["B"] = self.cluster.behaviours["A"]
+        for name, pod in sorted(self.cluster.pods.items()):
+            if pod.ready_since is None and not pod.trouble:
+                self.cluster.delete(name)  # it may be one that hangs
+        self.run.apply(self.rng.choice(GOOD), suspend=False, on_failure=OnFailure.ROLL_BACK)
 
     # What the user does.
 
@@ -100,6 +117,26 @@ class Adversary:
         self.run.run(self.rng.choice([0.0, 5.0]))
         self.cluster.spec = kept
         self.run.apply()
+
+    def hang(self) -> None:
+        """New pods of B do not become ready, or do again."""
+        works = self.cluster.behaviours["A"]
+        hangs = replace(works, about="hangs", ready_after=None)
+        self.cluster.behaviours["B"] = self.rng.choice([works, hangs])
+
+    def command(self) -> None:
+        known = [*self.cluster.revisions, "", "", "ffffffff"]
+        command = self.rng.choice([Command.ROLL_BACK, Command.RETRY, Command.RESUME])
+        self.run.command(command, self.rng.choice(known))
+
+    def retry(self) -> None:
+        self.run.retry(self.rng.choice(["one", "two", "three"]))
+
+    def on_failure(self) -> None:
+        self.run.apply(on_failure=self.rng.choice(list(OnFailure)))
+
+    def bake(self) -> None:
+        self.run.apply(bake_seconds=self.rng.choice([0, 5, 40]))
 
     def configure(self) -> None:
         """The ConfigMap that the service may read says something else, or is gone."""

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import replace
 
 from immutable_operator.domain.config.references import content_digest
-from immutable_operator.domain.model import ABSENT, CONFIG_MAP, SECRET, Plan, Source, Spec
+from immutable_operator.domain.model import (
+    ABSENT,
+    CONFIG_MAP,
+    SECRET,
+    Command,
+    Plan,
+    Request,
+    Source,
+    Spec,
+)
 from tests.simulation.toy_cluster import START, ToyCluster
 from tests.simulation.toy_operator import Crash, ToyOperator
 from tests.unit.given import template
@@ -33,6 +43,7 @@ class Simulation:
         lags = [0.0, 0.0, 0.0, 0.2, 3.0]
         lag: Callable[[], float] = (lambda: self.rng.choice(lags)) if wild else (lambda: 0.0)
         self.wild = wild
+        self._actions = itertools.count(1)
         self.crash_chance = 0.0
         self.cluster = self.clusters(self.rng, self.happened, lag)
         self.operator = self.operators(
@@ -78,6 +89,20 @@ class Simulation:
         self.cluster.withheld = frozenset() if granted else frozenset({DB})
         self.operator.due = self.cluster.now
 
+    def command(self, command: Command, revision: str = "", reason: str = "") -> None:
+        """A person creates an action."""
+        uid = f"act-{self.cluster.generation}-{next(self._actions)}"
+        now = self.cluster.now
+        self.cluster.requests[uid] = Request(
+            uid, uid, now, "jane", command=command, revision=revision, reason=reason
+        )
+        self.operator.due = now
+
+    def retry(self, word: str) -> None:
+        """Git writes a word into the annotation for retries."""
+        self.cluster.retry = word
+        self.operator.due = self.cluster.now
+
     def refuse(self) -> None:
         """Apply a spec that the operator's own check refuses."""
         self.cluster.spec = replace(self.cluster.spec, template=None)
@@ -116,7 +141,8 @@ class Simulation:
                 self.operator.restart()
                 continue
             self.planned(plan)
-            if not plan.actions and (plan.status is None or plan.status == before):
+            told = plan.status is not None and plan.status != before
+            if not plan.actions and not plan.outcomes and not told:
                 return
         raise AssertionError(f"{most} turns and no end: {plan.notes}")
 

@@ -25,7 +25,9 @@ from immutable_operator.domain.model import (
     DeleteRevision,
     DisruptionBudget,
     Instance,
+    Outcome,
     Quarantine,
+    Request,
     Retire,
     Revision,
     SetBudget,
@@ -104,6 +106,8 @@ class ToyCluster:
         # Secrets that the spec wants pinned, in a namespace that is not granted.
         self.withheld: frozenset[ConfigKey] = frozenset()
         self.budgets: tuple[DisruptionBudget, ...] = ()
+        self.requests: dict[str, Request] = {}
+        self.retry = ""
         self._letters: dict[str, str] = {}
         self.strangers: set[str] = set()
         self.quota: int | None = None
@@ -235,6 +239,18 @@ class ToyCluster:
             # The garbage collector takes the copies along.
             for pin in self.revisions.pop(id_).config:
                 self.snapshots.pop(pin.snapshot, None)
+
+    def answer(self, outcome: Outcome) -> None:
+        """The status of an action is written; one that is over is not asked about again."""
+        self.writes += 1
+        request = self.requests.get(outcome.uid)
+        if request is None:
+            return
+        if outcome.phase in ("Succeeded", "Failed"):
+            del self.requests[outcome.uid]
+            return
+        known = replace(request, phase=outcome.phase, message=outcome.message)
+        self.requests[outcome.uid] = known
 
     def protect(self, order: SetBudget | DeleteBudget) -> None:
         self.writes += 1

@@ -101,6 +101,7 @@ class ToyOperator:
         decided = plan(given, self.cluster.now)
         check(Case(given, decided, self.cluster.now))
         self._act(given, decided)
+        self._answer(decided)
         self._tell(decided)
         self._store(decided)
         self.due = decided.due
@@ -127,6 +128,8 @@ class ToyOperator:
             configs={name: cluster.configs.get(name, Source(ABSENT)) for name in self._pinned()},
             snapshots=frozenset(cluster.snapshots),
             budgets=cluster.budgets,
+            requests=tuple(cluster.requests.values()),
+            retry=cluster.retry,
             prior=self.status,
             desired_before=self.desk.desired,
         )
@@ -203,6 +206,12 @@ class ToyOperator:
             return False
         refusals.accepted(move, subject, revision or None)
         return True
+
+    def _answer(self, decided: Plan) -> None:
+        """Write what becomes of people's actions."""
+        for outcome in decided.outcomes:
+            self.crash()
+            self.cluster.answer(outcome)
 
     def _tell(self, decided: Plan) -> None:
         for announcement in decided.announcements:

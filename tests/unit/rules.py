@@ -44,6 +44,7 @@ from immutable_operator.domain.model import (
     Spec,
     Status,
     TroubleKind,
+    Verdict,
     View,
 )
 from immutable_operator.domain.planner import plan
@@ -112,7 +113,14 @@ class Case:
     def decides(self) -> bool:
         """Whether a verdict is to be written that gives the next plan another target."""
         marks = [a for a in self.plan.actions if isinstance(a, SetVerdict)]
-        return any(m.verdict.is_failed != m.revision.verdict.is_failed for m in marks)
+        return any(_aim(m.verdict) != _aim(m.revision.verdict) for m in marks)
+
+    @cached_property
+    def baking(self) -> bool:
+        """Whether all is there, and has to stay for a while before it is complete."""
+        return bool(self.spec.bake_seconds) and bool(
+            self.wanted and self.wanted.verdict.is_under_way and self.wanted != self.last_good
+        )
 
     @cached_property
     def good(self) -> list[Revision]:
@@ -321,6 +329,10 @@ class Case:
 
     def staying(self, instances: Iterable[Instance]) -> list[Instance]:
         return [i for i in instances if i.name not in self.retired]
+
+
+def _aim(verdict: Verdict) -> tuple[object, ...]:
+    return verdict.is_failed, verdict.rejected_by, verdict.fallback
 
 
 def _1_no_more_than_desired_and_surge(case: Case) -> None:
@@ -682,7 +694,7 @@ def _16_a_second_look_changes_nothing(case: Case) -> None:
     assert again.status == case.plan.status
     assert again.actions == case.plan.actions
     # What a key makes unique may be said by each plan: it is told once.
-    assert not [a for a in again.announcements if a.reason != "NameTaken"]
+    assert not [a for a in again.announcements if a.reason not in ("NameTaken", "RevisionRejected")]
 
 
 def _a_plan_explains_itself_and_is_not_due_at_once(case: Case) -> None:
@@ -729,6 +741,8 @@ def is_converged(case: Case) -> bool:
     if not case.acting or case.wanted is None or case.decides:
         return False
     if case.template is None and not case.went_back:
+        return False
+    if case.wanted.verdict.is_failed or case.baking:
         return False
     copies = {pin.snapshot for pin in case.wanted.config if pin.digest != ABSENT}
     if not copies <= case.view.snapshots:
