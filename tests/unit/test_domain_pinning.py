@@ -285,6 +285,14 @@ def test_unread_config_map_plans_nothing() -> None:
         assert decided.notes == ("ConfigMap settings is being read",)
 
 
+def test_revision_that_never_worked_does_not_grow_while_configuration_is_read() -> None:
+    """The spec may ask for another one: which, is known when its ConfigMap is read."""
+    unproven = service(FIRST, says=None, copies=(FIRST,))
+    assert not plan(unproven, NOW).actions
+    worked = replace(unproven, revisions=(_marked(FIRST, was_good=True),))
+    assert kinds(plan(worked, NOW)) == ["Create"], "what was lost of it is made good"
+
+
 def test_record_precedes_copy_and_copy_precedes_birth() -> None:
     [record] = plan(service(says=OLD), NOW).actions
     assert isinstance(record, CreateRevision)

@@ -323,8 +323,10 @@ def _births(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, repair: Repair
             ledger.spend(repair.missing - (len(step.creates) - before))
     missing = turn.budget.desired - len(fleet.current)
     grows = target.is_asked or repair is None
-    if target.is_recording and not is_proven(turn.view, wanted):
-        grows = False  # it did not work, or was scaled to 0: the next revision grows instead
+    if target.is_open and not target.is_asked and not is_proven(turn.view, wanted):
+        # It did not work, or was scaled to 0: the next revision grows instead, as soon as it is
+        # recorded, or the configuration that it reads is known.
+        grows = False
     if wanted is not None and grows and missing > 0:
         _grow(turn, fleet, ledger, step, _Growth(wanted, missing))
 
