@@ -219,8 +219,10 @@ class Watcher:
             fewest = (
                 min(known.replicas for known in service.of_late(behind)) if told is None else told
             )
-            if max(seen, default=0) < fewest:
-                self._broken("12", f"Ready with {max(seen, default=0)} of {fewest} instances")
+            # One that was lost may still be in the view when another one gets ready.
+            most = max(seen, default=0) + len(service.lost_since(behind))
+            if most < fewest:
+                self._broken("12", f"Ready with {most} of {fewest} instances")
 
 
 def _leaves(pod: Obj) -> bool:
