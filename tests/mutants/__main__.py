@@ -22,7 +22,11 @@ TESTS = (
     "tests/unit/test_runtime_loop.py",
     "tests/simulation/test_any_order.py",
     "tests/simulation/test_world.py",
+)
+OF_NODES = (
     "tests/simulation/test_world_of_pools.py",
+    "tests/unit/test_domain_node*.py",
+    "tests/unit/test_instances_nodes.py",
     "tests/wire/test_nodes_driver.py",
 )
 FAILED = re.compile(r"^(?:FAILED|ERROR) (?:.*/)?(.+?)(?: - .*)?$", re.MULTILINE)
@@ -68,7 +72,9 @@ def _noticed(tree: Path, bug: Bug) -> str:
     path = tree / DOMAIN / bug.file
     sound = path.read_text()
     path.write_text(sound.replace(bug.sound, bug.sick))
-    tests = [str(p.relative_to(tree)) for t in TESTS for p in sorted(tree.glob(t))]
+    patterns = (*OF_NODES, *TESTS) if bug.of_nodes else TESTS
+    found = [str(p.relative_to(tree)) for t in patterns for p in sorted(tree.glob(t))]
+    tests = list(dict.fromkeys(found))
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "HYPOTHESIS_PROFILE": "fixed", "PYTHONDONTWRITEBYTECODE": "1"}
     try:
@@ -79,8 +85,8 @@ def _noticed(tree: Path, bug: Bug) -> str:
         path.write_text(sound)
     if not done.returncode:
         return ""
-    found = FAILED.search(done.stdout)
-    return found.group(1) if found else done.stdout.strip()[-200:]
+    failed = FAILED.search(done.stdout)
+    return failed.group(1) if failed else done.stdout.strip()[-200:]
 
 
 if __name__ == "__main__":

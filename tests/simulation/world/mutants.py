@@ -24,23 +24,24 @@ from immutable_operator.runtime.barrier import Barrier
 
 __all__ = ["MUTANTS"]
 
-actuator: Any = importlib.import_module("immutable_operator.runtime.actuator")
+driver: Any = importlib.import_module("immutable_operator.instances.pods.driver")
 loop: Any = importlib.import_module("immutable_operator.runtime.loop")
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def no_barrier(patch: pytest.MonkeyPatch) -> None:
     """No read-your-writes: what is written is forgotten at once."""
-    patch.setattr(Barrier, "expect", lambda self, seen, now: None)
+    patch.setattr(Barrier, "expect", lambda self, *given, **more: None)
 
 
 def barrier_by_time(patch: pytest.MonkeyPatch) -> None:
     """The barrier opens half a second after a write, whatever the view shows."""
 
-    def step(self: Any, key: str, desk: Any) -> bool:
+    def step(self: Any, key: str, memory: Any) -> bool:
         now = loop.time.monotonic()
-        if desk.barrier.open() or now > desk.barrier.until - 9.5:
-            desk.barrier.clear()
+        awaited = memory.barrier._awaited
+        if memory.barrier.is_open() or now > min(one.until for one in awaited) - 1.5:
+            awaited.clear()
             return True
         self._queue.add_at(key, now + 0.5)
         return False
@@ -65,12 +66,12 @@ def lost_answer_is_no(patch: pytest.MonkeyPatch) -> None:
 
 def eviction_without_uid(patch: pytest.MonkeyPatch) -> None:
     """Whoever has the name now is evicted."""
-    before = actuator.eviction_body
+    before = driver.eviction_body
 
     def body(*given: Any) -> dict[str, Any]:
         return {k: v for k, v in before(*given).items() if k != "deleteOptions"}
 
-    patch.setattr(actuator, "eviction_body", body)
+    patch.setattr(driver, "eviction_body", body)
 
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
@@ -164,9 +165,7 @@ def always_writes(patch: pytest.MonkeyPatch) -> None:
 
     async def step(self: Any, key: str) -> None:
         await before(self, key)
-        if key in self._desks:
-            self._desks[key].report = loop.Report()
-            self._desks[key].planned = None
+        if key in self._memories:
             self._queue.add_at(key, loop.time.monotonic() + 60.0)
             service = self._services.get(key)
             if service is not None:
