@@ -79,29 +79,33 @@ test: code
 	@echo "== the control plane's programs (built once, about 17 minutes on two cores)"
 	@$(PY) -m tests.controlplane build
 	@$(MAKE) chart
-	@echo "== tests (about 20 minutes on two cores)"
+	@echo "== tests (about 17 minutes on two cores)"
 	@rm -f $(RETRIED)
-	@$(MAKE) -k -j5 apart-lane slow-lane real-lane nodes-lane cluster-lane
+	@$(MAKE) -k -j6 apart-lane slow-lane real-lane nodes-lane cluster-lane rest-lane
 	@echo "== all tests passed"
 
 # Each lane has its own control plane; the lanes run in parallel, because tests mostly wait, and take
-# about the same time. apart: the policies, and the tests with their own clusters. slow: tests that
-# wait for ages, leases and minutes. nodes: node pools. real: on real nodes. cluster: the rest, and the tests of real
-# nodes that start their own; its last test compares the permissions of the operator with those that
-# it used in the lane.
+# about the same time. apart: the policies. slow: tests that wait for ages, leases and minutes.
+# nodes: node pools. real: on real nodes. cluster: all others with a control plane; its last test
+# compares the permissions of the operator with those that it used in the lane. rest: the tests that
+# need no cluster, and those of real nodes that start their own or need no operator.
 in_cluster = $(patsubst %,tests/cluster/test_%.py,$(1))
 APART := $(wildcard tests/cluster/test_policies_*.py) \
-  $(call in_cluster,bed break_glass break_glass_input chart crds crds_nodepool demo guarded \
-  karpenter_bed secret_pinning secrets verify)
+  $(call in_cluster,bed break_glass break_glass_input chart crds crds_nodepool guarded \
+  karpenter_bed secret_pinning verify)
 SLOW := $(call in_cluster,break_glass_rotation catch_up cloud_reboot detection leadership \
   reflector regeneration restart stuck_release writes)
-OWN_BEDS := $(patsubst %,tests/real/test_%.py,demo leftovers operator_image)
+OWN_BEDS := $(patsubst %,tests/real/test_%.py,demo leftovers nodes operator_image)
 # The tests of all lanes that passed only the second time (tests/flaky.py).
 RETRIED := .pytest_cache/retried
 
 .PHONY: cluster-lane
 cluster-lane:
-	@$(call lane,cluster,$(FAST) tests/cluster $(OWN_BEDS) $(addprefix --ignore=,$(APART) $(SLOW) tests/cluster/nodes))
+	@$(call lane,cluster,tests/cluster $(addprefix --ignore=,$(APART) $(SLOW) tests/cluster/nodes))
+
+.PHONY: rest-lane
+rest-lane:
+	@$(call lane,rest,$(FAST) $(OWN_BEDS))
 
 .PHONY: apart-lane
 apart-lane:
