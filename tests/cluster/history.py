@@ -1,15 +1,15 @@
 """The history of pods or nodes, recorded by an independent watcher.
 
-kubectl watches them and prints each change as the API server sends it: in the order of
-resource versions, none left out. What holds at every step of it held at every moment.
+It watches them and keeps each change as the API server sends it: in the order of resource
+versions, none left out. What holds at every step of it held at every moment.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
-import os
-import subprocess
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +19,6 @@ from typing import Self
 
 from tests.cluster.services import Service, is_active, is_ready
 from tests.controlplane import ControlPlane
-from tests.controlplane.access import find_kubectl
 from tests.controlplane.api import Json
 from tests.waiting import wait_for
 
@@ -65,15 +64,8 @@ class Recording:
         listed = plane.api().get(path)
         self._start = {pod["metadata"]["name"]: pod for pod in listed["items"]}
         version = listed["metadata"]["resourceVersion"]
-        self._process = subprocess.Popen(
-            [
-                *(str(find_kubectl()), f"--kubeconfig={plane.kubeconfig()}"),
-                *("get", "--raw", f"{path}{joint}watch=true&resourceVersion={version}"),
-            ],
-            env={"PATH": os.defpath, "HOME": str(plane.folder), "KUBERC": "off"},
-            stdout=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-        )
+        watch = f"{path}{joint}watch=true&resourceVersion={version}"
+        self._socket, self._answer = plane.api().open(watch)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         return self
@@ -92,11 +84,11 @@ class Recording:
             self._end()
 
     def _end(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._reader.join(timeout=10)
-        if self._process.stdout:
-            self._process.stdout.close()
+        with contextlib.suppress(OSError):  # the API server ended it before
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._reader.join()
+        self._answer.close()
+        self._socket.close()
 
     def changes(self) -> list[Change]:
         """All that happened until now, or until the end; waits until the watcher has seen it."""
@@ -127,9 +119,9 @@ class Recording:
             yield change, list(pods.values())
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        with contextlib.suppress(ValueError):  # closed under us at the end
-            for line in self._process.stdout:
+        # Cut off at the end, by us or by the API server.
+        with contextlib.suppress(ValueError, OSError, http.client.HTTPException):
+            for line in self._answer:
                 event = json.loads(line)
                 change = Change(event["type"], event["object"], time.monotonic())
                 self._changes.append(change)

@@ -7,7 +7,10 @@ Deployment as the template that was written, so that no field is lost.
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -22,6 +25,7 @@ from tests.waiting import wait_for
 SHAPES = shapes()
 NAMES = [f"shape-{number}" for number in range(COUNT)]
 SAMPLE = 20
+AT_ONCE = 4
 CREATE = ("create", "--validate=strict")
 REPLACE = ("replace", "--validate=strict")
 CLIENT_SIDE = ("apply", "--server-side=false", "--validate=strict")
@@ -62,14 +66,14 @@ def deployments(control_plane: ControlPlane) -> Deployments:
     return Deployments(control_plane)
 
 
-def manifest(shift: int = 0) -> tuple[dict[str, Json], str]:
-    """Give the templates by name, and one stream of services that have them.
+def manifest(shift: int = 0) -> tuple[dict[str, Json], list[str]]:
+    """Give the templates by name, and the documents of services that have them.
 
     With another ``shift`` each name has another template.
     """
     shapes_of = dict(zip(NAMES, [*SHAPES[shift:], *SHAPES[:shift]], strict=True))
-    text = "".join(document(_service(name, shape, EMPTY)) for name, shape in shapes_of.items())
-    return {name: shape.template for name, shape in shapes_of.items()}, text
+    documents = [document(_service(name, shape, EMPTY)) for name, shape in shapes_of.items()]
+    return {name: shape.template for name, shape in shapes_of.items()}, documents
 
 
 def _service(name: str, shape: Shape, spec: Json) -> Json:
@@ -84,16 +88,22 @@ class Services:
     def __init__(self, plane: ControlPlane, namespace: str, deployments: Deployments) -> None:
         self._plane, self._namespace, self._deployments = plane, namespace, deployments
 
-    def write(self, way: tuple[str, ...], text: str) -> None:
-        done = self._plane.kubectl(
+    def write(self, way: tuple[str, ...], documents: list[str]) -> None:
+        """By several kubectl at once: one after the other, 200 writes mostly wait."""
+        shares = ["".join(documents[number::AT_ONCE]) for number in range(AT_ONCE)]
+        with ThreadPoolExecutor() as pool:
+            for done in pool.map(partial(self._write, way), shares):
+                assert done.returncode == 0, done.stderr
+
+    def _write(self, way: tuple[str, ...], text: str) -> subprocess.CompletedProcess[str]:
+        return self._plane.kubectl(
             *way, "-f", "-", namespace=self._namespace, stdin=text, check=False
         )
-        assert done.returncode == 0, done.stderr
 
     def until_written(self, way: tuple[str, ...], shift: int = 0) -> None:
         """Write all of them, and see that nothing was lost."""
-        templates, text = manifest(shift)
-        self.write(way, text)
+        templates, documents = manifest(shift)
+        self.write(way, documents)
         read = {name: item["spec"]["template"] for name, item in self.all().items()}
         stored = self._deployments.stored(read)
         wanted = self._deployments.stored(templates)
@@ -144,10 +154,10 @@ def test_pods_become_ready_and_are_not_replaced_when_applied_again(
     runs = [shape for shape in SHAPES if shape.runs]
     sample = dict(zip(NAMES, runs[:: len(runs) // SAMPLE][:SAMPLE], strict=False))
     one: Json = {"replicas": 1, "suspend": False}
-    text = "".join(document(_service(name, shape, one)) for name, shape in sample.items())
+    documents = [document(_service(name, shape, one)) for name, shape in sample.items()]
     for name in CONFIG_MAPS:
         plane.kubectl("create", "configmap", name, "--from-literal=level=info", namespace=namespace)
-    services.write(CLIENT_SIDE, text)
+    services.write(CLIENT_SIDE, documents)
 
     def waiting() -> dict[str, str]:
         ready = {name: condition(item, "Ready") for name, item in services.all().items()}
@@ -156,7 +166,7 @@ def test_pods_become_ready_and_are_not_replaced_when_applied_again(
     wait_for("all of them are Ready", lambda: not waiting(), 60, waiting)
     before = services.generations()
     assert len(before) == SAMPLE
-    services.write(CLIENT_SIDE, text)
+    services.write(CLIENT_SIDE, documents)
     assert services.generations() == before
     revisions = plane.api().get(f"{KIND_PATH}/{namespace}/immutablerevisions")["items"]
     assert len(revisions) == SAMPLE

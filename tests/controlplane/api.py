@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import select
+import socket
 import ssl
 import threading
 from collections.abc import Mapping
@@ -89,6 +90,18 @@ class Api:
     def get(self, path: str) -> Json:
         return self.request("GET", path)
 
+    def open(self, path: str) -> tuple[socket.socket, http.client.HTTPResponse]:
+        """Begin a watch on a connection of its own; it ends when the socket is shut down."""
+        connection = self._connect()
+        connection.request("GET", path, headers={"Accept": "application/json"})
+        # An answer without a known length takes the socket over.
+        ours = connection.sock
+        response = connection.getresponse()
+        if response.status >= 400:
+            connection.close()
+            raise ApiError(response.status, f"GET {path}", _message(response.read().decode()))
+        return ours, response
+
     def merge_patch(self, path: str, body: Mapping[str, Any]) -> Json:
         return self.request("PATCH", path, body, MERGE_PATCH)
 
@@ -96,11 +109,7 @@ class Api:
         """This thread's connection, a new one where the server has closed it meanwhile."""
         kept: http.client.HTTPSConnection | None = getattr(self._kept, "connection", None)
         if kept is None:
-            address = urlsplit(self.server)
-            kept = http.client.HTTPSConnection(
-                address.hostname or "", address.port, context=self._context
-            )
-            self._kept.connection = kept
+            kept = self._kept.connection = self._connect()
         # Nothing is due between two requests: what can be read then is the end.
         elif kept.sock is not None and select.select([kept.sock], [], [], 0)[0]:
             kept.close()
@@ -108,6 +117,12 @@ class Api:
         if kept.sock is not None:
             kept.sock.settimeout(timeout)
         return kept
+
+    def _connect(self) -> http.client.HTTPSConnection:
+        address = urlsplit(self.server)
+        return http.client.HTTPSConnection(
+            address.hostname or "", address.port, context=self._context
+        )
 
     @cached_property
     def _kept(self) -> threading.local:
