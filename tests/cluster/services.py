@@ -139,6 +139,17 @@ class Service:
     def until(self, what: str, check: Callable[[], object], timeout: float = TIMEOUT) -> None:
         wait_for(f"{self.name}: {what}", check, timeout, self.describe)
 
+    def once(self, what: str, check: Callable[[Json], object]) -> Json:
+        """The object as it was when ``check`` held for it: it may not do so for long."""
+
+        def found() -> Json | None:
+            body = self.get()
+            return body if check(body) else None
+
+        body = wait_for(f"{self.name}: {what}", found, TIMEOUT, self.describe)
+        assert body
+        return body
+
     def until_ready(self, timeout: float = TIMEOUT) -> None:
         """Until all that was asked for last is done, by the service's own word."""
         self.until("it is Ready as asked", lambda: self._done(), timeout)

@@ -92,10 +92,11 @@ def test_max_age_replaces_instances_one_at_a_time(web: Service) -> None:
 
 
 def test_regenerating_service_stays_ready(web: Service) -> None:
-    web.apply(replicas=2, sim={"ready-delay": "2s"}, spec=spec(maxAge="20s"))
+    web.apply(replicas=2, sim={"ready-delay": "4s"}, spec=spec(maxAge="20s"))
     web.until_ready()
-    web.until("it regenerates", lambda: condition(web.get(), "Regenerating")["status"] == "True")
-    body = web.get()
+    body = web.once(
+        "it regenerates", lambda it: condition(it, "Regenerating").get("status") == "True"
+    )
     assert condition(body, "Ready")["status"] == "True"
     assert condition(body, "Ready")["reason"] == "Regenerating"
     assert "being replaced" in condition(body, "Regenerating")["message"]

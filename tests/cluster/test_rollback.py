@@ -301,15 +301,15 @@ def test_crash_while_baking_rolls_back(web: Service) -> None:
     assert verdict(web, 2)["reason"] in ("FailedWhileBaking", "CrashLoop")
 
 
-def test_record_of_the_failed_one_deleted_by_an_administrator(web: Service) -> None:
-    """Then nothing says that it failed: it is tried once more, and fails again."""
+def test_nobody_can_make_the_service_forget_that_a_revision_failed(web: Service) -> None:
     broken(web)
-    with History(web) as history:
-        name = record(web, 2)["metadata"]["name"]
-        web.plane.kubectl("delete", "imrev", name, namespace=web.namespace)
-        web.until("it failed again", lambda: len(web.events("RevisionFailed")) == 2)
-        until_back(web)
-    assert (len(history.births()), len(history.retirements())) == (1, 1), history.story()
+    name = record(web, 2)["metadata"]["name"]
+    told = web.kubectl("delete", "imrev", name, check=False)
+    assert "historyLimit" in told
+    good = ("imrev", name, "--type=merge", "--subresource=status", "-p")
+    assert "immutable" in web.kubectl("patch", *good, '{"status":{"phase":"Good"}}', check=False)
+    web.always("nothing moves", lambda: web.images() == [pin("a")] * 2, 2)
+    assert verdict(web, 2)["phase"] == "Failed"
 
 
 def test_history_is_pruned_around_the_failed_and_the_good_one(web: Service) -> None:

@@ -31,8 +31,7 @@ def test_unobserved_generation_is_in_progress(web: Service, operators: Operators
 
 def test_kstatus_follows_rollout(web: Service) -> None:
     web.apply(image="a", replicas=2, sim={"ready-delay": "1s"})
-    web.until("the operator saw it", lambda: conditions(web.get())["Reconciling"] == "True")
-    body = web.get()
+    body = web.once("the operator saw it", lambda it: conditions(it)["Reconciling"] == "True")
     assert conditions(body) == {"Ready": "False", "Reconciling": "True", "Stalled": "False"}
     assert condition(body, "Ready")["reason"] == "Progressing"
     assert kstatus.compute(body) == "InProgress"
@@ -41,8 +40,7 @@ def test_kstatus_follows_rollout(web: Service) -> None:
     assert conditions(body) == {"Ready": "True", "Reconciling": "False", "Stalled": "False"}
     assert kstatus.compute(body) == "Current"
     web.apply(image="b")
-    web.until("it replaces", lambda: condition(web.get(), "Ready")["reason"] == "Replacing")
-    body = web.get()
+    body = web.once("it replaces", lambda it: condition(it, "Ready")["reason"] == "Replacing")
     assert conditions(body) == {"Ready": "False", "Reconciling": "True", "Stalled": "False"}
     assert kstatus.compute(body) == "InProgress"
     assert "stale remain" in condition(body, "Ready")["message"]
