@@ -164,7 +164,7 @@ PLANTED: dict[str, Bug] = {
         "strategies/repair.py", "    return until if until > now else None", "    return None"
     ),
     "the fallback is pruned": Bug(
-        "verdict.py",
+        "history.py",
         "    kept = {r.id for r in (target.wanted, target.fallback, good, asked) if r is not None}",
         "    kept = {r.id for r in (target.wanted, asked) if r is not None}",
     ),

@@ -62,6 +62,8 @@ def test_pool_with_an_image_and_a_provider_gets_the_documented_defaults() -> Non
             "maxSurge": 1,
             "maxUnavailable": 0,
             "progressDeadlineSeconds": 1800,
+            "onFailure": "RollBack",
+            "bakeSeconds": 0,
             "verify": {"settle": "60s"},
         },
         "regeneration": {"jitter": "10%", "maxConcurrent": 1, "windows": [], "timeZone": "UTC"},

@@ -42,6 +42,8 @@ def test_spec_with_only_a_template_gets_the_documented_defaults() -> None:
         "drainProtection": False,
         "minReadySeconds": 0,
         "progressDeadlineSeconds": 600,
+        "onFailure": "RollBack",
+        "bakeSeconds": 0,
     }
 
 

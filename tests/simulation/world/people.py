@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from immutable_operator.api.names import API_VERSION, SERVICE_KIND
+from immutable_operator.api.names import ANNOTATION_RETRY, API_VERSION, SERVICE_KIND
 from immutable_operator.kube.errors import ApiError
 from immutable_operator.kube.times import second
 from tests.simulation.world.api import NAMESPACE
@@ -49,6 +49,14 @@ class People:
         with contextlib.suppress(ApiError):
             return self.world.api.ask("jane", method, path, body, **more)
         return None
+
+    def retry(self, word: str) -> None:
+        """Ask for another try if the service says that what the spec asks for failed."""
+        found = self.ask("GET", f"{self.owners}/{self.name}")
+        told = ((found or {}).get("status") or {}).get("conditions") or ()
+        if any((c["type"], c["status"]) == ("Stalled", "True") for c in told):
+            marks = {"annotations": {ANNOTATION_RETRY: word}}
+            self.ask("PATCH", f"{self.owners}/{self.name}", {"metadata": marks})
 
     @property
     def spec(self) -> Obj | None:

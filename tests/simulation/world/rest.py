@@ -20,6 +20,7 @@ def comes_to_rest(world: World, people: People) -> None:
         if left <= 0:
             world.fail("L1", f"in peace, after {MOST / 3600:g} h: {why}")
         step = 5.0 if left > MOST - 300 else 60.0
+        people.retry(f"{left} s are left")
         world.run(step)
         left -= int(step)
     world.run(100.0)  # counts may wait before they are told

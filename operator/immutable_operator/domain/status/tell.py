@@ -191,9 +191,14 @@ def failed_revisions(turn: Turn) -> tuple[FailedRevision, ...]:
     failed = [r for r in turn.view.revisions if r.verdict.is_failed]
     failed.sort(key=lambda r: (r.verdict.failed or 0.0, r.number), reverse=True)
     return tuple(
-        FailedRevision(r.id, r.verdict.reason, r.verdict.message, r.verdict.failed or 0.0)
+        FailedRevision(r.id, r.verdict.reason, r.verdict.message, _second(r.verdict.failed))
         for r in failed[:FAILED_SHOWN]
     )
+
+
+def _second(at: float | None) -> float:
+    """Return a time as the status stores it, so that a new process writes it no second time."""
+    return float(int(at or 0.0))
 
 
 def modified_in_place(count: int, field: str = "onTaint") -> str:
