@@ -41,9 +41,7 @@ class Bad:
     def assert_told(self) -> None:
         """Condition, blocker and event name the image and the cause."""
         self.web.until(f"{self.reason}: {self.image} and {self.cause}", self._told, STALL_SECONDS)
-        self.web.until(
-            "an event names both", lambda: any(map(self._names_both, self.web.events("Stalled")))
-        )
+        self.web.until("an event names both", lambda: any(map(self._names_both, self.web.events())))
 
     def _told(self) -> bool:
         body = self.web.get()
@@ -92,8 +90,9 @@ def bad(
     found = {
         name: Bad(WebService(control_plane, NAMESPACE, name), *case) for name, case in cases.items()
     }
+    hold = {"onFailure": "Hold"}
     for name in RUNNING:
-        found[name].web.apply_image(real.images.digest("web"), replicas=2)
+        found[name].web.apply_image(real.images.digest("web"), replicas=2, rollout=hold)
     for name in RUNNING:
         found[name].web.until_ready()
     for name, case in found.items():
