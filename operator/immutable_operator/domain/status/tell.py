@@ -178,14 +178,16 @@ def _held(turn: Turn, waited: Waits, counts: str) -> Saying:
     """Say that a failed revision is kept, and the two ways on."""
     asked = turn.target.asked
     verdict = asked.verdict if asked else Verdict()
-    reason, message = verdict.reason, verdict.message
-    if (worst := waited.worst) is not None:
-        reason, message = worst.reason, worst.message
+    message = verdict.message
+    if (worst := waited.worst) is not None and worst.reason != verdict.reason:
+        message += f"; blocked by {worst.reason}: {worst.message}"
     kept = "onFailure is Hold" if turn.target.holds_failed else "there is no revision to go back to"
     action = "Resume" if verdict.rejected_by else "Retry"
     ways = f"change the spec, or try it again (ImmutableAction of type {action})"
     return Saying(
-        "Stalled", reason, f"{counts}the revision failed and is kept ({kept}): {message}; {ways}"
+        "Stalled",
+        verdict.reason,
+        f"{counts}the revision failed and is kept ({kept}): {message}; {ways}",
     )
 
 
