@@ -17,12 +17,12 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from immutable_operator.domain.model import Create, Instance, Plan
+from immutable_operator.domain.model import Command, Create, Instance, Plan
 from tests.simulation.simulation import Simulation
 from tests.simulation.toy_cluster import START
 from tests.unit.given import REVISIONS
 
-__all__ = ["GOLDEN", "Story"]
+__all__ = ["GOLDEN", "Story", "begun"]
 
 GOLDEN = Path(__file__).parent / "golden"
 DRAWN, NAMED = 8, 4  # more pods than these are counted instead
@@ -61,6 +61,11 @@ class Story(Simulation):
         self.say("user", what)
         self.configure("settings", content)
 
+    def act(self, what: str, command: Command, revision: str = "", reason: str = "") -> None:
+        """The user creates an action: said, then done."""
+        self.say("user", what)
+        self.command(command, revision, reason)
+
     def happened(self, verb: str, name: str) -> None:
         self._befell.setdefault(verb, []).append(self._label(self.cluster.pods[name]))
 
@@ -72,6 +77,8 @@ class Story(Simulation):
         if plan.actions:
             for note in plan.notes:
                 self.say("operator", note)
+        for outcome in plan.outcomes:
+            self.say("action", f"{outcome.phase}: {outcome.message}")
         for told in self.operator.told[self._told :]:
             self.say("event", f"{told.reason}: {told.message}")
         self._told = len(self.operator.told)
@@ -156,3 +163,14 @@ class Story(Simulation):
         known = self.cluster.revisions.get(id_)
         numbers = {r.id: r.number for r in REVISIONS.values()}
         return f"r{known.number if known else numbers.get(id_, 0)}"
+
+
+def begun(
+    title: str, said: str = "3 wanted, maxSurge 1", of: type[Story] = Story, **fields: object
+) -> Story:
+    """A story that begins with the service ``web`` of revision 1, all well after a minute."""
+    story = of(title)
+    defaults: dict[str, object] = {"replicas": 3, "max_surge": 1, "max_unavailable": 0}
+    story.user(f"applies web: {said}", "A", **(defaults | fields))
+    story.run(60)
+    return story

@@ -14,7 +14,7 @@ from immutable_operator.domain.calendar.regeneration import Regeneration
 from immutable_operator.domain.calendar.windows import Cron, Window
 from immutable_operator.domain.model import OnTaint, Source, instance_name
 from tests.simulation.simulation import DB
-from tests.simulation.story import GOLDEN, Story
+from tests.simulation.story import GOLDEN, Story, begun
 from tests.simulation.toy_cluster import BEHAVIOURS
 from tests.unit.given import REVISIONS, SERVICE, UID
 
@@ -22,17 +22,8 @@ WORKS = BEHAVIOURS["A"]
 HANGS = replace(WORKS, about="never becomes ready", ready_after=None)
 
 
-def _begun(title: str, said: str = "3 wanted, maxSurge 1", **fields: object) -> Story:
-    """A story that begins with the service ``web`` of revision 1, all well after a minute."""
-    story = Story(title)
-    defaults: dict[str, object] = {"replicas": 3, "max_surge": 1, "max_unavailable": 0}
-    story.user(f"applies web: {said}", "A", **(defaults | fields))
-    story.run(60)
-    return story
-
-
 def rolling_3_surge_1() -> Story:
-    story = _begun("Rolling, 3 surge 1")
+    story = begun("Rolling, 3 surge 1")
     story.user("changes the image", "B")
     story.run()
     # Records, births of both revisions, retirements, verdicts (begun and good): no write more.
@@ -41,7 +32,7 @@ def rolling_3_surge_1() -> Story:
 
 
 def min_ready_seconds() -> Story:
-    story = _begun(
+    story = begun(
         "minReadySeconds", "2 wanted, minReadySeconds 10", replicas=2, min_ready_seconds=10
     )
     story.user("changes the image", "B")
@@ -51,7 +42,7 @@ def min_ready_seconds() -> Story:
 
 def rolling_20() -> Story:
     said = "20 wanted, maxSurge 25%"
-    story = _begun("Rolling, surge 25% of 20", said, replicas=20, max_surge="25%")
+    story = begun("Rolling, surge 25% of 20", said, replicas=20, max_surge="25%")
     story.user("changes the image", "B")
     story.run()
     assert story.cluster.writes == 2 + 20 + 20 + 20 + 4
@@ -60,7 +51,7 @@ def rolling_20() -> Story:
 
 def unavailable_first() -> Story:
     said = "3 wanted, maxSurge 0, maxUnavailable 1"
-    story = _begun("Unavailable first", said, max_surge=0, max_unavailable=1)
+    story = begun("Unavailable first", said, max_surge=0, max_unavailable=1)
     story.user("changes the image", "B")
     story.run()
     return story
@@ -68,14 +59,14 @@ def unavailable_first() -> Story:
 
 def surge_and_unavailable() -> Story:
     said = "6 wanted, maxSurge 2, maxUnavailable 2"
-    story = _begun("Surge and unavailable", said, replicas=6, max_surge=2, max_unavailable=2)
+    story = begun("Surge and unavailable", said, replicas=6, max_surge=2, max_unavailable=2)
     story.user("changes the image", "B")
     story.run()
     return story
 
 
 def broken_revision_then_fixed() -> Story:
-    story = _begun("Broken revision, then fixed")
+    story = begun("Broken revision, then fixed")
     story.user("changes the image to one that cannot be pulled", "D")
     story.run(60)
     story.user("mends the image", "B")
@@ -84,7 +75,7 @@ def broken_revision_then_fixed() -> Story:
 
 
 def crash_loop_stalls() -> Story:
-    story = _begun("Crash loop stalls")
+    story = begun("Crash loop stalls")
     story.user("changes the image to one that crashes", "C")
     story.run()
     return story
@@ -93,7 +84,7 @@ def crash_loop_stalls() -> Story:
 def hanging_revision_stalls_at_its_deadline() -> Story:
     said = "3 wanted, maxSurge 1, progressDeadlineSeconds 60"
     title = "Hanging revision stalls at its deadline"
-    story = _begun(title, said, progress_deadline_seconds=60)
+    story = begun(title, said, progress_deadline_seconds=60)
     story.cluster.behaviours["B"] = HANGS
     story.user("changes the image to one that never becomes ready", "B")
     story.run(100)
@@ -103,7 +94,7 @@ def hanging_revision_stalls_at_its_deadline() -> Story:
 
 
 def scale_mid_rollout() -> Story:
-    story = _begun("Scale mid-rollout", "4 wanted, maxSurge 1", replicas=4)
+    story = begun("Scale mid-rollout", "4 wanted, maxSurge 1", replicas=4)
     story.user("changes the image", "B")
     story.run(8)
     story.user("scales to 6", replicas=6)
@@ -114,7 +105,7 @@ def scale_mid_rollout() -> Story:
 
 
 def quick_succession() -> Story:
-    story = _begun("Quick succession")
+    story = begun("Quick succession")
     story.cluster.behaviours["C"] = WORKS
     story.user("changes the image", "B")
     story.run(3)
@@ -124,7 +115,7 @@ def quick_succession() -> Story:
 
 
 def there_and_back_again() -> Story:
-    story = _begun("There and back again")
+    story = begun("There and back again")
     story.user("changes the image", "B")
     story.run(8)
     story.user("changes it back", "A")
@@ -133,7 +124,7 @@ def there_and_back_again() -> Story:
 
 
 def quota_then_release() -> Story:
-    story = _begun("Quota, then release")
+    story = begun("Quota, then release")
     story.say("user", "sets a quota of 3 pods")
     story.cluster.quota = 3
     story.user("changes the image", "B")
@@ -145,7 +136,7 @@ def quota_then_release() -> Story:
 
 
 def pdb_blocks_then_releases() -> Story:
-    story = _begun("PDB blocks, then releases")
+    story = begun("PDB blocks, then releases")
     story.say("user", "creates a PodDisruptionBudget: minAvailable 4")
     story.cluster.min_available = 4
     story.user("changes the image", "B")
@@ -157,7 +148,7 @@ def pdb_blocks_then_releases() -> Story:
 
 
 def suspend_and_resume() -> Story:
-    story = _begun("Suspend and resume")
+    story = begun("Suspend and resume")
     story.user("changes the image", "B")
     story.run(7)
     story.user("suspends", suspend=True)
@@ -172,7 +163,7 @@ def suspend_and_resume() -> Story:
 
 
 def refused_template_then_mended() -> Story:
-    story = _begun("Refused template, then mended")
+    story = begun("Refused template, then mended")
     story.user("changes the image to one that a policy forbids", "F")
     story.run(30)
     story.user("mends it", "B")
@@ -181,7 +172,7 @@ def refused_template_then_mended() -> Story:
 
 
 def refused_spec() -> Story:
-    story = _begun("Refused spec")
+    story = begun("Refused spec")
     story.user("changes the image", "B")
     story.run(7)
     story.say("user", "applies a spec that the operator refuses")
@@ -195,7 +186,7 @@ def refused_spec() -> Story:
 
 
 def lost_deleted_and_ended_pods() -> Story:
-    story = _begun("Lost, deleted and ended pods")
+    story = begun("Lost, deleted and ended pods")
     names = sorted(story.cluster.pods, key=lambda n: story.cluster.pods[n].slot)
     story.cluster.lose(names[0])
     story.run(20)
@@ -209,7 +200,7 @@ def lost_deleted_and_ended_pods() -> Story:
 def node_that_turns_pods_away() -> Story:
     said = "2 wanted, progressDeadlineSeconds 60"
     title = "Node that turns pods away"
-    story = _begun(title, said, replicas=2, progress_deadline_seconds=60)
+    story = begun(title, said, replicas=2, progress_deadline_seconds=60)
     story.cluster.behaviours["A"] = BEHAVIOURS["E"]
     (name,) = (n for n, pod in story.cluster.pods.items() if pod.slot == 1)
     story.cluster.end(name)
@@ -232,7 +223,7 @@ def name_of_a_stranger() -> Story:
 
 
 def scaled_to_zero_and_back() -> Story:
-    story = _begun("Scaled to zero and back", "2 wanted", replicas=2)
+    story = begun("Scaled to zero and back", "2 wanted", replicas=2)
     story.user("scales to 0", replicas=0)
     story.run(30)
     story.user("changes the image", "B")
@@ -243,7 +234,7 @@ def scaled_to_zero_and_back() -> Story:
 
 
 def operator_restarts_mid_rollout() -> Story:
-    story = _begun("Operator restarts mid-rollout")
+    story = begun("Operator restarts mid-rollout")
     story.user("changes the image", "B")
     story.run(7)
     story.say("operator", "restarts, and remembers nothing")
@@ -254,14 +245,14 @@ def operator_restarts_mid_rollout() -> Story:
 
 
 def reached_into() -> Story:
-    story = _begun("Reached into")
+    story = begun("Reached into")
     story.cluster.reach_into(_pod(story, 1))
     story.run()
     return story
 
 
 def reached_into_during_a_rollout() -> Story:
-    story = _begun("Reached into during a rollout")
+    story = begun("Reached into during a rollout")
     story.user("changes the image", "B")
     story.run(7)
     for name in sorted(story.cluster.pods):
@@ -273,14 +264,14 @@ def reached_into_during_a_rollout() -> Story:
 
 def quarantine() -> Story:
     said = "3 wanted, onTaint Quarantine for 600 s"
-    story = _begun("Quarantine", said, on_taint=OnTaint.QUARANTINE, quarantine_seconds=600.0)
+    story = begun("Quarantine", said, on_taint=OnTaint.QUARANTINE, quarantine_seconds=600.0)
     story.cluster.reach_into(_pod(story, 1))
     story.run()
     return story
 
 
 def something_patches_every_new_pod() -> Story:
-    story = _begun("Something patches every new pod")
+    story = begun("Something patches every new pod")
     story.say("cluster", "from now on each pod is patched 2 s after its birth")
     story.cluster.patched_after = 2.0
     story.cluster.reach_into(_pod(story, 1))
@@ -292,7 +283,7 @@ def something_patches_every_new_pod() -> Story:
 
 
 def _patched_rollout(title: str, **fields: object) -> Story:
-    story = _begun(title, "3 wanted, maxSurge 1", **fields)
+    story = begun(title, "3 wanted, maxSurge 1", **fields)
     story.say("cluster", "from now on each pod is patched 2 s after its birth")
     story.cluster.patched_after = 2.0
     story.user("changes the image", "B")
@@ -314,7 +305,7 @@ def something_patches_a_rollout_in_quarantine() -> Story:
 
 def regeneration_by_age() -> Story:
     said = "3 wanted, maxSurge 1, maxAge 1h, jitter 10%, maxConcurrent 1"
-    story = _begun("Regeneration by age", said, regeneration=Regeneration(max_age=3600.0))
+    story = begun("Regeneration by age", said, regeneration=Regeneration(max_age=3600.0))
     story.run(2 * 3600)
     return story
 
@@ -323,7 +314,7 @@ def regeneration_waits_for_its_window() -> Story:
     """The stories begin at 08:00 UTC."""
     window = Window(Cron("0 12 * * *", "UTC"), 3600.0)
     said = "2 wanted, maxAge 1h, hardMaxAge 12h, a window at 12:00 for 1h"
-    story = _begun(
+    story = begun(
         "Regeneration waits for its window",
         said,
         replicas=2,

@@ -273,6 +273,12 @@ class ToyCluster:
             self.tell("reached into", name)
             self._put(replace(pod, taint="exec by jane"))
 
+    def forget_copies(self, number: int) -> None:
+        """Somebody deletes the copies of the configuration of a revision."""
+        for record in self.revisions.values():
+            for pin in record.config if record.number == number else ():
+                self.snapshots.pop(pin.snapshot, None)
+
     def lose(self, name: str) -> None:
         """A pod is gone at once, as when its node is."""
         if name in self.pods:
@@ -340,7 +346,7 @@ class ToyCluster:
         if pod := self._same(uid, name):
             again = " again and again" if trouble and trouble.settled else ""
             self.tell(f"in trouble{again}: {trouble.kind if trouble else ''}", name)
-            self._put(replace(pod, trouble=trouble))
+            self._put(replace(pod, trouble=trouble, ready_since=None))
 
     def _patch(self, uid: str, name: str) -> None:
         """Something changes every new pod."""

@@ -40,7 +40,8 @@ ALIKE = {"Draining": "Terminating"}
 def plan(given: View, now: float, policy: Policy = planner.POLICY, family: Family = PODS) -> Plan:
     """Return the plan for a service, after comparing it with that for such a pool."""
     decided = planner.plan(given, now, policy, family)
-    pool = as_pool(given, now) if family is PODS else None
+    apart = any(_judged_apart(i, r) for i in given.instances for r in given.revisions)
+    pool = as_pool(given, now) if family is PODS and not apart else None
     if pool is not None:
         of_nodes = planner.plan(pool, now, policy, NODES)
         assert _moves(of_nodes.actions) == _moves(decided.actions), "another plan for nodes"
@@ -61,7 +62,6 @@ def as_pool(given: View, now: float) -> View | None:
         or given.budgets
         or given.evidence != Evidence()
         or any(_is_a_pod(i) for i in (*given.instances, *given.departed))
-        or any(_judged_apart(i, r) for i in given.instances for r in given.revisions)
         or any(r.config for r in given.revisions)
         # It names the record, and that of a pool has another id.
         or any(r.move is Move.RECORD for r in given.refusals)

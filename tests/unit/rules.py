@@ -227,7 +227,9 @@ class Case:
     @property
     def acting(self) -> bool:
         """Whether instances may be moved at all."""
-        return not self.spec.suspend and not self.view.deleting and self.wanted is not None
+        if self.spec.suspend or self.view.deleting or self.decides:
+            return False
+        return self.wanted is not None
 
     @property
     def spec(self) -> Spec:

@@ -547,7 +547,7 @@ def test_failure_is_announced_once_and_its_stall_not_again() -> None:
     assert condition(stalled.prior) == STALLS
     assert told(stalled, NOW + 900) == []
     other = replace(stalled, instances=fleet("A ### B .", B0={"trouble": STUCK}))
-    assert told(other, NOW + 901) == [], "the status says it"
+    assert told(other, NOW + 901) == ["Blocked"], "it is stalled for its failure all the same"
 
 
 def test_stall_of_a_repair_is_announced_on_its_transition() -> None:

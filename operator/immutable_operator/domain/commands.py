@@ -162,7 +162,8 @@ def _again(turn: Turn, asked: Revision) -> Verdict:
     begun = anew(replace(asked.verdict, phase=Phase.PROGRESSING), started)
     runs = turn.wanted if turn.target.goes_back else None
     works = runs.id if runs else asked.verdict.takes_over_from
-    return replace(begun, retry=turn.view.retry, takes_over_from=works)
+    # That it was good once does not say that it is now.
+    return replace(begun, completed=None, retry=turn.view.retry, takes_over_from=works)
 
 
 def _retried(turn: Turn) -> Verdict | None:

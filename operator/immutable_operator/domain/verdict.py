@@ -109,9 +109,14 @@ def _announced(turn: Turn, mark: SetVerdict) -> Announcement:
 
 
 def last_good(turn: Turn, fleet: Fleet) -> Revision | None:
-    """Return the revision that was last complete, which may be the wanted one as of now."""
-    if turn.wanted is not None and _is_good(turn, fleet):
-        return turn.wanted
+    """Return the revision that was last complete, which may be the wanted one as of now.
+
+    One that bakes is not complete yet, and neither is one that failed and is kept.
+    """
+    wanted = turn.wanted
+    waits = turn.spec.bake_seconds and is_judged(turn)
+    if wanted is not None and _is_good(turn, fleet) and not waits and not wanted.verdict.is_failed:
+        return wanted
     return latest_completed(turn.view)
 
 

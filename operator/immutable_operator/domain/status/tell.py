@@ -15,6 +15,7 @@ from immutable_operator.domain.fleet import Fleet, remain
 from immutable_operator.domain.model import (
     SECRET,
     Announcement,
+    Blocker,
     Deviation,
     FailedRevision,
     Revision,
@@ -121,7 +122,8 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
     if complete:
         return Saying("Ready", "Current", f"{counts}{_apart(turn, fleet)}".removesuffix("; "))
     if target.goes_back and target.asked is not None:
-        return Saying("Stalled", ROLLED_BACK, gone_back(turn, fleet, target.asked))
+        text = gone_back(turn, fleet, target.asked, next(iter(waited.blockers), None))
+        return Saying("Stalled", ROLLED_BACK, text)
     if _asked_failed(turn):
         return _held(turn, waited, counts)
     if (worst := waited.worst) is not None:
@@ -159,8 +161,8 @@ def _asked_failed(turn: Turn) -> bool:
     return turn.target.asked is not None and turn.target.asked.verdict.is_failed
 
 
-def gone_back(turn: Turn, fleet: Fleet, failed: Revision) -> str:
-    """Say what failed, what runs instead, and the two ways on."""
+def gone_back(turn: Turn, fleet: Fleet, failed: Revision, first: Blocker | None) -> str:
+    """Say what failed, what runs instead, what keeps that back, and the two ways on."""
     verdict, runs = failed.verdict, turn.wanted
     how = f"failed: {verdict.reason}: {verdict.message}"
     ways = "change the spec, or try it again (ImmutableAction of type Retry)"
@@ -168,6 +170,7 @@ def gone_back(turn: Turn, fleet: Fleet, failed: Revision) -> str:
         how = f"was {verdict.message}"
         ways = "change the spec, or end this (ImmutableAction of type Resume)"
     have = f"{fleet.available_current} of {turn.budget.desired} are current and available"
+    have += f"; blocked by {first.reason}: {first.message}" if first else ""
     return f"{failed} {how}; {runs} runs instead: {have}; {ways}"
 
 
@@ -175,14 +178,16 @@ def _held(turn: Turn, waited: Waits, counts: str) -> Saying:
     """Say that a failed revision is kept, and the two ways on."""
     asked = turn.target.asked
     verdict = asked.verdict if asked else Verdict()
-    reason, message = verdict.reason, verdict.message
-    if (worst := waited.worst) is not None:
-        reason, message = worst.reason, worst.message
+    message = verdict.message
+    if (worst := waited.worst) is not None and worst.reason != verdict.reason:
+        message += f"; blocked by {worst.reason}: {worst.message}"
     kept = "onFailure is Hold" if turn.target.holds_failed else "there is no revision to go back to"
     action = "Resume" if verdict.rejected_by else "Retry"
     ways = f"change the spec, or try it again (ImmutableAction of type {action})"
     return Saying(
-        "Stalled", reason, f"{counts}the revision failed and is kept ({kept}): {message}; {ways}"
+        "Stalled",
+        verdict.reason,
+        f"{counts}the revision failed and is kept ({kept}): {message}; {ways}",
     )
 
 
