@@ -49,7 +49,9 @@ class Bad:
         blockers = [b for b in body["status"]["blockers"] if b["reason"] == self.reason]
         return (
             body["status"]["observedGeneration"] == body["metadata"]["generation"]
-            and (stalled["status"], stalled["reason"]) == ("True", self.reason)
+            and stalled["status"] == "True"
+            # After the second try it is known that the image does not exist.
+            and stalled["reason"] in (self.reason, "ImageNotFound")
             and all(map(self._names_both, (stalled, *blockers)))
         )
 

@@ -283,7 +283,7 @@ def something_patches_every_new_pod() -> Story:
 
 
 def _patched_rollout(title: str, **fields: object) -> Story:
-    story = begun(title, "3 wanted, maxSurge 1", **fields)
+    story = begun(title, "3 wanted, maxSurge 1", Story, **fields)
     story.say("cluster", "from now on each pod is patched 2 s after its birth")
     story.cluster.patched_after = 2.0
     story.user("changes the image", "B")
