@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from immutable_operator.cli import diff, history, regenerate, resume, retry, undo
+from immutable_operator.cli import diff, history, regenerate, retry, undo
 from immutable_operator.cli.action import INTERRUPTED
 from immutable_operator.cli.arguments import Say, add_login, seconds
 from immutable_operator.cli.login import LoginError, find_login
@@ -27,7 +27,7 @@ from immutable_operator.kube.errors import ApiError
 __all__ = ["main"]
 
 BROKEN_PIPE = 141
-VERBS = (history, diff, undo, retry, resume, regenerate)
+VERBS = (history, diff, undo, retry, regenerate)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
