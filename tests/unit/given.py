@@ -116,7 +116,13 @@ def begun(letter: str, wanted: bool = True) -> Revision:
     text = "" if wanted else "another one was wanted"
     phase = Phase.PROGRESSING if wanted else Phase.SUPERSEDED
     started = NOW - 100 if wanted else None
-    verdict = Verdict(phase, message=text, started=started, number_floor=REVISIONS[letter].number)
+    verdict = Verdict(
+        phase,
+        message=text,
+        started=started,
+        progressed=started,
+        number_floor=REVISIONS[letter].number,
+    )
     return replace(REVISIONS[letter], verdict=verdict)
 
 

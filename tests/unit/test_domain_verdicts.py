@@ -286,7 +286,16 @@ FORGETFUL = pytest.mark.parametrize("forgetful", [False, True], ids=["", "anothe
 def rollout(drawn: str = "A ### B .", **changes: dict[str, Any]) -> View:
     """A rollout that begins now, of an instance that hangs."""
     given = view(instances=fleet(drawn, **changes), wanted="B")
-    return with_verdict(given, "B", replace(begun("B").verdict, started=NOW))
+    return with_verdict(given, "B", replace(begun("B").verdict, started=NOW, progressed=NOW))
+
+
+def test_deadline_of_a_rollout_without_noted_progress_begins_at_the_first_plan() -> None:
+    """As an older version of the operator recorded it: it may have stood still in between."""
+    old = replace(begun("B").verdict, started=NOW - 3000, progressed=None)
+    given = with_verdict(rollout(), "B", old)
+    [mark] = [a for a in plan(given, NOW).actions if isinstance(a, SetVerdict)]
+    assert mark.verdict == replace(old, progressed=NOW)
+    assert failed_after(given, {}) == 600
 
 
 @FORGETFUL

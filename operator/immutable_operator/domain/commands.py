@@ -30,7 +30,7 @@ def anew(verdict: Verdict, started: float) -> Verdict:
         reason="",
         message="",
         most_available=0,
-        progressed=None,
+        progressed=started,
         paused=None,
         baking=None,
         failed=None,

@@ -122,7 +122,7 @@ def _image_not_found(turn: Turn, fleet: Fleet) -> tuple[Failure | None, float | 
 def _late(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Failure | None, float | None]:
     if _stands_still(turn, fleet):
         return None, None
-    if verdict.paused is not None or verdict.replicas == 0:
+    if verdict.paused is not None or verdict.progressed is None or verdict.replicas == 0:
         return None, None  # since when it goes on is written first
     seconds = turn.spec.progress_deadline_seconds
     deadline = _progress(turn, fleet, verdict)[1] + seconds
@@ -178,9 +178,15 @@ def progressed(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Verdict, flo
 
     The time in which the deadline stands still is noted, too, once the last noted progress is a
     quarter of the deadline old: a shorter one counts.
+
+    A version that knew no deadline noted neither: then the time in which it may have stood still is
+    not known, and the deadline begins now.
     """
     if turn.target.is_open or not _is_new(turn) or not turn.budget.desired:
         return verdict, None
+    if verdict.progressed is None:
+        most = fleet.available_current
+        return replace(verdict, progressed=turn.now, most_available=most), None
     is_new, last = _progress(turn, fleet, verdict)
     stands = _stands_still(turn, fleet)
     if verdict.paused is not None:

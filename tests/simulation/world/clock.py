@@ -53,6 +53,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def __init__(self, shuffle: random.Random | None = None) -> None:
         super().__init__()
+        self.epoch = EPOCH
         self._now = BOOT
         self._shuffle = shuffle
         self._at_once = 0
@@ -75,7 +76,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     @property
     def wall(self) -> float:
         """Seconds since the epoch, by a clock that is right."""
-        return EPOCH + self.passed
+        return self.epoch + self.passed
 
     def after(self, seconds: float, what: Callable[..., object], *args: Any) -> None:
         """Let something happen that belongs to no process."""

@@ -201,6 +201,14 @@ class World:
                 del self.processes[index]
                 self.loop.after(self.rng.uniform(0.5, 5.0), self._start, index)
 
+    def end(self) -> None:
+        """Leave nothing behind: no process, and no task."""
+        self.replicas = 0
+        for process in list(self.processes.values()):
+            process.kill("the world ends")
+        self.loop.run_until_complete(asyncio.sleep(10))
+        self.loop.close()
+
     def rest(self) -> None:
         """One operator is enough from here on, and it holds the lease for long at a time."""
         self.replicas, self.lease_times = 1, QUIET_TIMES
@@ -245,8 +253,4 @@ def world(seed: int, *, replicas: int = 1, pools: bool = False) -> Iterator[Worl
         try:
             yield made
         finally:
-            made.replicas = 0
-            for process in list(made.processes.values()):
-                process.kill("the world ends")
-            made.loop.run_until_complete(asyncio.sleep(10))
-            made.loop.close()
+            made.end()
