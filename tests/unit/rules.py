@@ -130,12 +130,11 @@ class Case:
     @cached_property
     def running(self) -> Revision | None:
         begun = [r for r in self.view.revisions if r.verdict.started is not None]
-        if begun:
-            newest = max(begun, key=lambda r: (r.verdict.started or 0.0, r.number))
-            return self.instead_of(newest) if newest.verdict.is_failed else newest
+        newest = max(begun, key=lambda r: (r.verdict.started or 0.0, r.number), default=None)
         of = Counter(i.revision for i in self.view.instances)
         seen = [r for r in self.view.revisions if of[r.id]]
-        return max(seen, key=lambda r: (of[r.id], r.number), default=None)
+        found = newest or max(seen, key=lambda r: (of[r.id], r.number), default=None)
+        return self.instead_of(found) if found and found.verdict.is_failed else found
 
     @cached_property
     def last_good(self) -> Revision | None:
@@ -161,6 +160,8 @@ class Case:
     def works(self) -> bool:
         """Whether the wanted revision can be counted on."""
         if self.wanted is None or not self.births_of(self.wanted):
+            return False
+        if self.wanted.verdict.is_failed and self.back_from(self.wanted) is not None:
             return False
         proven = bool(self.available(self.of_wanted)) or self.wanted == self.last_good
         return proven and not any(i.trouble and i.trouble.settled for i in self.current)

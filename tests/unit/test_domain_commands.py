@@ -125,7 +125,7 @@ WRONG: list[tuple[str, str, Verdict | None, str]] = [
         "an unknown one",
         "ffffffff",
         None,
-        f"revision ffffffff is not on record; good ones on record: {C.id}, {A.id}",
+        f"revision ffffffff is not on record; good ones on record: {C}, {A}",
     ),
     (
         "the one that is asked for",

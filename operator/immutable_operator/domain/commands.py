@@ -11,13 +11,25 @@ from dataclasses import replace
 
 from immutable_operator.domain.config.snapshots import plan_snapshots
 from immutable_operator.domain.fleet import Fleet
-from immutable_operator.domain.model import Command, Outcome, Phase, Request, Revision, Verdict
-from immutable_operator.domain.target import fallback_of, latest_completed, running_revision
+from immutable_operator.domain.model import (
+    Command,
+    Outcome,
+    Phase,
+    Request,
+    Revision,
+    Verdict,
+    later_than,
+)
+from immutable_operator.domain.target import (
+    fallback_of,
+    is_good,
+    latest_completed,
+    running_revision,
+)
 from immutable_operator.domain.turn import Turn
 
 __all__ = ["anew", "commands"]
 
-TICK = 0.001
 NO_SPEC = "waiting until the revision that the spec asks for is on record"
 SUPERSEDED = "a later action or another revision took its place"
 
@@ -113,8 +125,8 @@ def _rolled_back(turn: Turn, request: Request, asked: Revision) -> tuple[Verdict
             text = f"there is no other good revision on record than {asked} to go back to"
             return None, "Failed", text
     elif request.revision not in known:
-        ids = ", ".join(r.id for r in _good(view.revisions, asked)) or "none"
-        text = f"revision {request.revision} is not on record; good ones on record: {ids}"
+        good = _good(view.revisions, asked)
+        text = f"revision {request.revision} is not on record; good ones on record: {good}"
         return None, "Failed", text
     else:
         back = known[request.revision]
@@ -143,22 +155,22 @@ def _not_to(turn: Turn, back: Revision, asked: Revision) -> str:
     """Return why a service cannot go back to a revision, or ""."""
     if back.id == asked.id:
         return f"{back} is the one that the spec asks for; name another one"
-    if back.verdict.completed is None or back.verdict.is_failed:
-        ids = ", ".join(r.id for r in _good(turn.view.revisions, asked)) or "none"
-        return f"{back} is {back.verdict.phase}; only a good one can be gone back to: {ids}"
+    if not is_good(back):
+        good = _good(turn.view.revisions, asked)
+        return f"{back} is {back.verdict.phase}; only a good one can be gone back to: {good}"
     copies = plan_snapshots(turn.view, back, turn.now)
     return copies.lacking[0].message if copies.lacking else ""
 
 
-def _good(revisions: Iterable[Revision], asked: Revision) -> list[Revision]:
-    found = [r for r in revisions if r.verdict.completed is not None and not r.verdict.is_failed]
-    return sorted((r for r in found if r.id != asked.id), key=lambda r: -r.number)
+def _good(revisions: Iterable[Revision], asked: Revision) -> str:
+    """Return for people which other revisions a service can go back to, newest first."""
+    good = sorted((r for r in revisions if is_good(r) and r != asked), key=lambda r: -r.number)
+    return ", ".join(map(str, good)) or "none"
 
 
 def _again(turn: Turn, asked: Revision) -> Verdict:
     """Return the verdict of a failed revision that is tried again."""
-    others = [r.verdict.started or 0.0 for r in turn.view.revisions]
-    started = max([turn.now, *(other + TICK for other in others)])
+    started = later_than((r.verdict.started for r in turn.view.revisions), turn.now)
     begun = anew(replace(asked.verdict, phase=Phase.PROGRESSING), started)
     runs = turn.wanted if turn.target.goes_back else None
     works = runs.id if runs else asked.verdict.takes_over_from

@@ -7,7 +7,7 @@ record of each revision says what became of it. The status of the service is not
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from immutable_operator.domain.config.hashing import find_revision, is_made_of, revision_hash
@@ -43,12 +43,15 @@ from immutable_operator.domain.model import (
 
 __all__ = [
     "FROZEN",
+    "HELD",
     "INVALID_SPEC",
+    "NOTHING_ELSE",
     "ROLLED_BACK",
     "SUSPENDED",
     "Target",
     "choose",
     "fallback_of",
+    "is_good",
     "is_proven",
     "latest_completed",
     "ran",
@@ -59,6 +62,9 @@ INVALID_SPEC = "InvalidSpec"
 SUSPENDED = "Suspended"
 FROZEN = "Frozen"
 ROLLED_BACK = "RolledBack"
+# Why a revision that failed is kept.
+HELD = "onFailure is Hold"
+NOTHING_ELSE = "there is no revision to go back to"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,8 @@ class Target:
     that their outcome decides the status, so that no status is written before.
 
     ``asked`` is the revision that the spec asks for, if it is on record. If that failed,
-    ``goes_back`` says that ``wanted`` is the revision that runs instead, and ``holds_failed`` that
-    it is kept as it is, though there is a revision to go back to.
+    ``goes_back`` says that ``wanted`` is the revision that runs instead. ``holds_failed`` says that
+    ``wanted`` itself failed and is kept as it is, though there is a revision to go back to.
     """
 
     wanted: Revision | None
@@ -168,7 +174,7 @@ def _after_failure(view: View, failed: Revision, held: Frozen) -> Target:
     if back is None:
         return Target(failed, True, held, lacking=lost, asked=failed)
     if view.spec.on_failure is OnFailure.HOLD and not failed.verdict.rejected_by:
-        return Target(failed, True, held, asked=failed, holds_failed=True)
+        return Target(failed, True, held, asked=failed)
     return Target(back, False, held, lacking=lost, asked=failed, goes_back=True)
 
 
@@ -187,7 +193,7 @@ def _going_back(view: View, failed: Revision) -> tuple[Revision | None, tuple[Ob
     others = [r for r in view.revisions if r.id != failed.id]
     moved_on = any((r.verdict.started or 0.0) > (failed.verdict.failed or 0.0) for r in others)
     recorded = "" if moved_on else failed.verdict.fallback
-    good = [r for r in others if _is_good(r)]
+    good = [r for r in others if is_good(r)]
     good.sort(key=lambda r: (r.verdict.completed or 0.0, r.number), reverse=True)
     good.sort(key=lambda r: r.id != recorded)
     runs = {i.revision for i in view.instances if i.active}
@@ -201,18 +207,25 @@ def _going_back(view: View, failed: Revision) -> tuple[Revision | None, tuple[Ob
     return None, tuple(lost)
 
 
-def _is_good(revision: Revision) -> bool:
+def is_good(revision: Revision) -> bool:
+    """Return whether a revision was complete once, and did not fail since."""
     return revision.verdict.completed is not None and not revision.verdict.is_failed
 
 
 def running_revision(view: View) -> Revision | None:
-    """Return the revision that is the target already; without a record, the most frequent one."""
+    """Return the revision that is the target already; without a record, the most frequent one.
+
+    If that one failed, it is the one that runs instead.
+    """
     started = [r for r in view.revisions if r.verdict.started is not None]
-    if started:
-        newest = max(started, key=lambda r: (r.verdict.started or 0.0, r.number))
-        if not newest.verdict.is_failed:
-            return newest
-        return _after_failure(view, newest, Frozen()).wanted
+    newest = max(started, key=lambda r: (r.verdict.started or 0.0, r.number), default=None)
+    found = newest or _most_frequent(view)
+    if found is None or not found.verdict.is_failed:
+        return found
+    return _after_failure(view, found, Frozen()).wanted
+
+
+def _most_frequent(view: View) -> Revision | None:
     counts = {r.id: sum(i.revision == r.id for i in view.instances) for r in view.revisions}
     seen = [r for r in view.revisions if counts[r.id]]
     return max(seen, key=lambda r: (counts[r.id], r.number), default=None)
@@ -220,7 +233,7 @@ def running_revision(view: View) -> Revision | None:
 
 def latest_completed(view: View) -> Revision | None:
     """Return the last good revision: the one that was last complete."""
-    good = [r for r in view.revisions if _is_good(r)]
+    good = [r for r in view.revisions if is_good(r)]
     return max(good, key=lambda r: (r.verdict.completed or 0.0, r.number), default=None)
 
 
@@ -283,21 +296,16 @@ def _grown(view: View, target: Target, now: float) -> Target:
             unborn[candidate.id] = str(copied)
             break
         unborn[candidate.id] = str(copied)
-    return Target(
-        wanted=target.wanted,
-        is_asked=target.is_asked,
-        freeze=target.freeze,
+    kept = target.wanted if target.wanted and target.wanted.verdict.is_failed else None
+    return replace(
+        target,
         fallback=fallback,
         lacking=tuple(lacking),
         unborn=unborn,
         moves=() if view.spec.suspend else tuple(moves),
         is_open=is_open,
         due=tuple(due),
-        notes=target.notes,
-        announcements=target.announcements,
-        asked=target.asked,
-        goes_back=target.goes_back,
-        holds_failed=target.holds_failed,
+        holds_failed=kept is not None and fallback_of(view, kept) is not None,
     )
 
 

@@ -20,15 +20,21 @@ from immutable_operator.domain.model import (
     Revision,
     SetVerdict,
     Verdict,
+    later_than,
 )
 from immutable_operator.domain.staleness.age import start_seconds
-from immutable_operator.domain.target import fallback_of, latest_completed, ran
+from immutable_operator.domain.target import (
+    HELD,
+    NOTHING_ELSE,
+    fallback_of,
+    latest_completed,
+    ran,
+)
 from immutable_operator.domain.turn import Turn
 
 __all__ = ["Verdicts", "last_good", "verdicts"]
 
 OPEN = (Phase.PENDING, Phase.PROGRESSING)
-TICK = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +105,17 @@ def _announced(turn: Turn, mark: SetVerdict) -> Announcement:
     """Return the event of a revision that failed or was rejected, with the evidence."""
     revision, verdict = mark.revision, mark.verdict
     back = next((r for r in turn.view.revisions if r.id == verdict.fallback), None)
-    then = f"; going back to {back}" if back else "; no other revision is to replace it"
+    then = f"; going back to {back}" if back else f"; it is kept: {_why_kept(turn, revision)}"
     if verdict.rejected_by:
         text = f"{revision} was {verdict.message}{then}"
         return Announcement("RevisionRejected", text, f"{revision.id}/{verdict.command}")
     text = f"{revision} failed: {verdict.reason}: {verdict.message}{then}"
     key = f"{revision.id}/{int(verdict.started or 0)}"
     return Announcement("RevisionFailed", text, key, True)
+
+
+def _why_kept(turn: Turn, failed: Revision) -> str:
+    return NOTHING_ELSE if fallback_of(turn.view, failed) is None else HELD
 
 
 def last_good(turn: Turn, fleet: Fleet) -> Revision | None:
@@ -199,12 +209,11 @@ def _begun(turn: Turn, wanted: Revision) -> Verdict:
     verdict = wanted.verdict
     if verdict.is_failed:
         return _counted(turn, verdict)
-    others = [r.verdict.started or 0.0 for r in turn.view.revisions if r != wanted]
-    if turn.target.is_asked and (
-        verdict.started is None or verdict.started < max(others, default=0.0)
-    ):
+    starts = [r.verdict.started or 0.0 for r in turn.view.revisions if r != wanted]
+    latest = max(starts, default=0.0)
+    if turn.target.is_asked and (verdict.started is None or verdict.started < latest):
         phase = Phase.GOOD if verdict.phase is Phase.GOOD else Phase.PROGRESSING
-        begun = anew(replace(verdict, phase=phase), _after(turn.now, others))
+        begun = anew(replace(verdict, phase=phase), later_than(starts, turn.now))
         verdict = _noted(turn, replace(begun, takes_over_from=_taken_over_from(turn)))
     return _counted(turn, verdict)
 
@@ -223,7 +232,7 @@ def _completed(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> 
     if turn.target.holds_failed:
         return verdict
     if _is_good(turn, fleet) and (wanted != last or verdict.phase is not Phase.GOOD):
-        ends = [r.verdict.completed or 0.0 for r in turn.view.revisions if r != wanted]
+        ends = [r.verdict.completed for r in turn.view.revisions if r != wanted]
         verdict = _noted(
             turn,
             replace(
@@ -232,7 +241,7 @@ def _completed(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> 
                 reason="Completed",
                 message="",
                 first_available=verdict.first_available or turn.now,
-                completed=_after(turn.now, ends),
+                completed=later_than(ends, turn.now),
                 failed=None,
                 rejected_by="",
                 fallback="",
@@ -268,11 +277,6 @@ def _taken_over_from(turn: Turn) -> str:
     if works is None or not turn.budget.desired or not ran(turn.view, works):
         return ""
     return works.id
-
-
-def _after(now: float, others: list[float]) -> float:
-    """Return a time later than that of every other revision, whatever the clocks say."""
-    return max([now, *(other + TICK for other in others)])
 
 
 def _noted(turn: Turn, verdict: Verdict) -> Verdict:

@@ -18,12 +18,14 @@ __all__ = [
     "Revision",
     "Verdict",
     "instance_name",
+    "later_than",
     "next_number",
     "revision_id",
     "revision_name",
     "snapshot_name",
 ]
 
+TICK = 0.001
 Digests = Mapping[ConfigKey, str]
 # The newest version of the hash of each family of instances (domain/config/hashing.py).
 POD_HASH, NODE_HASH = "v3", "n1"
@@ -117,6 +119,11 @@ class Revision:
     def digests(self) -> Digests:
         """The digest of each pinned object by its kind and name."""
         return {pin.key: pin.digest for pin in self.config}
+
+
+def later_than(others: Iterable[float | None], now: float) -> float:
+    """Return a time after all others, whatever the clocks say."""
+    return max([now, *(other + TICK for other in others if other is not None)])
 
 
 def revision_id(full_hash: str, revisions: Iterable[Revision]) -> str:

@@ -28,7 +28,13 @@ from immutable_operator.domain.status.disrupted import DISRUPTED, disruptions
 from immutable_operator.domain.status.events import announcements
 from immutable_operator.domain.status.progress import progress
 from immutable_operator.domain.status.regeneration import regeneration_conditions, routine
-from immutable_operator.domain.target import FROZEN, ROLLED_BACK, SUSPENDED
+from immutable_operator.domain.target import (
+    FROZEN,
+    HELD,
+    NOTHING_ELSE,
+    ROLLED_BACK,
+    SUSPENDED,
+)
 from immutable_operator.domain.turn import Turn
 from immutable_operator.domain.verdict import last_good
 
@@ -171,7 +177,9 @@ def gone_back(turn: Turn, fleet: Fleet, failed: Revision, first: Blocker | None)
         ways = "change the spec, or end this (ImmutableAction of type Resume)"
     have = f"{fleet.available_current} of {turn.budget.desired} are current and available"
     have += f"; blocked by {first.reason}: {first.message}" if first else ""
-    return f"{failed} {how}; {runs} runs instead: {have}; {ways}"
+    restored = fleet.available_current >= turn.budget.desired
+    runs_now = "runs instead" if restored else "is being restored"
+    return f"{failed} {how}; {runs} {runs_now}: {have}; {ways}"
 
 
 def _held(turn: Turn, waited: Waits, counts: str) -> Saying:
@@ -181,7 +189,7 @@ def _held(turn: Turn, waited: Waits, counts: str) -> Saying:
     message = verdict.message
     if (worst := waited.worst) is not None and worst.reason != verdict.reason:
         message += f"; blocked by {worst.reason}: {worst.message}"
-    kept = "onFailure is Hold" if turn.target.holds_failed else "there is no revision to go back to"
+    kept = HELD if turn.target.holds_failed else NOTHING_ELSE
     action = "Resume" if verdict.rejected_by else "Retry"
     ways = f"change the spec, or try it again (ImmutableAction of type {action})"
     return Saying(

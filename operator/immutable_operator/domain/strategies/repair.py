@@ -31,7 +31,7 @@ def _is_failing(turn: Turn, fleet: Fleet) -> bool:
     wanted = turn.wanted
     if wanted is None or wanted.id in turn.target.unborn or refused_births(turn, wanted):
         return True
-    if wanted.verdict.is_failed:
+    if turn.target.holds_failed:  # with no good one to go back to, what is seen of it decides
         return True
     return any(i.trouble and i.trouble.settled for i in fleet.current)
 
@@ -89,12 +89,14 @@ class Repair:
 def _ran(turn: Turn, fleet: Fleet, fallback: Revision) -> bool:
     """Return whether the fallback ran when the wanted revision became the target.
 
-    It also returns True if the wanted revision cannot be created at all. If a service was scaled to
-    0 before its template changed, no instance of the fallback was lost. Until the record of the
-    wanted revision says what it takes over from, the record of the fallback decides.
+    It also returns True if nothing of the wanted revision can or may be created. If a service was
+    scaled to 0 before its template changed, no instance of the fallback was lost. Until the record
+    of the wanted revision says what it takes over from, the record of the fallback decides.
     """
     wanted, view = turn.wanted, turn.view
     if wanted is None or wanted.id in turn.target.unborn or not turn.target.is_asked:
+        return True
+    if turn.target.holds_failed:  # nothing else may be created
         return True
     if refused_births(turn, wanted) or wanted.verdict.takes_over_from == fallback.id:
         return True
