@@ -315,7 +315,8 @@ def endpoints(service: Service) -> set[str]:
 
 
 def test_quarantined_pod_gets_no_traffic_and_is_kept_for_its_time(web: Service) -> None:
-    immutability = {"onTaint": "Quarantine", "quarantineFor": "8s"}
+    # Long enough to look at the pod meanwhile, on a busy machine, too.
+    immutability = {"onTaint": "Quarantine", "quarantineFor": "30s"}
     web.apply(replicas=REPLICAS, spec={"immutability": immutability})
     for name, selector in (("mine", "app=web"), ("theirs", "immutable.dev/service=web")):
         web.kubectl("create", "service", "clusterip", name, "--tcp=80")
@@ -331,9 +332,8 @@ def test_quarantined_pod_gets_no_traffic_and_is_kept_for_its_time(web: Service) 
     assert mark["labels"] == {"app": "web"}
     assert "debugger" in mark["because"]
     web.until_ready()
-    status = web.status()
-    assert status["quarantinedReplicas"] == 1
-    assert status["replicas"] == REPLICAS
+    web.until("it is counted", lambda: web.status()["quarantinedReplicas"] == 1)
+    assert web.status()["replicas"] == REPLICAS
     assert "1 in quarantine" in condition(web.get(), "Ready")["message"]
     web.until("its time is over", lambda: victim not in {p["metadata"]["name"] for p in web.pods()})
     web.until("it is not counted", lambda: web.status()["quarantinedReplicas"] == 0)
