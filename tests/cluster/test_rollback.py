@@ -101,6 +101,20 @@ def test_registry_that_does_not_answer_is_no_failure_before_the_deadline(web: Se
     assert "connection refused" in verdict(web, 2)["message"]
 
 
+def test_rollout_that_a_budget_holds_back_is_told_and_does_not_fail(web: Service) -> None:
+    web.apply(image="a", replicas=2, rollout={"progressDeadlineSeconds": 5})
+    web.until_ready()
+    web.kubectl("create", "pdb", "mine", "--selector=app=web", "--max-unavailable=0")
+    web.apply(image="b")
+    told = web.until_stalled("ProgressDeadlineExceeded")
+    assert "blocked by PodDisruptionBudget" in told["message"]
+    assert verdict(web, 2)["phase"] == "Progressing"
+    web.kubectl("delete", "pdb", "mine")
+    web.until_ready()
+    assert web.images() == [pin("b")] * 2
+    assert not web.events("RevisionFailed")
+
+
 def test_deadline_rolls_back_and_edit_ends_it(web: Service) -> None:
     """The failed one is left for the next template, which is an ordinary rollout."""
     web.apply(image="a", replicas=2)

@@ -289,6 +289,20 @@ def rollout(drawn: str = "A ### B .", **changes: dict[str, Any]) -> View:
     return with_verdict(given, "B", replace(begun("B").verdict, started=NOW, progressed=NOW))
 
 
+@pytest.mark.parametrize(
+    "drawn", ["A ### B .", "A # B ###"], ids=["one lacks", "an old one is left"]
+)
+def test_rollout_that_a_budget_holds_back_is_told_at_its_deadline_and_does_not_fail(
+    drawn: str,
+) -> None:
+    held = _refused(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET)(rollout(drawn))
+    before = settled(held, NOW + 599)
+    assert condition(before.prior) == "Reconciling Replacing"
+    late = settled(held, NOW + 600)
+    assert condition(late.prior) == "Stalled ProgressDeadlineExceeded"
+    assert not verdict_of(late, "B").is_failed
+
+
 def test_deadline_of_a_rollout_without_noted_progress_begins_at_the_first_plan() -> None:
     """As an older version of the operator recorded it: it may have stood still in between."""
     old = replace(begun("B").verdict, started=NOW - 3000, progressed=None)

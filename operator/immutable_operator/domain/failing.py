@@ -19,6 +19,7 @@ __all__ = [
     "DEADLINE",
     "IMAGE_NOT_FOUND",
     "Failure",
+    "excused_until",
     "failure",
     "is_judged",
     "progressed",
@@ -142,6 +143,16 @@ def _stands_still(turn: Turn, fleet: Fleet) -> bool:
     return fleet.available_current >= turn.budget.desired or _excused(turn, fleet)
 
 
+def excused_until(turn: Turn, fleet: Fleet) -> float | None:
+    """Return when a rollout that the cluster holds back has made no progress for too long."""
+    done = fleet.available_current >= turn.budget.desired and not fleet.stale
+    paused = turn.target.freeze.holds or turn.target.lacking or fleet.held
+    if turn.wanted is None or done or paused or not _is_held_back(turn, fleet):
+        return None
+    seconds = turn.spec.progress_deadline_seconds
+    return _progress(turn, fleet, turn.wanted.verdict)[1] + seconds
+
+
 def _excused(turn: Turn, fleet: Fleet) -> bool:
     """Return whether something else than the revision holds back its progress."""
     if turn.target.freeze.holds or turn.target.lacking or fleet.held:
@@ -150,6 +161,11 @@ def _excused(turn: Turn, fleet: Fleet) -> bool:
     wanted = turn.wanted.id if turn.wanted else ""
     if any(i.name in fleet.deviations for i in turn.view.instances if i.revision == wanted):
         return True
+    return _is_held_back(turn, fleet)
+
+
+def _is_held_back(turn: Turn, fleet: Fleet) -> bool:
+    """Return whether a refusal of the API server, or a node, holds the rollout back."""
     if any(r.cause in EXCUSES for r in turn.view.refusals):
         return True
     troubles: list[Trouble] = [i.trouble for i in (*fleet.current, *fleet.ended) if i.trouble]

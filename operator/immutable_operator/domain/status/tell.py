@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from immutable_operator.domain.calendar.cron import wall
-from immutable_operator.domain.failing import is_judged
+from immutable_operator.domain.failing import excused_until, is_judged
 from immutable_operator.domain.fleet import Fleet, remain
 from immutable_operator.domain.model import (
     SECRET,
@@ -19,6 +19,7 @@ from immutable_operator.domain.model import (
     Deviation,
     FailedRevision,
     Revision,
+    Rollout,
     Status,
     Verdict,
 )
@@ -69,15 +70,24 @@ def tell(turn: Turn, fleet: Fleet) -> Told:
         deviations=_deviations(turn, fleet),
         failed_revisions=failed_revisions(turn),
     )
-    deadline = None
-    # The deadline of a rollout that can fail is judged by the record of its revision.
-    if status.rollout and status.rollout.progressed_at is not None and not is_judged(turn):
-        deadline = status.rollout.progressed_at + turn.spec.progress_deadline_seconds
+    deadline = _deadline(turn, fleet, status.rollout)
     overdue = deadline is not None and turn.now >= deadline
     saying = _say(turn, fleet, waited, overdue=overdue, complete=complete)
     told = conditions(turn, fleet, saying) + regeneration_conditions(turn, fleet)
     status = replace(status, conditions=told)
     return Told(status, announcements(turn, status), None if overdue else deadline)
+
+
+def _deadline(turn: Turn, fleet: Fleet, rollout: Rollout | None) -> float | None:
+    """Return when a lack of progress is told that is not the failure of a revision.
+
+    A rollout that something else holds back does not fail, but people have to know.
+    """
+    if is_judged(turn):
+        return excused_until(turn, fleet)
+    if rollout is None or rollout.progressed_at is None:
+        return None
+    return rollout.progressed_at + turn.spec.progress_deadline_seconds
 
 
 def _counted(turn: Turn, fleet: Fleet) -> Status:
