@@ -157,7 +157,7 @@ def _how_to_go_on(place: Place, screen: Screen, change: str) -> None:
     tags = f"sed 's|@sha256.*||' {place.manifest} | {kubectl} apply -f -"
     broken = f"sed 's|@sha256.*|@sha256:{'0' * 64}|' {place.manifest} | {kubectl} apply -f -"
     if place.simulated:  # its nodes pull no images: an annotation simulates the failure
-        fault = "s|sim/ready-delay.*|sim/fault: image-pull|"
+        fault = "s|sim/ready-delay.*|sim/fault: image-not-found|"
         broken = f"sed '{fault}' {place.manifest} | {kubectl} apply -f -"
     for what, command in (
         ("watch the service (stop with Ctrl-C)", f"{kubectl} get imsvc -w"),
@@ -166,8 +166,11 @@ def _how_to_go_on(place: Place, screen: Screen, change: str) -> None:
             "delete a pod: the operator recreates it",
             f'{kubectl} delete --wait=false "{first_pod}"',
         ),
-        ("an image that cannot be pulled: the rollout stalls, the other pods keep running", broken),
-        ("show what the service is waiting for", f"{kubectl} get imsvc {SERVICE} -o {message}"),
+        ("an image that does not exist: the release fails, the other pods keep running", broken),
+        (
+            "show why, and what runs instead (after 20 seconds)",
+            f"{kubectl} get imsvc {SERVICE} -o {message}",
+        ),
         (
             "return to the first image: all pods are replaced",
             f"{kubectl} apply -f {place.manifest}",
