@@ -93,7 +93,7 @@ in_cluster = $(patsubst %,tests/cluster/test_%.py,$(1))
 APART := $(wildcard tests/cluster/test_policies_*.py) \
   $(call in_cluster,bed break_glass break_glass_input chart crds crds_nodepool guarded \
   karpenter_bed secret_pinning verify)
-SLOW := $(call in_cluster,break_glass_rotation catch_up cloud_reboot detection leadership \
+SLOW := $(call in_cluster,break_glass_rotation catch_up cli_revisions cloud_reboot detection leadership \
   reflector regeneration restart rollback_crash stuck_release writes)
 OWN_BEDS := $(patsubst %,tests/real/test_%.py,demo leftovers nodes operator_image)
 # The tests of all lanes that passed only the second time (tests/flaky.py).

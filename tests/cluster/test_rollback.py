@@ -213,6 +213,24 @@ def test_person_rolls_back_further_and_resumes(web: Service) -> None:
     web.until_ready()
 
 
+def test_rollback_restores_the_configuration(web: Service) -> None:
+    """The pods read the copy of the revision that is gone back to, whatever the ConfigMap says."""
+    web.kubectl("create", "configmap", "settings", "--from-literal=level=info")
+    reads = {"envFrom": [{"configMapRef": {"name": "settings"}}]}
+    web.apply(image="a", replicas=2, container=reads)
+    web.until_ready()
+    [pinned] = record(web, 1)["spec"]["config"]
+    web.kubectl("patch", "configmap", "settings", "--patch", '{"data": {"level": "debug"}}')
+    web.until("it is read", lambda: len(web.revisions()) == 2)
+    web.until("it is rolled out", lambda: verdict(web, 2).get("phase") == "Good")
+    act(web, "undo", type="RollBack", revision=record(web, 1)["spec"]["revision"])
+    web.until("it went back", lambda: phase(web, "undo") == "Succeeded")
+    containers = [pod["spec"]["containers"][0] for pod in web.active()]
+    assert [c["envFrom"][0]["configMapRef"]["name"] for c in containers] == [pinned["snapshot"]] * 2
+    path = f"/api/v1/namespaces/{web.namespace}/configmaps/{pinned['snapshot']}"
+    assert web.plane.api().get(path)["data"] == {"level": "info"}
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [

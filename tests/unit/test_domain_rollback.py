@@ -42,6 +42,7 @@ from tests.unit.given import (
     failed,
     fleet,
     moves,
+    name_of,
     proven,
     refusal,
     settled,
@@ -198,6 +199,18 @@ def test_failed_revision_is_not_tried_again_after_the_spec_came_by_another() -> 
     decided = plan(again, NOW + 60)
     assert decided.actions == ()
     assert condition(decided.status) == "Stalled RolledBack"
+
+
+def test_rollback_of_a_rollback_is_not_paced_as_the_end_of_repairs_is() -> None:
+    """The instances of B that are given up were born in the rollback before, not as repairs."""
+    born = {"born": NOW - 300, "replaces": name_of("C0"), "replaces_uid": "uid-C0"}
+    ready = {"ready_since": NOW - 11}
+    instances = fleet("A # B ##", A0=ready, B0=born, B1=born)
+    given = view(instances=instances, wanted="C", recorded="ABC", replicas=2)
+    for letter in "AB":
+        given = with_verdict(given, letter, proven(letter).verdict)
+    given = with_verdict(given, "C", failed("C", back="A", rejected_by="jane"))
+    assert moves(plan(given, NOW)) == "retire B0"
 
 
 def test_failed_revision_goes_back_to_the_one_that_was_good_last() -> None:

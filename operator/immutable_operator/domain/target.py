@@ -99,6 +99,13 @@ class Target:
     holds_failed: bool = False
 
     @property
+    def began(self) -> float | None:
+        """When the way to the wanted revision began: with its start, or as another one failed."""
+        if self.goes_back and self.asked is not None:
+            return self.asked.verdict.failed
+        return None if self.wanted is None else self.wanted.verdict.started
+
+    @property
     def is_recording(self) -> bool:
         """Whether the revision that is asked for is only being recorded, and targeted next."""
         return any(isinstance(move, CreateRevision) for move in self.moves)

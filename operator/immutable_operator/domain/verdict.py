@@ -247,18 +247,11 @@ def _completed(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> 
                 fallback="",
                 baking=None,
                 paused=None,
-                replaced=_replaced(fleet, last, turn.now - _began(turn, verdict)),
+                replaced=_replaced(fleet, last, turn.now - (turn.target.began or turn.now)),
                 start_seconds=start_seconds(fleet.active),
             ),
         )
     return verdict
-
-
-def _began(turn: Turn, verdict: Verdict) -> float:
-    """Return when the way to the wanted revision began: by its start, or as another one failed."""
-    asked = turn.target.asked
-    began = asked.verdict.failed if turn.target.goes_back and asked else verdict.started
-    return turn.now if began is None else began
 
 
 def _number(turn: Turn) -> int | None:

@@ -110,11 +110,9 @@ def made_good(fleet: Fleet) -> list[Instance]:
 
     Instances that were added because more were wanted do not mean that the wanted revision failed.
     """
-    turn = fleet.turn
-    wanted, fallback = turn.wanted, turn.target.fallback
-    if wanted is None or fallback is None or wanted.verdict.started is None:
+    fallback, began = fleet.turn.target.fallback, fleet.turn.target.began
+    if fallback is None or began is None:
         return []
-    began = wanted.verdict.started
     own = (i for i in fleet.stale if i.revision == fallback.id)
     return [i for i in own if i.born > began and i.predecessor]
 
