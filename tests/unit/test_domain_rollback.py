@@ -210,7 +210,7 @@ def test_rollback_of_a_rollback_is_not_paced_as_the_end_of_repairs_is() -> None:
     for letter in "AB":
         given = with_verdict(given, letter, proven(letter).verdict)
     given = with_verdict(given, "C", failed("C", back="A", rejected_by="jane"))
-    assert moves(plan(given, NOW)) == "retire B0"
+    assert moves(plan(given, NOW)) == "retire B1"
 
 
 def test_failed_revision_goes_back_to_the_one_that_was_good_last() -> None:
