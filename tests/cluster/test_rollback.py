@@ -104,7 +104,8 @@ def test_registry_that_does_not_answer_is_no_failure_before_the_deadline(web: Se
 def test_rollout_that_a_budget_holds_back_is_told_and_does_not_fail(web: Service) -> None:
     web.apply(image="a", replicas=2, rollout={"progressDeadlineSeconds": 5})
     web.until_ready()
-    web.kubectl("create", "pdb", "mine", "--selector=app=web", "--max-unavailable=0")
+    # More than there are with all successors: it allows nothing, however many it counts.
+    web.kubectl("create", "pdb", "mine", "--selector=app=web", "--min-available=9")
     web.apply(image="b")
     told = web.until_stalled("ProgressDeadlineExceeded")
     assert "blocked by PodDisruptionBudget" in told["message"]
