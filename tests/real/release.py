@@ -89,7 +89,9 @@ class Release:
     def records(self, pod: str, *options: str) -> list[Json]:
         """The log of a pod's operator, as records."""
         said = self.plane.kubectl("logs", pod, *options, namespace=NAMESPACE).stdout
-        return [json.loads(line) for line in said.splitlines()]
+        lines = said.splitlines()
+        assert [line for line in lines if not line.startswith("{")] == [], "not all is JSON"
+        return [json.loads(line) for line in lines]
 
     def signal(self, real: RealNodes, pod: Json, name: str) -> None:
         """Send a signal to the operator in a pod, from its node."""

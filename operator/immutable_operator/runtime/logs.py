@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from typing import Literal
 
 import structlog
@@ -47,6 +48,25 @@ def configure_logs(form: LogFormat, level: str = "INFO") -> None:
     for name in ("kopf.objects", "kopf.activities", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("aiohttp.server").addFilter(_is_ours)
+    _log_what_python_prints()
+
+
+def _log_what_python_prints() -> None:
+    """Send to the log what Python itself would write to standard error in a form of its own."""
+    logging.captureWarnings(True)
+    log = logging.getLogger("python")
+
+    def unraisable(found: sys.UnraisableHookArgs) -> None:
+        where = f"{found.err_msg or 'Exception ignored in'}: {found.object!r}"
+        log.warning(where, exc_info=found.exc_value)
+
+    def in_thread(found: threading.ExceptHookArgs) -> None:
+        name = found.thread.name if found.thread else "a thread"
+        log.error(f"unhandled exception in {name}", exc_info=found.exc_value)
+
+    sys.unraisablehook = unraisable
+    threading.excepthook = in_thread
+    sys.excepthook = lambda _, error, __: log.critical("unhandled exception", exc_info=error)
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
