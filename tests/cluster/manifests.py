@@ -30,7 +30,9 @@ def deployment(template: Json) -> Json:
 
 
 def service(template: Json) -> Json:
-    spec = {"suspend": True, "replicas": 0, "template": template}
+    """A service may not use its node without permission; a Deployment may."""
+    allowed = {"nodeLocal": "Allow", "sharedVolumes": "Allow"}
+    spec = {"suspend": True, "replicas": 0, "template": template, "immutability": allowed}
     return {"apiVersion": API_VERSION, "kind": "ImmutableService", "spec": spec}
 
 

@@ -14,6 +14,11 @@ from functools import partial
 
 import pytest
 
+from immutable_operator.api.names import FIELD_MANAGER
+from immutable_operator.api.template import born_with
+from immutable_operator.domain.config.admission import differences
+from immutable_operator.instances.pods.codec import decode_pod
+from immutable_operator.instances.pods.form import opened
 from tests.cluster.manifests import deployment, named, service
 from tests.cluster.operator_process import Installation, OperatorProcess
 from tests.cluster.services import KIND_PATH, condition
@@ -26,6 +31,7 @@ SHAPES = shapes()
 NAMES = [f"shape-{number}" for number in range(COUNT)]
 SAMPLE = 20
 AT_ONCE = 4
+NAME = "shape-9f2c41d0-abcde"
 CREATE = ("create", "--validate=strict")
 REPLACE = ("replace", "--validate=strict")
 CLIENT_SIDE = ("apply", "--server-side=false", "--validate=strict")
@@ -144,6 +150,24 @@ def test_apply_stores_templates_whole_and_once(way: tuple[str, ...], services: S
     before = services.generations()
     services.write(way, manifest(shift=1)[1])
     assert services.generations() == before
+
+
+def test_defaults_of_the_api_server_are_no_change_by_admission(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    """Of each template that can run here, and whatever the API server fills in."""
+    api = control_plane.api()
+    path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All&fieldManager={FIELD_MANAGER}"
+    changed: dict[str, Json] = {}
+    for shape in (shape for shape in SHAPES if shape.runs):
+        asked = born_with(shape.template)
+        kept = {key: asked.get("metadata", {}).get(key) for key in ("labels", "annotations")}
+        pod = api.request("POST", path, {"metadata": {**kept, "name": NAME}, "spec": asked["spec"]})
+        record = decode_pod(json.dumps(pod).encode())
+        if found := differences(asked, opened(record.form)):
+            changed[", ".join(map(str, found))] = asked
+    # A field of a feature that is off in this API server: the pod runs without it.
+    assert set(changed) == {"spec.containers[manager].lifecycle.stopSignal removed"}
 
 
 def test_pods_become_ready_and_are_not_replaced_when_applied_again(

@@ -174,7 +174,7 @@ PLANTED: dict[str, Bug] = {
         "return turn.count_available(own) > 0",
     ),
     "a failed revision is the fallback": Bug(
-        "target.py", "        and not r.verdict.is_failed\n", ""
+        "standing.py", "        and not r.verdict.is_failed\n", ""
     ),
     "what fails is retired before its verdict is on record": Bug(
         "planner.py", "Step() if judged.decides else _step(", "_step("
@@ -199,7 +199,7 @@ PLANTED: dict[str, Bug] = {
         "families/pods.py", "trouble.is_final or trouble.lacks in pinned", "trouble.lacks"
     ),
     "the recorded fallback is gone back to for ever": Bug(
-        "target.py", '    recorded = "" if moved_on else', "    recorded ="
+        "standing.py", '    recorded = "" if moved_on else', "    recorded ="
     ),
     "a retry is carried out at each plan": Bug(
         "commands.py", "    if not word or word == asked.verdict.retry or", "    if not word or"

@@ -11,7 +11,10 @@ from typing import Any
 
 from immutable_operator.api.image import HOW_TO_PIN, NO_DIGEST
 
-__all__ = ["LONG_NAME", "PIN", "REFUSED", "RESERVED", "Refused", "spec", "template"]
+__all__ = [
+    *("KEPT_STATE", "LONG_NAME", "PIN", "REFUSED", "RESERVED", "Refused", "spec", "template"),
+    "volume",
+]
 
 PIN = "registry.example/web@sha256:" + "9f2c41d07a1b" * 5 + "9f2c"
 LONG_NAME = "a-service-with-a-name-that-is-one-too-long-for"
@@ -49,6 +52,73 @@ def template(**pod: Any) -> dict[str, Any]:
     out["template"]["spec"] |= pod
     return out
 
+
+def volume(kind: str, name: str = "data", **fields: Any) -> dict[str, Any]:
+    """Give a spec with a volume of this kind beside an emptyDir."""
+    source: dict[str, Any] = {
+        "hostPath": {"path": "/var/log"},
+        "persistentVolumeClaim": {"claimName": "data"},
+    }[kind]
+    given = template(volumes=[{"name": "tmp", "emptyDir": {}}, {"name": name, kind: source}])
+    return given | fields
+
+
+def _privileged(field: str, name: str) -> dict[str, Any]:
+    root = {"name": name, "image": PIN, "securityContext": {"privileged": True}}
+    web = {"name": "web", "image": PIN, "securityContext": {"privileged": False}}
+    return template(**({"containers": [web]} | {field: [web | {"name": "first"}, root]}))
+
+
+_NODE_LOCAL = "or set immutability.nodeLocal: Allow"
+_SIDECAR = {"name": "proxy", "image": PIN, "restartPolicy": "Always"}
+
+KEPT_STATE = [
+    Refused(
+        "a folder of the node",
+        volume("hostPath"),
+        "spec.template.spec.volumes: volume data uses hostPath, so its content stays on the node "
+        "when the pod is replaced; use emptyDir, a ConfigMap or a persistentVolumeClaim, "
+        + _NODE_LOCAL,
+    ),
+    Refused(
+        "the processes of the node",
+        template(hostPID=True),
+        "spec.template.spec.hostPID: the pod would share the process namespace of its node; remove "
+        f"it, {_NODE_LOCAL}",
+    ),
+    Refused(
+        "the memory segments of the node",
+        template(hostIPC=True),
+        "spec.template.spec.hostIPC: the pod would share the memory segments of its node; remove "
+        f"it, {_NODE_LOCAL}",
+    ),
+    Refused(
+        "a privileged container",
+        _privileged("containers", "root"),
+        "spec.template.spec.containers: container root is privileged, so it can change its node; "
+        f"remove securityContext.privileged, {_NODE_LOCAL}",
+    ),
+    Refused(
+        "a privileged init container",
+        _privileged("initContainers", "setup"),
+        "spec.template.spec.initContainers: init container setup is privileged, so it can change "
+        f"its node; remove securityContext.privileged, {_NODE_LOCAL}",
+    ),
+    Refused(
+        "a privileged sidecar container",
+        template(initContainers=[_SIDECAR | {"securityContext": {"privileged": True}}]),
+        "spec.template.spec.initContainers: init container proxy is privileged, so it can change "
+        f"its node; remove securityContext.privileged, {_NODE_LOCAL}",
+    ),
+    Refused(
+        "a claim with several replicas",
+        volume("persistentVolumeClaim", replicas=2),
+        "spec.template.spec.volumes: volume data uses a persistentVolumeClaim, which all replicas "
+        "would share, and the operator cannot tell shared storage from a disk; set replicas: 1, or "
+        "immutability.sharedVolumes: Allow if several pods can use the volume at once",
+    ),
+]
+"""Specs that are refused because their pods would keep state, unless the spec permits it."""
 
 REFUSED = [
     Refused(

@@ -268,6 +268,7 @@ def columns(kind: Kind, *, wide: bool) -> list[tuple[str, str]]:
 @owners
 def test_service_and_pool_columns(kind: Kind) -> None:
     ready = '.status.conditions[?(@.type=="Ready")]'
+    changed = '.status.conditions[?(@.type=="AdmissionChanged")]'
     assert columns(kind, wide=False) == [
         ("DESIRED", ".spec.replicas"),
         ("CURRENT", ".status.currentReplicas"),
@@ -281,6 +282,7 @@ def test_service_and_pool_columns(kind: Kind) -> None:
     assert columns(kind, wide=True) == [
         ("MESSAGE", f"{ready}.message"),
         ("SELECTOR", ".status.selector"),
+        *([("ADMISSION", f"{changed}.message")] if kind is SERVICE else []),
     ]
 
 

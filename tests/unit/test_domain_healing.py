@@ -60,7 +60,7 @@ PLANS: list[tuple[str, str, dict[str, dict[str, Any]], dict[str, Any], str]] = [
         "A ###",
         dict.fromkeys(("A0", "A1", "A2"), TAINT),
         {"on_taint": OnTaint.QUARANTINE},
-        "quarantine A2 A1 A0; create A0'",
+        "quarantine A0 A2 A1; create A0'",
     ),
     (
         "in quarantine it is not counted",
@@ -140,7 +140,7 @@ PLANS: list[tuple[str, str, dict[str, dict[str, Any]], dict[str, Any], str]] = [
         "A ### B #",
         {"A0": again(5, 1), "A1": again(5, 1)},
         {"wanted": "B"},
-        "retire A1",
+        "retire A0",
     ),
 ]
 

@@ -20,6 +20,7 @@ from immutable_operator.domain.config import hashing as module
 from immutable_operator.domain.config.hashing import find_revision, is_made_of, revision_hash
 from immutable_operator.domain.model import (
     NODE_HASH,
+    POD_HASH,
     Pin,
     Revision,
     instance_name,
@@ -121,7 +122,7 @@ def test_hashing_does_not_modify_the_template() -> None:
     assert template == before
 
 
-def recorded(template: Any, number: int, version: str = "v3") -> Revision:
+def recorded(template: Any, number: int, version: str = POD_HASH) -> Revision:
     full = revision_hash(template, version)
     short = revision_id(full, ())
     return Revision(short, number, full, revision_name("web", short), f"uid-{number}")

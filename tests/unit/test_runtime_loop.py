@@ -18,6 +18,7 @@ from immutable_operator.kube.errors import Unreachable
 from immutable_operator.kube.lease import NotLeader
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.registry.client import Registries
+from immutable_operator.runtime.admissions import Admissions
 from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.evidence import Witnesses
 from immutable_operator.runtime.images import ImageProofs
@@ -55,6 +56,7 @@ class Bed:
         configs = Configs(CONFIG_MAP, lambda kind, item, anew: None)
         metrics = Metrics()
         images = ImageProofs(Registries(frozenset()), lambda owner: None, metrics)
+        admissions = Admissions(client, lambda owner: None)
         self.loop = ControlLoop(
             client,
             self.services,
@@ -66,7 +68,7 @@ class Bed:
             metrics,
             lists=self,
             identity="me",
-            witnesses=Witnesses({CONFIG_MAP: configs}, images, pods),
+            witnesses=Witnesses({CONFIG_MAP: configs}, images, pods, admissions),
             guard=self._guard,
         )
 

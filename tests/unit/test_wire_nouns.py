@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from immutable_operator.domain.model import (
+    Admission,
     Blocker,
+    Change,
+    ChangeKind,
     Condition,
     Deviation,
     Phase,
@@ -45,6 +48,9 @@ STATUS = st.builds(
         st.builds(Condition, TEXT, TEXT, TEXT, TEXT, SECONDS), min_size=1, max_size=3
     ).map(tuple),
 )
+CHANGES = st.lists(
+    st.builds(Change, TEXT, st.sampled_from(list(ChangeKind)), TEXT), max_size=3
+).map(tuple)
 VERDICT = st.builds(
     Verdict,
     st.sampled_from(list(Phase)),
@@ -54,6 +60,10 @@ VERDICT = st.builds(
     COUNT,
     st.none() | st.integers(0, 1000).map(float),
     st.none() | COUNT,
+    COUNT,
+    *(st.none() | SECONDS,) * 4,
+    *(TEXT | st.just(""),) * 4,
+    st.none() | st.builds(Admission.of, CHANGES, st.none() | SECONDS),
 )
 META = {"name": "web", "namespace": "shop", "uid": "s1", "resourceVersion": "1"}
 

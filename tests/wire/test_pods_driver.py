@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -14,10 +15,22 @@ from immutable_operator.api.names import (
     LABEL_SERVICE,
     QUARANTINED_SUFFIX,
 )
-from immutable_operator.domain.model import Because, Cause, Create, Move, Quarantine, Reason, Retire
+from immutable_operator.domain.config.admission import differences
+from immutable_operator.domain.model import (
+    Because,
+    Cause,
+    Change,
+    ChangeKind,
+    Create,
+    Move,
+    Quarantine,
+    Reason,
+    Retire,
+)
 from immutable_operator.instances.driver import Refused, Seen, Unknown
-from immutable_operator.instances.pods.codec import decode_pod
+from immutable_operator.instances.pods.codec import decode_pod, pod_body
 from immutable_operator.instances.pods.driver import PodDriver
+from immutable_operator.instances.pods.form import opened
 from immutable_operator.instances.pods.watched import Pods
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.runtime.memory import OwnerMemory
@@ -28,7 +41,10 @@ PODS = "/api/v1/namespaces/shop/pods"
 POD = f"{PODS}/web-a"
 EVICTION = f"{POD}/eviction"
 BIRTH = Create("web-a", "0a1b2c3d", 0, 1, None, Because(Reason.CREATED, "it is wanted"))
-TEMPLATE = {"spec": {"containers": [{"name": "web"}]}}
+TEMPLATE = {
+    "metadata": {"labels": {"app": "web", "tier": "x"}},
+    "spec": {"containers": [{"name": "web", "image": "x"}]},
+}
 EXISTS = refusal(409, 'pods "web-a" already exists')
 GONE = refusal(404, 'pods "web-a" not found', kind="pods", name="web-a")
 BUDGET = "The disruption budget web needs 3 healthy pods and has 3 currently"
@@ -126,6 +142,39 @@ def test_birth_is_seen_when_the_view_has_the_pod_or_a_later_version() -> None:
     seen = carried_out(Script(pod(version=7)), BIRTH, pods)
     heard(pods, pod(version=3))
     assert seen()
+
+
+PROXY = {"name": "web", "image": "x", "env": [{"name": "HTTP_PROXY", "value": "1"}]}
+ADDED = (Change("spec.containers[web].env", ChangeKind.ADDED, "0" * 16),)
+
+
+def changed_pod() -> dict[str, Any]:
+    return {**pod(), "spec": {"containers": [PROXY]}}
+
+
+def test_birth_that_admission_changed_is_refused_if_that_is_not_let_in() -> None:
+    said = refused(Script(changed_pod()), replace(BIRTH, admits=()))
+    assert said.cause is Cause.CHANGED
+    assert "pod web-a: spec.containers[web].env[HTTP_PROXY] added" in said.message
+    assert "immutability.acceptedChanges" in said.message
+    # So is one with another change than the one that is let in, and one that is there already.
+    assert refused(Script(changed_pod()), replace(BIRTH, admits=ADDED)).cause is Cause.CHANGED
+    existing = Script(EXISTS, changed_pod())
+    assert refused(existing, replace(BIRTH, admits=())).cause is Cause.CHANGED
+
+
+def test_birth_that_admission_changed_is_done_where_that_is_let_in() -> None:
+    script = Script(changed_pod())
+    carried_out(script, BIRTH)
+    assert script.lines == [f"POST {PODS}"]
+    body = pod_body(SERVICE, TEMPLATE, BIRTH)
+    usual = differences(body, opened(decode_pod(msgspec.json.encode(changed_pod())).form))
+    carried_out(Script(changed_pod()), replace(BIRTH, admits=usual))
+
+
+def test_birth_as_asked_for_is_done_whatever_is_let_in() -> None:
+    for admits in ((), ADDED):
+        carried_out(Script(pod()), replace(BIRTH, admits=admits))
 
 
 def test_existing_pod_of_the_same_birth_counts_as_created() -> None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from immutable_operator.api.names import ANNOTATION_DIGEST, REVISION_KIND, REVISION_PLURAL
+from immutable_operator.domain.config.births import born_from
 from immutable_operator.domain.config.hashing import revision_hash
 from immutable_operator.domain.config.references import content_digest
 from immutable_operator.domain.model import (
@@ -285,7 +286,9 @@ def template(script: Script, view: View, revision: str = "0a1b2c3d") -> Any:
 
 def test_birth_uses_the_spec_for_the_wanted_revision_and_the_record_for_others() -> None:
     script = Script()
-    assert template(script, View(record())) == TEMPLATE
+    assert template(script, View(record())) == born_from(TEMPLATE)
+    before = record(hash=revision_hash(TEMPLATE, "v3"))
+    assert template(script, View(before)) == TEMPLATE, "an earlier release recorded it"
     assert script.asked == []
     older = {"spec": {"containers": [{"name": "old", "image": "x"}]}}
     stored = record(hash=revision_hash(older), template=older)

@@ -18,19 +18,25 @@ class Rule:
         Text of the refusal, or, with `computed`, a CEL expression for it.
     field
         Path below the schema with the rule, such as `.image`; the API server prints it.
+    sees_old
+        Whether the rule uses the stored value: `oldSelf` is then an optional, without a value when
+        the object is created.
     """
 
     rule: str
     message: str
     computed: bool = False
     field: str | None = None
+    sees_old: bool = False
 
-    def schema(self) -> dict[str, str]:
+    def schema(self) -> dict[str, Any]:
         """Return the rule in the format of a CRD."""
-        out = {"rule": self.rule}
+        out: dict[str, Any] = {"rule": self.rule}
         out["messageExpression" if self.computed else "message"] = self.message
         if self.field:
             out["fieldPath"] = self.field
+        if self.sees_old:
+            out["optionalOldSelf"] = True
         return out
 
 

@@ -85,8 +85,9 @@ class ImmutableRevisionSpec(ApiModel):
     """Short hash of the revision: 8 hex digits, which are part of the names and labels of its
     instances."""
     hash: Annotated[str, Field(pattern="^(v[1-9]|n1):[0-9a-f]{64}$", max_length=67)]
-    """Version of the hash algorithm and the hash. v3 covers the pods that result from the template
-    and the digests of what is pinned; v1 and v2 cover the template as written; n1 covers the
+    """Version of the hash algorithm and the hash. v4 covers the pods that result from the template,
+    including defaults that the operator sets, and the digests of what is pinned; v3 does not cover
+    these defaults; v1 and v2 cover the template as written; n1 covers the
     image, the template and the settings of the provider of a node pool."""
     reason: Literal["Created", "TemplateChanged", "ConfigChanged"]
     """Why the revision was recorded. Created: the service or pool was created.
@@ -99,12 +100,37 @@ class ImmutableRevisionSpec(ApiModel):
     """Short form of the image of the first container, such as web@9f2c41d07a1b, or the id or digest
     of the image of the nodes."""
     template: Annotated[dict[str, Any], Field(json_schema_extra={EMBED: RECORDED})] | None = None
-    """The pod template as it was recorded. Set in revisions of a service."""
+    """The pod template from which the instances are created. Set in revisions of a service."""
     node: Annotated[RecordedNode, Field(json_schema_extra={EMBED: BARE})] | None = None
     """The image, the template and the provider of the nodes as they were recorded. Set in revisions
     of a node pool."""
     config: Annotated[list[PinnedConfig], Field(max_length=256)] | None = None
     """The pinned ConfigMaps and Secrets that the template references; unset if there are none."""
+
+
+class AdmissionChange(ApiModel):
+    """A field that admission changed."""
+
+    path: Annotated[str, Field(max_length=512)]
+    """Path of the field, such as spec.containers[web].env[HTTP_PROXY]."""
+    change: Literal["Added", "Changed", "Removed"]
+    """How the field differs from the template."""
+    digest: Annotated[str, Field(max_length=16)] | None = None
+    """First 16 hex digits of the SHA-256 digest of the value of the field in the instances."""
+
+
+class AdmissionResult(ApiModel):
+    """What admission made of the instances of the revision, compared with the template."""
+
+    digest: Annotated[str, Field(max_length=71)]
+    """Digest of all changes. Two revisions with the same digest were changed in the same way."""
+    summary: Annotated[str, Field(max_length=1024)] | None = None
+    """Human-readable summary of the changes."""
+    changes: Annotated[list[AdmissionChange], Field(max_length=100)] | None = None
+    """The changed fields; unset if there are none."""
+    since: datetime | None = None
+    """Set if the revision was complete before it was compared: instances that were created earlier
+    are not compared with this."""
 
 
 class ImmutableRevisionStatus(ApiModel):
@@ -164,6 +190,10 @@ class ImmutableRevisionStatus(ApiModel):
     replicas: Int32 | None = None
     """Number of desired instances, recorded if spec.replicas of the service is unset or if the
     number is 0."""
+    admission: AdmissionResult | None = None
+    """What admission (webhooks, policies, plug-ins of the API server) made of the instances. A
+    later instance that differs from it counts as Drifted. Not set if spec.immutability.admission of
+    the service is Allow."""
     start_seconds: Int32 | None = None
     """Median number of seconds from the creation of an instance until it was first ready."""
 
@@ -200,6 +230,11 @@ REVISION: Final = Kind(
                 ),
                 Column("By", "string", ".spec.by", "Tool that wrote the template"),
                 Column("Age", "date", ".metadata.creationTimestamp", "Age of the revision"),
+                Column(
+                    *("Admission", "string", ".status.admission.summary"),
+                    "What admission changed in its instances",
+                    wide=True,
+                ),
             ),
         ),
     ),

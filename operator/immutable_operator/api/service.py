@@ -8,10 +8,11 @@ from pydantic import Field, model_validator
 from immutable_operator.api import names
 from immutable_operator.api.cel import Rule
 from immutable_operator.api.duration import Duration
-from immutable_operator.api.kind import EMBED, WANTED, ApiModel, Kind, Version
+from immutable_operator.api.kind import EMBED, WANTED, ApiModel, Column, Kind, Version
 from immutable_operator.api.owner import BOTH_ZERO, NEVER_REPLACES, checked, columns, name_rule
 from immutable_operator.api.regeneration import Regeneration
 from immutable_operator.api.scaling import Int32, IntOrPercent, Replicas, is_zero
+from immutable_operator.api.stateless import STATELESS_RULES
 from immutable_operator.api.status import Name, OwnerStatus
 from immutable_operator.api.template import template_problems
 
@@ -29,6 +30,10 @@ _DEADLINE = (
     "progressDeadlineSeconds is not greater than minReadySeconds, so every rollout would be "
     "reported as stalled; increase progressDeadlineSeconds"
 )
+
+
+ContainerName = Annotated[str, Field(min_length=1, max_length=63)]
+ChangePath = Annotated[str, Field(pattern=r"^(spec|metadata)(\.|$)", max_length=512)]
 
 
 class Rollout(ApiModel):
@@ -115,6 +120,19 @@ class Config(ApiModel):
     they are updated frequently. Default: empty."""
 
 
+class AcceptedChanges(ApiModel):
+    """Changes that admission may make to instances, for example those of a service mesh."""
+
+    containers: Annotated[list[ContainerName], Field(max_length=64)] = Field(default_factory=list)
+    """Names of containers and init containers that may be added or changed, such as istio-proxy.
+    Default: empty."""
+
+    paths: Annotated[list[ChangePath], Field(max_length=64)] = Field(default_factory=list)
+    """Beginnings of paths below which anything may be added, changed or removed, written as in the
+    condition AdmissionChanged: spec.volumes[istio-, spec.containers[web].resources or
+    metadata.annotations. Default: empty."""
+
+
 class Immutability(ApiModel):
     """What happens to an instance that differs from the pod that the operator created."""
 
@@ -135,6 +153,37 @@ class Immutability(ApiModel):
     Replace: the instance is replaced once it is ready again; if it does not become ready, it is
     reported as CrashLoop. Default Allow."""
 
+    node_local: Literal["Refuse", "Allow"] = "Refuse"
+    """Whether instances may use what stays on their node when they are replaced: hostPath volumes,
+    hostPID, hostIPC and privileged containers. Refuse: a template with one of these is refused.
+    Allow: it is accepted. A service that had such a template before it was checked keeps it until
+    its template changes. Default Refuse."""
+
+    shared_volumes: Literal["Refuse", "Allow"] = "Refuse"
+    """Whether several instances may use one persistentVolumeClaim. Refuse: a template with such a
+    volume is refused if there is more than one replica, because the operator cannot tell shared
+    storage from a disk. Allow: it is accepted; all replicas, and their successors, use the volume
+    at the same time. Default Refuse."""
+
+    writable_root_filesystem: Annotated[bool, Field(strict=True)] = False
+    """Whether containers can write to their root file system. If false, each container that does
+    not set securityContext.readOnlyRootFilesystem itself gets a read-only root file system, in new
+    revisions; a container that writes files needs a volume for them, such as an emptyDir. Revisions
+    that were recorded before this field was introduced stay as they are. Default false."""
+
+    admission: Literal["Allow", "Report", "Refuse"] = "Report"
+    """What happens if admission (a webhook, a policy, a plug-in of the API server) made instances
+    different from the template. Defaults of the API server, priority, tolerations and what a
+    LimitRange or the service account adds are no difference. Report: the difference is reported in
+    the condition AdmissionChanged and in an event, and recorded in the status of the
+    ImmutableRevision; a later instance of the revision with another difference counts as Drifted
+    (see onTaint). Refuse: in addition, a new revision with a difference does not become available:
+    its instances are removed, and the rollout is stalled. Allow: instances are not compared.
+    Default Report."""
+
+    accepted_changes: AcceptedChanges = AcceptedChanges()
+    """Changes that are no difference. Default: none."""
+
     config: Config = Config()
     """Which ConfigMaps and Secrets are part of a revision. Default: all that the template
     references; Secrets only in namespaces that are granted to the operator."""
@@ -142,6 +191,8 @@ class Immutability(ApiModel):
 
 class ImmutableServiceSpec(ApiModel):
     """Specification of the desired instances and of how they are replaced."""
+
+    rules: ClassVar[tuple[Rule, ...]] = STATELESS_RULES
 
     replicas: Replicas | None = None
     """Number of desired instances, at most 50000. If unset, the current number is kept; a new
@@ -182,6 +233,14 @@ class ImmutableServiceStatus(OwnerStatus):
     The next revision pins them if it is granted. Unset if there are none."""
 
 
+ADMISSION: Final = Column(
+    "Admission",
+    "string",
+    '.status.conditions[?(@.type=="AdmissionChanged")].message',
+    "What admission changed in the pods",
+    wide=True,
+)
+
 SERVICE: Final = Kind(
     name=names.SERVICE_KIND,
     plural=names.SERVICE_PLURAL,
@@ -197,7 +256,7 @@ SERVICE: Final = Kind(
             status=ImmutableServiceStatus,
             status_default={"observedGeneration": -1},
             scale=True,
-            columns=columns("service", "pods"),
+            columns=(*columns("service", "pods"), ADMISSION),
             rules=(name_rule("pod"),),
         ),
     ),

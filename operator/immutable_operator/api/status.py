@@ -30,8 +30,8 @@ class Condition(ApiModel):
     """One aspect of the state, as in other Kubernetes objects."""
 
     type: Annotated[str, Field(max_length=316)]
-    """Type of the condition: Ready, Reconciling, Stalled, Available, Guarded, Regenerating or
-    CannotMeetMaxAge."""
+    """Type of the condition: Ready, Reconciling, Stalled, Available, Guarded, Regenerating,
+    CannotMeetMaxAge, NotStateless or AdmissionChanged."""
     status: Literal["True", "False", "Unknown"]
     """Status of the condition: True, False or Unknown."""
     observed_generation: Annotated[Int64, Field(ge=0)] | None = None
@@ -160,4 +160,6 @@ class OwnerStatus(ApiModel):
     without intervention. Available: as many instances are available as spec.rollout demands, of
     whatever revision. Guarded: the cluster refuses modifications of running instances.
     Regenerating: instances are being replaced because of their age or on request.
-    CannotMeetMaxAge: instances cannot be replaced before they reach spec.regeneration.maxAge."""
+    CannotMeetMaxAge: instances cannot be replaced before they reach spec.regeneration.maxAge.
+    NotStateless: the template keeps state in a way that is refused in new templates.
+    AdmissionChanged: admission made the instances different from the template."""

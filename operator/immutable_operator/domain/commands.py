@@ -20,7 +20,7 @@ from immutable_operator.domain.model import (
     Verdict,
     later_than,
 )
-from immutable_operator.domain.target import (
+from immutable_operator.domain.standing import (
     fallback_of,
     is_good,
     latest_completed,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.model import Cause, Instance, Trouble, TroubleKind, Verdict
-from immutable_operator.domain.target import latest_completed
+from immutable_operator.domain.standing import latest_completed
 from immutable_operator.domain.turn import Turn
 
 __all__ = [

@@ -17,7 +17,7 @@ from immutable_operator.domain.model import (
 from immutable_operator.domain.staleness.age import Aging, expired, judge_age, under_way
 from immutable_operator.domain.staleness.evacuating import evacuating, is_cordoned
 from immutable_operator.domain.staleness.healing import Healing, healing
-from immutable_operator.domain.staleness.outdated import ended, outdated
+from immutable_operator.domain.staleness.outdated import ended, outdated, refused
 from immutable_operator.domain.staleness.requested import requested
 from immutable_operator.domain.turn import Turn
 
@@ -215,5 +215,6 @@ def _stale(turn: Turn, instance: Instance) -> Because | None:
     return (
         outdated(instance, turn.wanted, changed)
         or ended(instance)
+        or refused(instance)
         or evacuating(instance, turn.view.ends, turn.spec)
     )

@@ -17,7 +17,6 @@ from immutable_operator.domain.config.references import (
     config_kinds,
 )
 from immutable_operator.domain.config.snapshots import (
-    SNAPSHOT_LOST,
     Copies,
     Reading,
     as_recorded,
@@ -25,6 +24,7 @@ from immutable_operator.domain.config.snapshots import (
     plan_snapshots,
     read_config,
 )
+from immutable_operator.domain.desired import desired_number, kept_state
 from immutable_operator.domain.families import Family
 from immutable_operator.domain.freezing import Frozen, active_freeze
 from immutable_operator.domain.model import (
@@ -33,12 +33,19 @@ from immutable_operator.domain.model import (
     CreateRevision,
     Move,
     Obstacle,
-    OnFailure,
     Refusal,
     Revision,
     View,
     next_number,
     revision_id,
+)
+from immutable_operator.domain.standing import (
+    fallback_of,
+    going_back,
+    is_held,
+    latest_completed,
+    proven,
+    running_revision,
 )
 
 __all__ = [
@@ -50,12 +57,6 @@ __all__ = [
     "SUSPENDED",
     "Target",
     "choose",
-    "fallback_of",
-    "is_good",
-    "is_proven",
-    "latest_completed",
-    "ran",
-    "running_revision",
 ]
 
 INVALID_SPEC = "InvalidSpec"
@@ -159,7 +160,16 @@ class _Asked:
         if config.unread or config.lacking:
             return cls(None, config, config.lacking)
         compared = partial(as_recorded, config=config, view=view)
-        return cls(find_revision(template, view.revisions, compared), config)
+        found = find_revision(template, view.revisions, compared)
+        return cls(found, config, () if found else _refused_state(view))
+
+
+def _refused_state(view: View) -> tuple[Obstacle, ...]:
+    """Return why a new template is not recorded; one that is on record already may go on."""
+    kept = kept_state(view.spec, desired_number(view))
+    if kept is None or any(is_made_of(r, view.spec.template or {}) for r in view.revisions):
+        return ()
+    return (Obstacle(INVALID_SPEC, kept.message),)
 
 
 def _moves_on(view: View, asked: Revision | None, running: Revision | None) -> bool:
@@ -177,106 +187,12 @@ def _after_failure(view: View, failed: Revision, held: Frozen) -> Target:
 
     A freeze does not hold it back: what works is restored.
     """
-    back, lost = _going_back(view, failed)
+    back, lost = going_back(view, failed)
     if back is None:
         return Target(failed, True, held, lacking=lost, asked=failed)
-    if view.spec.on_failure is OnFailure.HOLD and not failed.verdict.rejected_by:
+    if is_held(view, failed):
         return Target(failed, True, held, asked=failed)
     return Target(back, False, held, lacking=lost, asked=failed, goes_back=True)
-
-
-def fallback_of(view: View, failed: Revision) -> Revision | None:
-    """Return the good revision to go back to from another one; None if there is none."""
-    return _going_back(view, failed)[0]
-
-
-def _going_back(view: View, failed: Revision) -> tuple[Revision | None, tuple[Obstacle, ...]]:
-    """Return the good revision to go back to, and why better ones are passed over.
-
-    The one that is recorded comes first, unless another rollout started since, then the latest. One
-    without copies of its configuration is only chosen if it has instances, because no instance of
-    it can be created.
-    """
-    others = [r for r in view.revisions if r.id != failed.id]
-    moved_on = any((r.verdict.started or 0.0) > (failed.verdict.failed or 0.0) for r in others)
-    recorded = "" if moved_on else failed.verdict.fallback
-    good = [r for r in others if is_good(r)]
-    good.sort(key=lambda r: (r.verdict.completed or 0.0, r.number), reverse=True)
-    good.sort(key=lambda r: r.id != recorded)
-    runs = {i.revision for i in view.instances if i.active}
-    lost: list[Obstacle] = []
-    for revision in good:
-        lacking = plan_snapshots(view, revision, 0.0).lacking
-        gone = [obstacle for obstacle in lacking if obstacle.reason == SNAPSHOT_LOST]
-        if revision.id in runs or not gone:
-            return revision, tuple(lost)
-        lost += gone
-    return None, tuple(lost)
-
-
-def is_good(revision: Revision) -> bool:
-    """Return whether a revision was complete once, and did not fail since."""
-    return revision.verdict.completed is not None and not revision.verdict.is_failed
-
-
-def running_revision(view: View) -> Revision | None:
-    """Return the revision that is the target already; without a record, the most frequent one.
-
-    If that one failed, it is the one that runs instead.
-    """
-    started = [r for r in view.revisions if r.verdict.started is not None]
-    newest = max(started, key=lambda r: (r.verdict.started or 0.0, r.number), default=None)
-    found = newest or _most_frequent(view)
-    if found is None or not found.verdict.is_failed:
-        return found
-    return _after_failure(view, found, Frozen()).wanted
-
-
-def _most_frequent(view: View) -> Revision | None:
-    counts = {r.id: sum(i.revision == r.id for i in view.instances) for r in view.revisions}
-    seen = [r for r in view.revisions if counts[r.id]]
-    return max(seen, key=lambda r: (counts[r.id], r.number), default=None)
-
-
-def latest_completed(view: View) -> Revision | None:
-    """Return the last good revision: the one that was last complete."""
-    good = [r for r in view.revisions if is_good(r)]
-    return max(good, key=lambda r: (r.verdict.completed or 0.0, r.number), default=None)
-
-
-def ran(view: View, revision: Revision) -> bool:
-    """Return whether a revision has instances, or is believed to have had some as the target."""
-    if revision.verdict.replicas != 0:
-        return True
-    return any(i.revision == revision.id for i in (*view.instances, *view.departed))
-
-
-def is_proven(view: View, revision: Revision | None) -> bool:
-    """Return whether a revision worked once, and was not scaled to 0 since."""
-    if revision is None:
-        return False
-    verdict = revision.verdict
-    worked = verdict.completed is not None or verdict.first_available is not None
-    return worked and ran(view, revision)
-
-
-def _proven(view: View, wanted: Revision | None) -> list[Revision]:
-    """Return other revisions that work, best first: the last good one, and those that work now.
-
-    If ``wanted`` is the last good revision itself, an older one does not come back. Revisions that
-    worked once and are stuck now come last.
-    """
-    least, last = view.spec.min_ready_seconds, latest_completed(view)
-    ready = {i.revision for i in view.instances if i.available_at(least) is not None}
-    works = [
-        r
-        for r in view.revisions
-        if r != wanted
-        and not r.verdict.is_failed
-        and (r == last or r.id in ready or (not last and r.verdict.first_available is not None))
-    ]
-    stuck = {i.revision for i in view.instances if i.trouble and i.trouble.settled} - ready
-    return sorted(works, key=lambda r: (r.id in stuck, r != last, r.id not in ready, -r.number))
 
 
 def _grown(view: View, target: Target, now: float) -> Target:
@@ -293,7 +209,7 @@ def _grown(view: View, target: Target, now: float) -> Target:
             is_open = is_open or (bool(copied.create) and not view.spec.suspend)
         moves, due = _with(moves, due, copied)
     fallback = None
-    for candidate in _proven(view, target.wanted):
+    for candidate in proven(view, target.wanted):
         copied = plan_snapshots(view, candidate, now)
         fallback = candidate
         if copied.complete:

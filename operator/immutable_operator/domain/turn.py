@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from immutable_operator.domain.desired import desired_number
 from immutable_operator.domain.families import Care, Family, Words
 from immutable_operator.domain.ledger import Budget
 from immutable_operator.domain.model import Instance, Policy, Revision, Spec, View
-from immutable_operator.domain.target import Target, running_revision
+from immutable_operator.domain.target import Target
 
 __all__ = ["Turn"]
 
@@ -28,7 +29,7 @@ class Turn:
     @classmethod
     def of(cls, view: View, target: Target, now: float, policy: Policy, family: Family) -> Turn:
         spec = view.spec
-        budget = Budget.of(_desired(view), spec.max_surge, spec.max_unavailable)
+        budget = Budget.of(desired_number(view), spec.max_surge, spec.max_unavailable)
         return cls(view, target, now, policy, family, budget, family.care(view, now))
 
     @property
@@ -66,22 +67,3 @@ class Turn:
         least = self.spec.min_ready_seconds
         times = [self.family.available_at(i, least) for i in instances]
         return min((t for t in times if t is not None and t > self.now), default=None)
-
-
-def _desired(view: View) -> int:
-    """Return the wanted number: that of the spec, else the number that runs, else 1.
-
-    After a restart the record of the revision has the number; otherwise the slots of the running
-    instances are counted: a successor has the slot of its predecessor.
-    """
-    if view.spec.replicas is not None:
-        return view.spec.replicas
-    if view.desired_before is not None:
-        return view.desired_before
-    running = running_revision(view)
-    if running is not None and running.verdict.replicas is not None:
-        return running.verdict.replicas
-    living = [i for i in (*view.instances, *view.departed) if not i.terminating]
-    if living:
-        return len({i.slot for i in living})
-    return 1 if not view.revisions else max(1, len(view.instances))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from immutable_operator.domain.commands import anew, commands
 from immutable_operator.domain.failing import Failure, failure, is_judged, progressed
+from immutable_operator.domain.families.admitted import recorded_admission
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.model import (
     Announcement,
@@ -23,13 +24,8 @@ from immutable_operator.domain.model import (
     later_than,
 )
 from immutable_operator.domain.staleness.age import start_seconds
-from immutable_operator.domain.target import (
-    HELD,
-    NOTHING_ELSE,
-    fallback_of,
-    latest_completed,
-    ran,
-)
+from immutable_operator.domain.standing import fallback_of, latest_completed, ran
+from immutable_operator.domain.target import HELD, NOTHING_ELSE
 from immutable_operator.domain.turn import Turn
 
 __all__ = ["Verdicts", "last_good", "verdicts"]
@@ -80,6 +76,7 @@ def verdicts(turn: Turn, fleet: Fleet) -> Verdicts:
             again += later
         else:
             new = _of_other(turn, fleet, revision, wanted)
+        new = _admitted(turn, revision, new)
         if new != revision.verdict:
             found[revision.name] = SetVerdict(revision, new)
     held = {r.subject: r.retry_at for r in turn.view.refusals if r.move is Move.VERDICT}
@@ -116,6 +113,13 @@ def _announced(turn: Turn, mark: SetVerdict) -> Announcement:
 
 def _why_kept(turn: Turn, failed: Revision) -> str:
     return NOTHING_ELSE if fallback_of(turn.view, failed) is None else HELD
+
+
+def _admitted(turn: Turn, revision: Revision, new: Verdict) -> Verdict:
+    """Add what admission made of its instances, once that is known."""
+    anyway = new.phase is Phase.GOOD and new != revision.verdict
+    found = recorded_admission(turn.view, revision, turn.now, anyway=anyway)
+    return new if found == new.admission else replace(new, admission=found)
 
 
 def last_good(turn: Turn, fleet: Fleet) -> Revision | None:

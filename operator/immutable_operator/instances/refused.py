@@ -113,6 +113,7 @@ _PACES: dict[Cause, _Pace] = {
     Cause.ADMISSION: _Pace(Backoff(1.0, 30.0)),
     Cause.DEPENDENCY: _Pace(Backoff(1.0, 30.0), eager=30.0),
     Cause.CONFIG: _Pace(Backoff(1.0, 30.0), eager=30.0),
+    Cause.CHANGED: _Pace(Backoff(5.0, 60.0)),
     Cause.FORBIDDEN: _Pace(Backoff(5.0, 60.0)),
     Cause.NAME_TAKEN: _Pace(Backoff(60.0, 60.0)),
     Cause.NAMESPACE_TERMINATING: _Pace(Backoff(5.0, 60.0)),

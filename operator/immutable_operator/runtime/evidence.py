@@ -16,6 +16,7 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.instances.pods.codec import BORN, PodRecord
 from immutable_operator.kube.store import Children
+from immutable_operator.runtime.admissions import Admissions
 from immutable_operator.runtime.images import ImageProofs
 from immutable_operator.wire.config import ConfigRecord, Configs
 from immutable_operator.wire.owner import OwnerRecord
@@ -65,6 +66,7 @@ class Witnesses:
         configs: Mapping[str, Configs],
         images: ImageProofs,
         pods: Children[PodRecord],
+        admissions: Admissions,
         secret_copy: Callable[[str, str], ConfigRecord | None] = lambda namespace, name: None,
     ) -> None:
         """``secret_copy`` returns the copy of a Secret that has this namespace and name."""
@@ -72,6 +74,7 @@ class Witnesses:
         self._images = images
         self._pods = pods
         self._secret_copy = secret_copy
+        self._admissions = admissions
 
     def evidence(
         self,
@@ -81,6 +84,7 @@ class Witnesses:
     ) -> Evidence:
         """Return what is known now about the instances of one service."""
         pods, recorded = list(self._pods.of(service.uid)), tuple(revisions)
+        known = baselines.of(pods)
         template = service.spec.template or {}
         pairs = {
             (image, reported)
@@ -90,10 +94,11 @@ class Witnesses:
             for image in [dict(pod.content.images).get(name, "")]
         }
         return Evidence(
-            baselines=baselines.of(pods),
+            baselines=known,
             different=self._images.different(frozenset(pairs), service.uid),
             replaced=self._replaced(service, template, pods, recorded)
             | self._copied(service, pods, recorded),
+            admission=self._admissions.look(service, pods, recorded, known),
         )
 
     def _replaced(

@@ -25,6 +25,7 @@ from immutable_operator.domain.model import (
     CONFIG_MAP,
     Announcement,
     Backoff,
+    Cause,
     Create,
     CreateRevision,
     Evidence,
@@ -171,6 +172,8 @@ class ControlLoop:
             self._forget(key)
             return
         memory = self._memories.setdefault(key, OwnerMemory())
+        if memory.owner is not None and memory.owner.generation != owner.generation:
+            memory.refusals.forget(Cause.CHANGED)  # the spec may accept now what was refused
         memory.owner = owner
         if not self._sees_own_writes(key, memory):
             return

@@ -23,6 +23,7 @@ from immutable_operator.kube.client import KubeClient, load_configuration
 from immutable_operator.kube.errors import ApiError
 from immutable_operator.kube.lease import Lease, LeaseTimes, NotLeader
 from immutable_operator.registry.client import Registries
+from immutable_operator.runtime.admissions import Admissions
 from immutable_operator.runtime.evidence import Witnesses
 from immutable_operator.runtime.health import Health, heartbeat
 from immutable_operator.runtime.host import OwnerReader, run_kopf, sweep
@@ -98,6 +99,7 @@ class Operator:
         metrics.watch_ages(self._watches.ages)
         registries = Registries(options.plain_http_registries)
         self._images = ImageProofs(registries, self._queue.add, metrics)
+        self._admissions = Admissions(client, self._queue.add)
         self._lease = Lease(
             client, options.namespace, options.lease_name, options.identity, options.lease
         )
@@ -228,6 +230,7 @@ class Operator:
             tasks.create_task(self._watches.contents.run())
             tasks.create_task(self._watches.secrets.run())
             tasks.create_task(self._images.run())
+            tasks.create_task(self._admissions.run())
             tasks.create_task(self._watches.guards.run())
             tasks.create_task(self._watches.orphan_actions.run())
             if self._watches.pools:
@@ -256,7 +259,11 @@ class Operator:
             ends=lambda: watches.nodes.ends,
             schedules=watches.schedules,
             witnesses=Witnesses(
-                watches.configs, self._images, watches.pods, watches.secrets.copies.get
+                watches.configs,
+                self._images,
+                watches.pods,
+                self._admissions,
+                watches.secrets.copies.get,
             ),
             policy=self._options.policy,
         )

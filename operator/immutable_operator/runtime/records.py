@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from immutable_operator.api.names import FIELD_MANAGER, REVISION_PLURAL
-from immutable_operator.domain.config.hashing import is_made_of
+from immutable_operator.domain.config.births import born_from
+from immutable_operator.domain.config.hashing import template_of
 from immutable_operator.domain.config.references import with_snapshots
 from immutable_operator.domain.model import (
     Cause,
@@ -99,8 +100,9 @@ class Records:
         if not known:
             raise Refused(Cause.API_SERVER, f"the record of revision {revision} no longer exists")
         [record] = known
-        wanted = owner.spec.template
-        if wanted is None or not is_made_of(record, wanted):
+        asked = owner.spec.template
+        wanted = None if asked is None else template_of(record, asked)
+        if wanted is None:
             path = REVISIONS.item(owner.namespace, record.name)
             try:
                 answer = await self._client.get(path, resource=REVISION_PLURAL)
@@ -110,7 +112,7 @@ class Records:
         return with_snapshots(wanted or {}, record.config)
 
     async def _record(self, owner: OwnerRecord, move: CreateRevision) -> Seen:
-        body = revision_body(owner, owner.spec.template or {}, move)
+        body = revision_body(owner, born_from(owner.spec.template or {}), move)
         path = REVISIONS.collection(owner.namespace)
         try:
             answer = await self._client.create(path, body, resource=REVISION_PLURAL)

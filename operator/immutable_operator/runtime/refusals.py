@@ -95,6 +95,10 @@ class Refusals:
             if noted.refusal.move is Move.RETIRE and noted.refusal.subject not in living:
                 del self._noted[key]
 
+    def forget(self, cause: Cause) -> None:
+        """Drop the refusals of a cause that may have ended."""
+        self._noted = {k: noted for k, noted in self._noted.items() if noted.refusal.cause != cause}
+
     def _expire(self, now: float) -> None:
         """Drop refusals that could have been retried long ago, and were not."""
         for key, noted in list(self._noted.items()):

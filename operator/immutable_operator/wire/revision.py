@@ -19,6 +19,9 @@ from immutable_operator.api.names import (
 )
 from immutable_operator.domain.model import (
     CONFIG_MAP,
+    Admission,
+    Change,
+    ChangeKind,
     CreateRevision,
     Phase,
     Pin,
@@ -58,6 +61,21 @@ class _Spec(msgspec.Struct, frozen=True):
     config: list[_Pin] = []
 
 
+class _Change(Body, frozen=True):
+    noun = Change
+    path: Text512
+    kind: ChangeKind = msgspec.field(name="change")
+    digest: str = ""
+
+
+class _Admission(Body, frozen=True):
+    noun = Admission
+    digest: str
+    summary: Text1024 = Text1024()
+    changes: tuple[_Change, ...] = ()
+    since: Micro | None = None
+
+
 class _Verdict(Body, frozen=True, omit_defaults=True):
     noun = Verdict
     phase: Phase = Phase.PENDING
@@ -80,6 +98,7 @@ class _Verdict(Body, frozen=True, omit_defaults=True):
     fallback: str = ""
     retry: Text128 = Text128()
     command: str = ""
+    admission: _Admission | None = None
 
 
 class _RevisionObject(msgspec.Struct, frozen=True):

@@ -14,9 +14,12 @@ from typing import Any, Final
 
 from immutable_operator.api import ImmutableServiceSpec, InvalidSpec, validate_service
 from immutable_operator.api.duration import seconds
+from immutable_operator.api.service import Immutability
+from immutable_operator.api.stateless import claims, node_local
 from immutable_operator.api.template import born_with
+from immutable_operator.domain.config.births import WRITABLE
 from immutable_operator.domain.config.references import pinned
-from immutable_operator.domain.model import OnFailure, OnTaint, Spec
+from immutable_operator.domain.model import Accepted, OnAdmission, OnFailure, OnTaint, Spec
 from immutable_operator.wire.regeneration import read_regeneration, readable
 
 __all__ = ["read_spec"]
@@ -52,7 +55,7 @@ def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
         )
     rollout, immutability = checked.rollout, checked.immutability
     spec = Spec(
-        template=None if invalid else template,
+        template=None if invalid else {**template, **_opted_out(immutability)},
         replicas=checked.replicas,
         max_surge=rollout.max_surge,
         max_unavailable=rollout.max_unavailable,
@@ -70,5 +73,25 @@ def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
         counts_terminating=rollout.pod_replacement == "TerminationComplete",
         pinned={} if invalid else pins,
         problems=left_out,
+        admission=OnAdmission(immutability.admission),
+        accepted=_accepted(immutability),
     )
-    return spec, invalid
+    return spec if invalid else _with_kept_state(spec, immutability), invalid
+
+
+def _accepted(immutability: Immutability) -> Accepted:
+    given = immutability.accepted_changes
+    return Accepted(frozenset(given.containers), tuple(given.paths))
+
+
+def _opted_out(immutability: Immutability) -> dict[str, bool]:
+    """Return what a wanted template has beside a pod template."""
+    return {WRITABLE: True} if immutability.writable_root_filesystem else {}
+
+
+def _with_kept_state(spec: Spec, immutability: Immutability) -> Spec:
+    """Add sentences about state that the template keeps without permission."""
+    template = spec.template or {}
+    local = next(node_local(template), "") if immutability.node_local == "Refuse" else ""
+    claim = claims(template) if immutability.shared_volumes == "Refuse" else ""
+    return replace(spec, node_local=local, claim=claim)

@@ -4,7 +4,8 @@ The hash covers only fields that the user supplies, and starts with the version 
 that an upgrade of the operator or of the API server replaces no instance (golden vectors in
 tests/unit/golden/revision_hashes.json). A changed algorithm gets a new version; the old one stays,
 because recorded revisions are compared with the algorithm that computed them. v1 and v2 compare
-what is written, v3 compares the pods that result from it. n1 is for nodes.
+what is written, v3 compares the pods that result from it, v4 with the defaults of the operator. n1
+is for nodes.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from immutable_operator.domain.config.births import as_written, born_from
 from immutable_operator.domain.config.canonical import canonical
 from immutable_operator.domain.config.nodes import canonical_node
 from immutable_operator.domain.model import CONFIG_MAP, NODE_HASH, POD_HASH, Digests, Revision
 
-__all__ = ["NO_CONFIG", "Template", "find_revision", "is_made_of", "revision_hash"]
+__all__ = [
+    *("NO_CONFIG", "Template", "find_revision", "is_made_of", "revision_hash", "template_of"),
+]
 
 Template = Mapping[str, Any]
 
@@ -46,7 +50,10 @@ def _canonical_v1(value: Any) -> Any:
 
 def _hash_v1(template: Template, _: Digests = NO_CONFIG) -> str:
     text = json.dumps(
-        _canonical_v1(template), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        _canonical_v1(as_written(template)),
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
     )
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -59,9 +66,13 @@ def _hash_v2(template: Template, config: Digests) -> str:
 
 def _hash_v3(template: Template, config: Digests) -> str:
     digests = {f"{kind}/{name}": digest for (kind, name), digest in config.items()}
-    wanted = {"config": digests, "template": canonical(template)}
+    wanted = {"config": digests, "template": canonical(as_written(template))}
     text = json.dumps(wanted, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _hash_v4(template: Template, config: Digests) -> str:
+    return _hash_v3(born_from(template), config)
 
 
 def _hash_n1(template: Template, _: Digests = NO_CONFIG) -> str:
@@ -72,7 +83,8 @@ def _hash_n1(template: Template, _: Digests = NO_CONFIG) -> str:
 _ALGORITHMS: Mapping[str, Callable[[Template, Digests], str]] = {
     "v1": _hash_v1,
     "v2": _hash_v2,
-    POD_HASH: _hash_v3,
+    "v3": _hash_v3,
+    POD_HASH: _hash_v4,
     NODE_HASH: _hash_n1,
 }
 
@@ -126,3 +138,14 @@ def _can_tell(version: str, config: Digests) -> bool:
 def is_made_of(revision: Revision, template: Template) -> bool:
     """Return whether ``revision`` was recorded for this template, with any configuration."""
     return find_revision(template, (revision,), revision.digests) is not None
+
+
+def template_of(revision: Revision, template: Template) -> Template | None:
+    """Return from what instances of a revision are created if it was recorded for this template.
+
+    None: only its record has it. A revision of an older hash has it as it was written.
+    """
+    if not is_made_of(revision, template):
+        return None
+    is_newest = revision.hash.partition(":")[0] == POD_HASH
+    return born_from(template) if is_newest else as_written(template)

@@ -1,4 +1,4 @@
-"""The fields of a pod template, and how the API server treats each (v3 of the hash).
+"""The fields of a pod template, and how the API server treats each (v3 and v4 of the hash).
 
 Taken from Kubernetes 1.36: k8s.io/api/core/v1/types.go (plain value or pointer) and
 pkg/apis/core/v1/defaults.go. A field that is not listed is a pointer without a default, or newer

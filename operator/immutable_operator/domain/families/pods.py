@@ -8,6 +8,7 @@ from typing import Any
 
 from immutable_operator.api.names import LABEL_SERVICE
 from immutable_operator.domain.families import Care, Family, Words
+from immutable_operator.domain.families.admitted import judged_admission
 from immutable_operator.domain.model import (
     POD_HASH,
     Because,
@@ -45,7 +46,7 @@ def deviation(
             return Because(Reason.DRIFTED, cause)
         if cause := _edited(instance, evidence):
             return Because(Reason.TAINTED, cause)
-    if cause := evidence.replaced.get(instance.uid):
+    if cause := evidence.replaced.get(instance.uid) or instance.differs:
         return Because(Reason.DRIFTED, cause)
     return None
 
@@ -81,7 +82,7 @@ class Pods:
         return replace(found, is_reported=True)
 
     def judged(self, view: View, now: float) -> View:
-        return view
+        return judged_admission(view)
 
     def available_at(self, instance: Instance, least: float) -> float | None:
         return instance.available_at(least)

@@ -1,5 +1,13 @@
 """The data types that go into a plan and come out of it: frozen, without live objects."""
 
+from immutable_operator.domain.model.admission import (
+    Accepted,
+    Admission,
+    Change,
+    ChangeKind,
+    OnAdmission,
+    changes_in_words,
+)
 from immutable_operator.domain.model.backoff import Backoff
 from immutable_operator.domain.model.because import Because, Evidence, Reason
 from immutable_operator.domain.model.budget import DisruptionBudget, budget_name
@@ -87,13 +95,17 @@ __all__ = [
     "POD_HASH",
     "REACHED_INTO",
     "SECRET",
+    "Accepted",
     "Action",
+    "Admission",
     "Admit",
     "Announcement",
     "Backoff",
     "Because",
     "Blocker",
     "Cause",
+    "Change",
+    "ChangeKind",
     "Command",
     "Condition",
     "ConfigKey",
@@ -119,6 +131,7 @@ __all__ = [
     "Move",
     "NodeEnd",
     "Obstacle",
+    "OnAdmission",
     "OnDrift",
     "OnFailure",
     "OnTaint",
@@ -147,6 +160,7 @@ __all__ = [
     "Verdict",
     "View",
     "budget_name",
+    "changes_in_words",
     "instance_name",
     "later_than",
     "next_number",

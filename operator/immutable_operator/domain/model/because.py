@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from immutable_operator.domain.model.admission import Change
+
 __all__ = ["Because", "Evidence", "Reason"]
 
 
@@ -23,6 +25,7 @@ class Reason(StrEnum):
     OUTDATED = "Outdated"
     UNHEALTHY = "Unhealthy"
     EVACUATING = "Evacuating"
+    REFUSED = "Refused"
 
     @property
     def is_stale(self) -> bool:
@@ -70,9 +73,11 @@ class Evidence:
     ``baselines`` is by uid the legitimate generation of an instance, if it is not 1 or was
     confirmed independently of the instance; ``different`` holds pairs (pinned image, reported image
     id) that a registry proved to be different images; ``replaced`` is by uid a sentence about
-    configuration that was deleted and recreated while the instance was running.
+    configuration that was deleted and recreated while the instance was running; ``admission`` is by
+    uid what admission changed in an instance that was not changed since, if that is known.
     """
 
     baselines: Mapping[str, int] = field(default_factory=dict)
     different: frozenset[tuple[str, str]] = frozenset()
     replaced: Mapping[str, str] = field(default_factory=dict)
+    admission: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)

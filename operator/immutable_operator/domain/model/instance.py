@@ -73,6 +73,9 @@ class Instance:
     ``tries`` those whose predecessors ended. ``because`` and ``purpose`` are the reason of its
     birth as recorded in its birth certificate.
 
+    ``differs`` and ``refused`` are sentences if admission made it different from the other
+    instances of its revision, or changed it although the spec refuses that.
+
     ``quarantined`` is since when it is kept out of traffic. ``machine`` is what only a node has.
     """
 
@@ -105,6 +108,8 @@ class Instance:
     replaces_uid: str = ""
     quarantined: float | None = None
     machine: Machine | None = None
+    differs: str = ""
+    refused: str = ""
 
     @property
     def predecessor(self) -> str:

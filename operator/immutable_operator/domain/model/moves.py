@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from immutable_operator.domain.model.admission import Change
 from immutable_operator.domain.model.because import Because
 from immutable_operator.domain.model.command import Outcome
 from immutable_operator.domain.model.config import Pin
@@ -69,12 +70,13 @@ class SetVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Create an instance. All fields but the name go into its birth certificate.
+    """Create an instance. All fields but the name and ``admits`` go into its birth certificate.
 
     ``purpose`` names the request or the slot of the schedule that asked for it
     (`purpose_of_request`, `purpose_of_slot`). ``replaces`` and ``replaces_uid`` name the instance
     that it succeeds. ``heals`` and ``tries`` count the consecutive births whose predecessors were
-    modified, or ended.
+    modified, or ended. ``admits`` are the changes by admission with which it is accepted, beside
+    none; None: all are.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Create:
     tries: int = 0
     purpose: str = ""
     replaces_uid: str = ""
+    admits: tuple[Change, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

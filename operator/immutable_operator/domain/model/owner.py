@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from immutable_operator.domain.calendar.regeneration import Regeneration
+from immutable_operator.domain.model.admission import Accepted, OnAdmission
 from immutable_operator.domain.model.backoff import Backoff
 from immutable_operator.domain.model.config import ConfigKey
 from immutable_operator.domain.model.machine import PoolSpec
@@ -63,8 +64,11 @@ class Spec:
     the regeneration could not be read and are ignored. ``bake_seconds`` is how long all instances
     of a new revision must stay available before its rollout is complete. ``drain_protection`` says
     that a drain of a node waits for the successors of its pods. ``counts_terminating`` says that
-    terminating instances count against replicas + maxSurge. ``pool`` is what only a node pool has;
-    then ``template`` has the keys ``image``, ``template`` and ``provider`` of the pool's spec.
+    terminating instances count against replicas + maxSurge. ``node_local`` is a sentence if the
+    template uses what stays on a node without permission, ``claim`` is one if it has a volume that
+    several instances would share without permission; else they are "". ``accepted`` are changes by
+    admission that are none of those that ``admission`` is about. ``pool`` is what only a node pool
+    has; then ``template`` has the keys ``image``, ``template`` and ``provider`` of the pool's spec.
     """
 
     template: Mapping[str, Any] | None
@@ -85,4 +89,8 @@ class Spec:
     drain_protection: bool = False
     pinned: Mapping[ConfigKey, bool] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    node_local: str = ""
+    claim: str = ""
+    admission: OnAdmission = OnAdmission.REPORT
+    accepted: Accepted = field(default_factory=Accepted)
     pool: PoolSpec | None = None

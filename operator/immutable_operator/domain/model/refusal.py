@@ -43,6 +43,8 @@ class Cause(StrEnum):
     FORBIDDEN = "Forbidden"
     NAME_TAKEN = "NameTaken"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
+    # Admission changed an instance although the spec refuses that.
+    CHANGED = "AdmissionChanged"
     API_SERVER = "ApiServer"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from immutable_operator.domain.model.admission import Admission
 from immutable_operator.domain.model.config import ConfigKey, Pin
 
 __all__ = [
@@ -28,7 +29,7 @@ __all__ = [
 TICK = 0.001
 Digests = Mapping[ConfigKey, str]
 # The newest version of the hash of each family of instances (domain/config/hashing.py).
-POD_HASH, NODE_HASH = "v3", "n1"
+POD_HASH, NODE_HASH = "v4", "n1"
 
 
 class Phase(StrEnum):
@@ -51,7 +52,7 @@ class Verdict:
     when this one became the target: lost instances of it are created again. ``number_floor`` is the
     highest revision number that was known then. ``start_seconds`` is how long its instances took
     from birth to readiness. ``replicas`` is the wanted number, if the spec does not set it or sets
-    it to 0.
+    it to 0. ``admission`` is what admission made of its instances, if that is known.
 
     The progress of a rollout: ``most_available`` is the highest number of available instances that
     was noted, ``progressed`` when that was, ``paused`` since when the progress deadline stands
@@ -83,6 +84,7 @@ class Verdict:
     fallback: str = ""
     retry: str = ""
     command: str = ""
+    admission: Admission | None = None
 
     @property
     def is_failed(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from immutable_operator.domain.model import Because, Instance, Reason, Revision
 
-__all__ = ["ended", "outdated", "replaces"]
+__all__ = ["ended", "outdated", "refused", "replaces"]
 
 
 def outdated(instance: Instance, wanted: Revision, changed: str) -> Because | None:
@@ -29,3 +29,8 @@ def ended(instance: Instance) -> Because | None:
         return None
     cause = instance.leaving or (instance.trouble.message if instance.trouble else "it ended")
     return Because(Reason.UNHEALTHY, cause)
+
+
+def refused(instance: Instance) -> Because | None:
+    """Return a reason if admission changed an instance although the spec refuses that."""
+    return Because(Reason.REFUSED, instance.refused) if instance.refused else None

@@ -27,6 +27,7 @@ STALLING: frozenset[str] = frozenset(
         Cause.QUOTA,
         Cause.TEMPLATE,
         Cause.CONFIG,
+        Cause.CHANGED,
         Cause.FORBIDDEN,
         Cause.NAMESPACE_TERMINATING,
     }

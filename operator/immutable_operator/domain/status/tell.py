@@ -27,6 +27,7 @@ from immutable_operator.domain.status.blockers import Waits, waits
 from immutable_operator.domain.status.conditions import Saying, conditions
 from immutable_operator.domain.status.disrupted import DISRUPTED, disruptions
 from immutable_operator.domain.status.events import announcements
+from immutable_operator.domain.status.notices import notices
 from immutable_operator.domain.status.progress import progress
 from immutable_operator.domain.status.regeneration import regeneration_conditions, routine
 from immutable_operator.domain.target import (
@@ -73,7 +74,7 @@ def tell(turn: Turn, fleet: Fleet) -> Told:
     deadline = _deadline(turn, fleet, status.rollout)
     overdue = deadline is not None and turn.now >= deadline
     saying = _say(turn, fleet, waited, overdue=overdue, complete=complete)
-    told = conditions(turn, fleet, saying) + regeneration_conditions(turn, fleet)
+    told = conditions(turn, fleet, saying) + regeneration_conditions(turn, fleet) + notices(turn)
     status = replace(status, conditions=told)
     return Told(status, announcements(turn, status), None if overdue else deadline)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from immutable_operator.domain.families.admitted import admits
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.model import (
     Because,
@@ -15,8 +16,8 @@ from immutable_operator.domain.model import (
     Reason,
     Revision,
 )
+from immutable_operator.domain.standing import latest_completed
 from immutable_operator.domain.strategies.order import stale_in_order
-from immutable_operator.domain.target import latest_completed
 
 __all__ = ["Births", "latest_ended"]
 
@@ -43,6 +44,7 @@ class Births:
         fleet, view = self.fleet, self.fleet.turn.view
         known = (*view.instances, *view.departed)
         own = [i for i in known if i.revision == self.revision.id]
+        self._admits = admits(view, self.revision.id)
         self._names = {i.name for i in known}
         self._names |= {r.subject for r in view.refusals if r.cause is Cause.NAME_TAKEN}
         self._latest = {i.slot: i for i in sorted(own, key=lambda i: (i.incarnation, i.name))}
@@ -174,6 +176,7 @@ class Births:
                 tries=tries,
                 purpose=purpose,
                 replaces_uid=predecessor.uid if predecessor else "",
+                admits=self._admits,
             )
         )
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.model import Instance, Refusal
+from immutable_operator.domain.standing import latest_completed
 from immutable_operator.domain.strategies.repair import made_good
-from immutable_operator.domain.target import latest_completed
 
 __all__ = ["by_worth", "stale_in_order"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.ledger import Ledger
 from immutable_operator.domain.model import Cause, Instance, Move, Refusal, Revision
-from immutable_operator.domain.target import latest_completed, ran
+from immutable_operator.domain.standing import latest_completed, ran
 from immutable_operator.domain.turn import Turn
 
 __all__ = ["Repair", "is_working", "made_good", "refused_births", "until_steady"]

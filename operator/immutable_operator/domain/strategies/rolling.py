@@ -24,11 +24,11 @@ from immutable_operator.domain.model import (
     Revision,
     TroubleKind,
 )
+from immutable_operator.domain.standing import is_proven
 from immutable_operator.domain.strategies.births import Births, latest_ended
 from immutable_operator.domain.strategies.order import by_worth, stale_in_order
 from immutable_operator.domain.strategies.repair import Repair, refused_births, until_steady
 from immutable_operator.domain.strategies.step import Step, tally
-from immutable_operator.domain.target import is_proven
 from immutable_operator.domain.turn import Turn
 
 __all__ = ["ROLLING", "Rolling", "counts"]
@@ -140,6 +140,7 @@ class _Retirements:
 
     def plan(self) -> None:
         self._ended()
+        self._turned_away()
         self._quarantined()
         self._surplus()
         self._stale()
@@ -182,6 +183,14 @@ class _Retirements:
         for instance in _ended_to_clear(self._turn, self._fleet):
             self._retire(instance, self._fleet.why.get(instance.name, ENDED))
 
+    def _turned_away(self) -> None:
+        """Retire what admission changed, whatever the budget: it was never to be there."""
+        for instance in self._fleet.stale:
+            if instance.refused:
+                self._ledger.take(available=False)
+                why = self._fleet.why.get(instance.name)
+                self._retire(instance, why or Because(Reason.REFUSED, instance.refused))
+
     def _quarantined(self) -> None:
         for instance in self._fleet.quarantined:
             over = (instance.quarantined or 0.0) + self._turn.spec.quarantine_seconds
@@ -216,6 +225,8 @@ class _Retirements:
         spare = self._repair.there - self._repair.owed if self._repair else 0
         flaps = until_steady(fleet)
         for instance in stale_in_order(fleet, self._refused):
+            if instance.refused:
+                continue
             if self._waits_for_eviction(instance):
                 continue
             if (apart and fleet.heals(instance)) or (unborn and surplus <= 0):

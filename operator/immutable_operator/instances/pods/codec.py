@@ -23,6 +23,7 @@ from immutable_operator.api.names import (
 )
 from immutable_operator.domain.model import Because, Create, Instance, Quarantine, Retire
 from immutable_operator.instances.certificate import certificate, number, read_certificate
+from immutable_operator.instances.pods.form import form_of
 from immutable_operator.instances.pods.taint import edited, editor_of, other_images, taint_of
 from immutable_operator.instances.pods.trouble import Condition, PodStatus, trouble_of
 from immutable_operator.kube.meta import ObjectMeta
@@ -71,7 +72,7 @@ class _PodSpec(msgspec.Struct, rename="camel", frozen=True):
 
 class _Pod(msgspec.Struct, frozen=True):
     metadata: ObjectMeta
-    spec: _PodSpec = _PodSpec()
+    spec: msgspec.Raw = msgspec.Raw(b"{}")
     status: PodStatus = PodStatus()
 
 
@@ -79,7 +80,8 @@ class PodRecord(msgspec.Struct, frozen=True):
     """A pod that carries our label: its owner's uid ("" if none), and the instance that it is.
 
     ``running_since`` is when the first of the running containers was started. ``version`` is its
-    resource version, on which no plan depends.
+    resource version, on which no plan depends. ``form`` is what admission made of it: see
+    `form_of`.
     """
 
     uid: str
@@ -88,15 +90,17 @@ class PodRecord(msgspec.Struct, frozen=True):
     namespace: str = ""
     running_since: float | None = None
     version: str = ""
+    form: bytes = b""
 
 
 def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
     """Decode a pod. Labels and annotations that cannot be parsed are read as 0 or ""."""
     pod = msgspec.json.decode(raw, type=_Pod)
-    meta, images = pod.metadata, pod.spec.images()
+    meta, spec = pod.metadata, msgspec.json.decode(pod.spec, type=_PodSpec)
+    images = spec.images()
     statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
     quarantine = _quarantine(meta.annotations.get(ANNOTATION_QUARANTINED))
-    debuggers = [c.name for c in pod.spec.ephemeral_containers]
+    debuggers = [c.name for c in spec.ephemeral_containers]
     taint = taint_of(meta, debuggers, quarantine.cause if quarantine else None)
     instance = Instance(
         name=meta.name,
@@ -105,14 +109,14 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
         ready_since=_ready_since(pod.status.conditions),
         terminating=meta.deletion_timestamp is not None,
         ended=pod.status.phase in ENDED,
-        node=pod.spec.node_name,
+        node=spec.node_name,
         deletion_cost=number(meta.annotations.get(DELETION_COST)),
         leaving=_leaving(pod.status.conditions),
-        trouble=trouble_of(pod.status, images, pod.spec.node_name),
+        trouble=trouble_of(pod.status, images, spec.node_name),
         taint=taint,
         generation=meta.generation,
         editor=editor_of(meta) if meta.generation > BORN else None,
-        gated=bool(pod.spec.scheduling_gates),
+        gated=bool(spec.scheduling_gates),
         edited=meta.generation > BORN and edited(meta, _bound(pod.status.conditions)),
         images=_shared(tuple(images.items())),
         reported=other_images(images, statuses),
@@ -123,7 +127,8 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
     started = (s.state.running.started_at for s in statuses if s.state.running)
     since = min((moment(text) for text in started if text), default=None)
     where = (meta.namespace, since, meta.resource_version)
-    return PodRecord(meta.uid, meta.controller, instance, *where)
+    form = form_of(meta, pod.spec, moved=meta.generation > BORN)
+    return PodRecord(meta.uid, meta.controller, instance, *where, form)
 
 
 @functools.lru_cache(maxsize=4096)

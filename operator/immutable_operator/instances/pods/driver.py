@@ -8,7 +8,17 @@ from typing import Any
 import msgspec
 
 from immutable_operator.api.names import FIELD_MANAGER
-from immutable_operator.domain.model import Cause, Create, Instance, Move, Quarantine, Retire
+from immutable_operator.domain.config.admission import differences
+from immutable_operator.domain.families.admitted import WAYS_ON
+from immutable_operator.domain.model import (
+    Cause,
+    Create,
+    Instance,
+    Move,
+    Quarantine,
+    Retire,
+    changes_in_words,
+)
 from immutable_operator.instances.driver import InstanceMove, Refused, Seen, Template, outcome_of
 from immutable_operator.instances.pods.codec import (
     PODS,
@@ -18,6 +28,7 @@ from immutable_operator.instances.pods.codec import (
     pod_body,
     quarantine_body,
 )
+from immutable_operator.instances.pods.form import opened
 from immutable_operator.instances.pods.watched import Pods
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
@@ -38,6 +49,22 @@ def _is_born(answer: bytes, service: OwnerRecord, birth: Create) -> bool:
     except READ_ERRORS:
         return False
     return found.owner == service.uid and found.content.revision == birth.revision
+
+
+def _check_admission(
+    service: OwnerRecord, body: Mapping[str, Any], answer: bytes, birth: Create
+) -> None:
+    """Raise `Refused` if admission changed a new pod in a way that the spec refuses.
+
+    The pod exists by then. The next plan retires it; the refusal paces its successors.
+    """
+    if birth.admits is None:
+        return
+    changes = differences(body, opened(decode_pod(answer).form))
+    made = service.spec.accepted.others(changes)
+    if made and made != birth.admits:
+        text = f"admission changed pod {birth.name}: {changes_in_words(made)}; {WAYS_ON}"
+        raise Refused(Cause.CHANGED, text)
 
 
 class PodDriver:
@@ -75,6 +102,7 @@ class PodDriver:
             answer = await self._own(service, birth, error)
         except ApiError as error:
             raise outcome_of(Move.CREATE, error) from error
+        _check_admission(service, body, answer, birth)
         return self._until(answer, self.shows(service, birth))
 
     async def _own(self, service: OwnerRecord, birth: Create, error: Conflict) -> bytes:

@@ -1,0 +1,57 @@
+"""Conditions about what a service does that is allowed for now, each with its event."""
+
+from __future__ import annotations
+
+from immutable_operator.domain.desired import kept_state
+from immutable_operator.domain.families.admitted import unaccepted_changes
+from immutable_operator.domain.model import Announcement, Condition, Status, changes_in_words
+from immutable_operator.domain.status.conditions import since
+from immutable_operator.domain.turn import Turn
+
+__all__ = ["noticed", "notices"]
+
+NOT_STATELESS = "NotStateless"
+ADMISSION_CHANGED = "AdmissionChanged"
+NOTICES = (NOT_STATELESS, ADMISSION_CHANGED)
+
+
+def notices(turn: Turn) -> tuple[Condition, ...]:
+    """Return a condition for each thing to notice; there is none while all is in order."""
+    found = [_not_stateless(turn), _admission_changed(turn)]
+    return tuple(condition for condition in found if condition is not None)
+
+
+def _not_stateless(turn: Turn) -> Condition | None:
+    """Return that the template that runs would be refused today."""
+    kept = kept_state(turn.spec, turn.budget.desired)
+    if kept is None or not turn.target.is_asked:
+        return None
+    text = f"{kept.message}; what runs is kept, but no other template with it will be accepted"
+    return _true(turn, NOT_STATELESS, kept.reason, text)
+
+
+def _admission_changed(turn: Turn) -> Condition | None:
+    """Return that instances of the wanted revision differ from its template."""
+    view, wanted = turn.view, turn.wanted
+    if wanted is None or (changes := unaccepted_changes(view, wanted)) == ():
+        return None
+    text = (
+        f"admission changed the pods of revision {wanted.number} ({wanted.id}):"
+        f" {changes_in_words(changes)}; if that is not wanted, exempt this namespace from the"
+        " webhook or policy that does it; if it is, accept it: immutability.acceptedChanges"
+    )
+    return _true(turn, ADMISSION_CHANGED, view.spec.admission, text)
+
+
+def _true(turn: Turn, kind: str, reason: str, message: str) -> Condition:
+    return Condition(kind, "True", reason, message, since(turn.view.prior, kind, "True", turn.now))
+
+
+def noticed(turn: Turn, status: Status) -> list[Announcement]:
+    """Return a warning for each such condition that says something new."""
+    told = []
+    for kind in NOTICES:
+        now, before = status.condition(kind), turn.view.prior.condition(kind)
+        if now is not None and (before is None or before.message != now.message):
+            told.append(Announcement(kind, now.message, f"{now.reason}/{now.message}", True))
+    return told
