@@ -81,7 +81,7 @@ test: code
 	@$(MAKE) chart
 	@echo "== tests (about 17 minutes on two cores)"
 	@rm -f $(RETRIED)
-	@$(MAKE) -k -j6 apart-lane slow-lane real-lane nodes-lane cluster-lane rest-lane
+	@HYPOTHESIS_PROFILE=fixed $(MAKE) -k -j6 apart-lane slow-lane real-lane nodes-lane cluster-lane rest-lane
 	@echo "== all tests passed"
 
 # Each lane has its own control plane; the lanes run in parallel, because tests mostly wait, and take
@@ -132,6 +132,13 @@ lane = ( mkdir -p .pytest_cache; { RETRIED=$(RETRIED) $(BIN)/pytest -o cache_dir
 .PHONY: real
 real: venv
 	@$(BIN)/pytest tests/real
+
+# Other examples each time; what fails is printed with what reproduces it. In `make test` they are
+# the same each time: a test there fails because of a change.
+.PHONY: search
+search: venv
+	@HYPOTHESIS_EXAMPLES=$(or $(EXAMPLES),1000) $(BIN)/pytest $(wildcard tests/unit/test_*properties.py) \
+	  tests/simulation/test_any_order.py
 
 # The same examples each time, so that results are comparable; two halves in parallel.
 .PHONY: unit

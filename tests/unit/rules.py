@@ -118,7 +118,8 @@ class Case:
     @cached_property
     def baking(self) -> bool:
         """Whether all is there, and has to stay for a while before it is complete."""
-        return bool(self.spec.bake_seconds) and bool(
+        bakes = self.spec.bake_seconds and self.budget.desired
+        return bool(bakes) and bool(
             self.wanted and self.wanted.verdict.is_under_way and self.wanted != self.last_good
         )
 

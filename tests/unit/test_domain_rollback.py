@@ -57,6 +57,7 @@ STUCK = Trouble(TroubleKind.CRASH_LOOP, "container web keeps exiting", settled=T
 SETTINGS = ("ConfigMap", "settings")
 CLOSED = Freeze("closing", "the quarter ends", ends=NOW + 600)
 HOLD: dict[str, Any] = {"on_failure": OnFailure.HOLD}
+TIGHT: dict[str, Any] = {"max_surge": 0, "max_unavailable": 1}
 
 
 def after(drawn: str = "A ### B .", wanted: str = "B", **more: Any) -> View:
@@ -83,13 +84,13 @@ STEPS: list[tuple[str, str, dict[str, Any], str]] = [
     (
         "without a surge",
         "A ## B .",
-        {"max_surge": 0, "max_unavailable": 1},
+        TIGHT,
         "retire B0",
     ),
     (
         "without a surge, after it left",
         "A ##",
-        {"max_surge": 0, "max_unavailable": 1},
+        TIGHT,
         "create A2",
     ),
     ("at full strength nothing is left to do", "A ###", {}, ""),
@@ -103,6 +104,8 @@ STEPS: list[tuple[str, str, dict[str, Any], str]] = [
     ("what it lost is born from what works", "A # B #", HOLD, "create A1"),
     ("what works is repaired", "A ## B .", HOLD, "create A2"),
     ("at full strength, it is kept, too", "B ###", HOLD, ""),
+    ("without a surge it keeps its place", "A ## B .", HOLD | TIGHT, ""),
+    ("without a surge what it lost is born from what works", "A ##", HOLD | TIGHT, "create A2"),
 ]
 
 

@@ -77,12 +77,16 @@ class Repair:
         fallback = turn.target.fallback
         if fallback is None or is_working(turn, fleet) or not _ran(turn, fleet, fallback):
             return None
-        others = turn.count_available(i for i in fleet.active if i.revision != fallback.id)
+        strange = [i for i in fleet.active if i.revision != fallback.id]
+        others = turn.count_available(strange)
         # A place given to the wanted revision is not taken back while its instance starts.
         living = {key for i in fleet.active for key in (i.name, i.uid)}
         lent = sum(not turn.available(i) and i.predecessor not in living for i in fleet.current)
         least = max(ledger.budget.fewest_available, ledger.floor - lent)
-        repair = cls(fallback, max(0, least - others), 0, _is_failing(turn, fleet))
+        owed = least - others
+        if turn.target.holds_failed:  # the places that the failed one does not have
+            owed = max(owed, ledger.budget.desired - len(strange))
+        repair = cls(fallback, max(0, owed), 0, _is_failing(turn, fleet))
         return replace(repair, there=sum(repair.counts(fleet, i) for i in fleet.stale))
 
 
