@@ -98,7 +98,7 @@ def test_changed_config_map_makes_revision_and_rolls_out(pinned: Service) -> Non
     assert (first["spec"]["reason"], second["spec"]["reason"]) == ("Created", "ConfigChanged")
     assert second["spec"]["by"] == "config-team", "not who wrote the template"
     assert first["spec"]["template"] == second["spec"]["template"]
-    assert second["spec"]["hash"].startswith("v3:")
+    assert second["spec"]["hash"].startswith("v4:")
     [entry] = second["spec"]["config"]
     assert entry["name"] == "settings"
     assert read_by(pinned) == {entry["snapshot"]}
@@ -177,7 +177,7 @@ def test_live_config_map_is_not_copied(web: Service, config: str) -> None:
     put(web, "new")
     web.always("nothing moves", lambda: names(web) == before, 3)
     [revision] = web.revisions()
-    assert revision["spec"]["hash"].startswith("v3:")
+    assert revision["spec"]["hash"].startswith("v4:")
     assert "config" not in revision["spec"]
 
 
