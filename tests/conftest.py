@@ -18,8 +18,7 @@ from tests.flaky import Retries
 from tests.namespaces import fresh_namespace
 
 NODES = 5
-# Other examples in each run, and the failing one is printed; `make test` and `make unit` have the
-# same ones always.
+# Other examples in each run, and the failing one is printed; `make unit` has the same ones always.
 # Without a deadline: how long an example takes says how busy the machine is.
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.register_profile("fixed", deadline=None, derandomize=True)
