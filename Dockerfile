@@ -1,14 +1,12 @@
-# The operator's image. The base is given by the builder, pinned by digest, because the project
-# depends on no particular registry:
+# The operator's image: `docker build .`, or on another base
 #
 #   docker build --build-arg BASE=<registry>/<python image>@sha256:<digest> .
 #
-# BASE is any Linux image with python3 (3.11 or newer). Where it lacks the venv module with pip,
-# BUILDER names one with both and the same python3. Dependencies are wheels whose hashes are in
-# requirements.txt; nothing is compiled but bytecode.
+# BASE is any Linux image with python3 (3.11 or newer), pinned by digest. If it has no venv module or
+# no pip, BUILDER names an image with both and the same python3. Dependencies are wheels whose hashes
+# are in requirements.txt; nothing is compiled except bytecode.
 
-# A name that can be pulled from nowhere: without BASE the build ends at once, and the error names it.
-ARG BASE=the-build-argument-base-is-missing.invalid/give-it:as-image-at-sha256-digest
+ARG BASE=python:3.14-slim@sha256:b877e50bd90de10af8d82c57a022fc2e0dc731c5320d762a27986facfc3355c1
 ARG BUILDER=${BASE}
 
 # /opt/operator will hold the operator and what it needs; pip and setuptools stay behind in /tools.

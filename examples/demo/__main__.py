@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.stop:
                 _stop(screen, context, real)
             else:
+                if not (context or real or options.nodes):
+                    _offer_own_cluster(screen)
                 play(screen, *_kind(screen, context, real), nodes=options.nodes)
     except (DemoError, BuildError, StartError, RuntimeError, TimeoutError) as error:
         sys.stdout.flush()
@@ -61,6 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return INTERRUPTED
     return 0
+
+
+def _offer_own_cluster(screen: Screen) -> None:
+    """Say before anything is built that the demo can use a cluster that is there already."""
+    if context := own.reachable():
+        screen.print(
+            f"your kubeconfig has a cluster that answers: `make demo CONTEXT={shlex.quote(context)}`"
+            " runs the demo there, and builds nothing; this one uses a cluster of its own"
+        )
 
 
 def _kind(screen: Screen, context: str | None, real: bool) -> tuple[str, Callable[[], Place]]:

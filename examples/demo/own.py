@@ -12,8 +12,10 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from examples.demo import operator_process
@@ -21,7 +23,7 @@ from examples.demo.place import ACCOUNT, DEMO, RELEASE, SYSTEM, DemoError, Json,
 from tests.controlplane.access import find_kubectl
 from tests.controlplane.build import cache_root
 
-__all__ = ["folder", "prepare", "remove"]
+__all__ = ["folder", "prepare", "reachable", "remove"]
 
 OURS = "demo.immutable.dev/made-by"
 OURS_VALUE = "make-demo"
@@ -47,6 +49,19 @@ def folder(context: str) -> Path:
     """The demo's local files for that cluster: the operator's log and its kubeconfig."""
     plain = re.sub(r"[^A-Za-z0-9.-]+", "-", context)[:40]
     return cache_root() / f"demo-{plain}-{hashlib.sha256(context.encode()).hexdigest()[:6]}"
+
+
+def reachable() -> str | None:
+    """Return the current context of the user's kubeconfig if its API server answers within 2 s."""
+    kubectl = str(find_kubectl())
+    ask = partial(subprocess.run, capture_output=True, text=True, check=False, timeout=10)
+    try:
+        context = ask([kubectl, "config", "current-context"]).stdout.strip()
+        version = ("get", "--raw=/version", "--request-timeout=2s", f"--context={context}")
+        answers = bool(context) and ask([kubectl, *version]).returncode == 0
+    except subprocess.TimeoutExpired:
+        return None
+    return context if answers else None
 
 
 def prepare(context: str, say: Say) -> Place:

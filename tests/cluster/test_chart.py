@@ -639,7 +639,7 @@ def test_chart_upgrade_updates_crds_and_touches_no_service(
     assert row[6].endswith(("y", "d"))
     assert row[7] == "Replacing"
     titles, row = table(installed, "imsvc", "seen", "-o", "wide")
-    assert titles[-2:] == ["MESSAGE", "SELECTOR"]
+    assert titles[-2:] == ["SELECTOR", "ADMISSION"]
     assert row[-2:] == ["2 of 4 wait", "immutable.dev/service=seen"]
     assert get(installed, "imsvc")["items"] == before
 

@@ -214,6 +214,16 @@ def own_demo(own_cluster: ControlPlane, cache: Path) -> Iterator[Demo]:
     demo.run("--stop", "--context", CONTEXT)
 
 
+def test_demo_offers_a_cluster_that_answers(own_demo: Demo) -> None:
+    """Before anything is built or started."""
+    process = own_demo.start()
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=SECONDS)
+    assert f"`make demo CONTEXT={CONTEXT}` runs the demo there" in first
+
+
 def inventory(plane: ControlPlane) -> set[str]:
     """Names of all that the demo could leave behind."""
     kinds = "namespaces,crds,clusterroles,clusterrolebindings,mutatingadmissionpolicies"

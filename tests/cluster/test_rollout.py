@@ -51,6 +51,9 @@ def test_first_apply_creates_named_labelled_owned_pods(web: Service) -> None:
     assert (spec["service"], spec["number"], spec["revision"]) == ("web", 1, revision)
     assert (spec["reason"], spec["by"]) == ("Created", "kubectl-client-side-apply")
     assert spec["image"] == f"web@{pin('a').partition('sha256:')[2][:12]}"
+    # As it is born: with a root file system that is read-only (decision 83).
+    [container] = spec["template"]["spec"]["containers"]
+    assert container.pop("securityContext") == {"readOnlyRootFilesystem": True}
     assert spec["template"] == service["spec"]["template"]
 
 

@@ -104,7 +104,7 @@ def test_printer_columns(web: Service) -> None:
     assert row[6].endswith("s")
     assert row[8].endswith("s")
     wide = web.kubectl("get", "imsvc", "-o", "wide")
-    assert wide.splitlines()[0].split()[-2:] == ["MESSAGE", "SELECTOR"]
+    assert wide.splitlines()[0].split()[-2:] == ["SELECTOR", "ADMISSION"]
     assert f"revision 1 ({web.revision()}): 2 of 2 are current and available" in wide
     assert wide.split()[-1] == "immutable.dev/service=web"
     heads, row = (line.split() for line in web.kubectl("get", "imrev").splitlines())
