@@ -19,9 +19,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster.warm import Warm, WarmProcess
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
-from tests.controlplane.processes import free_ports, spawn
+from tests.controlplane.processes import bare_environment, free_ports, spawn
 from tests.waiting import wait_for
 
 __all__ = [
@@ -107,6 +108,7 @@ class OperatorProcess:
         flags: tuple[str, ...],
         webhook_port: int = 0,
         server: str = "",
+        warm: Warm | None = None,
     ) -> None:
         folder = installation.plane.folder
         self.plane = installation.plane
@@ -116,8 +118,8 @@ class OperatorProcess:
         self._start = self.log.stat().st_size if self.log.exists() else 0
         self._asked_to_end = False
         kubeconfig, self.credential = installation.log_in(name, server)
-        command = [
-            *(sys.executable, "-m", "immutable_operator.runtime.main", "run"),
+        arguments = [
+            "run",
             f"--kubeconfig={kubeconfig}",
             f"--namespace={NAMESPACE}",
             f"--identity={name}",
@@ -126,7 +128,13 @@ class OperatorProcess:
             f"--webhook-names={WEBHOOK_NAMES}",
             *flags,
         ]
-        self._process, _ = spawn(name, command, folder=folder, ports=(), tied=True)
+        self._process: subprocess.Popen[bytes] | WarmProcess
+        if warm is not None:
+            environment = bare_environment(folder)
+            self._process = warm.start(arguments, folder, self.log, environment)
+        else:
+            command = [sys.executable, "-m", "immutable_operator.runtime.main", *arguments]
+            self._process, _ = spawn(name, command, folder=folder, ports=(), tied=True)
 
     def records(self, event: str | None = None) -> list[Json]:
         """Its log since it started, as records; only those of one event where asked."""
@@ -239,9 +247,12 @@ class Operators:
         self._added: list[OperatorProcess] = []
         self._usual: tuple[str, ...] = ()
         self._count = 0
+        # The first replica of a run starts as in its container: with the command.
+        self._warm: Warm | None = None
         [self._webhook_port] = free_ports(1)
         self.aim_webhook(self._webhook_port)
         self.main = self._launch("operator", ())
+        self._warm = Warm()
 
     def start(self, name: str = "replica", *flags: str) -> OperatorProcess:
         """A further replica, until the end of the test."""
@@ -303,8 +314,10 @@ class Operators:
     def stop(self) -> None:
         for process in self.all():
             process.stop()
+        if self._warm is not None:
+            self._warm.stop()
 
     def _launch(self, name: str, flags: tuple[str, ...], server: str = "") -> OperatorProcess:
         port = self._webhook_port if name == "operator" else 0
         flags = (*self._always, *flags)
-        return OperatorProcess(self._installation, name, flags, port, server)
+        return OperatorProcess(self._installation, name, flags, port, server, self._warm)

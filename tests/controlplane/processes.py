@@ -23,6 +23,8 @@ from typing import Any
 __all__ = [
     "LAZY_GO",
     "Child",
+    "bare_environment",
+    "die_with_parent",
     "end",
     "free_ports",
     "is_alive",
@@ -81,8 +83,7 @@ def spawn(
     (Linux). The environment is minimal, apart from ``variables``: it has no proxy and no
     kubeconfig of the user.
     """
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder)} | LAZY_GO
-    environment |= variables or {}
+    environment = bare_environment(folder) | dict(variables or {})
     with (folder / f"{component}.log").open("ab") as log:
         process = subprocess.Popen(
             command,
@@ -92,9 +93,14 @@ def spawn(
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_parent() if tied else None,
+            preexec_fn=die_with_parent() if tied else None,
         )
     return process, Child(component, process.pid, start_time(process.pid) or "", tuple(ports))
+
+
+def bare_environment(folder: Path) -> dict[str, str]:
+    """The environment of a component: nothing of the user's but PATH."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder)} | LAZY_GO
 
 
 def start_time(pid: int) -> str | None:
@@ -162,7 +168,7 @@ def port_is_free(port: int) -> bool:
         return True
 
 
-def _die_with_parent() -> Callable[[], None] | None:
+def die_with_parent() -> Callable[[], None] | None:
     """For the child, between fork and exec; made in the parent so that it only calls C."""
     if sys.platform != "linux":
         return None
