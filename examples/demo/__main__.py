@@ -70,8 +70,9 @@ def _offer_own_cluster(screen: Screen) -> None:
     """Say before anything is built that the demo can use a cluster that is there already."""
     if context := own.reachable():
         screen.print(
-            f"your kubeconfig has a cluster that answers: `make demo CONTEXT={shlex.quote(context)}`"
-            " runs the demo there, and builds nothing; this one uses a cluster of its own"
+            "your kubeconfig has a cluster that answers:"
+            f" `make demo CONTEXT={shlex.quote(context)}` runs the demo there, and builds nothing;"
+            " this one uses a cluster of its own"
         )
 
 

@@ -107,7 +107,7 @@ def _serve() -> None:
     ended, wakes = os.pipe()
     os.set_blocking(wakes, False)
     signal.set_wakeup_fd(wakes)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
         ready, _, _ = select.select([sys.stdin, ended], [], [])
         if ended in ready:
