@@ -41,6 +41,7 @@ make check                 check format, lint, types, unused code, layers, gener
 make unit                  run the tests that need no cluster
 make real                  run the tests on real nodes (Linux, root, packages.sh)
 make score                 check the chart with kube-score (builds it once, 2 minutes)
+make monitoring            run the tests with Prometheus and promtool (builds them once, 6 minutes)
 make mutants               plant bugs and check that the fast tests detect them (ONLY=<words>)
 make crds                  generate the CRDs and the chart's policies
 make lock                  update the pinned dependencies within the limits of pyproject.toml
@@ -101,7 +102,7 @@ RETRIED := .pytest_cache/retried
 
 .PHONY: cluster-lane
 cluster-lane:
-	@$(call lane,cluster,tests/cluster $(addprefix --ignore=,$(APART) $(SLOW) tests/cluster/nodes))
+	@$(call lane,cluster,tests/cluster $(addprefix --ignore=,$(APART) $(SLOW) tests/cluster/nodes tests/cluster/monitoring))
 
 .PHONY: rest-lane
 rest-lane:
@@ -132,6 +133,10 @@ lane = ( mkdir -p .pytest_cache; { RETRIED=$(RETRIED) $(BIN)/pytest -o cache_dir
 .PHONY: real
 real: venv
 	@$(BIN)/pytest tests/real
+
+.PHONY: monitoring
+monitoring: venv
+	@$(BIN)/pytest tests/cluster/monitoring
 
 # More examples than in `make test`, others each time; what fails is printed with what reproduces it.
 .PHONY: search

@@ -18,6 +18,12 @@ from tests.flaky import Retries
 from tests.namespaces import fresh_namespace
 
 NODES = 5
+# Programs that only some tests need, by the fixture that gives them.
+PROGRAMS = {
+    "karpenter_program": "karpenter-kwok",
+    "promtool": "promtool",
+    "prometheus_program": "prometheus",
+}
 # Other examples in each run, and the failing one is printed; `make unit` has the same ones always.
 # Without a deadline: how long an example takes says how busy the machine is.
 settings.register_profile("random", deadline=None, print_blob=True)
@@ -40,9 +46,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.collect()
     gc.freeze()
     if any(item.get_closest_marker("cluster") for item in session.items):
-        wanted = [*COMPONENTS, "helm"]
-        if any("karpenter_program" in _fixtures(item) for item in session.items):
-            wanted.append("karpenter-kwok")
+        asked = {name for item in session.items for name in _fixtures(item)}
+        wanted = [*COMPONENTS, "helm", *(PROGRAMS[name] for name in PROGRAMS if name in asked)]
         with _shown(session.config):
             try:
                 binaries(wanted)

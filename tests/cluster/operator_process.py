@@ -26,6 +26,7 @@ from tests.controlplane.processes import bare_environment, free_ports, spawn
 from tests.waiting import wait_for
 
 __all__ = [
+    "ACCOUNT",
     "CHART",
     "LONG_LEASE",
     "NAMESPACE",

@@ -149,6 +149,14 @@ REFUSED = {
         "serviceAccount.create=false",
         "serviceAccount.create is false and serviceAccount.name is not set: set it to the service",
     ),
+    "an alert that does not exist": (
+        "metrics.prometheusRule.disabled={Stalled}",
+        "at '/metrics/prometheusRule/disabled/0': value must be one of 'ImmutableServiceStalled'",
+    ),
+    "an interval without unit": (
+        "metrics.serviceMonitor.interval=30",
+        "at '/metrics/serviceMonitor/interval': got number, want string",
+    ),
     "no digest": (
         "image.repository=registry.example/x",
         "image.digest is not set: the operator's own image must be pinned by digest as well;"
@@ -213,6 +221,70 @@ def test_component_labels_distinguish_metrics_service_from_webhook_service(
     assert {d["metadata"]["labels"][name] for d in own} == {"immutable-operator"}
 
 
+def test_service_monitor_selects_the_metrics_service_and_nothing_else(plane: ControlPlane) -> None:
+    wanted = "--set=metrics.serviceMonitor.enabled=true"
+    made = rendered(plane, f"--values={LEAST}", wanted)
+    [monitor] = [d for d in made if d["kind"] == "ServiceMonitor"]
+    [endpoint] = monitor["spec"]["endpoints"]
+    selector = monitor["spec"]["selector"]["matchLabels"]
+    selected = [
+        d for d in made
+        if d["kind"] == "Service" and selector.items() <= d["metadata"]["labels"].items()
+    ]  # fmt: skip
+    [service_of_metrics] = selected
+    assert [port["name"] for port in service_of_metrics["spec"]["ports"]] == [endpoint["port"]]
+    assert endpoint["honorLabels"], "services are in other namespaces than the operator"
+    assert "ServiceMonitor" not in kinds(rendered(plane, "--set=replicas=0", wanted))
+    alone = ("--set=metrics.service=false", wanted)
+    refused = plane.helm("template", NAME, str(CHART), f"--values={LEAST}", *alone, check=False)
+    assert "there is no Service to select" in refused.stderr
+
+
+def test_rules_have_the_alerts_links_and_labels_of_the_values(plane: ControlPlane) -> None:
+    base = "https://docs.example/runbook"
+    values = (
+        "--set=replicas=0,metrics.prometheusRule.enabled=true",
+        f"--set=metrics.prometheusRule.runbookURL={base}",
+        "--set=metrics.prometheusRule.alertLabels.team=platform",
+        "--set=metrics.prometheusRule.labels.release=prometheus",
+        "--set=metrics.prometheusRule.disabled={ImmutableBreakGlassUsed,ImmutableNotGuarded}",
+    )
+    [rule] = [d for d in rendered(plane, *values) if d["kind"] == "PrometheusRule"]
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+    file = CHART / "files" / "monitoring" / "alerts.yaml"
+    written = [r for group in yaml.safe_load(file.read_text())["groups"] for r in group["rules"]]
+    made = [r for group in rule["spec"]["groups"] for r in group["rules"]]
+    left_out = {r["alert"] for r in written} - {r["alert"] for r in made}
+    assert left_out == {"ImmutableBreakGlassUsed", "ImmutableNotGuarded"}
+    for alert in made:
+        [source] = [r for r in written if r["alert"] == alert["alert"]]
+        assert alert["expr"] == source["expr"]
+        assert alert["labels"] == source["labels"] | {"team": "platform"}
+        link = source["annotations"]["runbook_url"].replace("docs/runbook.md", base)
+        assert alert["annotations"] == source["annotations"] | {"runbook_url": link}
+
+
+def test_alert_about_missing_guards_is_left_out_where_they_do_not_deny(plane: ControlPlane) -> None:
+    enabled = "--set=replicas=0,metrics.prometheusRule.enabled=true"
+    assert "ImmutableNotGuarded" in json.dumps(rendered(plane, enabled))
+    assert "ImmutableNotGuarded" not in json.dumps(
+        rendered(plane, enabled, "--set=enforcement.mode=Warn")
+    )
+
+
+def test_dashboard_is_a_config_map_that_grafana_finds(plane: ControlPlane) -> None:
+    made = rendered(plane, "--set=replicas=0,metrics.dashboard.enabled=true")
+    [found] = [d for d in made if d["kind"] == "ConfigMap"]
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    file = CHART / "files" / "monitoring" / "dashboard.json"
+    assert json.loads(found["data"]["immutable-operator.json"]) == json.loads(file.read_text())
+
+
+def test_monitoring_is_off_by_default(plane: ControlPlane) -> None:
+    made = kinds(rendered(plane, f"--values={LEAST}"))
+    assert not made & {"ServiceMonitor", "PrometheusRule", "ConfigMap"}
+
+
 def test_network_policy_allows_only_metrics_and_webhook_ports(plane: ControlPlane) -> None:
     made = rendered(plane, f"--values={LEAST}", "--set=networkPolicy.enabled=true")
     [policy] = [d for d in made if d["kind"] == "NetworkPolicy"]
@@ -249,6 +321,7 @@ def test_single_replica_has_no_disruption_budget(plane: ControlPlane) -> None:
     assert "PodDisruptionBudget" not in one
 
 
+FOREIGN = "monitoring.coreos.com"
 POLICY_API = "--api-versions=admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 
 
@@ -400,6 +473,9 @@ def test_api_server_accepts_every_combination_of_values(
         "template", "other", str(CHART), f"--values={values}", "--set=crds.install=false",
         POLICY_API, namespace=NAMESPACE,
     ).stdout  # fmt: skip
+    # The kinds of the Prometheus Operator are not there: tests/cluster/monitoring has them.
+    wanted = [d for d in yaml.safe_load_all(text) if d and FOREIGN not in d["apiVersion"]]
+    text = yaml.safe_dump_all(wanted)
     # As helm would: the policies have the same names in every release, and are there already.
     how = ("--server-side", "--field-manager=helm", "--force-conflicts", "--dry-run=server")
     result = installed.kubectl("apply", "-f", "-", *how, stdin=text)
@@ -431,6 +507,7 @@ def test_operator_pods_run_in_a_restricted_namespace(installed: ControlPlane) ->
             "run",
             "--log-format=json",
             "--log-level=INFO",
+            "--owner-metrics=500",
             "--webhook-listen=:9443",
             f"--webhook-service={NAME}-webhook",
             f"--webhook-configuration={NAME}-break-glass",

@@ -34,7 +34,17 @@ METRICS = {
     "immutable_guard_faults": "gauge",
     "immutable_image_verdicts": "counter",
     "immutable_webhook_reviews": "counter",
-    "immutable_webhook_certificate_expires": "gauge",
+    "immutable_webhook_certificate_expiry_timestamp_seconds": "gauge",
+    "immutable_owner_info": "gauge",
+    "immutable_owner_condition": "gauge",
+    "immutable_owner_instances": "gauge",
+    "immutable_owner_oldest_instance_age_seconds": "gauge",
+    "immutable_owner_max_age_seconds": "gauge",
+    "immutable_owner_rollout_seconds": "gauge",
+    "immutable_owner_last_rollout_seconds": "gauge",
+    "immutable_owner_blocked_seconds": "gauge",
+    "immutable_owner_replacements": "counter",
+    "immutable_owner_series_omitted": "gauge",
 }
 SECRET = "s3cr3t-value-of-a-user"  # noqa: S105
 
@@ -140,6 +150,43 @@ def test_metrics_report_age_staleness_and_blocked_time(
     web.until("the time of both until they were gone is told", gone)
     blocked = 'immutable_blocked_seconds_total{cause="Frozen",kind="ImmutableService"}'
     assert sample(metrics(operator), blocked) > sample(before, blocked)
+
+
+def test_each_service_has_series_of_its_own_until_it_is_deleted(
+    web: Service, operator: OperatorProcess, operators: Operators
+) -> None:
+    labels = f'kind="ImmutableService",name="web",namespace="{web.namespace}"'
+
+    def own(name: str, more: str = "", text: str = "") -> float:
+        return sample(text or metrics(operator), f"immutable_owner_{name}{{{labels}{more}}}")
+
+    web.apply(image="a", replicas=2)
+    web.until_ready()
+    web.apply(image="b")
+    web.until_ready()
+    replaced = partial(own, "replacements_total", ',reason="Outdated"')
+    web.until("both replacements are counted", lambda: replaced() == 2)
+    ready = partial(own, "condition", ',reason="Current",status="True",type="Ready"')
+    web.until("it is Ready there, too", lambda: ready() == 1)
+    text = metrics(operator)
+    assert own("info", f',revision="{web.revision()}",strategy="Rolling"', text) == 1
+    assert own("instances", ',state="available"', text) == 2
+    assert own("instances", ',state="stale"', text) == 0
+    assert own("oldest_instance_age_seconds", text=text) > 0
+    assert own("last_rollout_seconds", ',result="Completed"', text) > 0
+    standby = operators.start("standby").until_synced()
+    assert "immutable_owner_" not in metrics(standby)
+    web.kubectl("delete", "imsvc", "web")
+    gone = f'namespace="{web.namespace}"'
+    web.until("its series are gone", lambda: gone not in metrics(operator))
+
+
+def test_series_of_services_can_be_limited_and_disabled(web: Service, operators: Operators) -> None:
+    web.apply(image="a", replicas=1)
+    web.until_ready()
+    limited = operators.restart("--owner-metrics=0").until_leading()
+    web.until("it is planned", lambda: sample(metrics(limited), "immutable_plan_seconds_count"))
+    assert "immutable_owner_" not in metrics(limited)
 
 
 def counted(operator: OperatorProcess, series: str, least: float) -> bool:

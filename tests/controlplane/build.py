@@ -82,6 +82,17 @@ TARGETS: tuple[Target, ...] = (
         files=("charts/crds/*.yaml", "apis/crds/*.yaml"),
     ),
     Target("kube-score", {"kube-score": "github.com/zegl/kube-score/cmd/kube-score"}, 120),
+    # Without the discovery of targets in clouds, which is a third of the program.
+    *(
+        Target(
+            "prometheus",
+            {name: f"github.com/prometheus/prometheus/cmd/{name}"},
+            180,
+            name=name,
+            tags="remove_all_sd",
+        )
+        for name in ("promtool", "prometheus")
+    ),
     Target(
         "kubernetes",
         {"kubelet": "k8s.io/kubernetes/cmd/kubelet"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -19,6 +20,7 @@ from immutable_operator.domain.model import (
     Quarantine,
     Reason,
     Retire,
+    Status,
 )
 from immutable_operator.instances.driver import InstanceMove, Refused, Seen, Unknown
 from immutable_operator.kube.errors import Unreachable
@@ -166,6 +168,7 @@ def act(
     actions: Sequence[Action],
     memory: OwnerMemory | None = None,
     holds: Callable[[], bool] = lambda: True,
+    metrics: Metrics | None = None,
 ) -> OwnerMemory:
     async def run() -> OwnerMemory:
         there = OwnerMemory() if memory is None else memory
@@ -173,7 +176,7 @@ def act(
             {"service": Driver(writes)},
             Book(writes),
             cast(BudgetWriter, None),
-            Metrics(),
+            metrics or Metrics(),
             lambda: EPOCH,
             lambda: TICK,
             lambda service: holds(),
@@ -395,3 +398,16 @@ def test_retry_after_of_the_api_server_is_respected() -> None:
     writes.ends["web-0"] = Refused(Cause.API_SERVER, "busy", retry_after=42.0)
     [refusal] = act(writes, [retirement(0)]).refusals.all()
     assert refusal.retry_at == EPOCH + 42.0
+
+
+def test_accepted_successors_are_counted_as_replacements_of_their_owner() -> None:
+    metrics, writes = Metrics(), Writes()
+    metrics.watch_owners(1, lambda: True, lambda: EPOCH)
+    outdated = Because(Reason.OUTDATED, "another revision is wanted")
+    successors = [replace(birth(n), replaces=f"old-{n}", because=outdated) for n in range(3)]
+    writes.ends["web-2"] = QUOTA
+    act(writes, [*successors, birth(7)], knowing("r1"), metrics=metrics)
+    metrics.owners.observe(SERVICE, Status(), ())
+    labels = {"kind": "ImmutableService", "namespace": "shop", "name": "web"}
+    series = ("immutable_owner_replacements_total", labels | {"reason": "Outdated"})
+    assert metrics.registry.get_sample_value(*series) == 2

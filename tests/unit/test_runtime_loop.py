@@ -10,7 +10,7 @@ import pytest
 from kubernetes.aio.client import Configuration
 from structlog.testing import capture_logs
 
-from immutable_operator.domain.model import CONFIG_MAP, Guard
+from immutable_operator.domain.model import CONFIG_MAP, Guard, Status
 from immutable_operator.instances.pods.driver import PodDriver
 from immutable_operator.instances.pods.watched import Pods
 from immutable_operator.kube.client import KubeClient
@@ -54,7 +54,7 @@ class Bed:
         revisions: Children[RevisionRecord] = Children(lambda owner: None)
         pods = Pods(lambda owner: None, lambda record: None)
         configs = Configs(CONFIG_MAP, lambda kind, item, anew: None)
-        metrics = Metrics()
+        self.metrics = metrics = Metrics()
         images = ImageProofs(Registries(frozenset()), lambda owner: None, metrics)
         admissions = Admissions(client, lambda owner: None)
         self.loop = ControlLoop(
@@ -245,6 +245,21 @@ def test_memory_of_a_deleted_service_is_dropped(story: Story) -> None:
         bed.services.remove("a")
         await bed.loop.step("a")
         assert bed.loop._memories == {}
+
+    story(told)
+
+
+def test_metrics_of_a_deleted_service_are_dropped(story: Story) -> None:
+    async def told(bed: Bed) -> None:
+        bed.metrics.watch_owners(10, lambda: True, lambda: START)
+        for uid in ("a", "b"):
+            bed.services.upsert(service(uid))
+            bed.metrics.owners.observe(service(uid), Status(), ())
+        bed.services.remove("a")
+        for uid in ("a", "b"):
+            await bed.loop.step(uid)
+        [info] = [m for m in bed.metrics.owners.collect() if m.name == "immutable_owner_info"]
+        assert [sample.labels["name"] for sample in info.samples] == ["web-b"]
 
     story(told)
 

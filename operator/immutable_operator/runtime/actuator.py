@@ -166,6 +166,8 @@ class Actuator:
             memory.retired.add(action.uid)
         reason, because = _because(action)
         self._metrics.actions.labels(owner.kind.name, type(action).__name__, reason).inc()
+        if isinstance(action, Create) and action.replaces:
+            self._metrics.owners.count_replacement(owner.uid, reason)
         log.info(move, **_about(owner), subject=subject, because=because)
 
     def _driver(self, owner: OwnerRecord) -> Driver:

@@ -261,6 +261,7 @@ class ControlLoop:
         self._contents.forget(key)
         self._secrets.forget(key)
         self._schedules.forget(key)
+        self._metrics.owners.forget(key)
         self._queue.forget(key)
 
     def _view(self, owner: OwnerRecord, memory: OwnerMemory) -> View:
@@ -351,6 +352,9 @@ class ControlLoop:
         if before is not None:
             for blocker in memory.blocked_by:
                 self._metrics.blocked_seconds.labels(owner.kind.name, blocker).inc(now - before)
+        if decided.status is not None:
+            revisions = (r.content for r in self._revisions.of(owner.uid))
+            self._metrics.owners.observe(owner, decided.status, revisions)
         blockers = decided.status.blockers if decided.status else ()
         memory.blocked_by = tuple(blocker.reason for blocker in blockers)
 

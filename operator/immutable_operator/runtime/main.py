@@ -78,6 +78,7 @@ async def _run(given: argparse.Namespace) -> int:
         pinning=pinning,
         plain_http_registries=frozenset(given.plain_http_registry),
         nodes=_node_options(given),
+        owner_metrics=given.owner_metrics,
     )
     return await Operator(options, client, metrics, webhook).run()
 
@@ -151,6 +152,14 @@ def _parser() -> argparse.ArgumentParser:
         help="host:port of /metrics, /livez and /readyz; port 0 means any free port",
     )
     run.add_argument(
+        "--owner-metrics",
+        metavar="NUMBER",
+        type=_count,
+        default=Options.owner_metrics,
+        help="number of services and pools that have metrics of their own, about 30 series each;"
+        " 0: none [%(default)s]",
+    )
+    run.add_argument(
         "--heal-seconds",
         type=float,
         default=60.0,
@@ -176,6 +185,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--log-format", choices=("json", "console"), default="json")
     run.add_argument("--log-level", choices=("DEBUG", "INFO", "WARNING"), default="INFO")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
+    return int(text)
 
 
 def _add_pinning(run: argparse.ArgumentParser) -> None:

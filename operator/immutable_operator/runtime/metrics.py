@@ -1,15 +1,19 @@
-"""Every metric of the operator, in one table."""
+"""Every metric of the operator, in one table; those of each owner are in `owner_series`."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from immutable_operator.runtime.owner_series import OwnerSeries
+
 __all__ = ["Metrics"]
 
+MARKED = ("tainted", "already-tainted")  # outcomes of break-glass access
 AGES = (60, 600, 3600, 14400, 43200, 86400, 3 * 86400, 7 * 86400, 30 * 86400)
 
 
@@ -144,11 +148,22 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        # From the start, with 0: Prometheus does not see the first increase of a new series.
+        for outcome in MARKED:
+            self.reviews.labels(outcome)
         self.certificate_expires = Gauge(
-            "immutable_webhook_certificate_expires",
+            "immutable_webhook_certificate_expiry_timestamp_seconds",
             "Expiry of the certificate that the webhook serves, in seconds since 1970",
             registry=self.registry,
         )
+
+        self.owners = OwnerSeries(0, lambda: False, time.time)
+
+    def watch_owners(self, limit: int, leads: Callable[[], bool], now: Callable[[], float]) -> None:
+        """Serve metrics of each owner, for at most ``limit`` of them; with 0, none at all."""
+        self.owners = OwnerSeries(limit, leads, now)
+        if limit:
+            self.registry.register(self.owners)
 
     def watch_ages(self, ages: Callable[[], Mapping[str, Sequence[float]]]) -> None:
         """Collect the ages of the instances (seconds) by kind of their owner at each scrape."""

@@ -62,6 +62,7 @@ class Options:
     pinning: SecretOptions = field(default_factory=SecretOptions)
     plain_http_registries: frozenset[str] = frozenset()
     nodes: NodeOptions | None = None
+    owner_metrics: int = 500
 
 
 class Operator:
@@ -104,6 +105,7 @@ class Operator:
             client, options.namespace, options.lease_name, options.identity, options.lease
         )
         client.fence = self._lease.fence
+        metrics.watch_owners(options.owner_metrics, lambda: self._lease.leading, client.clock.time)
         self._health.waits_for = self._waits_for
 
     async def run(self) -> int:

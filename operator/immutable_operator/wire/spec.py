@@ -75,6 +75,7 @@ def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
         problems=left_out,
         admission=OnAdmission(immutability.admission),
         accepted=_accepted(immutability),
+        strategy=rollout.strategy,
     )
     return spec if invalid else _with_kept_state(spec, immutability), invalid
 

@@ -11,6 +11,7 @@ from immutable_operator.api.names import (
 )
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.node_pools import NodeHistory, Pool, is_verified
+from tests.cluster.operator_process import Operators
 from tests.cluster.people import BREAK_GLASS
 from tests.controlplane.api import Json
 
@@ -56,6 +57,21 @@ def test_changed_image_replaces_one_node_at_a_time_successor_first(three: Pool) 
     assert all(because(node).startswith("Outdated: ") for node in births)
     records = three.plane.kubectl("get", "imrev", namespace="immutable-system").stdout
     assert len([row for row in records.splitlines() if row.startswith(f"{three.name}-")]) == 2
+
+
+def test_pool_has_metrics_of_its_own_until_it_is_removed(three: Pool, operators: Operators) -> None:
+    labels = f'kind="ImmutableNodePool",name="{three.name}",namespace=""'
+
+    def served(series: str) -> bool:
+        return f"immutable_owner_{series}\n" in operators.main.get("/metrics")[1]
+
+    three.until(
+        "its nodes are counted", lambda: served(f'instances{{{labels},state="available"}} 3.0')
+    )
+    ready = f'condition{{{labels},reason="Current",status="True",type="Ready"}} 1.0'
+    three.until("it is Ready there, too", lambda: served(ready))
+    three.remove()
+    three.until("they end", lambda: labels not in operators.main.get("/metrics")[1])
 
 
 def test_nothing_is_written_while_nothing_changes(three: Pool) -> None:

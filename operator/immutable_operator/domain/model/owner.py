@@ -69,6 +69,7 @@ class Spec:
     several instances would share without permission; else they are "". ``accepted`` are changes by
     admission that are none of those that ``admission`` is about. ``pool`` is what only a node pool
     has; then ``template`` has the keys ``image``, ``template`` and ``provider`` of the pool's spec.
+    ``strategy`` is how instances are replaced.
     """
 
     template: Mapping[str, Any] | None
@@ -94,3 +95,4 @@ class Spec:
     admission: OnAdmission = OnAdmission.REPORT
     accepted: Accepted = field(default_factory=Accepted)
     pool: PoolSpec | None = None
+    strategy: str = "Rolling"

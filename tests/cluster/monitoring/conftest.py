@@ -1,0 +1,40 @@
+"""Fixtures of the tests that need Prometheus: its programs, and what the chart installs for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.operator_process import ACCOUNT, CHART, NAMESPACE
+from tests.controlplane import ControlPlane
+from tests.controlplane.build import binaries
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Path:
+    """Built before the first test, if one asks for this fixture (tests/conftest.py)."""
+    return binaries(["promtool"])["promtool"]
+
+
+@pytest.fixture(scope="session")
+def prometheus_program() -> Path:
+    """Built before the first test, if one asks for this fixture (tests/conftest.py)."""
+    return binaries(["prometheus"])["prometheus"]
+
+
+@pytest.fixture(scope="session")
+def monitoring(control_plane: ControlPlane) -> list[Json]:
+    """What the chart renders with everything about monitoring enabled."""
+    names = ("serviceMonitor", "prometheusRule", "dashboard")
+    text = control_plane.helm(
+        *("template", ACCOUNT, str(CHART), f"--values={CHART / 'ci' / 'default-values.yaml'}"),
+        *(f"--set=metrics.{name}.enabled=true" for name in names),
+        "--show-only=templates/monitoring.yaml",
+        namespace=NAMESPACE,
+    ).stdout
+    return [document for document in yaml.safe_load_all(text) if document]
