@@ -20,6 +20,7 @@ import yaml
 
 from immutable_operator.admission.certificates import issue
 from immutable_operator.admission.policies import (
+    GUARDS,
     NODE_GUARDS,
     Mode,
     node_bindings,
@@ -270,6 +271,22 @@ def test_alert_about_missing_guards_is_left_out_where_they_do_not_deny(plane: Co
     assert "ImmutableNotGuarded" not in json.dumps(
         rendered(plane, enabled, "--set=enforcement.mode=Warn")
     )
+
+
+def test_alert_about_missing_guards_leaves_out_those_of_nodes_where_they_do_not_deny(
+    plane: ControlPlane,
+) -> None:
+    def expression(*values: str) -> str:
+        enabled = "--set=replicas=0,metrics.prometheusRule.enabled=true,nodes.enabled=true"
+        [rule] = [d for d in rendered(plane, enabled, *values) if d["kind"] == "PrometheusRule"]
+        alerts = {r["alert"]: r for group in rule["spec"]["groups"] for r in group["rules"]}
+        found: str = alerts["ImmutableNotGuarded"]["expr"]
+        return found
+
+    assert "immutable_guarded == 0" in expression()
+    [selector] = re.findall(r'guard!~"(.+?)"', expression("--set=enforcement.nodes=Warn"))
+    assert all(re.fullmatch(selector, guard) for guard in NODE_GUARDS)
+    assert not any(re.fullmatch(selector, guard) for guard in (*GUARDS, "break-glass"))
 
 
 def test_dashboard_is_a_config_map_that_grafana_finds(plane: ControlPlane) -> None:

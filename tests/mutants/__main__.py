@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutants.planted import PLANTED, Bug
+
+__all__ = ["Outcome", "main", "outcome_of"]
 
 ROOT = Path(__file__).parents[2]
 DOMAIN = Path("operator/immutable_operator/domain")
@@ -32,6 +36,14 @@ OF_NODES = (
 FAILED = re.compile(r"^(?:FAILED|ERROR) (?:.*/)?(.+?)(?: - .*)?$", re.MULTILINE)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one planted bug: whether a test noticed it, and a sentence about it."""
+
+    noticed: bool
+    said: str
+
+
 def main(words: list[str]) -> int:
     """Try each in a copy of the tree; print which test noticed it, and after how long."""
     chosen = {n: b for n, b in PLANTED.items() if not words or any(w in n for w in words)}
@@ -45,11 +57,10 @@ def main(words: list[str]) -> int:
         _copy(tree)
         for number, (name, bug) in enumerate(chosen.items(), 1):
             began = time.monotonic()
-            noticed = _noticed(tree, bug)
-            verdict = f"noticed by {noticed}" if noticed else "LIVES"
+            outcome = _try(tree, bug)
             took = time.monotonic() - began
-            print(f"{number:3}/{len(chosen)} {name}: {verdict} ({took:.0f} s)", flush=True)
-            if not noticed:
+            print(f"{number:3}/{len(chosen)} {name}: {outcome.said} ({took:.0f} s)", flush=True)
+            if not outcome.noticed:
                 alive.append(name)
     print(f"{len(chosen) - len(alive)} of {len(chosen)} were noticed")
     return 1 if alive else 0
@@ -67,8 +78,8 @@ def _copy(tree: Path) -> None:
         shutil.copy(ROOT / name, tree / name)
 
 
-def _noticed(tree: Path, bug: Bug) -> str:
-    """The first test that fails with the bug, "" where none does."""
+def _try(tree: Path, bug: Bug) -> Outcome:
+    """Run the tests in a copy of the tree with the bug, until one fails."""
     path = tree / DOMAIN / bug.file
     sound = path.read_text()
     path.write_text(sound.replace(bug.sound, bug.sick))
@@ -83,10 +94,21 @@ def _noticed(tree: Path, bug: Bug) -> str:
         )
     finally:
         path.write_text(sound)
-    if not done.returncode:
-        return ""
-    failed = FAILED.search(done.stdout)
-    return failed.group(1) if failed else done.stdout.strip()[-200:]
+    return outcome_of(done.returncode, done.stdout)
+
+
+def outcome_of(code: int, printed: str) -> Outcome:
+    """Judge a run of pytest by its exit code (negative: minus the signal) and what it printed.
+
+    A run that a signal ended (too little memory, somebody's kill) says nothing about the bug.
+    """
+    if code < 0:
+        name = signal.Signals(-code).name
+        return Outcome(False, f"UNKNOWN, pytest was ended by {name}; try it again")
+    if not code:
+        return Outcome(False, "LIVES")
+    failed = FAILED.search(printed)
+    return Outcome(True, f"noticed by {failed.group(1) if failed else printed.strip()[-200:]}")
 
 
 if __name__ == "__main__":

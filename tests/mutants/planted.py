@@ -143,7 +143,7 @@ PLANTED: dict[str, Bug] = {
         "staleness/age.py", "max(busy, short + unready)", "busy"
     ),
     "healing has no pace": Bug(
-        "staleness/healing.py", "    if now < until:\n", "    if now < 0:\n"
+        "staleness/healing.py", "    if turn.now < until:\n", "    if turn.now < 0:\n"
     ),
     "healing ignores relapses": Bug("staleness/healing.py", "return 1 + max(", "return 0 * max("),
     # Repair, verdicts, records.
@@ -368,10 +368,23 @@ _OF_NODES: dict[str, Bug] = {
         'precondition = {"preconditions": {"uid": move.uid}}',
         'precondition = {"preconditions": {}}',
     ),
+    "any change of a successor counts as that of its predecessor": Bug(
+        "staleness/healing.py",
+        "return before is None or bool(family.signals(before) & family.signals(because))",
+        "return True",
+    ),
+    "nodes that change like their predecessors are replaced as often as pods": Bug(
+        "families/nodes.py",
+        "return Relapse(policy.heal_nodes, policy.heal_nodes_memory)",
+        "return Relapse(policy.heal, policy.heal_memory)",
+    ),
+    "a node is retired when the successor of another one is verified": Bug(
+        "families/nodes.py", "is_one_to_one = True", "is_one_to_one = False"
+    ),
     "a node is retired before others are available": Bug(
         "ledger.py",
-        "        if self._available - 1 < self.floor:",
-        "        if self._available < 0:",
+        "return self._available - 1 >= self.floor",
+        "return self._available >= 0",
     ),
 }
 

@@ -109,12 +109,46 @@ def restarts_in_the_middle() -> NodeStory:
     return story
 
 
+def every_new_node_is_changed() -> NodeStory:
+    """Replacing stops after two generations: the cause is not the node. Then once a day."""
+    story = _begun("Every new node is changed", "2 wanted, maxSurge 1", replicas=2)
+    story.say("user", "rolls out a tool that updates the kernel of every node")
+    changed: set[str] = set()
+
+    def update() -> None:
+        for name, node in list(story.cluster.pods.items()):
+            if node.uid not in changed and node.ready_since is not None and node.active:
+                changed.add(node.uid)
+                story.cluster.change(name, kernelVersion="2")
+                story.operator.due = story.cluster.now
+
+    def pass_time(seconds: int, step: int = 30) -> None:
+        for _ in range(0, seconds, step):
+            update()
+            story.run(step)
+
+    pass_time(120, step=1)
+    births = story.cluster.births
+    assert births == 3, "two at first, and one successor, that was changed as well"
+    pass_time(3600)
+    assert story.cluster.births == births, "it stopped"
+    assert any(b.reason == "TaintReturns" for b in story.operator.status.blockers)
+    assert len([t for t in story.operator.told if t.reason == "Stalled"]) == 1
+    pass_time(86_400)
+    assert story.cluster.births == births + 1, "one attempt after a day"
+    story.say("user", "removes the tool")
+    story.run(10 * 86_400)
+    assert not story.operator.status.deviations
+    return story
+
+
 STORIES: list[Callable[[], NodeStory]] = [
     image_change,
     mass_reboot,
     stuck_image_change,
     budget_keeps_a_pod,
     restarts_in_the_middle,
+    every_new_node_is_changed,
 ]
 
 

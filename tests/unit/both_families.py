@@ -2,20 +2,22 @@
 
 `plan` is the planner. For a service that could be a pool, too, it also plans a pool of verified
 nodes in the same states, and compares: what differs between the families is when an instance is
-ready, how it deviates, and how it leaves, and nothing else.
+ready, how it deviates and how soon that is healed again, whose successor it waits for, and how it
+leaves, and nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from immutable_operator.domain import planner
-from immutable_operator.domain.families import Family
-from immutable_operator.domain.families.nodes import NODES
+from immutable_operator.domain.families import Family, Relapse
+from immutable_operator.domain.families.nodes import NODES, Nodes
 from immutable_operator.domain.families.pods import PODS
 from immutable_operator.domain.model import (
     Action,
+    Because,
     CreateRevision,
     Evidence,
     Instance,
@@ -37,13 +39,29 @@ SAID = frozenset({"conditions", "blockers", "selector"})
 ALIKE = {"Draining": "Terminating"}
 
 
+@dataclass(frozen=True)
+class CountedNodes(Nodes):
+    """Nodes that are paired and healed as pods are; what is said of nodes is tested on its own."""
+
+    is_one_to_one = False
+
+    def signals(self, because: Because) -> frozenset[str]:
+        return PODS.signals(because)
+
+    def relapse(self, policy: Policy) -> Relapse:
+        return PODS.relapse(policy)
+
+
+COUNTED = CountedNodes()
+
+
 def plan(given: View, now: float, policy: Policy = planner.POLICY, family: Family = PODS) -> Plan:
     """Return the plan for a service, after comparing it with that for such a pool."""
     decided = planner.plan(given, now, policy, family)
     apart = any(_judged_apart(i, r) for i in given.instances for r in given.revisions)
     pool = as_pool(given, now) if family is PODS and not apart else None
     if pool is not None:
-        of_nodes = planner.plan(pool, now, policy, NODES)
+        of_nodes = planner.plan(pool, now, policy, COUNTED)
         assert _moves(of_nodes.actions) == _moves(decided.actions), "another plan for nodes"
         assert _told(of_nodes.status) == _told(decided.status), "another status for nodes"
         if not any(i.terminating for i in given.instances):

@@ -19,6 +19,7 @@ from immutable_operator.domain.model import (
     Create,
     End,
     Evict,
+    Guest,
     GuestKind,
     Instance,
     Move,
@@ -178,6 +179,19 @@ def _retirements(view: View, plan: Plan) -> None:
     budget = Budget.of(view.spec.replicas or 0, view.spec.max_surge, view.spec.max_unavailable)
     stay = [i for i in works if i.uid not in gone]
     assert len(stay) >= min(len(works), budget.fewest_available)
+    places, left = _places(works), _places(stay)
+    assert left >= min(places, budget.fewest_available), "the successor of another is verified"
+
+
+def _places(works: list[Instance]) -> int:
+    """A node and its successor hold one place, if the node can be drained."""
+    succeeded = {i.predecessor for i in works}
+    pairs = [i for i in works if i.is_among(succeeded)]
+    return len(works) - sum(HOMELESS not in _guests(i) for i in pairs)
+
+
+def _guests(instance: Instance) -> tuple[Guest, ...]:
+    return instance.machine.guests if instance.machine else ()
 
 
 @some_pools

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.domain.calendar.regeneration import Regeneration
 from immutable_operator.domain.families.nodes import NODES
 from immutable_operator.domain.model import (
     FACTS,
     Because,
     Cause,
+    Create,
     Evidence,
     Instance,
     Move,
@@ -19,11 +21,13 @@ from immutable_operator.domain.model import (
     Policy,
     PoolSpec,
     Reason,
+    Request,
     Spec,
     TroubleKind,
+    View,
 )
 from immutable_operator.domain.planner import plan
-from tests.unit.given import NOW, refusal
+from tests.unit.given import NOW, condition, moves, refusal
 from tests.unit.given_nodes import (
     as_machine,
     cared,
@@ -143,15 +147,138 @@ def test_forged_certificate_is_told_before_any_fact() -> None:
     assert _why(node) == Because(Reason.TAINTED, "its label was edited")
 
 
-def test_nodes_that_drift_again_and_again_are_replaced_with_growing_pauses() -> None:
-    twice = replace(_node(facts=changed(bootID="2")), heals=4, born=NOW - 300)
-    given = pool_view([twice, *nodes("A ###")[1:]])
+def _as_before(fact: str, because: str | None, **changes: Any) -> Instance:
+    """A node of the first slot, a successor, of which a fact changed."""
+    node = _node(facts=changed(**{fact: "2"}))
+    born_for = Because.read(because) if because else None
+    return replace(node, **{"heals": 1, "born": NOW - 300, "because": born_for} | changes)
+
+
+REBOOTED = "Drifted: bootID: 1 → 2"
+DAY = 86_400
+
+
+def test_replacing_stops_when_the_successor_changes_like_its_predecessor() -> None:
+    """The cause is not the node: the second generation is kept, and the pool says so."""
+    given = pool_view([_as_before("bootID", REBOOTED), *nodes("A ###")[1:]])
     decided = planned(given)
     assert told(decided) == ""
-    assert decided.due is not None
-    assert told(planned(given, decided.due)) == "create A0'"
-    once = replace(twice, heals=0)
-    assert told(planned(pool_view([once, *given.instances[1:]]))) == "create A0'"
+    assert condition(decided.status) == "Stalled TaintReturns"
+    assert decided.status is not None
+    [blocker] = decided.status.blockers
+    assert ": bootID: bootID-1 → 2; 1 replacement was modified as well" in blocker.message
+    assert "find out what changes every new node, and stop it" in blocker.message
+    assert decided.due == NOW - 300 + DAY
+    assert told(planned(given, NOW + DAY - 301)) == ""
+    assert told(planned(given, NOW + DAY)) == "create A0'"
+
+
+@pytest.mark.parametrize(
+    ("change", "because", "others"),
+    [
+        ("osImage", REBOOTED, {}),
+        ("osImage", f"{REBOOTED}; kernelVersion: 1 → 2", {}),
+        ("bootID", "Expired: older than 14d", {}),
+        ("bootID", "Tainted: pod shop/debug mounts / of the node", {}),
+        ("bootID", REBOOTED, {"heals": 0}),
+        ("bootID", REBOOTED, {"born": NOW - 14 * DAY}),
+    ],
+    ids=["another fact", "none of several", "old", "reached into", "no successor", "long after"],
+)
+def test_node_that_changes_for_another_cause_is_replaced(
+    change: str, because: str, others: dict[str, Any]
+) -> None:
+    first = _as_before(change, because, **others)
+    decided = planned(pool_view([first, *nodes("A ###")[1:]]))
+    assert told(decided) == "create A0'"
+    [birth] = [a for a in decided.actions if isinstance(a, Create)]
+    assert birth.heals == 1
+
+
+def test_one_of_several_changes_in_common_is_the_same_cause() -> None:
+    first = _as_before("kernelVersion", f"{REBOOTED}; kernelVersion: 1 → 2")
+    assert told(planned(pool_view([first, *nodes("A ###")[1:]]))) == ""
+
+
+def test_other_nodes_with_the_same_change_are_kept_and_with_another_replaced() -> None:
+    others = nodes(
+        "A ###", A1={"facts": changed(bootID="2")}, A2={"facts": changed(osImage="other")}
+    )
+    given = pool_view([_as_before("bootID", REBOOTED), *others[1:]])
+    assert told(planned(given)) == "create A2'"
+
+
+def test_later_attempts_are_one_at_a_time_with_longer_pauses() -> None:
+    for heals, days in ((1, 1), (2, 2), (3, 4), (4, 7), (9, 7)):
+        same = {
+            "facts": changed(bootID="2"),
+            "heals": heals,
+            "born": NOW - 300,
+            "because": Because.read(REBOOTED),
+        }
+        given = pool_view(
+            [_as_before("bootID", REBOOTED, heals=heals), *nodes("A ###", A1=same, A2=same)[1:]],
+            max_surge=3,
+        )
+        due = NOW - 300 + days * DAY
+        assert planned(given).due == due
+        decided = planned(given, due)
+        assert told(decided) == "create A0'"
+        [birth] = [a for a in decided.actions if isinstance(a, Create)]
+        assert birth.heals == heals + 1
+
+
+def test_request_of_a_person_replaces_a_node_that_is_kept() -> None:
+    asked = Request("again", "uid-again", NOW - 10, "jane")
+    first = _as_before("bootID", REBOOTED)
+    given = pool_view([first, *nodes("A ###")[1:]])
+    assert told(planned(given)) == ""
+    assert "create" in told(planned(replace(given, requests=(asked,))))
+
+
+def test_node_that_is_kept_still_goes_at_its_age() -> None:
+    first = _as_before("bootID", REBOOTED, born=NOW - 50_000)
+    given = pool_view([first, *nodes("A ###")[1:]])
+    assert told(planned(given)) == ""
+    aging = replace(given.spec, regeneration=Regeneration(max_age=40_000.0, jitter=0.0))
+    [birth] = [a for a in planned(replace(given, spec=aging)).actions if isinstance(a, Create)]
+    assert (birth.because.reason, birth.replaces_uid) == (Reason.EXPIRED, first.uid)
+
+
+# Successors, by pair.
+
+
+def _two_pairs(**first: Any) -> View:
+    """Two nodes with successors, of which only that of the second one is verified.
+
+    The first one drifted, too, so that it goes first where both may.
+    """
+    drifted = {"facts": changed(bootID="2"), **first}
+    pairs = nodes(
+        "A ## B .#",
+        A0=drifted,
+        B0={"replaces_uid": "uid-A0", "born": NOW - 100},
+        B1={"replaces_uid": "uid-A1"},
+    )
+    return pool_view(pairs, wanted="B", good="B", replicas=2, max_surge=2)
+
+
+def test_node_waits_for_its_own_successor_and_not_for_that_of_another() -> None:
+    assert moves(planned(_two_pairs())) == "retire A1"
+
+
+def test_node_goes_without_its_successor_if_the_pool_may_have_fewer() -> None:
+    given = _two_pairs()
+    spec = replace(given.spec, max_unavailable=1)
+    assert moves(planned(replace(given, spec=spec))) == "retire A0 A1"
+
+
+def test_successor_of_a_node_that_cannot_be_drained_takes_the_place_of_another() -> None:
+    """Else one pod that could run nowhere else would stop the rollout of the whole pool."""
+    stuck = {"guests": (guest("db", homeless="uses PersistentVolumeClaim data"),)}
+    pairs = nodes("A ## B #", A0=stuck, B0={"replaces_uid": "uid-A0"})
+    given = pool_view(pairs, wanted="B", replicas=2)
+    assert moves(planned(given)) == "retire A1"
 
 
 # Failure.

@@ -176,12 +176,11 @@ def test_probed_endpoint_is_that_of_the_webhook_configuration(
 def test_fault_has_a_remedy_and_concerns_the_configured_endpoint(reason: str) -> None:
     webhooks = hook(service=SERVICE)
     found = Found(policies(OPERATOR), bindings("here"), {BREAK_GLASS: webhooks})
-    everywhere = {"break_glass": True}
 
     def told(door: Door | None) -> str:
         assert door
         trouble = Trouble(door, reason, "said so")
-        guard = guard_of(faults(found, OPERATOR, **everywhere, trouble=trouble), "shop")
+        guard = guard_of(faults(found, OPERATOR, break_glass=True, trouble=trouble), "shop")
         return f"{guard.reason}: {guard.message}" if not guard.holds else ""
 
     said = told(door_of(webhooks))

@@ -41,7 +41,7 @@ def service(uid: str, *, generation: int = 1, deleting: bool = True) -> OwnerRec
 
 
 class Bed:
-    """A loop without a cluster; a plan is noted when it asks for the guard of the namespace."""
+    """A loop without a cluster; a plan is noted when it asks for the guard of the service."""
 
     def __init__(self, client: KubeClient) -> None:
         self.planned: list[str] = []
@@ -72,9 +72,9 @@ class Bed:
             guard=self._guard,
         )
 
-    def _guard(self, namespace: str) -> Guard | None:
-        self.planned.append(namespace)
-        if end := self.ends.get(namespace):
+    def _guard(self, owner: OwnerRecord) -> Guard | None:
+        self.planned.append(owner.namespace)
+        if end := self.ends.get(owner.namespace):
             raise end
         return None
 

@@ -21,7 +21,9 @@ from immutable_operator.api.node_folders import NODE_FOLDERS
 __all__ = [
     "GUARDS",
     "NODE_GUARDS",
+    "POOL_RECORDS",
     "VALIDATION_ACTIONS",
+    "WARNS",
     "Mode",
     "bindings",
     "node_bindings",

@@ -1,29 +1,48 @@
 """Checks that the API server enforces the policies: compares the installed with the required ones.
 
 Pure. An administrator can remove or weaken any policy, and no policy can prevent that. It is
-reported in the condition ``Guarded`` of every service and in a metric, with the cause.
+reported in the condition ``Guarded`` of every service and pool and in a metric, with the cause.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from immutable_operator.admission.policies import GUARDS, object_name, policies
-from immutable_operator.domain.model import Guard
+from immutable_operator.admission.policies import (
+    GUARDS,
+    NODE_GUARDS,
+    POOL_RECORDS,
+    WARNS,
+    node_policies,
+    object_name,
+    policies,
+)
+from immutable_operator.domain.model import REACHED_INTO, Guard, OnDrift
 from immutable_operator.kube.reading import READ_ERRORS
 
 __all__ = [
     *("BREAK_GLASS", "LEFT_OPEN", "UNREACHABLE"),
-    *("Door", "Fault", "Found", "Trouble", "door_of", "faults", "guard_of"),
+    *("Door", "Fault", "Found", "NodeScope", "Trouble"),
+    *("door_of", "faults", "guard_of", "guard_of_pool"),
 ]
 
 BREAK_GLASS = "break-glass"
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 INSTEAD = "upgrade the chart to restore it"
+REFUSING = tuple(guard for guard in NODE_GUARDS if guard != WARNS)
+"""The policies of node pools that refuse; the other one only warns."""
+NAMESPACED = "node-access"
+"""The one that is about objects in the namespaces of users; the namespaces that a binding excludes
+have no effect for cluster-scoped objects."""
+LOOKS = {
+    OnDrift.REPLACE: "leads to a replacement",
+    OnDrift.REPORT: "is reported",
+    OnDrift.IGNORE: "is ignored",
+}
 BINDING_REST = {"matchPolicy": "Equivalent", "objectSelector": {}}
 HTTPS = 443
 UNREACHABLE = "the webhook for break-glass cannot be reached at"
@@ -95,15 +114,34 @@ class Fault:
     namespaces: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NodeScope:
+    """Where the policies of node pools apply: ``home`` is the operator's namespace, ``exempt`` are
+    all namespaces (with ``home``) whose pods may have access to nodes."""
+
+    home: str
+    exempt: frozenset[str]
+
+
 def faults(
-    found: Found, operator_user: str, *, break_glass: bool, trouble: Trouble | None = None
+    found: Found,
+    operator_user: str,
+    *,
+    break_glass: bool,
+    trouble: Trouble | None = None,
+    nodes: NodeScope | None = None,
 ) -> tuple[Fault, ...]:
-    """All faults, in the order of the guards.
+    """All faults, in the order of the guards: of services, of node pools, of the webhook.
 
     ``break_glass``: this operator serves the webhook; ``trouble``: why API servers cannot reach it.
+    ``nodes`` is None if this operator does not serve node pools.
     """
     wanted = policies(operator_user)
     wrong = [f for guard in GUARDS for f in _read(guard, _wrong(guard, wanted[guard], found))]
+    if nodes:
+        wanted = node_policies(operator_user, break_glass=break_glass)
+        for guard in REFUSING:
+            wrong += _read(guard, _wrong(guard, wanted[guard], found, nodes))
     if break_glass:
         webhooks = found.webhooks.get(BREAK_GLASS)
         unwatched = _read(BREAK_GLASS, _unwatched(webhooks))
@@ -120,7 +158,10 @@ def _read(guard: str, wrong: Iterator[Fault]) -> list[Fault]:
         return [Fault(guard, "GuardUnreadable", text)]
 
 
-def _wrong(guard: str, wanted: Mapping[str, Any], found: Found) -> Iterator[Fault]:
+def _wrong(
+    guard: str, wanted: Mapping[str, Any], found: Found, nodes: NodeScope | None = None
+) -> Iterator[Fault]:
+    """The faults of one policy and its binding; ``nodes`` if it is one of node pools."""
     name = object_name(guard)
     if guard not in found.policies:
         yield Fault(guard, "PolicyMissing", f"policy {name} does not exist; {INSTEAD}")
@@ -134,19 +175,26 @@ def _wrong(guard: str, wanted: Mapping[str, Any], found: Found) -> Iterator[Faul
         return
     actions = binding.get("validationActions") or []
     if "Deny" not in actions:
-        text = f"policy {name} does not deny ({', '.join(actions)}); set enforcement.mode: Deny"
+        value = "enforcement.nodes" if nodes else "enforcement.mode"
+        text = f"policy {name} does not deny ({', '.join(actions)}); set {value}: Deny"
         yield Fault(guard, "NotDenied", text)
-    excluded = _excluded(binding, name)
-    if excluded is None:
+    named = _namespaces(binding, name, "In" if guard in POOL_RECORDS else "NotIn")
+    if named is None or (nodes and guard in POOL_RECORDS and nodes.home not in named):
         text = f"binding {name} differs from the one in the chart; {INSTEAD}"
         yield Fault(guard, "BindingWeakened", text)
-    elif excluded:
+    elif nodes is None and named:
         text = f"policy {name} does not apply in this namespace (enforcement.excludeNamespaces)"
-        yield Fault(guard, "NamespaceExcluded", text, excluded)
+        yield Fault(guard, "NamespaceExcluded", text, named)
+    elif nodes and guard == NAMESPACED and (more := [n for n in named if n not in nodes.exempt]):
+        text = (
+            f"policy {name} does not apply in {', '.join(more)}, although pods there are not exempt"
+            " (nodes.exemptNamespaces); upgrade the chart and restart the operator"
+        )
+        yield Fault(guard, "NamespaceExcluded", text)
 
 
-def _excluded(binding: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
-    """The namespaces that a binding excludes; None if it has other exclusions."""
+def _namespaces(binding: Mapping[str, Any], name: str, operator: str) -> tuple[str, ...] | None:
+    """The namespaces that a binding names; None if it selects in another way."""
     resources = dict(binding.get("matchResources") or {})
     selector = resources.pop("namespaceSelector", None) or {}
     expressions = selector.get("matchExpressions") or []
@@ -157,7 +205,7 @@ def _excluded(binding: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
         and not selector.get("matchLabels")
         and len(expressions) == 1
         and expressions[0].get("key") == NAMESPACE_LABEL
-        and expressions[0].get("operator") == "NotIn"
+        and expressions[0].get("operator") == operator
     )
     return tuple(expressions[0].get("values") or ()) if by_name else None
 
@@ -189,9 +237,33 @@ def _unanswered(door: Door | None, trouble: Trouble | None) -> Iterator[Fault]:
 
 def guard_of(wrong: tuple[Fault, ...], namespace: str) -> Guard:
     """The state that is reported for services in one namespace."""
-    here = [f for f in wrong if f.namespaces is None or namespace in f.namespaces]
-    if not here:
-        return Guard(True, "Enforced", f"{len(GUARDS)} admission policies prevent changes in place")
-    first = here[0]
-    more = f" (and {len(here) - 1} more)" if len(here) > 1 else ""
-    return Guard(False, first.reason, f"{first.message}{more}")
+    here = [
+        fault
+        for fault in wrong
+        if fault.guard not in NODE_GUARDS
+        and (fault.namespaces is None or namespace in fault.namespaces)
+    ]
+    return _broken(here) or Guard(
+        True, "Enforced", f"{len(GUARDS)} admission policies prevent changes in place"
+    )
+
+
+def guard_of_pool(wrong: tuple[Fault, ...], nodes: NodeScope, reached: OnDrift) -> Guard:
+    """The state that is reported for node pools; ``reached``: what access to a node leads to.
+
+    No policy refuses a pod that the scheduler places, so the message says what becomes of it.
+    """
+    text = (
+        f"{len(REFUSING)} admission policies prevent access to nodes and changes of their records,"
+        f" except by pods in {', '.join(sorted(nodes.exempt))}; access by pods that the scheduler"
+        f" places {LOOKS[reached]} (spec.drift.{REACHED_INTO})"
+    )
+    mine = [fault for fault in wrong if fault.guard in NODE_GUARDS]
+    return _broken(mine) or Guard(True, "Enforced", text)
+
+
+def _broken(wrong: Sequence[Fault]) -> Guard | None:
+    if not wrong:
+        return None
+    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    return Guard(False, wrong[0].reason, f"{wrong[0].message}{more}")

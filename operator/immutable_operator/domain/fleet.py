@@ -16,7 +16,7 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.domain.staleness.age import Aging, expired, judge_age, under_way
 from immutable_operator.domain.staleness.evacuating import evacuating, is_cordoned
-from immutable_operator.domain.staleness.healing import Healing, healing
+from immutable_operator.domain.staleness.healing import Healing, healing, repeats
 from immutable_operator.domain.staleness.outdated import ended, outdated, refused
 from immutable_operator.domain.staleness.requested import requested
 from immutable_operator.domain.turn import Turn
@@ -55,6 +55,13 @@ class Fleet:
     def heals(self, instance: Instance) -> bool:
         """Return whether an instance is to be replaced because it was modified."""
         return instance.name in self.deviations and instance.name not in self.spared
+
+    def heals_after(self, predecessor: Instance) -> int:
+        """Return how many replacements in a row did not help, with that of a modified one."""
+        turn, why = self.turn, self.deviations[predecessor.name]
+        counts = repeats(turn, predecessor, why)
+        before = predecessor.heals if counts else 0
+        return self.healing.heals_after(before, turn.family.signals(why))
 
     @cached_property
     def prepared(self) -> frozenset[str]:
@@ -104,12 +111,13 @@ def sort_out(turn: Turn) -> Fleet:
     wanted = turn.wanted.id if turn.wanted else ""
     fallback = turn.target.fallback
     growing = {wanted, fallback.id if fallback else ""} - {""}
-    pace = healing(instances, why, growing, turn.now, turn.policy)
+    pace = healing(turn, instances, why, growing)
     spared = frozenset(i.name for i in active if i.name in pace.held and i.revision != wanted)
     for instance in active:
         if instance.name in spared and (stale := _stale(turn, instance)) is not None:
             why[instance.name] = stale
-    held = (pace.held - spared) | _frozen(turn, active, why)
+    frozen = _frozen(turn, active, why)
+    held = (pace.held - spared) | frozen
     # A person's request overrides the hold.
     asked = requested([i for i in active if i.revision == wanted], _requests(turn))
     held -= asked.keys()
@@ -119,15 +127,20 @@ def sort_out(turn: Turn) -> Fleet:
     young = [i for i in young if i.revision == wanted]
     going = under_way(young, active)
     going |= {i.name: asked[i.name] for i in young if i.name in asked and i.name not in going}
-    age = judge_age(turn, young, going)
+    # The hold does not keep an instance beyond its age; a freeze does.
+    kept = [i for i in active if i.name in held - frozen and i.revision == wanted]
+    begun = under_way(kept, active).items()
+    going |= {name: reason for name, reason in begun if reason.reason is Reason.EXPIRED}
+    age = judge_age(turn, young + kept, going)
     why |= {**going, **age.going}
+    held -= why.keys()
     why |= _retired(turn, [i for i in (*instances, *view.departed) if i.name not in why], wanted)
-    kept = turn.wanted is None
+    unknown = turn.wanted is None
     leaving = {i.name: end for i in active if (end := evacuating(i, view.ends, turn.spec))}
     return Fleet(
         turn=turn,
-        current=tuple(i for i in active if i.name not in why and not kept),
-        stale=tuple(i for i in active if i.name in why or kept),
+        current=tuple(i for i in active if i.name not in why and not unknown),
+        stale=tuple(i for i in active if i.name in why or unknown),
         ended=tuple(
             i for i in instances if i.ended and not i.terminating and i.quarantined is None
         ),

@@ -103,9 +103,14 @@ class Ledger:
         """The number of active instances beyond the maximum."""
         return max(0, self._active - self.budget.most)
 
+    @property
+    def can_spare(self) -> bool:
+        """Whether the budget allows that an available instance is retired."""
+        return self._available - 1 >= self.floor
+
     def retire_available(self) -> bool:
         """Spend the retirement of an available instance; return False if the budget forbids it."""
-        if self._available - 1 < self.floor:
+        if not self.can_spare:
             return False
         self._available -= 1
         self._active -= 1

@@ -12,12 +12,14 @@ from immutable_operator.admission.selfcheck import (
     Door,
     Fault,
     Found,
+    NodeScope,
     door_of,
     faults,
     guard_of,
+    guard_of_pool,
 )
 from immutable_operator.api.names import LABEL_GUARD
-from immutable_operator.domain.model import Guard
+from immutable_operator.domain.model import REACHED_INTO, Guard, PoolSpec
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError
 from immutable_operator.kube.reflector import Reflector
@@ -30,6 +32,7 @@ from immutable_operator.wire.guard import (
     decode_guard,
     own_name,
 )
+from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["Guards"]
 
@@ -48,11 +51,13 @@ class Guards:
         changed: Callable[[], None],
         *,
         break_glass: bool,
+        nodes: NodeScope | None = None,
     ) -> None:
         self._client = client
         self._metrics = metrics
         self._changed = changed
         self._break_glass = break_glass
+        self._nodes = nodes
         self._news = asyncio.Event()
         self._stores = [GuardStore(self._news.set) for _ in GUARD_PATHS]
         self.reflectors: tuple[Reflector[GuardRecord], ...] = tuple(
@@ -72,9 +77,14 @@ class Guards:
         self._faults: tuple[Fault, ...] | None = None
         self._user = ""
 
-    def of(self, namespace: str) -> Guard | None:
-        """Return what to report to services in a namespace; None until it is known."""
-        return None if self._faults is None else guard_of(self._faults, namespace)
+    def of(self, owner: OwnerRecord) -> Guard | None:
+        """Return what to report in the status of a service or pool; None until it is known."""
+        if self._faults is None:
+            return None
+        if self._nodes is None or owner.kind.is_namespaced:
+            return guard_of(self._faults, owner.namespace)
+        pool = owner.spec.pool or PoolSpec()
+        return guard_of_pool(self._faults, self._nodes, pool.on_drift(REACHED_INTO))
 
     async def look(self) -> None:
         """Compare once; the reflectors must have synced. Only the leader does this."""
@@ -107,7 +117,13 @@ class Guards:
         policies, bindings, webhooks = (store.contents for store in self._stores)
         found = Found(policies, bindings, webhooks)
         trouble = self._knocker.trouble
-        wrong = faults(found, self._user, break_glass=self._break_glass, trouble=trouble)
+        wrong = faults(
+            found,
+            self._user,
+            break_glass=self._break_glass,
+            trouble=trouble,
+            nodes=self._nodes,
+        )
         if wrong != self._faults:
             self._faults = wrong
             self._tell(wrong)

@@ -103,7 +103,7 @@ class ControlLoop:
         identity: str,
         witnesses: Witnesses,
         secrets: PinnedSecrets | None = None,
-        guard: Callable[[str], Guard | None] = lambda namespace: None,
+        guard: Callable[[OwnerRecord], Guard | None] = lambda owner: None,
         actions: Children[ActionRecord] | None = None,
         freezes: Freezes | None = None,
         budgets: Children[BudgetRecord] | None = None,
@@ -299,7 +299,7 @@ class ControlLoop:
             evidence=self._witnesses.evidence(owner, memory.baselines, revisions)
             if is_service
             else Evidence(),
-            guard=self._guard(owner.namespace) if is_service else None,
+            guard=self._guard(owner),
             requests=tuple(self._requests(owner)),
             freezes=tuple(self._freezes.of(owner)) if self._freezes else (),
             prior=memory.planned or stored_status(owner),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from immutable_operator.admission.selfcheck import NodeScope
 from immutable_operator.domain.model import Backoff
 from immutable_operator.instances.nodes.claimed import NodeClaims
 from immutable_operator.instances.nodes.driver import NodeDriver, Provider
@@ -48,6 +49,11 @@ class NodeOptions:
     karpenter: bool = False
     exempt: frozenset[str] = frozenset()
 
+    @property
+    def scope(self) -> NodeScope:
+        """Where access to nodes is refused and reported."""
+        return NodeScope(self.home, self.exempt | {self.home, EXEMPT})
+
 
 class NodeWatches:
     """The stores beside that of the nodes, and the driver; ``changed`` is called on any change."""
@@ -67,7 +73,7 @@ class NodeWatches:
 
         guests = Guests(guest_changed)
         daemons, volumes = Daemons(changed), Volumes(changed)
-        exempt = options.exempt | {options.home, EXEMPT}
+        exempt = options.scope.exempt
         observer = Observer(nodes, guests, daemons, volumes, exempt, options.home)
         providers: list[Provider] = []
         sources: list[Source] = [

@@ -79,7 +79,13 @@ class Watches:
         )
         self.budgets: Children[BudgetRecord] = Children(self._budgets_changed)
         self.freezes = Freezes(self.all_again)
-        self.guards = Guards(client, metrics, self.all_again, break_glass=break_glass)
+        self.guards = Guards(
+            client,
+            metrics,
+            self.all_again,
+            break_glass=break_glass,
+            nodes=nodes.scope if nodes else None,
+        )
         self.nodes = Nodes(self._pools_changed, self._node_ended, client.clock.time)
         self.drivers: dict[str, Driver] = {
             SERVICE.word: PodDriver(client, self.pods, client.clock.time)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from immutable_operator.api.names import ANNOTATION_SLOT, ANNOTATION_TRIES
+from immutable_operator.domain.families.draining import DELETION_BLOCKED
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.node_claims import GROUP, NodeClaims
 from tests.cluster.node_pools import NodeHistory, Pool, is_verified
@@ -283,6 +284,29 @@ def test_deleted_node_of_a_claim_gets_a_successor(one: ProvidedPool) -> None:
     one.until("its claim is gone", lambda: claim not in one.objects())
     one.until_ready()
     assert node not in one.nodes()
+
+
+def test_claim_that_is_stuck_on_its_finalizer_is_named_and_left_as_it_is(
+    one: ProvidedPool, karpenter: Karpenter
+) -> None:
+    """Karpenter, which has the finalizer, is away: nobody else takes it off."""
+    one.apply()
+    one.until_ready()
+    [claim] = one.objects()
+    karpenter.kill()
+    try:
+        one.apply(replicas=0)
+        one.until("it is told", lambda: DELETION_BLOCKED in one.blockers(), 180)
+        said = one.blockers()[DELETION_BLOCKED]
+        assert f"{claim} is being deleted and waits for karpenter.sh/termination" in said
+        assert "check that the controller with this finalizer is running" in said
+        [stuck] = one.objects().values()
+        assert stuck["metadata"]["finalizers"] == ["karpenter.sh/termination"]
+    finally:
+        karpenter.revive()
+    one.until("it is gone", lambda: not one.objects())
+    one.until_ready()
+    assert one.status()["blockers"] == []
 
 
 @pytest.fixture(scope="module")

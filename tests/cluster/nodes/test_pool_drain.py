@@ -11,6 +11,7 @@ import pytest
 from immutable_operator.api.names import TAINT_RETIRING, TAINT_UNVERIFIED
 from immutable_operator.domain.families.draining import DO_NOT_DISRUPT, DRAIN_TIMEOUT
 from immutable_operator.domain.families.nodes import NO_OTHER_NODE
+from immutable_operator.domain.families.verifying import NOT_VERIFIED
 from tests.cluster.history import History
 from tests.cluster.node_pools import (
     NodeHistory,
@@ -239,6 +240,27 @@ def test_node_is_verified_after_the_pods_of_daemonsets_are_ready(
             path = f"/api/v1/namespaces/{namespace}/pods/{agent['metadata']['name']}"
             plane.api("kwok").merge_patch(path, removed)
         pool.until_ready()
+
+
+def test_daemonset_that_never_gets_ready_on_the_successor_keeps_the_predecessor(
+    pool: Pool, namespace: str
+) -> None:
+    """It is named after a minute; at the deadline the revision has failed."""
+    pool.apply(replicas=1)
+    pool.until_ready()
+    [before] = pool.nodes()
+    with daemons(pool, namespace, "not-ready"):
+        pool.apply(
+            image={"id": "image-2"},
+            rollout={"progressDeadlineSeconds": 75, "verify": {"settle": "1s"}},
+        )
+        pool.until("it is named", lambda: NOT_VERIFIED in pool.blockers(), 100)
+        said = pool.blockers()[NOT_VERIFIED]
+        assert f"DaemonSet {namespace}/agent has no ready pod on node" in said
+        assert is_verified(pool.nodes()[before])
+        pool.until("it went back", lambda: pool.condition("Stalled")["reason"] == "RolledBack")
+        pool.until("the successor is gone", lambda: set(pool.nodes()) == {before})
+        assert is_verified(pool.nodes()[before])
 
 
 def smoke_pods(plane: ControlPlane, pool: Pool) -> list[Json]:

@@ -6,8 +6,14 @@ import json
 
 import pytest
 
-from immutable_operator.api.names import ANNOTATION_BECAUSE, ANNOTATION_TAINTED
+from immutable_operator.api.names import (
+    ANNOTATION_BECAUSE,
+    ANNOTATION_REPLACES,
+    ANNOTATION_TAINTED,
+    API_VERSION,
+)
 from tests.cluster.node_pools import NodeHistory, Pool, on_pool
+from tests.cluster.operator_process import NAMESPACE
 from tests.controlplane.api import Json
 
 
@@ -99,6 +105,48 @@ def test_reboot_of_all_nodes_is_paced_and_told_once(pool: Pool) -> None:
         history.assert_successor_first(most=7, fewest=6)
         assert len(history.births()) == 6, "each is replaced once"
     assert len(events(pool, "Drifted")) == 1, events(pool, "Drifted")
+
+
+def test_replacing_stops_when_the_successor_changes_like_its_predecessor(three: Pool) -> None:
+    """The cause is not the node; the pool says so, and a request of a person is honoured."""
+    victim = min(three.nodes())
+    before = set(three.nodes())
+    change(three, victim, kernelVersion="other")
+    three.until("it is replaced", lambda: victim not in three.nodes())
+    three.until_ready()
+    [successor] = set(three.nodes()) - before
+    # As a tool would do that updates each node, and this one at once.
+    with NodeHistory(three) as history:
+        change(three, successor, kernelVersion="other")
+        three.until("it is told", lambda: three.condition("Stalled").get("status") == "True")
+        said = three.condition("Stalled")
+        assert said["reason"] == "TaintReturns"
+        assert f"{successor}: kernelVersion: 6.0.0-simulated → other" in said["message"]
+        assert "1 replacement was modified as well; next attempt at" in said["message"]
+        assert "find out what changes every new node, and stop it" in said["message"]
+        assert three.status()["deviations"][0]["instance"] == successor
+        # Other nodes that change in another way are replaced all the same.
+        [other, _] = sorted(before - {victim})
+        change(three, other, osImage="other")
+        three.until("the other is replaced", lambda: other not in three.nodes())
+        [birth] = history.births()
+        assert birth.pod["metadata"]["annotations"][ANNOTATION_REPLACES] == other
+        assert successor in three.nodes()
+    [told] = [e for e in events(three, "Stalled") if "TaintReturns" in e]
+    assert successor in told
+    three.plane.kubectl("create", "-f", "-", stdin=json.dumps(_request(three)))
+    three.until("it is replaced on request", lambda: successor not in three.nodes())
+    three.until_ready()
+    assert not three.status().get("deviations")
+
+
+def _request(pool: Pool) -> Json:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ImmutableAction",
+        "metadata": {"name": f"{pool.name}-again", "namespace": NAMESPACE},
+        "spec": {"type": "Regenerate", "pool": pool.name, "actor": "jane"},
+    }
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from immutable_operator.api.names import (
 )
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.node_pools import NodeHistory, Pool, is_verified
-from tests.cluster.operator_process import Operators
+from tests.cluster.operator_process import OperatorProcess, Operators
 from tests.cluster.people import BREAK_GLASS
 from tests.controlplane.api import Json
 
@@ -191,6 +191,24 @@ def test_stuck_image_keeps_what_works_and_repairs_it(three: Pool) -> None:
 
     three.until("three work again", repaired)
     assert before - {victim} <= set(three.nodes())
+
+
+def test_moves_of_a_pool_are_counted_with_its_kind(pool: Pool, operator: OperatorProcess) -> None:
+    pool.apply(replicas=1)
+    pool.until_ready()
+    pool.apply(image={"id": "image-2"})
+    pool.until_ready()
+    metrics = operator.get("/metrics")[1]
+    for series in (
+        'immutable_actions_total{action="Create",kind="ImmutableNodePool",reason="Created"}',
+        'immutable_actions_total{action="Create",kind="ImmutableNodePool",reason="Outdated"}',
+        'immutable_actions_total{action="Retire",kind="ImmutableNodePool",reason="Outdated"}',
+        'immutable_stale_seconds_count{kind="ImmutableNodePool",reason="Outdated"}',
+        'immutable_instance_age_seconds_count{kind="ImmutableNodePool"}',
+        'immutable_objects{kind="pools"}',
+    ):
+        [line] = [text for text in metrics.splitlines() if text.startswith(f"{series} ")]
+        assert float(line.removeprefix(series)) >= 1, line
 
 
 def test_two_pools_do_not_touch_each_others_nodes(three: Pool) -> None:

@@ -139,6 +139,20 @@ class NodeWatcher:
 
     # Retirements and ends.
 
+    def retired(self, service: Service, known: Pod) -> None:
+        """26, by pair: a working node goes when its own successor works, not that of another one.
+
+        A node and its successor, if both work, hold one place. A retirement may only take a place
+        away that is more than the spec demands.
+        """
+        works = [p for p in service.active if p.ready_since is not None]
+        before, after = (_places([p for p in works if p is not gone]) for gone in (None, known))
+        behind = self._world.behind
+        fewest = min(limits.fewest for limits in service.of_late(behind))
+        if after < min(before, fewest - len(service.lost_since(behind))):
+            text = f"{known.name} was retired, whose successor does not work"
+            self._broken("26", f"{text}: {after} places are held, {fewest} are demanded")
+
     def _ended(self, service: Service, known: Pod) -> None:
         if known.uid not in self._retired:
             self._broken("26", f"{known.name} was deleted without having been retired")
@@ -202,6 +216,11 @@ class NodeWatcher:
         """Whether a pod that an operator wrote is on a node of a pool, or on one that is gone."""
         node = self._world.api.storage.get("nodes", ("", _node_of(commit.obj)))
         return node is None or self._truth.of_pod(node) is not None
+
+
+def _places(nodes: list[Pod]) -> int:
+    """How many places these nodes hold; one and its successor hold one."""
+    return len({p.uid for p in nodes} - {p.replaces for p in nodes})
 
 
 def _foreign(spec: Obj) -> Obj:

@@ -32,6 +32,14 @@ class PoolPeople(People):
         whole = {k: v for k, v in self._written.items() if v is not None}
         super().apply(**(spec if self.spec is not None else whole))
 
+    def retry(self, word: str) -> None:
+        """Ask for new nodes, too, where the pool says that replacing them does not help."""
+        found = self.ask("GET", f"{self.owners}/{self.name}")
+        told = ((found or {}).get("status") or {}).get("blockers") or ()
+        if any(blocker["reason"] == "TaintReturns" for blocker in told):
+            self.regenerate(None)
+        super().retry(word)
+
     def _swap_seconds(self, service: Service) -> float:
         verify = (service.now.spec.get("rollout") or {}).get("verify") or {}
         settle = float(str(verify.get("settle", "60s")).removesuffix("s"))

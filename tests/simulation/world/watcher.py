@@ -158,6 +158,8 @@ class Watcher:
         least = min(known.min_ready for known in limits) if self._world.clocks_right else 0.0
         if not pod.available(now, max(known.min_ready for known in limits)):
             return
+        if service.family is NODES:
+            self.nodes.retired(service, pod)
         left = sum(p.available(now, least) for p in service.pods.values()) - 1
         lost = len(service.lost_since(behind))
         fewest = min(known.fewest for known in limits)

@@ -11,19 +11,21 @@ from typing import Any, Protocol
 
 from immutable_operator.domain.model import (
     Action,
+    Backoff,
     Because,
     Deviation,
     Evidence,
     Instance,
     Move,
     Obstacle,
+    Policy,
     Revision,
     Spec,
     Trouble,
     View,
 )
 
-__all__ = ["Care", "Family", "Words", "tried"]
+__all__ = ["Care", "Family", "Relapse", "Words", "tried"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,18 @@ class Care:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Relapse:
+    """How modified instances are replaced whose predecessors were modified in the same way.
+
+    ``memory`` is for how many seconds after its birth an instance that is modified counts as one,
+    which is longer than any pause.
+    """
+
+    pause: Backoff
+    memory: float
+
+
 def tried(view: View, now: float, action: Action, move: Move, subject: str) -> Care:
     """Return a move, or when it may be tried again if it was refused a moment ago.
 
@@ -68,10 +82,14 @@ def tried(view: View, now: float, action: Action, move: Move, subject: str) -> C
 
 
 class Family(Protocol):
-    """One kind of instances."""
+    """One kind of instances.
+
+    ``is_one_to_one`` says that an instance waits for its own successor, not for that of another.
+    """
 
     words: Words
     hash_version: str
+    is_one_to_one: bool
 
     def name(self, owner: str, uid: str, revision: str, slot: int, incarnation: int) -> str:
         """Return the name of a new instance: always the same for the same arguments."""
@@ -93,6 +111,14 @@ class Family(Protocol):
 
     def available_at(self, instance: Instance, least: float) -> float | None:
         """Return when it is (or was) ready for ``least`` seconds; None while it is not ready."""
+        ...
+
+    def signals(self, because: Because) -> frozenset[str]:
+        """Return what was modified, to be compared with other modifications; none if nothing."""
+        ...
+
+    def relapse(self, policy: Policy) -> Relapse:
+        """Return the pace of replacements that do not help."""
         ...
 
     def incident(self, deviation: Deviation) -> str:

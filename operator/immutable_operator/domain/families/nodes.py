@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from immutable_operator.api.names import LABEL_POOL
-from immutable_operator.domain.families import Care, Family, Words, tried
+from immutable_operator.domain.families import Care, Family, Relapse, Words, tried
 from immutable_operator.domain.families.draining import Draining
 from immutable_operator.domain.families.verifying import Verifying
 from immutable_operator.domain.model import (
@@ -23,6 +23,7 @@ from immutable_operator.domain.model import (
     Move,
     Obstacle,
     OnDrift,
+    Policy,
     PoolSpec,
     Protect,
     Reason,
@@ -34,7 +35,7 @@ from immutable_operator.domain.model import (
     instance_name,
 )
 
-__all__ = ["NODES", "NO_OTHER_NODE"]
+__all__ = ["NODES", "NO_OTHER_NODE", "Nodes"]
 
 NO_OTHER_NODE = "NoOtherNode"
 
@@ -53,6 +54,7 @@ class Nodes:
         leaving="Draining",
     )
     hash_version = NODE_HASH
+    is_one_to_one = True
 
     def name(self, owner: str, uid: str, revision: str, slot: int, incarnation: int) -> str:
         return instance_name(owner, uid, revision, slot, incarnation)
@@ -85,7 +87,7 @@ class Nodes:
             return None
         found = list(_changes(machine, template or {}))
         for action in (OnDrift.REPLACE, OnDrift.REPORT):
-            told = [(fact, text) for fact, text in found if _on(fact, spec.pool) is action]
+            told = [(fact, text) for fact, text in found if spec.pool.on_drift(fact) is action]
             if told:
                 entered = any(fact == REACHED_INTO for fact, _ in told)
                 reason = Reason.TAINTED if entered else Reason.DRIFTED
@@ -95,6 +97,17 @@ class Nodes:
 
     def available_at(self, instance: Instance, least: float) -> float | None:
         return instance.available_at(least)
+
+    def signals(self, because: Because) -> frozenset[str]:
+        """Return the facts, labels and taints that changed, or that a pod reached into the node."""
+        if because.reason is Reason.TAINTED:
+            return frozenset({REACHED_INTO})
+        if because.reason is not Reason.DRIFTED:
+            return frozenset()
+        return frozenset(part.partition(": ")[0] for part in because.cause.split("; "))
+
+    def relapse(self, policy: Policy) -> Relapse:
+        return Relapse(policy.heal_nodes, policy.heal_nodes_memory)
 
     def incident(self, deviation: Deviation) -> str:
         """Return the fact that changed: many nodes that reboot within minutes are one incident."""
@@ -163,14 +176,10 @@ NODES: Family = Nodes()
 
 def _mark(view: View, pool: PoolSpec, now: float, instance: Instance) -> Care:
     """Record an intrusion: the pod that shows it may be deleted."""
-    if instance.machine is None or _on(REACHED_INTO, pool) is OnDrift.IGNORE:
+    if instance.machine is None or pool.on_drift(REACHED_INTO) is OnDrift.IGNORE:
         return Care()
     mark = Mark(instance.name, instance.uid, instance.machine.reached)
     return tried(view, now, mark, Move.MARK, instance.name)
-
-
-def _on(fact: str, pool: PoolSpec) -> OnDrift:
-    return pool.drift.get(fact, OnDrift.REPLACE if fact in FACTS else OnDrift.REPORT)
 
 
 def _changes(machine: Machine, wanted: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from immutable_operator.api.names import LABEL_SERVICE
-from immutable_operator.domain.families import Care, Family, Words
+from immutable_operator.domain.families import Care, Family, Relapse, Words
 from immutable_operator.domain.families.admitted import judged_admission
 from immutable_operator.domain.model import (
     POD_HASH,
@@ -17,6 +17,7 @@ from immutable_operator.domain.model import (
     Instance,
     Obstacle,
     OnTaint,
+    Policy,
     Reason,
     Revision,
     Spec,
@@ -65,6 +66,7 @@ class Pods:
         leaving="Terminating",
     )
     hash_version = POD_HASH
+    is_one_to_one = False
 
     def name(self, owner: str, uid: str, revision: str, slot: int, incarnation: int) -> str:
         return instance_name(owner, uid, revision, slot, incarnation)
@@ -86,6 +88,13 @@ class Pods:
 
     def available_at(self, instance: Instance, least: float) -> float | None:
         return instance.available_at(least)
+
+    def signals(self, because: Because) -> frozenset[str]:
+        """Return the same for any modification: who changes one thing now changes another then."""
+        return frozenset({"modified"})
+
+    def relapse(self, policy: Policy) -> Relapse:
+        return Relapse(policy.heal, policy.heal_memory)
 
     def incident(self, deviation: Deviation) -> str:
         return ""

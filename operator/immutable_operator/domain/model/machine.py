@@ -51,6 +51,10 @@ class PoolSpec:
     delete_after: bool = False
     drains: bool = False
 
+    def on_drift(self, fact: str) -> OnDrift:
+        """Return what happens if a fact changes, also where the user did not say it."""
+        return self.drift.get(fact, OnDrift.REPLACE if fact in FACTS else OnDrift.REPORT)
+
 
 class GuestKind(StrEnum):
     """What a drain does with a pod."""

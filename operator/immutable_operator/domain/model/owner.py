@@ -23,16 +23,19 @@ class Policy:
     ``retry_ended`` is the pause before a successor is created for an ended instance whose
     predecessor ended, too; ``heal`` paces the replacement of modified instances whose predecessors
     were modified as well; an instance that stayed unmodified for ``heal_memory``, which is longer
-    than any pause, starts over. ``most_moves`` limits the births and the retirements of one plan.
-    ``steady`` is how long instances of the wanted revision must be ready before the instances that
-    filled in for lost ones are retired. ``second_try`` is how long after a node began to work on a
-    pod it has tried to pull the image twice. ``own_node`` is the node on which the operator runs,
-    if it is known.
+    than any pause, starts over. ``heal_nodes`` and ``heal_nodes_memory`` are the same for nodes
+    that changed in the same way as their predecessors. ``most_moves`` limits the births and the
+    retirements of one plan. ``steady`` is how long instances of the wanted revision must be ready
+    before the instances that filled in for lost ones are retired. ``second_try`` is how long after
+    a node began to work on a pod it has tried to pull the image twice. ``own_node`` is the node on
+    which the operator runs, if it is known.
     """
 
     retry_ended: Backoff = Backoff(2.0, 300.0)
     heal: Backoff = Backoff(60.0, 3600.0)
     heal_memory: float = 7200.0
+    heal_nodes: Backoff = Backoff(86_400.0, 7 * 86_400.0)
+    heal_nodes_memory: float = 14 * 86_400.0
     most_moves: int = 500
     steady: float = 30.0
     second_try: float = 20.0

@@ -140,7 +140,7 @@ class Births:
         return self._cursor
 
     def _add(self, slot: int, predecessor: Instance | None, because: Because) -> None:
-        turn, fleet = self.fleet.turn, self.fleet
+        fleet = self.fleet
         heals = tries = 0
         purpose = because.purpose
         if predecessor is not None:
@@ -148,9 +148,7 @@ class Births:
             counted = [i for i in self._modified if i.predecessor in mine]
             if predecessor.name in fleet.deviations:
                 counted.append(predecessor)
-            heals = max(
-                (fleet.healing.heals_after(i, turn.now, turn.policy) for i in counted), default=0
-            )
+            heals = max(map(fleet.heals_after, counted), default=0)
             if predecessor.revision == self.revision.id:
                 # The successor of a requested instance has the same purpose.
                 purpose = purpose or predecessor.purpose

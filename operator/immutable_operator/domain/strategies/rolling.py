@@ -27,6 +27,7 @@ from immutable_operator.domain.model import (
 from immutable_operator.domain.standing import is_proven
 from immutable_operator.domain.strategies.births import Births, latest_ended
 from immutable_operator.domain.strategies.order import by_worth, stale_in_order
+from immutable_operator.domain.strategies.pairs import Pairs
 from immutable_operator.domain.strategies.repair import Repair, refused_births, until_steady
 from immutable_operator.domain.strategies.step import Step, tally
 from immutable_operator.domain.turn import Turn
@@ -137,6 +138,7 @@ class _Retirements:
         asked = turn.target.asked if turn.target.goes_back else None
         self._failed = asked.id if asked and _is_crowded(turn, fleet) else None
         self._lacking = turn.budget.desired - fleet.available_current
+        self._pairs = Pairs(fleet)
 
     def plan(self) -> None:
         self._ended()
@@ -205,11 +207,18 @@ class _Retirements:
         fleet, desired = self._fleet, self._turn.budget.desired
         surplus = len(fleet.current) - desired
         most = min(surplus, self._turn.policy.most_moves)
-        for instance in by_worth(fleet, fleet.current)[: max(0, most)]:
-            if not self._turn.available(instance):
-                self._ledger.retire_unavailable_current()
-            elif not self._ledger.retire_available():
+        for instance in by_worth(fleet, fleet.current):
+            available = self._turn.available(instance)
+            if most <= 0 or (available and not self._ledger.can_spare):
                 break
+            if not self._pairs.may_go(instance):
+                continue
+            if available:
+                self._ledger.retire_available()
+            else:
+                self._ledger.retire_unavailable_current()
+            most -= 1
+            self._pairs.take(instance)
             cause = f"{desired} wanted, {len(fleet.current)} are current"
             because = fleet.deviations.get(instance.name, Because(Reason.SCALED, cause))
             self._retire(instance, because, by_will=True)
@@ -252,6 +261,9 @@ class _Retirements:
     def _may_go(self, instance: Instance) -> bool:
         """Spend the retirement of a stale instance; return False if the budget forbids it."""
         if self._turn.available(instance):
+            if not self._ledger.can_spare or not self._pairs.may_go(instance):
+                return False
+            self._pairs.take(instance)
             return self._ledger.retire_available()
         useless = instance.ready_since is None and instance.revision == self._failed
         if useless and self._lacking > 0:
