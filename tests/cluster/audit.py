@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from tests.cluster.operator_process import USER
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 from tests.controlplane.audit import WRITING_VERBS
+from tests.waiting import wait_for
 
-__all__ = ["OperatorRequests", "Request"]
+__all__ = ["OperatorRequests", "Request", "until_quiet"]
 
 CREDENTIAL = "authentication.kubernetes.io/credential-id"
 DECISION = "authorization.k8s.io/decision"
+QUIET_SECONDS = 6.0  # longer than the operator puts off a status in which only counts moved
 
 
 @dataclass(frozen=True)
@@ -110,3 +113,17 @@ class OperatorRequests:
     def codes(self, what: str) -> Counter[int]:
         """The answers to ``create pods`` and the like."""
         return Counter(r.code for r in self.writes() if f"{r.verb} {r.target}" == what)
+
+
+def until_quiet(asked: OperatorRequests) -> None:
+    """Until the operator has written nothing for a while."""
+    last, since = -1, time.monotonic()
+
+    def quiet() -> bool:
+        nonlocal last, since
+        count = len(asked.writes())
+        if count != last:
+            last, since = count, time.monotonic()
+        return time.monotonic() - since > QUIET_SECONDS
+
+    wait_for("the operator is quiet", quiet, 60, asked.tally)

@@ -12,7 +12,10 @@ from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 from tests.waiting import wait_for
 
-__all__ = ["ENV", "LIMIT", "OTHER_ENV", "REQUEST", "SIDECAR", "TOLERATION", "Mutator", "mutating"]
+__all__ = [
+    *("ENV", "LIMIT", "OTHER_ENV", "PATH", "PROBE", "REQUEST", "SIDECAR", "TOLERATION"),
+    *("Mutator", "mutating"),
+]
 
 PATH = "/apis/admissionregistration.k8s.io/v1"
 
@@ -40,7 +43,7 @@ SIDECAR = Mutator(
 )
 REQUEST = Mutator(
     'JSONPatch{op: "replace", path: "/spec/containers/0/resources/requests/cpu", value: "7m"}',
-    "7m",
+    '"7m"',  # as a whole: names that the API server makes up have these letters, too
 )
 TOLERATION = Mutator(
     'JSONPatch{op: "add", path: "/spec/tolerations/-", value: '

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
+from tests.cluster.admitted import (
+    CHANGED,
+    PATH,
+    pods_born,
+    policy,
+    recorded,
+    said_by,
+    until_reported,
+)
+from tests.cluster.injector import injecting
 from tests.cluster.mutators import (
     ENV,
     LIMIT,
@@ -15,52 +24,7 @@ from tests.cluster.mutators import (
     mutating,
 )
 from tests.cluster.operator_process import Operators
-from tests.cluster.services import Service, condition, is_ready, names, pin
-from tests.controlplane.api import Json
-
-CHANGED = "AdmissionChanged"
-PATH = "spec.containers[web].env[HTTP_PROXY]"
-
-
-def policy(admission: str, **more: object) -> Json:
-    return {"immutability": {"admission": admission, **more}}
-
-
-def until_reported(web: Service, words: str) -> str:
-    def said() -> str:
-        return str(condition(web.get(), CHANGED).get("message", ""))
-
-    web.until(f"it reports {words}", lambda: words in said())
-    return said()
-
-
-def recorded(web: Service, number: int = 1) -> Json:
-    """What the record of a revision says of admission."""
-    found: Json = web.revisions()[number - 1].get("status", {}).get("admission", {})
-    return found
-
-
-def pods_born(web: Service) -> Callable[[], int]:
-    """Return a count of the pods that were created for a service from now on."""
-    log = web.plane.audit().path
-    mark = log.stat().st_size
-
-    def count() -> int:
-        with log.open("rb") as lines:
-            lines.seek(mark)
-            events = [json.loads(line) for line in lines if line.endswith(b"\n")]
-        return sum(
-            e["stage"] == "ResponseComplete"
-            and e["verb"] == "create"
-            and e["objectRef"].get("resource") == "pods"
-            and "subresource" not in e["objectRef"]
-            and e["objectRef"].get("namespace") == web.namespace
-            and e["responseStatus"]["code"] == 201
-            and "immutable" in e["user"]["username"]
-            for e in events
-        )
-
-    return count
+from tests.cluster.services import Service, condition, names, pin
 
 
 def test_added_variable_is_reported_and_recorded_once_a_revision(
@@ -122,8 +86,33 @@ def test_added_sidecar_is_accepted_by_its_name_and_by_a_path(web: Service) -> No
     assert sorted(len(p["spec"]["containers"]) for p in web.active()) == [1, 2]
 
 
-def said_by(web: Service) -> str:
-    return str(condition(web.get(), CHANGED).get("message", ""))
+def test_sidecar_of_a_webhook_is_reported_recorded_and_accepted_by_its_name(web: Service) -> None:
+    """Also where it is another one in each pod: the container is accepted, whatever it has."""
+    names_of_both = ["mesh", "mesh-setup"]
+    added = ["spec.containers[mesh]", "spec.initContainers[mesh-setup]"]
+    with injecting(web.plane, web.namespace) as injector:
+        web.apply(image="a", replicas=2)
+        web.until_ready()
+        for path in added:
+            until_reported(web, f"{path} added")
+        web.until("it is recorded", lambda: recorded(web))
+        changes = recorded(web)["changes"]
+        assert [(c["path"], c["change"]) for c in changes] == [(path, "Added") for path in added]
+        accepted = policy("Report", acceptedChanges={"containers": names_of_both})
+        web.apply(spec=accepted)
+        web.until("both are accepted", lambda: not condition(web.get(), CHANGED))
+        injector.unique = True
+        refusing = policy("Refuse", acceptedChanges={"containers": names_of_both})
+        web.apply(image="b", replicas=3, spec=refusing)
+        web.until_ready()
+        sidecars = [pod["spec"]["containers"][1] for pod in web.active()]
+        assert len({sidecar["env"][0]["value"] for sidecar in sidecars}) == 3
+        assert web.images() == [pin("b")] * 3
+        assert web.status().get("deviations") is None
+        assert condition(web.get(), CHANGED) == {}
+        # Of the user's own container nothing is accepted.
+        web.apply(spec=policy("Report", acceptedChanges={"containers": ["mesh"]}))
+        until_reported(web, "spec.initContainers[mesh-setup] added")
 
 
 def test_changed_resource_is_reported(web: Service) -> None:
@@ -219,70 +208,3 @@ def test_admission_is_not_compared_where_all_of_it_is_allowed(web: Service) -> N
         web.until("it is recorded", lambda: recorded(web))
         assert "since" in recorded(web)
     assert web.status().get("deviations") is None
-
-
-def test_refused_change_stalls_a_rollout_and_costs_no_working_pod(
-    web: Service, operators: Operators
-) -> None:
-    web.apply(image="a", replicas=3, spec=policy("Refuse"))
-    web.until_ready()
-    good = names(web)
-    with mutating(web.plane, web.namespace, ENV):
-        born = pods_born(web)
-        web.apply(image="b")
-        stalled = web.until_stalled(CHANGED)
-        assert f"{PATH} added" in stalled["message"]
-        assert "immutability.acceptedChanges" in stalled["message"]
-        web.until("what was refused is gone", lambda: names(web) == good)
-        web.always("those that work stay", lambda: _ready(web) >= good, seconds=8)
-        assert 1 <= born() <= 3
-        assert web.status()["availableReplicas"] == 3
-        assert condition(web.get(), CHANGED) == {}
-        assert recorded(web, 2) == {}
-        # A new operator comes to the same.
-        operators.restart().until_leading()
-        web.until_stalled(CHANGED)
-        web.until("what was refused is gone", lambda: names(web) == good)
-        # Accepted, it goes on at once.
-        web.apply(spec=policy("Refuse", acceptedChanges={"paths": [PATH]}))
-        web.until_ready()
-        assert {p["spec"]["containers"][0]["image"] for p in web.active()} == {pin("b")}
-        assert not names(web) & good
-
-
-def _ready(web: Service) -> set[str]:
-    return {p["metadata"]["name"] for p in web.active() if is_ready(p)}
-
-
-def test_refused_change_of_a_new_service_lets_none_of_its_pods_stay(web: Service) -> None:
-    with mutating(web.plane, web.namespace, SIDECAR):
-        born = pods_born(web)
-        web.apply(image="a", replicas=5, spec=policy("Refuse"))
-        stalled = web.until_stalled(CHANGED)
-        assert "spec.containers[mesh] added" in stalled["message"]
-        web.until("none is left", lambda: not web.pods())
-        assert 1 <= born() <= 2
-        assert web.status()["availableReplicas"] == 0
-    # The webhook exempts the namespace: it goes on.
-    web.until_ready(90)
-    assert len(web.active()) == 5
-
-
-def test_refusing_later_keeps_and_repairs_what_runs(web: Service) -> None:
-    with mutating(web.plane, web.namespace, ENV):
-        web.apply(image="a", replicas=2)
-        web.until_ready()
-        until_reported(web, PATH)
-        web.until("it is recorded", lambda: recorded(web))
-        before = names(web)
-        web.apply(spec=policy("Refuse"))
-        web.until_ready()
-        assert names(web) == before
-        lost = min(before)
-        web.kubectl("delete", "pod", lost, "--wait=false")
-        web.until("it has a successor", lambda: len(web.active()) == 2 and lost not in names(web))
-        web.until_ready()
-        web.apply(image="b")
-        web.until_stalled(CHANGED)
-        web.until("what was refused is gone", lambda: len(web.active()) == 2)
-        assert set(web.images()) == {pin("a")}

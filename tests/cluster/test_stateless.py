@@ -3,59 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
+from tests.cluster.earlier_rules import applied, before_the_rules
 from tests.cluster.operator_process import Installation
 from tests.cluster.refusals import told_by_a_rule
 from tests.cluster.services import Service, annotation, condition, names
-from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError, Json
 from tests.unit.service_specs import KEPT_STATE, Refused, spec, volume
-from tests.waiting import wait_for
 
-CRD = "immutableservices.immutable.dev"
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-RULES = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/x-kubernetes-validations"
 CLAIM = {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}
 LOG = {"volumes": [{"name": "log", "hostPath": {"path": "/var/log"}}]}
 PERMITTED = {"immutability": {"nodeLocal": "Allow", "sharedVolumes": "Allow"}}
-
-
-def manifest(given: Json, name: str = "web") -> str:
-    body = {"apiVersion": "immutable.dev/v1alpha1", "kind": "ImmutableService"}
-    return json.dumps({**body, "metadata": {"name": name}, "spec": given})
-
-
-def applied(plane: ControlPlane, namespace: str, given: Json) -> str:
-    """What `kubectl apply` prints about a service that is only checked."""
-    options = ("apply", "--dry-run=server", "-f", "-")
-    done = plane.kubectl(*options, namespace=namespace, stdin=manifest(given), check=False)
-    return done.stdout + done.stderr
-
-
-@contextmanager
-def before_the_rules(plane: ControlPlane) -> Iterator[None]:
-    """The definition as it was in releases that accepted each such template."""
-    rules = plane.api().get(f"{CRDS}/{CRD}")["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    stored = rules["properties"]["spec"]["x-kubernetes-validations"]
-
-    def accepts() -> bool:
-        return "created" in applied(plane, "default", volume("hostPath"))
-
-    def patch(**operation: object) -> None:
-        change = json.dumps([{"path": RULES, **operation}])
-        plane.kubectl("patch", "crd", CRD, "--type=json", "-p", change)
-
-    patch(op="remove")
-    wait_for("such templates are accepted", accepts)
-    try:
-        yield
-    finally:
-        patch(op="add", value=stored)
-        wait_for("such templates are refused", lambda: not accepts())
 
 
 @pytest.mark.parametrize("case", KEPT_STATE, ids=lambda case: case.why)

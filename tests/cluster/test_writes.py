@@ -12,14 +12,13 @@ import time
 import pytest
 
 from immutable_operator.api.names import API_VERSION
-from tests.cluster.audit import OperatorRequests
+from tests.cluster.audit import OperatorRequests, until_quiet
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.services import Service, Wish, condition, pin
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 from tests.waiting import wait_for
 
-QUIET_SECONDS = 6.0  # longer than the operator puts off a status in which only counts moved
 # Three looks at the certificate, six at what counts may be late, fifteen renewals of the lease.
 IDLE_SECONDS = 30.0
 FLEET = 50
@@ -27,20 +26,6 @@ VERDICTS = "patch immutablerevisions/status"
 # The lease; the webhook's certificate, which all replicas look at every ten seconds, and where
 # its authority is published.
 BY_THE_CLOCK = {"leases", "secrets", "validatingwebhookconfigurations"}
-
-
-def until_quiet(asked: OperatorRequests) -> None:
-    """Until the operator has written nothing for a while."""
-    last, since = -1, time.monotonic()
-
-    def quiet() -> bool:
-        nonlocal last, since
-        count = len(asked.writes())
-        if count != last:
-            last, since = count, time.monotonic()
-        return time.monotonic() - since > QUIET_SECONDS
-
-    wait_for("the operator is quiet", quiet, 60, asked.tally)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.cluster.actions import act, phase
+from tests.cluster.plugin import ask
 from tests.cluster.services import condition
 from tests.controlplane.real.nodes import RealNodes
 from tests.real.web import SPREAD, WebService, image_ids
@@ -37,7 +37,7 @@ def test_client_loses_no_request_while_a_broken_release_is_rolled_back(
     assert before == {pod["metadata"]["uid"] for pod in web.active()}
 
 
-def test_client_loses_no_request_when_a_person_goes_back(
+def test_client_loses_no_request_when_a_person_goes_back_with_undo(
     web: WebService, real: RealNodes, show: Callable[[object], None]
 ) -> None:
     v1, v2 = (real.images.digest("web", version) for version in ("v1", "v2"))
@@ -48,8 +48,10 @@ def test_client_loses_no_request_when_a_person_goes_back(
         web.until_ready(90)
         web.until_alone()
     with web.history() as history, web.traffic() as traffic:
-        act(web, "undo", type="RollBack", reason="too slow")
-        web.until("it went back", lambda: phase(web, "undo") == "Succeeded", 120)
+        undo = ("undo", "web", f"--namespace={web.namespace}", "--reason=too slow", "--wait")
+        undone = ask(web.plane, *undo, "--timeout=120")
+        assert undone.code == 0, undone.err
+        assert "runs" in undone.err
         web.until_alone()
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
         assert len(history.births()) == REPLICAS

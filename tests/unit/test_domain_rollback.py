@@ -309,6 +309,23 @@ def test_older_good_revision_with_its_copies_comes_next() -> None:
     assert moves(decided) == "create C2", "beside what works"
 
 
+def test_verdict_says_which_copy_is_lost_if_an_older_revision_is_restored() -> None:
+    """Afterwards that one is the last good revision, and nothing else would tell."""
+    stuck = fleet("C ##.", C2={"trouble": STUCK})
+    given = pinned(view(instances=stuck, wanted="C", good="B", recorded="AB"), copies="A")
+    given = with_verdict(given, "A", proven("A", ago=9000).verdict)
+    given = replace(
+        given,
+        revisions=(*given.revisions, begun("C")),
+        spec=replace(given.spec, pinned={}),
+        configs={SETTINGS: Source("sha256:" + "c" * 64)},
+    )
+    failed_now = verdict_of(settled(given, NOW, planner.plan), "C")
+    assert failed_now.fallback == REVISIONS["A"].id
+    assert failed_now.message.startswith(f"{name_of('C2')}: {STUCK.message}; ConfigMap web-cfgB, ")
+    assert f"for revision 2 ({REVISIONS['B'].id}), is gone" in failed_now.message
+
+
 # Records that people delete, and those that are deleted as too many.
 
 

@@ -19,8 +19,12 @@ from immutable_operator.domain.families.nodes import NODES
 from immutable_operator.domain.model import (
     ABSENT,
     Cause,
+    Change,
+    ChangeKind,
+    Evidence,
     Freeze,
     Move,
+    OnAdmission,
     Phase,
     Pin,
     Plan,
@@ -216,12 +220,12 @@ def test_superseded_revision_does_not_fail() -> None:
 
 # The progress deadline: what stops its clock, and that this goes on exactly once.
 
-Change = Callable[[View], View]
+Happening = Callable[[View], View]
 
 
 def failed_after(
     given: View,
-    happens: Mapping[float, Change],
+    happens: Mapping[float, Happening],
     *,
     forgetful: bool = False,
     planned: Callable[[View, float], Plan] = plan,
@@ -245,11 +249,11 @@ def failed_after(
     return None
 
 
-def _with(**changes: Any) -> Change:
+def _with(**changes: Any) -> Happening:
     return lambda given: replace(given, **changes)
 
 
-def _spec(**changes: Any) -> Change:
+def _spec(**changes: Any) -> Happening:
     return lambda given: replace(given, spec=replace(given.spec, **changes))
 
 
@@ -258,12 +262,12 @@ def _without_config(given: View) -> View:
     return replace(given, spec=spec, configs={SETTINGS: Source(ABSENT)})
 
 
-def _refused(move: Move, subject: str, cause: Cause, **more: Any) -> Change:
+def _refused(move: Move, subject: str, cause: Cause, **more: Any) -> Happening:
     return _with(refusals=(refusal(move, subject, cause, wait=1e6, **more),))
 
 
 CLOSED = Freeze("closing", "the quarter ends")
-PAUSES: list[tuple[str, Change, Change]] = [
+PAUSES: list[tuple[str, Happening, Happening]] = [
     ("a quota", _refused(Move.CREATE, "B1", Cause.QUOTA, revision="B"), _with(refusals=())),
     (
         "a PodDisruptionBudget",
@@ -315,7 +319,7 @@ def test_deadline_of_a_rollout_without_noted_progress_begins_at_the_first_plan()
 @FORGETFUL
 @pytest.mark.parametrize(("rule", "begins", "ends"), PAUSES, ids=[p[0] for p in PAUSES])
 def test_clock_of_the_deadline_stands_still_and_goes_on_once(
-    rule: str, begins: Change, ends: Change, forgetful: bool
+    rule: str, begins: Happening, ends: Happening, forgetful: bool
 ) -> None:
     assert failed_after(rollout(), {}, forgetful=forgetful) == 600
     happens = {300.0: begins, 5000.0: ends}
@@ -329,7 +333,7 @@ def test_clock_of_the_deadline_stands_still_and_goes_on_once(
 @pytest.mark.parametrize("trouble", [LOST_NODE, REBOOTED], ids=lambda t: t.kind)
 def test_lost_nodes_stop_the_clock_of_pods(trouble: Trouble, forgetful: bool) -> None:
     lost = _with(instances=fleet("A ### B .", B0={"trouble": trouble}))
-    happens: dict[float, Change] = {300.0: lost, 5000.0: _with(instances=fleet("A ### B ."))}
+    happens: dict[float, Happening] = {300.0: lost, 5000.0: _with(instances=fleet("A ### B ."))}
     at = failed_after(rollout(), happens, forgetful=forgetful, planned=planner.plan)
     assert at == 5300
 
@@ -337,19 +341,38 @@ def test_lost_nodes_stop_the_clock_of_pods(trouble: Trouble, forgetful: bool) ->
 @FORGETFUL
 def test_short_pause_counts_as_it_is_not_written(forgetful: bool) -> None:
     """Within the first quarter of the deadline nothing is written, so that rollouts stay cheap."""
-    short: dict[float, Change] = {10.0: _with(freezes=(CLOSED,)), 140.0: _with(freezes=())}
+    short: dict[float, Happening] = {10.0: _with(freezes=(CLOSED,)), 140.0: _with(freezes=())}
     assert failed_after(rollout(), short, forgetful=forgetful) == 600
-    longer: dict[float, Change] = {10.0: _with(freezes=(CLOSED,)), 1140.0: _with(freezes=())}
+    longer: dict[float, Happening] = {10.0: _with(freezes=(CLOSED,)), 1140.0: _with(freezes=())}
     assert failed_after(rollout(), longer, forgetful=forgetful) == 600 + 1140 - 150
 
 
-@pytest.mark.parametrize("cause", [Cause.TEMPLATE, Cause.ADMISSION], ids=str)
+@pytest.mark.parametrize("cause", [Cause.TEMPLATE, Cause.ADMISSION, Cause.CHANGED], ids=str)
 def test_refused_template_counts_towards_the_deadline(cause: Cause) -> None:
     refused = _refused(Move.CREATE, "B0", cause, revision="B", message="a policy forbids it")
     given = refused(rollout("A ###"))
     assert failed_after(given, {}) == 600
     failed = settled(given, NOW + 600)
     assert verdict_of(failed, "B").message == "no progress for 600 s; a policy forbids it"
+
+
+@FORGETFUL
+def test_revision_whose_pods_admission_changes_fails_at_its_deadline_and_names_the_field(
+    forgetful: bool,
+) -> None:
+    """Refused pods come and go in vain; an operator that just started knows of no refusal."""
+    proxy = (Change("spec.containers[web].env[HTTP_PROXY]", ChangeKind.ADDED, "1" * 16),)
+    given = _spec(admission=OnAdmission.REFUSE)(rollout())
+    given = replace(given, evidence=Evidence(admission={"uid-B0": proxy}))
+    came, gone = _with(instances=fleet("A ### B .")), _with(instances=fleet("A ###"))
+    happens = {20.0 * n: gone if n % 2 else came for n in range(1, 40)}
+    at = failed_after(given, happens, forgetful=forgetful, planned=planner.plan)
+    assert at == 600
+    seen = settled(came(given), NOW + 600, planner.plan)
+    verdict = verdict_of(seen, "B")
+    assert verdict.reason == "ProgressDeadlineExceeded"
+    assert "spec.containers[web].env[HTTP_PROXY] added" in verdict.message
+    assert verdict.fallback == REVISIONS["A"].id
 
 
 def test_deadline_tells_the_trouble_that_was_seen_last() -> None:
@@ -376,7 +399,7 @@ def test_modified_predecessor_does_not_stop_the_clock() -> None:
 def test_each_new_instance_has_the_whole_deadline() -> None:
     """Progress is the highest number of available instances, not a total time."""
     more = [fleet("A ### B .", B0={}), *(fleet(f"A ## B {'#' * n}.") for n in (1, 2))]
-    happens: dict[float, Change] = {}
+    happens: dict[float, Happening] = {}
     for n, instances in enumerate(more[1:], 1):
         at = 500.0 * n
         fresh = tuple(

@@ -7,6 +7,7 @@ flaps between ready and unready is no progress, because only a new highest numbe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from immutable_operator.domain.fleet import Fleet
@@ -56,7 +57,7 @@ def failure(turn: Turn, fleet: Fleet) -> tuple[Failure | None, float | None]:
     if wanted is None or turn.spec.suspend or turn.target.is_open or not is_judged(turn):
         return None, None
     own = [*fleet.current, *(i for i in fleet.ended if i.revision == wanted.id)]
-    for instance in sorted(own, key=lambda i: (i.born, i.name)):
+    for instance in _by_age(own):
         if reason := turn.family.failure(instance, wanted):
             return Failure(reason, _told(instance)), None
     if found := _failed_while_baking(turn, fleet, wanted.verdict):
@@ -129,11 +130,24 @@ def _late(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Failure | None, f
     deadline = _progress(turn, fleet, verdict)[1] + seconds
     if deadline > turn.now:
         return None, deadline
-    troubled = sorted((i for i in fleet.current if i.trouble), key=lambda i: (i.born, i.name))
-    cause = f"; {_told(troubled[0])}" if troubled else ""
-    refused = [r for r in turn.view.refusals if turn.wanted and r.revision == turn.wanted.id]
-    cause = cause or "".join(f"; {r.message}" for r in refused[:1])
-    return Failure(DEADLINE, f"no progress for {seconds} s{cause}"), None
+    seen = _seen(turn, fleet)
+    text = f"no progress for {seconds} s"
+    return Failure(DEADLINE, f"{text}; {seen}" if seen else text), None
+
+
+def _seen(turn: Turn, fleet: Fleet) -> str:
+    """Return the trouble of the wanted revision that was seen last, "" if there is none."""
+    wanted = turn.wanted.id if turn.wanted else ""
+    said = [_told(i) for i in _by_age(fleet.current) if i.trouble]
+    said += [r.message for r in turn.view.refusals if r.revision == wanted]
+    # An operator that was restarted does not know that it refused them.
+    own = (i for i in turn.view.instances if i.revision == wanted)
+    said += [f"{i.name}: {i.refused}" for i in _by_age(own) if i.refused]
+    return next(iter(said), "")
+
+
+def _by_age(instances: Iterable[Instance]) -> list[Instance]:
+    return sorted(instances, key=lambda i: (i.born, i.name))
 
 
 def _stands_still(turn: Turn, fleet: Fleet) -> bool:

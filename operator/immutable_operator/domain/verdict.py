@@ -24,7 +24,7 @@ from immutable_operator.domain.model import (
     later_than,
 )
 from immutable_operator.domain.staleness.age import start_seconds
-from immutable_operator.domain.standing import fallback_of, latest_completed, ran
+from immutable_operator.domain.standing import fallback_of, going_back, latest_completed, ran
 from immutable_operator.domain.target import HELD, NOTHING_ELSE
 from immutable_operator.domain.turn import Turn
 
@@ -182,14 +182,17 @@ def _of_wanted(
 
 
 def _failed(turn: Turn, wanted: Revision, found: Failure) -> Verdict:
-    back = fallback_of(turn.view, wanted) if turn.spec.on_failure is OnFailure.ROLL_BACK else None
+    back, lost = going_back(turn.view, wanted)
+    back = back if turn.spec.on_failure is OnFailure.ROLL_BACK else None
+    # If nothing is gone back to, a lost copy is a blocker.
+    passed_over = f"; {lost[0].message}" if back and lost else ""
     return _noted(
         turn,
         replace(
             wanted.verdict,
             phase=Phase.FAILED,
             reason=found.reason,
-            message=found.message,
+            message=found.message + passed_over,
             failed=turn.now,
             rejected_by="",
             fallback=back.id if back else "",
