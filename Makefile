@@ -87,7 +87,8 @@ test: code
 
 # Each lane has its own control plane; the lanes run in parallel, because tests mostly wait, and take
 # about the same time. apart: the policies. slow: tests that wait for ages, leases and minutes.
-# nodes: node pools. real: on real nodes. cluster: all others with a control plane; its last test
+# nodes: node pools; then, on a control plane without pools, releases and what happens around them.
+# real: on real nodes. cluster: all others with a control plane; its last test
 # compares the permissions of the operator with those that it used in the lane. rest: the tests that
 # need no cluster, and those of real nodes that start their own or need no operator.
 in_cluster = $(patsubst %,tests/cluster/test_%.py,$(1))
@@ -96,13 +97,15 @@ APART := $(wildcard tests/cluster/test_policies_*.py) \
   karpenter_bed secret_pinning verify)
 SLOW := $(call in_cluster,break_glass_rotation catch_up cli_revisions cloud_reboot detection leadership \
   reflector regeneration restart rollback_crash stuck_release writes)
+RELEASE := $(call in_cluster,admission_refuse during_rollback examples gitops rollback_records upgrade)
 OWN_BEDS := $(patsubst %,tests/real/test_%.py,demo leftovers nodes operator_image)
 # The tests of all lanes that passed only the second time (tests/flaky.py).
 RETRIED := .pytest_cache/retried
 
 .PHONY: cluster-lane
 cluster-lane:
-	@$(call lane,cluster,tests/cluster $(addprefix --ignore=,$(APART) $(SLOW) tests/cluster/nodes tests/cluster/monitoring))
+	@$(call lane,cluster,tests/cluster \
+	  $(addprefix --ignore=,$(APART) $(SLOW) $(RELEASE) tests/cluster/nodes tests/cluster/monitoring))
 
 .PHONY: rest-lane
 rest-lane:
@@ -118,7 +121,7 @@ slow-lane:
 
 .PHONY: nodes-lane
 nodes-lane:
-	@$(call lane,nodes,tests/cluster/nodes)
+	@$(call lane,nodes,tests/cluster/nodes); code=$$?; $(call lane,release,$(RELEASE)) && exit $$code
 
 .PHONY: real-lane
 real-lane:
