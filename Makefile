@@ -16,7 +16,7 @@ CONTEXT ?=
 
 BIN := .venv/bin
 PY := $(BIN)/python
-CODE := $(wildcard operator tests benchmarks examples)
+CODE := $(wildcard operator gitops tests benchmarks examples)
 CHART := charts/immutable-operator
 # A checksum of everything that determines the content of .venv; its scripts contain the path.
 PINS = { pwd -P; cat requirements-dev.txt pyproject.toml; } | cksum | cut -d' ' -f1
@@ -42,8 +42,9 @@ make unit                  run the tests that need no cluster
 make real                  run the tests on real nodes (Linux, root, packages.sh)
 make score                 check the chart with kube-score (builds it once, 2 minutes)
 make monitoring            run the tests with Prometheus and promtool (builds them once, 6 minutes)
+make gitops                run the tests with real Flux (builds it once, 7 minutes)
 make mutants               plant bugs and check that the fast tests detect them (ONLY=<words>)
-make crds                  generate the CRDs and the chart's policies
+make crds                  generate the CRDs, the chart's policies and argocd-cm.yaml
 make lock                  update the pinned dependencies within the limits of pyproject.toml
 
 PYTHON=<program> selects the Python (3.11 or newer) with which .venv is created.
@@ -105,7 +106,7 @@ RETRIED := .pytest_cache/retried
 .PHONY: cluster-lane
 cluster-lane:
 	@$(call lane,cluster,tests/cluster \
-	  $(addprefix --ignore=,$(APART) $(SLOW) $(RELEASE) tests/cluster/nodes tests/cluster/monitoring))
+	  $(addprefix --ignore=,$(APART) $(SLOW) $(RELEASE) $(addprefix tests/cluster/,nodes monitoring gitops)))
 
 .PHONY: rest-lane
 rest-lane:
@@ -140,6 +141,13 @@ real: venv
 .PHONY: monitoring
 monitoring: venv
 	@$(BIN)/pytest tests/cluster/monitoring
+
+# The tools are built before the first test, once; they are no part of `make test`.
+.PHONY: gitops
+gitops: venv
+	@$(PY) -W ignore::RuntimeWarning -m tests.controlplane.build \
+	  source-controller kustomize-controller
+	@$(BIN)/pytest tests/cluster/gitops
 
 # More examples than in `make test`, others each time; what fails is printed with what reproduces it.
 .PHONY: search
@@ -181,6 +189,7 @@ code: venv
 	@echo "$(BIN)/lint-imports"; said=$$($(BIN)/lint-imports 2>&1) || { echo "$$said"; exit 1; }
 	$(PY) -m immutable_operator.api.crd --check
 	$(PY) -m immutable_operator.admission.chart --check
+	$(PY) -m gitops.generate.argocd --check
 
 # helm is one of the programs of the control plane; it is built by the first demo or test.
 .PHONY: chart
@@ -217,6 +226,7 @@ score: venv
 crds: venv
 	@$(PY) -m immutable_operator.api.crd
 	@$(PY) -m immutable_operator.admission.chart
+	@$(PY) -m gitops.generate.argocd
 
 .PHONY: lock
 lock: venv

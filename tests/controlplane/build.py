@@ -40,7 +40,7 @@ class Target:
     ``usual_seconds`` is the measured time of a cold build on two cores. ``name`` is the name of the
     folder in the cache if it differs from the module; ``goarch`` is unset for the architecture of
     this machine; ``own_source`` means that the module contains code, not only pins. ``files`` are
-    globs below the folder of the (only) package: what they find is put beside the program.
+    globs below the folders of the packages: what they find is put beside the programs.
     """
 
     module: str
@@ -80,6 +80,15 @@ TARGETS: tuple[Target, ...] = (
         {"karpenter-kwok": "sigs.k8s.io/karpenter/kwok"},
         150,
         files=("charts/crds/*.yaml", "apis/crds/*.yaml"),
+    ),
+    Target(
+        "flux",
+        {
+            name: f"github.com/fluxcd/{name}"
+            for name in ("source-controller", "kustomize-controller")
+        },
+        420,
+        files=("config/crd/bases/*.yaml",),
     ),
     Target("kube-score", {"kube-score": "github.com/zegl/kube-score/cmd/kube-score"}, 120),
     # Without the discovery of targets in clouds, which is a third of the program.
@@ -187,7 +196,7 @@ def _pin_hash(target: Target) -> str:
         if (source / name).exists():
             digest.update((source / name).read_bytes())
     if target.own_source:
-        for path in sorted(source.glob("*.go")):
+        for path in sorted(source.rglob("*.go")):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -236,16 +245,15 @@ def _copy_files(
     """Copy ``target.files`` from the module cache, where the build has put their module."""
     if not target.files:
         return
-    [package] = target.packages.values()
-    question = [go, "list", "-f", "{{.Dir}}", package]
+    question = [go, "list", "-f", "{{.Dir}}", *target.packages.values()]
     answer = subprocess.run(question, cwd=source, env=environment, capture_output=True, text=True)
     if answer.returncode:
         raise BuildError(f"{target.module}: {' '.join(question)} failed:\n{answer.stderr}")
-    home = Path(answer.stdout.strip())
+    homes = [Path(line) for line in answer.stdout.splitlines()]
     for pattern in target.files:
-        found = sorted(home.glob(pattern))
+        found = sorted(path for home in homes for path in home.glob(pattern))
         if not found:
-            raise BuildError(f"{target.module}: {home} has no {pattern}; correct Target.files")
+            raise BuildError(f"{target.module}: {homes} have no {pattern}; correct Target.files")
         for path in found:
             (staging / path.name).write_bytes(path.read_bytes())
 

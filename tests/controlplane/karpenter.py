@@ -7,11 +7,12 @@ Like the components, it can be killed and started again, and it ends with the co
 from __future__ import annotations
 
 import contextlib
-import http.client
+from functools import partial
 from types import TracebackType
 from typing import Self
 
-from tests.controlplane.api import ApiError, Json
+from tests.controlplane.accounts import create_admin, is_ready
+from tests.controlplane.api import ApiError
 from tests.controlplane.build import binaries
 from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.processes import free_ports
@@ -46,7 +47,7 @@ class Karpenter:
         files = [f"--filename={path}" for path in karpenter._crds]
         plane.kubectl("apply", "--server-side", *files)
         plane.kubectl("wait", "--for=condition=Established", *files)
-        karpenter._create_account()
+        create_admin(plane, NAMESPACE, ACCOUNT)
         karpenter.revive()
         return karpenter
 
@@ -62,7 +63,8 @@ class Karpenter:
             "LOG_LEVEL": "info",
         }
         ports = (self._metrics_port, self._health_port)
-        self._plane.run_beside(COMPONENT, [self._program], variables, ports, self._is_ready)
+        ready = partial(is_ready, self._health_port)
+        self._plane.run_beside(COMPONENT, [self._program], variables, ports, ready)
 
     def kill(self) -> None:
         """SIGKILL it: claims and nodes stay as they are until `revive`."""
@@ -95,25 +97,6 @@ class Karpenter:
     ) -> None:
         self.stop()
 
-    def _create_account(self) -> None:
-        account = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
-        self._create(account, {"metadata": {"name": ACCOUNT}})
-        rbac = "rbac.authorization.k8s.io"
-        subject = {"kind": "ServiceAccount", "namespace": NAMESPACE, "name": ACCOUNT}
-        binding = {
-            "metadata": {"name": ACCOUNT},
-            "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "cluster-admin"},
-            "subjects": [subject],
-        }
-        self._create(f"/apis/{rbac}/v1/clusterrolebindings", binding)
-
-    def _create(self, collection: str, document: Json) -> None:
-        try:
-            self._plane.api().request("POST", collection, document)
-        except ApiError as error:
-            if error.status != 409:
-                raise
-
     def _remove(self, path: str) -> None:
         """Delete an object although no process is there that removes its finalizers."""
         api = self._plane.api()
@@ -123,13 +106,3 @@ class Karpenter:
             except ApiError as error:
                 if error.status != 404:
                     raise
-
-    def _is_ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self._health_port, timeout=5)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
-        finally:
-            connection.close()
