@@ -98,7 +98,8 @@ APART := $(wildcard tests/cluster/test_policies_*.py) \
   karpenter_bed secret_pinning verify)
 SLOW := $(call in_cluster,break_glass_rotation catch_up cli_revisions cloud_reboot detection leadership \
   reflector regeneration restart rollback_crash stuck_release writes)
-RELEASE := $(call in_cluster,admission_refuse during_rollback examples gitops rollback_records upgrade)
+RELEASE := $(call in_cluster,admission_refuse cli_lineage cli_state during_rollback examples gitops \
+  rollback_records upgrade)
 OWN_BEDS := $(patsubst %,tests/real/test_%.py,demo leftovers nodes operator_image)
 # The tests of all lanes that passed only the second time (tests/flaky.py).
 RETRIED := .pytest_cache/retried

@@ -20,6 +20,8 @@ from pathlib import Path
 
 from examples.demo import operator_process
 from examples.demo.place import ACCOUNT, DEMO, RELEASE, SYSTEM, DemoError, Json, Place
+from immutable_operator.api.crd import KINDS
+from immutable_operator.api.names import GROUP
 from tests.controlplane.access import find_kubectl
 from tests.controlplane.build import cache_root
 
@@ -28,10 +30,7 @@ __all__ = ["folder", "prepare", "reachable", "remove"]
 OURS = "demo.immutable.dev/made-by"
 OURS_VALUE = "make-demo"
 MADE_CRDS = "demo.immutable.dev/made-crds"
-CRDS = tuple(
-    f"immutable{kind}.immutable.dev"
-    for kind in ("services", "nodepools", "revisions", "actions", "freezes")
-)
+CRDS = tuple(f"{kind.plural}.{GROUP}" for kind in KINDS)
 NEEDED_RIGHTS = (
     ("namespaces",),
     ("customresourcedefinitions.apiextensions.k8s.io",),

@@ -19,7 +19,8 @@ __all__ = ["OperatorRequests", "Request", "until_quiet"]
 
 CREDENTIAL = "authentication.kubernetes.io/credential-id"
 DECISION = "authorization.k8s.io/decision"
-QUIET_SECONDS = 6.0  # longer than the operator puts off a status in which only counts moved
+# Longer than the operator puts off the lineage, and a status in which only counts moved.
+QUIET_SECONDS = 12.0
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster.services import Service
 from tests.controlplane import ControlPlane
 from tests.controlplane.access import find_kubectl
 
-__all__ = ["Told", "ask", "start", "told"]
+__all__ = ["Told", "ask", "run", "start", "told"]
 
 TIMEOUT = 120.0
 
@@ -64,3 +65,8 @@ def told(process: subprocess.Popen[str], timeout: float = TIMEOUT) -> Told:
 def ask(plane: ControlPlane, *args: str, actor: str = "admin") -> Told:
     """Run ``kubectl immutable`` with these arguments."""
     return told(start(plane, *args, actor=actor))
+
+
+def run(web: Service, *args: str, actor: str = "admin") -> Told:
+    """Run the plug-in in the namespace of the service."""
+    return ask(web.plane, f"--namespace={web.namespace}", *args, actor=actor)

@@ -121,6 +121,27 @@ class Service:
         found = [r for r in self.plane.api().get(path)["items"] if self._owns(r)]
         return sorted(found, key=lambda r: r["spec"]["number"])
 
+    def lineage(self) -> list[Json]:
+        """The instances that are on record in its lineage, the oldest first."""
+        path = f"{KIND_PATH}/{self.namespace}/immutablelineages/{self.name}"
+        try:
+            found: list[Json] = self.plane.api().get(path)["spec"]["replacements"]
+        except ApiError as error:
+            if error.status == 404:
+                return []
+            raise
+        return found
+
+    def until_recorded(self) -> list[Json]:
+        """Until its lineage says of each instance that is known whether it exists; gives it."""
+
+        def recorded() -> bool:
+            alive = {e["uid"] for e in self.lineage() if "retired" not in e}
+            return alive == {pod["metadata"]["uid"] for pod in self.active()} != set()
+
+        self.until("its lineage is on record", recorded)
+        return self.lineage()
+
     def revision(self) -> str:
         return str(self.status()["currentRevision"])
 

@@ -365,6 +365,7 @@ def test_chart_grants_only_needed_rights(plane: ControlPlane) -> None:
         (("immutableservices/finalizers",), ("update",), ()),
         (("immutablerevisions",), ("create", "get", "list", "watch", "delete"), ()),
         (("immutablerevisions/status",), ("patch",), ()),
+        (("immutablelineages",), ("create", "get", "patch"), ()),
         (("immutableactions", "immutablefreezes"), ("list", "watch"), ()),
         (("immutableactions/status",), ("patch",), ()),
         (("pods",), ("create", "get", "list", "watch", "patch", "delete"), ()),

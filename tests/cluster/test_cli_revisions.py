@@ -11,18 +11,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.cluster.operator_process import OperatorProcess, Operators
-from tests.cluster.plugin import Told, ask, start, told
+from tests.cluster.plugin import run, start, told
 from tests.cluster.services import KIND_PATH, Service, pin
 from tests.controlplane import ControlPlane
 from tests.waiting import wait_for
 
 READS = {"envFrom": [{"configMapRef": {"name": "settings"}}]}
 CRASHES = {"fault": "crash-loop"}
-
-
-def run(web: Service, *args: str, actor: str = "admin") -> Told:
-    """Run the plug-in in the namespace of the service."""
-    return ask(web.plane, f"--namespace={web.namespace}", *args, actor=actor)
 
 
 def ids(web: Service) -> list[str]:

@@ -331,6 +331,7 @@ def test_existing_snapshot_is_reused_and_changed_source_is_not_copied(
 
 
 def test_unchanged_config_content_causes_no_write(pinned: Service) -> None:
+    pinned.until_recorded()
     pinned.always("it is Ready", lambda: condition(pinned.get(), "Ready")["status"] == "True", 6)
     asked = OperatorRequests.from_now(pinned.plane, pinned.namespace)
     pinned.kubectl("annotate", "configmap", "settings", "note=looked-at")

@@ -110,7 +110,7 @@ def test_instances_are_retired_by_eviction(web: Service) -> None:
     written = {r.target for r in asked.writes()}
     assert written <= {
         *("pods", "pods/eviction", "events", "immutablerevisions", "immutablerevisions/status"),
-        "immutableservices/status",
+        *("immutableservices/status", "immutablelineages"),
     }
     assert {r.verb for r in asked.writes() if r.resource == "pods"} == {"create"}
 

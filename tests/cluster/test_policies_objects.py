@@ -51,6 +51,7 @@ def bed(control_plane: ControlPlane, running_operators: Operators) -> Iterator[S
     service = Service(control_plane, name)
     service.apply(replicas=1)
     service.until_ready()
+    service.until_recorded()
     items: list[Json] = [
         {"kind": "ConfigMap", "data": {"a": "1"}, "immutable": True},
         {"kind": "Secret", "stringData": {"a": "1"}, "immutable": True},
@@ -220,6 +221,31 @@ ROWS: dict[str, tuple[str, str, Make]] = {
             "application/apply-patch+yaml",
         ),
     ),
+    "C3-record a lineage": (
+        *("lineages", "only the operator records which instance replaced which"),
+        lambda s: Attempt(
+            "POST",
+            kinds(s, "immutablelineages"),
+            {
+                "apiVersion": API_VERSION,
+                "kind": "ImmutableLineage",
+                "metadata": {"name": "other"},
+                "spec": {"service": "other"},
+            },
+        ),
+    ),
+    "C3-change a lineage": (
+        *("lineages", "a lineage is a record and cannot be changed"),
+        lambda s: Attempt("PATCH", lineage(s), {"spec": {"replacements": None}}, MERGE),
+    ),
+    "C3-disown a lineage": (
+        *("lineages", "a lineage is a record and cannot be changed"),
+        lambda s: Attempt("PATCH", lineage(s), {"metadata": {"ownerReferences": None}}, MERGE),
+    ),
+    "C3-delete a lineage": (
+        *("lineages", "a lineage is deleted with its ImmutableService"),
+        lambda s: Attempt("DELETE", lineage(s)),
+    ),
     "S1-Service with our label": (
         *("service", "to select instances, use the label in spec.selector"),
         lambda s: Attempt("POST", "services", {"metadata": {"name": "mine", **OURS}, **PORTS}),
@@ -346,6 +372,11 @@ def record_status(service: Service) -> str:
     """Path of the status of the service's first revision."""
     name = service.revisions()[0]["metadata"]["name"]
     return f"{kinds(service, 'immutablerevisions')}/{name}/status"
+
+
+def lineage(service: Service) -> str:
+    """Path of the service's lineage."""
+    return f"{kinds(service, 'immutablelineages')}/{service.name}"
 
 
 def forged_revision(service: Service) -> Json:

@@ -80,10 +80,12 @@ def upgraded(
 def test_upgrade_creates_evicts_and_deletes_nothing(
     upgraded: Upgrade, operators: Operators
 ) -> None:
-    """Each service gets its status in the form of this version, and that is all."""
+    """Each service gets its status in the form of this version and the record of its lineage."""
     assert upgraded.moved == ()
     writes = Counter(upgraded.writes)
     assert writes.pop("patch immutableservices/status") == len(AT_REST)
+    with_pods = [name for name, service in upgraded.services.items() if service.pods()]
+    assert writes.pop("create immutablelineages") == len(with_pods)
     assert writes == {"create events": 1}, "disks uses its node, and is told so"
     assert objects(upgraded.services) == upgraded.found
     for name, service in upgraded.services.items():

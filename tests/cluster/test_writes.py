@@ -23,6 +23,7 @@ from tests.waiting import wait_for
 IDLE_SECONDS = 30.0
 FLEET = 50
 VERDICTS = "patch immutablerevisions/status"
+LINEAGES = ("create immutablelineages", "patch immutablelineages")
 # The lease; the webhook's certificate, which all replicas look at every ten seconds, and where
 # its authority is published.
 BY_THE_CLOCK = {"leases", "secrets", "validatingwebhookconfigurations"}
@@ -49,6 +50,9 @@ def test_rollout_of_20_pods_costs_20_creates_and_20_evictions(web: Service, sim:
     rollout = asked.tally()
     print(f"birth: {dict(birth)}\nrollout: {dict(rollout)}")
     assert web.images() == [pin("b")] * 20
+    assert [birth.pop(write, 0) for write in LINEAGES] == [1, 0], "once all are there"
+    assert sum(rollout.pop(write, 0) for write in LINEAGES) <= 2, "not one for each pod"
+    assert len(web.lineage()) == 40
     assert birth.pop("create pods") == 20
     assert birth.pop(VERDICTS) <= 3, "Progressing, the first that is available, Good"
     assert birth.total() <= 6, birth

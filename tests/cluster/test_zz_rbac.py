@@ -69,7 +69,7 @@ def pin_secret(vault: Service) -> None:
 def exercise(web: Service) -> None:
     """Meet a stranger's pod and a stranger's revision, roll out, go beyond the history limit.
 
-    Pin a ConfigMap. And let somebody break the glass.
+    Pin a ConfigMap. Let somebody break the glass. Record the lineage, and continue the record.
     """
     web.apply(
         image="a",
@@ -77,6 +77,7 @@ def exercise(web: Service) -> None:
         spec={"historyLimit": 1, "immutability": {"onTaint": "Report"}},
     )
     web.until_ready()
+    web.until_recorded()
     template = web.wish.manifest("web", web.namespace)["spec"]["template"]
     template["spec"]["containers"][0]["image"] = pin("b")
     full = revision_hash(template)
@@ -128,6 +129,7 @@ def exercise(web: Service) -> None:
     assert mark_of(web.plane, web.namespace, pod)
     act(web, "again")
     web.until("it is answered", lambda: phase(web, "again") == "Succeeded")
+    web.until_recorded()
 
 
 def test_granted_rights_equal_used_rights(web: Service, shop: str) -> None:
@@ -174,7 +176,7 @@ def test_operator_writes_only_pod_metadata_and_reads_only_secrets_it_is_granted(
     written = {r.resource for r in requests if r.verb not in ("get", "list", "watch")}
     assert written <= {
         *("pods", "events", "leases", "immutablerevisions", "immutableservices"),
-        *("immutableactions", "configmaps", "poddisruptionbudgets"),
+        *("immutableactions", "immutablelineages", "configmaps", "poddisruptionbudgets"),
         *("secrets", "validatingwebhookconfigurations", "selfsubjectreviews"),
     }
     assert {(r.target, r.verb) for r in requests if r.resource == "immutableservices"} == {

@@ -13,6 +13,7 @@ from immutable_operator.admission.chart import FOLDER, ROOT, main
 from immutable_operator.admission.policies import (
     GUARDS,
     NODE_GUARDS,
+    POOL_RECORDS,
     Mode,
     bindings,
     node_bindings,
@@ -123,7 +124,7 @@ def test_bindings_of_node_policies_follow_their_mode_and_deletion_is_never_refus
             actions = spec["validationActions"]
             assert actions[0] == (first if guard == "pool-deletion" else mode)
             [term] = spec["matchResources"]["namespaceSelector"]["matchExpressions"]
-            own = guard in ("pool-actions", "pool-revisions", "pool-revision-status")
+            own = guard in POOL_RECORDS
             wanted_values = ["here"] if own else ["kube-system", "here", "monitoring"]
             assert (term["operator"], term["values"]) == ("In" if own else "NotIn", wanted_values)
 

@@ -33,6 +33,7 @@ from immutable_operator.wire.action import decode_action
 from immutable_operator.wire.config import decode_config, decode_content
 from immutable_operator.wire.freeze import decode_freeze
 from immutable_operator.wire.guard import decode_guard
+from immutable_operator.wire.lineage import decode_lineage
 from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.revision import decode_revision
 
@@ -99,6 +100,7 @@ SPEC = {"revision": "0a1b2c3d", "number": 1, "hash": "v2:0", "config": []}
 ACTION = {"service": "web", "actor": "alice", "overrideFreeze": True, "reason": "because"}
 WINDOW = {"schedule": "0 3 * * *", "duration": "1h", "timeZone": "Europe/Berlin"}
 FREEZE = {"reason": "closing", "from": "2026-11-22T01:00:00Z", "windows": [WINDOW]}
+BORN = {"slot": 0, "name": "web-1", "uid": "u1", "born": "2026-11-22T01:00:00Z"}
 STATUS = {"phase": "Running", "startedAt": "2026-11-22T01:00:00Z"}
 
 Decode = Callable[[bytes | msgspec.Raw], Any]
@@ -109,6 +111,7 @@ KINDS: dict[str, tuple[Decode, dict[str, Any]]] = {
     "freeze": (decode_freeze, {"metadata": META, "spec": FREEZE}),
     "config": (decode_config, {"metadata": META}),
     "content": (lambda raw: decode_content(bytes(raw)), {"metadata": META, "data": {"a": "b"}}),
+    "lineage": (decode_lineage, {"metadata": META, "spec": {"replacements": [BORN]}}),
     "guard": (decode_guard, {"metadata": META, "spec": {"failurePolicy": "Fail"}}),
     "service": (lambda raw: OwnerRecord.of(msgspec.json.decode(raw)), SERVICE),
     "strays": (

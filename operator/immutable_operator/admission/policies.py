@@ -42,11 +42,12 @@ BREAK_GLASS: Final = "BREAK_GLASS"
 WARNS: Final = "pool-deletion"
 POOL_RECORDS: Final = {
     "pool-actions": "actions",
+    "pool-lineages": "lineages",
     "pool-revisions": "revisions",
     "pool-revision-status": "revision-status",
 }
-"""Guards with the same policies as others, which apply in the operator's namespace: revisions and
-actions of pools are there, and the other bindings exclude it."""
+"""Guards with the same policies as others, which apply in the operator's namespace: revisions,
+lineages and actions of pools are there, and the other bindings exclude it."""
 
 GUARDS: Final = tuple(sorted(file.stem for file in FOLDER.glob("*.yaml")))
 """The ids of the policies of services, which are values of the label ``immutable.dev/guard``."""

@@ -17,6 +17,7 @@ from immutable_operator.api import names
 from immutable_operator.api.action import ACTION
 from immutable_operator.api.freeze import FREEZE
 from immutable_operator.api.kind import Column, Kind, Version
+from immutable_operator.api.lineage import LINEAGE
 from immutable_operator.api.nodepool import POOL
 from immutable_operator.api.revision import REVISION
 from immutable_operator.api.service import SERVICE
@@ -24,7 +25,7 @@ from immutable_operator.api.structural import structural
 
 __all__ = ["KINDS", "crd", "main", "render"]
 
-KINDS: Final = (SERVICE, POOL, REVISION, ACTION, FREEZE)
+KINDS: Final = (SERVICE, POOL, REVISION, ACTION, FREEZE, LINEAGE)
 ROOT: Final = Path(__file__).resolve().parents[3]
 FOLDERS: Final = ("crds", "charts/immutable-operator/files/crds")
 _HEADER = "# Generated from operator/immutable_operator/api: python -m immutable_operator.api.crd\n"

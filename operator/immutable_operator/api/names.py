@@ -18,6 +18,8 @@ ACTION_KIND: Final = "ImmutableAction"
 ACTION_PLURAL: Final = "immutableactions"
 FREEZE_KIND: Final = "ImmutableFreeze"
 FREEZE_PLURAL: Final = "immutablefreezes"
+LINEAGE_KIND: Final = "ImmutableLineage"
+LINEAGE_PLURAL: Final = "immutablelineages"
 
 RESERVED_PREFIX: Final = f"{GROUP}/"
 """Only the operator writes labels and annotations with this prefix."""

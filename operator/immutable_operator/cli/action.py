@@ -24,9 +24,11 @@ from immutable_operator.kube.errors import (
 )
 from immutable_operator.wire.action import ACTIONS, ENDED
 
-__all__ = ["INTERRUPTED", "Wanted", "act", "carry_out"]
+__all__ = ["INTERRUPTED", "NOT_ANSWERED", "PLUGIN", "Wanted", "act", "carry_out"]
 
 INTERRUPTED = 130
+# The name of the plug-in as a field manager.
+PLUGIN = "kubectl-immutable"
 POLL_SECONDS = 0.5
 # How long to wait for the first answer of the operator if the user does not want to wait.
 ANSWER_SECONDS = 3.0
@@ -158,9 +160,7 @@ async def _create(owner: Owner, wanted: Wanted) -> str:
         }
         try:
             collection = ACTIONS.collection(owner.namespace)
-            await owner.client.create(
-                collection, body, resource=ACTIONS.resource, manager="kubectl-immutable"
-            )
+            await owner.client.create(collection, body, resource=ACTIONS.resource, manager=PLUGIN)
         except Conflict:
             continue
         return name

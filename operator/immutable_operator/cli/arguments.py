@@ -33,10 +33,16 @@ def add_login(
     add("--context", default=default, help="name of the kubeconfig context to use")
 
 
-def add_owner(parser: argparse.ArgumentParser) -> None:
-    """Add the name of a service or pool, and the options of the login."""
+def add_owner(parser: argparse.ArgumentParser, *, instance: bool = False) -> None:
+    """Add the name of a service or pool, and the options of the login.
+
+    With ``instance`` it can also be the name of one of its instances.
+    """
     add = parser.add_argument
-    add("name", metavar="NAME", help="name of the ImmutableService")
+    if instance:
+        add("name", metavar="NAME|POD", help="name of the ImmutableService, or of one of its pods")
+    else:
+        add("name", metavar="NAME", help="name of the ImmutableService")
     add("--pool", action="store_true", help="NAME is the name of an ImmutableNodePool")
     where = f"namespace of the service [the context's]; with --pool [{REVISIONS_OF_POOLS}]"
     add_login(parser, where)

@@ -15,7 +15,22 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from immutable_operator.cli import diff, history, regenerate, retry, undo
+from immutable_operator.cli import (
+    check,
+    diff,
+    events,
+    freeze,
+    get,
+    history,
+    lineage,
+    regenerate,
+    retry,
+    status,
+    suspend,
+    undo,
+    version,
+    why,
+)
 from immutable_operator.cli.action import INTERRUPTED
 from immutable_operator.cli.arguments import Say, add_login, seconds
 from immutable_operator.cli.login import LoginError, find_login
@@ -27,7 +42,10 @@ from immutable_operator.kube.errors import ApiError
 __all__ = ["main"]
 
 BROKEN_PIPE = 141
-VERBS = (history, diff, undo, retry, regenerate)
+VERBS = (
+    *(get, status, why, lineage, events, history, diff),
+    *(undo, retry, regenerate, suspend, freeze, check, version),
+)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

@@ -1,18 +1,18 @@
 """The service or node pool that a command concerns, and its records.
 
-`with_owner` is the one place at which a failure becomes a sentence and an exit code.
+`with_client` is the one place at which a failure becomes a sentence and an exit code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 from kubernetes.aio.client import Configuration
 
-from immutable_operator.api.names import LABEL_POOL
+from immutable_operator.api.names import FREEZE_PLURAL, LABEL_POOL
 from immutable_operator.cli.login import Login, LoginError
 from immutable_operator.cli.objects import Json
 from immutable_operator.cli.problem import CannotRun
@@ -27,7 +27,7 @@ from immutable_operator.kube.errors import (
 from immutable_operator.wire.owner import POOL, SERVICE, OwnerKind
 from immutable_operator.wire.revision import REVISIONS
 
-__all__ = ["CANNOT_RUN", "Owner", "Place", "with_owner"]
+__all__ = ["CANNOT_RUN", "Owner", "Place", "not_installed", "with_client", "with_owner"]
 
 CANNOT_RUN = 2
 Say = Callable[[str], None]
@@ -56,6 +56,20 @@ class Owner:
     @property
     def status(self) -> Json:
         return self.body.get("status") or {}
+
+    @property
+    def path(self) -> str:
+        """URL of the object."""
+        return self.kind.path.item(self.namespace if self.kind.is_namespaced else "", self.name)
+
+    async def again(self) -> Owner:
+        """Return it as it is stored now. Raises `NotFound` if it was deleted, even if another one
+        of this name exists since."""
+        answer = await self.client.get(self.path, resource=self.kind.path.resource)
+        body = msgspec.json.decode(answer)
+        if body["metadata"]["uid"] != self.body["metadata"]["uid"]:
+            raise NotFound(404, "NotFound", f"{self.kind.word} {self.name} was deleted")
+        return replace(self, body=body)
 
     async def items(self, path: str, resource: str, **query: str) -> list[Json]:
         """Return the metadata of the objects of a collection."""
@@ -86,9 +100,21 @@ async def with_owner(place: Place, work: Callable[[Owner], Awaitable[int]], say:
 
     Raises `LoginError`.
     """
-    client = KubeClient(await _configuration(place.login))
-    try:
+
+    async def found(client: KubeClient) -> int:
         return await work(await _found(client, place))
+
+    return await with_client(place.login, found, say)
+
+
+async def with_client(login: Login, work: Callable[[KubeClient], Awaitable[int]], say: Say) -> int:
+    """Run ``work`` with a client and return its exit code, or say why it cannot run.
+
+    Raises `LoginError`.
+    """
+    client = KubeClient(await _configuration(login))
+    try:
+        return await work(client)
     except CannotRun as error:
         say(f"error: {error}")
     except Forbidden as error:
@@ -132,16 +158,22 @@ async def _found(client: KubeClient, place: Place) -> Owner:
 
 def _missing(error: NotFound, kind: OwnerKind, namespace: str, place: Place) -> str:
     if not error.name:
-        what = "node pools are not enabled" if place.is_pool else "the operator is not installed"
-        return (
-            f"{what}: the API server does not know the kind {kind.name}; install the chart"
-            f" {'with nodes.enabled=true ' if place.is_pool else ''}(see README.md)"
-        )
+        return not_installed(kind)
     if place.is_pool:
         return f"there is no {kind.name} {place.name}; list all with: kubectl get imnp"
     return (
         f"there is no {kind.name} {place.name} in namespace {namespace}; list all with: kubectl"
         " get imsvc -A"
+    )
+
+
+def not_installed(kind: OwnerKind) -> str:
+    """Return the sentence that the API server does not know a kind, and what to do."""
+    is_pool = kind is POOL
+    what = "node pools are not enabled" if is_pool else "the operator is not installed"
+    return (
+        f"{what}: the API server does not know the kind {kind.name}; install the chart"
+        f" {'with nodes.enabled=true ' if is_pool else ''}(see README.md)"
     )
 
 
@@ -173,6 +205,9 @@ def _denied(error: Forbidden) -> str:
     # The message of a policy includes advice; a role would not help.
     if policy := error.message.partition("denied request: ")[2]:
         return policy
-    role = "edit" if " cannot create " in error.message else "view"
+    writes = (" cannot create ", " cannot patch ", " cannot delete ")
+    role = "edit" if any(verb in error.message for verb in writes) else "view"
+    if FREEZE_PLURAL in error.message and role == "edit":
+        role = "immutable-operator-freezes"
     where = "the cluster" if "at the cluster scope" in error.message else "this namespace"
     return f"permission denied: {error.message}; ask for the role {role} in {where}"

@@ -1,4 +1,4 @@
-"""``kubectl immutable retry`` and ``resume``: roll out again what failed, or what was rejected."""
+"""``kubectl immutable retry``: roll out again what failed."""
 
 from __future__ import annotations
 
@@ -11,41 +11,25 @@ from immutable_operator.domain.model import Command
 
 __all__ = ["add", "run"]
 
-# By verb: the command, its help, and what happened to the revision that the spec asks for.
-VERBS = {
-    "retry": (
-        Command.RETRY,
-        "try the failed revision that the spec asks for again",
-        "failed",
-    ),
-    "resume": (
-        Command.RESUME,
-        "end an undo: roll out the revision that the spec asks for",
-        "was rejected (kubectl immutable undo)",
-    ),
-}
-
 
 def add(commands: Any) -> None:
-    """Add both verbs to the command line."""
-    for verb, (asked, summary, before) in VERBS.items():
-        command = commands.add_parser(
-            verb,
-            help=summary,
-            description="Creates an ImmutableAction: the revision that the spec asks for"
-            f" {before}, and is rolled out again. The action records the user, the reason and the"
-            " outcome.",
-            epilog="Exit codes: 0 accepted (with --wait: the revision runs), 1 failed or timed"
-            " out, 2 cannot run.",
-        )
-        add_owner(command)
-        add_reason(command)
-        add_wait(command)
-        command.set_defaults(run=run, asked=asked)
+    """Add the verb to the command line."""
+    command = commands.add_parser(
+        "retry",
+        help="try the failed revision that the spec asks for again",
+        description="Creates an ImmutableAction: the revision that the spec asks for failed, and is"
+        " rolled out again. The action records the user, the reason and the outcome.",
+        epilog="Exit codes: 0 accepted (with --wait: the revision runs), 1 failed or timed out, 2"
+        " cannot run.",
+    )
+    add_owner(command)
+    add_reason(command)
+    add_wait(command)
+    command.set_defaults(run=run)
 
 
 async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
     """Create the action and return the exit code."""
     timeout = given.timeout if given.wait else 0.0
-    wanted = Wanted(given.asked, reason=given.reason or "", timeout=timeout)
+    wanted = Wanted(Command.RETRY, reason=given.reason or "", timeout=timeout)
     return await act(given, wanted, say, show)

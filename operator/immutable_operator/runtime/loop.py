@@ -53,6 +53,7 @@ from immutable_operator.runtime.budgets import BudgetWriter
 from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.copies import CopyWriter
 from immutable_operator.runtime.evidence import Witnesses
+from immutable_operator.runtime.lineages import Lineages
 from immutable_operator.runtime.memory import OwnerMemory
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
@@ -109,6 +110,7 @@ class ControlLoop:
         budgets: Children[BudgetRecord] | None = None,
         ends: Callable[[], Mapping[str, NodeEnd]] = dict,
         schedules: Schedules | None = None,
+        lineages: Lineages | None = None,
         policy: Policy | None = None,
     ) -> None:
         self._client, self._now = client, client.clock.time
@@ -127,6 +129,7 @@ class ControlLoop:
         self._policy = policy or Policy()
         self._memories: dict[str, OwnerMemory] = {}
         self._schedules = schedules or Schedules()
+        self._lineages = lineages or Lineages(client, self._now)
         self._actuator = Actuator(
             drivers,
             Records(client, revisions, CopyWriter(client, configs[CONFIG_MAP], self._secrets)),
@@ -179,7 +182,8 @@ class ControlLoop:
             return
         began = time.perf_counter()
         family = FAMILIES[owner.kind.word]
-        decided = plan(self._view(owner, memory), self._now(), self._policy, family)
+        view = self._view(owner, memory)
+        decided = plan(view, self._now(), self._policy, family)
         self._metrics.plan_seconds.observe(time.perf_counter() - began)
         log.debug("planned", **_about(owner), notes=list(decided.notes))
         if decided.actions:
@@ -193,6 +197,8 @@ class ControlLoop:
             await self._write_status(owner, decided.status, memory)
         await self._answer(owner, decided)
         self._measure(owner, decided, memory)
+        if not owner.deleting:
+            self._lineages.note(owner, view, decided)
         memory.failures = 0
         if decided.due is not None:
             self._queue.add_at(key, time.monotonic() + max(0.0, decided.due - self._now()))
@@ -262,6 +268,7 @@ class ControlLoop:
         self._secrets.forget(key)
         self._schedules.forget(key)
         self._metrics.owners.forget(key)
+        self._lineages.forget(key)
         self._queue.forget(key)
 
     def _view(self, owner: OwnerRecord, memory: OwnerMemory) -> View:

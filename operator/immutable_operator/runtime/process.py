@@ -28,6 +28,7 @@ from immutable_operator.runtime.evidence import Witnesses
 from immutable_operator.runtime.health import Health, heartbeat
 from immutable_operator.runtime.host import OwnerReader, run_kopf, sweep
 from immutable_operator.runtime.images import ImageProofs
+from immutable_operator.runtime.lineages import Lineages
 from immutable_operator.runtime.loop import ControlLoop
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.node_watches import NodeOptions
@@ -227,7 +228,9 @@ class Operator:
         await self._watches.guards.look()
         self._watches.all_again()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._loop().run())
+            lineages = Lineages(self._client, self._client.clock.time)
+            tasks.create_task(self._loop(lineages).run())
+            tasks.create_task(lineages.run())
             tasks.create_task(self._watches.claims.run())
             tasks.create_task(self._watches.contents.run())
             tasks.create_task(self._watches.secrets.run())
@@ -240,7 +243,7 @@ class Operator:
             if self._webhook:
                 tasks.create_task(self._webhook.renew(self._client))
 
-    def _loop(self) -> ControlLoop:
+    def _loop(self, lineages: Lineages) -> ControlLoop:
         watches = self._watches
         return ControlLoop(
             self._client,
@@ -260,6 +263,7 @@ class Operator:
             budgets=watches.budgets,
             ends=lambda: watches.nodes.ends,
             schedules=watches.schedules,
+            lineages=lineages,
             witnesses=Witnesses(
                 watches.configs,
                 self._images,

@@ -59,6 +59,7 @@ class _Spec(msgspec.Struct, frozen=True):
     number: int = 0
     hash: str = ""
     config: list[_Pin] = []
+    by: str = ""
 
 
 class _Change(Body, frozen=True):
@@ -122,7 +123,14 @@ def decode_revision(raw: bytes | msgspec.Raw) -> RevisionRecord:
     meta, spec = body.metadata, body.spec
     config = tuple(Pin(pin.name, pin.snapshot, pin.digest, pin.kind) for pin in spec.config)
     revision = Revision(
-        spec.revision, spec.number, spec.hash, meta.name, meta.uid, config, _verdict(body.status)
+        id=spec.revision,
+        number=spec.number,
+        hash=spec.hash,
+        name=meta.name,
+        uid=meta.uid,
+        config=config,
+        verdict=_verdict(body.status),
+        author=spec.by,
     )
     return RevisionRecord(meta.uid, meta.controller, revision, meta.namespace)
 

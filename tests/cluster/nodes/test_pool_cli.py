@@ -36,6 +36,33 @@ def test_pool_has_history_and_goes_back_and_forth(pool: Pool) -> None:
     assert [row["RUNS"] for row in ask_history(pool)] == ["0", "1"]
 
 
+def test_pool_has_a_lineage(pool: Pool) -> None:
+    name = pool.name
+    pool.apply(replicas=1)
+    pool.until_ready()
+    [first] = pool.nodes()
+    pool.apply(image={"id": "image-2"})
+    pool.until("the first node is gone", lambda: first not in pool.nodes())
+    pool.until_ready()
+    [second] = pool.nodes()
+    path = f"{KIND_PATH}/{NAMESPACE}/immutablelineages"
+
+    def recorded() -> list[str]:
+        found = pool.plane.api().get(path)["items"]
+        entries = [
+            e for i in found if i["spec"].get("pool") == name for e in i["spec"]["replacements"]
+        ]
+        return [e["name"] for e in entries if "retired" in e]
+
+    pool.until("it is on record", lambda: recorded() == [first])
+    for asked in (name, first):
+        done = ask(pool.plane, "lineage", asked, "--pool")
+        assert done.code == 0, done.err
+        assert [row["INSTANCE"] for row in done.table] == [first, f"└ {second}"]
+    why = ask(pool.plane, "why", first, "--pool")
+    assert why.out.endswith(f"Its successor is {second}.\n"), why.err
+
+
 def ask_history(pool: Pool) -> list[dict[str, str]]:
     done = ask(pool.plane, "history", pool.name, "--pool")
     assert done.code == 0, done.err

@@ -102,7 +102,8 @@ class Verdict:
 class Revision:
     """A recorded revision. ``id`` is 8 hex digits, ``hash`` is ``<version>:<64 hex>``.
 
-    ``config`` are the ConfigMaps that are part of it.
+    ``config`` are the ConfigMaps that are part of it. ``author`` is the field manager that wrote
+    what it records.
     """
 
     id: str
@@ -112,6 +113,7 @@ class Revision:
     uid: str
     config: tuple[Pin, ...] = ()
     verdict: Verdict = field(default_factory=Verdict)
+    author: str = ""
 
     def __str__(self) -> str:
         """For people: its number and its id."""

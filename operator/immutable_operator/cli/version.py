@@ -1,0 +1,82 @@
+"""``kubectl immutable version``: of the plug-in, the API server and the operator."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+
+from immutable_operator.cli.arguments import Say, add_login
+from immutable_operator.cli.login import find_login
+from immutable_operator.cli.objects import Json
+from immutable_operator.cli.owner import with_client
+from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.errors import Forbidden
+from immutable_operator.kube.paths import ApiPath
+
+__all__ = ["DEPLOYMENTS", "OPERATOR", "add", "deployment", "image_of", "plugin_version", "run"]
+
+DEPLOYMENTS = ApiPath("apis/apps/v1", "deployments")
+OPERATOR = "app.kubernetes.io/name=immutable-operator"
+UNKNOWN = "unknown (you cannot list the Deployments of all namespaces)"
+
+
+def add(commands: Any) -> None:
+    """Add the verb to the command line."""
+    command = commands.add_parser(
+        "version",
+        help="print the versions of the plug-in, the operator and the API server",
+        description="Prints the versions of the plug-in, the operator and the API server.",
+        epilog="Exit codes: 0 printed, 2 cannot run.",
+    )
+    command.add_argument(
+        "--client", action="store_true", help="only that of the plug-in, without asking a cluster"
+    )
+    add_login(command, "without effect")
+    command.set_defaults(run=run)
+
+
+def plugin_version() -> str:
+    return version("immutable-operator")
+
+
+async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
+    """Print the versions and return the exit code."""
+    show(f"plug-in:    {plugin_version()}")
+    if given.client:
+        return 0
+
+    async def work(client: KubeClient) -> int:
+        server: Json = msgspec.json.decode(await client.get("/version", resource=""))
+        show(f"operator:   {await _operator(client)}")
+        show(f"API server: {server.get('gitVersion')}")
+        return 0
+
+    return await with_client(find_login(given.kubeconfig, given.context), work, say)
+
+
+async def _operator(client: KubeClient) -> str:
+    try:
+        found = await deployment(client)
+    except Forbidden:
+        return UNKNOWN
+    if found is None:
+        return "not installed (no Deployment has its label)"
+    labels = found["metadata"].get("labels") or {}
+    return f"{labels.get('app.kubernetes.io/version', 'unknown')} ({image_of(found)})"
+
+
+async def deployment(client: KubeClient) -> Json | None:
+    """Return the operator's Deployment; None if there is none. Raises `ApiError`."""
+    page = await client.list(
+        DEPLOYMENTS.all(), resource=DEPLOYMENTS.resource, labelSelector=OPERATOR
+    )
+    items: list[Json] = msgspec.json.decode(page)["items"]
+    return items[0] if items else None
+
+
+def image_of(found: Json) -> str:
+    """Return the image of the operator's container."""
+    return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
