@@ -14,6 +14,7 @@ from tests.cluster.services import Service, Wish, condition, conditions, names, 
 
 GOOD = Wish(image="a", replicas=3)
 BROKEN = replace(GOOD, image="b", sim={"fault": "crash-loop"})
+MISSING = replace(GOOD, image="b", sim={"fault": "image-not-found"})
 
 
 def pod_writes(asked: OperatorRequests) -> dict[str, int]:
@@ -21,9 +22,13 @@ def pod_writes(asked: OperatorRequests) -> dict[str, int]:
     return {what: count for what, count in asked.tally().items() if " pods" in what}
 
 
-@pytest.mark.parametrize("manager", [FLUX, ARGO_CD])
+@pytest.mark.parametrize(
+    ("manager", "release"),
+    [(FLUX, BROKEN), (ARGO_CD, BROKEN), (FLUX, MISSING)],
+    ids=["Flux", "Argo CD", "Flux, an image that does not exist"],
+)
 def test_broken_release_that_is_applied_again_and_again_is_rolled_back_once(
-    web: Service, manager: str
+    web: Service, manager: str, release: Wish
 ) -> None:
     with Reconciler(web, manager) as reconciler:
         reconciler.commit(GOOD)
@@ -31,7 +36,7 @@ def test_broken_release_that_is_applied_again_and_again_is_rolled_back_once(
         good = names(web)
         asked = OperatorRequests.from_now(web.plane, web.namespace)
         with History(web) as history:
-            reconciler.commit(BROKEN)
+            reconciler.commit(release)
             told = web.until_stalled("RolledBack")
             web.until("what failed is gone", lambda: names(web) == good)
             reconciler.until_applied(10)

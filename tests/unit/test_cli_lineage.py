@@ -194,6 +194,12 @@ def test_why_of_a_failed_revision_says_how_to_go_on(by: str, verb: str) -> None:
     assert any(line.startswith(f"revision 2 ({NEW}) is Failed: ") for line in lines)
 
 
+def test_why_names_secrets_that_are_read_live() -> None:
+    live = owner(condition("Ready", "True", "Current", "all run"), liveSecrets=["db", "tls"])
+    said = next(line for line in of_owner(live, [], NOW) if "Secret db, tls" in line)
+    assert "pinning.secrets.namespaces" in said
+
+
 def test_why_of_a_suspended_service_names_resume() -> None:
     held = owner(condition("Ready", "False", "Suspended", "suspended"), suspend=True)
     assert of_owner(held, [], NOW)[-1] == (

@@ -81,6 +81,11 @@ def of_owner(owner: Owner, records: Sequence[Json], now: float) -> list[str]:
         found = condition(owner.body, kind)
         if found.get("status") == value:
             lines.append(f"{kind} is {value} since {ago(found)}: {_sentence(found['message'])}")
+    if live := owner.status.get("liveSecrets"):
+        lines.append(
+            f"Read live, and not part of the revision: Secret {', '.join(live)}. To pin it, name"
+            " the namespace in pinning.secrets.namespaces of the chart."
+        )
     return [*lines, *_advice(owner, records, bool(waits))]
 
 
