@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from immutable_operator.api import pod_template
+from immutable_operator.api.crd import KINDS
 from immutable_operator.api.names import API_VERSION
 from tests.cluster.guards import without_guards
 from tests.cluster.operator_process import Installation
@@ -354,7 +355,7 @@ def test_revision_can_be_labelled_and_deleted(
 
 def test_crds_can_be_installed_with_client_side_apply(control_plane: ControlPlane) -> None:
     result = control_plane.kubectl("apply", "-f", str(CRDS), "--dry-run=server")
-    assert result.stdout.count("customresourcedefinition.apiextensions.k8s.io/") == 5
+    assert result.stdout.count("customresourcedefinition.apiextensions.k8s.io/") == len(KINDS)
 
 
 def test_stored_pod_template_schema_matches_api_server(control_plane: ControlPlane) -> None:

@@ -81,7 +81,7 @@ def test_installed_policies_equal_expected_policies(installed: Installation) -> 
     """So that a self-check can tell a policy that somebody has weakened."""
     found = served(installed.plane, POLICIES)
     assert {guard: item["spec"] for guard, item in found.items()} == policies(USER)
-    assert len(found) == len(GUARDS) == 15
+    assert len(found) == len(GUARDS) == 16
     bound = served(installed.plane, BINDINGS)
     assert {g: item["spec"] for g, item in bound.items()} == bindings(NAMESPACE)
 
