@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from immutable_operator.api.names import API_VERSION, LABEL_GUARD, LABEL_SERVICE
-from tests.cluster.services import Service, condition, pin
+from tests.cluster.services import Service, Wish, condition, pin
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError, Json
 from tests.waiting import wait_for
@@ -101,8 +101,12 @@ OWNED: Json = {
 
 
 def _kinds_are_known(plane: ControlPlane, operator: str) -> bool:
-    path = f"/apis/{API_VERSION}/namespaces/default/immutablerevisions?dryRun=All"
-    return bool(replace(plane.api(), impersonated=operator).request("POST", path, OWNED))
+    """Whether a kind can own an object, and a policy that mutates can read its schema."""
+    api, path = plane.api(), f"/apis/{API_VERSION}/namespaces/default"
+    unset = Wish(replicas=None).manifest("probe", "default")
+    api.request("POST", f"{path}/immutableservices?dryRun=All", unset)
+    owning = replace(api, impersonated=operator)
+    return bool(owning.request("POST", f"{path}/immutablerevisions?dryRun=All", OWNED))
 
 
 def until_in_force(plane: ControlPlane) -> None:
@@ -113,8 +117,8 @@ def until_in_force(plane: ControlPlane) -> None:
 def until_kinds_are_known(plane: ControlPlane, operator: str) -> None:
     """After the definitions are new, until the API server knows the kinds everywhere.
 
-    The admission plugin that checks owners learns of new kinds up to half a minute later. Started
-    again, the API server knows them at once.
+    The admission plugins that check owners and that apply mutating policies learn of new kinds up
+    to half a minute later. Started again, the API server knows them almost at once.
     """
     plane.kill("kube-apiserver")
     plane.revive("kube-apiserver")
