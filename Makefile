@@ -81,7 +81,7 @@ test: code
 	@echo "== the control plane's programs (built once, about 17 minutes on two cores)"
 	@$(PY) -m tests.controlplane build
 	@$(MAKE) chart
-	@echo "== tests (about 17 minutes on two cores)"
+	@echo "== tests (about 30 minutes on two cores)"
 	@rm -f $(RETRIED)
 	@$(MAKE) -k -j6 apart-lane slow-lane real-lane nodes-lane cluster-lane rest-lane
 	@echo "== all tests passed"
