@@ -11,10 +11,8 @@ for the project's own kinds whether they are namespaced. Left out: everything th
 merge strategy, the status, and versions that are not stable.
 """
 
-import argparse
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +20,7 @@ from typing import Any, Final
 from immutable_operator.api import names
 from immutable_operator.api.crd import KINDS
 from immutable_operator.api.kind import Kind
+from immutable_operator.api.pod_template import given_openapi
 
 __all__ = ["FILE", "render"]
 
@@ -161,13 +160,7 @@ def _scope(kind: Kind) -> Schema:
 
 def main() -> int:
     """Write gitops/kustomize/openapi.json from the OpenAPI document of an API server."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument(
-        "--from", dest="source", required=True, help="OpenAPI document: a file, or - for stdin"
-    )
-    source = parser.parse_args().source
-    text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-    (ROOT / FILE).write_text(render(json.loads(text)), encoding="utf-8")
+    (ROOT / FILE).write_text(render(given_openapi(main.__doc__)), encoding="utf-8")
     print(f"{FILE}: written")
     return 0
 

@@ -24,6 +24,13 @@ def ids(web: Service) -> list[str]:
     return [revision["spec"]["revision"] for revision in web.revisions()]
 
 
+# Each that takes the name of a service; those that also take a pod are in test_cli_lineage.py.
+VERBS = (
+    *("get", "status", "history", "diff"),
+    *("undo", "retry", "suspend", "resume", "regenerate"),
+)
+
+
 @pytest.fixture(scope="module")
 def steady(
     control_plane: ControlPlane, running_operators: Operators, module_namespace: str
@@ -205,7 +212,7 @@ def test_retry_and_resume_without_a_cause_say_so(steady: Service, verb: str) -> 
     assert f"is Good, so there is nothing to {verb}" in done.err
 
 
-@pytest.mark.parametrize("verb", ["history", "diff", "undo", "retry", "resume", "regenerate"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_wrong_name_is_one_sentence(steady: Service, verb: str) -> None:
     done = run(steady, verb, "nothing")
     assert (done.code, done.out) == (2, "")

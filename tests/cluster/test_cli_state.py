@@ -210,16 +210,6 @@ def test_version_names_all_three(steady: Service) -> None:
     ]
 
 
-@pytest.mark.parametrize("verb", ["get", "status", "suspend", "resume"])
-def test_wrong_name_is_one_sentence(steady: Service, verb: str) -> None:
-    done = run(steady, verb, "nothing")
-    assert (done.code, done.out) == (2, "")
-    assert done.err == (
-        "error: there is no ImmutableService nothing in namespace"
-        f" {steady.namespace}; list all with: kubectl get imsvc -A\n"
-    )
-
-
 def test_role_view_reads_and_only_edit_suspends(steady: Service) -> None:
     web = steady
     web.plane.grant("vicky", web.namespace, "view")

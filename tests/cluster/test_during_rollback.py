@@ -8,17 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 
 from immutable_operator.api.names import LABEL_SERVICE
 from tests.cluster.actions import act, freeze_of, phase
+from tests.cluster.autoscaling import autoscale, scale_as_autoscaler
 from tests.cluster.guards import without_guards
 from tests.cluster.history import History
 from tests.cluster.rollbacks import CRASH, broken, counts, ready, until_back, until_failed
 from tests.cluster.services import (
-    KIND_PATH,
     Service,
     annotation,
     condition,
@@ -27,20 +26,9 @@ from tests.cluster.services import (
     pin,
 )
 
-# With --use-service-account-credentials the controllers have accounts of their own.
-AUTOSCALER = "system:serviceaccount:kube-system:horizontal-pod-autoscaler"
 # A place is given up before its successor is born, and pods take their time: a rollback lasts.
 IN_PLACE = {"maxSurge": 0, "maxUnavailable": 1}
 SLOW = {"ready-delay": "6s"}
-
-
-def scale_as_autoscaler(web: Service, replicas: int) -> None:
-    """Write the number as a HorizontalPodAutoscaler does: read the scale, change it, put it."""
-    api = replace(web.plane.api(), impersonated=AUTOSCALER)
-    path = f"{KIND_PATH}/{web.namespace}/immutableservices/{web.name}/scale"
-    scale = api.get(path)
-    scale["spec"]["replicas"] = replicas
-    api.request("PUT", path, scale)
 
 
 @contextmanager
@@ -84,22 +72,8 @@ def test_autoscaler_scales_during_a_rollback_and_its_number_is_kept(
 def test_autoscaler_scales_a_service_that_is_held_at_the_good_revision(web: Service) -> None:
     """A real one: bounds alone move the number, without any metrics."""
     broken(web, 2)
-    autoscaler = {
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "web", "namespace": web.namespace},
-        "spec": {
-            "scaleTargetRef": {
-                "apiVersion": web.get()["apiVersion"],
-                "kind": "ImmutableService",
-                "name": "web",
-            },
-            "minReplicas": 4,
-            "maxReplicas": 5,
-        },
-    }
     with History(web) as history:
-        web.plane.kubectl("apply", "-f", "-", stdin=json.dumps(autoscaler))
+        autoscale(web, least=4, most=5)
         web.until("it grew", lambda: ready(web) == 4, 90)
     assert counts(history) == (2, 0), history.story()
     assert web.images() == [pin("a")] * 4

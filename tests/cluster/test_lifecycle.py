@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from immutable_operator.api.names import API_VERSION
+from tests.cluster.autoscaling import autoscale
 from tests.cluster.guards import without_guards
 from tests.cluster.history import History
 from tests.cluster.operator_process import CHART, NAMESPACE, Operators
@@ -58,21 +58,7 @@ def test_horizontal_pod_autoscaler_scales_service(web: Service) -> None:
     """It may scale: bounds alone, without any metrics, move the number."""
     web.apply(image="a", replicas=1)
     web.until_ready()
-    autoscaler = {
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "web", "namespace": web.namespace},
-        "spec": {
-            "scaleTargetRef": {
-                "apiVersion": API_VERSION,
-                "kind": "ImmutableService",
-                "name": "web",
-            },
-            "minReplicas": 3,
-            "maxReplicas": 5,
-        },
-    }
-    web.plane.kubectl("apply", "-f", "-", stdin=json.dumps(autoscaler))
+    autoscale(web, least=3, most=5)
     path = f"/apis/autoscaling/v2/namespaces/{web.namespace}/horizontalpodautoscalers/web"
     wait_for(
         "the autoscaler is able to scale",

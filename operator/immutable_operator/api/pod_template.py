@@ -193,15 +193,21 @@ def _shorten(description: str) -> str:
     return " ".join([sentences[0], *told])
 
 
-def main() -> int:
-    """Write pod_template.json from the OpenAPI document of an API server."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+def given_openapi(description: str | None) -> dict[str, Any]:
+    """Return the OpenAPI document that the option ``--from`` of the command line names."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--from", dest="source", required=True, help="OpenAPI document: a file, or - for stdin"
     )
     source = parser.parse_args().source
     text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-    schema = extract(json.loads(text))
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def main() -> int:
+    """Write pod_template.json from the OpenAPI document of an API server."""
+    schema = extract(given_openapi(main.__doc__))
     DATA.write_text(json.dumps(schema, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{DATA}: {len(json.dumps(schema, separators=(',', ':')))} characters of schema")
     return 0

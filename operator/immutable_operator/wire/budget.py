@@ -13,7 +13,7 @@ from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.placement import LabelSelector
-from immutable_operator.wire.revision import owner_reference
+from immutable_operator.wire.revision import owned_metadata
 
 __all__ = ["BUDGETS", "BudgetRecord", "budget_body", "covering", "decode_budget"]
 
@@ -79,12 +79,7 @@ def budget_body(service: OwnerRecord, least: int) -> dict[str, Any]:
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": {
-            "name": budget_name(service.name),
-            "namespace": service.namespace,
-            "labels": {LABEL_SERVICE: service.name},
-            "ownerReferences": [owner_reference(service)],
-        },
+        "metadata": owned_metadata(service, budget_name(service.name)),
         "spec": {
             "minAvailable": least,
             "unhealthyPodEvictionPolicy": "AlwaysAllow",

@@ -14,7 +14,7 @@ from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.reading import READ_ERRORS
 from immutable_operator.wire.nouns import Body, Second, Text512
 from immutable_operator.wire.owner import OwnerKind, OwnerRecord
-from immutable_operator.wire.revision import owner_reference
+from immutable_operator.wire.revision import owned_metadata
 
 __all__ = ["LINEAGES", "LineageRecord", "decode_lineage", "lineage_body", "lineage_name"]
 
@@ -83,13 +83,7 @@ def lineage_body(
     return {
         "apiVersion": API_VERSION,
         "kind": LINEAGE_KIND,
-        "metadata": {
-            "name": lineage_name(owner.kind, owner.name),
-            "namespace": owner.namespace,
-            **read,
-            "labels": {owner.kind.label: owner.name},
-            "ownerReferences": [owner_reference(owner)],
-        },
+        "metadata": owned_metadata(owner, lineage_name(owner.kind, owner.name)) | read,
         "spec": {
             owner.kind.word: owner.name,
             "replacements": [_Entry.written(entry) for entry in entries],

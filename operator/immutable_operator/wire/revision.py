@@ -39,6 +39,7 @@ __all__ = [
     "REVISIONS",
     "RevisionRecord",
     "decode_revision",
+    "owned_metadata",
     "owner_reference",
     "revision_body",
     "verdict_body",
@@ -167,6 +168,16 @@ def owner_reference(owner: OwnerRecord) -> dict[str, Any]:
     }
 
 
+def owned_metadata(owner: OwnerRecord, name: str) -> dict[str, Any]:
+    """Return the metadata of a new object that belongs to an owner, and goes with it."""
+    return {
+        "name": name,
+        "namespace": owner.namespace,
+        "labels": {owner.kind.label: owner.name},
+        "ownerReferences": [owner_reference(owner)],
+    }
+
+
 def revision_body(
     owner: OwnerRecord, template: Mapping[str, Any], record: CreateRevision
 ) -> dict[str, Any]:
@@ -175,12 +186,7 @@ def revision_body(
     return {
         "apiVersion": API_VERSION,
         "kind": REVISION_KIND,
-        "metadata": {
-            "name": revision_name(owner.name, record.id),
-            "namespace": owner.namespace,
-            "labels": {owner.kind.label: owner.name},
-            "ownerReferences": [owner_reference(owner)],
-        },
+        "metadata": owned_metadata(owner, revision_name(owner.name, record.id)),
         "spec": {
             owner.kind.word: owner.name,
             "number": record.number,

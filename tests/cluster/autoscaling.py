@@ -1,0 +1,35 @@
+"""HorizontalPodAutoscalers of services: bounds alone, without any metrics, move the number."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from immutable_operator.api.names import API_VERSION
+from tests.cluster.services import KIND_PATH, Service
+
+__all__ = ["autoscale", "scale_as_autoscaler"]
+
+# With --use-service-account-credentials the controllers have accounts of their own.
+ACCOUNT = "system:serviceaccount:kube-system:horizontal-pod-autoscaler"
+
+
+def autoscale(service: Service, least: int, most: int) -> None:
+    """Apply an autoscaler of the service's name, with these bounds."""
+    target = {"apiVersion": API_VERSION, "kind": "ImmutableService", "name": service.name}
+    document = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": service.name, "namespace": service.namespace},
+        "spec": {"scaleTargetRef": target, "minReplicas": least, "maxReplicas": most},
+    }
+    service.plane.kubectl("apply", "-f", "-", stdin=json.dumps(document))
+
+
+def scale_as_autoscaler(service: Service, replicas: int) -> None:
+    """Write the number as the controller does: read the scale, change it, put it."""
+    api = replace(service.plane.api(), impersonated=ACCOUNT)
+    path = f"{KIND_PATH}/{service.namespace}/immutableservices/{service.name}/scale"
+    scale = api.get(path)
+    scale["spec"]["replicas"] = replicas
+    api.request("PUT", path, scale)
