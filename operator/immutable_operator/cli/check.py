@@ -111,8 +111,11 @@ async def _rows(client: KubeClient, namespace: str) -> list[Row]:
         found = await deployment(client)
         return operator(found)
 
-    rows.append(await _allowed("operator", look))
-    rows.append(await _allowed("leader", lambda: _leader(client, found)))
+    replicas = await _allowed("operator", look)
+    leads = await _allowed("leader", lambda: _leader(client, found))
+    if replicas.ok is not None and found is None and leads.ok:
+        replicas = Row("operator", True, "it runs, but not in a Deployment with its label")
+    rows += [replicas, leads]
     rows += await _guards(client, found)
     rows.append(await _rights(client, namespace))
     return rows

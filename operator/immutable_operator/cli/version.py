@@ -63,7 +63,7 @@ async def _operator(client: KubeClient) -> str:
     except Forbidden:
         return UNKNOWN
     if found is None:
-        return "not installed (no Deployment has its label)"
+        return "unknown (no Deployment has its label)"
     labels = found["metadata"].get("labels") or {}
     return f"{labels.get('app.kubernetes.io/version', 'unknown')} ({image_of(found)})"
 
