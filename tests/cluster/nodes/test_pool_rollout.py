@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from immutable_operator.api.names import (
     ANNOTATION_BECAUSE,
     ANNOTATION_REPLACES,
+    ANNOTATION_SLOT,
     ANNOTATION_VERIFIED,
 )
 from tests.cluster.audit import OperatorRequests
@@ -149,6 +152,25 @@ def test_old_nodes_are_replaced_before_they_reach_their_maximum_age(pool: Pool) 
         pool.until_ready()
         history.assert_successor_first(most=3, fewest=2)
     assert all(because(node).startswith("Expired: ") for node in pool.nodes().values())
+
+
+@pytest.mark.parametrize("slot", ["0", "2"])
+def test_node_of_the_operator_is_replaced_last(
+    three: Pool, operators: Operators, slot: str
+) -> None:
+    home = next(
+        name
+        for name, node in three.nodes().items()
+        if node["metadata"]["annotations"][ANNOTATION_SLOT] == slot
+    )
+    operators.restart("--node-name", home).until_leading()
+    before = set(three.nodes())
+    with NodeHistory(three) as history:
+        three.apply(image={"id": "image-2"})
+        three.until_ready()
+        ended = [change.name for change in history.changes() if change.kind == "DELETED"]
+    assert set(ended) == before
+    assert ended[-1] == home, ended
 
 
 def test_freeze_holds_back_a_rollout_of_selected_pools(three: Pool) -> None:
