@@ -131,3 +131,18 @@ def test_newest_entries_are_kept_and_a_restart_changes_nothing() -> None:
     kept = merged([], everything, [], existing, NOW)
     assert kept == tuple(everything[20:])
     assert merged(kept, everything, [], existing, NOW) == kept
+
+
+def test_record_whose_oldest_entries_are_dropped_reads_in_the_same_order() -> None:
+    """Of two of one second, the ancestors of one were dropped: its place may not change with it."""
+    chain = [entry(0)]
+    for number in range(1, MOST - 1):
+        chain.append(replace(entry(number), replaces_uid=chain[-1].uid))
+    last = NOW + MOST
+    late = replace(entry(MOST, retired=None), slot=0, born=last, replaces_uid=chain[0].uid)
+    other = replace(entry(MOST + 1, retired=None), slot=1, born=last)
+    everything = [*chain, late, other]
+    alive = {e.uid for e in everything}
+    once = merged((), everything, (), alive, NOW)
+    assert len(once) == MOST
+    assert merged(once, (), (), alive, NOW) == once

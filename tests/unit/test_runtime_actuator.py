@@ -25,7 +25,7 @@ from immutable_operator.domain.model import (
 from immutable_operator.instances.driver import InstanceMove, Refused, Seen, Unknown
 from immutable_operator.kube.errors import Unreachable
 from immutable_operator.kube.lease import NotLeader
-from immutable_operator.runtime.actuator import AT_ONCE, Actuator
+from immutable_operator.runtime.actuator import AT_ONCE, PLAN_SECONDS, Actuator
 from immutable_operator.runtime.budgets import BudgetWriter
 from immutable_operator.runtime.memory import OwnerMemory
 from immutable_operator.runtime.metrics import Metrics
@@ -169,6 +169,7 @@ def act(
     memory: OwnerMemory | None = None,
     holds: Callable[[], bool] = lambda: True,
     metrics: Metrics | None = None,
+    tick: Callable[[], float] = lambda: TICK,
 ) -> OwnerMemory:
     async def run() -> OwnerMemory:
         there = OwnerMemory() if memory is None else memory
@@ -178,7 +179,7 @@ def act(
             cast(BudgetWriter, None),
             metrics or Metrics(),
             lambda: EPOCH,
-            lambda: TICK,
+            tick,
             lambda service: holds(),
         )
         await actuator.act(SERVICE, actions, there)
@@ -411,3 +412,23 @@ def test_accepted_successors_are_counted_as_replacements_of_their_owner() -> Non
     labels = {"kind": "ImmutableService", "namespace": "shop", "name": "web"}
     series = ("immutable_owner_replacements_total", labels | {"reason": "Outdated"})
     assert metrics.registry.get_sample_value(*series) == 2
+
+
+def test_nothing_follows_a_write_with_an_unknown_outcome() -> None:
+    writes = Writes()
+    writes.ends[FORGET.name] = lost()
+    memory = act(writes, [FORGET, retirement(1), birth(0)], knowing("r1"))
+    assert writes.begun == [FORGET.name]
+    assert not memory.barrier.is_open()
+
+
+def test_plan_that_was_held_up_is_not_carried_on() -> None:
+    """A retirement is right for the availability that the plan saw, not for that of now."""
+    writes, now = Writes(), [TICK]
+
+    def tick() -> float:
+        now[0] += PLAN_SECONDS if FORGET.name in writes.ended else 0.0
+        return now[0]
+
+    act(writes, [FORGET, retirement(1)], knowing("r1"), tick=tick)
+    assert writes.begun == [FORGET.name]

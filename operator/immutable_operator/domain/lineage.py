@@ -106,7 +106,8 @@ def merged(
         if entry is not None and entry.retired is None:
             entries[end.uid] = replace(entry, retired=end.at, retired_because=end.because)
     kept = [_ended(entry, entry.uid in existing, now) for entry in entries.values()]
-    return in_order(kept)[-MOST:]
+    # In the order of those that are left: that is how the record is read again.
+    return in_order(in_order(kept)[-MOST:])
 
 
 def in_order(entries: Iterable[Entry]) -> tuple[Entry, ...]:

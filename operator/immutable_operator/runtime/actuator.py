@@ -1,6 +1,7 @@
 """Carries out the moves of one plan, and remembers the result of each.
 
-A few writes run at a time, and before each one the actuator checks whether the plan is still valid.
+A few writes run at a time, and before each one the actuator checks whether the plan is still valid:
+a plan says what is right at the moment for which it was made, and becomes wrong with time.
 The first birth of a revision is sent alone until the API server has accepted one, so that a
 template or a quota that refuses them costs one request, not hundreds.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
@@ -44,15 +46,31 @@ __all__ = ["Actuator"]
 
 log = structlog.get_logger()
 AT_ONCE = 16
+# A request that gets no answer may hold up a plan for longer than instances need to change.
+PLAN_SECONDS = 5.0
 
 T = TypeVar("T")
+
+
+@dataclass
+class Course:
+    """The plan for an owner on its way. ``until`` (monotonic seconds): it is too old afterwards.
+
+    ``broken``: a write may have been done or not, so that what follows from it is not known.
+    """
+
+    owner: OwnerRecord
+    memory: OwnerMemory
+    until: float
+    broken: bool = False
 
 
 class Actuator:
     """Writes for owners. ``clock`` returns seconds since the epoch, ``tick`` monotonic seconds.
 
     ``drivers`` are by ``word`` of the owner's kind. ``holds`` returns whether the plan for an owner
-    is still valid: the owner exists, its spec is unchanged, and this process leads.
+    is still valid: the owner exists, its spec is unchanged, and this process leads. A plan is given
+    up, too, after a write with an unknown outcome and when it is older than ``PLAN_SECONDS``.
     """
 
     def __init__(
@@ -74,50 +92,43 @@ class Actuator:
 
     async def act(self, owner: OwnerRecord, actions: Sequence[Action], memory: OwnerMemory) -> None:
         """Carry out a plan's actions; refusals and expectations are stored in ``memory``."""
+        course = Course(owner, memory, self._tick() + PLAN_SECONDS)
         creates = [a for a in actions if isinstance(a, Create)]
         others = [a for a in actions if isinstance(a, InstanceMove)]
         records = [a for a in actions if not isinstance(a, Create | InstanceMove)]
         # Records are written before the moves that depend on them.
-        await self._row(owner, records, memory)
+        await self._row(course, records)
         births = [
-            self._births(owner, [c for c in creates if c.revision == revision], memory)
+            self._births(course, [c for c in creates if c.revision == revision])
             for revision in dict.fromkeys(c.revision for c in creates)
         ]
-        await _all(*births, self._row(owner, others, memory))
+        await _all(*births, self._row(course, others))
 
-    async def _births(
-        self, owner: OwnerRecord, creates: Sequence[Create], memory: OwnerMemory
-    ) -> None:
+    async def _births(self, course: Course, creates: Sequence[Create]) -> None:
         """Create instances of one revision: the first alone, the others once it was accepted."""
-        if creates and creates[0].revision not in memory.accepted:
-            if not await self._row(owner, creates[:1], memory):
+        if creates and creates[0].revision not in course.memory.accepted:
+            if not await self._row(course, creates[:1]):
                 return
             creates = creates[1:]
-        await self._row(owner, creates, memory, ends_when_refused=True)
+        await self._row(course, creates, ends_when_refused=True)
 
     async def _row(
-        self,
-        owner: OwnerRecord,
-        actions: Sequence[Action],
-        memory: OwnerMemory,
-        *,
-        ends_when_refused: bool = False,
+        self, course: Course, actions: Sequence[Action], *, ends_when_refused: bool = False
     ) -> bool:
         """Write each action as soon as the gate admits it; return whether all were done.
 
         Once the plan is no longer valid, the remaining actions are skipped; so are births after one
-        that was refused, or may have been. Births and other moves of a service take turns at the
-        gate.
+        that was refused. Births and other moves of a service take turns at the gate.
         """
         ended = False
 
         async def one(action: Action) -> bool:
             nonlocal ended
-            async with self._gate.turn((owner.uid, isinstance(action, Create))):
-                if ended or not self._holds(owner):
+            async with self._gate.turn((course.owner.uid, isinstance(action, Create))):
+                if ended or not self._is_valid(course):
                     return False
                 try:
-                    done = await self._one(owner, action, memory)
+                    done = await self._one(course, action)
                 except BaseException:
                     ended = True
                     raise
@@ -126,13 +137,18 @@ class Actuator:
 
         return all(await _all(*(one(action) for action in actions)))
 
-    async def _one(self, owner: OwnerRecord, action: Action, memory: OwnerMemory) -> bool:
+    def _is_valid(self, course: Course) -> bool:
+        return not course.broken and self._tick() <= course.until and self._holds(course.owner)
+
+    async def _one(self, course: Course, action: Action) -> bool:
         """Do one write; return False if it was refused, or may have been."""
+        owner, memory = course.owner, course.memory
         move, subject, revision = _identify(action)
         resource, shows = self._shows(owner, action)
         try:
             seen = await self._write(owner, action)
         except Unknown as error:
+            course.broken = True
             memory.barrier.expect(resource, shows, self._tick(), unknown=True)
             self._metrics.unknown.labels(owner.kind.name, move).inc()
             log.warning(

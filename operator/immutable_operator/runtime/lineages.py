@@ -7,7 +7,6 @@ in batches: once a service has come to rest, or during a long rollout from time 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -88,7 +87,7 @@ class Lineages:
         self,
         client: KubeClient,
         clock: Callable[[], float],
-        tick: Callable[[], float] = time.monotonic,
+        tick: Callable[[], float],
     ) -> None:
         self._client, self._clock, self._tick = client, clock, tick
         self._notes: dict[str, _Notes] = {}

@@ -129,7 +129,7 @@ class ControlLoop:
         self._policy = policy or Policy()
         self._memories: dict[str, OwnerMemory] = {}
         self._schedules = schedules or Schedules()
-        self._lineages = lineages or Lineages(client, self._now)
+        self._lineages = lineages or Lineages(client, self._now, time.monotonic)
         self._actuator = Actuator(
             drivers,
             Records(client, revisions, CopyWriter(client, configs[CONFIG_MAP], self._secrets)),

@@ -228,7 +228,7 @@ class Operator:
         await self._watches.guards.look()
         self._watches.all_again()
         async with asyncio.TaskGroup() as tasks:
-            lineages = Lineages(self._client, self._client.clock.time)
+            lineages = Lineages(self._client, self._client.clock.time, time.monotonic)
             tasks.create_task(self._loop(lineages).run())
             tasks.create_task(lineages.run())
             tasks.create_task(self._watches.claims.run())

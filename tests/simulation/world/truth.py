@@ -204,6 +204,10 @@ class Truth:
             service.losses.append((at, uid))
         if ready and known is not None:
             service.worked.add(known.letter)
+        if service.unseen:  # an operator that starts now counts those that are left
+            number = len(service.active) or 1
+            if all(known.replicas != number for known in service.unseen):
+                service.unseen.append(service.family.limits(service.now.spec, number))
         self._measure(service, at)
 
     def _measure(self, service: Service, at: float) -> None:
