@@ -17,7 +17,9 @@ from tests.controlplane.api import Json
 __all__ = [
     *(
         "DEBUGGER",
+        "FINALIZER",
         "JSON_PATCH",
+        "KEPT_MARK",
         "NO_ACCESS",
         "ON_THE_SPEC",
         "PATHS",
@@ -34,7 +36,9 @@ RESERVED = "only the operator can write"
 NO_ACCESS = "is an immutable instance and cannot be accessed"
 RESIZE = "cannot be resized in place; change spec.template of the ImmutableService"
 OWNER = "cannot be changed; to remove the instance, delete it"
-FINALIZER = "would delay its replacement"
+FINALIZER = "it would delay the replacement"
+KEPT_MARK = "cannot be removed; wait until the instance is replaced, or delete it"
+PHASE = "only controllers of the cluster report the phase"
 KUBELET = "only the kubelet of its node reports"
 BINDING = "must not add labels or annotations"
 RUNNING, STATUS = "running-pod", "pod-status"
@@ -43,7 +47,7 @@ Ask = Callable[[Json], Attempt]
 
 @dataclass(frozen=True)
 class Path:
-    """A row of the table: what is asked for an instance, who refuses it, in which words."""
+    """A row of the table: what is asked for an instance, which policy refuses it, and how."""
 
     row: str
     what: str
@@ -164,7 +168,7 @@ PATHS = [
         *("P13", "imageID", STATUS, KUBELET),
         status(containerStatuses=IMAGE_ID),
     ),
-    Path("P13", "phase", STATUS, "only the cluster reports the phase", status(phase="Failed")),
+    Path("P13", "phase", STATUS, PHASE, status(phase="Failed")),
     Path(
         *("P14", "annotation by binding", "binding", BINDING),
         lambda pod: Attempt("POST", path_of(pod, "binding"), binding(pod)),

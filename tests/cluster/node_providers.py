@@ -81,7 +81,7 @@ def _strange_node(name: str) -> Json:
 
 
 def _strange_claim(name: str) -> Json:
-    """It never gets a machine: nobody has this type."""
+    """It never gets a machine: no provider has this type."""
     spec: Json = dict(machines()["karpenter"])
     key = "node.kubernetes.io/instance-type"
     spec["requirements"] = [{"key": key, "operator": "In", "values": ["huge"]}]

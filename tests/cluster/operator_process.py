@@ -160,7 +160,7 @@ class OperatorProcess:
 
     @property
     def died(self) -> bool:
-        """Whether it ended although nobody asked it to."""
+        """Whether it ended although the test did not end it."""
         return self.exit_code is not None and not self._asked_to_end
 
     @property

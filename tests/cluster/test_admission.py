@@ -146,7 +146,7 @@ def test_what_plugins_of_the_api_server_add_is_no_difference(web: Service) -> No
     assert "spot" in {t.get("key") for t in spec["tolerations"]}
     assert "serviceAccountToken" in json.dumps(spec["volumes"])
     assert condition(web.get(), CHANGED) == {}
-    assert recorded(web)["summary"] == "as asked for"
+    assert recorded(web)["summary"] == "nothing"
 
 
 def test_what_others_do_to_a_pod_later_is_not_reported_as_admission(web: Service) -> None:

@@ -50,7 +50,7 @@ def test_health_follows_a_rollout_a_failure_and_its_repair(web: Service) -> None
     _until(web, "Healthy")
 
 
-def test_health_is_suspended_while_a_person_holds_the_service(web: Service) -> None:
+def test_health_is_suspended_while_a_user_suspends_the_service(web: Service) -> None:
     web.apply(image="a", replicas=2)
     _until(web, "Healthy")
     web.apply(image="b", spec={"suspend": True})

@@ -134,7 +134,7 @@ def test_foreign_pod_with_instance_name_is_left_alone_and_reported(web: Service)
     web.apply(image="b")
     web.until_ready()
     assert web.revision() == revision
-    assert web.plane.api().get(path) == before, "nobody touched it"
+    assert web.plane.api().get(path) == before, "it was not changed"
     [pod] = web.active()
     assert pod["metadata"]["name"] != taken
     assert pod["metadata"]["labels"]["immutable.dev/revision"] == revision

@@ -190,7 +190,7 @@ def test_access_is_refused_when_mark_cannot_be_written(own_glass: Service) -> No
 
 
 def freeze_metadata(web: Service) -> None:
-    """A policy of somebody else: no pod of this namespace may be updated."""
+    """A policy of another owner: no pod of this namespace may be updated."""
     api = "/apis/admissionregistration.k8s.io/v1"
     kind = "validatingadmissionpolicies"
     name = f"frozen-{web.namespace}"

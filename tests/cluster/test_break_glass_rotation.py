@@ -1,4 +1,4 @@
-"""Certificates rotate under load: nobody is refused, nothing restarts, no handshake fails."""
+"""Certificates rotate under load: no request is refused, nothing restarts, no handshake fails."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Caller:
             time.sleep(0.05)
 
 
-def test_certificate_rotation_refuses_nobody(web: Service, operators: Operators) -> None:
+def test_certificate_rotation_refuses_no_request(web: Service, operators: Operators) -> None:
     [pod] = names(behind_glass(web, 1))
     leader = operators.restart(*FAST).until_leading()
     standby = operators.start("standby", *FAST).until_synced()

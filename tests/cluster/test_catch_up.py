@@ -62,7 +62,7 @@ def test_restarted_operator_catches_up_missed_regeneration_once(
             lambda: time.time() // MINUTE - youngest // MINUTE >= 2 and is_early(),
             4 * MINUTE,
         )
-        assert names(web) == old, "nobody else replaces them"
+        assert names(web) == old, "nothing else replaces them"
         operators.restart().until_leading()
         web.until("all were replaced", lambda: not old & names(web))
         births = history.births()

@@ -31,7 +31,7 @@ def replaced(
     return web, before
 
 
-def test_lineage_shows_who_replaced_whom_also_of_pods_that_are_gone(
+def test_lineage_shows_successors_even_of_pods_that_are_gone(
     replaced: tuple[Service, str],
 ) -> None:
     web, before = replaced

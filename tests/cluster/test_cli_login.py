@@ -96,7 +96,7 @@ def test_proxy_of_environment_is_used(plane: ControlPlane, tmp_path: Path, names
         assert len(proxy.asked) >= 2
         before = len(proxy.asked)
         away = run(behind, *REGENERATE, HTTPS_PROXY=proxy.url, NO_PROXY=".default.svc")
-        assert away.returncode == 2, "nobody else can resolve the name"
+        assert away.returncode == 2, "no other host can resolve the name"
         assert len(proxy.asked) == before
         here = split(plane, tmp_path, namespace)
         assert_as_kubectl(here, HTTPS_PROXY=proxy.url)

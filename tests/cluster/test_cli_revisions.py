@@ -183,7 +183,7 @@ def test_undo_refuses_other_revisions_with_those_that_there_are(
     good, bad = ids(failed)
     done = run(failed, "undo", "failed", f"--to={bad}")
     assert done.code == 2
-    assert f"is Failed; only a good one can be gone back to: 1 ({good})\n" in done.err
+    assert f"is Failed; specify one of the good ones: 1 ({good})\n" in done.err
 
 
 def test_retry_succeeds_once_the_cause_is_gone(web: Service) -> None:

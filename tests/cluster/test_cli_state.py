@@ -133,7 +133,7 @@ def test_suspension_holds_a_rollout_until_it_is_resumed(web: Service) -> None:
     assert web.images() == [pin("b")]
 
 
-def test_resume_of_a_suspended_service_leaves_an_undo_and_says_so(web: Service) -> None:
+def test_resume_of_a_suspended_service_keeps_an_undo_and_says_so(web: Service) -> None:
     web.apply(image="a", replicas=1)
     web.until_ready()
     web.apply(image="b")

@@ -152,7 +152,9 @@ def test_loss_of_a_third_of_the_nodes_is_recovered_without_help(
     assert_rebooted_ones_go_on(fleet, boot, on, rebooted)
     assert_told(fleet, on, gone)
     restarts = [e["message"] for s in fleet for e in s.events("Blocked")]
-    assert any(f"ended with node {rebooted} (a reboot)" in text for text in restarts), restarts
+    assert any(f"was restarted because node {rebooted} rebooted" in text for text in restarts), (
+        restarts
+    )
 
 
 def assert_successors_say_why(fleet: list[Service], gone: set[str]) -> None:
@@ -166,7 +168,7 @@ def assert_successors_say_why(fleet: list[Service], gone: set[str]) -> None:
 def assert_rebooted_ones_go_on(
     fleet: list[Service], boot: str, on: dict[str, str], node: str
 ) -> None:
-    """A reboot ends containers, not pods: they are the same pods, started anew."""
+    """A reboot ends containers, not pods: they are the same pods, started again."""
     plane = fleet[0].plane
     assert plane.api().get(f"/api/v1/nodes/{node}")["status"]["nodeInfo"]["bootID"] == boot
     stayed = {name for name, where in on.items() if where == node}

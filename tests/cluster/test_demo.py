@@ -102,7 +102,7 @@ def test_first_demo_service_is_created_without_refusals(first_run: str, cache: P
 
 
 def test_verify_passes_on_demo_cluster(demo: Demo, first_run: str) -> None:
-    """Its API server finds the operator, which marks whoever breaks the glass."""
+    """Its API server finds the operator, which marks pods that are accessed with break-glass."""
     command = re.search(r"^ *(\S+kubectl-immutable verify .*)$", first_run, re.MULTILINE)
     export = re.search(r"export KUBECONFIG=\S+", first_run)
     assert command, first_run
@@ -201,7 +201,7 @@ def own_cluster() -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="module")
 def own_demo(own_cluster: ControlPlane, cache: Path) -> Iterator[Demo]:
-    """`make demo CONTEXT=…` for somebody who has helm on PATH."""
+    """`make demo CONTEXT=…` for a user who has helm on PATH."""
     helm = binaries(["helm"])["helm"].parent
     environment = {
         "IMMUTABLE_CACHE": str(cache),

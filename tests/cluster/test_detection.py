@@ -342,7 +342,7 @@ def test_quarantined_pod_gets_no_traffic_and_is_kept_for_its_time(web: Service) 
 
 
 def test_forged_status_is_corrected_once(running: Service) -> None:
-    """Without the policy service-status: whoever reads the status, reads what is."""
+    """Without the policy service-status: the operator restores a forged status."""
     running.until_ready()
     running.until("it is told", lambda: condition(running.get(), "Guarded")["status"] == "False")
     asked = OperatorRequests.from_now(running.plane, running.namespace)

@@ -160,7 +160,7 @@ def test_cordoned_node_of_protected_pods_has_successors_prepared(web: Service) -
         web.until("successors are there", lambda: len(web.active()) == 2 + there)
         said = prepared(there)
         web.until(said, lambda: said in condition(web.get(), "Ready")["message"])
-        web.always("nobody is retired", lambda: set(before) <= names(web), 3)
+        web.always("no instance is retired", lambda: set(before) <= names(web), 3)
     finally:
         web.plane.kubectl("uncordon", node)
     web.until("the surplus goes", lambda: len(web.active()) == 2)

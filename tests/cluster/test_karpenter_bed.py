@@ -1,4 +1,4 @@
-"""What Karpenter does with a NodeClaim that somebody else made: what our nodes build on."""
+"""What Karpenter does with a NodeClaim that another client created: what our nodes build on."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_claim_with_a_missing_class_vanishes_and_an_event_says_why(claims: NodeC
     assert 'KWOKNodeClass.karpenter.kwok.sh "absent" not found' in event["message"]
 
 
-def test_claim_whose_class_is_not_ready_vanishes(claims: NodeClaims) -> None:
+def test_claim_whose_class_is_not_ready_is_deleted(claims: NodeClaims) -> None:
     claims.add_class("sick")
     condition = {"type": "Ready", "status": "False", "reason": "NoImage", "message": "no image"}
     condition["lastTransitionTime"] = "2026-01-01T00:00:00Z"

@@ -15,7 +15,7 @@ def by_name(entries: list[Json]) -> dict[str, Json]:
     return found
 
 
-def test_record_says_who_replaced_whom_when_and_why(web: Service) -> None:
+def test_record_has_successor_time_and_reason(web: Service) -> None:
     web.apply(image="a", replicas=2)
     web.until_ready()
     first = names(web)

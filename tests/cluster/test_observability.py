@@ -1,4 +1,4 @@
-"""What the operator tells those who run it: probes, metrics, logs."""
+"""Probes, metrics and logs of the operator."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_a_standby_is_ready_and_does_not_lead(operators: Operators) -> None:
     assert sample(metrics(standby), "immutable_leading") == 0
 
 
-def test_logs_are_json_lines_that_say_who_and_why(web: Service, operator: OperatorProcess) -> None:
+def test_logs_are_json_lines_with_user_and_reason(web: Service, operator: OperatorProcess) -> None:
     """And nothing that a user wrote into a pod, and no trace of a program error."""
     secret = {"env": [{"name": "PASSWORD", "value": SECRET}]}
     web.apply(image="a", replicas=1, container=secret)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from immutable_operator.api.names import ANNOTATION_TAINTED, BREAK_GLASS_GROUP, LABEL_SERVICE
-from tests.cluster.changes import NO_ACCESS, ON_THE_SPEC
+from tests.cluster.changes import FINALIZER, KEPT_MARK, NO_ACCESS, ON_THE_SPEC
 from tests.cluster.history import History
 from tests.cluster.operator_process import Operators
 from tests.cluster.people import BREAK_GLASS, OPERATOR, PERSONS, full_rights
@@ -202,7 +202,7 @@ def test_operator_can_label_but_not_change_spec(resting: Service, rested: Json) 
     owner = as_operator(resting, pod, {"metadata": {"ownerReferences": None}}, check=False)
     assert "the owner of the immutable instance" in owner
     finalizer = as_operator(resting, pod, {"metadata": {"finalizers": ["a/b"]}}, check=False)
-    assert "would delay its replacement" in finalizer
+    assert FINALIZER in finalizer
     path = pod_path(resting, pod)
     exec_ = resting.kubectl("exec", pod["metadata"]["name"], *OPERATOR, "--", "true", check=False)
     assert NO_ACCESS in exec_
@@ -218,9 +218,9 @@ def test_taint_cannot_be_removed(resting: Service, rested: Json) -> None:
     for word in (None, "{}", mark.replace("jane", "joe")):
         change = {"metadata": {"annotations": {ANNOTATION_TAINTED: word}}}
         said = as_operator(resting, pod, change, check=False)
-        assert "remains marked as tainted; wait until it is replaced, or delete it" in said
+        assert KEPT_MARK in said
         glass = ("patch", "pod", pod["metadata"]["name"], "--type=merge", "-p", json.dumps(change))
-        assert "remains marked as tainted" in resting.kubectl(*glass, *BREAK_GLASS, check=False)
+        assert KEPT_MARK in resting.kubectl(*glass, *BREAK_GLASS, check=False)
     notes = resting.plane.api().get(pod_path(resting, pod))["metadata"]["annotations"]
     assert notes[ANNOTATION_TAINTED] == mark
 
@@ -346,8 +346,8 @@ def test_p21_renewed_trust_bundle_does_not_taint_instance(pair: Service) -> None
     old = api.get(path)["metadata"]["uid"]
     with History(pair) as history:
         api.request("DELETE", path)
-        pair.until("the cluster made it anew", lambda: _uid_of(pair, path) not in ("", old))
-        pair.always("nobody minds", lambda: not pair.status().get("deviations"), 2)
+        pair.until("the cluster recreated it", lambda: _uid_of(pair, path) not in ("", old))
+        pair.always("no deviation is reported", lambda: not pair.status().get("deviations"), 2)
         assert history.births() + history.retirements() == []
     assert {pod["metadata"]["uid"] for pod in pair.active()} == before
 
@@ -362,7 +362,7 @@ def _uid_of(web: Service, path: str) -> str:
 
 
 def test_s3_foreign_routing_objects_are_left_alone(pair: Service) -> None:
-    """A second Service, an Ingress and a NetworkPolicy of somebody who may make them."""
+    """A second Service, an Ingress and a NetworkPolicy of a user who may create them."""
     ours = {LABEL_SERVICE: "web"}
     backend = {"service": {"name": "second", "port": {"number": 80}}}
     bodies: dict[str, Json] = {
@@ -382,7 +382,7 @@ def test_s3_foreign_routing_objects_are_left_alone(pair: Service) -> None:
     with History(pair) as history:
         for path, body in bodies.items():
             pair.plane.api("alice").request("POST", path, body)
-        pair.always("nobody minds", lambda: not pair.status().get("deviations"), 2)
+        pair.always("no deviation is reported", lambda: not pair.status().get("deviations"), 2)
         for path in bodies:
             pair.plane.api("alice").request("DELETE", f"{path}/second")
         assert history.births() + history.retirements() == []

@@ -78,7 +78,7 @@ def upgrade(plane: ControlPlane, *values: str) -> None:
 
 
 def test_installed_policies_equal_expected_policies(installed: Installation) -> None:
-    """So that a self-check can tell a policy that somebody has weakened."""
+    """So that a self-check can detect a policy that a user has weakened."""
     found = served(installed.plane, POLICIES)
     assert {guard: item["spec"] for guard, item in found.items()} == policies(USER)
     assert len(found) == len(GUARDS) == 16
@@ -104,13 +104,13 @@ tries = count()
 
 
 def label(web: Service) -> str:
-    """What an administrator is told who puts a label of ours onto an instance."""
+    """The warning for an administrator who adds a label of ours to an instance."""
     change = ("label", "--overwrite", "pod", web.active()[0]["metadata"]["name"])
     return web.kubectl(*change, f"immutable.dev/note=try-{next(tries)}", check=False)
 
 
 def is_let_through(web: Service) -> bool:
-    """Whether the label is put on, and nobody says a word about it."""
+    """Whether the label is added without a warning."""
     said = label(web)
     return "labeled" in said and "Warning" not in said
 

@@ -222,7 +222,7 @@ ROWS: dict[str, tuple[str, str, Make]] = {
         ),
     ),
     "C3-record a lineage": (
-        *("lineages", "only the operator records which instance replaced which"),
+        *("lineages", "only the operator can create lineages"),
         lambda s: Attempt(
             "POST",
             kinds(s, "immutablelineages"),

@@ -335,7 +335,7 @@ def test_p5_debug_container_is_refused_to_operator(bed: Service, instance: Json)
     change = {"spec": {"ephemeralContainers": [DEBUGGER]}}
     patched = ("patch", "pod", instance["metadata"]["name"], "--subresource=ephemeralcontainers")
     said = bed.kubectl(*patched, "-p", json.dumps(change), *OPERATOR, check=False)
-    assert "a debug container cannot be removed again from the immutable instance" in said
+    assert "a debug container cannot be added to the immutable instance" in said
 
 
 def test_refused_attempts_succeed_without_policies(bed: Service, gated: Service) -> None:

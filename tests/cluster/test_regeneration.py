@@ -112,7 +112,9 @@ def test_regeneration_waits_for_window_and_reports_it(web: Service) -> None:
     before = names(web)
     web.until(
         "both are due and wait",
-        lambda: "2 due and waiting" in condition(web.get(), "Regenerating")["message"],
+        lambda: (
+            "2 instances are due and waiting" in condition(web.get(), "Regenerating")["message"]
+        ),
         60,
     )
     message = condition(web.get(), "Regenerating")["message"]
@@ -257,7 +259,7 @@ def test_action_without_service_fails_once(
     orphan_action: OperatorRequests, lonely: Service
 ) -> None:
     """A name that is wrong must not wait for ever."""
-    lonely.until("nobody is there to answer", lambda: phase(lonely, "wrong") == "Failed", 90)
+    lonely.until("no service is there to answer", lambda: phase(lonely, "wrong") == "Failed", 90)
     row = lonely.kubectl("get", "imact", "wrong", "-o", "wide")
     assert no_owner("service", "nothing") in row
     wrote = [r.name for r in orphan_action.writes() if r.target == "immutableactions/status"]

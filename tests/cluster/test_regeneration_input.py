@@ -1,4 +1,4 @@
-"""Regenerations and freezes that make no sense: refused with the reason by who sees it first."""
+"""Regenerations and freezes that make no sense: refused with the reason at the first check."""
 
 from __future__ import annotations
 

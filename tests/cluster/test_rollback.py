@@ -74,7 +74,7 @@ def test_registry_that_does_not_answer_is_no_failure_before_the_deadline(web: Se
     assert "connection refused" in verdict(web, 2)["message"]
 
 
-def test_rollout_that_a_budget_holds_back_is_told_and_does_not_fail(web: Service) -> None:
+def test_rollout_that_a_budget_delays_is_reported_and_does_not_fail(web: Service) -> None:
     web.apply(image="a", replicas=2, rollout={"progressDeadlineSeconds": 5})
     web.until_ready()
     # More than there are with all successors: it allows nothing, however many it counts.
@@ -176,7 +176,7 @@ def test_retry_that_fails_again_and_one_that_works(web: Service) -> None:
     assert verdict(web, 2)["phase"] == "Good"
 
 
-def test_person_rolls_back_further_and_resumes(web: Service) -> None:
+def test_user_rolls_back_further_and_resumes(web: Service) -> None:
     for image in ("a", "b", "c"):
         web.apply(image=image, replicas=2)
         web.until_ready()

@@ -29,7 +29,7 @@ READS = {"envFrom": [{"configMapRef": {"name": "settings"}}]}
 BAKES = {"fault": "crash-after-ready", "crash-after": "10s"}
 
 
-def test_nobody_can_make_the_service_forget_that_a_revision_failed(web: Service) -> None:
+def test_no_user_can_make_the_service_forget_a_failed_revision(web: Service) -> None:
     broken(web)
     name = record(web, 2)["metadata"]["name"]
     told = web.kubectl("delete", "imrev", name, check=False)

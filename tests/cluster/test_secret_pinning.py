@@ -187,7 +187,7 @@ def test_copy_of_any_secret_has_its_data(granted: Service, shape: str) -> None:
     [copy] = copies(granted).values()
     path = f"/api/v1/namespaces/{granted.namespace}/secrets/{granted.name}"
     assert copy["data"] == granted.plane.api().get(path)["data"]
-    assert copy["type"] == "Opaque", "who looks for a type finds the original"
+    assert copy["type"] == "Opaque", "a search for a type finds the original"
 
 
 def test_every_reference_reads_the_copy_and_pull_secrets_stay_live(granted: Service) -> None:

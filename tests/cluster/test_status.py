@@ -15,7 +15,7 @@ def moment(text: str) -> datetime:
 
 
 def test_unobserved_generation_is_in_progress(web: Service, operators: Operators) -> None:
-    """Nobody may take a fresh or a changed object for done because nobody looked yet."""
+    """A new or changed object must not look finished before the operator has processed it."""
     operators.main.stop()
     web.apply(image="a", replicas=1)
     assert web.get()["status"] == {"observedGeneration": -1}
@@ -43,7 +43,7 @@ def test_kstatus_follows_rollout(web: Service) -> None:
     body = web.once("it replaces", lambda it: condition(it, "Ready")["reason"] == "Replacing")
     assert conditions(body) == {"Ready": "False", "Reconciling": "True", "Stalled": "False"}
     assert kstatus.compute(body) == "InProgress"
-    assert "stale remain" in condition(body, "Ready")["message"]
+    assert "stale instances remain" in condition(body, "Ready")["message"]
     web.until_ready()
     for kind in KINDS:
         assert condition(web.get(), kind)["observedGeneration"] == 2
@@ -105,7 +105,7 @@ def test_printer_columns(web: Service) -> None:
     assert row[8].endswith("s")
     wide = web.kubectl("get", "imsvc", "-o", "wide")
     assert wide.splitlines()[0].split()[-2:] == ["SELECTOR", "ADMISSION"]
-    assert f"revision 1 ({web.revision()}): 2 of 2 are current and available" in wide
+    assert f"revision 1 ({web.revision()}): 2 of 2 instances are current and available" in wide
     assert wide.split()[-1] == "immutable.dev/service=web"
     heads, row = (line.split() for line in web.kubectl("get", "imrev").splitlines())
     columns = ["NAME", "OWNER", "NUMBER", "REVISION", "PHASE", "REASON", "IMAGE", "BY", "AGE"]
@@ -115,7 +115,7 @@ def test_printer_columns(web: Service) -> None:
 
 
 def test_events_are_reported_once(web: Service, operators: Operators) -> None:
-    """Not again by the next plan, nor by an operator that starts anew."""
+    """Not again by the next plan, nor by an operator that restarts."""
     web.apply(image="a", replicas=2)
     web.until_ready()
     web.apply(image="b")
@@ -220,7 +220,7 @@ def test_lost_readiness_is_reported(web: Service) -> None:
     web.mark_pod(sick, fault="not-ready")
     web.until("it is not Ready", lambda: conditions(web.get())["Ready"] == "False")
     assert condition(web.get(), "Ready")["reason"] == "Progressing"
-    assert "1 of 2 are current and available" in condition(web.get(), "Ready")["message"]
+    assert "1 of 2 instances are current and available" in condition(web.get(), "Ready")["message"]
     web.mark_pod(sick, fault=None)
     web.until_ready()
     assert sick in {pod["metadata"]["name"] for pod in web.active()}, "it was not replaced"

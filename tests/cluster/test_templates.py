@@ -180,7 +180,7 @@ def applied(plane: ControlPlane, namespace: str, metadata: Json) -> str:
     return plane.kubectl(*options, namespace=namespace, stdin=document).stderr
 
 
-def test_what_is_ignored_is_told_who_applies_it(
+def test_ignored_metadata_causes_a_warning(
     control_plane: ControlPlane, installation: Installation, namespace: str
 ) -> None:
     said = applied(control_plane, namespace, {"name": "web", "namespace": "elsewhere"})

@@ -98,7 +98,7 @@ def test_upgrade_creates_evicts_and_deletes_nothing(
     assert upgraded.services["quarantined"].status()["quarantinedReplicas"] == 1
 
 
-def test_lost_pod_is_born_again_as_the_older_version_made_it(
+def test_lost_pod_is_recreated_as_the_older_version_created_it(
     upgraded: Upgrade, operators: Operators
 ) -> None:
     """From the record of the older version, although new records have another hash."""

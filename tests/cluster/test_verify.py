@@ -26,7 +26,7 @@ ONLY_ADMISSION = {
     *("P15-label", "C2-orphan", "C3-forge", "C3-edit", "C3-verdict"),
     *("S1-service", "S2-addresses", "M2-configmap", "M2-secret"),
 }
-"""Paths that nobody sees where nobody refuses them."""
+"""Paths that are not detected where no policy refuses them."""
 BY_THE_API_SERVER = {"P4-resize", "P14-binding", "P18-tag", "M1-data"}
 
 
@@ -137,7 +137,10 @@ def test_verify_reports_policy_in_audit_mode(bed: ControlPlane, witness: Service
     assert results["P13-not-ready"].split() == ["Prevented", "L2", "policy", "pod-status"]
     assert results["P6-exec"].split() == ["Prevented", "L2", "policy", "connect"]
     assert last == "1 of 4 paths are not protected: P12-finalizer"
-    assert "not guarded: policy running-pod.immutable.dev does not deny (Audit)" in done.err
+    assert (
+        "protection is incomplete: policy running-pod.immutable.dev does not deny (Audit)"
+        in done.err
+    )
 
 
 def test_verify_shows_reported_changes(bed: ControlPlane) -> None:

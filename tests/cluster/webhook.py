@@ -81,7 +81,7 @@ def ask(
     path: str = "/break-glass",
     headers: dict[str, str] | None = None,
 ) -> Reply:
-    """Send it over a connection of its own, trusting these CAs and nobody else."""
+    """Send it over a connection of its own, trusting only these CAs."""
     context = ssl.create_default_context(cadata=trusted)
     connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=20)
     try:
@@ -98,7 +98,7 @@ def ask(
 
 
 def member(user: str = "jane") -> tuple[str, str]:
-    """The options of kubectl with which somebody acts as a member of the break-glass group."""
+    """The options of kubectl with which a user acts as a member of the break-glass group."""
     return f"--as={user}", f"--as-group={GROUP}"
 
 
@@ -125,7 +125,7 @@ def behind_glass(service: Service, replicas: int) -> Service:
 
 
 def unmarked(service: Service) -> list[str]:
-    """Names of the active instances that nobody has reached into, in their order."""
+    """Names of the active instances that were not modified, in their order."""
     notes = {p["metadata"]["name"]: p["metadata"].get("annotations", {}) for p in service.active()}
     return [name for name, found in notes.items() if "immutable.dev/tainted" not in found]
 

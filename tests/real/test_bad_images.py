@@ -125,7 +125,7 @@ def test_index_and_manifest_of_one_image_are_two_revisions(
 def test_unavailable_image_stalls_rollout_and_keeps_instances(
     bad: dict[str, Bad], release: Release, real: RealNodes, name: str
 ) -> None:
-    """A digest that nobody has, and an index without this machine's architecture."""
+    """A digest that no registry has, and an index without this machine's architecture."""
     web, good = bad[name].web, real.images.digest("web")
     bad[name].assert_told()
     assert web.status()["readyReplicas"] == 2

@@ -208,7 +208,7 @@ def test_disconnected_node_loses_instances_and_leader(
 
 
 def tells(service: Json, taken: str) -> bool:
-    """Whether the status says, while it happens, whom the cluster takes away, where and why."""
+    """Whether the status says, while it happens, which pods the cluster removes, where and why."""
     found = condition(service, "Reconciling")
     is_taken = (found.get("status"), found.get("reason")) == ("True", "Disrupted")
     return is_taken and taken in found["message"]

@@ -83,7 +83,7 @@ def test_one_replica_leads_and_one_stands_by(release: Release) -> None:
 
 
 def test_operator_uses_tokens_of_its_pods(release: Release, running: WebService) -> None:
-    """Tokens that kubelets fetch, each good for one pod only; nobody else uses the account."""
+    """Tokens that kubelets fetch, each good for one pod only; nothing else uses the account."""
     pods = {pod["metadata"]["uid"]: pod for pod in release.pods()}
     seen: dict[str, set[str]] = {}
     for user in _users(release.plane):
@@ -223,7 +223,7 @@ def test_uninstall_leaves_services_and_definitions(
         assert "web" in running.kubectl("get", "imsvc")
         # With nobody there it is only recorded; the next installation goes on from it.
         running.apply(replicas=3)
-        running.always("nobody touches the instances", lambda: len(running.active()) == 4, 3)
+        running.always("no instance is touched", lambda: len(running.active()) == 4, 3)
         assert instances.births() + instances.retirements() == []
         instances.assert_budget(most=4, fewest=4)
         release.install(builds[0])
@@ -278,7 +278,7 @@ def _exit_code(history: History, pod: Json) -> int:
             state = change.pod["status"]["containerStatuses"][0]["state"]
             if "terminated" in state:
                 return int(state["terminated"]["exitCode"])
-    raise AssertionError(f"nobody saw how {pod['metadata']['name']} ended:\n{history.story()}")
+    raise AssertionError(f"no event shows how {pod['metadata']['name']} ended:\n{history.story()}")
 
 
 def _probes(plane: ControlPlane, pod: Json, kind: str, result: str) -> float:

@@ -184,7 +184,7 @@ def test_reboot_restarts_containers_with_new_boot_id(pods: Pods, real: RealNodes
     after = node.object()["status"]["nodeInfo"]
     assert after["bootID"] == boot_id != before["bootID"]
     assert after["machineID"] == before["machineID"]
-    pods.until("the container runs anew", lambda: pods.container("web")["restartCount"] == 1)
+    pods.until("the container was restarted", lambda: pods.container("web")["restartCount"] == 1)
     pods.until_ready("web")
     assert fetch(pods.address("web")) == (200, "v1\n")
 

@@ -44,7 +44,7 @@ def running(web: WebService, real: RealNodes) -> WebService:
 def ask_kubelet(
     plane: ControlPlane, address: str, method: str, path: str, *, actor: str = "", token: str = ""
 ) -> tuple[int, str]:
-    """Ask a kubelet itself, with an actor's certificate, a token, or as nobody."""
+    """Ask a kubelet itself, with an actor's certificate, a token, or anonymously."""
     # Its own certificate is signed by nobody: who asks like this would not mind.
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -96,7 +96,9 @@ def test_p8_kubelet_port_admits_only_users_with_nodes_proxy(
             proxied = Attempt("POST", f"/api/v1/nodes/{node}/proxy{run}")
             assert "through its node" in refused(plane, namespace, proxied, person, "node-proxy")
             assert ask_kubelet(plane, address, "POST", run, actor=person) == (200, "v1\n")
-        running.always("nobody saw it", lambda: not running.status().get("deviations"), 2)
+        running.always(
+            "no deviation is reported", lambda: not running.status().get("deviations"), 2
+        )
         assert mark_of(plane, namespace, instance) is None
         assert history.births() + history.retirements() == []
 

@@ -37,7 +37,7 @@ def test_client_loses_no_request_while_a_broken_release_is_rolled_back(
     assert before == {pod["metadata"]["uid"] for pod in web.active()}
 
 
-def test_client_loses_no_request_when_a_person_goes_back_with_undo(
+def test_client_loses_no_request_during_an_undo(
     web: WebService, real: RealNodes, show: Callable[[object], None]
 ) -> None:
     v1, v2 = (real.images.digest("web", version) for version in ("v1", "v2"))

@@ -254,7 +254,7 @@ class Traffic:
         )
 
     def pick(self) -> Endpoint:
-        """Where the next connection goes; raises OSError where nobody would take it."""
+        """Where the next connection goes; raises OSError where no endpoint would take it."""
         if not self._receivers:
             raise ConnectionRefusedError("no endpoint is ready")
         endpoint = random.choice(self._receivers)

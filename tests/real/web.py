@@ -68,7 +68,7 @@ class WebService(Service):
         self.plane.kubectl("apply", "-f", "-", stdin=json.dumps(document))
 
     def protect(self) -> None:
-        """A PodDisruptionBudget: whoever evicts, one instance at a time."""
+        """A PodDisruptionBudget: evictions remove one instance at a time."""
         document = {
             "apiVersion": "policy/v1",
             "kind": "PodDisruptionBudget",

@@ -67,7 +67,7 @@ def test_attacked_operator_keeps_the_rules_and_comes_to_rest(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", WITH_STRANGERS)
-def test_pod_of_a_stranger_never_counts_as_an_instance(seed: int) -> None:
+def test_foreign_pod_never_counts_as_an_instance(seed: int) -> None:
     """Where no policy refuses it, anybody can give a pod a name that the operator computes."""
     try:
         _play(seed, "stranger", "stranger")

@@ -54,7 +54,7 @@ class Upgraded(World):
             self.writes.append(request)
 
     def _committed(self, commit: Commit) -> None:
-        """Nobody watches over objects that nobody of this world made."""
+        """Objects that this world did not create are not checked."""
 
     def of(self, owner: str) -> list[Request]:
         """The writes for one service or pool, its events left out."""

@@ -146,8 +146,8 @@ def _key_refused(field: str, at: str, key: str, told: str, wrap: Any) -> Refused
 
 _KEYS = {
     "immutable.dev/pool": RESERVED,
-    "kubernetes.io/hostname": "is different on each node, and the nodes of a pool are alike; "
-    "remove it",
+    "kubernetes.io/hostname": "has a different value on each node, and the template applies to "
+    "all of them; remove it",
     "my team": "is not valid; write a key such as team or example.com/team",
     "Example.com/team": "is not valid; write a key such as team or example.com/team",
 }
@@ -291,8 +291,8 @@ POOLS_REFUSED = [
     Refused(
         "taint twice",
         pool(template={"taints": [_GPU | {"value": "a"}, _GPU | {"value": "b"}]}),
-        "spec.template.taints: example.com/gpu with the effect NoSchedule is there twice; remove "
-        "one",
+        "spec.template.taints: the taint example.com/gpu with the effect NoSchedule is listed "
+        "twice; remove one",
         "spec.template.taints[1]: Duplicate value: "
         '{"effect":"NoSchedule","key":"example.com/gpu"}',
     ),

@@ -205,7 +205,7 @@ class Case:
 
     @cached_property
     def frozen(self) -> bool:
-        """Whether a freeze holds that nobody overrides."""
+        """Whether a freeze holds that no action overrides."""
         passing = (r for r in self.view.requests if r.command is Command.REGENERATE)
         if any(r.override_freeze and r.instance is None for r in passing):
             return False
@@ -582,7 +582,7 @@ def _reported_is_left_alone(case: Case) -> None:
 
 
 def _age_is_paced_and_never_asks_in_a_freeze(case: Case) -> None:
-    """At most maxConcurrent begin for their age; during a freeze nobody does."""
+    """At most maxConcurrent begin for their age; during a freeze none does."""
     if not case.acting:
         return
     expired = {name for name, reason in case.plan.stale if reason == "Expired"}
@@ -598,7 +598,7 @@ def _age_is_paced_and_never_asks_in_a_freeze(case: Case) -> None:
 
 
 def _whoever_leaves_a_node_is_on_one_that_goes(case: Case) -> None:
-    """And was there before; on one that is only cordoned nobody is retired for it."""
+    """And was there before; on one that is only cordoned no instance is retired for it."""
     left = {name for name, reason in case.plan.stale if reason == "Evacuating"}
     for instance in case.view.instances:
         end = case.view.ends.get(instance.node or "")

@@ -114,8 +114,8 @@ KEPT_STATE = [
         "a claim with several replicas",
         volume("persistentVolumeClaim", replicas=2),
         "spec.template.spec.volumes: volume data uses a persistentVolumeClaim, which all replicas "
-        "would share, and the operator cannot tell shared storage from a disk; set replicas: 1, or "
-        "immutability.sharedVolumes: Allow if several pods can use the volume at once",
+        "would share, and the operator cannot tell whether several pods can use its volume at "
+        "once; set replicas: 1, or immutability.sharedVolumes: Allow if they can",
     ),
 ]
 """Specs that are refused because their pods would keep state, unless the spec permits it."""

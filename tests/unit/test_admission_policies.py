@@ -86,7 +86,7 @@ def test_policies_name_the_operator_in_every_place() -> None:
         assert not [name for name in PLACEHOLDERS if name in str(made)]
 
 
-def test_break_glass_that_is_off_lets_nobody_at_nodes_through() -> None:
+def test_break_glass_that_is_off_allows_no_access_to_nodes() -> None:
     for guard in ("node-access", "node-records", "claim-records"):
         for on, word in ((True, "true"), (False, "false")):
             text = str(node_policies(OPERATOR, break_glass=on)[guard])

@@ -45,7 +45,7 @@ def fits(pair: Pair, bundle: str, now: datetime) -> bool:
 
 @dataclass
 class World:
-    """A Secret, a webhook configuration, and all who may still hold an older state of them."""
+    """A Secret, a webhook configuration, and clients that may hold an older state of them."""
 
     now: datetime = START
     keys: Keys = field(default_factory=Keys)
@@ -75,7 +75,7 @@ class World:
 
 
 def recent(history: list[tuple[datetime, T]], now: datetime) -> list[T]:
-    """What somebody may still hold: all of the last settle time, and what was before it."""
+    """What a client may still hold: all of the last settle time, and what was before it."""
     ended = [*(since for since, _ in history[1:]), now]
     return [
         value for (_, value), end in zip(history, ended, strict=True) if end > now - TIMES.settle
@@ -119,7 +119,7 @@ def test_rotation_publishes_then_serves_then_retires() -> None:
     world.pass_time(timedelta(seconds=1))
     world.look()
     assert (world.keys.serving, world.keys.next) == (coming, None)
-    assert first.authority in world.published, "somebody may still serve the old one"
+    assert first.authority in world.published, "a replica may still serve the old one"
 
     world.pass_time(TIMES.settle)
     world.look()
@@ -256,5 +256,5 @@ def test_key_of_another_certificate_is_rejected() -> None:
 
 @pytest.mark.parametrize(("lifetime", "settle"), [(60, 11), (60, 0), (0, 0), (60, -1)])
 def test_impossible_times_are_refused(lifetime: float, settle: float) -> None:
-    with pytest.raises(ValueError, match="cannot rotate"):
+    with pytest.raises(ValueError, match="cannot be rotated"):
         RotationTimes(timedelta(seconds=lifetime), timedelta(seconds=settle))

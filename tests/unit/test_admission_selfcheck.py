@@ -87,7 +87,7 @@ def test_guarded_pool_says_what_no_policy_refuses(reached: OnDrift, becomes: str
 
 
 @pytest.mark.parametrize("guard", REFUSING)
-def test_missing_policy_of_pools_is_told_to_pools_only(guard: str) -> None:
+def test_missing_policy_of_pools_is_reported_by_pools_only(guard: str) -> None:
     installed = Installed()
     del installed.policies[guard]
     told = installed.pool()
@@ -96,14 +96,14 @@ def test_missing_policy_of_pools_is_told_to_pools_only(guard: str) -> None:
     assert installed.service().holds
 
 
-def test_missing_policy_of_services_is_told_to_services_only() -> None:
+def test_missing_policy_of_services_is_reported_by_services_only() -> None:
     installed = Installed()
     del installed.bindings["running-pod"]
     assert installed.pool().holds
     assert installed.service().reason == "BindingMissing"
 
 
-def test_policy_of_pools_that_warns_is_told_with_the_value_to_set() -> None:
+def test_policy_of_pools_that_warns_is_reported_with_the_value_to_set() -> None:
     installed = Installed()
     installed.bindings |= node_bindings("here", "Warn", ["monitoring"])
     told = installed.pool()
@@ -126,7 +126,7 @@ def test_policy_of_pools_with_another_break_glass_is_weakened() -> None:
     assert installed.pool().reason == "PolicyWeakened"
 
 
-def test_namespace_that_is_excluded_but_not_exempt_is_told() -> None:
+def test_namespace_that_is_excluded_but_not_exempt_is_reported() -> None:
     installed = Installed()
     installed.namespaces("node-access").append("sandbox")
     told = installed.pool()

@@ -161,7 +161,7 @@ def _modules(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("bug", PLANTED.values(), ids=[*PLANTED])
 def test_planted_bug_has_its_place(bug: Bug) -> None:
-    """Else `make mutants` says so after a change, and nobody runs it for each."""
+    """Otherwise only `make mutants` shows it, which is not run for each change."""
     assert (PACKAGE / "domain" / bug.file).read_text(encoding="utf-8").count(bug.sound) == 1
 
 

@@ -85,7 +85,7 @@ def test_wide_table_names_config_and_times() -> None:
     assert (cells["STARTED"], cells["COMPLETED"]) == ("60m", "-")
 
 
-def test_rejection_is_told_with_its_user() -> None:
+def test_rejection_is_shown_with_its_user() -> None:
     told = record(
         2,
         "bbbbbbbb",

@@ -216,7 +216,7 @@ def test_why_of_a_spec_that_is_not_processed_yet_says_so() -> None:
     assert "has not processed the latest change" in of_owner(late, [], NOW)[1]
 
 
-def test_why_of_a_pod_tells_its_whole_lineage() -> None:
+def test_why_of_a_pod_shows_its_whole_lineage() -> None:
     ancestry = Ancestry.of([GONE, SECOND], [SECOND])
     assert of_instance(READY, RECORDS, ancestry, SECOND.name, NOW) == [
         f"{SECOND.name} is an instance of service web in namespace shop: slot 0, revision 2"

@@ -99,7 +99,7 @@ def test_list_of_services_has_a_row_for_each() -> None:
     assert (two["STATUS"], two["READY"], two["MESSAGE"]) == ("Unknown", "0/0", "-")
 
 
-def test_head_says_what_runs_by_whom_and_what_it_waits_for() -> None:
+def test_head_has_revision_author_and_blocker() -> None:
     blocker = {"reason": "Quota", "message": "quota is used up", "since": AT}
     body = service(
         *(condition("Reconciling", "True", "Replacing", "1 of 3"),),

@@ -1,4 +1,4 @@
-"""Who goes for their age or on request, who waits, and what a freeze holds back."""
+"""Which instances go for their age or on request, which wait, and what a freeze delays."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ OUTCOMES: list[tuple[str, dict[str, Any], tuple[str, str] | None]] = [
         ("Succeeded", ALL_REPLACED),
     ),
     (
-        "nobody of that name",
+        "no instance of that name",
         {"requests": (replace(ASKED, instance="web-x"),)},
         ("Failed", "instance web-x not found"),
     ),

@@ -249,8 +249,8 @@ DIFFERENT: list[tuple[str, Json, Json]] = [
         pod(volumes=[{"name": "v", "configMap": {"name": "a", "defaultMode": 0}}]),
         pod(volumes=[{"name": "v", "configMap": {"name": "a"}}]),
     ),
-    ("a field that nobody knows yet", web(tomorrow=False), web()),
-    ("an empty map that nobody knows yet", pod(tomorrow={}), pod()),
+    ("a field of a future version", web(tomorrow=False), web()),
+    ("an empty map of a future version", pod(tomorrow={}), pod()),
     ("options of SELinux", pod(securityContext={"seLinuxOptions": {}}), pod()),
     (
         "a thousandth more",

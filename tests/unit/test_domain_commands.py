@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from immutable_operator.domain import planner
+from immutable_operator.domain.commands import SUPERSEDED
 from immutable_operator.domain.model import (
     Command,
     Freeze,
@@ -101,7 +102,7 @@ def test_rollback_rejects_what_is_asked_and_names_where_to_go(named: str, back: 
     went = settled(given, NOW, plan)
     assert moves(plan(went, NOW)) == f"create {back}0"
     assert condition(went.prior) == "Stalled RolledBack"
-    assert "end this (ImmutableAction of type Resume)" in went.prior.conditions[0].message
+    assert "create an ImmutableAction of type Resume" in went.prior.conditions[0].message
 
 
 def test_older_revision_grows_beside_the_one_that_works_and_replaces_it() -> None:
@@ -125,7 +126,7 @@ WRONG: list[tuple[str, str, Verdict | None, str]] = [
         "an unknown one",
         "ffffffff",
         None,
-        f"revision ffffffff is not on record; good ones on record: {C}, {A}",
+        f"revision ffffffff is not on record; set one of the good ones: {C}, {A}",
     ),
     (
         "the one that is asked for",
@@ -133,7 +134,7 @@ WRONG: list[tuple[str, str, Verdict | None, str]] = [
         None,
         f"revision 2 ({B.id}) is the one that the spec asks for",
     ),
-    ("one that failed", C.id, failed("C"), f"revision 3 ({C.id}) is Failed; only a good one"),
+    ("one that failed", C.id, failed("C"), f"revision 3 ({C.id}) is Failed; set one of the good"),
     (
         "one that never was good",
         C.id,
@@ -160,7 +161,7 @@ def test_rollback_without_any_good_revision_fails() -> None:
     [(phase, said)] = outcomes(given)
     assert (phase, said) == (
         "Failed",
-        f"there is no other good revision on record than revision 2 ({B.id}) to go back to",
+        f"no good revision other than {B} is on record, so none can be restored",
     )
 
 
@@ -242,7 +243,7 @@ def test_command_waits_until_the_revision_is_on_record() -> None:
 # Retry and Resume.
 
 
-def test_retry_begins_the_rollout_anew() -> None:
+def test_retry_restarts_the_rollout() -> None:
     given = asked("A ###", failed("B"), requests=[action(RETRY)])
     verdict = marked(given)
     assert verdict is not None
@@ -278,7 +279,7 @@ def test_retry_that_works_is_good() -> None:
     ]
 
 
-def test_retry_that_fails_again_goes_back_and_says_so() -> None:
+def test_retry_that_fails_again_rolls_back_and_reports_it() -> None:
     begins = settled(asked("A ###", failed("B"), requests=[action(RETRY)]), NOW, plan)
     begins = replace(begins, requests=(action(RETRY, phase="Running"),))
     crashes = replace(begins, instances=fleet("A ### B .", B0={"trouble": STUCK}))
@@ -386,11 +387,11 @@ def test_rollback_is_running_until_the_fleet_is_back() -> None:
     running = action(BACK, phase="")
     given = asked("A ## B #", rejected(), requests=[running])
     assert outcomes(given) == [
-        ("Running", f"going back to revision 1 ({A.id}): 2 of 3 are current and available")
+        ("Running", f"going back to {A}: 2 of 3 instances are current and available")
     ]
     there = asked("A ###", rejected(), requests=[replace(running, phase="Running")])
     assert outcomes(there) == [
-        ("Succeeded", f"revision 1 ({A.id}) runs: 3 of 3 are current and available")
+        ("Succeeded", f"{A} runs: 3 of 3 instances are current and available")
     ]
 
 
@@ -429,20 +430,20 @@ def test_next_action_waits_until_the_first_is_known_to_be_carried_out(phase: str
 
 def test_action_that_a_later_one_replaced_is_over() -> None:
     given = asked("A ###", rejected(command="u2"), requests=[action(BACK, phase="Running")])
-    assert outcomes(given) == [("Succeeded", "a later action or another revision took its place")]
+    assert outcomes(given) == [("Succeeded", SUPERSEDED)]
 
 
-def test_rollback_whose_spec_moved_on_is_over() -> None:
+def test_rollback_ends_when_the_spec_changes() -> None:
     given = asked("A ###", rejected(), wanted="C", requests=[action(BACK, phase="Running")])
     assert [phase for phase, _ in outcomes(given)] == ["Succeeded"]
 
 
-def test_retry_whose_spec_moved_on_has_failed() -> None:
+def test_retry_fails_when_the_spec_changes() -> None:
     retried = replace(begun("B").verdict, command="u1")
     given = asked("A ###", retried, wanted="C", requests=[action(RETRY, phase="Running")])
     [(phase, message)] = outcomes(given)
     assert phase == "Failed"
-    assert message == "a later action or another revision took its place"
+    assert message == SUPERSEDED
 
 
 def test_regeneration_is_no_command_for_a_revision() -> None:

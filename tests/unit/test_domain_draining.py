@@ -58,12 +58,12 @@ def test_pod_that_leaves_already_is_not_evicted_again() -> None:
 def test_instance_of_a_service_is_left_to_its_planner() -> None:
     given = _drained(guest("web-1", GuestKind.INSTANCE))
     assert cared(given).moves == ()
-    text = "node node-A0: pod shop/web-1 leaves when its successor on another node is available"
+    text = "node node-A0: pod shop/web-1 is evicted when its successor on another node is available"
     assert _waits(given) == [("Evacuating", text)]
 
 
 def test_pod_with_a_do_not_disrupt_annotation_is_waited_for() -> None:
-    keeps = "has the annotation karpenter.sh/do-not-disrupt: true; remove it to let the pod go"
+    keeps = "has the annotation karpenter.sh/do-not-disrupt: true; remove it to allow the eviction"
     given = _drained(guest("job", keeps=keeps))
     assert cared(given).moves == ()
     assert _waits(given) == [("DoNotDisrupt", f"node node-A0: pod shop/job {keeps}")]
@@ -113,7 +113,7 @@ def test_drain_that_lasts_too_long_waits_and_says_what_to_do() -> None:
     given = _drained(*LEFT, since=300)
     assert told(cared(given).moves) == "evict db"
     late = [text for reason, text in _waits(given) if reason == "DrainTimeout"]
-    end = "is still there after drain.timeout; delete it, or set drain.onBlocked: DeleteAfter"
+    end = "is still on the node after drain.timeout; delete it, or set drain.onBlocked: DeleteAfter"
     names = ("db", "dns", "job", "web-1")
     assert late == [f"node node-A0: pod shop/{name} {end}" for name in names]
 
@@ -155,18 +155,21 @@ def test_taint_that_was_taken_off_a_retired_node_is_set_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kept_by", "named"),
-    [(("karpenter.sh/termination", "x/y"), "karpenter.sh/termination, x/y"), ((), "no finalizer")],
+    ("kept_by", "says"),
+    [
+        (("karpenter.sh/termination", "x/y"), "waits for karpenter.sh/termination, x/y; check"),
+        ((), "still exists; check that its provider is running"),
+    ],
 )
 def test_node_whose_deletion_takes_long_is_a_blocker_that_names_the_finalizers(
-    kept_by: tuple[str, ...], named: str
+    kept_by: tuple[str, ...], says: str
 ) -> None:
     long = {"deleted": NOW - PATIENCE, "kept_by": kept_by}
     given = _drained(guest("a"), A0=long)
     assert cared(given).moves == ()
     [(reason, text)] = _waits(given)
     assert reason == "DeletionBlocked"
-    assert f"is being deleted and waits for {named};" in text
+    assert f"is being deleted and {says}" in text
     young = {**long, "deleted": NOW - PATIENCE + 1}
     assert _waits(_drained(A0=young)) == []
     assert cared(_drained(A0=young)).due == (NOW + 1,)

@@ -1,4 +1,4 @@
-"""Nodes that go: successors elsewhere first, and nobody is retired for a mere cordon."""
+"""Nodes that go: successors elsewhere first, and no instance is retired for a mere cordon."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def leaving(drawn: str, ends: dict[str, NodeEnd], *, spec: Any = None, **on: Any
 
 
 TABLE: list[tuple[str, dict[str, Any], dict[str, NodeEnd], dict[str, Any], str]] = [
-    ("nobody is on it", {}, DISRUPTED, {}, ""),
+    ("no instance is on it", {}, DISRUPTED, {}, ""),
     ("successor first", {"A0": THERE}, DISRUPTED, {}, "create A0'"),
     ("within the surge", {"A0": THERE, "A1": THERE}, DISRUPTED, {}, "create A0'"),
     ("all at once", {"A0": THERE, "A1": THERE}, DISRUPTED, {"max_surge": 2}, "create A0' A1'"),
@@ -109,7 +109,7 @@ def test_evacuation_is_reported_as_ready() -> None:
     assert condition(status) == "Ready Evacuating"
 
 
-def test_prepared_instance_stays_until_somebody_evicts_it() -> None:
+def test_prepared_instance_stays_until_another_client_evicts_it() -> None:
     protected = {"drain_protection": True}
     ready = leaving("A ####", CORDONED, spec=protected, A0=THERE, A3=HEIR)
     decided = plan(ready, NOW)
@@ -123,7 +123,7 @@ def test_prepared_instance_stays_until_somebody_evicts_it() -> None:
     assert moves(plan(uncordoned, NOW)).startswith("retire A")
 
 
-def test_all_nodes_cordoned_retires_nobody() -> None:
+def test_all_nodes_cordoned_retires_no_instance() -> None:
     on = {f"A{slot}": THERE for slot in range(3)}
     protected = {"drain_protection": True}
     pending = {"A3": {**HEIR, "node": None}}
@@ -190,14 +190,14 @@ def test_stuck_release_retires_what_works_once_its_successor_is_available() -> N
     assert moves(plan(starting, NOW)) == ""
 
 
-def test_stuck_release_leaves_what_works_on_a_cordoned_node_to_who_drains_it() -> None:
+def test_stuck_release_leaves_working_instances_on_a_cordoned_node_to_the_drain() -> None:
     given = stuck("A ####", CORDONED, protected=True, A0=THERE, A3=HEIR)
     assert moves(plan(given, NOW)) == ""
     evicted = stuck("A -###", CORDONED, protected=True, A0=THERE, A3=HEIR)
     assert moves(plan(evicted, NOW)).startswith("create B"), "the surge is free again"
 
 
-def test_stuck_release_keeps_its_surge_where_nobody_leaves() -> None:
+def test_stuck_release_keeps_its_surge_if_no_instance_leaves() -> None:
     assert moves(plan(stuck("A ### B .", DISRUPTED), NOW)) == ""
     assert moves(plan(stuck("A ### B .", CORDONED, A0=THERE), NOW)) == ""
 

@@ -1,4 +1,4 @@
-"""Change freezes: when one holds, which one is named, and who may pass it."""
+"""Change freezes: when one holds, which one is named, and what overrides it."""
 
 from __future__ import annotations
 

@@ -287,7 +287,7 @@ def test_persistent_mutator_causes_few_replacements_an_hour(
 
 
 def _patched(birth: Create, now: float) -> Instance:
-    """A pod that is ready, and that somebody changed, in the second of its creation."""
+    """A pod that is ready, and was changed, in the second of its creation."""
     return Instance(
         name=birth.name,
         uid=f"uid-{birth.name}",

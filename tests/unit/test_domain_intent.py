@@ -1,4 +1,4 @@
-"""Who goes is on record: a successor says whom it replaces, and for what (case K11)."""
+"""Intents are on record: a successor says what it replaces, and for what (case K11)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ STORMS: list[tuple[str, str, dict[str, dict[str, Any]], dict[str, Any], str]] = 
         "create A0'",
     ),
     (
-        "the starting successor lives: nothing more is born and nobody is surplus",
+        "the starting successor lives: nothing more is created and nothing is surplus",
         "A ##.",
         {"A2": heir("A0")},
         {"replicas": 2},
@@ -71,14 +71,14 @@ STORMS: list[tuple[str, str, dict[str, dict[str, Any]], dict[str, Any], str]] = 
         "create A0'",
     ),
     (
-        "who is replaced goes on being replaced, whatever is due by now",
+        "a started replacement continues, whatever else is due by now",
         "A ###",
         {"A0": {"born": NOW - 10}, "A1": {"born": NOW - 10}, "A2": heir("A0")},
         {"replicas": 2},
         "retire A0",
     ),
     (
-        "a scale-up leaves who is going going, and fills the free slot",
+        "a scale-up continues the replacement and fills the free slot",
         "A ##.",
         {"A2": heir("A0")},
         {"replicas": 3},
@@ -241,7 +241,7 @@ def test_successor_without_surge_says_why_its_predecessor_was_retired() -> None:
             purpose,
         )
         [other] = [a for a in plan(seen, NOW).actions if isinstance(a, Create)]
-        assert other.because.reason is Reason.MISSING, "somebody else evicted it"
+        assert other.because.reason is Reason.MISSING, "another client evicted it"
 
 
 def test_successor_that_is_gone_does_not_keep_its_predecessor_in_place() -> None:

@@ -70,7 +70,7 @@ def test_birth_is_observed_once() -> None:
     ("reason", "by"),
     [(Reason.REQUESTED, "alice"), (Reason.CREATED, "jenkins"), (Reason.EXPIRED, "")],
 )
-def test_author_is_whoever_asked_for_the_replacement(reason: Reason, by: str) -> None:
+def test_author_is_the_user_or_tool_that_asked_for_the_replacement(reason: Reason, by: str) -> None:
     purpose = purpose_of_request("r1")
     born = successor(Because(reason, "so"), purpose)
     asked = Request("again", "r1", NOW, "alice")

@@ -73,7 +73,9 @@ def test_node_with_a_changed_fact_is_to_be_replaced(fact: str) -> None:
 
 @pytest.mark.parametrize("fact", FACTS)
 @pytest.mark.parametrize(("before", "after"), [("", "appeared"), ("known", ""), ("", "")])
-def test_fact_that_appears_or_is_not_told_is_no_drift(fact: str, before: str, after: str) -> None:
+def test_fact_that_appears_or_is_not_reported_is_no_drift(
+    fact: str, before: str, after: str
+) -> None:
     facts, born = changed(**{fact: after}), changed(**{fact: before})
     assert _why(_node(facts=facts, birth_facts=born)) is None
 
@@ -86,7 +88,7 @@ def test_facts_of_a_node_that_is_not_verified_may_change() -> None:
     assert _why(_node(verified=None, facts=changed(bootID="2"))) is None
 
 
-def test_all_changes_that_replace_a_node_are_told_in_one_sentence() -> None:
+def test_all_changes_that_replace_a_node_are_reported_in_one_sentence() -> None:
     node = _node(facts=changed(kernelVersion="6.8.0-47", osImage="Ubuntu 24.04.2", bootID="2"))
     why = _why(node, {"bootID": OnDrift.REPORT})
     cause = "osImage: osImage-1 → Ubuntu 24.04.2; kernelVersion: kernelVersion-1 → 6.8.0-47"
@@ -142,7 +144,7 @@ def test_node_that_a_pod_reached_into_is_tainted() -> None:
     assert _why(node, {"reachedInto": OnDrift.IGNORE}) is None
 
 
-def test_forged_certificate_is_told_before_any_fact() -> None:
+def test_forged_certificate_is_reported_before_any_fact() -> None:
     node = replace(_node(facts=changed(bootID="2")), taint="its label was edited")
     assert _why(node) == Because(Reason.TAINTED, "its label was edited")
 
@@ -167,7 +169,7 @@ def test_replacing_stops_when_the_successor_changes_like_its_predecessor() -> No
     assert decided.status is not None
     [blocker] = decided.status.blockers
     assert ": bootID: bootID-1 → 2; 1 replacement was modified as well" in blocker.message
-    assert "find out what changes every new node, and stop it" in blocker.message
+    assert NODES.words.relapse in blocker.message
     assert decided.due == NOW - 300 + DAY
     assert told(planned(given, NOW + DAY - 301)) == ""
     assert told(planned(given, NOW + DAY)) == "create A0'"
@@ -228,7 +230,7 @@ def test_later_attempts_are_one_at_a_time_with_longer_pauses() -> None:
         assert birth.heals == heals + 1
 
 
-def test_request_of_a_person_replaces_a_node_that_is_kept() -> None:
+def test_action_of_a_user_replaces_a_node_that_is_kept() -> None:
     asked = Request("again", "uid-again", NOW - 10, "jane")
     first = _as_before("bootID", REBOOTED)
     given = pool_view([first, *nodes("A ###")[1:]])
@@ -387,7 +389,7 @@ def test_node_is_not_admitted_while_it_lacks_something() -> None:
     )
 
 
-def test_lack_is_told_as_a_blocker_only_after_a_while() -> None:
+def test_lack_is_reported_as_a_blocker_only_after_a_while() -> None:
     young = _new(lacks=("no CNI",), ready_since=NOW - 59)
     found = cared(pool_view([young], wanted="B"))
     assert (found.moves, found.waits) == ((), ())
@@ -486,7 +488,7 @@ def test_pod_that_can_run_nowhere_else_keeps_its_node(homeless: str) -> None:
     assert [b.reason for b in status.blockers] == ["NoOtherNode"]
 
 
-def test_pod_that_can_run_nowhere_else_is_deleted_if_the_pool_says_so() -> None:
+def test_pod_that_can_run_nowhere_else_is_deleted_with_delete_after() -> None:
     node = {"guests": (guest("db", homeless="uses PersistentVolumeClaim data"),)}
     old = nodes("A ### B #", A0=node)
     given = pool_view(old, PoolSpec(delete_after=True), wanted="B", recorded="AB")

@@ -33,7 +33,7 @@ TABLE: list[tuple[str, tuple[DisruptionBudget, ...], dict[str, Any], tuple[objec
     ("none yet", (), {}, (SetBudget(3),)),
     ("as wanted", (OWN,), {}, ()),
     ("another number", (OWN,), {"max_unavailable": 1}, (SetBudget(2),)),
-    ("changed by somebody", (replace(OWN, min_available=None),), {}, (SetBudget(3),)),
+    ("changed by a user", (replace(OWN, min_available=None),), {}, (SetBudget(3),)),
     ("neither surge nor unavailable", (), {"max_surge": 0}, (SetBudget(2),)),
     ("all may be unavailable", (OWN,), {"max_unavailable": 3}, (DeleteBudget(OWN.name, "own"),)),
     ("not requested", (), {"drain_protection": False}, ()),

@@ -222,24 +222,24 @@ FEASIBILITY: list[tuple[Regeneration, int, float, str | None]] = [
         95,
         "maxAge 24h cannot be met: 120 instances, one at a time at 95s each, need 3.2h of open "
         "window in any 24h minus two replacements; the windows provide 2.9h in the period that "
-        "starts 2026-10-25T02:03 Europe/Berlin: reduce replicas or the time until ready, or raise "
-        "maxConcurrent, the windows' duration or maxAge",
+        "starts 2026-10-25T02:03 Europe/Berlin; decrease replicas or the time until ready, or "
+        "increase maxConcurrent, the windows' duration or maxAge",
     ),
     (
         Regeneration(max_age=HOUR, max_concurrent=2),
         100,
         90,
         "maxAge 1h cannot be met: 100 instances, 2 at a time at 90s each, need 75m; 1h minus two "
-        "replacements leaves 57m: reduce replicas or the time until ready, or raise maxConcurrent "
-        "or maxAge",
+        "replacements leaves 57m; decrease replicas or the time until ready, or increase "
+        "maxConcurrent or maxAge",
     ),
     (
         Regeneration(hard_max_age=10 * MINUTE, windows=NIGHTS),
         1,
         250,
         "hardMaxAge 10m cannot be met: 1 instance, one at a time at 4.2m each, need 4.2m; "
-        "10m minus two replacements leaves 100s: reduce replicas or the time until ready, or raise "
-        "maxConcurrent or hardMaxAge",
+        "10m minus two replacements leaves 100s; decrease replicas or the time until ready, or "
+        "increase maxConcurrent or hardMaxAge",
     ),
 ]
 
@@ -255,17 +255,17 @@ def test_infeasible_regeneration_is_reported_with_its_arithmetic(
 PROBLEMS: list[tuple[dict[str, Any], list[str]]] = [
     ({}, []),
     ({"max_age": DAY, "hard_max_age": DAY, "windows": NIGHTS, "schedule": SUNDAYS.schedule}, []),
-    ({"max_age": 599.0}, ["maxAge: 10.0m is below the minimum of 10m; raise it"]),
-    ({"hard_max_age": 90.0}, ["hardMaxAge: 90s is below the minimum of 10m; raise it"]),
+    ({"max_age": 599.0}, ["maxAge: 10.0m is below the minimum of 10m; increase it"]),
+    ({"hard_max_age": 90.0}, ["hardMaxAge: 90s is below the minimum of 10m; increase it"]),
     (
         {"max_age": 2 * DAY, "hard_max_age": DAY},
         [
             "maxAge: 48h is above hardMaxAge 24h, which would always apply first; "
-            "lower maxAge or raise hardMaxAge"
+            "decrease maxAge or increase hardMaxAge"
         ],
     ),
-    ({"jitter": 0.51}, ["jitter: 51% is not between 0% and 50%; change it"]),
-    ({"jitter": -0.1}, ["jitter: -10% is not between 0% and 50%; change it"]),
+    ({"jitter": 0.51}, ["jitter: 51% is not between 0% and 50%; correct it"]),
+    ({"jitter": -0.1}, ["jitter: -10% is not between 0% and 50%; correct it"]),
     (
         {"max_concurrent": 0},
         ["maxConcurrent: 0 would never replace an instance; set it to 1 or more"],
@@ -280,14 +280,14 @@ def test_contradictory_regeneration_is_refused(
     assert list(problems(Regeneration(**given_fields), floor=600)) == says
 
 
-def test_window_or_schedule_that_never_happens_is_refused_with_its_path() -> None:
+def test_window_or_schedule_that_never_matches_is_refused_with_its_path() -> None:
     never = Cron("0 0 30 2 *")
     found = problems(
         Regeneration(windows=(*NIGHTS, Window(never, HOUR), Window(never, 0)), schedule=never),
         floor=600,
     )
     assert [text.partition(":")[0] for text in found] == ["windows[1]", "windows[2]", "schedule"]
-    assert "never happens" in found[0]
+    assert "never matches" in found[0]
     assert "never opens" in found[1]
 
 

@@ -115,7 +115,7 @@ def test_good_revision_is_restored(rule: str, drawn: str, more: dict[str, Any], 
 
 
 def test_rolled_back_service_is_stalled_and_available() -> None:
-    """A pipeline sees red, users see nothing; the message has the two ways on."""
+    """A pipeline sees red, users see nothing; the message has the two ways to continue."""
     decided = plan(after("A ###"), NOW)
     assert decided.status is not None
     assert condition(decided.status) == "Stalled RolledBack"
@@ -125,8 +125,8 @@ def test_rolled_back_service_is_stalled_and_available() -> None:
     a, b = REVISIONS["A"].id, REVISIONS["B"].id
     assert decided.status.conditions[0].message == (
         f"revision 2 ({b}) failed: CrashLoop: {failed('B').message}; revision 1 ({a}) runs"
-        " instead: 3 of 3 are current and available; change the spec, or try it again"
-        " (ImmutableAction of type Retry)"
+        " instead: 3 of 3 instances are current and available; change the spec, or create an"
+        " ImmutableAction of type Retry to roll it out again"
     )
     assert (decided.status.current_revision, decided.status.last_good_revision) == (a, a)
     assert [f.revision for f in decided.status.failed_revisions] == [b]
@@ -134,7 +134,7 @@ def test_rolled_back_service_is_stalled_and_available() -> None:
     assert decided.due is None
 
 
-def test_revision_that_is_kept_says_so() -> None:
+def test_message_of_a_failed_revision_says_that_it_is_kept() -> None:
     held = plan(after("A ### B .", **HOLD), NOW).status
     assert held is not None
     assert condition(held) == "Stalled CrashLoop"
@@ -217,7 +217,7 @@ def test_rollback_of_a_rollback_is_not_paced_as_the_end_of_repairs_is() -> None:
 
 
 def test_failed_revision_goes_back_to_the_one_that_was_good_last() -> None:
-    """B failed and went back to A; C was good since: whoever asks for B again gets C."""
+    """B failed and went back to A; C was good since: if B is asked for again, C runs."""
     given = after("C ###", good="C", recorded="ABC")
     later = replace(proven("C").verdict, started=NOW - 40, completed=NOW - 30)
     given = with_verdict(with_verdict(given, "A", proven("A").verdict), "C", later)
@@ -329,7 +329,7 @@ def test_verdict_says_which_copy_is_lost_if_an_older_revision_is_restored() -> N
 # Records that people delete, and those that are deleted as too many.
 
 
-def test_deleted_record_of_a_failed_revision_is_recorded_and_tried_anew() -> None:
+def test_deleted_record_of_a_failed_revision_is_recorded_and_rolled_out_again() -> None:
     """Nothing says any more that it failed. Its number is not used twice."""
     given = after("A ###")
     noted = replace(proven("A").verdict, number_floor=2)
@@ -393,7 +393,7 @@ MEANWHILE: list[tuple[str, str, dict[str, Any], dict[str, Any], str]] = [
         "create A0'",
     ),
     (
-        "one that somebody asks for is replaced",
+        "one that an action asks for is replaced",
         "A ###",
         {},
         {"requests": (Request("one", "r1", NOW, "jane"),)},
@@ -475,7 +475,7 @@ def _one_write(given: View, action: object, now: float) -> View:
     raise AssertionError(action)
 
 
-def test_way_back_is_told_by_what_it_took() -> None:
+def test_restored_revision_records_the_duration_of_the_rollback() -> None:
     """A revision that runs again after a rollback is good since then, not since its first start."""
     old = replace(proven("C", ago=90_000), number=9)
     given = after("C ###")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from immutable_operator.domain.families.pods import Pods
+from immutable_operator.domain.fleet import remain
 from immutable_operator.domain.model import (
     Because,
     Cause,
@@ -352,7 +353,7 @@ def test_retirement_names_uid_and_reason() -> None:
     why = Because(Reason.OUTDATED, replaces(b, a.id))
     assert decided.actions == (Retire(name_of("A0"), "uid-A0", why),)
     assert decided.notes == (
-        "retire 1: 1 Outdated; 2 stale remain",
+        f"retire 1: 1 Outdated; {remain(2)}",
         "create 0 of 2: 4 of at most 4 exist (surge 1)",
     )
 

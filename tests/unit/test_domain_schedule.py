@@ -1,4 +1,4 @@
-"""Slots and windows: where the clock changes, at month ends, and for whatever somebody writes."""
+"""Slots and windows: where the clock changes, at month ends, and for any input."""
 
 from __future__ import annotations
 
@@ -234,8 +234,8 @@ PROBLEMS = [
     ("0 3 * * SUNDAY", "UTC", None, '"SUNDAY" is not a valid day-of-week'),
     ("0 3 0 2 *", "UTC", None, '"0" is not a valid day-of-month'),
     ("0 3 32 2 *", "UTC", None, '"32" is not a valid day-of-month'),
-    ("0 3 31 2 *", "UTC", None, "never happens: none of its months has such a day; choose another"),
-    ("0 3 30 2,2 *", "UTC", None, "never happens"),
+    ("0 3 31 2 *", "UTC", None, "never matches: none of its months has such a day; use another"),
+    ("0 3 30 2,2 *", "UTC", None, "never matches"),
     ("0 3 * * *", "Mars/Base", None, 'time zone "Mars/Base" is not known; use one of the IANA'),
     ("0 3 * * *", "Europe", None, 'time zone "Europe" is not known'),
     ("0 3 * * *", "", None, "is not known"),

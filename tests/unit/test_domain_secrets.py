@@ -261,7 +261,7 @@ def test_next_revision_after_a_lost_key_does_not_claim_that_the_secret_changed()
     assert config_change({DB: OLD}, {DB: ABSENT}) == "Secret db changed"
 
 
-def test_revisions_under_both_keys_are_told_apart() -> None:
+def test_revisions_under_both_keys_are_distinguished() -> None:
     """The Secret goes back to what the first revision recorded under the lost key."""
     second = recorded(NEW_OTHER_KEY, 2)
     says = Source(OLD_OTHER_KEY, same=frozenset({OLD}))

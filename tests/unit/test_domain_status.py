@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.domain.fleet import remain
 from immutable_operator.domain.model import (
     Blocker,
     Cause,
@@ -71,7 +72,7 @@ STATES: list[tuple[str, str, dict[str, Any], str, str]] = [
     ("being born", "B ..", {}, "Reconciling Progressing", "InProgress"),
     ("ready, but not long enough", "B ##+", {}, "Reconciling Progressing", "InProgress"),
     ("being replaced", "A ## B #", {}, "Reconciling Replacing", "InProgress"),
-    ("one stale remains", "A # B ###", {}, "Reconciling Replacing", "InProgress"),
+    ("one stale instance remains", "A # B ###", {}, "Reconciling Replacing", "InProgress"),
     ("one too many", "B ####", {}, "Reconciling Progressing", "InProgress"),
     ("one is leaving: all is there", "A - B ###", {}, "Ready Current", "Current"),
     ("one ended, but all are there", "B ###x", {}, "Ready Current", "Current"),
@@ -200,7 +201,7 @@ def test_refused_spec_moves_no_instance_and_updates_counts() -> None:
     assert decided.status is not None
     assert kstatus(given, decided.status) == "Failed"
     assert decided.status.conditions[2].message.endswith(
-        "1 of 1 are current and available; spec.x: no"
+        "1 of 1 instances are current and available; spec.x: no"
     )
     assert decided.status.observed_generation == 2
     assert decided.status.replicas == 1, "the counts are those of now"
@@ -242,7 +243,7 @@ def test_message_has_count_revision_and_blocker() -> None:
     status = plan(view("A ### B #", wanted="B", refusals=[forbids]), NOW).status
     assert status is not None
     assert status.conditions[0].message == (
-        f"revision 2 ({REVISIONS['B'].id}): 1 of 3 are current and available, 3 stale remain;"
+        f"{REVISIONS['B']}: 1 of 3 instances are current and available, {remain(3)};"
         " blocked by PodDisruptionBudget: budget web needs 3"
     )
 
@@ -332,7 +333,7 @@ DEADLINES: list[tuple[str, list[Look]]] = [
         ],
     ),
     (
-        "it starts anew when instances are wanted again",
+        "it starts again when instances are wanted again",
         [
             (0, "A ### B .", {}, GOES),
             (500, "", {"replicas": 0}, "Ready Current"),
@@ -577,7 +578,7 @@ def test_refused_spec_is_announced_once_for_each_generation() -> None:
     (stalled,) = plan(broken, NOW).announcements
     assert stalled.reason == "Stalled"
     assert stalled.message.startswith("InvalidSpec: revision 1")
-    assert stalled.message.endswith("3 of 3 are current and available; spec.x: no")
+    assert stalled.message.endswith("3 of 3 instances are current and available; spec.x: no")
     known = replace(broken, prior=plan(broken, NOW).status or Status())
     assert told(known, NOW + 1) == []
 

@@ -59,7 +59,9 @@ PULLING = Trouble(TroubleKind.IMAGE_PULL, "image x cannot be pulled: timeout", s
 ABSENT_IMAGE = replace(PULLING, message="image x cannot be pulled: not found", is_final=True)
 CONFIG = Trouble(TroubleKind.CONTAINER_CONFIG, "CreateContainerConfigError: no", settled=True)
 LOST_NODE = Trouble(TroubleKind.NODE_NOT_READY, "node n1 is not ready")
-REBOOTED = Trouble(TroubleKind.NODE_RESTARTED, "container web ended with node n1")
+REBOOTED = Trouble(
+    TroubleKind.NODE_RESTARTED, "container web was restarted because node n1 rebooted"
+)
 UNPLACED = Trouble(TroubleKind.UNSCHEDULABLE, "no node has a place for it")
 NO_MACHINE = Trouble(TroubleKind.CAPACITY, "no machine of this type is left")
 BOOTED_NOT = Trouble(TroubleKind.BOOT_TIMEOUT, "it was not verified within 600 s", settled=True)
@@ -296,7 +298,7 @@ def rollout(drawn: str = "A ### B .", **changes: dict[str, Any]) -> View:
 @pytest.mark.parametrize(
     "drawn", ["A ### B .", "A # B ###"], ids=["one lacks", "an old one is left"]
 )
-def test_rollout_that_a_budget_holds_back_is_told_at_its_deadline_and_does_not_fail(
+def test_rollout_that_a_budget_delays_is_reported_at_its_deadline_and_does_not_fail(
     drawn: str,
 ) -> None:
     held = _refused(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET)(rollout(drawn))
@@ -498,7 +500,7 @@ def test_plan_that_fails_a_revision_does_nothing_else() -> None:
     assert decided.status is None
 
 
-def test_refused_verdict_is_tried_again_and_told_then() -> None:
+def test_refused_verdict_is_tried_again_and_then_announced() -> None:
     given = rollout(B0={"trouble": STUCK})
     record = next(r for r in given.revisions if r.id == REVISIONS["B"].id)
     held = replace(given, refusals=(refusal(Move.VERDICT, record.name, Cause.API_SERVER, wait=5),))
@@ -510,7 +512,7 @@ def test_refused_verdict_is_tried_again_and_told_then() -> None:
     assert told(again) == ["RevisionFailed"]
 
 
-def test_failure_is_told_once_also_when_the_record_is_written_again() -> None:
+def test_failure_is_announced_once_even_if_the_record_is_written_again() -> None:
     given = rollout("B .", B0={"trouble": STUCK})
     given = replace(given, revisions=given.revisions[1:])
     assert told(planner.plan(given, NOW)) == ["RevisionFailed"]

@@ -96,7 +96,7 @@ def test_retired_node_terminates_and_knows_why() -> None:
     assert opened.is_open
 
 
-def test_node_that_somebody_deletes_terminates() -> None:
+def test_node_that_a_user_deletes_terminates() -> None:
     meta = {"deletionTimestamp": AT, "finalizers": ["x/y"]}
     found = Cluster(node(annotations=VERIFIED, taints=[], meta=meta)).instance()
     assert found.terminating
@@ -122,7 +122,7 @@ def test_instance_without_a_node_waits_for_one() -> None:
         ({"labels": {LABEL_POOL: "db"}}, f"its label {LABEL_POOL} was edited"),
     ],
 )
-def test_edited_certificate_is_told(change: dict[str, Any], said: str) -> None:
+def test_edited_certificate_is_reported(change: dict[str, Any], said: str) -> None:
     found = Cluster(node(**change)).instance()
     assert found.taint is not None
     assert found.taint.startswith(said)
@@ -313,12 +313,12 @@ def test_pod_with_a_volume_of_this_node_only_can_run_nowhere_else() -> None:
 
 
 @pytest.mark.parametrize("claim", ["shop/other", "bar/data"])
-def test_volume_of_another_claim_keeps_nobody(claim: str) -> None:
+def test_volume_of_another_claim_keeps_no_pod(claim: str) -> None:
     cluster = Cluster(node()).run(pod("db", volumes=_claims("data"))).provision(claim, NODE)
     assert cluster.guest("db").homeless == ""
 
 
-def test_volume_of_another_node_keeps_nobody_here() -> None:
+def test_volume_of_another_node_keeps_no_pod_here() -> None:
     cluster = Cluster(node()).run(pod("db", volumes=_claims("data"))).provision("shop/data", "n2")
     assert cluster.guest("db").homeless == ""
 

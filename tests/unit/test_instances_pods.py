@@ -139,7 +139,7 @@ def test_container_that_ended_with_its_node_is_not_crashing() -> None:
     trouble = pod({"phase": "Running", **REBOOTED}).content.trouble
     assert trouble is not None
     assert (trouble.kind, trouble.settled) == (TroubleKind.NODE_RESTARTED, False)
-    assert "with node n1" in trouble.message
+    assert "because node n1 rebooted" in trouble.message
 
 
 NODE_SAYS: list[tuple[str, dict[str, Any], bool]] = [

@@ -99,7 +99,7 @@ TAINTS: list[tuple[str, dict[str, Any], str | None]] = [
         {"ownerReferences": [OWNER | {"uid": "other"}]},
         "its birth certificate was edited or forged: it does not match the pod name",
     ),
-    ("nobody's", {"ownerReferences": []}, None),
+    ("no owner", {"ownerReferences": []}, None),
     (
         "in quarantine",
         {
@@ -264,12 +264,12 @@ SPEC: dict[str, Any] = {"f:spec": {"f:containers": {}}}
 @pytest.mark.parametrize(
     ("entries", "is_ours"),
     [
-        pytest.param([entry("kubectl-create", SPEC)], False, id="somebody else created it"),
+        pytest.param([entry("kubectl-create", SPEC)], False, id="another client created it"),
         pytest.param([entry(FIELD_MANAGER, SPEC)], True, id="the operator created it"),
         pytest.param(
             [entry(FIELD_MANAGER, SPEC), entry("kubectl-edit", SPEC)],
             True,
-            id="the operator created it and somebody edited its image",
+            id="the operator created it and a user edited its image",
         ),
         pytest.param(
             [entry("kubectl-debug", SPEC, subresource="ephemeralcontainers")],
@@ -281,7 +281,7 @@ SPEC: dict[str, Any] = {"f:spec": {"f:containers": {}}}
         pytest.param(None, True, id="no entries"),
     ],
 )
-def test_pod_of_a_stranger_is_not_claimed(entries: Any, is_ours: bool) -> None:
+def test_foreign_pod_is_not_claimed(entries: Any, is_ours: bool) -> None:
     body = claim_body(SERVICE, meta(), {"managedFields": entries}, 0.0)
     assert (body is not None) == is_ours
 

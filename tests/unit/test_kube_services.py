@@ -128,7 +128,7 @@ BAD_REGENERATIONS: list[tuple[dict[str, object], str]] = [
     ({"schedule": "61 3 * * *"}, '"61" is not a valid minute'),
     ({"schedule": "0 3 ? 13 SUN"}, '"13" is not a valid month'),
     ({"schedule": 5}, "spec.regeneration.schedule"),
-    ({"schedule": "0 3 31 2 *"}, "never happens"),
+    ({"schedule": "0 3 31 2 *"}, "never matches"),
     ({"schedule": "0 3 * * *", "timeZone": "Mars/Olympus"}, "Mars/Olympus"),
     ({"maxAge": "1d", "windows": [{"schedule": "0 0 31 2 *", "duration": "1h"}]}, "windows[0]"),
     ({"maxAge": "1d", "windows": [{"schedule": "0 0 * * *", "duration": "0s"}]}, "windows"),

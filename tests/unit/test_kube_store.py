@@ -1,4 +1,4 @@
-"""What the operator knows: whose a child is, who has a name, and what a list does not forget."""
+"""The store: owners of children, holders of names, and what a list keeps."""
 
 from __future__ import annotations
 

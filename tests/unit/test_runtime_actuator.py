@@ -54,9 +54,7 @@ def retirement(number: int) -> Retire:
 
 
 def quarantine(number: int) -> Quarantine:
-    return Quarantine(
-        f"web-{number}", f"u{number}", Because(Reason.TAINTED, "somebody reached into it")
-    )
+    return Quarantine(f"web-{number}", f"u{number}", Because(Reason.TAINTED, "exec by jane"))
 
 
 FORGET = DeleteRevision("web-im0a1b2c3d", "u-r1")

@@ -35,7 +35,7 @@ def test_pod_removed_between_two_plans_keeps_its_disruption_cause() -> None:
     assert pods.gone("owner") == {}
     pods.upsert(pod(phase="Failed", conditions=[SWEPT]), 2)
     pods.remove(pod(phase="Failed", conditions=[SWEPT]), 3)
-    assert suspects, "it may have lost its label only: somebody looks"
+    assert suspects, "it may have lost its label only: the operator looks"
     pods.forget("u1")
     [gone] = pods.gone("owner").values()
     assert (gone.leaving or "").startswith("DeletionByPodGC")

@@ -1,4 +1,4 @@
-"""What the operator knows of configuration: of which object, and for whom."""
+"""What the operator knows of configuration: of which object, and for which owner."""
 
 from __future__ import annotations
 

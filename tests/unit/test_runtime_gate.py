@@ -15,7 +15,7 @@ from immutable_operator.runtime.gate import FairGate
 
 
 class Street:
-    """Those who want through a gate; each stays inside until it is let out."""
+    """Tasks that want through a gate; each stays inside until it is let out."""
 
     def __init__(self, limit: int, each: int | None = None) -> None:
         self.gate = FairGate(limit, each=each)

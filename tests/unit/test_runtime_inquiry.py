@@ -1,4 +1,4 @@
-"""Inquiries: each question once at a time, again after failures; nobody waits behind others."""
+"""Inquiries: each question once at a time, again after failures; no lane waits for others."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def pair(name: str = HERE, age: timedelta = timedelta(0)) -> Pair:
 
 @asynccontextmanager
 async def listening(shown: Pair | None) -> AsyncIterator[int]:
-    """A port on which this certificate is shown; None: somebody who never says a word."""
+    """A port on which this certificate is shown; None: a server that never answers."""
     context: ssl.SSLContext | None = None
     if shown:
         context = new_context()
@@ -112,7 +112,7 @@ def test_two_failures_in_a_row_are_a_fault() -> None:
         assert news == [1, 1]
         door = Door(HERE, 1, MINE.authority)
         await knocker.step()
-        assert trouble_of(knocker) == "", "it counts anew"
+        assert trouble_of(knocker) == "", "it counts from 0 again"
 
     asyncio.run(story())
 

@@ -1,4 +1,4 @@
-"""The log of the operator: each line is a record, whoever writes it."""
+"""The log of the operator: each line is a record, whichever part writes it."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ START = 1_000.0
 
 
 def service(uid: str, *, generation: int = 1, deleting: bool = True) -> OwnerRecord:
-    """One that is being deleted: its plan does nothing, so that only who is planned matters."""
+    """One that is being deleted: its plan does nothing, only which are planned matters."""
     meta = {"name": f"web-{uid}", "namespace": uid, "uid": uid, "resourceVersion": "5"}
     made = OwnerRecord.of({"metadata": meta | {"generation": generation}, "spec": {}})
     return replace(made, deleting=deleting)

@@ -1,4 +1,4 @@
-"""Actions on services that do not exist: answered once, after a while, and by nobody too early."""
+"""Actions on services that do not exist: answered once, after a while, and not too early."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_action_without_a_service_fails_once_after_a_minute() -> None:
 
 
 def test_action_on_a_pool_outside_of_the_namespace_of_the_operator_fails() -> None:
-    """Else whoever may create actions in any namespace could have nodes replaced."""
+    """Otherwise each user who may create actions in a namespace could replace nodes."""
     world = World()
     world.act(target="pool")
     world.step("pool/shop/web", after=60)

@@ -1,4 +1,4 @@
-"""What one piece of news asks to be planned: those whom it concerns, found without a search."""
+"""Which owners one change of an object causes to be planned, found without a search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Since when a schedule counts, whatever else is edited by whom, and across restarts."""
+"""Since when a schedule counts, whatever else is edited, and across restarts."""
 
 from __future__ import annotations
 

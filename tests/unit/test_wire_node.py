@@ -81,7 +81,7 @@ def test_end_counts_from_when_it_was_seen_first() -> None:
     assert seen.told == ["n1", "n1"]
 
 
-def test_heartbeat_wakes_nobody() -> None:
+def test_heartbeat_wakes_no_owner() -> None:
     seen = Ends()
     for _ in range(3):
         seen.see("", announced=False)
@@ -89,7 +89,7 @@ def test_heartbeat_wakes_nobody() -> None:
     assert not seen.ends.ends
 
 
-def test_cordon_that_becomes_an_end_counts_anew() -> None:
+def test_cordon_that_becomes_an_end_counts_again() -> None:
     seen = Ends()
     seen.see("is cordoned", announced=False)
     seen.now = 200.0

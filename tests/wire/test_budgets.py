@@ -59,7 +59,7 @@ def test_known_budget_is_changed_and_only_this_very_one() -> None:
     assert body["spec"]["maxUnavailable"] is None, "the other form of a limit is removed"
 
 
-def test_budget_of_somebody_else_is_not_taken_over() -> None:
+def test_foreign_budget_is_not_taken_over() -> None:
     script = Script(refusal(409, "already exists"))
     with pytest.raises(Refused, match="does not belong to this service") as caught:
         written(script, SetBudget(3))

@@ -263,7 +263,7 @@ def test_claim_that_waits_for_karpenter_is_in_no_trouble() -> None:
         ("Unknown InsufficientInstanceCapacity none left", TroubleKind.CAPACITY),
     ],
 )
-def test_failed_launch_is_told_with_its_class_while_karpenter_tries_again(
+def test_failed_launch_is_reported_with_its_class_while_karpenter_retries(
     said: str, kind: TroubleKind
 ) -> None:
     found = Bed(claim(Launched=said)).observe()

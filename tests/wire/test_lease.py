@@ -1,4 +1,4 @@
-"""The election by a clock that the test moves: who may write, until when, and after whom."""
+"""The election by a clock that the test moves: which replica may write, and until when."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def test_node_that_exists_already_counts_as_created_if_it_is_the_pools_own() -> 
     assert carried_out(Script(exists), BIRTH, cluster)()
 
 
-def test_node_of_somebody_else_has_taken_the_name() -> None:
+def test_foreign_node_has_taken_the_name() -> None:
     exists = refusal(409, 'nodes "web-new" already exists')
     stranger = node("web-new", annotations={ANNOTATION_POOL_UID: "pool-2"})
     with pytest.raises(Refused) as caught:
@@ -191,7 +191,7 @@ def test_taints_keep_the_time_at_which_others_added_them() -> None:
 # Retirement.
 
 
-def test_retired_node_is_cordoned_and_told_why_in_one_write() -> None:
+def test_retired_node_is_cordoned_and_annotated_in_one_write() -> None:
     script = Script(node(version=12))
     cluster = a_cluster()
     seen = carried_out(script, RETIRE, cluster)
@@ -376,7 +376,7 @@ def test_retry_after_of_a_node_write_is_kept(move: Create | InstanceMove) -> Non
 
 
 @each_move
-def test_missing_right_is_told(move: Create | InstanceMove) -> None:
+def test_missing_permission_is_reported(move: Create | InstanceMove) -> None:
     no = refusal(403, 'nodes is forbidden: User "x" cannot patch resource "nodes"')
     assert refused(Script(no), move, SMOKED).cause in (Cause.FORBIDDEN, Cause.ADMISSION)
 

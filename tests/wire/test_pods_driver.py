@@ -192,7 +192,7 @@ def test_existing_pod_of_the_same_birth_counts_as_created() -> None:
     [
         pytest.param(pod(owner="s2"), id="of another service"),
         pytest.param(pod(owner="s2", labels={}), id="of another service, without labels"),
-        pytest.param(pod(ownerReferences=[]), id="nobody's"),
+        pytest.param(pod(ownerReferences=[]), id="no owner"),
         pytest.param(
             pod(ownerReferences=[owner_reference(SERVICE) | {"controller": False}]),
             id="not controlled by this service",
@@ -241,7 +241,7 @@ def test_unreadable_existing_pod_leaves_the_birth_unknown(look: Answer) -> None:
 RETIRE = Retire("web-a", "u1", Because(Reason.SCALED, "it is not wanted"))
 WILL = Retire("web-a", "u1", Because(Reason.SCALED, "it is not wanted"), by_will=True)
 UNREADY = Retire("web-a", "u1", Because(Reason.OUTDATED, "it is old"), while_unready=True)
-QUARANTINE = Quarantine("web-a", "u1", Because(Reason.TAINTED, "somebody reached into it"))
+QUARANTINE = Quarantine("web-a", "u1", Because(Reason.TAINTED, "exec by jane"))
 MOVES = [BIRTH, RETIRE, WILL, UNREADY, QUARANTINE]
 Moved = Create | Retire | Quarantine
 each_move = pytest.mark.parametrize(

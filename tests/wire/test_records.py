@@ -233,7 +233,7 @@ def test_existing_copy_of_the_same_content_counts_as_made() -> None:
 @pytest.mark.parametrize(
     "found",
     [
-        pytest.param(config(PIN.snapshot), id="nobody's"),
+        pytest.param(config(PIN.snapshot), id="no owner"),
         pytest.param(config(PIN.snapshot, owner="u-r2"), id="of another revision"),
         pytest.param(config(PIN.snapshot, owner=UID, digest="sha256:0"), id="of another digest"),
         pytest.param(config(PIN.snapshot, {"colour": "red"}, owner=UID), id="of other content"),

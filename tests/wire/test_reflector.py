@@ -103,7 +103,7 @@ POISON = [
 HARMLESS = [
     pytest.param(
         f'{{"metadata":{{"name":"ok","uid":"uid-ok","resourceVersion":"20"}},"x":{DEEP}}}'.encode(),
-        id="deep JSON that nobody reads",
+        id="deep JSON that no field reads",
     ),
     pytest.param(
         b'{"metadata":{"name":"ok","uid":"uid-ok","resourceVersion":"20","labels":null,'
@@ -396,7 +396,7 @@ def optional(*pages: bytes | Answer) -> tuple[Api, list[bool], Children[Record]]
     return api, [], Children(lambda owner: None)
 
 
-def test_collection_that_is_not_installed_delays_nobody_and_is_read_once_it_is(
+def test_collection_that_is_not_installed_delays_no_start_and_is_read_once_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(reflector_module, "ABSENT", Backoff(0.0, 0.0))
@@ -410,7 +410,7 @@ def test_collection_that_is_not_installed_delays_nobody_and_is_read_once_it_is(
             try:
                 await mirror.synced.wait()
                 assert served == [False]
-                assert listed(), "nobody waits for a list of it"
+                assert listed(), "no list of it is awaited"
                 await until(lambda: api.watches)
                 assert served == [False, False, True]
                 assert [record.content[0] for record in store.of("owner")] == ["one"]

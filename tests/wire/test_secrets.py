@@ -172,7 +172,7 @@ def test_nothing_is_asked_without_a_grant_and_started_revisions_have_their_copie
     cluster.tell(story)
 
 
-def test_secret_that_nobody_reads_any_more_is_not_asked_for() -> None:
+def test_secret_that_no_template_reads_is_no_longer_requested() -> None:
     cluster = Cluster()
     cluster.secrets[DB] = secret(DB)
 
@@ -193,7 +193,7 @@ def test_secret_that_nobody_reads_any_more_is_not_asked_for() -> None:
     [
         pytest.param(copy_of(OLD), True, id="it is"),
         pytest.param(copy_of(NEW), False, id="of other content"),
-        pytest.param(secret(COPY), False, id="nobody's"),
+        pytest.param(secret(COPY), False, id="no owner"),
         pytest.param(404, False, id="gone"),
     ],
 )
@@ -252,12 +252,13 @@ def test_missing_right_names_the_role_and_a_failure_keeps_what_was_read() -> Non
 @pytest.mark.parametrize(
     ("stored", "told"),
     [
-        pytest.param(404, "Secret operator/grant, which holds the key of digests, is not found"),
+        pytest.param(404, "Secret operator/grant for the key of the digests does not exist"),
         pytest.param(403, "the Secret operator/grant: secrets operator/grant is forbidden"),
         pytest.param(
-            secret(KEEPER) | {"data": {"key": "c2hvcnQ="}}, "no key of 32 bytes; delete the field"
+            secret(KEEPER) | {"data": {"key": "c2hvcnQ="}},
+            "is not a key of 32 bytes; delete the field",
         ),
-        pytest.param(secret(KEEPER) | {"data": {"key": "%%%"}}, "no key of 32 bytes"),
+        pytest.param(secret(KEEPER) | {"data": {"key": "%%%"}}, "is not a key of 32 bytes"),
     ],
     ids=["missing", "forbidden", "too short", "no base64"],
 )

@@ -38,9 +38,9 @@ class RotationTimes:
     def __post_init__(self) -> None:
         if not timedelta(0) < self.settle * SETTLES <= self.lifetime:
             raise ValueError(
-                f"certificates of {self.lifetime} cannot rotate with a settle time of"
-                f" {self.settle}:"
-                f" it must be greater than 0, and the lifetime at least {SETTLES} times as long"
+                f"certificates that are valid for {self.lifetime} cannot be rotated with a settle"
+                f" time of {self.settle}; set a settle time above 0, and a validity of at least"
+                f" {SETTLES} times the settle time"
             )
 
 

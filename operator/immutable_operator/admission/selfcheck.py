@@ -46,7 +46,7 @@ LOOKS = {
 BINDING_REST = {"matchPolicy": "Equivalent", "objectSelector": {}}
 HTTPS = 443
 UNREACHABLE = "the webhook for break-glass cannot be reached at"
-LEFT_OPEN = "until then, break-glass access is not marked"
+LEFT_OPEN = "until then, break-glass access marks no instance as tainted"
 MENDING = {
     "WebhookUnreachable": "make sure that its address leads to ready operator pods, and that the"
     " network allows connections from API servers and from the operator",

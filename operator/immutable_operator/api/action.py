@@ -20,11 +20,12 @@ class ImmutableActionSpec(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.instance) || self.type == 'Regenerate'",
-            "only Regenerate applies to a single instance; remove instance",
+            "only Regenerate applies to a single instance; remove instance, or set type to"
+            " Regenerate",
         ),
         Rule(
             "!has(self.revision) || self.type == 'RollBack'",
-            "only RollBack goes to a revision; remove revision, or set type to RollBack",
+            "only RollBack applies to a revision; remove revision, or set type to RollBack",
         ),
         Rule("self == oldSelf", "an action is a record and cannot be changed; create another one"),
         Rule(
@@ -34,16 +35,17 @@ class ImmutableActionSpec(ApiModel):
         ),
         Rule(
             "!self.overrideFreeze || (has(self.reason) && size(self.reason) > 0)",
-            "overriding a freeze requires a reason, which is recorded; set reason",
+            "overriding a freeze requires a reason, which is recorded in the action; set reason",
         ),
     )
 
     type: Literal["Regenerate", "Retry", "RollBack", "Resume"]
     """The command. Regenerate: replace the instances that are older than this action with new
-    instances of the same revision, successor first; PodDisruptionBudgets are respected. Retry: try
-    the failed revision that the spec asks for again. RollBack: reject the revision that the spec
-    asks for, and go back to another one, with its configuration, until the template or its
-    configuration changes. Resume: end a RollBack."""
+    instances of the same revision, as in a rollout; PodDisruptionBudgets are respected. Retry: roll
+    out again the revision that the spec asks for, after it failed. RollBack: reject the revision
+    that the spec asks for, and run another one with its configuration instead, until the template
+    or its configuration changes. Resume: end a RollBack, and roll out the revision that the spec
+    asks for."""
 
     service: OwnerName | None = None
     """Name of the ImmutableService in the same namespace. Exactly one of service and pool must be
@@ -58,7 +60,7 @@ class ImmutableActionSpec(ApiModel):
     applies to all instances of the service or pool."""
 
     revision: RevisionHash | None = None
-    """The revision to go back to if type is RollBack: the last 8 digits of the name of an
+    """The revision to run if type is RollBack: the last 8 characters of the name of an
     ImmutableRevision whose phase is Good. If unset, the last good one."""
 
     reason: Annotated[str, Field(max_length=1024)] | None = None
@@ -66,8 +68,7 @@ class ImmutableActionSpec(ApiModel):
 
     override_freeze: bool = False
     """If true, the action is carried out even if an ImmutableFreeze selects the service or pool.
-    Requires
-    reason and the permission to override freezes. Default false."""
+    Requires reason and the permission to override freezes. Default false."""
 
     actor: Annotated[str, Field(max_length=512)] | None = None
     """Name of the user who created the action. The API server sets it (Kubernetes 1.36 and newer)

@@ -88,7 +88,7 @@ CRON_RULES: Final = (
     ),
     Rule(
         f"!{_matches(NEVER)}",
-        "this never happens, because none of the months has such a day; use another day, or L for"
+        "this never matches, because none of the months has such a day; use another day, or L for"
         " the last day of each month",
     ),
 )

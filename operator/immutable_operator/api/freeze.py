@@ -32,12 +32,12 @@ class ImmutableFreezeSpec(ApiModel):
     namespaces: (
         Annotated[list[Annotated[str, Field(max_length=63)]], Field(max_length=64)] | None
     ) = None
-    """Namespaces of the services that are frozen. If unset, services in all namespaces and node
-    pools; if set, no node pools, because they are in no namespace."""
+    """Namespaces of the services that are frozen. If unset, services in all namespaces are frozen,
+    and node pools; if set, no node pools, because they have no namespace."""
 
     match_labels: Labels | None = None
-    """Labels of the services and node pools that are frozen; each must have all of them. If unset,
-    all services and node pools, as far as namespaces selects them."""
+    """Labels that a service or node pool must have to be frozen. If unset, everything that
+    namespaces selects is frozen."""
 
     from_: datetime | None = Field(default=None, alias="from")
     """Time at which the freeze starts. If unset, it starts immediately."""

@@ -32,7 +32,7 @@ class Replacement(ApiModel):
     uid: _Uid
     """UID of the pod or node."""
     revision: RevisionHash | None = None
-    """The revision from which it was created: the last 8 digits of the name of an
+    """The revision from which it was created: the last 8 characters of the name of an
     ImmutableRevision."""
     because: _Text | None = None
     """Why it was created: a machine-readable reason, a colon and a sentence."""

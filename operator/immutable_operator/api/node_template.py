@@ -31,7 +31,7 @@ _MAX_ENTRIES: Final = 64
 _RESERVED = (
     f" is reserved: only the operator writes keys with the prefix {RESERVED_PREFIX}; remove it"
 )
-_DIFFERS = " is different on each node, and the nodes of a pool are alike; remove it"
+_DIFFERS = " has a different value on each node, and the template applies to all of them; remove it"
 _BAD_KEY = " is not valid; write a key such as team or example.com/team"
 _BAD_VALUE = " is not valid; use letters, digits, -, _ and ., with a letter or digit at both ends"
 
@@ -118,7 +118,7 @@ def _check_taints(taints: list[Taint]) -> list[Taint]:
     for taint in taints:
         if (taint.key, taint.effect) in seen:
             raise ValueError(
-                f"{taint.key} with the effect {taint.effect} is there twice; remove one"
+                f"the taint {taint.key} with the effect {taint.effect} is listed twice; remove one"
             )
         seen.add((taint.key, taint.effect))
     return taints

@@ -97,16 +97,16 @@ class PoolRollout(ApiModel):
     percentage of spec.replicas, rounded down. Default 0."""
 
     progress_deadline_seconds: Annotated[Int32, Field(ge=1)] = 1800
-    """Number of seconds without progress after which the revision has failed. The time does not run
-    while something else holds the rollout back, such as the provider's capacity. Must be
-    greater than verify.settle. Default 1800."""
+    """Number of seconds without progress after which the revision has failed. The time is paused
+    while something other than the revision delays the rollout, such as the provider's capacity.
+    Must be greater than verify.settle. Default 1800."""
 
     on_failure: Literal["RollBack", "Hold"] = "RollBack"
-    """What happens when the revision fails: two nodes in a row never got ready, or its progress
-    deadline is over. RollBack: the last good revision is restored to full strength, and the failed
-    one stays failed until the image, the template or the provider changes or somebody asks for
-    another try. Hold: everything stays as it is, and lost nodes are recreated from the last good
-    revision. Default RollBack."""
+    """What happens when the revision fails: two nodes in a row did not become ready, or its
+    progress deadline has passed. RollBack: the last good revision is restored to full strength, and
+    the failed one is not rolled out again until the image, the template or the provider changes or
+    an ImmutableAction of type Retry is created. Hold: existing nodes are kept, and lost nodes are
+    recreated from the last good revision. Default RollBack."""
 
     bake_seconds: Int32 = 0
     """Number of seconds for which all nodes of a new revision must stay available before its

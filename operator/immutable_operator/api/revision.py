@@ -129,8 +129,8 @@ class AdmissionResult(ApiModel):
     changes: Annotated[list[AdmissionChange], Field(max_length=100)] | None = None
     """The changed fields; unset if there are none."""
     since: datetime | None = None
-    """Set if the revision was complete before it was compared: instances that were created earlier
-    are not compared with this."""
+    """Set if the rollout of the revision completed before its instances were first compared:
+    instances that were created before this time are not compared."""
 
 
 class ImmutableRevisionStatus(ApiModel):
@@ -142,8 +142,8 @@ class ImmutableRevisionStatus(ApiModel):
     """State of the rollout of the revision. Unset or Pending: its rollout has not started.
     Progressing: its rollout is in progress. Good: its rollout completed, all instances were of this
     revision and available. Superseded: a newer revision was requested before its rollout completed.
-    Failed: it did not work, or a person rejected it; it is not tried again until somebody asks for
-    it."""
+    Failed: it did not work, or an ImmutableAction rejected it; it is rolled out again only if that
+    is requested."""
     reason: Annotated[str, Field(max_length=128)] | None = None
     """Machine-readable reason for the phase, in one word."""
     message: Annotated[str, Field(max_length=1024)] | None = None
@@ -167,12 +167,12 @@ class ImmutableRevisionStatus(ApiModel):
     number_floor: Annotated[Int64, Field(ge=0)] | None = None
     """Highest number that a revision of the service has had. New revisions get a higher number."""
     most_available: Int32 | None = None
-    """Highest number of available instances that was noted in its most recent rollout."""
+    """Highest number of available instances that was recorded in its most recent rollout."""
     progressed_at: datetime | None = None
-    """Time of the most recent progress that was noted: the progress deadline counts from it."""
+    """Time of the most recent recorded progress; the progress deadline is measured from it."""
     paused_at: datetime | None = None
-    """Time since which the progress deadline stands still, because something else than the revision
-    holds back its rollout."""
+    """Time since which the progress deadline has been paused, because something other than the
+    revision delays its rollout."""
     baking_since: datetime | None = None
     """Time at which all instances were available and the bake began (rollout.bakeSeconds)."""
     failed_at: datetime | None = None
@@ -183,17 +183,17 @@ class ImmutableRevisionStatus(ApiModel):
     fallback: Annotated[str, Field(max_length=8)] | None = None
     """The revision that runs instead of this one since it failed or was rejected."""
     retry: Annotated[str, Field(max_length=128)] | None = None
-    """Value of the annotation immutable.dev/retry that was taken into account; another value asks
-    for another try."""
+    """Value of the annotation immutable.dev/retry that was taken into account; another value
+    requests another rollout of the failed revision."""
     command: Annotated[str, Field(max_length=64)] | None = None
     """UID of the last ImmutableAction that changed this status."""
     replicas: Int32 | None = None
     """Number of desired instances, recorded if spec.replicas of the service is unset or if the
     number is 0."""
     admission: AdmissionResult | None = None
-    """What admission (webhooks, policies, plug-ins of the API server) made of the instances. A
-    later instance that differs from it counts as Drifted. Not set if spec.immutability.admission of
-    the service is Allow."""
+    """How admission (webhooks, policies, plug-ins of the API server) changed the instances. A later
+    instance that was changed differently counts as Drifted. Not set if spec.immutability.admission
+    of the service is Allow."""
     start_seconds: Int32 | None = None
     """Median number of seconds from the creation of an instance until it was first ready."""
 

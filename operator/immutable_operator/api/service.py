@@ -76,17 +76,18 @@ class Rollout(ApiModel):
     it is considered available. Default 0."""
 
     progress_deadline_seconds: Annotated[Int32, Field(ge=1)] = 600
-    """Number of seconds without progress after which the revision has failed. The time does not run
-    while something else holds the rollout back: a quota, a PodDisruptionBudget, a freeze, a missing
-    ConfigMap, a lost node. A change of spec.replicas does not restart the count. Must be greater
-    than minReadySeconds. Default 600."""
+    """Number of seconds without progress after which the revision has failed. The time is paused
+    while something other than the revision delays the rollout: a quota, a PodDisruptionBudget, a
+    freeze, a missing ConfigMap, a lost node. A change of spec.replicas does not restart the count.
+    Must be greater than minReadySeconds. Default 600."""
 
     on_failure: Literal["RollBack", "Hold"] = "RollBack"
     """What happens when the revision fails: its containers keep crashing, its image does not exist,
-    its configuration cannot work, or its progress deadline is over. RollBack: the last good
-    revision is restored to full strength, and the failed one stays failed until the template or
-    its configuration changes or somebody asks for another try. Hold: everything stays as it is, and
-    lost instances are recreated from the last good revision. Default RollBack."""
+    its configuration is not valid, or its progress deadline has passed. RollBack: the last good
+    revision is restored to full strength, and the failed one is not rolled out again until the
+    template or its configuration changes or an ImmutableAction of type Retry is created. Hold:
+    existing instances are kept, and lost instances are recreated from the last good revision.
+    Default RollBack."""
 
     bake_seconds: Int32 = 0
     """Number of seconds for which all instances of a new revision must stay available before its
@@ -128,7 +129,7 @@ class AcceptedChanges(ApiModel):
     Default: empty."""
 
     paths: Annotated[list[ChangePath], Field(max_length=64)] = Field(default_factory=list)
-    """Beginnings of paths below which anything may be added, changed or removed, written as in the
+    """Prefixes of paths of fields that may be added, changed or removed, written as in the
     condition AdmissionChanged: spec.volumes[istio-, spec.containers[web].resources or
     metadata.annotations. Default: empty."""
 
@@ -154,16 +155,16 @@ class Immutability(ApiModel):
     reported as CrashLoop. Default Allow."""
 
     node_local: Literal["Refuse", "Allow"] = "Refuse"
-    """Whether instances may use what stays on their node when they are replaced: hostPath volumes,
-    hostPID, hostIPC and privileged containers. Refuse: a template with one of these is refused.
-    Allow: it is accepted. A service that had such a template before it was checked keeps it until
-    its template changes. Default Refuse."""
+    """Whether instances may use parts of their node that remain when they are replaced: hostPath
+    volumes, hostPID, hostIPC and privileged containers. Refuse: a template with one of these is
+    refused. Allow: it is accepted. A service whose template was accepted before this check existed
+    keeps the template until it changes. Default Refuse."""
 
     shared_volumes: Literal["Refuse", "Allow"] = "Refuse"
     """Whether several instances may use one persistentVolumeClaim. Refuse: a template with such a
-    volume is refused if there is more than one replica, because the operator cannot tell shared
-    storage from a disk. Allow: it is accepted; all replicas, and their successors, use the volume
-    at the same time. Default Refuse."""
+    volume is refused if there is more than one replica, because the operator cannot tell whether
+    several pods can use the volume at once. Allow: it is accepted; all replicas, and their
+    successors, use the volume at the same time. Default Refuse."""
 
     writable_root_filesystem: Annotated[bool, Field(strict=True)] = False
     """Whether containers can write to their root file system. If false, each container that does
@@ -174,15 +175,15 @@ class Immutability(ApiModel):
     admission: Literal["Allow", "Report", "Refuse"] = "Report"
     """What happens if admission (a webhook, a policy, a plug-in of the API server) made instances
     different from the template. Defaults of the API server, priority, tolerations and what a
-    LimitRange or the service account adds are no difference. Report: the difference is reported in
-    the condition AdmissionChanged and in an event, and recorded in the status of the
+    LimitRange or the service account adds do not count as differences. Report: the difference is
+    reported in the condition AdmissionChanged and in an event, and recorded in the status of the
     ImmutableRevision; a later instance of the revision with another difference counts as Drifted
     (see onTaint). Refuse: in addition, a new revision with a difference does not become available:
     its instances are removed, and the rollout is stalled. Allow: instances are not compared.
     Default Report."""
 
     accepted_changes: AcceptedChanges = AcceptedChanges()
-    """Changes that are no difference. Default: none."""
+    """Changes by admission that are accepted. Default: none."""
 
     config: Config = Config()
     """Which ConfigMaps and Secrets are part of a revision. Default: all that the template

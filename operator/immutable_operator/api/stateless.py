@@ -26,8 +26,8 @@ _HOST_FIELDS: Final = {
 }
 _CLAIM: Final = (
     " uses a persistentVolumeClaim, which all replicas would share, and the operator cannot tell"
-    " shared storage from a disk; set replicas: 1, or immutability.sharedVolumes: Allow if several"
-    " pods can use the volume at once"
+    " whether several pods can use its volume at once; set replicas: 1, or"
+    " immutability.sharedVolumes: Allow if they can"
 )
 _LISTS: Final = (("containers", "container"), ("initContainers", "init container"))
 

@@ -91,7 +91,7 @@ class FailedRevision(ApiModel):
     """A revision that failed or was rejected."""
 
     revision: RevisionHash
-    """The last 8 digits of the name of the ImmutableRevision."""
+    """The last 8 characters of the name of the ImmutableRevision."""
     reason: Annotated[str, Field(max_length=128)]
     """Machine-readable reason, in one word."""
     message: Annotated[str, Field(max_length=1024)]
@@ -123,8 +123,9 @@ class OwnerStatus(ApiModel):
     selector: Annotated[str, Field(max_length=512)] | None = None
     """Label selector of the instances, in string form, for autoscalers."""
     current_revision: RevisionHash | None = None
-    """The target revision: that of the spec, or the running one while a freeze or a missing
-    object delays the rollout. It is the last 8 digits of the name of an ImmutableRevision."""
+    """The target revision: that of the spec, or the one that runs instead while a freeze or a
+    missing object delays the rollout, or after the revision of the spec failed. It is the last 8
+    characters of the name of an ImmutableRevision."""
     last_good_revision: RevisionHash | None = None
     """The last revision whose rollout completed: all instances were of this revision and available.
     The operator does not read this field; it reads the status of the ImmutableRevisions."""
@@ -155,11 +156,11 @@ class OwnerStatus(ApiModel):
         ]
         | None
     ) = None
-    """Current state. Ready: all desired instances are available and of the current
-    revision. Reconciling: the operator is making changes. Stalled: the operator cannot proceed
-    without intervention. Available: as many instances are available as spec.rollout demands, of
-    whatever revision. Guarded: the cluster refuses modifications of running instances.
-    Regenerating: instances are being replaced because of their age or on request.
-    CannotMeetMaxAge: instances cannot be replaced before they reach spec.regeneration.maxAge.
-    NotStateless: the template keeps state in a way that is refused in new templates.
-    AdmissionChanged: admission made the instances different from the template."""
+    """Current state. Ready: all desired instances are available and of the current revision.
+    Reconciling: the operator is making changes. Stalled: the operator cannot proceed without
+    intervention. Available: as many instances are available as spec.rollout demands, of any
+    revision. Guarded: the cluster refuses modifications of running instances. Regenerating:
+    instances are being replaced because of their age or on request. CannotMeetMaxAge: instances
+    cannot be replaced before they reach spec.regeneration.maxAge. NotStateless: the template keeps
+    state in a way that is refused in new templates. AdmissionChanged: admission made the instances
+    different from the template."""

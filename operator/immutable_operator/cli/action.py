@@ -164,5 +164,5 @@ async def _create(owner: Owner, wanted: Wanted) -> str:
         except Conflict:
             continue
         return name
-    again = f"{owner.name} already has requests of this second; run the command again"
+    again = f"{owner.name} already has actions of this second; run the command again"
     raise ApiError(409, "AlreadyExists", again)

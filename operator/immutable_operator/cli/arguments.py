@@ -16,7 +16,7 @@ from immutable_operator.cli.owner import Place
 __all__ = ["Say", "add_login", "add_owner", "add_reason", "add_wait", "place", "seconds"]
 
 Say = Callable[[str], None]
-REVISIONS_OF_POOLS = "the operator's namespace, found by the revisions of the pool"
+REVISIONS_OF_POOLS = "that of the operator, found by the revisions of the pool"
 
 
 def add_login(
@@ -44,7 +44,7 @@ def add_owner(parser: argparse.ArgumentParser, *, instance: bool = False) -> Non
     else:
         add("name", metavar="NAME", help="name of the ImmutableService")
     add("--pool", action="store_true", help="NAME is the name of an ImmutableNodePool")
-    where = f"namespace of the service [the context's]; with --pool [{REVISIONS_OF_POOLS}]"
+    where = f"namespace of the service [the context's; with --pool: {REVISIONS_OF_POOLS}]"
     add_login(parser, where)
 
 

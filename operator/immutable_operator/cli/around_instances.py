@@ -142,11 +142,11 @@ OTHERS = (
         own_words="field is immutable",
     ),
     _claim(
-        *("M2-configmap", "a ConfigMap that poses as a snapshot"),
+        *("M2-configmap", "a forged ConfigMap of a revision"),
         _create("api/v1", "configmaps", immutable=True),
     ),
     _claim(
-        *("M2-secret", "a Secret that poses as a snapshot"),
+        *("M2-secret", "a forged Secret of a revision"),
         _create("api/v1", "secrets", immutable=True),
     ),
     Path(

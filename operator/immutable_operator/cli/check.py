@@ -70,10 +70,10 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "check",
         help="check that the operator runs and that the cluster enforces its policies",
-        description="Reads, without changing anything: the definitions, the operator's Deployment"
-        " and lease, the policies, the webhook, and what you may do. The complete test, which tries"
-        " every known way to change a pod, is verify.",
-        epilog="Exit codes: 0 nothing failed, 1 something did, 2 cannot run.",
+        description="Checks, without changing anything: the CustomResourceDefinitions, the"
+        " operator's Deployment and lease, the policies, the webhook, and your permissions. The"
+        " complete test, which tries every known way to change a pod, is verify.",
+        epilog="Exit codes: 0 no check failed, 1 a check failed, 2 cannot run.",
     )
     add_login(command, "namespace for which your permissions are checked [the context's]")
     command.set_defaults(run=run)
@@ -255,7 +255,7 @@ async def _endpoints(client: KubeClient, where: str) -> Row:
     )
     if ready:
         return Row("webhook", True, f"Service {where} has {ready} ready endpoints")
-    text = f"Service {where} has no ready endpoint, so break-glass access is not marked"
+    text = f"Service {where} has no ready endpoint, so break-glass access marks no instance"
     return Row("webhook", False, f"{text}; make sure that an operator pod is ready")
 
 
@@ -276,6 +276,7 @@ async def _rights(client: KubeClient, namespace: str) -> Row:
             await client.create(REVIEWS.all(), body, resource=REVIEWS.resource)
         )
         (may if (answer.get("status") or {}).get("allowed") else may_not).append(what)
-    texts = [f"you may {', '.join(may)}" if may else "", f"not {', '.join(may_not)}"]
-    told = ", ".join(filter(None, texts if may_not else texts[:1]))
-    return Row("permissions", "read services" in may, f"{told} in namespace {namespace}")
+    texts = [f"you may {', '.join(may)}"] if may else []
+    texts += [f"you may not {', '.join(may_not)}"] if may_not else []
+    text = f"{'; '.join(texts)} (namespace {namespace})"
+    return Row("permissions", "read services" in may, text)

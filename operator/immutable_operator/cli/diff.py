@@ -42,9 +42,9 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "diff",
         help="show what differs between two revisions",
-        description="Compares two revisions: the template field by field, and each ConfigMap key"
-        " by key, with the content of the copies. Of a Secret only the keys that differ are shown."
-        " Another spelling of the same pods is no difference.",
+        description="Compares the templates of two revisions field by field, and their ConfigMaps"
+        " key by key, with the content of the copies. Of Secrets it shows only which keys differ."
+        " Templates that result in the same pods do not differ.",
         epilog="Exit codes: 0 no difference, 1 differences, 2 cannot run.",
     )
     add_owner(command)
@@ -53,10 +53,13 @@ def add(commands: Any) -> None:
         "old",
         nargs="?",
         metavar="N",
-        help=f"{text} [the one that runs, or was the last good one before the asked one]",
+        help=f"{text} [the one that runs; if that is M, the last good one]",
     )
     command.add_argument(
-        "new", nargs="?", metavar="M", help=f"{text} [what the spec asks for, also unrecorded]"
+        "new",
+        nargs="?",
+        metavar="M",
+        help=f"{text} [the one that the spec asks for, even if it is not recorded yet]",
     )
     command.set_defaults(run=run)
 
@@ -75,7 +78,9 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
             new = _asked(owner, asked)
             old = old or earlier(owner.status, records, asked.record)
         if old is None:
-            what = f"the spec asks for {new.title}, and there is no other one to compare it with"
+            what = (
+                f"the spec asks for {new.title}, and there is no other revision to compare it with"
+            )
             say(f"{what}; {_advice(given.name)}")
             return SAME
         return await _told(owner, (_recorded(owner, old), new), contents, (say, show))

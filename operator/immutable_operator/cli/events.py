@@ -35,14 +35,16 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "events",
         help="list the events of a service and of its pods",
-        description="Lists the events of a service or node pool and of its pods, also of pods that"
-        " are gone, oldest first. The API server keeps events for an hour by default; lineage and"
-        " history go back further.",
+        description="Lists the events of a service or node pool and of its pods, including pods"
+        " that are gone, oldest first. The API server keeps events for an hour by default; lineage"
+        " and history go back further.",
         epilog="Exit codes: 0 listed, 2 cannot run.",
     )
     named = "name of a service, a node pool or a pod [all of the namespace]"
     command.add_argument("name", metavar="NAME|POD", nargs="?", default="", help=named)
-    command.add_argument("--watch", "-w", action="store_true", help="print new ones until Ctrl-C")
+    command.add_argument(
+        "--watch", "-w", action="store_true", help="continue with new events until Ctrl-C"
+    )
     add_login(command, "namespace of the service [the context's]; of pools: the operator's")
     command.set_defaults(run=run)
 

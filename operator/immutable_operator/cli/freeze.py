@@ -33,18 +33,24 @@ def add(commands: Any) -> None:
     """Add both verbs to the command line."""
     command = commands.add_parser(
         "freeze",
-        help="hold rollouts and regeneration in a namespace for some time",
+        help="stop rollouts and regeneration in a namespace for some time",
         description="Creates an ImmutableFreeze: until it ends, changes of templates are not rolled"
-        " out, and pods are not replaced because of their age. Repairs and the way back to the last"
-        " good revision continue. A freeze selects services by namespace and label; to hold a"
-        " single service, use suspend, or a label of its own.",
+        " out, and pods are not replaced because of their age. Repairs continue, and so does the"
+        " return to the last good revision. A freeze selects services by namespace and label; to"
+        " freeze a single service, give it a label of its own and use --selector.",
         epilog="Exit codes: 0 created, 2 cannot run.",
     )
     _add_freeze(command, "freeze to create")
-    command.add_argument("--reason", required=True, help="reason, which is shown in each status")
+    command.add_argument(
+        "--reason",
+        required=True,
+        help="reason, which is shown in the status of each frozen service",
+    )
     end = command.add_mutually_exclusive_group(required=True)
-    end.add_argument("--for", dest="lasts", type=_duration, help="how long, such as 90m, 4h or 2d")
-    end.add_argument("--until", type=_time, help="end as RFC 3339, such as 2026-12-27T06:00:00Z")
+    end.add_argument("--for", dest="lasts", type=_duration, help="duration, such as 90m, 4h or 2d")
+    end.add_argument(
+        "--until", type=_time, help="end as an RFC 3339 time, such as 2026-12-27T06:00:00Z"
+    )
     command.add_argument(
         "--selector",
         "-l",
@@ -55,13 +61,13 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--repairs",
         action="store_true",
-        help="also keep pods that were modified in place",
+        help="do not replace pods that were modified in place either",
     )
     command.set_defaults(run=freeze)
     command = commands.add_parser(
         "unfreeze",
         help="end a freeze",
-        description="Deletes an ImmutableFreeze: what it held back begins.",
+        description="Deletes an ImmutableFreeze: the rollouts that it delayed start.",
         epilog="Exit codes: 0 ended, 2 cannot run.",
     )
     _add_freeze(command, "freeze to delete")

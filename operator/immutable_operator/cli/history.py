@@ -50,10 +50,10 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "history",
-        help="list the revisions of a service, and what became of each",
+        help="list the revisions of a service with their outcomes",
         description="Lists the revisions on record. RUNS is the number of instances of a revision,"
         " ASKED marks the one that the spec asks for, REASON is why it was recorded, BY is the tool"
-        " that wrote it, OUTCOME is what became of it.",
+        " that wrote it, OUTCOME is the result of its rollout.",
         epilog="Exit codes: 0 listed, 2 cannot run.",
     )
     add_owner(command)

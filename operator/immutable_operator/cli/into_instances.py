@@ -67,8 +67,8 @@ NO_RESIZE = "resize|[Rr]esizing"
 
 EDITS = (
     edit("P1-image", "another image in a container", _other_image),
-    edit("P2-deadline", "a deadline", patch({"spec": {"activeDeadlineSeconds": 86400}})),
-    edit("P2-toleration", "one more toleration", _toleration),
+    edit("P2-deadline", "a deadline of the pod", patch({"spec": {"activeDeadlineSeconds": 86400}})),
+    edit("P2-toleration", "an added toleration", _toleration),
     Path(
         *("P3-gated", "another image before it is scheduled", HEALED, _other_image, Heals.BORN),
         gated=True,
@@ -103,7 +103,9 @@ EDITS = (
         *("P11-no-owner", "the owner removed"),
         patch({"metadata": {"ownerReferences": None}}, kind=MERGE),
     ),
-    only("P12-finalizer", "a finalizer", patch({"metadata": {"finalizers": ["verify.dev/x"]}})),
+    only(
+        "P12-finalizer", "an added finalizer", patch({"metadata": {"finalizers": ["verify.dev/x"]}})
+    ),
     only(
         *("P13-not-ready", "a status with Ready false"),
         patch({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}, "status"),
@@ -138,18 +140,24 @@ def _reach(row: str, what: str, ask: Ask) -> Path:
 EXEC = f"exec?command=true&stdout=true&container={CONTAINER}"
 CONNECTS = (
     _reach("P6-exec", "kubectl exec, cp", _connect("POST", EXEC)),
-    _reach("P6-websocket", "the same by WebSocket", _connect("GET", EXEC)),
+    _reach("P6-websocket", "kubectl exec by WebSocket", _connect("GET", EXEC)),
     _reach("P6-attach", "kubectl attach", _connect("POST", "attach?stdout=true")),
     _reach("P6-portforward", "kubectl port-forward", _connect("POST", "portforward?ports=1")),
-    _reach("P6-proxy", "a request through the API server", _connect("GET", "proxy/")),
+    _reach("P6-proxy", "a request through pods/proxy", _connect("GET", "proxy/")),
     Path(
         *("P6-break-glass", "kubectl exec with break-glass", HEALED),
         *(_connect("POST", EXEC), Heals.SUCCESSOR),
         connects=True,
         as_member=True,
     ),
-    _reach("P7-exec", "exec through the node", _through_node("GET", "exec", query="?command=true")),
-    _reach("P7-run", "run through the node", _through_node("POST", "run", query="?cmd=true")),
+    _reach(
+        "P7-exec", "exec through the kubelet", _through_node("GET", "exec", query="?command=true")
+    ),
+    _reach("P7-run", "run through the kubelet", _through_node("POST", "run", query="?cmd=true")),
     # For a container that does not exist: nothing is written to the node.
-    _reach("P20-checkpoint", "a checkpoint", _through_node("POST", "checkpoint", "no-such-one")),
+    _reach(
+        "P20-checkpoint",
+        "a checkpoint through the kubelet",
+        _through_node("POST", "checkpoint", "no-such-one"),
+    ),
 )

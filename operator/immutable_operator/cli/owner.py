@@ -196,7 +196,7 @@ async def _home(client: KubeClient, pool: str) -> str:
         return found[0]
     where = f"there are some in the namespaces {', '.join(found)}" if found else "there are none"
     raise CannotRun(
-        f"cannot determine the operator's namespace by the revisions of pool {pool}: {where};"
+        f"cannot determine the operator's namespace from the revisions of pool {pool}: {where};"
         f" {advice}"
     )
 

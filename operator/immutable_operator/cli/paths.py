@@ -40,7 +40,7 @@ UNTRIED: tuple[tuple[str, str, Result, str], ...] = (
         "P19",
         "static pods",
         HELD,
-        "no mirror pod, so no traffic; the files of the node decide",
+        "they cannot be instances, so they get no traffic; files on the node define them",
     ),
     (
         "P21",
@@ -48,12 +48,12 @@ UNTRIED: tuple[tuple[str, str, Result, str], ...] = (
         OPEN,
         "intended: the cluster rotates them",
     ),
-    ("C1", "another spec of the service", HELD, "the intended way: it creates a new revision"),
+    ("C1", "a changed spec of the service", HELD, "the intended way: it creates a new revision"),
     (
         "C4",
         "a freeze overridden without permission",
         HELD,
-        "changes no pod; requires override on immutablefreezes",
+        "changes no pod; requires the verb override on immutablefreezes",
     ),
     (
         "S3",
@@ -91,7 +91,7 @@ UNTRIED: tuple[tuple[str, str, Result, str], ...] = (
         "G2",
         "a user who acts as the operator",
         HELD,
-        "cannot change a spec either; RBAC decides who may",
+        "cannot change a pod spec either; RBAC decides which users may",
     ),
     ("G3", "writes into etcd", OPEN, "bypasses the API server"),
 )

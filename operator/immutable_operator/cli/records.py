@@ -1,4 +1,4 @@
-"""Records of revisions as people name and read them. Nothing here asks the API server."""
+"""Records of revisions as users name and read them. Nothing here asks the API server."""
 
 from __future__ import annotations
 
@@ -58,9 +58,7 @@ def find_good(records: Sequence[Json], text: str) -> Json:
     if record in (good := [r for r in records if _is_good(r)]):
         return record
     others = _listed(good)
-    raise CannotRun(
-        f"{named(record)} is {phase(record)}; only a good one can be gone back to: {others}"
-    )
+    raise CannotRun(f"{named(record)} is {phase(record)}; specify one of the good ones: {others}")
 
 
 def _is_good(record: Json) -> bool:

@@ -18,13 +18,13 @@ def add(commands: Any) -> None:
         "regenerate",
         help="replace the instances of a service, or one of them",
         description="Creates an ImmutableAction: each existing instance is replaced by one of the"
-        " same revision, successor first; PodDisruptionBudgets are respected. The action records"
+        " same revision, as in a rollout; PodDisruptionBudgets are respected. The action records"
         " the user, the reason and the outcome (kubectl get imact).",
         epilog="Exit codes: 0 created (with --wait: done), 1 failed or timed out, 2 cannot run.",
     )
     add_owner(command)
     command.add_argument(
-        "--instance", default="", help="name of the only pod or node to replace [all]"
+        "--instance", default="", help="name of a single pod or node to replace [all]"
     )
     add_reason(command, "; required with --override-freeze")
     command.add_argument(

@@ -27,13 +27,12 @@ def add(commands: Any) -> None:
         help="wait until a service is ready, for scripts and pipelines",
         description="Prints a line for each change of the state of a service, until all its pods"
         " are of the revision that the spec asks for and available, or until the operator cannot"
-        " go on.",
-        epilog="Exit codes: 0 ready, 1 stalled, rolled back or deleted, 3 not within the timeout, 2"
-        " cannot run.",
+        " continue.",
+        epilog="Exit codes: 0 ready, 1 stalled, rolled back or deleted, 3 timed out, 2 cannot run.",
     )
     add_owner(command)
     command.add_argument(
-        "--timeout", type=seconds, default=600.0, help="seconds to wait at most [600]"
+        "--timeout", type=seconds, default=600.0, help="maximum number of seconds to wait [600]"
     )
     command.set_defaults(run=run)
 

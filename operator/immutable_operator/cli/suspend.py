@@ -21,10 +21,10 @@ def add(commands: Any) -> None:
     """Add both verbs to the command line."""
     command = commands.add_parser(
         "suspend",
-        help="stop all replacements of a service, also repairs",
-        description="Sets spec.suspend: nothing is created or replaced until it is resumed, and"
+        help="stop all replacements of a service, including repairs",
+        description="Sets spec.suspend: no pod is created or replaced until it is resumed, and"
         " lost pods are not replaced either. Existing pods keep running. If a GitOps tool owns the"
-        " spec, change it there instead. To hold back rollouts only, use a freeze.",
+        " spec, change it there instead. To delay only rollouts and regeneration, use a freeze.",
         epilog="Exit codes: 0 suspended, 2 cannot run.",
     )
     add_owner(command)
@@ -52,7 +52,7 @@ async def suspend(given: argparse.Namespace, say: Say, show: Say) -> int:
             return 0
         await _set(owner, True)
         show(f"{owner.kind.word} {owner.name} suspended")
-        say(f"nothing is replaced until: kubectl immutable resume {owner.name}")
+        say(f"to replace pods again: kubectl immutable resume {owner.name}")
         return 0
 
     return await with_owner(place(given), work, say)

@@ -19,10 +19,10 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "undo",
-        help="go back to a good revision",
+        help="run a good revision instead of the one that the spec asks for",
         description="Creates an ImmutableAction: the revision that the spec asks for is rejected,"
         " and another one runs instead, with its configuration, until the template or its"
-        " configuration changes (or: kubectl immutable resume). The spec is not changed. The"
+        " configuration changes or until kubectl immutable resume. The spec is not changed. The"
         " action records the user, the reason and the outcome.",
         epilog="Exit codes: 0 accepted (with --wait: the other revision runs), 1 failed or timed"
         " out, 2 cannot run.",
@@ -38,8 +38,8 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--override-freeze",
         action="store_true",
-        help="go back even if an ImmutableFreeze applies; it never holds back going to the last"
-        " good revision",
+        help="carry it out even if an ImmutableFreeze applies; not needed for the last good"
+        " revision, which no freeze delays",
     )
     add_wait(command)
     command.set_defaults(run=run)

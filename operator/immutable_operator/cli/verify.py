@@ -100,7 +100,7 @@ class Verification:
             "guarded": {key: guarded.get(key) for key in ("status", "reason", "message")},
         }
         if guarded.get("status") == "False":
-            self._say(f"not guarded: {guarded.get('message')}")
+            self._say(f"protection is incomplete: {guarded.get('message')}")
         member = await self._person(user=user, groups=(*groups, BREAK_GLASS_GROUP))
         return self._tell(await self._try_all(away, member), about)
 

@@ -35,10 +35,10 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "why",
-        help="explain why a service or a pod is as it is, and what is waited for",
-        description="Says in sentences in which state a service is and since when, which revision"
-        " runs and why, what is waited for, and what to do. Of a pod, also of one that is gone: why"
-        " it was created, which pods came before it, and why they were replaced.",
+        help="explain the state of a service or a pod, and what it waits for",
+        description="Explains in sentences: the state of a service and since when it lasts, which"
+        " revision runs and why, what the service waits for, and what to do. For a pod, even if it"
+        " is gone: why it was created, which pods came before it, and why they were replaced.",
         epilog="Exit codes: 0 explained, 2 cannot run.",
     )
     add_owner(command, instance=True)
@@ -112,7 +112,7 @@ def _state(owner: Owner, ago: Ago) -> list[str]:
 
 
 def _runs(owner: Owner, records: Sequence[Json], ago: Ago) -> list[str]:
-    """Say which revision is worked towards, who asked for it, and what became of the newest."""
+    """Say which revision is rolled out, what recorded it, and the outcome of the newest one."""
     by_id = {str(r["spec"]["revision"]): r for r in records}
     current = by_id.get(str(owner.status.get("currentRevision")))
     if current is None:
@@ -148,7 +148,7 @@ def _advice(owner: Owner, records: Sequence[Json], waits: bool) -> list[str]:
         last = failed[-1]
         rejected = bool((last.get("status") or {}).get("rejectedBy"))
         verb = "resume" if rejected else "retry"
-        cause = "to end the undo" if rejected else "once the cause is gone"
+        cause = "to end the undo" if rejected else "when the cause is removed"
         return [
             f"What to do: kubectl immutable diff {name} shows what differs; apply another template,"
             f" or {cause}: kubectl immutable {verb} {name}"
@@ -156,7 +156,7 @@ def _advice(owner: Owner, records: Sequence[Json], waits: bool) -> list[str]:
     if condition(owner.body, "Ready").get("status") == "True" and not waits:
         return ["There is nothing to do."]
     if condition(owner.body, "Reconciling").get("status") == "True" and not waits:
-        return [f"It is being worked on; to follow it: kubectl immutable get {name} -w"]
+        return [f"The operator is working on it; to follow it: kubectl immutable get {name} -w"]
     return []
 
 

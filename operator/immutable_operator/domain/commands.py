@@ -1,4 +1,4 @@
-"""What people say of a revision: try it again, go back to another one, resume.
+"""Commands of users about a revision: roll it out again, go back to another one, resume.
 
 A command is carried out by one write to the record of the revision that the spec asks for, with the
 uid of the action, so that it is carried out once, also when the operator is restarted in between.
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from immutable_operator.domain.config.snapshots import plan_snapshots
-from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.fleet import Fleet, count_current
 from immutable_operator.domain.model import (
     Command,
     Outcome,
@@ -31,7 +31,7 @@ from immutable_operator.domain.turn import Turn
 __all__ = ["anew", "commands"]
 
 NO_SPEC = "waiting until the revision that the spec asks for is on record"
-SUPERSEDED = "a later action or another revision took its place"
+SUPERSEDED = "superseded by a later action or another revision"
 
 
 def anew(verdict: Verdict, started: float) -> Verdict:
@@ -52,7 +52,7 @@ def anew(verdict: Verdict, started: float) -> Verdict:
 
 
 def commands(turn: Turn, fleet: Fleet) -> tuple[Verdict | None, tuple[Outcome, ...]]:
-    """Return the verdict of the asked revision that people ask for, and the outcomes to write.
+    """Return the verdict of the asked revision that users request, and the outcomes to write.
 
     Commands are carried out one after the other, oldest first; the annotation for retries comes
     last.
@@ -110,9 +110,12 @@ def _problem(request: Request, asked: Revision) -> str:
             f" {'retry' if request.command is Command.RETRY else 'resume'}"
         )
     if request.command is Command.RETRY and verdict.rejected_by:
-        return f"{asked} was rejected by {verdict.rejected_by}; create an action of type Resume"
+        return (
+            f"{asked} was rejected by {verdict.rejected_by} and did not fail by itself; create an"
+            " action of type Resume"
+        )
     if request.command is Command.RESUME and not verdict.rejected_by:
-        return f"{asked} failed, and nobody rejected it; create an action of type Retry"
+        return f"{asked} failed and was not rejected; create an action of type Retry"
     return ""
 
 
@@ -122,11 +125,11 @@ def _rolled_back(turn: Turn, request: Request, asked: Revision) -> tuple[Verdict
     if not request.revision:
         back = fallback_of(view, asked)
         if back is None:
-            text = f"there is no other good revision on record than {asked} to go back to"
+            text = f"no good revision other than {asked} is on record, so none can be restored"
             return None, "Failed", text
     elif request.revision not in known:
         good = _good(view.revisions, asked)
-        text = f"revision {request.revision} is not on record; good ones on record: {good}"
+        text = f"revision {request.revision} is not on record; set one of the good ones: {good}"
         return None, "Failed", text
     else:
         back = known[request.revision]
@@ -154,16 +157,16 @@ def _rolled_back(turn: Turn, request: Request, asked: Revision) -> tuple[Verdict
 def _not_to(turn: Turn, back: Revision, asked: Revision) -> str:
     """Return why a service cannot go back to a revision, or ""."""
     if back.id == asked.id:
-        return f"{back} is the one that the spec asks for; name another one"
+        return f"{back} is the one that the spec asks for; set another one"
     if not is_good(back):
         good = _good(turn.view.revisions, asked)
-        return f"{back} is {back.verdict.phase}; only a good one can be gone back to: {good}"
+        return f"{back} is {back.verdict.phase}; set one of the good ones: {good}"
     copies = plan_snapshots(turn.view, back, turn.now)
     return copies.lacking[0].message if copies.lacking else ""
 
 
 def _good(revisions: Iterable[Revision], asked: Revision) -> str:
-    """Return for people which other revisions a service can go back to, newest first."""
+    """Return the text of the other revisions to which a service can go back, newest first."""
     good = sorted((r for r in revisions if is_good(r) and r != asked), key=lambda r: -r.number)
     return ", ".join(map(str, good)) or "none"
 
@@ -199,10 +202,10 @@ def _progress(turn: Turn, fleet: Fleet, request: Request, record: Revision) -> t
             return "Failed", f"{record} failed again: {verdict.reason}: {verdict.message}"
         if verdict.completed is not None and not verdict.is_under_way:
             return "Succeeded", f"{record} runs: {verdict.replaced}"
-        return ("Running", f"{record} is rolled out") if is_asked else ("Failed", SUPERSEDED)
+        return ("Running", f"{record} is being rolled out") if is_asked else ("Failed", SUPERSEDED)
     if not is_asked or target.wanted is None or not target.goes_back:
         return "Succeeded", SUPERSEDED
-    there = f"{fleet.available_current} of {turn.budget.desired} are current and available"
+    there = count_current(fleet)
     if fleet.is_complete:
         return "Succeeded", f"{target.wanted} runs: {there}"
     return "Running", f"going back to {target.wanted}: {there}"

@@ -99,8 +99,8 @@ def _failed_while_baking(turn: Turn, fleet: Fleet, verdict: Verdict) -> Failure 
     if crashed:
         return Failure(BAKING_FAILED, f"{_told(crashed[0])}, while the revision was baking")
     if own and fleet.available_current < turn.budget.fewest_available:
-        text = f"{own[0].name} was available and is not ready any more, while the revision was"
-        return Failure(BAKING_FAILED, f"{text} baking")
+        text = f"{own[0].name} was available and is no longer ready, while the revision was baking"
+        return Failure(BAKING_FAILED, text)
     return None
 
 

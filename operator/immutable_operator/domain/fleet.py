@@ -21,7 +21,7 @@ from immutable_operator.domain.staleness.outdated import ended, outdated, refuse
 from immutable_operator.domain.staleness.requested import requested
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["Fleet", "remain", "sort_out"]
+__all__ = ["Fleet", "being", "count_current", "remain", "sort_out"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Fleet:
     of repairs), and no successor is created for them. The ``spared`` ones are of an older
     revision: the rollout replaces them, but not at once for their modification. ``leaving`` says
     for each active instance whose node is about to be taken away, why it leaves, whatever else is
-    to be done with it; the ``cordoned`` ones among them leave when somebody else evicts them.
+    to be done with it; the ``cordoned`` ones among them leave when another client evicts them.
     """
 
     turn: Turn
@@ -97,7 +97,18 @@ class Fleet:
 
 def remain(count: int) -> str:
     """Return the part of a message that counts the stale instances that are left."""
-    return f"{count} stale remain{'s' if count == 1 else ''}"
+    return "1 stale instance remains" if count == 1 else f"{count} stale instances remain"
+
+
+def being(count: int, what: str) -> str:
+    """Return the part of a message that counts instances that are being ``what``, as "removed"."""
+    return f"1 instance is being {what}" if count == 1 else f"{count} instances are being {what}"
+
+
+def count_current(fleet: Fleet) -> str:
+    """Return the part of a message that counts the current and available instances."""
+    desired = fleet.turn.budget.desired
+    return f"{fleet.available_current} of {desired} instances are current and available"
 
 
 def sort_out(turn: Turn) -> Fleet:

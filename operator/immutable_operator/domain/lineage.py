@@ -147,7 +147,7 @@ def _entry(instance: Instance, view: View) -> Entry:
 
 
 def _author(instance: Instance, view: View) -> str:
-    """Return who asked for an instance, as far as it is known; "" if the operator decided it."""
+    """Return the user or tool that asked for an instance; "" if the operator decided it."""
     reason = instance.because.reason if instance.because else None
     if reason is Reason.REQUESTED:
         asked = (r.actor for r in view.requests if purpose_of_request(r.uid) == instance.purpose)

@@ -111,7 +111,7 @@ def _marked(marks: tuple[SetVerdict, ...]) -> list[str]:
 
 
 def _outcomes(turn: Turn) -> tuple[Outcome, ...]:
-    """Return what is to be written to people's requests, including what holds them back."""
+    """Return what is to be written to requests of users, including what delays them."""
     view, freeze = turn.view, turn.target.freeze
     requests = tuple(r for r in view.requests if r.command is Command.REGENERATE)
     there, listing = view.instances, turn.words.listing

@@ -9,7 +9,7 @@ from __future__ import annotations
 from immutable_operator.domain.model import DeleteBudget, Move, SetBudget
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["BUDGET_CONFLICT", "BUDGET_REFUSED", "obstacle", "protection"]
+__all__ = ["BUDGET_CONFLICT", "BUDGET_REFUSED", "obstacle", "protection", "taken"]
 
 BUDGET_CONFLICT = "DisruptionBudgetConflict"
 BUDGET_REFUSED = "DisruptionBudgetRefused"
@@ -52,7 +52,7 @@ def _conflict(turn: Turn) -> str | None:
     others = [budget for budget in turn.view.budgets if not budget.is_own]
     covering = sorted(budget.name for budget in others if budget.covers)
     if not covering:
-        return _taken(others[0].name) if others else None
+        return taken(others[0].name) if others else None
     return (
         f"PodDisruptionBudget {covering[0]} covers the pods of this service; two budgets on one pod"
         " make every eviction fail, so rollout.drainProtection has no effect; delete that budget,"
@@ -60,8 +60,10 @@ def _conflict(turn: Turn) -> str | None:
     )
 
 
-def _taken(name: str) -> str:
+def taken(name: str) -> str:
+    """Say that another budget has the name of the budget of a service."""
     return (
-        f"PodDisruptionBudget {name} exists and does not belong to this service, so that"
-        " rollout.drainProtection has no effect; delete or rename that budget"
+        f"PodDisruptionBudget {name} exists and does not belong to this service, so"
+        " rollout.drainProtection has no effect; delete that budget, or recreate it under another"
+        " name"
     )

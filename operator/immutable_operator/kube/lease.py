@@ -80,8 +80,8 @@ class LeaseTimes:
     def __post_init__(self) -> None:
         if not 0 < self.retry < self.renew < self.duration:
             raise ValueError(
-                f"lease times {self.duration}/{self.renew}/{self.retry} s are not valid:"
-                " retry must be shorter than renew, and renew shorter than the lease"
+                f"lease times {self.duration}/{self.renew}/{self.retry} s are not valid; set the"
+                " retry interval below the renewal deadline, and that below the lease duration"
             )
 
 
@@ -157,13 +157,13 @@ class Lease:
                 return False
             return await self._hold("POST", self._collection, self._body(None, 0))
         except ApiError as error:
-            log.warning("lease unreadable", error=str(error))
+            log.warning("lease cannot be read", error=str(error))
             return False
         self.took_over = True
         try:
             lease = decoded(body, _Lease)
         except READ_ERRORS as error:
-            log.warning("lease unreadable", error=str(error))
+            log.warning("lease cannot be read", error=str(error))
             return False
         foreign = lease.holder not in ("", self.identity)
         self._seen_period = (lease.duration or self.times.duration) if foreign else 0.0
@@ -203,7 +203,7 @@ class Lease:
                 # A renewal without a response was committed: take its version.
                 await self._look()
             except ApiError as error:
-                log.warning("lease not released", error=str(error))
+                log.warning("lease cannot be released", error=str(error))
                 return
             else:
                 self._valid_until = 0.0
@@ -226,12 +226,12 @@ class Lease:
             return False
         except ApiError as error:
             level = log.info if isinstance(error, Unreachable) else log.warning
-            level("lease not written", error=str(error))
+            level("lease cannot be written", error=str(error))
             return False
         try:
             self._take(decoded(answer, _Lease), before)
         except READ_ERRORS as error:
-            log.warning("lease unreadable", error=str(error))
+            log.warning("lease cannot be read", error=str(error))
             return await self._look()
         return True
 

@@ -72,8 +72,8 @@ class Reflector(Generic[T]):
         Called with the resource for each version of an object that cannot be read.
     served
         For a collection that may not exist, because its definition is installed by others: called
-        with whether the API server has it, after each try. As long as it has not, nobody waits for
-        a list; objects that are known stay known, since the answer says nothing about them.
+        with whether the API server has it, after each try. As long as it has not, no list is
+        awaited; objects that are known stay known, since the answer says nothing about them.
     """
 
     def __init__(
@@ -145,7 +145,9 @@ class Reflector(Generic[T]):
                 asked = False
             except Unreadable as error:
                 # An incomplete line or HTML from a proxy: the events before it are valid.
-                log.warning("watch unreadable", resource=self.resource, error=str(error))
+                log.warning(
+                    "event of a watch cannot be read", resource=self.resource, error=str(error)
+                )
                 self._stumbled(progress=self._told > told or self.lists > lists)
                 asked = False
             lasted = time.monotonic() - began > GOOD_SECONDS

@@ -287,22 +287,22 @@ def _because(action: Action) -> tuple[str, str]:
             same = phase is action.revision.verdict.phase
             return "Noted" if same else phase, f"Verdict: {phase}{f' ({reason})' if reason else ''}"
         case SetBudget():
-            return "Protected", f"Protected: {action.min_available} are to stay available"
+            return "Protected", f"Protected: at least {action.min_available} must stay available"
         case DeleteBudget():
-            return "Protected", "Protected: by no budget of the operator"
+            return "Protected", "Protected: its budget is no longer needed"
         case Admit():
             return "Verified", "Verified: it is ready for workloads"
         case Mark():
             return "Tainted", f"Tainted: {action.what}"
         case Probe():
-            return "Verified", "Verified: its smoke pod is started"
+            return "Verified", "Verified: its smoke pod can start"
         case Evict():
             how = "deleted, because the drain has timed out" if action.by_force else "evicted"
             return "Drained", f"Drained: from {action.name}, {how}"
         case End():
-            return "Drained", "Drained: nothing is left on it"
+            return "Drained", "Drained: no pod is left to evict"
         case Protect():
-            what = "its deletion waits for its nodes" if action.waits else "it may be deleted"
+            what = "its deletion waits for its nodes" if action.waits else "it can be deleted"
             return "Protected", f"Protected: {what}"
         case DeleteRevision():
-            return "History", "History: beyond historyLimit"
+            return "History", "History: more revisions than historyLimit"

@@ -47,7 +47,7 @@ class Admissions:
         self._changed = changed
         self._changes: OrderedDict[tuple[str, bytes], Changes] = OrderedDict()
         self._templates: OrderedDict[str, Template] = OrderedDict()
-        self._inquiry = Inquiry("template of a revision not read", self._read, retry=RETRY)
+        self._inquiry = Inquiry("template of a revision cannot be read", self._read, retry=RETRY)
 
     def look(
         self,
@@ -106,7 +106,7 @@ class Admissions:
 
 
 def _is_as_born(pod: PodRecord, baselines: Mapping[str, int]) -> bool:
-    """Return whether its form shows what admission made of it: nobody changed it since."""
+    """Return whether its form shows what admission made of it: no client changed it since."""
     it = pod.content
     touched = it.taint is not None or it.terminating or it.quarantined is not None
     if touched or it.gated or it.edited or not pod.form:

@@ -9,6 +9,7 @@ import msgspec
 
 from immutable_operator.api.names import FIELD_MANAGER
 from immutable_operator.domain.model import Cause, DeleteBudget, Move, SetBudget, budget_name
+from immutable_operator.domain.protection import taken
 from immutable_operator.instances.driver import Refused, Seen, outcome_of
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
@@ -45,7 +46,7 @@ class BudgetWriter:
         return lambda: self._budgets.version >= version or shows()
 
     async def _set(self, service: OwnerRecord, move: SetBudget) -> bytes:
-        """Create the budget, or change it if it is known: never one that somebody else created."""
+        """Create the budget, or change it if it is known: never one that another client created."""
         body = budget_body(service, move.min_available)
         known = [b for b in self._budgets.of(service.namespace) if b.service == service.uid]
         if not known:
@@ -53,11 +54,7 @@ class BudgetWriter:
             try:
                 return await self._client.create(path, body, resource=self.resource)
             except Conflict as error:
-                text = (
-                    f"PodDisruptionBudget {budget_name(service.name)} exists and does not belong to"
-                    " this service, so its pods are not protected; delete or rename it"
-                )
-                raise Refused(Cause.NAME_TAKEN, text) from error
+                raise Refused(Cause.NAME_TAKEN, taken(budget_name(service.name))) from error
         path = BUDGETS.item(service.namespace, known[0].name)
         change = {
             "metadata": {"uid": known[0].uid},

@@ -55,7 +55,9 @@ class Claims:
         self._client = client
         self._services = services
         self._metrics = metrics
-        self._inquiry: Inquiry[Suspect] = Inquiry("pod not claimed back", self._look, retry=RETRY)
+        self._inquiry: Inquiry[Suspect] = Inquiry(
+            "pod cannot be claimed back", self._look, retry=RETRY
+        )
         self.pods = Pods(changed, self._suspect_record, services.home)
 
     def _suspect_record(self, pod: PodRecord) -> None:

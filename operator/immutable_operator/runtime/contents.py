@@ -43,7 +43,7 @@ class Contents:
         self._digests: dict[Key, tuple[int, str, str]] = {}
         self._problems: dict[Key, str] = {}
         self._interests = Interests()
-        self._inquiry = Inquiry("ConfigMap not read", self._read, retry=RETRY)
+        self._inquiry = Inquiry("ConfigMap cannot be read", self._read, retry=RETRY)
 
     def look(
         self, service: OwnerRecord, revisions: Iterable[Revision]

@@ -71,7 +71,7 @@ class CopyWriter:
         return lambda: self._configs.version >= version or self.exists(owner.namespace, move.pin)
 
     async def _source(self, namespace: str, move: CreateSnapshot) -> Content | SecretContent:
-        pin, changed = move.pin, "was changed"
+        pin, problem = move.pin, "was changed before it could be copied"
         try:
             content: Content | SecretContent
             if pin.kind == SECRET:
@@ -81,13 +81,12 @@ class CopyWriter:
             if await self._digest(content, pin) == pin.digest:
                 return content
         except NotFound:
-            changed = "was deleted"
+            problem = "was deleted before it could be copied"
         except READ_ERRORS as error:
-            changed = f"cannot be read ({error})"
+            problem = f"cannot be read to copy it: {error}"
         except ApiError as error:
             raise outcome_of(Move.SNAPSHOT, error) from error
-        text = f"{pin.kind} {pin.name} {changed} before it could be copied"
-        raise Refused(Cause.API_SERVER, text)
+        raise Refused(Cause.API_SERVER, f"{pin.kind} {pin.name} {problem}")
 
     async def _digest(self, content: Content | SecretContent, pin: Pin) -> str:
         """Return the digest of a content as that of what ``pin`` names."""
@@ -108,7 +107,7 @@ class CopyWriter:
         if not await self._is_copied(answer, move):
             text = (
                 f"{pin.kind} {pin.snapshot} exists but is not this revision's copy of"
-                f" {pin.name}; waiting until it is gone: delete it if it is not in use"
+                f" {pin.name}; the operator waits until it is gone; delete it if it is not in use"
             )
             raise Refused(Cause.API_SERVER, text) from error
         return answer

@@ -54,10 +54,12 @@ class KeyKeeper:
                 self._key = await self._fetch()
             if self._key is not None:
                 return self._key
-        raise KeyUnavailable(f"the Secret {self._about} is being written by others; it is retried")
+        raise KeyUnavailable(
+            f"other clients changed the Secret {self._about} at the same time; the operator retries"
+        )
 
     async def _fetch(self) -> DigestKey | None:
-        """Read the key, or make it; None if others wrote the Secret meanwhile."""
+        """Read the key, or create it; None if another client wrote the Secret meanwhile."""
         try:
             body = await self._client.get(self._path, resource=SECRETS.resource)
             stored = msgspec.json.decode(body)
@@ -65,7 +67,7 @@ class KeyKeeper:
                 return found
             made = DigestKey(secrets.token_bytes(KEY_BYTES))
             data = {**(stored.get("data") or {}), FIELD: base64.b64encode(made.secret).decode()}
-            # Its resourceVersion keeps two replicas from making two keys.
+            # Its resourceVersion prevents two replicas from creating two keys.
             await self._client.update(
                 self._path, {**stored, "data": data}, resource=SECRETS.resource
             )
@@ -73,12 +75,12 @@ class KeyKeeper:
             return None
         except NotFound as error:
             raise KeyUnavailable(
-                f"the Secret {self._about}, which holds the key of digests, is not found; the chart"
+                f"the Secret {self._about} for the key of the digests does not exist; the chart"
                 " installs it: run helm upgrade"
             ) from error
         except ApiError as error:
             raise KeyUnavailable(f"the Secret {self._about}: {error.message}") from error
-        log.info("key of digests made", secret=self._about, key=made.id)
+        log.info("key of digests created", secret=self._about, key=made.id)
         return made
 
     def _read(self, stored: dict[str, Any]) -> DigestKey | None:
@@ -89,6 +91,6 @@ class KeyKeeper:
             return DigestKey(base64.b64decode(text, validate=True))
         except (ValueError, binascii.Error) as error:
             raise KeyUnavailable(
-                f"the field {FIELD} of the Secret {self._about} is no key of {KEY_BYTES} bytes;"
-                " delete the field, and the operator makes a new one"
+                f"the field {FIELD} of the Secret {self._about} is not a key of {KEY_BYTES} bytes;"
+                " delete the field, and the operator creates a new key"
             ) from error

@@ -134,5 +134,10 @@ class Guards:
         self._metrics.guard_faults.clear()
         for fault in everywhere:
             self._metrics.guard_faults.labels(fault.guard, fault.reason).set(1)
-            log.warning("not guarded", guard=fault.guard, reason=fault.reason, why=fault.message)
+            log.warning(
+                "protection is incomplete",
+                guard=fault.guard,
+                reason=fault.reason,
+                why=fault.message,
+            )
         self._changed()

@@ -22,7 +22,7 @@ class Interests:
         return tuple(self._readers.get(key, ()))
 
     def register(self, owner: str, keys: frozenset[Key]) -> frozenset[Key]:
-        """Note all that an owner depends on; return the objects on which nobody depends now."""
+        """Note all that an owner depends on; return the objects on which no owner depends now."""
         before = self._wanted.pop(owner, frozenset())
         if keys:
             self._wanted[owner] = keys

@@ -1,7 +1,7 @@
 """Writes the lineage of each owner: which instance replaced which, when and why.
 
-The record is for people: no plan reads it, and a failure to write it delays nothing. It is written
-in batches: once a service has come to rest, or during a long rollout from time to time.
+The record is for users only: no plan reads it, and a failure to write it delays nothing. It is
+written in batches: once a service has come to rest, or during a long rollout from time to time.
 """
 
 from __future__ import annotations

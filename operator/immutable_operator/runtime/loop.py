@@ -259,7 +259,9 @@ class ControlLoop:
         told = Announcement("NodesOrphaned", orphaned_nodes(owner.name, left), owner.uid, True)
         with contextlib.suppress(ApiError):
             await announce(self._client, owner, told, self._now(), self._identity)
-        log.warning("nodes stay after their pool", **_about(owner), nodes=len(left))
+        log.warning(
+            "nodes remain after the deletion of their pool", **_about(owner), nodes=len(left)
+        )
 
     def _forget(self, key: str) -> None:
         """Drop everything about an owner that is gone."""
@@ -320,7 +322,7 @@ class ControlLoop:
         return (action.content for action in found if not action.ended)
 
     async def _answer(self, owner: OwnerRecord, decided: Plan) -> None:
-        """Write the outcomes of people's requests."""
+        """Write the outcomes of requests of users."""
         requests = {r.uid: r for r in self._requests(owner)}
         for outcome in decided.outcomes:
             path = ACTIONS.item(owner.namespace, outcome.name, "status")
@@ -396,7 +398,7 @@ class ControlLoop:
 
 
 def orphaned_nodes(pool: str, nodes: Sequence[str]) -> str:
-    """Return for people which nodes stay after their pool was deleted, and what to do with them."""
+    """Return the message about nodes that stay after their pool was deleted."""
     others = f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
     return (
         f"pool {pool} was deleted, and its nodes stay: {nodes[0]}{others}; drain and delete those"

@@ -142,9 +142,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--lease-seconds", type=float, default=15.0, help="validity of the lease")
     run.add_argument("--renew-seconds", type=float, default=10.0, help="deadline for a renewal")
-    run.add_argument("--retry-seconds", type=float, default=2.0, help="pause between renewals")
     run.add_argument(
-        "--writes-per-second", type=float, default=200.0, help="limit for all writes together"
+        "--retry-seconds", type=float, default=2.0, help="interval between attempts to renew it"
+    )
+    run.add_argument(
+        "--writes-per-second",
+        type=float,
+        default=200.0,
+        help="maximum number of writes of all services and pools",
     )
     run.add_argument(
         "--listen",
@@ -182,8 +187,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_pinning(run)
     _add_nodes(run)
     _add_webhook(run)
-    run.add_argument("--log-format", choices=("json", "console"), default="json")
-    run.add_argument("--log-level", choices=("DEBUG", "INFO", "WARNING"), default="INFO")
+    run.add_argument(
+        "--log-format", choices=("json", "console"), default="json", help="format of the log [json]"
+    )
+    run.add_argument(
+        "--log-level",
+        choices=("DEBUG", "INFO", "WARNING"),
+        default="INFO",
+        help="lowest level of messages in the log [INFO]",
+    )
     return parser
 
 
@@ -236,8 +248,8 @@ def _add_nodes(run: argparse.ArgumentParser) -> None:
         metavar="NAMESPACE",
         action="append",
         default=[],
-        help="namespace whose pods may have access to nodes, beside kube-system and the operator's"
-        " own; may be repeated",
+        help="namespace whose pods may have access to nodes, in addition to kube-system and the"
+        " operator's own; may be repeated",
     )
     group.add_argument(
         "--node-name",
@@ -251,15 +263,16 @@ def _add_webhook(run: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--webhook-listen",
         metavar="HOST:PORT",
-        help="address to serve it on; :PORT means all addresses; if omitted, it is not served",
+        help="address on which the webhook listens; :PORT means all addresses; if omitted, there is"
+        " no webhook",
     )
     group.add_argument(
         "--webhook-service",
         default="immutable-operator-webhook",
-        help="name of its Service, for the certificate",
+        help="name of the webhook's Service, for the certificate",
     )
     group.add_argument(
-        "--webhook-secret", help="name of the Secret with its certificates [name of the Service]"
+        "--webhook-secret", help="name of the Secret with the certificates [name of the Service]"
     )
     group.add_argument(
         "--webhook-configuration",

@@ -48,25 +48,25 @@ class Metrics:
         )
         self.actions = Counter(
             "immutable_actions",
-            "Moves that the API server accepted, by reason",
+            "Writes of the operator that the API server accepted, by reason",
             ["kind", "action", "reason"],
             registry=self.registry,
         )
         self.refusals = Counter(
             "immutable_refusals",
-            "Moves that the API server refused, by cause",
+            "Writes of the operator that the API server refused, by cause",
             ["kind", "move", "cause"],
             registry=self.registry,
         )
         self.unknown = Counter(
             "immutable_unknown_outcomes",
-            "Moves without a response, whose outcome only the watch can show",
+            "Writes without a response, whose outcome only the watch can show",
             ["kind", "move"],
             registry=self.registry,
         )
         self.plan_seconds = Histogram(
             "immutable_plan_seconds",
-            "Time to observe and plan one service",
+            "Time to plan one service or pool",
             buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1),
             registry=self.registry,
         )
@@ -84,7 +84,7 @@ class Metrics:
         )
         self.corrections = Counter(
             "immutable_sweep_corrections",
-            "Services found by the periodic list but missed by the watch",
+            "Services and pools found by the periodic list but missed by the watch",
             registry=self.registry,
         )
         self.claims = Counter(
@@ -94,7 +94,7 @@ class Metrics:
         )
         self.image_verdicts = Counter(
             "immutable_image_verdicts",
-            "Comparisons of reported images with pinned ones whose digest differs, by verdict",
+            "Reported image digests that differ from the pinned one, by verdict",
             ["verdict"],
             registry=self.registry,
         )
@@ -118,7 +118,7 @@ class Metrics:
         )
         self.blocked_seconds = Counter(
             "immutable_blocked_seconds",
-            "Time for which services were blocked, by cause",
+            "Time for which services and pools were blocked, by cause",
             ["kind", "cause"],
             registry=self.registry,
         )
@@ -131,20 +131,22 @@ class Metrics:
             "immutable_objects", "Known objects, by kind", ["kind"], registry=self.registry
         )
         self.queue_depth = Gauge(
-            "immutable_queue_depth", "Services waiting to be planned", registry=self.registry
+            "immutable_queue_depth",
+            "Services and pools waiting to be planned",
+            registry=self.registry,
         )
         self.leading = Gauge(
             "immutable_leading", "1 while this replica holds the lease", registry=self.registry
         )
         self.failures = Counter(
             "immutable_step_failures",
-            "Steps that failed with an unexpected error and are retried with back-off",
+            "Reconciliations that failed with an unexpected error and are retried with back-off",
             registry=self.registry,
         )
 
         self.reviews = Counter(
             "immutable_webhook_reviews",
-            "Webhook responses to requests to enter a pod, by outcome",
+            "Webhook responses to requests for access to a pod, by outcome",
             ["outcome"],
             registry=self.registry,
         )

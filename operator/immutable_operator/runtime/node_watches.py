@@ -89,7 +89,9 @@ class NodeWatches:
             providers.append(self._karpenter)
             sources.append((CLAIMS, decode_claim, claims, {"served": claims.serve}))
         self._asked: dict[str, int] = {}
-        self._vanished: Inquiry[str] = Inquiry("claim not explained", self._explain, retry=RETRY)
+        self._vanished: Inquiry[str] = Inquiry(
+            "cause of a failed NodeClaim cannot be read", self._explain, retry=RETRY
+        )
         self.driver = NodeDriver(client, nodes, guests, providers, options.home, owners.get)
         self.sources: tuple[Source, ...] = tuple(sources)
 

@@ -53,7 +53,7 @@ class OrphanActions:
         self._home = home
         self._kinds = {kind.word: kind for kind in kinds}
         self._clock = client.clock.time
-        self._inquiry = Inquiry("action not answered", self.step, retry=RETRY)
+        self._inquiry = Inquiry("outcome of an action cannot be written", self.step, retry=RETRY)
         self._heard: dict[str, str] = {}
         self._answered: dict[str, set[str]] = {}
 

@@ -127,7 +127,7 @@ SERIES: tuple[Series, ...] = (
     Series("info", "Always 1; current revision and strategy", _info, ("revision", "strategy")),
     Series(
         "condition",
-        "Always 1; one series for each condition, with its present status and reason",
+        "Always 1; one series for each condition, with its current status and reason",
         _conditions,
         ("type", "status", "reason"),
     ),
@@ -156,13 +156,13 @@ SERIES: tuple[Series, ...] = (
     ),
     Series(
         "blocked_seconds",
-        "Time since the next step is blocked, by reason",
+        "Time for which the next step has been blocked, by reason",
         _blocked,
         ("reason",),
     ),
     Series(
         "replacements",
-        "Successors created for other instances, by reason, since this replica leads",
+        "Successors created for other instances since this replica became the leader, by reason",
         _replacements,
         ("reason",),
         is_counter=True,

@@ -133,7 +133,10 @@ class Records:
             raise outcome_of(Move.RECORD, other) from other
         if not _is_recorded(answer, owner, move):
             # It belongs to a deleted service of that name, until it is garbage-collected.
-            text = f"revision {name} exists but belongs to another owner; waiting until it is gone"
+            text = (
+                f"revision {name} exists but belongs to another owner; the operator waits until the"
+                " garbage collector has removed it"
+            )
             raise Refused(Cause.API_SERVER, text) from error
         return answer
 

@@ -37,7 +37,7 @@ class SecretCopies:
         self._changed = changed
         self._interests = Interests()
         self._found: dict[Key, ConfigRecord | Doubt | None] = {}
-        self._inquiry = Inquiry("copy of a Secret not looked up", self._look, retry=RETRY)
+        self._inquiry = Inquiry("copy of a Secret cannot be looked up", self._look, retry=RETRY)
 
     def register(self, owner: str, keys: Iterable[Key]) -> None:
         """Note the copies that a service has."""
@@ -77,7 +77,7 @@ class SecretCopies:
         except NotFound:
             now = None
         except Forbidden:
-            # What was known stays known: nobody but the operator deletes a copy.
+            # What was known stays known: only the operator deletes a copy.
             now = before if isinstance(before, ConfigRecord) else Doubt.DENIED
         if key not in self._interests:
             return None

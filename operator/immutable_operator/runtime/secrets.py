@@ -94,7 +94,7 @@ class PinnedSecrets:
         self._problems: dict[Key, Source] = {}
         # By Secret, the digests under other keys that are to be compared, and their copies.
         self._foreign: dict[Key, Mapping[str, str]] = {}
-        self._inquiry = Inquiry("Secret not read", self._ask, retry=RETRY)
+        self._inquiry = Inquiry("Secret cannot be read", self._ask, retry=RETRY)
 
     def look(self, service: OwnerRecord, revisions: Iterable[Revision]) -> SecretView:
         """Return what is known of the Secrets that a service pins or pinned.
@@ -255,8 +255,8 @@ class PinnedSecrets:
         if not isinstance(error, Forbidden):
             return Source(None, error.message if isinstance(error, ApiError) else str(error))
         text = (
-            f"{error.message}; the Role {self._options.grant} in the namespace {key[0]} grants it:"
-            " install it again (helm upgrade), or take the namespace out of"
+            f"{error.message}; the Role {self._options.grant} in the namespace {key[0]} grants it;"
+            " run helm upgrade to install it, or remove the namespace from"
             " pinning.secrets.namespaces"
         )
         return Source(None, text, denied=True)

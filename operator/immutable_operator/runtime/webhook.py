@@ -60,7 +60,8 @@ class WebhookOptions:
     def __post_init__(self) -> None:
         if not 0 < self.poll * 2 <= self.times.settle.total_seconds():
             raise ValueError(
-                f"polling every {self.poll:g} s is too slow for the settle time {self.times.settle}"
+                f"polling every {self.poll:g} s is too slow for a settle time of"
+                f" {self.times.settle}; set an interval above 0 and of at most half of it"
             )
 
 

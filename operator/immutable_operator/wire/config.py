@@ -156,8 +156,8 @@ def secret_copy_body(
 ) -> dict[str, Any]:
     """Return the copy of a Secret for a revision.
 
-    Its type says nothing: those who look for Secrets of a type (the token controller, an ingress
-    controller) find the original, and pods read any type.
+    Its type says nothing: controllers that look for Secrets of a type (the token controller, an
+    ingress controller) find the original, and pods read any type.
     """
     return _copy_body(service, copy) | {"type": "Opaque", "data": content.data}
 

@@ -156,7 +156,7 @@ def decode_guest(raw: bytes | msgspec.Raw) -> GuestRecord:
 def _keeps(meta: ObjectMeta) -> str:
     for key, value in KEEPING.items():
         if meta.annotations.get(key) == value:
-            return f"has the annotation {key}: {value}; remove it to let the pod go"
+            return f"has the annotation {key}: {value}; remove it to allow the eviction"
     return ""
 
 

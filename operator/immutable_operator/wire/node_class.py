@@ -45,7 +45,7 @@ def class_problem(
         return problem
     ready = next((c for c in found.status.conditions if c.type == "Ready"), Condition())
     if ready.status == "False":
-        return f"{which} is not ready: {ready.message or ready.reason or 'it does not say why'}"
+        return f"{which} is not ready: {ready.message or ready.reason or 'no reason is given'}"
     return None
 
 

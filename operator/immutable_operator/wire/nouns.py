@@ -71,7 +71,7 @@ def _value(kind: type[Any], value: Any) -> Any:
     """Convert the value of a field, from a noun or from the wire."""
     if issubclass(kind, Text):
         if not isinstance(value, str):
-            raise TypeError(f"{str(value)[:40]!r} is not a text")
+            raise TypeError(f"{str(value)[:40]!r} is not a string")
         return kind(value[: kind.most])
     return kind(moment(value) if isinstance(value, str) else value)
 

@@ -51,7 +51,7 @@ def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
     except (AttributeError, TypeError):
         checked, invalid = (
             readable(ImmutableServiceSpec, given, _NO_TEMPLATE),
-            "spec.template: it is not a pod template",
+            "spec.template: not a pod template",
         )
     rollout, immutability = checked.rollout, checked.immutability
     spec = Spec(

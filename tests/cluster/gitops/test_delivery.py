@@ -141,7 +141,7 @@ def test_autoscaler_owns_the_replicas(delivery: Delivery) -> None:
     assert len(web.active()) == 4
 
 
-def test_suspend_of_a_person_is_kept_and_so_is_what_runs(delivery: Delivery) -> None:
+def test_suspend_of_a_user_is_kept_and_so_are_the_pods(delivery: Delivery) -> None:
     web = delivery.web
     delivery.commit(App(image="a"))
     delivery.until_green()

@@ -289,7 +289,7 @@ def test_deleted_node_of_a_claim_gets_a_successor(one: ProvidedPool) -> None:
 def test_claim_that_is_stuck_on_its_finalizer_is_named_and_left_as_it_is(
     one: ProvidedPool, karpenter: Karpenter
 ) -> None:
-    """Karpenter, which has the finalizer, is away: nobody else takes it off."""
+    """Karpenter, which has the finalizer, is away: no other client removes it."""
     one.apply()
     one.until_ready()
     [claim] = one.objects()

@@ -39,7 +39,9 @@ from tests.namespaces import fresh_namespace
 from tests.waiting import wait_for
 
 NODES = "/api/v1/nodes"
-INSTEAD = "--as-group=immutable:break-glass (a node of a pool is then reported as reached into)"
+INSTEAD = (
+    "--as-group=immutable:break-glass (if the node belongs to a pool, the access is then reported)"
+)
 
 
 class Bed:
@@ -501,13 +503,13 @@ def test_n4_status_of_a_pool_is_written_by_the_operator_only(bed: Bed) -> None:
 def test_n4_deleting_a_pool_whose_nodes_stay_warns_how_to_find_them(bed: Bed) -> None:
     said = bed.kubectl("delete", "imnp", bed.pool.name, "--dry-run=server")
     assert "Warning: " in said, said
-    assert f"the nodes of the pool {bed.pool.name} stay, and nothing replaces them" in said
+    assert f"the nodes of the pool {bed.pool.name} stay and are no longer replaced" in said
     assert f"kubectl get nodes -l {LABEL_POOL}={bed.pool.name}" in said
     assert "set spec.deletionPolicy: Drain before the pool is deleted" in said
     assert "deleted (server dry run)" in said
 
 
-def test_n4_deleting_a_pool_whose_nodes_go_warns_of_nothing(bed: Bed) -> None:
+def test_n4_deleting_a_pool_whose_nodes_are_drained_does_not_warn(bed: Bed) -> None:
     bed.pool.apply(deletionPolicy="Drain")
     said = bed.kubectl("delete", "imnp", bed.pool.name, "--dry-run=server")
     bed.pool.apply(deletionPolicy="Orphan")

@@ -72,7 +72,7 @@ def test_budget_that_does_not_let_go_is_named_and_waited_for(one: Pool, app: Wor
     assert before not in one.nodes()
 
 
-def test_drain_that_lasts_too_long_is_told_and_ended_if_that_is_wanted(
+def test_drain_that_lasts_too_long_is_reported_and_ended_with_delete_after(
     one: Pool, app: Workload
 ) -> None:
     app.apply()

@@ -63,7 +63,7 @@ def test_changed_fact_replaces_the_node_and_is_shown_as_a_difference(
     assert events(three, "Drifted") == [f"{victim}: {fact}: {before} → other"]
 
 
-def test_changed_fact_is_only_reported_if_the_pool_says_so(three: Pool) -> None:
+def test_changed_fact_is_only_reported_with_report(three: Pool) -> None:
     three.apply(drift={"kernelVersion": "Report", "bootID": "Ignore"})
     victim = min(three.nodes())
     change(three, victim, kernelVersion="6.9.9", bootID="other")
@@ -93,7 +93,7 @@ def test_removed_declared_label_is_reported(pool: Pool) -> None:
     assert "label team: a → removed" in pool.status()["deviations"][0]["message"]
 
 
-def test_reboot_of_all_nodes_is_paced_and_told_once(pool: Pool) -> None:
+def test_reboot_of_all_nodes_is_paced_and_announced_once(pool: Pool) -> None:
     pool.apply(replicas=6)
     pool.until_ready()
     before = set(pool.nodes())

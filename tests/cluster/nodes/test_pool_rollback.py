@@ -17,7 +17,7 @@ def records(pool: Pool) -> list[Json]:
     return sorted(own, key=lambda r: r["spec"]["number"])
 
 
-def test_image_whose_nodes_never_get_ready_fails_once_and_costs_no_working_node(
+def test_image_whose_nodes_never_become_ready_fails_once_and_costs_no_working_node(
     three: Pool,
 ) -> None:
     before, works = set(three.nodes()), three.spec["template"]

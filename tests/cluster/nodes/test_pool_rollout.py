@@ -246,7 +246,7 @@ def test_two_pools_do_not_touch_each_others_nodes(three: Pool) -> None:
         other.remove()
 
 
-def test_deleted_pool_leaves_its_nodes_and_says_so(three: Pool) -> None:
+def test_deleted_pool_leaves_its_nodes_and_announces_it(three: Pool) -> None:
     before = set(three.nodes())
     three.delete()
     three.until("the pool is gone", lambda: three.name not in names_of_pools(three))

@@ -115,8 +115,8 @@ def problem_of(
         return f'schedule "{shown}" cannot be read: "{text}" is not a valid {field}; {_EXAMPLE}'
     if Cron(expression, time_zone).next_after(0) is None:
         return (
-            f'schedule "{shown}" never happens: none of its months has such a day; '
-            "choose another day, or L for the last day of each month"
+            f'schedule "{shown}" never matches: none of its months has such a day; '
+            "use another day, or L for the last day of each month"
         )
     return None
 

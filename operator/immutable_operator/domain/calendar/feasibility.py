@@ -46,7 +46,7 @@ def feasibility(
                 place = wall(since, windows[0].cron.time_zone)
                 have = f"the windows provide {spell(least)} in the period that starts {place}"
             found.append(
-                f"{name} {spell(age)} cannot be met: {fleet}; {have}: {_advice(name, windows)}"
+                f"{name} {spell(age)} cannot be met: {fleet}; {have}; {_advice(name, windows)}"
             )
     return "; ".join(found) or None
 
@@ -59,7 +59,7 @@ def _fleet(size: int, concurrent: int, swap: float) -> str:
 
 def _advice(name: str, windows: tuple[Window, ...]) -> str:
     others = f", the windows' duration or {name}" if windows else f" or {name}"
-    return f"reduce replicas or the time until ready, or raise maxConcurrent{others}"
+    return f"decrease replicas or the time until ready, or increase maxConcurrent{others}"
 
 
 def _year(now: float) -> float:
@@ -73,14 +73,16 @@ def problems(regeneration: Regeneration, floor: float) -> tuple[str, ...]:
     soft, hard = regeneration.max_age, regeneration.hard_max_age
     for name, age in (("maxAge", soft), ("hardMaxAge", hard)):
         if age is not None and age < floor:
-            found.append(f"{name}: {spell(age)} is below the minimum of {spell(floor)}; raise it")
+            found.append(
+                f"{name}: {spell(age)} is below the minimum of {spell(floor)}; increase it"
+            )
     if soft is not None and hard is not None and soft > hard:
         found.append(
             f"maxAge: {spell(soft)} is above hardMaxAge {spell(hard)}, which would always apply "
-            "first; lower maxAge or raise hardMaxAge"
+            "first; decrease maxAge or increase hardMaxAge"
         )
     if not 0 <= regeneration.jitter <= _MOST_JITTER:
-        found.append(f"jitter: {regeneration.jitter:.0%} is not between 0% and 50%; change it")
+        found.append(f"jitter: {regeneration.jitter:.0%} is not between 0% and 50%; correct it")
     if regeneration.max_concurrent < 1:
         found.append(
             f"maxConcurrent: {regeneration.max_concurrent} would never replace an instance; "

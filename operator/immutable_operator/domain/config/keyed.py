@@ -1,6 +1,6 @@
 """Digests of Secrets: under a key that only the operator has, so that no value can be guessed.
 
-A plain hash of a password would let everybody who may read a record try passwords against it.
+A plain hash of a password would let every reader of a record try passwords against it.
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ def read_config(pinned: Mapping[ConfigKey, bool], sources: Mapping[ConfigKey, So
             digests[key] = source.digest
     lacking = []
     if missing:
-        text = f"{_named(missing)} not found, but the template reads it"
-        text += ": create it, or make the reference optional"
+        text = f"{_named(missing)} not found, but the template requires it"
+        text += "; create it, or make the reference optional"
         lacking.append(Obstacle(CONFIG_MISSING, text, _subject(*missing[0])))
     if unreadable:
         lacking.append(_unreadable(unreadable, sources))
@@ -89,7 +89,7 @@ def read_config(pinned: Mapping[ConfigKey, bool], sources: Mapping[ConfigKey, So
 
 
 def _unreadable(keys: list[ConfigKey], sources: Mapping[ConfigKey, Source]) -> Obstacle:
-    """Return why objects cannot be read; a missing right comes first, which only people give."""
+    """Return why objects cannot be read; a missing permission comes first: only users grant it."""
     first = next((key for key in keys if sources[key].denied), keys[0])
     ordered = [first, *(key for key in keys if key != first)]
     problem, reason = sources[first].problem, _reason(sources[first])
@@ -204,5 +204,5 @@ def _lost(pin: Pin, wanted: Revision) -> str:
         f"{pin.kind} {pin.snapshot}, the copy of {pin.kind} {pin.name} for revision"
         f" {wanted.number} ({wanted.id}), is gone, and {pin.name} has changed since: no more"
         f" instances of that revision can be created; restore the former content of {pin.name},"
-        " or let its present content roll out"
+        " or roll out a revision with its present content"
     )

@@ -18,7 +18,7 @@ from immutable_operator.domain.model.admission import Changes
 __all__ = ["WAYS_ON", "admits", "judged_admission", "recorded_admission", "unaccepted_changes"]
 
 WAYS_ON = (
-    "exempt this namespace from the webhook or policy that does it, accept it with"
+    "exempt this namespace from the webhook or policy that makes the change, accept the change with"
     " immutability.acceptedChanges, or set immutability.admission: Allow"
 )
 
@@ -98,7 +98,7 @@ def _oldest(view: View, revision: Revision) -> Changes | None:
 
 
 def unaccepted_changes(view: View, revision: Revision) -> Changes:
-    """Return what admission changes in instances of a revision although nobody accepted it.
+    """Return what admission changes in instances of a revision and the spec does not accept.
 
     As its record says; until there is one, or if it says that nothing was changed, as the first
     instance that was changed shows.

@@ -55,7 +55,7 @@ class Draining:
         if self.view.spec.suspend:
             return Care()
         if machine.is_open:
-            # Somebody lets new pods on it: keep them off again.
+            # A client made it schedulable again: keep new pods off.
             why = machine.because or Because(Reason.SCALED, "it is being drained")
             again = Retire(instance.name, instance.uid, why)
             return tried(self.view, self.now, again, Move.RETIRE, instance.name)
@@ -105,7 +105,7 @@ class Draining:
             name = f"{guest.namespace}/{guest.name}"
             where = f"node {instance.node}: pod {name}"
             if is_late and not self.pool.delete_after:
-                limit = f"{where} is still there after drain.timeout"
+                limit = f"{where} is still on the node after drain.timeout"
                 end = "delete it, or set drain.onBlocked: DeleteAfter"
                 yield Obstacle(DRAIN_TIMEOUT, f"{limit}; {end}", f"pod/{name}")
             if guest.terminating:
@@ -113,7 +113,7 @@ class Draining:
             if (refusal := refused.get(name)) is not None:
                 yield Obstacle(refusal.cause, f"{where}: {refusal.message}", f"pod/{name}")
             elif guest.kind is GuestKind.INSTANCE:
-                text = f"{where} leaves when its successor on another node is available"
+                text = f"{where} is evicted when its successor on another node is available"
                 yield Obstacle(EVACUATING, text, f"pod/{name}")
             elif guest.keeps:
                 yield Obstacle(DO_NOT_DISRUPT, f"{where} {guest.keeps}", f"pod/{name}")
@@ -126,9 +126,9 @@ class Draining:
         """Say what an object that is being deleted waits for, if that takes long."""
         if since + PATIENCE > self.now:
             return Care(due=(since + PATIENCE,))
-        by = ", ".join(machine.kept_by) or "no finalizer"
-        text = (
-            f"{instance.name} is being deleted and waits for {by}; check that the controller with"
-            " this finalizer is running"
-        )
+        waits, culprit = "still exists", "its provider"
+        if machine.kept_by:
+            waits = f"waits for {', '.join(machine.kept_by)}"
+            culprit = "the controller with this finalizer"
+        text = f"{instance.name} is being deleted and {waits}; check that {culprit} is running"
         return Care(waits=(Obstacle(DELETION_BLOCKED, text, instance.name),))

@@ -49,8 +49,8 @@ class Nodes:
         label=LABEL_POOL,
         listing=f"kubectl get nodes -l {LABEL_POOL}",
         reporting="drift",
-        relapse="find out what changes every new node, and stop it, or set that field of spec.drift"
-        " to Report",
+        relapse="find and stop the cause that changes every new node, or set that field of"
+        " spec.drift to Report",
         leaving="Draining",
     )
     hash_version = NODE_HASH
@@ -234,6 +234,6 @@ def _vanished(instance: Instance, view: View, now: float) -> Instance:
         return instance
     if instance.uid in view.retired:
         return _failed(instance, view.spec, now)
-    text = f"{instance.name} was deleted before it was a working node; the provider's log says why"
+    text = f"{instance.name} was deleted before its node was verified; see the provider's log"
     trouble = instance.trouble or Trouble(TroubleKind.VANISHED, text)
     return replace(instance, ended=True, trouble=replace(trouble, settled=True))

@@ -90,7 +90,7 @@ class Pods:
         return instance.available_at(least)
 
     def signals(self, because: Because) -> frozenset[str]:
-        """Return the same for any modification: who changes one thing now changes another then."""
+        """Return the same for any modification: a client can change another field each time."""
         return frozenset({"modified"})
 
     def relapse(self, policy: Policy) -> Relapse:

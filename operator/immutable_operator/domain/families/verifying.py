@@ -40,7 +40,7 @@ class Verifying:
             return self._lacking(instance, machine, deadline)
         settled = max(machine.ready_since, machine.steady_since) + self.pool.settle_seconds
         if settled > self.now:
-            note = f"{instance.name} is settling"
+            note = f"{instance.name} waits for verify.settle"
             return Care(due=(settled,), notes=(note,))
         if self.pool.smoke is not None and machine.smoke != "Succeeded":
             if not machine.smoke:

@@ -84,7 +84,7 @@ class Admission:
     def of(cls, changes: Changes, since: float | None = None) -> Admission:
         text = json.dumps([(c.path, c.kind, c.digest) for c in changes], separators=(",", ":"))
         digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-        summary = changes_in_words(changes) if changes else "as asked for"
+        summary = changes_in_words(changes) if changes else "nothing"
         return cls(digest, summary, changes, since)
 
 

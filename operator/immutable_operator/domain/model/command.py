@@ -1,4 +1,4 @@
-"""People's commands, and their outcomes."""
+"""Commands of users, and their outcomes."""
 
 from __future__ import annotations
 

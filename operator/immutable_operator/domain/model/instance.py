@@ -65,7 +65,7 @@ class Instance:
 
     The following fields show whether it was modified: ``taint`` is a sentence if the object itself
     shows a modification; ``generation`` is the API server's count of changes of its spec,
-    ``editor`` the user who made the last one; ``images`` and ``reported`` are by container the
+    ``editor`` the user of the last one; ``images`` and ``reported`` are by container the
     image in its spec, and the image that its node reports if that is a different digest;
     ``restarted`` is the first container that was restarted in place; ``gated`` says that scheduling
     gates hold it back, ``edited`` that its spec was changed in a way that no gate explains.

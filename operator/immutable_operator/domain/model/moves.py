@@ -142,7 +142,7 @@ class Admit:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Record on a node that somebody had access to it (``what``), so that it is not forgotten."""
+    """Record on a node that a pod had access to it (``what``), so that it is not forgotten."""
 
     name: str
     uid: str

@@ -100,7 +100,9 @@ def no_owner(word: str, name: str) -> str:
 
 def elsewhere(home: str) -> str:
     """Return the message of an action on a pool outside of ``home``, the operator's namespace."""
-    return f"actions on node pools are carried out in namespace {home} only; create it there"
+    return (
+        f"actions on node pools are carried out in namespace {home} only; create the action there"
+    )
 
 
 def orphaned(

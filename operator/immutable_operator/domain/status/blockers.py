@@ -140,7 +140,7 @@ def _taint_returns(fleet: Fleet) -> str:
     until = fleet.healing.until
     attempt = "" if until is None else f"; next attempt at {wall(until, 'UTC')}"
     return (
-        f"{first}: {fleet.deviations[first].cause}; {tries} modified as well{attempt}:"
+        f"{first}: {fleet.deviations[first].cause}; {tries} modified as well{attempt};"
         f" {fleet.turn.words.relapse}"
     )
 

@@ -49,8 +49,8 @@ def _available(turn: Turn, fleet: Fleet) -> Condition:
     value = str(have >= least)
     reason = "MinimumAvailable" if have >= least else "MinimumUnavailable"
     # Without the present number, which the other conditions have: it changes all the time.
-    text = f"at least {least} of {turn.budget.desired} must be available"
-    text += "" if have >= least else ", and fewer are"
+    needed = f"{least} of {turn.budget.desired} instances are available"
+    text = f"at least {needed}" if have >= least else f"fewer than the required {needed}"
     return Condition(
         AVAILABLE, value, reason, text, since(turn.view.prior, AVAILABLE, value, turn.now)
     )

@@ -26,7 +26,7 @@ def _not_stateless(turn: Turn) -> Condition | None:
     kept = kept_state(turn.spec, turn.budget.desired)
     if kept is None or not turn.target.is_asked:
         return None
-    text = f"{kept.message}; what runs is kept, but no other template with it will be accepted"
+    text = f"{kept.message}; running instances are kept, but a new template with it is refused"
     return _true(turn, NOT_STATELESS, kept.reason, text)
 
 
@@ -37,8 +37,8 @@ def _admission_changed(turn: Turn) -> Condition | None:
         return None
     text = (
         f"admission changed the pods of revision {wanted.number} ({wanted.id}):"
-        f" {changes_in_words(changes)}; if that is not wanted, exempt this namespace from the"
-        " webhook or policy that does it; if it is, accept it: immutability.acceptedChanges"
+        f" {changes_in_words(changes)}; to prevent this, exempt this namespace from the webhook or"
+        " policy that makes the change; to accept it, use immutability.acceptedChanges"
     )
     return _true(turn, ADMISSION_CHANGED, view.spec.admission, text)
 

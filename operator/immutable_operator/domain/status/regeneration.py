@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from immutable_operator.domain.calendar.feasibility import feasibility
-from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.fleet import Fleet, being
 from immutable_operator.domain.model import Condition, Reason
 from immutable_operator.domain.staleness.age import swap_seconds
 from immutable_operator.domain.status.conditions import since
@@ -22,7 +22,7 @@ AGING = (Reason.EXPIRED, Reason.REQUESTED)
 def routine(turn: Turn, fleet: Fleet) -> str:
     """Return the reason why instances are replaced while nothing is wrong; "" if there is none.
 
-    They are replaced because of their age, on request, or because their nodes are taken away.
+    They are replaced because of their age, on request, or because their nodes will be removed.
     """
     reasons = {fleet.why[i.name].reason for i in fleet.stale if i.name in fleet.why}
     all_known = all(i.name in fleet.why for i in fleet.stale)
@@ -45,10 +45,11 @@ def regeneration_conditions(turn: Turn, fleet: Fleet) -> tuple[Condition, ...]:
     going = len([i for i in fleet.stale if _is_aging(fleet, i.name)])
     window = f"; {fleet.aging.window}" if fleet.aging.window else ""
     if going:
-        text = f"{going} being replaced, {fleet.aging.waiting} waiting{window}"
+        text = f"{being(going, 'replaced')}, {fleet.aging.waiting} waiting{window}"
         regenerating = (True, REGENERATING, text)
     elif fleet.aging.waiting:
-        text = f"{fleet.aging.waiting} due and waiting{window}"
+        due = fleet.aging.waiting
+        text = f"{'1 instance is' if due == 1 else f'{due} instances are'} due and waiting{window}"
         regenerating = (False, "Waiting", text)
     else:
         regenerating = (False, "NothingDue", "no instance is due")

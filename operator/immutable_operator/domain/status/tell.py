@@ -11,7 +11,7 @@ from itertools import islice
 
 from immutable_operator.domain.calendar.cron import wall
 from immutable_operator.domain.failing import excused_until, is_judged
-from immutable_operator.domain.fleet import Fleet, remain
+from immutable_operator.domain.fleet import Fleet, being, count_current, remain
 from immutable_operator.domain.model import (
     SECRET,
     Announcement,
@@ -80,9 +80,9 @@ def tell(turn: Turn, fleet: Fleet) -> Told:
 
 
 def _deadline(turn: Turn, fleet: Fleet, rollout: Rollout | None) -> float | None:
-    """Return when a lack of progress is told that is not the failure of a revision.
+    """Return when a lack of progress is reported that is not the failure of a revision.
 
-    A rollout that something else holds back does not fail, but people have to know.
+    A rollout that something else delays does not fail, but the delay must be visible.
     """
     if is_judged(turn):
         return excused_until(turn, fleet)
@@ -130,11 +130,15 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
         return Saying(SUSPENDED, SUSPENDED, text)
     if spec.suspend:
         kind = "Ready" if complete else SUSPENDED
-        return Saying(kind, SUSPENDED, f"{counts}suspended: no instance is replaced")
+        return Saying(
+            kind,
+            SUSPENDED,
+            f"{counts}suspended: no instance is replaced",
+        )
     if complete and spec.counts_terminating and fleet.terminating:
         first = next(iter(waited.blockers), None)
         waiting = f"; blocked by {first.reason}: {first.message}" if first else ""
-        leave = f"{counts}{len(fleet.terminating)} being removed{waiting}"
+        leave = f"{counts}{being(len(fleet.terminating), 'removed')}{waiting}"
         return Saying("Ready", turn.words.leaving, leave)
     if complete:
         return Saying("Ready", "Current", f"{counts}{_apart(turn, fleet)}".removesuffix("; "))
@@ -162,7 +166,7 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
         return Saying("Stalled", "ProgressDeadlineExceeded", f"{counts}; {late}{waiting}")
     if reason := routine(turn, fleet):
         # Nothing is wrong: enough instances of the wanted revision stay available.
-        text = f"{counts}, {len(fleet.stale)} being replaced{waiting}"
+        text = f"{counts}, {being(len(fleet.stale), 'replaced')}{waiting}"
         return Saying("Ready", reason, text)
     if fleet.is_complete and turn.wanted.verdict.baking is not None:
         ends = wall(turn.wanted.verdict.baking + spec.bake_seconds, "UTC")
@@ -179,35 +183,34 @@ def _asked_failed(turn: Turn) -> bool:
 
 
 def gone_back(turn: Turn, fleet: Fleet, failed: Revision, first: Blocker | None) -> str:
-    """Say what failed, what runs instead, what keeps that back, and the two ways on."""
+    """Say what failed, what runs instead, what delays that, and the two ways to continue."""
     verdict, runs = failed.verdict, turn.wanted
     how = f"failed: {verdict.reason}: {verdict.message}"
-    ways = "change the spec, or try it again (ImmutableAction of type Retry)"
     if verdict.rejected_by:
         how = f"was {verdict.message}"
-        ways = "change the spec, or end this (ImmutableAction of type Resume)"
-    have = f"{fleet.available_current} of {turn.budget.desired} are current and available"
+    have = count_current(fleet)
     have += f"; blocked by {first.reason}: {first.message}" if first else ""
     restored = fleet.available_current >= turn.budget.desired
     runs_now = "runs instead" if restored else "is being restored"
-    return f"{failed} {how}; {runs} {runs_now}: {have}; {ways}"
+    return f"{failed} {how}; {runs} {runs_now}: {have}; {_ways_on(verdict)}"
+
+
+def _ways_on(verdict: Verdict) -> str:
+    """Return what to do about a revision that failed or was rejected."""
+    action = "Resume" if verdict.rejected_by else "Retry"
+    return f"change the spec, or create an ImmutableAction of type {action} to roll it out again"
 
 
 def _held(turn: Turn, waited: Waits, counts: str) -> Saying:
-    """Say that a failed revision is kept, and the two ways on."""
+    """Say that a failed revision is kept, and the two ways to continue."""
     asked = turn.target.asked
     verdict = asked.verdict if asked else Verdict()
     message = verdict.message
     if (worst := waited.worst) is not None and worst.reason != verdict.reason:
         message += f"; blocked by {worst.reason}: {worst.message}"
     kept = HELD if turn.target.holds_failed else NOTHING_ELSE
-    action = "Resume" if verdict.rejected_by else "Retry"
-    ways = f"change the spec, or try it again (ImmutableAction of type {action})"
-    return Saying(
-        "Stalled",
-        verdict.reason,
-        f"{counts}the revision failed and is kept ({kept}): {message}; {ways}",
-    )
+    text = f"{counts}the revision failed and is kept ({kept}): {message}; {_ways_on(verdict)}"
+    return Saying("Stalled", verdict.reason, text)
 
 
 def failed_revisions(turn: Turn) -> tuple[FailedRevision, ...]:
@@ -237,8 +240,8 @@ def modified_in_place(count: int, field: str = "onTaint") -> str:
 def prepared(count: int) -> str:
     """Return the part of a message that counts instances which a drain may remove."""
     if count == 1:
-        return "1 pod on a cordoned node has a successor"
-    return f"{count} pods on cordoned nodes have successors"
+        return "1 pod on a cordoned node has a successor and can be evicted"
+    return f"{count} pods on cordoned nodes have successors and can be evicted"
 
 
 def _apart(turn: Turn, fleet: Fleet) -> str:
@@ -253,8 +256,7 @@ def _counts(turn: Turn, fleet: Fleet) -> str:
     """Return the start of each message, with its separator; "" if no revision is wanted yet."""
     if turn.wanted is None:
         return ""
-    have = f"{fleet.available_current} of {turn.budget.desired} are current and available"
-    return f"revision {turn.wanted.number} ({turn.wanted.id}): {have}; "
+    return f"{turn.wanted}: {count_current(fleet)}; "
 
 
 def _deviations(turn: Turn, fleet: Fleet) -> tuple[Deviation, ...]:

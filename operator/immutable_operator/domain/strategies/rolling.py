@@ -90,7 +90,7 @@ def _note_waits(fleet: Fleet, step: Step) -> None:
     pace, age = fleet.healing, fleet.aging
     if pace.until is not None:
         step.due.append(pace.until)
-        step.notes.append(f"heal 0 of {len(pace.held)}: their predecessors were tainted, too")
+        step.notes.append(f"heal 0 of {len(pace.held)}: their predecessors were modified as well")
     if age.again is not None:
         step.due.append(age.again)
     if age.waiting:
@@ -273,7 +273,7 @@ class _Retirements:
         return self._ledger.retire_unavailable_stale()
 
     def _waits_for_eviction(self, instance: Instance) -> bool:
-        """Return whether an instance on a cordoned node stays until somebody else evicts it."""
+        """Return whether an instance on a cordoned node stays until another client evicts it."""
         works = self._repair is not None and instance.revision == self._repair.revision.id
         return instance.name in (self._fleet.cordoned if works else self._fleet.prepared)
 
@@ -289,7 +289,7 @@ class _Retirements:
         chosen = {r.name for r in self._step.retires}
         apart = {q.name for q in self._step.quarantines}
         unproven = [i for i in fleet.current if not turn.available(i) and i.name not in chosen]
-        why = Because(Reason.SCALED, f"at most {turn.budget.most} may exist")
+        why = Because(Reason.SCALED, f"at most {turn.budget.most} instances may exist")
         for instance in by_worth(fleet, unproven)[: self._ledger.over]:
             chosen.add(instance.name)
             self._retire(instance, why)

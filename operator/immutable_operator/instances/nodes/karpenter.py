@@ -141,7 +141,7 @@ class KarpenterProvider:
         if there.owner != owner.uid:
             text = (
                 f"nodeclaim {birth.name} exists but does not belong to this pool; the operator"
-                " leaves it alone and uses another name: delete it to end this warning"
+                " uses another name; to end this warning, delete it"
             )
             raise Refused(Cause.NAME_TAKEN, text) from error
         return lambda: True
@@ -155,7 +155,7 @@ class KarpenterProvider:
         """Find out why a claim vanished; return False if nothing says so (yet)."""
         claim = self._claims.lost(uid)
         if claim is None or claim.is_launched or _trouble(claim) is not None:
-            return True  # nobody asks any more, or it said so itself
+            return True  # the pool is gone, or the claim had the reason itself
         if problem := await self._class_problem(claim):
             self._claims.explain(uid, Trouble(TroubleKind.CONFIG, problem, settled=True))
             return True
@@ -210,7 +210,7 @@ def _last_trouble(claim: ClaimRecord) -> Trouble:
     if said is not None:
         return Trouble(said.kind, said.message, settled=True)
     if claim.is_launched and not claim.is_registered:
-        text = "its machine was started and did not register as a node; see the machine's log"
+        text = "its machine was started but did not register as a node; see the machine's log"
         return Trouble(TroubleKind.BOOT_TIMEOUT, text, settled=True)
-    text = "it was deleted before its node worked; the log of Karpenter may say why"
+    text = "it was deleted before its node worked; see the log of Karpenter"
     return Trouble(TroubleKind.VANISHED, text, settled=True)

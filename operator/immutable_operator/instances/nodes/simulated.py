@@ -72,7 +72,7 @@ class SimulatedProvider:
             if there.owner != owner.uid:
                 text = (
                     f"node {birth.name} exists but does not belong to this pool; the operator"
-                    " leaves it alone and uses another name: delete that node to end this warning"
+                    " uses another name; to end this warning, delete that node"
                 )
                 raise Refused(Cause.NAME_TAKEN, text) from error
         except ApiError as error:

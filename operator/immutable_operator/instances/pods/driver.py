@@ -117,8 +117,8 @@ class PodDriver:
             raise outcome_of(Move.CREATE, other) from other
         if not _is_born(answer, service, birth):
             text = (
-                f"pod {birth.name} exists but does not belong to this service; the operator leaves"
-                " it alone and uses another name: delete that pod to end this warning"
+                f"pod {birth.name} exists but does not belong to this service; the operator uses"
+                " another name; to end this warning, delete that pod"
             )
             raise Refused(Cause.NAME_TAKEN, text) from error
         return answer

@@ -2,8 +2,8 @@
 
 All pods of a revision that admission treated alike have the same form, so it is kept once for all
 of them. It has no token volume, no node, no reserved keys; the pod's own name stands as `POD`.
-Labels and annotations count as far as the operator asked for them, or nobody wrote them since: what
-admission adds at creation belongs to no field manager.
+Labels and annotations count as far as the operator asked for them, or no client wrote them since:
+what admission adds at creation belongs to no field manager.
 """
 
 from __future__ import annotations

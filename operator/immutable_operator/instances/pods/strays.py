@@ -2,10 +2,10 @@
 
 No watch of the operator shows a pod without its label, and a pod without an owner belongs to no
 service: removing either makes an instance that is never replaced. The name identifies it: it is
-computed from the uid of the service, so no other pod has such a name by chance. A pod that somebody
-else created with such a name on purpose (the policies refuse it, where they are enforced) is not
-claimed. A pod that is claimed back is marked as modified, and is then replaced like any other
-modified pod.
+computed from the uid of the service, so no other pod has such a name by chance. A pod that
+another client created with such a name on purpose (the policies refuse it, where they are enforced)
+is not claimed. A pod that is claimed back is marked as modified, and is then replaced like any
+other modified pod.
 """
 
 from __future__ import annotations

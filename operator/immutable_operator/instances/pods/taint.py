@@ -137,8 +137,8 @@ def editor_of_metadata(metadata: Mapping[str, Any]) -> str | None:
 def is_created_by_another(metadata: Mapping[str, Any]) -> bool:
     """Return whether managedFields say that another client created a pod.
 
-    Whoever creates a pod manages its spec, of which hardly anything can be changed later. Without
-    any entry about the spec (a client may delete them all) nobody knows.
+    The client that creates a pod manages its spec, of which hardly anything can be changed later.
+    Without any entry about the spec (a client may delete them all) the creator is unknown.
     """
     managers = {
         str(entry.get("manager"))

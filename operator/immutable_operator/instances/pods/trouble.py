@@ -158,7 +158,7 @@ def _container_trouble(container: ContainerStatus, image: str, node: str | None)
         and not container.ready
         and (ended.reason, ended.exit_code) == ENDED_UNSEEN
     ):
-        text = f"container {container.name} ended with node {node} (a reboot) and was restarted"
+        text = f"container {container.name} was restarted because node {node} rebooted"
         return Trouble(TroubleKind.NODE_RESTARTED, text)
     if container.restart_count and not container.ready and (ended or reason == "CrashLoopBackOff"):
         code = f" with code {ended.exit_code} ({ended.reason})" if ended else ""
@@ -172,5 +172,5 @@ def _container_trouble(container: ContainerStatus, image: str, node: str | None)
 def _known_cause(message: str) -> str:
     """Return a known cause only: a container's last words may contain anything, even a secret."""
     if "exec format error" in message:
-        return ": exec format error, the image is built for another architecture than the node"
+        return ": exec format error, the image is built for an architecture other than the node's"
     return ""
