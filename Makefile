@@ -16,7 +16,7 @@ CONTEXT ?=
 
 BIN := .venv/bin
 PY := $(BIN)/python
-CODE := $(wildcard operator gitops tests benchmarks examples)
+CODE := $(wildcard operator gitops tests benchmarks examples website)
 CHART := charts/immutable-operator
 # A checksum of everything that determines the content of .venv; its scripts contain the path.
 PINS = { pwd -P; cat requirements-dev.txt pyproject.toml; } | cksum | cut -d' ' -f1
@@ -44,7 +44,9 @@ make score                 check the chart with kube-score (builds it once, 2 mi
 make monitoring            run the tests with Prometheus and promtool (builds them once, 6 minutes)
 make gitops                run the tests with real Flux (builds it once, 7 minutes)
 make mutants               plant bugs and check that the fast tests detect them (ONLY=<words>)
-make crds                  generate the CRDs, the chart's policies and argocd-cm.yaml
+make crds                  generate the CRDs, the chart's policies, argocd-cm.yaml, the API reference and
+                           the picture of the README
+make docs                  build the documentation into build/site
 make lock                  update the pinned dependencies within the limits of pyproject.toml
 
 PYTHON=<program> selects the Python (3.11 or newer) with which .venv is created.
@@ -80,7 +82,7 @@ HALF := $(wildcard tests/wire tests/unit/test_[a-k]*.py)
 test: code
 	@echo "== the control plane's programs (built once, about 17 minutes on two cores)"
 	@$(PY) -m tests.controlplane build
-	@$(MAKE) chart
+	@$(MAKE) chart docs
 	@echo "== tests (about 30 minutes on two cores)"
 	@rm -f $(RETRIED)
 	@$(MAKE) -k -j6 apart-lane slow-lane real-lane nodes-lane cluster-lane rest-lane
@@ -177,7 +179,13 @@ mutants: venv
 	@$(PY) -m tests.mutants $(ONLY)
 
 .PHONY: check
-check: code chart
+check: code chart docs
+
+# The pages, their links and anchors: a few seconds.
+.PHONY: docs
+docs: venv
+	@echo "mkdocs build --strict"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .PHONY: code
 code: venv
@@ -191,6 +199,8 @@ code: venv
 	$(PY) -m immutable_operator.api.crd --check
 	$(PY) -m immutable_operator.admission.chart --check
 	$(PY) -m gitops.generate.argocd --check
+	$(PY) -m website.reference --check
+	$(PY) -m website.picture --check
 
 # helm is one of the programs of the control plane; it is built by the first demo or test.
 .PHONY: chart
@@ -228,6 +238,8 @@ crds: venv
 	@$(PY) -m immutable_operator.api.crd
 	@$(PY) -m immutable_operator.admission.chart
 	@$(PY) -m gitops.generate.argocd
+	@$(PY) -m website.reference
+	@$(PY) -m website.picture
 
 .PHONY: lock
 lock: venv

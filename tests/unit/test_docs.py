@@ -1,0 +1,154 @@
+"""The documents: their code blocks, the API reference, links to other files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from immutable_operator.api.crd import KINDS, crd
+from tests.pages import BY_HAND, FAILS, OUTPUT, ROOT, blocks, shows, tutorials
+from website import reference
+from website.hooks import outward_links
+
+DOCS = ROOT / "docs"
+HOW_TOS = [DOCS / "quick-start.md", *sorted((DOCS / "how-to").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", HOW_TOS, ids=lambda p: p.stem)
+def test_every_block_of_a_how_to_says_what_it_is(page: Path) -> None:
+    """A block without a language, or of another one, would escape the test that runs them."""
+    for block in blocks(page):
+        where = f"{page.name}:{block.line}"
+        assert block.language in ("bash", "text", "yaml", "json"), where
+        if block.language == "bash":
+            assert block.title in ("", FAILS, BY_HAND), where
+            assert not block.text.startswith("$ "), f"{where}: a reader copies the commands"
+        if block.language == "text":
+            assert block.title == OUTPUT, where
+
+
+def test_every_how_to_has_commands_that_are_run() -> None:
+    covered = {page.name for page in tutorials()}
+    assert {page.name for page in HOW_TOS} - covered == {"index.md"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed"),
+    [
+        ("web-im9d5e4ec9-noanq  6s", "web-im91b561e5-3h5y5   1m12s"),
+        ("1 (9d5e4ec9)", "1 (91b561e5)"),
+        ("4 instances in 3 s", "4 instances in 12.5 s"),
+        ("web-rollback-20261127-115309 created", "web-rollback-20270101-000000 created"),
+        ("at 2026-11-27T11:53:09Z", "at 2027-01-01T00:00:00Z"),
+    ],
+)
+def test_output_of_another_run_is_the_same(shown: str, printed: str) -> None:
+    assert shows(shown, printed)
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed"),
+    [
+        ("4 of 4 available", "3 of 4 available"),
+        ("Good", "Failed"),
+        ("web-b", "web-c"),
+        ("a\n", "a\nb\n"),
+        ("a\nb\n", "a\n"),
+        ("", "a\n"),
+    ],
+)
+def test_output_that_differs_is_noticed(shown: str, printed: str) -> None:
+    assert not shows(shown, printed)
+
+
+@pytest.mark.parametrize(
+    ("shown", "same"),
+    [
+        ("a\n...\nd\n", True),
+        ("...\nd\n", True),
+        ("a\n...\n", True),
+        ("...\nb\nc\n...\n", True),
+        ("b\n...\n", False),
+        ("...\nc\n", False),
+        ("...\nb\nd\n...\n", False),
+        ("...\nc\n...\nb\n...\n", False),
+    ],
+)
+def test_ellipsis_stands_for_any_lines(shown: str, same: bool) -> None:
+    assert shows(shown, "a\nb\nc\nd\n") is same
+
+
+def test_blocks_in_a_list_are_found_without_their_indentation(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text('1. Do:\n\n    ```bash title="Refused"\n    a\n      b\n    ```\n')
+    [block] = blocks(page)
+    assert (block.language, block.title, block.text) == ("bash", FAILS, "a\n  b\n")
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    return reference.render()
+
+
+def _fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every field below a schema, with its name."""
+    for name, field in schema.get("properties", {}).items():
+        yield name, field
+        yield from _fields(field)
+    for inner in (schema.get("items"), schema.get("additionalProperties")):
+        if isinstance(inner, Mapping):
+            yield from _fields(inner)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_reference_describes_every_field(pages: dict[str, str], kind: Any) -> None:
+    text = pages[f"{reference.FOLDER}/{kind.name.lower()}.md"]
+    text += pages[f"{reference.FOLDER}/pod-template.md"]
+    plain = text.replace("\\", "").replace("&lt;", "<").replace("&#123;", "{")
+    parts = crd(kind)["spec"]["versions"][-1]["schema"]["openAPIV3Schema"]["properties"]
+    for part in ("spec", "status"):
+        for name, field in _fields(parts.get(part, {})):
+            assert f"| `{name}` |" in text, f"{part}: {name}"
+            described = " ".join(field.get("description", "").replace("\\", "").split())
+            assert described in plain, f"{part}: {name}"
+
+
+def test_reference_names_defaults_limits_and_rules(pages: dict[str, str]) -> None:
+    text = pages[f"{reference.FOLDER}/immutableservice.md"]
+    [row] = [line for line in text.splitlines() if line.startswith("| `historyLimit` |")]
+    assert row.startswith("| `historyLimit` | integer | `10` | 1 to 100 |")
+    assert "- maxSurge and maxUnavailable are both 0, so no instance can be replaced" in text
+    assert "`template` | [object](pod-template.md) |  | required |" in text
+
+
+def test_outdated_reference_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--root", str(tmp_path)]
+    assert reference.main(options) == 0
+    assert reference.main([*options, "--check"]) == 0
+    folder = tmp_path / reference.FOLDER
+    (folder / "immutablefreeze.md").write_text("old")
+    (folder / "gone.md").write_text("left over")
+    assert reference.main([*options, "--check"]) == 1
+    said = capsys.readouterr().out
+    assert "docs/reference/immutablefreeze.md differs" in said
+    assert "docs/reference/gone.md differs" in said
+
+
+@pytest.mark.parametrize(
+    ("link", "shown"),
+    [
+        ("[examples/web.yaml](../../examples/web.yaml)", "`examples/web.yaml`"),
+        ("[its rules](../../charts/rbac.yaml)", "its rules (`charts/rbac.yaml`)"),
+        ("[plug-in](../plugin.md#x)", "[plug-in](../plugin.md#x)"),
+    ],
+)
+def test_link_out_of_the_documents_is_shown_as_a_path(link: str, shown: str) -> None:
+    assert outward_links(link, "how-to/page.md") == shown
+
+
+def test_link_out_of_the_documents_leads_to_the_repository() -> None:
+    link = outward_links("[rules](../charts/rbac.yaml)", "security.md", "https://git.example/x")
+    assert link == "[rules](https://git.example/x/blob/main/charts/rbac.yaml)"

@@ -1,0 +1,1 @@
+"""The documentation site: the generator of the API reference and the hooks of MkDocs."""
