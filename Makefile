@@ -16,7 +16,7 @@ CONTEXT ?=
 
 BIN := .venv/bin
 PY := $(BIN)/python
-CODE := $(wildcard operator gitops tests benchmarks examples website)
+CODE := $(wildcard operator gitops release tests benchmarks examples website)
 CHART := charts/immutable-operator
 # A checksum of everything that determines the content of .venv; its scripts contain the path.
 PINS = { pwd -P; cat requirements-dev.txt pyproject.toml; } | cksum | cut -d' ' -f1
@@ -40,6 +40,8 @@ make test                  run all checks and tests
 make check                 check format, lint, types, unused code, layers, generated files, chart
 make unit                  run the tests that need no cluster
 make real                  run the tests on real nodes (Linux, root, packages.sh)
+make image REGISTRY=<name> build the operator's image, push it, print the helm command
+make release               build the files of a release and try all steps with a local registry
 make score                 check the chart with kube-score (builds it once, 2 minutes)
 make monitoring            run the tests with Prometheus and promtool (builds them once, 6 minutes)
 make gitops                run the tests with real Flux (builds it once, 7 minutes)
@@ -214,6 +216,87 @@ chart:
 	  "$$helm" lint --strict --quiet $(CHART) --values "$$values" || exit 1; \
 	done
 
+# The image needs docker, podman or buildah, and no .venv. IMAGE_FLAGS are added to the command that
+# builds it, such as --build-arg=BASE=<image>@sha256:<digest>.
+REGISTRY ?=
+IMAGE_TAG ?=
+IMAGE_TOOL ?=
+IMAGE_FLAGS ?=
+IMAGE_HTTP ?=
+.PHONY: image
+image:
+	@$(if $(wildcard $(PY)),$(PY),$(firstword $(PYTHONS))) -m release.image --registry '$(REGISTRY)' \
+	  --tag '$(IMAGE_TAG)' --tool '$(IMAGE_TOOL)' --flags='$(IMAGE_FLAGS)' $(if $(IMAGE_HTTP),--plain-http)
+
+# What only releases need is not in .venv. The steps are those of .github/workflows/release.yml; see
+# docs/release.md.
+RELEASE_PY := .venv-release/bin/python
+RELEASE = $(RELEASE_PY) -m release
+RELEASE_PINS = cksum < requirements-release.txt | cut -d' ' -f1
+INTO ?= dist/release
+ADDRESS ?=
+TAG ?=
+PLATFORM ?=
+FIRST ?=
+SECOND ?=
+REFERENCES ?=
+KEY ?=
+OFFLINE ?=
+# The program of the bed: built once, then found.
+bed = $$($(RELEASE_PY) tests/controlplane/build.py $(1) | sed -n 's|^$(1): /|/|p')
+
+.PHONY: release
+release: venv release-tools
+	@$(BIN)/pytest tests/release
+
+.PHONY: release-venv
+release-venv:
+	@pins=$$($(RELEASE_PINS)); [ ! -e ".venv-release/ready-$$pins" ] || exit 0; \
+	for candidate in $(PYTHONS); do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then \
+	    python=$$candidate; break; \
+	  fi; \
+	done; \
+	echo "== .venv-release (about 1 minute, once)"; \
+	"$${python:-python3}" -m venv --clear .venv-release && \
+	$(RELEASE_PY) -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes \
+	  -r requirements-release.txt && \
+	touch ".venv-release/ready-$$pins"
+
+.PHONY: release-tools
+release-tools: release-venv
+	@echo "== helm, krew and cosign (built once, about 12 minutes on two cores)"
+	@$(RELEASE_PY) tests/controlplane/build.py helm krew \
+	  validate-krew-manifest cosign
+
+.PHONY: release-version
+release-version: release-venv
+	@$(RELEASE) version --tag '$(TAG)'
+
+.PHONY: release-files
+release-files: release-venv
+	@$(RELEASE) build --into '$(INTO)' --tag '$(TAG)' --address '$(ADDRESS)' --helm "$(call bed,helm)" \
+	  $(addprefix --platform=,$(PLATFORM))
+
+.PHONY: release-compare
+release-compare: release-venv
+	@$(RELEASE) compare '$(FIRST)' '$(SECOND)'
+
+.PHONY: krew-check
+krew-check: release-venv
+	@"$(call bed,validate-krew-manifest)" -skip-install -manifest '$(INTO)/immutable.yaml'
+
+.PHONY: push-chart
+push-chart: release-venv
+	@$(RELEASE) push-chart '$(INTO)' --registry '$(REGISTRY)' --helm "$(call bed,helm)" \
+	  $(if $(IMAGE_HTTP),--plain-http)
+
+# Without KEY: by the identity of the workflow that runs it.
+.PHONY: sign
+sign: release-venv
+	@$(RELEASE) sign '$(INTO)' $(REFERENCES) --cosign "$(call bed,cosign)" $(if $(KEY),--key '$(KEY)') \
+	  $(if $(OFFLINE),--offline)
+
 # The checks that are left out, and why: "What kube-score reports" in the chart's README.
 SCORE := --kubernetes-version v1.36 --output-format ci --exit-one-on-warning \
   --ignore-container-cpu-limit --ignore-test container-image-pull-policy \
@@ -241,13 +324,15 @@ crds: venv
 	@$(PY) -m website.reference
 	@$(PY) -m website.picture
 
+LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --no-header
 .PHONY: lock
 lock: venv
 	@$(PY) -m pip install --quiet --disable-pip-version-check $(UV)
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --no-header \
-	  --output-file requirements.txt pyproject.toml
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --no-header \
-	  --output-file requirements-dev.txt --group dev pyproject.toml
+	@$(LOCK) --output-file requirements.txt --extra operator pyproject.toml
+	@$(LOCK) --output-file requirements-release.txt --group release
+	@$(LOCK) --output-file requirements-dev.txt --extra operator --group dev pyproject.toml
+	@$(LOCK) --output-file requirements-cli.txt --extra cli --constraint requirements-dev.txt \
+	  pyproject.toml
 
 # Created once, and again when the pins change or the tree was moved.
 .PHONY: venv

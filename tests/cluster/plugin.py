@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tests.cluster.services import Service
 from tests.controlplane import ControlPlane
 from tests.controlplane.access import find_kubectl
 
-__all__ = ["Told", "ask", "run", "start", "told"]
+__all__ = ["Told", "ask", "complete", "run", "start", "told"]
 
 TIMEOUT = 120.0
 
@@ -39,14 +40,16 @@ class Told:
         ]
 
 
-def start(plane: ControlPlane, *args: str, actor: str = "admin") -> subprocess.Popen[str]:
-    """Start ``kubectl immutable`` with these arguments."""
+def start(
+    plane: ControlPlane, *args: str, actor: str = "admin", before: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Start ``kubectl immutable`` with these arguments; ``before`` stand before the plug-in."""
     beside = Path(sys.executable).parent
     environment = os.environ | {
         "KUBECONFIG": str(plane.kubeconfig(actor)),
         "PATH": f"{beside}{os.pathsep}{os.environ['PATH']}",
     }
-    command = [str(find_kubectl()), "immutable", *args]
+    command = [str(find_kubectl()), *before, "immutable", *args]
     return subprocess.Popen(
         command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -70,3 +73,8 @@ def ask(plane: ControlPlane, *args: str, actor: str = "admin") -> Told:
 def run(web: Service, *args: str, actor: str = "admin") -> Told:
     """Run the plug-in in the namespace of the service."""
     return ask(web.plane, f"--namespace={web.namespace}", *args, actor=actor)
+
+
+def complete(plane: ControlPlane, *words: str, actor: str = "admin") -> Told:
+    """Complete a command line of the plug-in as a shell does: kubectl's own completion is asked."""
+    return told(start(plane, *words, actor=actor, before=["__complete"]))

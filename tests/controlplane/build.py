@@ -91,6 +91,12 @@ TARGETS: tuple[Target, ...] = (
         files=("config/crd/bases/*.yaml",),
     ),
     Target("kube-score", {"kube-score": "github.com/zegl/kube-score/cmd/kube-score"}, 120),
+    Target(
+        "krew",
+        {name: f"sigs.k8s.io/krew/cmd/{name}" for name in ("krew", "validate-krew-manifest")},
+        60,
+    ),
+    Target("cosign", {"cosign": "github.com/sigstore/cosign/v3/cmd/cosign"}, 420),
     # Without the discovery of targets in clouds, which is a third of the program.
     *(
         Target(

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from immutable_operator.admission.knock import knock
 from immutable_operator.admission.selfcheck import BREAK_GLASS, Found, door_of, faults
 from immutable_operator.api.names import (
     ACTION_PLURAL,
@@ -35,7 +36,6 @@ from immutable_operator.kube.errors import Forbidden, NotFound
 from immutable_operator.kube.lease import LEASES
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.times import moment
-from immutable_operator.runtime.knock import knock
 from immutable_operator.wire.guard import GUARD_PATHS, decode_guard
 
 __all__ = ["Row", "add", "definitions", "guards", "leader", "operator", "run"]

@@ -28,7 +28,7 @@ from kubernetes.client.rest import should_bypass_proxies
 
 from immutable_operator.cli.person import Person
 
-__all__ = ["Login", "LoginError", "ServiceAccount", "find_login"]
+__all__ = ["Login", "LoginError", "ServiceAccount", "context_names", "find_login"]
 
 DEFAULT: Final = "default"
 
@@ -136,6 +136,13 @@ def find_login(
             " with --kubeconfig"
         )
     return Login(files, chosen, account)
+
+
+def context_names(given: str | None = None) -> list[str]:
+    """The contexts of the files of the option ``--kubeconfig``. Raises `LoginError`."""
+    files = [path for path in _asked(given) if path.is_file()]
+    listed = (item.get("name") for path in files for item in _read(path).get("contexts") or ())
+    return list(dict.fromkeys(filter(None, listed)))
 
 
 def _asked(given: str | None) -> Iterator[Path]:

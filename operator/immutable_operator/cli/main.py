@@ -17,6 +17,7 @@ from typing import Any
 
 from immutable_operator.cli import (
     check,
+    completion,
     diff,
     events,
     freeze,
@@ -33,25 +34,32 @@ from immutable_operator.cli import (
 )
 from immutable_operator.cli.action import INTERRUPTED
 from immutable_operator.cli.arguments import Say, add_login, seconds
+from immutable_operator.cli.complete import complete
 from immutable_operator.cli.login import LoginError, find_login
 from immutable_operator.cli.owner import CANNOT_RUN
 from immutable_operator.cli.problem import CannotRun
 from immutable_operator.cli.verify import Options, Verification, chosen
 from immutable_operator.kube.errors import ApiError
 
-__all__ = ["main"]
+__all__ = ["answer_kubectl", "main", "new_parser"]
 
 BROKEN_PIPE = 141
 VERBS = (
     *(get, status, why, lineage, events, history, diff),
-    *(undo, retry, regenerate, suspend, freeze, check, version),
+    *(undo, retry, regenerate, suspend, freeze, check, completion, version),
 )
+# The completion scripts and kubectl ask with it.
+COMPLETE = "__complete"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, run the command, exit with its code."""
-    given = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == [COMPLETE]:
+        answer_kubectl(words[1:])
+        return
+    given = new_parser().parse_args(arguments)
     try:
         code = asyncio.run(given.run(given, _say, _show))
     except LoginError as error:
@@ -65,6 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         code = _bug(error)
     sys.exit(code)
+
+
+def answer_kubectl(words: Sequence[str] | None = None) -> None:
+    """Complete a command line: the program ``kubectl_complete-immutable``."""
+    for line in asyncio.run(complete(new_parser(), sys.argv[1:] if words is None else words)):
+        print(line)
 
 
 def _bug(error: Exception) -> int:
@@ -162,7 +176,8 @@ def _options(given: argparse.Namespace) -> Options:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def new_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
     parser = argparse.ArgumentParser(
         prog="kubectl immutable", description="Commands for ImmutableServices."
     )

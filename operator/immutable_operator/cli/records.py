@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from immutable_operator.cli.objects import Json
 from immutable_operator.cli.problem import CannotRun
 
-__all__ = ["find_good", "find_record", "identity", "named", "outcome", "phase"]
+__all__ = ["find_good", "find_record", "identity", "is_good", "named", "outcome", "phase"]
 
 ID = re.compile(r"(?:.*-im)?([0-9a-f]{8})")
 
@@ -55,13 +55,14 @@ def find_good(records: Sequence[Json], text: str) -> Json:
     Raises `CannotRun`.
     """
     record = find_record(records, text)
-    if record in (good := [r for r in records if _is_good(r)]):
+    if record in (good := [r for r in records if is_good(r)]):
         return record
     others = _listed(good)
     raise CannotRun(f"{named(record)} is {phase(record)}; specify one of the good ones: {others}")
 
 
-def _is_good(record: Json) -> bool:
+def is_good(record: Json) -> bool:
+    """Whether its rollout completed, and it has not failed since."""
     return bool(_status(record).get("completed")) and phase(record) != "Failed"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from immutable_operator.admission.knock import Knocker
 from immutable_operator.admission.selfcheck import (
     BREAK_GLASS,
     Door,
@@ -23,7 +24,6 @@ from immutable_operator.domain.model import REACHED_INTO, Guard, PoolSpec
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError
 from immutable_operator.kube.reflector import Reflector
-from immutable_operator.runtime.knock import Knocker
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.wire.guard import (
     GUARD_PATHS,

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.controlplane.real.confined import Task, run
 from tests.controlplane.real.oci import Layout
 
-__all__ = ["Buildah"]
+__all__ = ["Buildah", "pip_mounts"]
 
 # Zip files know no time before 1980.
 TIMESTAMP = "315532800"
@@ -72,7 +72,7 @@ class Buildah:
         self, context: Path, arguments: Mapping[str, str], *, title: str, cached: bool = True
     ) -> str:
         """Build ``Dockerfile`` of a folder and return the image's id."""
-        with _pip_mounts() as mounts:
+        with pip_mounts() as mounts:
             lines = self._run(
                 title,
                 60,
@@ -91,20 +91,29 @@ class Buildah:
         return Layout(folder)
 
     def _run(self, title: str, seconds: int, *arguments: str, cwd: Path | None = None) -> list[str]:
+        return self.run_program(Task(title, seconds, self.say), ["buildah", *arguments], cwd)
+
+    def run_program(self, task: Task, command: Sequence[str], cwd: Path | None = None) -> list[str]:
+        """Run buildah, or a program that runs it, with this storage; return the lines of its
+        output."""
         notes, temporary = self.folder / "notes", self.folder / "tmp"
         for folder in (notes, temporary):
             folder.mkdir(parents=True, exist_ok=True)
         configuration = self.folder / "containers.conf"
         configuration.write_text(f'[network]\nnetwork_config_dir = "{self.folder / "cni"}"\n')
-        storage = ("--root", str(self.folder / "storage"), "--runroot", str(self.folder / "run"))
-        command = ["buildah", *storage, "--storage-driver", "overlay", *arguments]
+        storage = self.folder / "storage.conf"
+        storage.write_text(
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{self.folder / "storage"}"\n'
+            f'runroot = "{self.folder / "run"}"\n'
+        )
         lines = run(
-            Task(title, seconds, self.say),
+            task,
             ["sh", "-ec", SCRIPT, "sh", str(notes), *command],
             folder=cwd,
             environment={
                 "BUILDAH_ISOLATION": "chroot",
                 "CONTAINERS_CONF": str(configuration),
+                "CONTAINERS_STORAGE_CONF": str(storage),
                 "TMPDIR": str(temporary),
             },
         )
@@ -112,7 +121,7 @@ class Buildah:
 
 
 @contextmanager
-def _pip_mounts() -> Iterator[dict[str, Path]]:
+def pip_mounts() -> Iterator[dict[str, Path]]:
     """The mounts with which pip finds packages as it does on this machine."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     listing = subprocess.run(command, check=True, capture_output=True, text=True).stdout

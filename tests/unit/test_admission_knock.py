@@ -14,6 +14,7 @@ import pytest
 
 from immutable_operator.admission.certificates import Pair, issue
 from immutable_operator.admission.endpoint import load_certificate, new_context
+from immutable_operator.admission.knock import Knocker, knock
 from immutable_operator.admission.policies import bindings, policies
 from immutable_operator.admission.selfcheck import (
     BREAK_GLASS,
@@ -27,7 +28,6 @@ from immutable_operator.admission.selfcheck import (
     faults,
     guard_of,
 )
-from immutable_operator.runtime.knock import Knocker, knock
 
 HERE = "127.0.0.1"
 DAY = timedelta(days=1)
