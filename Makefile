@@ -43,6 +43,8 @@ make real                  run the tests on real nodes (Linux, root, packages.sh
 make image REGISTRY=<name> build the operator's image, push it, print the helm command
 make release               build the files of a release and try all steps with a local registry
 make score                 check the chart with kube-score (builds it once, 2 minutes)
+make chart-lint            check the chart with ct, kubeconform and helm-docs (builds them once)
+make chart-docs            write the chart's README from values.yaml (builds helm-docs once)
 make monitoring            run the tests with Prometheus and promtool (builds them once, 6 minutes)
 make gitops                run the tests with real Flux (builds it once, 7 minutes)
 make mutants               plant bugs and check that the fast tests detect them (ONLY=<words>)
@@ -98,11 +100,11 @@ test: code
 # need no cluster, and those of real nodes that start their own or need no operator.
 in_cluster = $(patsubst %,tests/cluster/test_%.py,$(1))
 APART := $(wildcard tests/cluster/test_policies_*.py) \
-  $(call in_cluster,bed break_glass break_glass_input chart crds crds_nodepool guarded \
+  $(call in_cluster,bed break_glass break_glass_input chart chart_values crds crds_nodepool guarded \
   karpenter_bed secret_pinning verify)
 SLOW := $(call in_cluster,break_glass_rotation catch_up cli_revisions cloud_reboot detection leadership \
   reflector regeneration restart rollback_crash stuck_release writes)
-RELEASE := $(call in_cluster,admission_refuse cli_lineage cli_state during_rollback examples gitops \
+RELEASE := $(call in_cluster,admission_refuse chart_upgrade cli_lineage cli_state during_rollback examples gitops \
   rollback_records upgrade)
 OWN_BEDS := $(patsubst %,tests/real/test_%.py,demo leftovers nodes operator_image)
 # The tests of all lanes that passed only the second time (tests/flaky.py).
@@ -215,6 +217,7 @@ chart:
 	  echo "helm lint --strict $(CHART) --values $$values"; \
 	  "$$helm" lint --strict --quiet $(CHART) --values "$$values" || exit 1; \
 	done
+	@if [ -x $(PY) ]; then $(CHART_LINT) --if-built; fi
 
 # The image needs docker, podman or buildah, and no .venv. IMAGE_FLAGS are added to the command that
 # builds it, such as --build-arg=BASE=<image>@sha256:<digest>.
@@ -315,6 +318,17 @@ score: venv
 	  printf '%s\n' "$$said" | grep -v -e '^$$' -e '^\[OK\]' -e '^\[SKIPPED\]'; \
 	done; \
 	exit $${failed:-0}
+
+# Runtime warnings: the module is imported by its package before it is run.
+CHART_LINT = $(PY) -W ignore::RuntimeWarning -m tests.controlplane.chart_lint
+.PHONY: chart-lint
+chart-lint: venv
+	@echo "== ct, kubeconform and helm-docs, built once (about 2 minutes on two cores)"
+	@$(CHART_LINT)
+
+.PHONY: chart-docs
+chart-docs: venv
+	@$(CHART_LINT) --write-docs
 
 .PHONY: crds
 crds: venv

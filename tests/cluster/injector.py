@@ -23,7 +23,10 @@ MESH, SETUP = "mesh", "mesh-setup"
 
 
 class Injector(ThreadingHTTPServer):
-    """Answers reviews of pods. ``unique``: each pod gets a sidecar with another value."""
+    """Answers reviews of pods. ``unique``: each pod gets a sidecar with another value.
+
+    ``image`` is the image of the sidecar.
+    """
 
     daemon_threads = True
 
@@ -33,6 +36,7 @@ class Injector(ThreadingHTTPServer):
         context.load_cert_chain(*Certificates(plane.folder / "certificates").server())
         self.socket = context.wrap_socket(self.socket, server_side=True)
         self.unique = False
+        self.image = pin(MESH)
 
     @property
     def url(self) -> str:
@@ -40,7 +44,7 @@ class Injector(ThreadingHTTPServer):
 
     def patch(self, uid: str, pod: Json) -> list[Json]:
         """The JSON patch for a pod: a container, and one that prepares the network for it."""
-        sidecar: Json = {"name": MESH, "image": pin(MESH)}
+        sidecar: Json = {"name": MESH, "image": self.image}
         if self.unique:
             sidecar["env"] = [{"name": "MESH_ID", "value": uid}]
         setup = {"name": SETUP, "image": pin(SETUP)}

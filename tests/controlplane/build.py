@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
-__all__ = ["BuildError", "binaries", "cache_root", "find_go"]
+__all__ = ["KUBERNETES_VERSION", "BuildError", "binaries", "built", "cache_root", "find_go"]
 
 GO_MODULES = Path(__file__).parent / "go"
 KUBERNETES_VERSION = "v1.36.3"
@@ -97,6 +97,9 @@ TARGETS: tuple[Target, ...] = (
         60,
     ),
     Target("cosign", {"cosign": "github.com/sigstore/cosign/v3/cmd/cosign"}, 420),
+    Target("kubeconform", {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"}, 30),
+    Target("chart-testing", {"ct": "github.com/helm/chart-testing/v3/ct"}, 60),
+    Target("helm-docs", {"helm-docs": "github.com/norwoodj/helm-docs/cmd/helm-docs"}, 60),
     # Without the discovery of targets in clouds, which is a third of the program.
     *(
         Target(
@@ -159,12 +162,23 @@ def binaries(
         names = [n for n in target.packages if wanted is None or n in wanted]
         if not names:
             continue
-        folder = cache_root() / "bin" / f"{target.name or target.module}-{_pin_hash(target)}"
+        folder = _folder(target)
         if not all((folder / name).exists() for name in target.packages):
             with _only_one(cache_root() / "build.lock"):
                 if not all((folder / name).exists() for name in target.packages):
                     _build(target, folder, tell)
         result |= {name: folder / name for name in names}
+    return result
+
+
+def built(wanted: Sequence[str]) -> dict[str, Path]:
+    """Paths of those of these binaries that exist already; nothing is built."""
+    result = {}
+    for target in TARGETS:
+        folder = _folder(target)
+        for name in target.packages:
+            if name in wanted and (folder / name).exists():
+                result[name] = folder / name
     return result
 
 
@@ -191,6 +205,10 @@ def find_go(say: Callable[[str], None]) -> str:
     if not candidates:
         raise BuildError(f"{GO_FALLBACK} in {home} has no bin/go; install Go 1.26")
     return str(candidates[0])
+
+
+def _folder(target: Target) -> Path:
+    return cache_root() / "bin" / f"{target.name or target.module}-{_pin_hash(target)}"
 
 
 def _pin_hash(target: Target) -> str:

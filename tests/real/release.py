@@ -7,6 +7,7 @@ from its pods, its Lease and its HTTP port.
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -48,6 +49,11 @@ class Release:
     def upgrade(self, image: str, **values: str) -> None:
         """``helm upgrade`` to a build of the image, with values; returns when all is rolled."""
         self._helm("upgrade", image, *(f"--set={key}={value}" for key, value in values.items()))
+
+    def test(self) -> subprocess.CompletedProcess[str]:
+        """``helm test`` as the notes of the chart say, whatever comes of it."""
+        command = ("test", NAME, f"--timeout={READY_SECONDS:.0f}s")
+        return self.plane.helm(*command, namespace=NAMESPACE, check=False)
 
     def uninstall(self) -> None:
         self.plane.helm("uninstall", NAME, "--wait", namespace=NAMESPACE)

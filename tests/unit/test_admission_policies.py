@@ -12,8 +12,10 @@ import pytest
 from immutable_operator.admission.chart import FOLDER, ROOT, main
 from immutable_operator.admission.policies import (
     GUARDS,
+    LISTS,
     NODE_GUARDS,
     POOL_RECORDS,
+    Allowed,
     Mode,
     bindings,
     node_bindings,
@@ -37,7 +39,7 @@ from immutable_operator.api.names import (
 from immutable_operator.api.node_folders import NODE_FOLDERS, is_sensitive
 
 OPERATOR = "system:serviceaccount:here:me"
-PLACEHOLDERS = ("OPERATOR_USER", "BREAK_GLASS", "NODE_FOLDERS")
+PLACEHOLDERS = ("OPERATOR_USER", "BREAK_GLASS", "NODE_FOLDERS", *LISTS)
 
 
 def test_policies_use_the_names_of_the_api() -> None:
@@ -101,6 +103,18 @@ def test_policy_fails_closed_without_parameters_and_with_a_message(guard: str) -
     for rule in spec["validations"]:
         assert rule["reason"] in ("Forbidden", "Invalid")
         assert rule["message"], "what is shown where the computed message fails"
+
+
+def test_policies_let_through_what_the_values_allow_and_nothing_else() -> None:
+    usual = policies(OPERATOR)
+    changed = policies(OPERATOR, Allowed(("portforward",), ("docker.io/istio/",)))
+    assert {guard for guard in GUARDS if usual[guard] != changed[guard]} == {
+        "connect",
+        "pod-create",
+    }
+    assert "variables.sub in []" in str(usual["connect"])
+    assert "variables.sub in ['portforward']" in changed["connect"]["validations"][0]["expression"]
+    assert "['docker.io/istio/'].exists" in changed["pod-create"]["variables"][-1]["expression"]
 
 
 def test_bindings_follow_the_mode() -> None:

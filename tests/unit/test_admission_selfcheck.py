@@ -11,26 +11,24 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.admission.fault import Chosen, Fault, Found, NodeScope
 from immutable_operator.admission.policies import (
+    GUARDS,
     NODE_GUARDS,
+    Allowed,
     bindings,
     node_bindings,
     node_policies,
     policies,
 )
-from immutable_operator.admission.selfcheck import (
-    REFUSING,
-    Fault,
-    Found,
-    NodeScope,
-    faults,
-    guard_of,
-    guard_of_pool,
-)
+from immutable_operator.admission.selfcheck import REFUSING, faults, guard_of, guard_of_pool
 from immutable_operator.domain.model import Guard, OnDrift
 
 OPERATOR = "system:serviceaccount:here:me"
 SCOPE = NodeScope("here", frozenset({"here", "kube-system", "monitoring"}))
+
+
+MODE_LABEL = "immutable.dev/enforcement"
 
 
 class Installed:
@@ -150,3 +148,93 @@ def test_policies_of_pools_are_not_missed_where_pools_are_not_served() -> None:
     for guard in NODE_GUARDS:
         del installed.policies[guard], installed.bindings[guard]
     assert installed.without_nodes().holds
+
+
+def by_label(installed: Installed, *others: str) -> None:
+    """Let the bindings be those of the chart with ``enforcement.modeLabel``, in mode Deny.
+
+    ``others`` are the modes with bindings of their own.
+    """
+    for guard, binding in list(installed.bindings.items()):
+        if guard in NODE_GUARDS:
+            continue
+        terms = binding["matchResources"]["namespaceSelector"]["matchExpressions"]
+        apart = {"key": MODE_LABEL, "operator": "NotIn", "values": list(others)}
+        for mode in others:
+            own = json.loads(json.dumps(binding))
+            own["validationActions"] = [mode, "Audit"]
+            term = {"key": MODE_LABEL, "operator": "In", "values": [mode]}
+            own["matchResources"]["namespaceSelector"]["matchExpressions"].append(term)
+            installed.bindings[f"{guard}-{mode.lower()}"] = own
+        terms.append(apart)
+
+
+def labelled(installed: Installed, **labels: str) -> Guard:
+    """What a service in the namespace shop is told, whose other labels are these modes."""
+    found = Found(installed.policies, installed.bindings, {})
+    wrong = faults(found, OPERATOR, break_glass=False, chosen=Chosen(by_label=True))
+    return guard_of(wrong, "shop", {MODE_LABEL: labels["mode"]} if labels else {})
+
+
+def test_label_of_a_namespace_exempts_only_its_own_services() -> None:
+    installed = Installed()
+    by_label(installed, "Warn", "Audit", "Off")
+    assert labelled(installed).holds
+    assert labelled(installed, mode="Deny").holds
+    assert labelled(installed, mode="unknown").holds, "another value has no effect"
+    for mode in ("Warn", "Audit", "Off"):
+        told = labelled(installed, mode=mode)
+        assert (told.holds, told.reason) == (False, "NamespaceExcluded")
+        assert "because of its name or its labels" in told.message
+
+
+def test_label_of_a_namespace_makes_policies_deny_that_warn_elsewhere() -> None:
+    installed = Installed()
+    by_label(installed, "Deny")
+    for guard in GUARDS:
+        installed.bindings[guard]["validationActions"] = ["Warn", "Audit"]
+    del installed.bindings["node-proxy-deny"]
+    installed.bindings["node-proxy"]["validationActions"] = ["Deny"]
+    assert labelled(installed, mode="Deny").holds
+    assert not labelled(installed).holds
+    installed.bindings["node-proxy"]["validationActions"] = ["Audit"]
+    told = labelled(installed, mode="Deny")
+    assert (told.holds, told.reason) == (False, "NotDenied"), "access through nodes is not refused"
+
+
+def test_namespace_selector_is_a_weakened_binding_unless_the_chart_selects_by_label() -> None:
+    installed = Installed()
+    by_label(installed, "Off")
+    assert (installed.service().holds, installed.service().reason) == (False, "BindingWeakened")
+
+
+def test_binding_with_another_object_selector_is_weakened_also_by_label() -> None:
+    installed = Installed()
+    by_label(installed, "Off")
+    installed.bindings["connect"]["matchResources"]["objectSelector"] = {"matchLabels": {"a": "b"}}
+    assert (labelled(installed).holds, labelled(installed).reason) == (False, "BindingWeakened")
+
+
+@pytest.mark.parametrize("allowed", [Allowed(("portforward",)), Allowed((), ("mesh.example/",))])
+def test_policy_that_lets_more_through_is_weakened_unless_the_chart_allows_it(
+    allowed: Allowed,
+) -> None:
+    installed = Installed()
+    installed.policies |= json.loads(json.dumps(policies(OPERATOR, allowed)))
+    assert (installed.service().holds, installed.service().reason) == (False, "PolicyWeakened")
+    found = Found(installed.policies, installed.bindings, {})
+    wrong = faults(found, OPERATOR, break_glass=False, chosen=Chosen(allowed))
+    assert guard_of(wrong, "shop").holds
+
+
+def test_webhook_need_not_be_called_for_verbs_that_are_allowed() -> None:
+    installed = Installed()
+    resources = ["pods/exec", "pods/attach", "pods/proxy"]
+    webhook = [{"rules": [{"resources": resources}], "clientConfig": {"caBundle": "Y2E="}}]
+    found = Found(installed.policies, installed.bindings, {"break-glass": webhook})
+    told = guard_of(faults(found, OPERATOR, break_glass=True), "shop")
+    assert (told.holds, told.reason) == (False, "WebhookWeakened")
+    allowed = Allowed(("portforward",))
+    found = Found(policies(OPERATOR, allowed), installed.bindings, found.webhooks)
+    wrong = faults(found, OPERATOR, break_glass=True, chosen=Chosen(allowed))
+    assert guard_of(wrong, "shop").holds

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from immutable_operator.admission.policies import bindings, policies
-from immutable_operator.admission.selfcheck import Found
-from immutable_operator.cli.check import definitions, guards, leader, operator
+from immutable_operator.admission.fault import Found
+from immutable_operator.admission.policies import Allowed, bindings, policies
+from immutable_operator.cli.check import allowed_by, definitions, guards, leader, operator
 from immutable_operator.cli.events import concerning, rows
 from immutable_operator.cli.freeze import freeze_body
 from immutable_operator.cli.get import head, instances, services
@@ -266,6 +266,31 @@ def test_check_of_policies_compares_them_with_the_chart() -> None:
     missing = guards(Found({}, {}, {}), USER)
     assert not missing.ok
     assert "does not exist; upgrade the chart" in missing.text
+
+
+def test_check_of_policies_expects_the_mode_that_is_given() -> None:
+    warned = Found(policies(USER), bindings("immutable-system", "Warn"), {})
+    assert not guards(warned, USER).ok
+    assert guards(warned, USER, "Warn").ok
+    assert "they do not deny" in guards(warned, USER, "Warn").text
+    assert not guards(Found({}, {}, {}), USER, "Audit").ok
+    assert guards(Found({}, {}, {}), USER, "Off").ok
+
+
+def test_check_of_policies_expects_what_the_deployment_says_is_allowed() -> None:
+    allowed = Allowed(("portforward",), ("mesh.example/", "other.example/"))
+    arguments = [
+        "run",
+        "--allowed-verb=portforward",
+        "--allow-unpinned=mesh.example/",
+        "--allow-unpinned=other.example/",
+    ]
+    pod = {"spec": {"containers": [{"args": arguments}]}}
+    assert allowed_by({"spec": {"template": pod}}) == allowed
+    found = Found(policies(USER, allowed), bindings("immutable-system"), {})
+    assert guards(found, USER, "Deny", allowed).ok
+    assert "differs from the one in the chart" in guards(found, USER).text
+    assert allowed_by(None) == Allowed()
 
 
 def test_version_of_the_plug_in_needs_no_cluster(capsys: pytest.CaptureFixture[str]) -> None:

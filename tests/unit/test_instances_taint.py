@@ -230,6 +230,14 @@ def test_reported_images_and_restarts_are_read() -> None:
     assert pod(status={"containerStatuses": same}).reported == ()
 
 
+def test_image_without_a_digest_is_compared_with_nothing() -> None:
+    sidecar = {"name": "mesh", "image": "docker.io/istio/proxyv2:1.30"}
+    web = {"name": "web", "image": "registry.example/web@sha256:" + "a" * 64}
+    statuses = [{"name": "mesh", "imageID": "docker.io/istio/proxyv2@sha256:" + "b" * 64}]
+    found = pod({"containers": [web, sidecar]}, status={"containerStatuses": statuses})
+    assert found.reported == ()
+
+
 def test_retried_init_container_is_no_restart() -> None:
     done = {"name": "setup", "restartCount": 1, "state": {"terminated": {"exitCode": 0}}}
     assert pod(status={"initContainerStatuses": [done]}).restarted is None

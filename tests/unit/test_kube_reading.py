@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from immutable_operator.admission.fault import Found
 from immutable_operator.admission.policies import policies
-from immutable_operator.admission.selfcheck import BREAK_GLASS, Found, faults
+from immutable_operator.admission.selfcheck import BREAK_GLASS, faults
 from immutable_operator.instances.pods.codec import decode_pod
 from immutable_operator.instances.pods.strays import strays_in
 from immutable_operator.kube.errors import ApiError, error_from

@@ -56,6 +56,19 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
 {{- end -}}
 
+{{/* Arguments for values that differ from the operator's defaults; fails if the times are not valid. */}}
+{{- define "immutable-operator.limits" -}}
+{{- with .Values.leaderElection }}
+{{- if not (and (lt (float64 .retrySeconds) (float64 .renewSeconds)) (lt (float64 .renewSeconds) (float64 .leaseSeconds))) }}
+{{- fail (printf "\n\nleaderElection: retrySeconds (%v) must be less than renewSeconds (%v), and renewSeconds less than leaseSeconds (%v)\n" .retrySeconds .renewSeconds .leaseSeconds) }}
+{{- end }}
+- --lease-seconds={{ .leaseSeconds }}
+- --renew-seconds={{ .renewSeconds }}
+- --retry-seconds={{ .retrySeconds }}
+{{- end }}
+- --writes-per-second={{ .Values.writesPerSecond }}
+{{- end -}}
+
 {{/* Name of the Lease for leader election; the operator's default. */}}
 {{- define "immutable-operator.lease" -}}immutable-operator{{- end -}}
 
@@ -69,13 +82,22 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- include "immutable-operator.fullname" . }}-pinning
 {{- end -}}
 
-{{/*
-A policy and its binding: (list $ path-of-its-file validationActions NotIn-or-In namespaces).
-*/}}
+{{/* A list of strings as CEL. */}}
+{{- define "immutable-operator.celList" -}}
+{{- $quoted := list }}
+{{- range . }}
+{{- $quoted = append $quoted (squote .) }}
+{{- end }}
+{{- printf "[%s]" (join ", " $quoted) }}
+{{- end -}}
+
+{{/* A policy: (list $ <path of its file>). */}}
 {{- define "immutable-operator.policy" -}}
 {{- $root := index . 0 }}
 {{- $guard := trimSuffix ".yaml" (base (index . 1)) }}
 {{- $user := printf "system:serviceaccount:%s:%s" $root.Release.Namespace (include "immutable-operator.serviceAccount" $root) }}
+{{- $verbs := include "immutable-operator.celList" $root.Values.enforcement.allowedVerbs }}
+{{- $unpinned := include "immutable-operator.celList" $root.Values.enforcement.allowUnpinned }}
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -85,24 +107,42 @@ metadata:
     {{- include "immutable-operator.labels" (list $root "policies") | nindent 4 }}
     immutable.dev/guard: {{ $guard }}
 spec:
-  {{- $root.Files.Get (index . 1) | replace "OPERATOR_USER" $user | replace "BREAK_GLASS" ($root.Values.enforcement.breakGlass | toString) | nindent 2 }}
+  {{- $root.Files.Get (index . 1) | replace "OPERATOR_USER" $user | replace "BREAK_GLASS" ($root.Values.enforcement.breakGlass | toString) | replace "ALLOWED_VERBS" $verbs | replace "ALLOWED_UNPINNED" $unpinned | nindent 2 }}
+{{ end }}
+
+{{/*
+A binding of a policy: (list $ <guard> <suffix of its name> <validationActions> <matchExpressions>).
+*/}}
+{{- define "immutable-operator.binding" -}}
+{{- $root := index . 0 }}
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
 metadata:
-  name: {{ $guard }}.immutable.dev
+  name: {{ index . 1 }}{{ index . 2 }}.immutable.dev
   labels:
     {{- include "immutable-operator.labels" (list $root "policies") | nindent 4 }}
-    immutable.dev/guard: {{ $guard }}
+    immutable.dev/guard: {{ index . 1 }}{{ index . 2 }}
 spec:
-  policyName: {{ $guard }}.immutable.dev
-  validationActions: {{- index . 2 | toYaml | nindent 4 }}
+  policyName: {{ index . 1 }}.immutable.dev
+  validationActions: {{- index . 3 | toYaml | nindent 4 }}
   matchResources:
     matchPolicy: Equivalent
     namespaceSelector:
-      matchExpressions:
-        - key: kubernetes.io/metadata.name
-          operator: {{ index . 3 }}
-          values: {{- index . 4 | toYaml | nindent 12 }}
+      matchExpressions: {{- index . 4 | toYaml | nindent 8 }}
     objectSelector: {}
 {{ end }}
+
+{{/* Whether labels of namespaces determine where the policies apply: "true" or "". */}}
+{{- define "immutable-operator.byLabel" -}}
+{{- with .Values.enforcement }}
+{{- if and (ne .mode "Off") (or .namespaceSelector .modeLabel) }}true{{ end }}
+{{- end }}
+{{- end -}}
+
+{{/* Annotations of an object of `helm test` with this weight. */}}
+{{- define "immutable-operator.testHook" -}}
+helm.sh/hook: test
+helm.sh/hook-weight: "{{ . }}"
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}

@@ -10,7 +10,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 
-from immutable_operator.admission.selfcheck import Door, Trouble
+from immutable_operator.admission.fault import Door, Trouble
 
 __all__ = ["Knocker", "knock"]
 

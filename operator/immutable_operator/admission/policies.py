@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import yaml
 
@@ -19,11 +19,15 @@ from immutable_operator.api.names import GROUP
 from immutable_operator.api.node_folders import NODE_FOLDERS
 
 __all__ = [
+    "CLUSTER_WIDE",
     "GUARDS",
+    "LISTS",
     "NODE_GUARDS",
+    "NOTHING",
     "POOL_RECORDS",
     "VALIDATION_ACTIONS",
     "WARNS",
+    "Allowed",
     "Mode",
     "bindings",
     "node_bindings",
@@ -39,7 +43,11 @@ FOLDER: Final = Path(__file__).with_name("policies")
 NODE_FOLDER: Final = Path(__file__).with_name("node_policies")
 PLACEHOLDER: Final = "OPERATOR_USER"
 BREAK_GLASS: Final = "BREAK_GLASS"
+LISTS: Final = ("ALLOWED_VERBS", "ALLOWED_UNPINNED")
+"""Placeholders for lists of strings, in the order of `Allowed`."""
 WARNS: Final = "pool-deletion"
+CLUSTER_WIDE: Final = "node-proxy"
+"""The policy of services that is about objects without a namespace: no selector has an effect."""
 POOL_RECORDS: Final = {
     "pool-actions": "actions",
     "pool-lineages": "lineages",
@@ -80,17 +88,31 @@ def source(guard: str) -> str:
     return text.replace("NODE_FOLDERS", str([f"{folder}/" for folder in NODE_FOLDERS]))
 
 
-def policies(operator_user: str) -> dict[str, dict[str, Any]]:
+class Allowed(NamedTuple):
+    """What the policies let through: ``enforcement.allowedVerbs`` and ``.allowUnpinned``."""
+
+    verbs: tuple[str, ...] = ()
+    unpinned: tuple[str, ...] = ()
+
+
+NOTHING: Final = Allowed()
+
+
+def policies(operator_user: str, allowed: Allowed = NOTHING) -> dict[str, dict[str, Any]]:
     """``spec`` of every ValidatingAdmissionPolicy, by guard.
 
     Parameters
     ----------
     operator_user
         User name of the operator, ``system:serviceaccount:<namespace>:<name>``.
+    allowed
+        What the values of the chart let through.
     """
-    return {
-        guard: yaml.safe_load(source(guard).replace(PLACEHOLDER, operator_user)) for guard in GUARDS
-    }
+    texts = {guard: source(guard).replace(PLACEHOLDER, operator_user) for guard in GUARDS}
+    for name, values in zip(LISTS, allowed, strict=True):
+        listed = "[" + ", ".join(f"'{value}'" for value in values) + "]"
+        texts = {guard: text.replace(name, listed) for guard, text in texts.items()}
+    return {guard: yaml.safe_load(text) for guard, text in texts.items()}
 
 
 def node_policies(operator_user: str, *, break_glass: bool) -> dict[str, dict[str, Any]]:

@@ -7,12 +7,13 @@ reported in the condition ``Guarded`` of every service and pool and in a metric,
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from immutable_operator.admission.fault import Chosen, Door, Fault, Found, NodeScope, Trouble
 from immutable_operator.admission.policies import (
+    CLUSTER_WIDE,
     GUARDS,
     NODE_GUARDS,
     POOL_RECORDS,
@@ -21,17 +22,16 @@ from immutable_operator.admission.policies import (
     object_name,
     policies,
 )
+from immutable_operator.admission.selectors import NAMESPACE_LABEL, read_selector
 from immutable_operator.domain.model import REACHED_INTO, Guard, OnDrift
 from immutable_operator.kube.reading import READ_ERRORS
 
 __all__ = [
-    *("BREAK_GLASS", "LEFT_OPEN", "UNREACHABLE"),
-    *("Door", "Fault", "Found", "NodeScope", "Trouble"),
+    *("ALLOWABLE", "BREAK_GLASS", "LEFT_OPEN", "UNREACHABLE"),
     *("door_of", "faults", "guard_of", "guard_of_pool"),
 ]
 
 BREAK_GLASS = "break-glass"
-NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 INSTEAD = "upgrade the chart to restore it"
 REFUSING = tuple(guard for guard in NODE_GUARDS if guard != WARNS)
 """The policies of node pools that refuse; the other one only warns."""
@@ -53,35 +53,9 @@ MENDING = {
     "WebhookCertificate": "make sure that only the operator writes its caBundle and answers at its"
     " address",
 }
+ALLOWABLE = ("portforward",)
+"""The verbs that ``enforcement.allowedVerbs`` can let through: they change nothing in a pod."""
 WATCHED = {"pods/exec", "pods/attach", "pods/portforward", "pods/proxy"}
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The objects on the API server, by guard: ``spec`` of policies and bindings, and the webhooks
-    of the webhook configuration."""
-
-    policies: Mapping[str, Any]
-    bindings: Mapping[str, Any]
-    webhooks: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """The address of the webhook, and the CAs (PEM) that API servers trust for it."""
-
-    host: str
-    port: int
-    authorities: str
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why API servers cannot reach the webhook: reason and error message."""
-
-    door: Door
-    reason: str
-    said: str
 
 
 def door_of(webhooks: Any) -> Door | None:
@@ -101,28 +75,6 @@ def door_of(webhooks: Any) -> Door | None:
     return Door(host, port, authorities) if authorities and host else None
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A fault of one guard: machine-readable reason, message, and the affected namespaces.
-
-    ``namespaces`` None means all namespaces.
-    """
-
-    guard: str
-    reason: str
-    message: str
-    namespaces: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NodeScope:
-    """Where the policies of node pools apply: ``home`` is the operator's namespace, ``exempt`` are
-    all namespaces (with ``home``) whose pods may have access to nodes."""
-
-    home: str
-    exempt: frozenset[str]
-
-
 def faults(
     found: Found,
     operator_user: str,
@@ -130,21 +82,27 @@ def faults(
     break_glass: bool,
     trouble: Trouble | None = None,
     nodes: NodeScope | None = None,
+    chosen: Chosen | None = None,
 ) -> tuple[Fault, ...]:
     """All faults, in the order of the guards: of services, of node pools, of the webhook.
 
     ``break_glass``: this operator serves the webhook; ``trouble``: why API servers cannot reach it.
     ``nodes`` is None if this operator does not serve node pools.
     """
-    wanted = policies(operator_user)
-    wrong = [f for guard in GUARDS for f in _read(guard, _wrong(guard, wanted[guard], found))]
+    chosen = chosen or Chosen()
+    wanted = policies(operator_user, chosen.allowed)
+    wrong = [
+        fault
+        for guard in GUARDS
+        for fault in _read(guard, _wrong(guard, wanted[guard], found, by_label=chosen.by_label))
+    ]
     if nodes:
         wanted = node_policies(operator_user, break_glass=break_glass)
         for guard in REFUSING:
             wrong += _read(guard, _wrong(guard, wanted[guard], found, nodes))
     if break_glass:
         webhooks = found.webhooks.get(BREAK_GLASS)
-        unwatched = _read(BREAK_GLASS, _unwatched(webhooks))
+        unwatched = _read(BREAK_GLASS, _unwatched(webhooks, chosen.allowed.verbs))
         wrong += unwatched or _read(BREAK_GLASS, _unanswered(door_of(webhooks), trouble))
     return tuple(wrong)
 
@@ -159,7 +117,12 @@ def _read(guard: str, wrong: Iterator[Fault]) -> list[Fault]:
 
 
 def _wrong(
-    guard: str, wanted: Mapping[str, Any], found: Found, nodes: NodeScope | None = None
+    guard: str,
+    wanted: Mapping[str, Any],
+    found: Found,
+    nodes: NodeScope | None = None,
+    *,
+    by_label: bool = False,
 ) -> Iterator[Fault]:
     """The faults of one policy and its binding; ``nodes`` if it is one of node pools."""
     name = object_name(guard)
@@ -172,6 +135,9 @@ def _wrong(
     binding = found.bindings.get(guard)
     if binding is None:
         yield Fault(guard, "BindingMissing", f"policy {name} has no binding; {INSTEAD}")
+        return
+    if by_label and _namespaces(binding, name, "NotIn") is None:
+        yield from _wrong_by_label(guard, name, found)
         return
     actions = binding.get("validationActions") or []
     if "Deny" not in actions:
@@ -193,14 +159,39 @@ def _wrong(
         yield Fault(guard, "NamespaceExcluded", text)
 
 
+def _wrong_by_label(guard: str, name: str, found: Found) -> Iterator[Fault]:
+    """The faults of the bindings of one policy that select namespaces by labels."""
+    bound = [b for b in found.bindings.values() if b.get("policyName") == name]
+    if any(b.get("paramRef") or _rest(b) != BINDING_REST for b in bound):
+        text = f"binding {name} differs from the one in the chart; {INSTEAD}"
+        yield Fault(guard, "BindingWeakened", text)
+        return
+    denying = [b for b in bound if "Deny" in (b.get("validationActions") or ())]
+    if not denying:
+        text = f"policy {name} does not deny; set enforcement.mode: Deny"
+        yield Fault(guard, "NotDenied", text)
+    elif guard != CLUSTER_WIDE:
+        text = (
+            f"policy {name} does not deny in this namespace, because of its name or its labels"
+            " (enforcement.namespaceSelector, modeLabel, excludeNamespaces)"
+        )
+        selectors = (read_selector(b["matchResources"].get("namespaceSelector")) for b in denying)
+        yield Fault(guard, "NamespaceExcluded", text, denied=tuple(sorted(selectors)))
+
+
+def _rest(binding: Mapping[str, Any]) -> dict[str, Any]:
+    """What a binding selects, without its selector of namespaces."""
+    resources = binding.get("matchResources") or {}
+    return {key: value for key, value in resources.items() if key != "namespaceSelector"}
+
+
 def _namespaces(binding: Mapping[str, Any], name: str, operator: str) -> tuple[str, ...] | None:
     """The namespaces that a binding names; None if it selects in another way."""
-    resources = dict(binding.get("matchResources") or {})
-    selector = resources.pop("namespaceSelector", None) or {}
+    selector = (binding.get("matchResources") or {}).get("namespaceSelector") or {}
     expressions = selector.get("matchExpressions") or []
     by_name = (
         binding.get("policyName") == name
-        and resources == BINDING_REST
+        and _rest(binding) == BINDING_REST
         and not binding.get("paramRef")
         and not selector.get("matchLabels")
         and len(expressions) == 1
@@ -210,7 +201,7 @@ def _namespaces(binding: Mapping[str, Any], name: str, operator: str) -> tuple[s
     return tuple(expressions[0].get("values") or ()) if by_name else None
 
 
-def _unwatched(webhooks: Any) -> Iterator[Fault]:
+def _unwatched(webhooks: Any, allowed: Collection[str]) -> Iterator[Fault]:
     """Break-glass access is not marked if the API server does not call the webhook."""
     name = "the webhook for break-glass"
     if not webhooks:
@@ -218,8 +209,9 @@ def _unwatched(webhooks: Any) -> Iterator[Fault]:
         return
     [webhook, *_] = webhooks
     watched = {r for rule in webhook.get("rules") or () for r in rule.get("resources") or ()}
-    if not watched >= WATCHED:
-        text = f"{name} is not called for {', '.join(sorted(WATCHED - watched))}; {INSTEAD}"
+    wanted = WATCHED - {f"pods/{verb}" for verb in allowed}
+    if not watched >= wanted:
+        text = f"{name} is not called for {', '.join(sorted(wanted - watched))}; {INSTEAD}"
         yield Fault(BREAK_GLASS, "WebhookWeakened", text)
     elif not (webhook.get("clientConfig") or {}).get("caBundle"):
         text = f"{name} has no caBundle yet, so the API server cannot call it"
@@ -235,13 +227,14 @@ def _unanswered(door: Door | None, trouble: Trouble | None) -> Iterator[Fault]:
         yield Fault(BREAK_GLASS, trouble.reason, text)
 
 
-def guard_of(wrong: tuple[Fault, ...], namespace: str) -> Guard:
-    """The state that is reported for services in one namespace."""
+def guard_of(
+    wrong: tuple[Fault, ...], namespace: str, labels: Mapping[str, str] | None = None
+) -> Guard:
+    """The state that is reported for services in one namespace with these labels."""
     here = [
         fault
         for fault in wrong
-        if fault.guard not in NODE_GUARDS
-        and (fault.namespaces is None or namespace in fault.namespaces)
+        if fault.guard not in NODE_GUARDS and fault.affects(namespace, labels or {})
     ]
     return _broken(here) or Guard(
         True, "Enforced", f"{len(GUARDS)} admission policies prevent changes in place"

@@ -14,7 +14,9 @@ from typing import Any
 import msgspec
 
 from immutable_operator.admission.knock import knock
-from immutable_operator.admission.selfcheck import BREAK_GLASS, Found, door_of, faults
+from immutable_operator.admission.fault import Chosen, Found
+from immutable_operator.admission.policies import NOTHING, Allowed, Mode
+from immutable_operator.admission.selfcheck import BREAK_GLASS, door_of, faults
 from immutable_operator.api.names import (
     ACTION_PLURAL,
     API_VERSION,
@@ -38,7 +40,7 @@ from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.times import moment
 from immutable_operator.wire.guard import GUARD_PATHS, decode_guard
 
-__all__ = ["Row", "add", "definitions", "guards", "leader", "operator", "run"]
+__all__ = ["Row", "add", "allowed_by", "definitions", "guards", "leader", "operator", "run"]
 
 SLICES = ApiPath("apis/discovery.k8s.io/v1", "endpointslices")
 REVIEWS = ApiPath("apis/authorization.k8s.io/v1", "selfsubjectaccessreviews")
@@ -75,6 +77,12 @@ def add(commands: Any) -> None:
         " complete test, which tries every known way to change a pod, is verify.",
         epilog="Exit codes: 0 no check failed, 1 a check failed, 2 cannot run.",
     )
+    command.add_argument(
+        "--mode",
+        choices=("Deny", "Warn", "Audit", "Off"),
+        default="Deny",
+        help="what the policies have to do: enforcement.mode of the chart [%(default)s]",
+    )
     add_login(command, "namespace for which your permissions are checked [the context's]")
     command.set_defaults(run=run)
 
@@ -85,7 +93,7 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
     namespace = given.namespace or login.namespace()
 
     async def work(client: KubeClient) -> int:
-        rows = await _rows(client, namespace)
+        rows = await _rows(client, namespace, given.mode)
         lines = [(row.name, WORDS[row.ok], visible(row.text)) for row in rows]
         show("\n".join(aligned([("CHECK", "RESULT", "DETAILS"), *lines])))
         failed = [row.name for row in rows if row.ok is False]
@@ -96,7 +104,7 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
     return await with_client(login, work, say)
 
 
-async def _rows(client: KubeClient, namespace: str) -> list[Row]:
+async def _rows(client: KubeClient, namespace: str, mode: Mode) -> list[Row]:
     server = await _read(client, "/version")
     rows = [Row("API server", True, str(server.get("gitVersion")))]
     try:
@@ -116,7 +124,7 @@ async def _rows(client: KubeClient, namespace: str) -> list[Row]:
     if replicas.ok is not None and found is None and leads.ok:
         replicas = Row("operator", True, "it runs, but not in a Deployment with its label")
     rows += [replicas, leads]
-    rows += await _guards(client, found)
+    rows += await _guards(client, found, mode)
     rows.append(await _rights(client, namespace))
     return rows
 
@@ -181,7 +189,7 @@ def leader(lease: Json, now: float) -> Row:
     return Row("leader", True, text)
 
 
-async def _guards(client: KubeClient, found: Json | None) -> list[Row]:
+async def _guards(client: KubeClient, found: Json | None, mode: Mode) -> list[Row]:
     """Check the policies and the webhook."""
     contents: list[Mapping[str, Any]] = []
     try:
@@ -194,7 +202,8 @@ async def _guards(client: KubeClient, found: Json | None) -> list[Row]:
         text = f"you cannot read them: {error.message}"
         return [Row("policies", None, text), Row("webhook", None, text)]
     installed = Found(*contents)
-    return [guards(installed, _user(found, installed)), await _webhook(client, contents[-1])]
+    policies = guards(installed, _user(found, installed), mode, allowed_by(found))
+    return [policies, await _webhook(client, contents[-1])]
 
 
 def _user(found: Json | None, installed: Found) -> str:
@@ -211,16 +220,37 @@ class _Page(msgspec.Struct):
     items: list[msgspec.Raw] | None = None
 
 
-def guards(found: Found, user: str) -> Row:
-    """Judge the policies and their bindings; ``user`` is the user name of the operator."""
-    wrong = faults(found, user, break_glass=False)
-    everywhere = [fault for fault in wrong if fault.namespaces is None]
+def allowed_by(found: Json | None) -> Allowed:
+    """Return what the policies have to let through, by the arguments in the Deployment."""
+    given = found["spec"]["template"]["spec"]["containers"][0].get("args") or () if found else ()
+    pairs = [argument.partition("=") for argument in given]
+    return Allowed(
+        verbs=tuple(value for name, _, value in pairs if name == "--allowed-verb"),
+        unpinned=tuple(value for name, _, value in pairs if name == "--allow-unpinned"),
+    )
+
+
+def guards(found: Found, user: str, mode: Mode = "Deny", allowed: Allowed = NOTHING) -> Row:
+    """Judge the policies and their bindings; ``user`` is the user name of the operator.
+
+    With another ``mode`` than Deny they need not deny.
+    """
+    if mode == "Off":
+        return Row("policies", True, "enforcement.mode is Off: pods can be changed in place")
+    chosen = Chosen(allowed, by_label=True)
+    wrong = faults(found, user, break_glass=False, chosen=chosen)
+    if mode != "Deny":
+        wrong = tuple(fault for fault in wrong if fault.reason != "NotDenied")
+    everywhere = [fault for fault in wrong if fault.everywhere]
     if everywhere:
         more = f" (and {len(everywhere) - 1} more)" if len(everywhere) > 1 else ""
         return Row("policies", False, f"{everywhere[0].message}{more}")
-    count = f"{len(found.policies)} policies deny changes in place"
+    do = "deny" if mode == "Deny" else f"have the mode {mode}: they do not deny"
+    count = f"{len(found.policies)} policies {do} changes in place"
     excluded = sorted({name for fault in wrong for name in fault.namespaces or ()})
     left = ", ".join(name for name in excluded if name != "kube-system")
+    if any(fault.denied for fault in wrong):
+        count += ", where the name and the labels of a namespace do not exempt it"
     return Row("policies", True, f"{count}{f'; not in the namespaces {left}' if left else ''}")
 
 

@@ -19,7 +19,8 @@ from immutable_operator.kube.paths import ApiPath
 __all__ = ["DEPLOYMENTS", "OPERATOR", "add", "deployment", "image_of", "plugin_version", "run"]
 
 DEPLOYMENTS = ApiPath("apis/apps/v1", "deployments")
-OPERATOR = "app.kubernetes.io/name=immutable-operator"
+# Unlike the name, values of the chart do not change these.
+OPERATOR = "app.kubernetes.io/part-of=immutable-operator,app.kubernetes.io/component=operator"
 UNKNOWN = "unknown (you cannot list the Deployments of all namespaces)"
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 
 from immutable_operator.admission.knock import Knocker
+from immutable_operator.admission.fault import Chosen, Door, Fault, Found, NodeScope
 from immutable_operator.admission.selfcheck import (
     BREAK_GLASS,
-    Door,
-    Fault,
-    Found,
-    NodeScope,
     door_of,
     faults,
     guard_of,
@@ -27,11 +25,11 @@ from immutable_operator.kube.reflector import Reflector
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.wire.guard import (
     GUARD_PATHS,
-    GuardRecord,
     GuardStore,
     decode_guard,
     own_name,
 )
+from immutable_operator.wire.namespace import NAMESPACES, Namespaces, decode_namespace
 from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["Guards"]
@@ -52,15 +50,22 @@ class Guards:
         *,
         break_glass: bool,
         nodes: NodeScope | None = None,
+        chosen: Chosen | None = None,
     ) -> None:
         self._client = client
         self._metrics = metrics
         self._changed = changed
         self._break_glass = break_glass
         self._nodes = nodes
+        self._chosen = chosen or Chosen()
+        self._namespaces = Namespaces(changed)
         self._news = asyncio.Event()
         self._stores = [GuardStore(self._news.set) for _ in GUARD_PATHS]
-        self.reflectors: tuple[Reflector[GuardRecord], ...] = tuple(
+        heard: dict[str, Any] = {
+            "resumed": metrics.count_resumption,
+            "unreadable": metrics.count_unreadable,
+        }
+        self.reflectors: tuple[Reflector[Any], ...] = tuple(
             Reflector(
                 client,
                 path.all(),
@@ -68,11 +73,22 @@ class Guards:
                 decode_guard,
                 store,
                 selector=LABEL_GUARD,
-                resumed=metrics.count_resumption,
-                unreadable=metrics.count_unreadable,
+                **heard,
             )
             for path, store in zip(GUARD_PATHS, self._stores, strict=True)
         )
+        if self._chosen.by_label:
+            self.reflectors += (
+                Reflector(
+                    client,
+                    NAMESPACES.all(),
+                    NAMESPACES.resource,
+                    decode_namespace,
+                    self._namespaces,
+                    metadata_only=True,
+                    **heard,
+                ),
+            )
         self._knocker = Knocker(self._door, self._news.set)
         self._faults: tuple[Fault, ...] | None = None
         self._user = ""
@@ -82,7 +98,8 @@ class Guards:
         if self._faults is None:
             return None
         if self._nodes is None or owner.kind.is_namespaced:
-            return guard_of(self._faults, owner.namespace)
+            labels = self._namespaces.labels(owner.namespace)
+            return guard_of(self._faults, owner.namespace, labels)
         pool = owner.spec.pool or PoolSpec()
         return guard_of_pool(self._faults, self._nodes, pool.on_drift(REACHED_INTO))
 
@@ -123,13 +140,14 @@ class Guards:
             break_glass=self._break_glass,
             trouble=trouble,
             nodes=self._nodes,
+            chosen=self._chosen,
         )
         if wrong != self._faults:
             self._faults = wrong
             self._tell(wrong)
 
     def _tell(self, wrong: tuple[Fault, ...]) -> None:
-        everywhere = [fault for fault in wrong if fault.namespaces is None]
+        everywhere = [fault for fault in wrong if fault.everywhere]
         self._metrics.guarded.set(not everywhere)
         self._metrics.guard_faults.clear()
         for fault in everywhere:

@@ -15,7 +15,10 @@ from pathlib import Path
 
 import structlog
 
+from immutable_operator.admission.fault import Chosen
+from immutable_operator.admission.policies import Allowed
 from immutable_operator.admission.rotation import RotationTimes
+from immutable_operator.admission.selfcheck import ALLOWABLE
 from immutable_operator.domain.model import Backoff, Policy
 from immutable_operator.kube.client import KubeClient, load_configuration
 from immutable_operator.kube.lease import LeaseTimes
@@ -79,6 +82,10 @@ async def _run(given: argparse.Namespace) -> int:
         plain_http_registries=frozenset(given.plain_http_registry),
         nodes=_node_options(given),
         owner_metrics=given.owner_metrics,
+        enforcement=Chosen(
+            Allowed(tuple(given.allowed_verb), tuple(given.allow_unpinned)),
+            by_label=given.namespaces_by_label,
+        ),
     )
     return await Operator(options, client, metrics, webhook).run()
 
@@ -184,6 +191,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="registry to be read over HTTP instead of HTTPS; may be repeated",
     )
+    _add_enforcement(run)
     _add_pinning(run)
     _add_nodes(run)
     _add_webhook(run)
@@ -203,6 +211,30 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
     return int(text)
+
+
+def _add_enforcement(run: argparse.ArgumentParser) -> None:
+    group = run.add_argument_group("policies to expect (see enforcement of the chart)")
+    group.add_argument(
+        "--allowed-verb",
+        choices=ALLOWABLE,
+        action="append",
+        default=[],
+        help="access that the policies let through, because it changes nothing in a pod",
+    )
+    group.add_argument(
+        "--allow-unpinned",
+        metavar="PREFIX",
+        action="append",
+        default=[],
+        help="prefix of images that other webhooks may inject without a digest; may be repeated",
+    )
+    group.add_argument(
+        "--namespaces-by-label",
+        action="store_true",
+        help="labels of namespaces determine where the policies deny; needs permission to list and"
+        " watch namespaces",
+    )
 
 
 def _add_pinning(run: argparse.ArgumentParser) -> None:

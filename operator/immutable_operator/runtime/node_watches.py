@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from immutable_operator.admission.selfcheck import NodeScope
+from immutable_operator.admission.fault import NodeScope
 from immutable_operator.domain.model import Backoff
 from immutable_operator.instances.nodes.claimed import NodeClaims
 from immutable_operator.instances.nodes.driver import NodeDriver, Provider

@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 
+from immutable_operator.admission.fault import Chosen
 from immutable_operator.domain.model import Policy
 from immutable_operator.kube.client import KubeClient, load_configuration
 from immutable_operator.kube.errors import ApiError
@@ -64,6 +65,7 @@ class Options:
     plain_http_registries: frozenset[str] = frozenset()
     nodes: NodeOptions | None = None
     owner_metrics: int = 500
+    enforcement: Chosen = field(default_factory=Chosen)
 
 
 class Operator:
@@ -93,6 +95,7 @@ class Operator:
             pinning=options.pinning,
             break_glass=webhook is not None,
             nodes=options.nodes,
+            enforcement=options.enforcement,
         )
         kinds = (SERVICE,) if options.nodes is None else (SERVICE, POOL)
         self._readers = [

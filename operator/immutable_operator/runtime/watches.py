@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from immutable_operator.admission.fault import Chosen
 from immutable_operator.api.names import LABEL_SERVICE
 from immutable_operator.domain.model import CONFIG_MAP, SECRET
 from immutable_operator.instances.driver import Driver
@@ -59,6 +60,7 @@ class Watches:
         pinning: SecretOptions | None = None,
         break_glass: bool = False,
         nodes: NodeOptions | None = None,
+        enforcement: Chosen | None = None,
     ) -> None:
         self._client, self._metrics, self._queue = client, metrics, queue
         self.owners: Owners[OwnerRecord] = Owners(self._owner_changed)
@@ -85,6 +87,7 @@ class Watches:
             self.all_again,
             break_glass=break_glass,
             nodes=nodes.scope if nodes else None,
+            chosen=enforcement,
         )
         self.nodes = Nodes(self._pools_changed, self._node_ended, client.clock.time)
         self.drivers: dict[str, Driver] = {

@@ -157,7 +157,8 @@ def other_images(
     """Return by container the image ids that a node reports and that lack the pinned digest."""
     found = []
     for status in statuses:
-        pinned = images.get(status.name, "").rpartition("@")[2]
-        if pinned and status.image_id and not status.image_id.endswith(pinned):
+        _, at, pinned = images.get(status.name, "").rpartition("@")
+        # An image that another webhook injected by tag (enforcement.allowUnpinned) has no digest.
+        if at and status.image_id and not status.image_id.endswith(pinned):
             found.append((status.name, status.image_id))
     return tuple(found)
