@@ -47,6 +47,7 @@ make chart-lint            check the chart with ct, kubeconform and helm-docs (b
 make chart-docs            write the chart's README from values.yaml (builds helm-docs once)
 make monitoring            run the tests with Prometheus and promtool (builds them once, 6 minutes)
 make gitops                run the tests with real Flux (builds it once, 7 minutes)
+make browser               run the tests of the dashboard in a real browser (Chromium)
 make mutants               plant bugs and check that the fast tests detect them (ONLY=<words>)
 make crds                  generate the CRDs, the chart's policies, argocd-cm.yaml, the API reference and
                            the picture of the README
@@ -113,7 +114,7 @@ RETRIED := .pytest_cache/retried
 .PHONY: cluster-lane
 cluster-lane:
 	@$(call lane,cluster,tests/cluster \
-	  $(addprefix --ignore=,$(APART) $(SLOW) $(RELEASE) $(addprefix tests/cluster/,nodes monitoring gitops)))
+	  $(addprefix --ignore=,$(APART) $(SLOW) $(RELEASE) $(addprefix tests/cluster/,nodes monitoring gitops browser)))
 
 .PHONY: rest-lane
 rest-lane:
@@ -155,6 +156,11 @@ gitops: venv
 	@$(PY) -W ignore::RuntimeWarning -m tests.controlplane.build \
 	  source-controller kustomize-controller
 	@$(BIN)/pytest tests/cluster/gitops
+
+# SCREENSHOT=docs/images/dashboard.png also writes the picture of the documentation.
+.PHONY: browser
+browser: venv
+	@$(BIN)/pytest tests/cluster/browser
 
 # More examples than in `make test`, others each time; what fails is printed with what reproduces it.
 .PHONY: search

@@ -24,7 +24,16 @@ from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.times import moment
 from immutable_operator.wire.lineage import LINEAGES, decode_lineage, lineage_name
 
-__all__ = ["NODES", "PODS", "Ancestry", "Known", "living", "owner_of", "read_ancestry"]
+__all__ = [
+    "NODES",
+    "PODS",
+    "Ancestry",
+    "Known",
+    "ancestry_of",
+    "living",
+    "owner_of",
+    "read_ancestry",
+]
 
 PODS, NODES = ApiPath("api/v1", "pods"), ApiPath("api/v1", "nodes")
 
@@ -143,7 +152,11 @@ async def read_ancestry(owner: Owner) -> Ancestry:
         recorded = record.entries if record.owner == owner.body["metadata"]["uid"] else ()
     except NotFound:
         pass  # not written yet, or by an operator that does not record it
-    items = await _living(owner)
+    return ancestry_of(owner, recorded, await _living(owner))
+
+
+def ancestry_of(owner: Owner, recorded: Sequence[Entry], items: Sequence[Json] | None) -> Ancestry:
+    """Join what is recorded of an owner with its pods or nodes; None if they are not known."""
     if items is None:
         return Ancestry.of(recorded, None)
     read = living(items) if owner.kind.is_namespaced else _as_recorded(owner, items, recorded)

@@ -25,7 +25,7 @@ from immutable_operator.kube.errors import Forbidden, NotFound
 from immutable_operator.kube.times import moment
 from immutable_operator.wire.owner import SERVICE, SERVICES
 
-__all__ = ["add", "head", "instances", "run", "services"]
+__all__ = ["add", "head", "instances", "pod_state", "run", "services", "stale", "state"]
 
 LIST = ("NAME", "STATUS", "REVISION", "READY", "CURRENT", "STALE", "SINCE", "MESSAGE")
 ONE = ("SLOT", "POD", "REV", "AGE", "STATE", "BECAUSE", "REPLACES")
@@ -115,12 +115,12 @@ def services(items: Sequence[Json], now: float, *, wide: bool = False) -> list[t
     rows = [(("NAMESPACE",) if wide else ()) + LIST]
     for item in items:
         meta, status = item["metadata"], item.get("status") or {}
-        state, found = _state(item)
+        word, found = state(item)
         wanted = status.get("desiredReplicas", 0)
         cells = (
             *((meta["namespace"],) if wide else ()),
             meta["name"],
-            state,
+            word,
             str(status.get("currentRevision") or ""),
             f"{status.get('readyReplicas', 0)}/{wanted}",
             str(status.get("currentReplicas", 0)),
@@ -132,7 +132,7 @@ def services(items: Sequence[Json], now: float, *, wide: bool = False) -> list[t
     return rows
 
 
-def _state(item: Json) -> tuple[str, Json]:
+def state(item: Json) -> tuple[str, Json]:
     """Return the state in a word, and the condition that says so."""
     for kind in ("Ready", "Stalled", "Reconciling"):
         found = condition(item, kind)
@@ -170,12 +170,12 @@ async def _one(owner: Owner) -> Render:
 def head(owner: Owner, records: Sequence[Json], now: float) -> list[str]:
     """Return what is said above the table: state, revision, counts, and what it waits for."""
     status = owner.status
-    state, found = _state(owner.body)
+    word, found = state(owner.body)
     by_id = {str(r["spec"]["revision"]): r for r in records}
     current = by_id.get(str(status.get("currentRevision")))
     since = _ago(found.get("lastTransitionTime"), now)
     message = found.get("message") or "the operator has not processed it yet"
-    lines = [f"{owner.kind.word} {owner.name}: {state} since {since}: {message}"]
+    lines = [f"{owner.kind.word} {owner.name}: {word} since {since}: {message}"]
     if current is not None:
         spec, verdict = current["spec"], current.get("status") or {}
         before = by_id.get(str(verdict.get("takesOverFrom") or ""))
@@ -202,13 +202,13 @@ def instances(
     for pod in _sorted(pods):
         [entry] = living([pod])
         number = numbers.get(entry.revision)
-        state, stale = _pod_state(pod), _stale(owner, entry)
+        word, because = pod_state(pod), stale(owner, entry)
         cells = (
             str(entry.slot),
             entry.name,
             f"{number} ({entry.revision})" if number else entry.revision,
             age(now - entry.born),
-            f"{state}, {stale}" if stale and state != TERMINATING else state,
+            f"{word}, {because}" if because and word != TERMINATING else word,
             entry.because,
             entry.replaces,
         )
@@ -216,7 +216,7 @@ def instances(
     return rows
 
 
-def _stale(owner: Owner, entry: Entry) -> str:
+def stale(owner: Owner, entry: Entry) -> str:
     """Return in a word why an instance is to be replaced; "" if it is not."""
     for deviation in owner.status.get("deviations") or ():
         if deviation["instance"] == entry.name:
@@ -233,7 +233,7 @@ def _sorted(pods: Sequence[Json]) -> list[Json]:
     return sorted(pods, key=key)
 
 
-def _pod_state(pod: Json) -> str:
+def pod_state(pod: Json) -> str:
     """Return the state of a pod in a few words, as far as possible as kubectl does."""
     status = pod.get("status") or {}
     if "deletionTimestamp" in pod["metadata"]:

@@ -18,6 +18,7 @@ from typing import Any
 from immutable_operator.cli import (
     check,
     completion,
+    dashboard,
     diff,
     events,
     freeze,
@@ -46,7 +47,7 @@ __all__ = ["answer_kubectl", "main", "new_parser"]
 BROKEN_PIPE = 141
 VERBS = (
     *(get, status, why, lineage, events, history, diff),
-    *(undo, retry, regenerate, suspend, freeze, check, completion, version),
+    *(undo, retry, regenerate, suspend, freeze, dashboard, check, completion, version),
 )
 # The completion scripts and kubectl ask with it.
 COMPLETE = "__complete"

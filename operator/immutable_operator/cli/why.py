@@ -16,7 +16,7 @@ from immutable_operator.cli.records import named, outcome, phase
 from immutable_operator.cli.table import age, visible
 from immutable_operator.kube.times import moment, second
 
-__all__ = ["add", "of_instance", "of_owner", "run"]
+__all__ = ["add", "advice", "of_instance", "of_owner", "run"]
 
 CONDITIONS = ("Ready", "Reconciling", "Stalled")
 # Conditions that explain more if they have this status.
@@ -86,7 +86,7 @@ def of_owner(owner: Owner, records: Sequence[Json], now: float) -> list[str]:
             f"Read live, and not part of the revision: Secret {', '.join(live)}. To pin it, name"
             " the namespace in pinning.secrets.namespaces of the chart."
         )
-    return [*lines, *_advice(owner, records, bool(waits))]
+    return [*lines, *advice(owner, records, bool(waits))]
 
 
 def _title(owner: Owner) -> str:
@@ -138,7 +138,7 @@ def _blocker(blocker: Json, ago: Ago) -> str:
     return f"- {blocker['reason']}{what} since {since}: {_sentence(blocker['message'])}"
 
 
-def _advice(owner: Owner, records: Sequence[Json], waits: bool) -> list[str]:
+def advice(owner: Owner, records: Sequence[Json], waits: bool) -> list[str]:
     """Say the one thing to do, where the messages above do not."""
     name, reason = owner.name, condition(owner.body, "Stalled").get("reason")
     failed = [r for r in records if phase(r) == "Failed"]

@@ -72,7 +72,7 @@ class KubeClient:
     count
         Called with verb, resource and status code (or ``error``) after each request.
 
-    ``clock`` is the API server's.
+    ``clock`` is the API server's. ``count`` can be set later, too.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class KubeClient:
         self._api = ApiClient(configuration)
         self._limit = AsyncLimiter(writes_per_second, 1.0)
         self._seconds = timeout
-        self._count = count
+        self.count = count
         self.fence: Fence = lambda: math.inf
         self.clock = ServerClock()
 
@@ -275,7 +275,7 @@ class KubeClient:
             what = "no response in time" if isinstance(error, TimeoutError) else repr(error)
             raise Unreachable(0, "Unreachable", f"{method} {path}: {what}") from error
         finally:
-            self._count(verb, resource, code)
+            self.count(verb, resource, code)
 
 
 def _object(path: str, answer: bytes) -> bytes:
