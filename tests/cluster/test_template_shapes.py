@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -19,9 +18,10 @@ from immutable_operator.api.template import born_with
 from immutable_operator.domain.config.admission import differences
 from immutable_operator.instances.pods.codec import decode_pod
 from immutable_operator.instances.pods.form import opened
-from tests.cluster.manifests import deployment, named, service
+from tests.cluster.manifests import service
 from tests.cluster.operator_process import Installation, OperatorProcess
 from tests.cluster.services import KIND_PATH, condition
+from tests.cluster.stored_templates import Deployments
 from tests.cluster.template_shapes import CONFIG_MAPS, COUNT, Shape, document, shapes
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
@@ -37,34 +37,6 @@ REPLACE = ("replace", "--validate=strict")
 CLIENT_SIDE = ("apply", "--server-side=false", "--validate=strict")
 SERVER_SIDE = ("apply", "--server-side", "--validate=strict")
 EMPTY: Json = {"replicas": 0, "suspend": True}
-
-
-class Deployments:
-    """Answers what the API server makes of a template in a Deployment, once for each."""
-
-    def __init__(self, plane: ControlPlane) -> None:
-        self._plane = plane
-        self._known: dict[str, Json] = {}
-
-    def stored(self, templates: Mapping[str, Json]) -> dict[str, Json]:
-        """Give what is stored of templates, by their names: with defaults, canonical quantities."""
-        texts = {name: document(named(deployment(t), "d")) for name, t in templates.items()}
-        if unknown := sorted(set(texts.values()) - set(self._known)):
-            done = self._plane.kubectl(
-                *("create", "--dry-run=server", "-o", "json", "-f", "-"), stdin="".join(unknown)
-            )
-            for text, body in zip(unknown, printed(done.stdout), strict=True):
-                self._known[text] = body["spec"]["template"]
-        return {name: self._known[text] for name, text in texts.items()}
-
-
-def printed(text: str) -> Iterator[Json]:
-    """Read the objects that kubectl printed one after the other."""
-    decoder, place = json.JSONDecoder(), 0
-    while place < len(text):
-        body, place = decoder.raw_decode(text, place)
-        yield body
-        place += len(text[place:]) - len(text[place:].lstrip())
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,10 @@ ANNOTATION_RETRY: Final = f"{GROUP}/retry"
 """On a service or pool, written by its users: any value that it did not have before asks for
 another try of the revision that failed."""
 
+ANNOTATION_MIGRATION: Final = f"{GROUP}/migration"
+"""On a Deployment that is moved to a service, and on that service, as JSON: where the migration
+is. Written and read by the plug-in only."""
+
 ANNOTATION_SOURCE: Final = f"{GROUP}/source"
 """On a config snapshot: the name of the ConfigMap or Secret of which it is a copy."""
 

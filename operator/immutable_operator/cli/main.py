@@ -18,13 +18,17 @@ from typing import Any
 from immutable_operator.cli import (
     check,
     completion,
+    convert,
     dashboard,
     diff,
+    enter,
     events,
     freeze,
     get,
     history,
     lineage,
+    migrate,
+    pin,
     regenerate,
     retry,
     status,
@@ -48,6 +52,7 @@ BROKEN_PIPE = 141
 VERBS = (
     *(get, status, why, lineage, events, history, diff),
     *(undo, retry, regenerate, suspend, freeze, dashboard, check, completion, version),
+    *(convert, pin, migrate, enter),
 )
 # The completion scripts and kubectl ask with it.
 COMPLETE = "__complete"

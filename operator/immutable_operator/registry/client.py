@@ -17,7 +17,10 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-__all__ = ["Registries", "RegistryError", "Stored"]
+__all__ = [
+    *("CHALLENGE", "DIGEST", "DOCKER_HUB", "INDEXES", "MANIFESTS"),
+    *("Registries", "RegistryError", "Stored", "read_body"),
+]
 
 INDEXES = (
     "application/vnd.oci.image.index.v1+json",
@@ -129,7 +132,7 @@ async def _fetch(
     session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]
 ) -> tuple[int, bytes, str]:
     async with session.get(url, headers=headers, allow_redirects=False) as answer:
-        return answer.status, await _body(answer), answer.headers.get("WWW-Authenticate", "")
+        return answer.status, await read_body(answer), answer.headers.get("WWW-Authenticate", "")
 
 
 async def _token(session: aiohttp.ClientSession, challenge: Mapping[str, str]) -> str:
@@ -141,11 +144,11 @@ async def _token(session: aiohttp.ClientSession, challenge: Mapping[str, str]) -
     async with session.get(realm, params=query, allow_redirects=False) as answer:
         if answer.status != 200:
             raise RegistryError(f"no anonymous token from {realm}: {answer.status}")
-        decoded = msgspec.json.decode(await _body(answer))
+        decoded = msgspec.json.decode(await read_body(answer))
         return str(decoded.get("token") or decoded.get("access_token"))
 
 
-async def _body(answer: aiohttp.ClientResponse) -> bytes:
+async def read_body(answer: aiohttp.ClientResponse) -> bytes:
     """Return the whole body: one read returns only what has arrived so far."""
     body = b""
     async for chunk in answer.content.iter_any():
