@@ -9,19 +9,23 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console, Group, RenderableType
 from rich.control import Control
-from rich.live import Live
 from rich.segment import ControlType
-from rich.table import Table
 from rich.text import Text
 
-from examples.demo.fleet import GONE, LEAVING, READY, Fleet, Pod
+from examples.demo.fleet import LEAVING, Fleet, Pod
 from examples.demo.place import Json
+from immutable_operator.cli.drawing import (
+    Cell,
+    Column,
+    Picture,
+    new_console,
+    redrawn,
+    style_of,
+)
 
 __all__ = ["Scene", "Screen"]
 
-STYLES = {READY: "green", LEAVING: "yellow", GONE: "dim", "starting": "cyan", "created": "cyan"}
 COUNTING = ": compiled "  # in the builder's progress, every 5 s
 EVENTS_SHOWN = 5
 NAME_WIDTH, STATE_WIDTH = 20, 8  # so that the table keeps its place
@@ -31,7 +35,7 @@ class Screen:
     """Prints texts without interpreting markup."""
 
     def __init__(self, steps: int) -> None:
-        self._console = Console(highlight=False, markup=False, emoji=False)
+        self._console = new_console()
         self.live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._steps, self._step = steps, 0
 
@@ -69,12 +73,7 @@ class Screen:
             yield Scene(self, fleet, since)
             return
         scene = Scene(self, fleet, since)
-        with Live(
-            console=self._console,
-            get_renderable=scene.picture,
-            refresh_per_second=8,
-            vertical_overflow="visible",
-        ):
+        with redrawn(self._console, scene.picture, whole=True):
             yield scene
 
 
@@ -121,33 +120,31 @@ class Scene:
     def _say(self, text: str) -> None:
         self._screen.print(f"    {self.seconds:5.1f} s  {text}")
 
-    def picture(self) -> RenderableType:
+    def picture(self) -> Picture:
         """The current table, with the latest events below it."""
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column("  SLOT", no_wrap=True)
+        columns = [Column("  SLOT")]
         for title in ("PREDECESSOR", "SUCCESSOR") if self._since else ("POD",):
-            table.add_column(title, no_wrap=True, min_width=NAME_WIDTH)
-            table.add_column(no_wrap=True, min_width=STATE_WIDTH)
-        table.add_column("WHY", no_wrap=True)
+            columns += [Column(title, NAME_WIDTH), Column(width=STATE_WIDTH)]
+        rows = []
         for pair in self._fleet.pairs(self._since):
             newest = pair.successor or pair.predecessor
             replaces = newest is not None and newest is pair.successor
             because = newest.because.partition(":")[0] if newest and replaces else ""
             old = _cells(pair.predecessor) if self._since else ()
-            table.add_row(f"  {pair.slot}", *old, *_cells(pair.successor), because)
-        events = [Text(f"    {event}", style="dim") for event in self._events[-EVENTS_SHOWN:]]
-        return Group(Text(), table, Text(), self._tally(), *events)
+            rows.append((Cell(f"  {pair.slot}"), *old, *_cells(pair.successor), Cell(because)))
+        events = [Cell(f"    {event}", "dim") for event in self._events[-EVENTS_SHOWN:]]
+        return Picture([*columns, Column("WHY")], rows, below=[self._tally(), *events])
 
-    def _tally(self) -> Text:
+    def _tally(self) -> Cell:
         fleet, service = self._fleet, self._fleet.service
         wanted = service.wanted if service else 0
         text = f"    {self.seconds:5.1f} s  {fleet.available} of {wanted} available"
         if self._since:
             text += f" (fewest so far {fleet.fewest}), {fleet.active} pods (most {fleet.most})"
-        return Text(text, style="bold")
+        return Cell(text, "bold")
 
 
-def _cells(pod: Pod | None) -> tuple[Text, Text]:
+def _cells(pod: Pod | None) -> tuple[Cell, Cell]:
     if pod is None:
-        return Text("—", style="dim"), Text()
-    return Text(pod.name), Text(pod.state, style=STYLES.get(pod.state, "red"))
+        return Cell("—", "dim"), Cell("")
+    return Cell(pod.name), Cell(pod.state, style_of(pod.state))

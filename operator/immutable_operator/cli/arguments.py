@@ -11,9 +11,19 @@ from collections.abc import Callable
 from typing import Any
 
 from immutable_operator.cli.login import find_login
+from immutable_operator.cli.overrides import add_overrides
 from immutable_operator.cli.owner import Place
 
-__all__ = ["Say", "add_login", "add_owner", "add_reason", "add_wait", "place", "seconds"]
+__all__ = [
+    "Say",
+    "add_login",
+    "add_output",
+    "add_owner",
+    "add_reason",
+    "add_wait",
+    "place",
+    "seconds",
+]
 
 Say = Callable[[str], None]
 REVISIONS_OF_POOLS = "that of the operator, found by the revisions of the pool"
@@ -22,7 +32,7 @@ REVISIONS_OF_POOLS = "that of the operator, found by the revisions of the pool"
 def add_login(
     parser: argparse.ArgumentParser, namespace: str, *, default: Any = argparse.SUPPRESS
 ) -> None:
-    """Add --namespace, whose help is ``namespace``, --kubeconfig and --context."""
+    """Add --namespace, whose help is ``namespace``, and the other options of kubectl."""
     add = parser.add_argument
     add("--namespace", "-n", default=default, help=namespace)
     add(
@@ -31,6 +41,7 @@ def add_login(
         help="path of the kubeconfig file, as for kubectl [$KUBECONFIG, ...]",
     )
     add("--context", default=default, help="name of the kubeconfig context to use")
+    add_overrides(parser, default)
 
 
 def add_owner(parser: argparse.ArgumentParser, *, instance: bool = False) -> None:
@@ -56,6 +67,13 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--wait", action="store_true", help="wait until the action has ended")
     add("--timeout", type=seconds, default=600.0, help="seconds to wait with --wait [600]")
+
+
+def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
+    """Add --output; ``formats`` are those beside the table."""
+    choices = ("table", *formats)
+    add = parser.add_argument
+    add("--output", "-o", choices=choices, default="table", help="output format [table]")
 
 
 def place(given: argparse.Namespace) -> Place:

@@ -27,12 +27,13 @@ from immutable_operator.api.names import (
     REVISION_PLURAL,
     SERVICE_PLURAL,
 )
-from immutable_operator.cli.arguments import Say, add_login
+from immutable_operator.cli.arguments import Say, add_login, add_output
 from immutable_operator.cli.login import find_login
 from immutable_operator.cli.objects import Json
 from immutable_operator.cli.owner import with_client
 from immutable_operator.cli.table import aligned, visible
 from immutable_operator.cli.version import deployment, image_of, plugin_version
+from immutable_operator.cli.written import as_text
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import Forbidden, NotFound
 from immutable_operator.kube.lease import LEASES
@@ -83,6 +84,7 @@ def add(commands: Any) -> None:
         default="Deny",
         help="what the policies have to do: enforcement.mode of the chart [%(default)s]",
     )
+    add_output(command, "json", "yaml")
     add_login(command, "namespace for which your permissions are checked [the context's]")
     command.set_defaults(run=run)
 
@@ -94,9 +96,13 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
 
     async def work(client: KubeClient) -> int:
         rows = await _rows(client, namespace, given.mode)
+        failed = [row.name for row in rows if row.ok is False]
+        if given.output != "table":
+            found = [{"check": r.name, "ok": r.ok, "details": r.text} for r in rows]
+            show(as_text(found, given.output))
+            return 1 if failed else 0
         lines = [(row.name, WORDS[row.ok], visible(row.text)) for row in rows]
         show("\n".join(aligned([("CHECK", "RESULT", "DETAILS"), *lines])))
-        failed = [row.name for row in rows if row.ok is False]
         if failed:
             say(f"failed: {', '.join(failed)}")
         return 1 if failed else 0

@@ -44,9 +44,12 @@ class Held:
 class Contents:
     """Objects of one namespace, by kind and name."""
 
-    def __init__(self, client: KubeClient, namespace: str) -> None:
+    def __init__(
+        self, client: KubeClient, namespace: str, given: Mapping[ConfigKey, Held] | None = None
+    ) -> None:
+        """``given`` is the content that some of them are to be supposed to have."""
         self._client, self._namespace = client, namespace
-        self._known: dict[ConfigKey, Held] = {}
+        self._known: dict[ConfigKey, Held] = dict(given or {})
 
     async def read(self, key: ConfigKey) -> Held:
         """Return the content of an object; a failure is part of it."""

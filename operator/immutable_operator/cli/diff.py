@@ -19,11 +19,13 @@ from immutable_operator.cli.objects import Json
 from immutable_operator.cli.owner import Owner, with_owner
 from immutable_operator.cli.problem import CannotRun
 from immutable_operator.cli.records import find_record, identity, named, phase
+from immutable_operator.domain.config.births import born_from
 from immutable_operator.domain.config.canonical import canonical
 from immutable_operator.domain.config.nodes import canonical_node
 from immutable_operator.domain.model import CONFIG_MAP, ConfigKey
+from immutable_operator.wire.owner import OwnerKind
 
-__all__ = ["Side", "add", "earlier", "run"]
+__all__ = ["Side", "add", "born", "changes_between", "drawn", "earlier", "recorded", "run"]
 
 SAME, DIFFERENT = 0, 1
 
@@ -72,7 +74,7 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
         contents = Contents(owner.client, owner.namespace)
         old = find_record(records, given.old) if given.old else None
         if given.new:
-            new = _recorded(owner, find_record(records, given.new))
+            new = recorded(owner, find_record(records, given.new))
         else:
             asked = await read_asked(owner, records, contents)
             new = _asked(owner, asked)
@@ -83,7 +85,7 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
             )
             say(f"{what}; {_advice(given.name)}")
             return SAME
-        return await _told(owner, (_recorded(owner, old), new), contents, (say, show))
+        return await _told(owner, (recorded(owner, old), new), contents, (say, show))
 
     return await with_owner(place(given), work, say)
 
@@ -100,7 +102,7 @@ def earlier(status: Json, records: Sequence[Json], asked: Json | None) -> Json |
     return next((record for record in found if record is not None and record != asked), None)
 
 
-def _recorded(owner: Owner, record: Json) -> Side:
+def recorded(owner: Owner, record: Json) -> Side:
     title = f"{named(record)} of {owner.kind.word} {owner.name}: {phase(record)}"
     if phase(record) == "Failed":
         title += f", {record['status'].get('reason') or 'for an unknown reason'}"
@@ -115,7 +117,7 @@ def _recorded(owner: Owner, record: Json) -> Side:
 
 def _asked(owner: Owner, asked: Asked) -> Side:
     if asked.record is not None:
-        return _recorded(owner, asked.record)
+        return recorded(owner, asked.record)
     if asked.template is None:
         raise CannotRun(
             f"the spec of {owner.kind.word} {owner.name} cannot be read: {asked.problem}; correct"
@@ -123,7 +125,12 @@ def _asked(owner: Owner, asked: Asked) -> Side:
         )
     config = {key: Pinned(key[1], held.digest) for key, held in asked.config.items()}
     title = f"the spec of {owner.kind.word} {owner.name}, not on record"
-    return Side(title, asked.template, config)
+    return Side(title, born(owner.kind, asked.template), config)
+
+
+def born(kind: OwnerKind, template: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what instances would be created from, as a new revision would record it."""
+    return born_from(template) if kind.is_namespaced else template
 
 
 async def _told(
@@ -131,20 +138,35 @@ async def _told(
 ) -> int:
     say, show = streams
     old, new = sides
-    form: Callable[[Any], Any] = canonical if owner.kind.is_namespaced else canonical_node
-    changes = compared(owner.kind.recorded, old.template, new.template, form)
-    for key in sorted({*old.config, *new.config}):
-        more, problem = await _config(key, old.config.get(key), new.config.get(key), contents)
-        changes += more
-        if problem:
-            say(f"warning: {problem}")
+    changes, problems = await changes_between(owner.kind, old, new, contents)
+    for problem in problems:
+        say(f"warning: {problem}")
     if not changes:
         say(f"no difference; {_advice(owner.name)}")
         return SAME
-    lines = unified(old.title, new.title, changes)
-    is_plain = "NO_COLOR" in os.environ or not sys.stdout.isatty()
-    show("\n".join(lines if is_plain else coloured(lines)))
+    show(drawn(old.title, new.title, changes))
     return DIFFERENT
+
+
+def drawn(old: str, new: str, changes: Sequence[Change]) -> str:
+    """Return a unified diff with these titles, with colours on a terminal."""
+    lines = unified(old, new, changes)
+    is_plain = "NO_COLOR" in os.environ or not sys.stdout.isatty()
+    return "\n".join(lines if is_plain else coloured(lines))
+
+
+async def changes_between(
+    kind: OwnerKind, old: Side, new: Side, contents: Contents
+) -> tuple[list[Change], list[str]]:
+    """Return what differs, and what could not be compared."""
+    form: Callable[[Any], Any] = canonical if kind.is_namespaced else canonical_node
+    changes = compared(kind.recorded, old.template, new.template, form)
+    problems = []
+    for key in sorted({*old.config, *new.config}):
+        more, problem = await _config(key, old.config.get(key), new.config.get(key), contents)
+        changes += more
+        problems += [problem] if problem else []
+    return changes, problems
 
 
 async def _config(

@@ -13,11 +13,12 @@ import msgspec
 
 from immutable_operator.api.names import INSTANCE_NAME
 from immutable_operator.cli.ancestry import owner_of
-from immutable_operator.cli.arguments import Say, add_login
+from immutable_operator.cli.arguments import Say, add_login, add_output
 from immutable_operator.cli.login import find_login
 from immutable_operator.cli.objects import Json
-from immutable_operator.cli.owner import with_client
+from immutable_operator.cli.owner import CANNOT_RUN, with_client
 from immutable_operator.cli.table import age, aligned, visible
+from immutable_operator.cli.written import written
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.times import moment
@@ -45,17 +46,25 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--watch", "-w", action="store_true", help="continue with new events until Ctrl-C"
     )
+    add_output(command, "json", "yaml", "name")
     add_login(command, "namespace of the service [the context's]; of pools: the operator's")
     command.set_defaults(run=run)
 
 
 async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
     """List the events and return the exit code."""
+    if given.watch and given.output != "table":
+        say("error: --watch shows a table; leave out --watch or --output")
+        return CANNOT_RUN
     login = find_login(given.kubeconfig, given.context)
     namespace = given.namespace or login.namespace()
 
     async def work(client: KubeClient) -> int:
         found = concerning(await _read(client, namespace), given.name)
+        if given.output != "table":
+            typed = [{"apiVersion": "v1", "kind": "Event", **event} for event in found]
+            show(written(typed, given.output))
+            return 0
         if found:
             show("\n".join(aligned([HEADS, *rows(found, time.time())])))
         elif not given.watch:

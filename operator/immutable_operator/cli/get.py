@@ -1,41 +1,42 @@
-"""``kubectl immutable get``: the state of services, and of each instance of one."""
+"""``kubectl immutable get``: the state of services and pools, and of each instance of one."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import sys
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from immutable_operator.cli.action import NOT_ANSWERED
-from immutable_operator.cli.ancestry import PODS, living
-from immutable_operator.cli.arguments import Say, add_login
+from immutable_operator.api.names import ANNOTATION_RETIRING, API_VERSION, TAINT_UNVERIFIED
+from immutable_operator.cli.ancestry import NODES, PODS, living
+from immutable_operator.cli.arguments import Say, add_login, add_output
 from immutable_operator.cli.login import find_login
-from immutable_operator.cli.objects import Json, condition
-from immutable_operator.cli.owner import Owner, Place, not_installed, with_client, with_owner
+from immutable_operator.cli.objects import Json, annotation, condition
+from immutable_operator.cli.owner import (
+    CANNOT_RUN,
+    Owner,
+    Place,
+    not_installed,
+    with_client,
+    with_owner,
+)
 from immutable_operator.cli.problem import CannotRun
-from immutable_operator.cli.table import age, aligned, visible
+from immutable_operator.cli.table import age, visible
+from immutable_operator.cli.watching import Render, Shown, follow
+from immutable_operator.cli.written import written
 from immutable_operator.domain.lineage import Entry
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import Forbidden, NotFound
 from immutable_operator.kube.times import moment
-from immutable_operator.wire.owner import SERVICE, SERVICES
+from immutable_operator.wire.owner import POOL, SERVICE, OwnerKind
 
 __all__ = ["add", "head", "instances", "pod_state", "run", "services", "stale", "state"]
 
 LIST = ("NAME", "STATUS", "REVISION", "READY", "CURRENT", "STALE", "SINCE", "MESSAGE")
 ONE = ("SLOT", "POD", "REV", "AGE", "STATE", "BECAUSE", "REPLACES")
 TERMINATING = "Terminating"
-POLL_SECONDS = 1.0
-# Back to the first line and column, and clear what is below.
-REDRAW = "\x1b[H\x1b[2J"
-# The text at a time, in seconds since the epoch.
-Render = Callable[[float], str]
-Read = Callable[[], Awaitable[Render]]
+PLURALS = {"service": "pods", "pool": "nodes"}
 
 
 def add(commands: Any) -> None:
@@ -45,69 +46,70 @@ def add(commands: Any) -> None:
         help="show services, or one service with each of its pods",
         description="Without a name: the services of a namespace. With a name: its state and since"
         " when, what it waits for, and for each pod slot, revision, age, state, why it was created"
-        " and which pod it replaces.",
+        " and which pod it replaces. With --pool: the same of node pools and their nodes.",
         epilog="Exit codes: 0 shown, 2 cannot run.",
     )
     add = command.add_argument
     add("name", metavar="NAME", nargs="?", default="", help="name of the ImmutableService [all]")
     add("--all-namespaces", "-A", action="store_true", help="services of all namespaces")
-    add("--watch", "-w", action="store_true", help="show it again after each change, until Ctrl-C")
+    add("--pool", action="store_true", help="node pools: NAME is that of an ImmutableNodePool")
+    add(
+        "--watch",
+        "-w",
+        action="store_true",
+        help="until Ctrl-C: redraw it; if the output is not a terminal, print a line a change",
+    )
+    add_output(command, "json", "yaml", "name")
     add_login(command, "namespace of the service [the context's]")
     command.set_defaults(run=run)
 
 
 async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
     """Print the state and return the exit code."""
+    if given.watch and given.output != "table":
+        say("error: --watch shows a table; leave out --watch or --output")
+        return CANNOT_RUN
     login = find_login(given.kubeconfig, given.context)
-    namespace = given.namespace or login.namespace()
+    namespace = given.namespace or ("" if given.pool else login.namespace())
     if given.name:
 
         async def one(owner: Owner) -> int:
-            return await _repeat(lambda: _one(owner), given.watch, say, show)
+            if given.output != "table":
+                show(written([owner.body, *await _instances(owner)], given.output))
+                return 0
+            return await follow(lambda: _one(owner), given.watch, say, show)
 
-        return await with_owner(Place(login, given.name, namespace), one, say)
+        return await with_owner(Place(login, given.name, namespace, given.pool), one, say)
+    kind = POOL if given.pool else SERVICE
 
     async def all_(client: KubeClient) -> int:
-        where = "" if given.all_namespaces else namespace
-        return await _repeat(lambda: _all(client, where), given.watch, say, show)
+        where = "" if given.all_namespaces or given.pool else namespace
+        if given.output != "table":
+            show(written(await _list(client, kind, where), given.output))
+            return 0
+        return await follow(lambda: _all(client, kind, where), given.watch, say, show)
 
     return await with_client(login, all_, say)
 
 
-async def _repeat(read: Read, watch: bool, say: Say, show: Say) -> int:
-    """Print what ``read`` returns; with ``watch`` again whenever more changes than the ages."""
-    told, troubled = "", ""
-    while True:
-        try:
-            rendered = await read()
-        except NOT_ANSWERED as error:
-            if not watch or not told:
-                raise
-            if str(error) != troubled:
-                troubled = str(error)
-                say(f"waiting for the API server: {error}")
-        else:
-            redraws, text = watch and sys.stdout.isatty(), rendered(0.0)
-            if redraws:
-                show(f"{REDRAW}{rendered(time.time())}")
-            elif text != told:
-                show(rendered(time.time()))
-            told, troubled = text, ""
-        if not watch:
-            return 0
-        await asyncio.sleep(POLL_SECONDS)
-
-
-async def _all(client: KubeClient, namespace: str) -> Render:
+async def _list(client: KubeClient, kind: OwnerKind, namespace: str) -> list[Json]:
+    path = kind.path.collection(namespace) if namespace else kind.path.all()
     try:
-        page = await client.list(SERVICES.collection(namespace), resource=SERVICES.resource)
+        page = await client.list(path, resource=kind.path.resource)
     except NotFound as error:
-        raise CannotRun(not_installed(SERVICE)) from error
-    items: list[Json] = msgspec.json.decode(page)["items"]
+        raise CannotRun(not_installed(kind)) from error
+    found: list[Json] = msgspec.json.decode(page)["items"]
+    return [{"apiVersion": API_VERSION, "kind": kind.name, **item} for item in found]
+
+
+async def _all(client: KubeClient, kind: OwnerKind, namespace: str) -> Render:
+    items = await _list(client, kind, namespace)
     if not items:
-        where = f"in namespace {namespace}" if namespace else "in any namespace"
-        return lambda now: f"there is no ImmutableService {where}"
-    return lambda now: "\n".join(aligned(services(items, now, wide=not namespace)))
+        where = f" in namespace {namespace}" if namespace else ""
+        where = where or (" in any namespace" if kind.is_namespaced else "")
+        return lambda now: Shown([f"there is no {kind.name}{where}"])
+    wide = kind.is_namespaced and not namespace
+    return lambda now: Shown(table=services(items, now, wide=wide), key=int(wide))
 
 
 def services(items: Sequence[Json], now: float, *, wide: bool = False) -> list[tuple[str, ...]]:
@@ -147,24 +149,33 @@ async def _one(owner: Owner) -> Render:
         owner = await owner.again()
     except NotFound:
         gone = f"{owner.kind.word} {owner.name} was deleted"
-        return lambda now: gone
+        return lambda now: Shown([gone])
     records = await owner.records()
     try:
-        page = await owner.client.list(
-            PODS.collection(owner.namespace),
-            resource=PODS.resource,
-            labelSelector=f"{owner.kind.label}={owner.name}",
-        )
+        items = await _instances(owner)
     except Forbidden as error:
-        denied = f"its pods cannot be listed: {error.message}; ask for the role view"
-        return lambda now: "\n".join([*head(owner, records, now), denied])
-    pods: list[Json] = msgspec.json.decode(page)["items"]
+        denied = f"its {PLURALS[owner.kind.word]} cannot be listed: {error.message}; ask for the"
+        return lambda now: Shown([*head(owner, records, now), f"{denied} role view"])
 
-    def render(now: float) -> str:
-        table = aligned(instances(owner, records, pods, now))
-        return "\n".join([*head(owner, records, now), *(["", *table] if pods else [])])
+    def render(now: float) -> Shown:
+        table = instances(owner, records, items, now)
+        return Shown(head(owner, records, now), table if items else (), key=1)
 
     return render
+
+
+async def _instances(owner: Owner) -> list[Json]:
+    """Return the pods or nodes of an owner. Raises `ApiError`."""
+    is_pod = owner.kind.is_namespaced
+    path = PODS.collection(owner.namespace) if is_pod else NODES.all()
+    page = await owner.client.list(
+        path,
+        resource=PLURALS[owner.kind.word],
+        labelSelector=f"{owner.kind.label}={owner.name}",
+    )
+    found: list[Json] = msgspec.json.decode(page)["items"]
+    kind = "Pod" if is_pod else "Node"
+    return [{"apiVersion": "v1", "kind": kind, **item} for item in found]
 
 
 def head(owner: Owner, records: Sequence[Json], now: float) -> list[str]:
@@ -194,15 +205,16 @@ def head(owner: Owner, records: Sequence[Json], now: float) -> list[str]:
 
 
 def instances(
-    owner: Owner, records: Sequence[Json], pods: Sequence[Json], now: float
+    owner: Owner, records: Sequence[Json], items: Sequence[Json], now: float
 ) -> list[tuple[str, ...]]:
-    """Return the head and a row for each pod, by slot."""
-    rows: list[tuple[str, ...]] = [ONE]
+    """Return the head and a row for each pod or node, by slot."""
+    is_pod = owner.kind.is_namespaced
+    rows: list[tuple[str, ...]] = [ONE if is_pod else (ONE[0], "NODE", *ONE[2:])]
     numbers = {str(r["spec"]["revision"]): r["spec"]["number"] for r in records}
-    for pod in _sorted(pods):
-        [entry] = living([pod])
+    for item in _sorted(items):
+        [entry] = living([item])
         number = numbers.get(entry.revision)
-        word, because = pod_state(pod), stale(owner, entry)
+        word, because = (pod_state if is_pod else node_state)(item), stale(owner, entry)
         cells = (
             str(entry.slot),
             entry.name,
@@ -248,6 +260,18 @@ def pod_state(pod: Json) -> str:
         return "Unschedulable"
     phase = str(status.get("phase") or "Unknown")
     return "NotReady" if phase == "Running" else phase
+
+
+def node_state(node: Json) -> str:
+    """Return the state of a node of a pool in a word."""
+    if "deletionTimestamp" in node["metadata"]:
+        return TERMINATING
+    if annotation(node, ANNOTATION_RETIRING):
+        return "Draining"
+    taints = (node.get("spec") or {}).get("taints") or ()
+    if any(taint.get("key") == TAINT_UNVERIFIED for taint in taints):
+        return "Unverified"
+    return "Ready" if condition(node, "Ready").get("status") == "True" else "NotReady"
 
 
 def _ago(text: Any, now: float) -> str:

@@ -9,17 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-import yaml
-
-from immutable_operator.api.names import LABEL_REVISION, REVISION_KIND
-from immutable_operator.cli.arguments import Say, add_owner, place
+from immutable_operator.api.names import API_VERSION, LABEL_REVISION, REVISION_KIND
+from immutable_operator.cli.arguments import Say, add_output, add_owner, place
 from immutable_operator.cli.asked import Asked, read_asked
 from immutable_operator.cli.contents import Contents
 from immutable_operator.cli.objects import Json, condition, is_there
 from immutable_operator.cli.owner import Owner, with_owner
 from immutable_operator.cli.records import identity, outcome, phase
 from immutable_operator.cli.table import age, aligned, visible
+from immutable_operator.cli.written import written
 from immutable_operator.kube.errors import Forbidden
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.times import moment
@@ -29,7 +27,6 @@ __all__ = ["Marks", "add", "run", "table"]
 PODS, NODES = ApiPath("api/v1", "pods"), ApiPath("api/v1", "nodes")
 HEADS = ("NUMBER", "REVISION", "PHASE", "RUNS", "ASKED", "REASON", "IMAGE", "BY", "AGE", "OUTCOME")
 WIDE = ("STARTED", "COMPLETED", "FAILED", "CONFIG")
-FORMATS = ("table", "wide", "json", "yaml", "name")
 UNKNOWN = "?"
 
 
@@ -57,9 +54,7 @@ def add(commands: Any) -> None:
         epilog="Exit codes: 0 listed, 2 cannot run.",
     )
     add_owner(command)
-    command.add_argument(
-        "--output", "-o", choices=FORMATS, default="table", help="output format [table]"
-    )
+    add_output(command, "wide", "json", "yaml", "name")
     command.set_defaults(run=run)
 
 
@@ -71,7 +66,7 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
         if given.output in ("table", "wide"):
             await _table(owner, records, given.output == "wide", (say, show))
         else:
-            show(_written(records, given.output))
+            show(written(_typed(records), given.output))
         return 0
 
     return await with_owner(place(given), work, say)
@@ -162,17 +157,5 @@ def _cell(text: str) -> str:
     return visible(" ".join(text.split())) or "-"
 
 
-def _written(records: Sequence[Json], output: str) -> str:
-    """Return the records as objects, as kubectl prints them."""
-    if output == "name":
-        kind = f"{REVISION_KIND.lower()}.immutable.dev"
-        return "\n".join(f"{kind}/{r['metadata']['name']}" for r in records)
-    # They say which manager wrote which field; kubectl hides them, too.
-    items = [
-        {**r, "metadata": {k: v for k, v in r["metadata"].items() if k != "managedFields"}}
-        for r in records
-    ]
-    body = {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items}
-    if output == "yaml":
-        return str(yaml.safe_dump(body, sort_keys=False, allow_unicode=True)).rstrip()
-    return msgspec.json.format(msgspec.json.encode(body), indent=2).decode()
+def _typed(records: Sequence[Json]) -> list[Json]:
+    return [{"apiVersion": API_VERSION, "kind": REVISION_KIND, **record} for record in records]

@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 
 from immutable_operator.cli.ancestry import Ancestry, Known, owner_of, read_ancestry
-from immutable_operator.cli.arguments import Say, add_owner, place
+from immutable_operator.cli.arguments import Say, add_output, add_owner, place
 from immutable_operator.cli.objects import Json
 from immutable_operator.cli.owner import Owner, with_owner
 from immutable_operator.cli.table import aligned, visible
+from immutable_operator.cli.written import as_text
 from immutable_operator.kube.times import second
 
 __all__ = ["add", "printed", "run", "tree"]
@@ -35,9 +36,7 @@ def add(commands: Any) -> None:
         epilog="Exit codes: 0 shown, 2 cannot run.",
     )
     add_owner(command, instance=True)
-    command.add_argument(
-        "--output", "-o", choices=("table", "json"), default="table", help="output format [table]"
-    )
+    add_output(command, "json", "yaml")
     command.set_defaults(run=run)
 
 
@@ -50,8 +49,9 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
         ancestry = await read_ancestry(owner)
         if name != where.name:
             ancestry = Ancestry(tuple(ancestry.line_of(where.name)))
-        if given.output == "json":
-            show(printed(ancestry, owner.kind.word, owner.name, owner.namespace))
+        if given.output != "table":
+            text = printed(ancestry, owner.kind.word, owner.name, owner.namespace)
+            show(text if given.output == "json" else as_text(msgspec.json.decode(text), "yaml"))
         elif ancestry.instances:
             show("\n".join(aligned(tree(ancestry))))
         else:

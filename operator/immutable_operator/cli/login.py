@@ -26,6 +26,7 @@ from kubernetes.aio.config.incluster_config import (
 )
 from kubernetes.client.rest import should_bypass_proxies
 
+from immutable_operator.cli.overrides import overrides
 from immutable_operator.cli.person import Person
 
 __all__ = ["Login", "LoginError", "ServiceAccount", "context_names", "find_login"]
@@ -97,9 +98,10 @@ class Login:
                 )
         except (config.ConfigException, OSError, ValueError) as error:
             raise LoginError(f"{_where(self.files)}: {error}") from error
-        found.proxy = _usable(found.proxy or _proxy_of_the_environment(found.host))
-        # The proxy settings of the environment have been evaluated.
+        # The proxy settings of the environment are evaluated here.
         found.client_session_kwargs = {"trust_env": False}
+        overrides().apply(found)
+        found.proxy = _usable(found.proxy or _proxy_of_the_environment(found.host))
         return found
 
     async def person(self, *, user: str = "", groups: Sequence[str] = ()) -> Person:
@@ -109,7 +111,7 @@ class Login:
             # The headers of the client have one value each, and there are several groups.
             names = [("Impersonate-User", user), *(("Impersonate-Group", g) for g in groups)]
             configuration.client_session_kwargs |= {"headers": names}
-        return Person(configuration)
+        return Person(configuration, timeout=overrides().timeout)
 
 
 def find_login(

@@ -13,6 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextvars import copy_context
 from typing import Any
 
 from immutable_operator.cli import (
@@ -29,6 +30,7 @@ from immutable_operator.cli import (
     lineage,
     migrate,
     pin,
+    plan,
     regenerate,
     retry,
     status,
@@ -41,16 +43,18 @@ from immutable_operator.cli.action import INTERRUPTED
 from immutable_operator.cli.arguments import Say, add_login, seconds
 from immutable_operator.cli.complete import complete
 from immutable_operator.cli.login import LoginError, find_login
-from immutable_operator.cli.owner import CANNOT_RUN
+from immutable_operator.cli.overrides import use_overrides
+from immutable_operator.cli.owner import CANNOT_RUN, unreadable
 from immutable_operator.cli.problem import CannotRun
 from immutable_operator.cli.verify import Options, Verification, chosen
 from immutable_operator.kube.errors import ApiError
+from immutable_operator.kube.reading import READ_ERRORS
 
 __all__ = ["answer_kubectl", "main", "new_parser"]
 
 BROKEN_PIPE = 141
 VERBS = (
-    *(get, status, why, lineage, events, history, diff),
+    *(get, status, why, lineage, events, history, diff, plan),
     *(undo, retry, regenerate, suspend, freeze, dashboard, check, completion, version),
     *(convert, pin, migrate, enter),
 )
@@ -66,19 +70,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         answer_kubectl(words[1:])
         return
     given = new_parser().parse_args(arguments)
+    # Options that apply to the whole command end with it.
+    sys.exit(copy_context().run(_code_of, given))
+
+
+def _code_of(given: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    use_overrides(given)
     try:
-        code = asyncio.run(given.run(given, _say, _show))
+        code: int = asyncio.run(given.run(given, _say, _show))
+        return code
     except LoginError as error:
         _say(f"error: cannot log in: {error}")
-        code = CANNOT_RUN
+        return CANNOT_RUN
     except KeyboardInterrupt:
         _say("interrupted")
-        code = INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
-        code = BROKEN_PIPE
+        return BROKEN_PIPE
     except Exception as error:
-        code = _bug(error)
-    sys.exit(code)
+        return _bug(error)
 
 
 def answer_kubectl(words: Sequence[str] | None = None) -> None:
@@ -138,6 +149,9 @@ class _Run:
             code = CANNOT_RUN
         except BrokenPipeError:
             code = BROKEN_PIPE
+        except READ_ERRORS as error:
+            _say(unreadable(error))
+            code = CANNOT_RUN
         except Exception as error:
             code = _bug(error)
         finally:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +17,7 @@ from kubernetes.aio.client import Configuration
 from immutable_operator.api.names import FREEZE_PLURAL, LABEL_POOL
 from immutable_operator.cli.login import Login, LoginError
 from immutable_operator.cli.objects import Json
+from immutable_operator.cli.overrides import overrides
 from immutable_operator.cli.problem import CannotRun
 from immutable_operator.kube.client import METADATA_LIST, KubeClient
 from immutable_operator.kube.errors import (
@@ -24,12 +27,24 @@ from immutable_operator.kube.errors import (
     Unauthorized,
     Unreachable,
 )
+from immutable_operator.kube.reading import READ_ERRORS
 from immutable_operator.wire.owner import POOL, SERVICE, OwnerKind
 from immutable_operator.wire.revision import REVISIONS
 
-__all__ = ["CANNOT_RUN", "Owner", "Place", "not_installed", "with_client", "with_owner"]
+__all__ = [
+    "CANNOT_RUN",
+    "Owner",
+    "Place",
+    "denied",
+    "not_installed",
+    "records_home",
+    "with_client",
+    "with_owner",
+]
 
 CANNOT_RUN = 2
+# A variable of the environment: show where an answer could not be read.
+TRACEBACK = "IMMUTABLE_TRACEBACK"
 Say = Callable[[str], None]
 
 
@@ -112,13 +127,13 @@ async def with_client(login: Login, work: Callable[[KubeClient], Awaitable[int]]
 
     Raises `LoginError`.
     """
-    client = KubeClient(await _configuration(login))
+    client = KubeClient(await _configuration(login), timeout=overrides().timeout)
     try:
         return await work(client)
     except CannotRun as error:
         say(f"error: {error}")
     except Forbidden as error:
-        say(f"error: {_denied(error)}")
+        say(f"error: {denied(error)}")
     except Unauthorized as error:
         say(f"error: the API server does not accept your credentials: {error}; log in again")
     except Unreachable as error:
@@ -128,9 +143,25 @@ async def with_client(login: Login, work: Callable[[KubeClient], Awaitable[int]]
         raise
     except (ApiError, OSError) as error:
         say(f"error: {error}")
+    except READ_ERRORS as error:
+        say(unreadable(error))
     finally:
         await client.close()
     return CANNOT_RUN
+
+
+def unreadable(error: Exception) -> str:
+    """Return what is wrong if an answer does not have the expected form.
+
+    The operator is of another release, or something else than an API server answers.
+    """
+    if os.environ.get(TRACEBACK):
+        traceback.print_exception(error)
+    return (
+        f"error: an answer of the API server cannot be read ({error!r}); compare the versions:"
+        f" kubectl immutable version; if they are the same, report this with the output of"
+        f" {TRACEBACK}=1"
+    )
 
 
 async def _configuration(login: Login) -> Configuration:
@@ -152,7 +183,7 @@ async def _found(client: KubeClient, place: Place) -> Owner:
     except NotFound as error:
         raise CannotRun(_missing(error, kind, namespace, place)) from error
     if not namespace:
-        namespace = await _home(client, place.name)
+        namespace = await records_home(client, place.name)
     return Owner(client, kind, namespace, place.name, body)
 
 
@@ -177,7 +208,7 @@ def not_installed(kind: OwnerKind) -> str:
     )
 
 
-async def _home(client: KubeClient, pool: str) -> str:
+async def records_home(client: KubeClient, pool: str) -> str:
     """Return the namespace of the records of a pool, which is that of the operator."""
     query = {"labelSelector": f"{LABEL_POOL}={pool}"}
     advice = "specify the operator's namespace with --namespace"
@@ -201,7 +232,8 @@ async def _home(client: KubeClient, pool: str) -> str:
     )
 
 
-def _denied(error: Forbidden) -> str:
+def denied(error: Forbidden) -> str:
+    """Return what is not permitted, and which role to ask for."""
     # The message of a policy includes advice; a role would not help.
     if policy := error.message.partition("denied request: ")[2]:
         return policy

@@ -45,7 +45,7 @@ class Person(KubeClient):
         """URL of the API server."""
         return str(self._api.configuration.host)
 
-    async def send(self, request: Request, timeout: float = 15.0) -> bytes:
+    async def send(self, request: Request, timeout: float | None = None) -> bytes:
         """Send the request and return the body of the answer."""
         return await self._request(
             request.method,
@@ -54,7 +54,7 @@ class Person(KubeClient):
             resource="",
             body=request.body,
             content=request.kind if request.method == "PATCH" else "application/json",
-            timeout=aiohttp.ClientTimeout(total=timeout),
+            timeout=aiohttp.ClientTimeout(total=timeout or self._seconds),
         )
 
     async def read(self, path: str) -> dict[str, Any]:

@@ -41,6 +41,7 @@ METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+DRY = {"dryRun": "All"}
 STRATEGIC = "application/strategic-merge-patch+json"
 
 
@@ -116,18 +117,26 @@ class KubeClient:
         *,
         resource: str,
         manager: str = FIELD_MANAGER,
+        dry_run: bool = False,
     ) -> bytes:
-        query = {"fieldManager": manager}
+        """Create an object; with ``dry_run`` only return what would be stored, or be refused."""
+        query = {"fieldManager": manager, **(DRY if dry_run else {})}
         return await self._write("POST", path, body, verb="create", resource=resource, query=query)
 
     async def delete(self, path: str, body: Mapping[str, Any], *, resource: str) -> bytes:
         return await self._write("DELETE", path, body, verb="delete", resource=resource)
 
     async def apply(
-        self, path: str, body: Mapping[str, Any], *, resource: str, manager: str
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        resource: str,
+        manager: str,
+        dry_run: bool = False,
     ) -> bytes:
         """Apply on the server side; the operator takes over its fields from other managers."""
-        query = {"fieldManager": manager, "force": "true"}
+        query = {"fieldManager": manager, "force": "true", **(DRY if dry_run else {})}
         return await self._write(
             "PATCH", path, body, verb="patch", resource=resource, query=query, content=APPLY
         )
@@ -140,6 +149,7 @@ class KubeClient:
         resource: str,
         manager: str,
         strategic: bool = False,
+        dry_run: bool = False,
     ) -> bytes:
         """Send a merge patch; ``strategic`` merges lists by their keys, for built-in kinds only."""
         return await self._write(
@@ -148,7 +158,7 @@ class KubeClient:
             body,
             verb="patch",
             resource=resource,
-            query={"fieldManager": manager},
+            query={"fieldManager": manager, **(DRY if dry_run else {})},
             content=STRATEGIC if strategic else MERGE,
         )
 

@@ -1,10 +1,13 @@
-"""`kubectl immutable history, diff, undo, resume` for node pools."""
+"""`kubectl immutable get, plan, history, diff, undo, resume` for node pools."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from tests.cluster.node_pools import Pool
 from tests.cluster.operator_process import NAMESPACE
-from tests.cluster.plugin import ask
+from tests.cluster.plugin import Told, ask
 from tests.cluster.services import KIND_PATH
 
 
@@ -61,6 +64,39 @@ def test_pool_has_a_lineage(pool: Pool) -> None:
         assert [row["INSTANCE"] for row in done.table] == [first, f"└ {second}"]
     why = ask(pool.plane, "why", first, "--pool")
     assert why.out.endswith(f"Its successor is {second}.\n"), why.err
+
+
+def test_pool_is_shown_and_its_replacement_foretold(pool: Pool, tmp_path: Path) -> None:
+    name, file = pool.name, tmp_path / "pool.yaml"
+    file.write_text(json.dumps({**pool.manifest(), "spec": {**pool.spec, "replicas": 1}}))
+    fresh = ask(pool.plane, "plan", f"-f={file}")
+    assert fresh.code == 1, fresh.err
+    assert fresh.out.startswith(f"pool {name} does not exist: it would be created, with revision 1")
+    pool.apply(replicas=1)
+    pool.until_ready()
+    [first] = pool.nodes()
+    shown = ask(pool.plane, "get", name, "--pool")
+    assert shown.code == 0, shown.err
+    assert shown.out.startswith(f"pool {name}: Ready since ")
+    [row] = Told(0, shown.out.split("\n\n")[1], "").table
+    assert (row["NODE"], row["STATE"]) == (first, "Ready")
+    assert name in {row["NAME"] for row in ask(pool.plane, "get", "--pool").table}
+    names = ask(pool.plane, "get", name, "--pool", "-o=name").out.split()
+    assert names == [f"immutablenodepool.immutable.dev/{name}", f"node/{first}"]
+    assert ask(pool.plane, "plan", f"-f={file}").code == 0
+    file.write_text(
+        json.dumps(
+            {**pool.manifest(), "spec": {**pool.spec, "replicas": 1, "image": {"id": "image-2"}}}
+        )
+    )
+    done = ask(pool.plane, "plan", f"-f={file}", "-o=json")
+    assert done.code == 1, done.err
+    [told] = json.loads(done.out)
+    [born] = [s for s in told["steps"] if s["move"] == "create"]
+    assert [s["name"] for s in told["steps"] if s["move"] == "retire"] == [first]
+    assert (told["available"]["least"], born["replaces"]) == (1, first)
+    pool.apply(image={"id": "image-2"})
+    pool.until("the foretold node is the only one", lambda: set(pool.nodes()) == {born["name"]})
 
 
 def ask_history(pool: Pool) -> list[dict[str, str]]:

@@ -1,0 +1,118 @@
+"""A forecast plays the planner into the future: what moves, in which order, and what holds it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from immutable_operator.domain import forecast as module
+from immutable_operator.domain.families.pods import PODS
+from immutable_operator.domain.forecast import forecast
+from immutable_operator.domain.foreseen import Assumed, Forecast, Limit
+from immutable_operator.domain.model import Freeze, Policy, View
+from tests.unit.given import MIN_READY, NOW, REVISIONS, name_of, view
+
+START = 10.0
+
+
+def told(given: View, **assumed: Any) -> Forecast:
+    return forecast(given, NOW, PODS, Assumed(START, **assumed), Policy())
+
+
+def edited(**spec: Any) -> View:
+    """Three instances of A run, and the spec asks for B, which is not on record."""
+    return view("A ###", wanted="B", recorded="A", **spec)
+
+
+def moves(found: Forecast) -> list[tuple[float, str, int]]:
+    return [(s.at - NOW, s.kind, s.slot) for s in found.steps if s.kind != "record"]
+
+
+def test_converged_service_has_nothing_to_do() -> None:
+    found = told(view("A ###"))
+    assert (found.steps, found.holds, found.ends) == ((), (), NOW)
+
+
+def test_each_slot_is_replaced_successor_first_and_in_time() -> None:
+    found = told(edited())
+    swap = START + MIN_READY
+    assert moves(found) == [
+        (0.0, "create", 0),
+        (swap, "retire", 0),
+        (swap, "create", 1),
+        (2 * swap, "retire", 1),
+        (2 * swap, "create", 2),
+        (3 * swap, "retire", 2),
+    ]
+    assert (found.before, found.least, found.most) == (3, 3, 4)
+    assert found.ends == NOW + 3 * swap
+    assert found.holds == ()
+    assert found.revision is not None
+    assert found.revision.id == REVISIONS["B"].id
+
+
+def test_new_instances_have_the_names_that_the_operator_gives() -> None:
+    names = [s.name for s in told(edited()).steps if s.kind == "create"]
+    assert names == [name_of("B0"), name_of("B1"), name_of("B2")]
+
+
+def test_less_availability_is_told_where_the_spec_allows_it() -> None:
+    found = told(edited(max_surge=0, max_unavailable=1))
+    assert (found.least, found.most) == (2, 3)
+
+
+def test_freeze_holds_until_it_ends() -> None:
+    frozen = replace(edited(), freezes=(Freeze("f", "closing", ends=NOW + 7200),))
+    found = told(frozen)
+    [hold] = found.holds
+    assert (hold.reason, hold.since, hold.until) == ("Frozen", NOW, NOW + 7200)
+    assert found.steps[0].at == NOW + 7200
+    assert found.ends == NOW + 7200 + 3 * (START + MIN_READY)
+
+
+@pytest.mark.parametrize(
+    ("given", "assumed", "reason"),
+    [
+        (edited(suspend=True), {}, "Suspended"),
+        (replace(edited(), freezes=(Freeze("f", "closing"),)), {}, "Frozen"),
+        (edited(), {"limits": (Limit("strict", 5),)}, "PodDisruptionBudget"),
+        (edited(), {"room": 0, "quota": "it is full"}, "QuotaExceeded"),
+    ],
+)
+def test_what_never_ends_is_named(given: View, assumed: dict[str, Any], reason: str) -> None:
+    found = told(given, **assumed)
+    assert found.ends is None
+    assert [(h.reason, h.until) for h in found.holds] == [(reason, None)]
+    assert found.least == 3
+
+
+def test_budget_with_room_holds_nothing() -> None:
+    assert told(edited(), limits=(Limit("loose", 3),)).holds == ()
+
+
+def test_scaling_creates_or_retires_only_the_difference() -> None:
+    assert [kind for _, kind, _ in moves(told(view("A ###", replicas=5)))] == ["create"] * 2
+    assert [kind for _, kind, _ in moves(told(view("A ###", replicas=1)))] == ["retire"] * 2
+
+
+def test_new_service_is_created_at_once() -> None:
+    found = told(view("", recorded="", good=None))
+    assert [(at, kind) for at, kind, _ in moves(found)] == [(0.0, "create")] * 3
+    assert found.ends == NOW + START + MIN_READY
+
+
+def test_forecast_of_too_many_steps_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_WORK", 10)
+    found = told(edited())
+    assert (found.is_cut, found.ends) == (True, None)
+    assert 0 < len(moves(found)) < 6
+    assert not told(view("A ###")).is_cut
+
+
+def test_forecast_does_not_change_what_it_is_given() -> None:
+    given = edited()
+    before = repr(given)
+    assert told(given) == told(given)
+    assert repr(given) == before
