@@ -46,7 +46,7 @@ make score                 check the chart with kube-score (builds it once, 2 mi
 make chart-lint            check the chart with ct, kubeconform and helm-docs (builds them once)
 make chart-docs            write the chart's README from values.yaml (builds helm-docs once)
 make monitoring            run the tests with Prometheus and promtool (builds them once, 6 minutes)
-make gitops                run the tests with real Flux (builds it once, 7 minutes)
+make gitops                run the tests with real Flux and Argo CD (builds them once, 15 minutes)
 make browser               run the tests of the dashboard in a real browser (Chromium)
 make mutants               plant bugs and check that the fast tests detect them (ONLY=<words>)
 make crds                  generate the CRDs, the chart's policies, argocd-cm.yaml, the API reference and
@@ -154,7 +154,7 @@ monitoring: venv
 .PHONY: gitops
 gitops: venv
 	@$(PY) -W ignore::RuntimeWarning -m tests.controlplane.build \
-	  source-controller kustomize-controller
+	  source-controller kustomize-controller argocd argocd-redis
 	@$(BIN)/pytest tests/cluster/gitops
 
 # SCREENSHOT=docs/images/dashboard.png also writes the picture of the documentation.

@@ -1,15 +1,31 @@
-"""What the programs beside a control plane have in common: an account, and a question."""
+"""What the programs beside a control plane have in common: CRDs, an account, and a question."""
 
 from __future__ import annotations
 
 import http.client
+from collections.abc import Iterable
+from pathlib import Path
 
 from tests.controlplane.access import Access
 from tests.controlplane.api import ApiError, Json
+from tests.waiting import wait_for
 
-__all__ = ["create_admin", "is_ready"]
+__all__ = ["create_admin", "install_crds", "is_ready"]
 
 RBAC = "rbac.authorization.k8s.io"
+
+
+def install_crds(plane: Access, crds: Iterable[Path]) -> None:
+    """Apply CRDs, and return when the API server serves them."""
+    files = [f"--filename={path}" for path in sorted(crds)]
+    plane.kubectl("apply", "--server-side", *files)
+
+    def served() -> bool:
+        # kubectl fails at once while a CRD has no conditions yet.
+        wait = ("wait", "--for=condition=Established", *files)
+        return plane.kubectl(*wait, check=False).returncode == 0
+
+    wait_for("the CRDs are established", served)
 
 
 def create_admin(plane: Access, namespace: str, account: str) -> None:

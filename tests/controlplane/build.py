@@ -90,6 +90,22 @@ TARGETS: tuple[Target, ...] = (
         420,
         files=("config/crd/bases/*.yaml",),
     ),
+    Target(
+        "argocd",
+        {
+            "argocd": "github.com/argoproj/argo-cd/v3/cmd",
+            "argocd-redis": "immutable.dev/tests/controlplane/argocd/redis",
+        },
+        300,
+        own_source=True,
+        files=(
+            "../manifests/crds/*-crd.yaml",
+            "../manifests/base/config/argocd-*.yaml",
+            "../manifests/base/server/argocd-server-sa.yaml",
+            "../manifests/base/server/argocd-server-role*.yaml",
+            "../manifests/cluster-rbac/server/argocd-*.yaml",
+        ),
+    ),
     Target("kube-score", {"kube-score": "github.com/zegl/kube-score/cmd/kube-score"}, 120),
     Target(
         "krew",

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from tests.controlplane.accounts import create_admin, is_ready
+from tests.controlplane.accounts import create_admin, install_crds, is_ready
 from tests.controlplane.build import binaries
 from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.processes import free_ports
@@ -34,10 +34,7 @@ class Flux:
     def start(cls, plane: ControlPlane) -> Self:
         """Install the CRDs and the account, and start both; returns when they are ready."""
         flux = cls(plane)
-        crds = sorted(next(iter(flux._programs.values())).parent.glob("*.yaml"))
-        files = [f"--filename={path}" for path in crds]
-        plane.kubectl("apply", "--server-side", *files)
-        plane.kubectl("wait", "--for=condition=Established", *files)
+        install_crds(plane, next(iter(flux._programs.values())).parent.glob("*.yaml"))
         create_admin(plane, NAMESPACE, ACCOUNT)
         kubeconfig = plane.service_account_kubeconfig(NAMESPACE, ACCOUNT)
         storage = plane.folder / "flux"

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from immutable_operator.api import pod_template
 from immutable_operator.api.crd import FOLDERS, KINDS, ROOT, crd, main
+from immutable_operator.api.freeze import FREEZE
 from immutable_operator.api.kind import Kind
 from immutable_operator.api.nodepool import (
     POOL,
@@ -192,6 +193,13 @@ def test_defaults_are_the_same_inside_and_outside(kind: Kind) -> None:
             # An empty list means the same as none.
             outside = {name: value for name, value in node["default"].items() if value != []}
             assert outside == defaults(node), path
+
+
+@pytest.mark.parametrize("kind", [SERVICE, POOL, FREEZE], ids=lambda kind: kind.short)
+def test_what_users_write_in_lists_has_no_defaults(kind: Kind) -> None:
+    """The API server would add them: tools that compare lists as a whole would always differ."""
+    spec = schema_of(kind)["properties"]["spec"]
+    assert [path for path, node in nodes(spec) if "[]" in path and "default" in node] == []
 
 
 def test_template_schema_has_no_defaults() -> None:

@@ -22,6 +22,8 @@ TOO_YOUNG: Final = (
     f" they start; set {AGE_FLOOR}s or more"
 )
 
+UTC: Final = "UTC"
+
 
 class Window(ApiModel):
     """A recurring period of time."""
@@ -34,8 +36,15 @@ class Window(ApiModel):
     """How long the window stays open: a whole number with the unit s, m, h or d, such as 30m or
     4h."""
 
-    time_zone: ZoneName = "UTC"
+    # Not a default of the schema, which the API server would write into the list: Argo CD with
+    # ServerSideApply=true compares lists as a whole, so a manifest without it would always differ.
+    time_zone: ZoneName | None = None
     """IANA name of the time zone of schedule, such as Europe/Berlin. Default UTC."""
+
+    @property
+    def zone(self) -> str:
+        """The IANA name of the time zone, also if the user gave none."""
+        return self.time_zone or UTC
 
 
 class Regeneration(ApiModel):
@@ -87,7 +96,7 @@ class Regeneration(ApiModel):
     """Times at which all existing instances are replaced, regardless of maxAge, as five cron
     fields: minute, hour, day of month, month, day of week. If unset, there are no such times."""
 
-    time_zone: ZoneName = "UTC"
+    time_zone: ZoneName = UTC
     """IANA name of the time zone of schedule, such as Europe/Berlin. Default UTC."""
 
     @model_validator(mode="after")

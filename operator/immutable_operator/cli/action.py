@@ -27,8 +27,9 @@ from immutable_operator.wire.action import ACTIONS, ENDED
 __all__ = ["INTERRUPTED", "NOT_ANSWERED", "PLUGIN", "Wanted", "act", "carry_out"]
 
 INTERRUPTED = 130
-# The name of the plug-in as a field manager.
-PLUGIN = "kubectl-immutable"
+# The name of the plug-in as a field manager. Flux removes the fields of all managers whose name
+# begins with "kubectl", such as a spec.suspend that is not in Git.
+PLUGIN = "immutable-cli"
 POLL_SECONDS = 0.5
 # How long to wait for the first answer of the operator if the user does not want to wait.
 ANSWER_SECONDS = 3.0

@@ -23,8 +23,9 @@ def add(commands: Any) -> None:
         "suspend",
         help="stop all replacements of a service, including repairs",
         description="Sets spec.suspend: no pod is created or replaced until it is resumed, and"
-        " lost pods are not replaced either. Existing pods keep running. If a GitOps tool owns the"
-        " spec, change it there instead. To delay only rollouts and regeneration, use a freeze.",
+        " lost pods are not replaced either. Existing pods keep running. If spec.suspend"
+        " is in Git, change it there instead. To delay only rollouts and regeneration, use a"
+        " freeze.",
         epilog="Exit codes: 0 suspended, 2 cannot run.",
     )
     add_owner(command)

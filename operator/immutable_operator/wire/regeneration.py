@@ -68,7 +68,7 @@ def _windows(given: Any) -> tuple[tuple[Window, ...], list[str]]:
         except ValidationError as error:
             found += [f"{path}{_told(detail)}" for detail in error.errors(include_url=False)]
             continue
-        if problem := problem_of(window.schedule, window.time_zone, seconds(window.duration)):
+        if problem := problem_of(window.schedule, window.zone, seconds(window.duration)):
             found.append(f"{path}: {problem}")
         else:
             read.append(window)

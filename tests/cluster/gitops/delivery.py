@@ -9,13 +9,18 @@ from collections.abc import Callable
 from tests.cluster.gitops.tree import PATH, App
 from tests.cluster.services import Service, condition, is_ready
 from tests.controlplane.api import Json
+from tests.controlplane.argocd import NAMESPACE as ARGOCD
+from tests.controlplane.argocd import USER as CONTROLLER
+from tests.controlplane.audit import WRITING_VERBS, AuditRecord
 from tests.controlplane.flux import USER as FLUX
 from tests.controlplane.git import Repository
 from tests.waiting import wait_for
 
-__all__ = ["Delivery", "FluxDelivery"]
+__all__ = ["ArgoDelivery", "Delivery", "FluxDelivery"]
 
 TIMEOUT = 150.0
+COMPARISONS = 6
+QUIETLY = ("--ignore-not-found", "--wait=false")
 
 
 class Delivery(ABC):
@@ -53,6 +58,20 @@ class Delivery(ABC):
     def ready(self) -> set[str]:
         """Names of the ready pods of the service."""
         return {pod["metadata"]["name"] for pod in self.web.active() if is_ready(pod)}
+
+    def writes_while_it_is_compared(self) -> list[AuditRecord]:
+        """Wait until the tool has compared the service with Git some more times; returns who wrote
+        the service in the meantime."""
+        log = self.web.plane.audit()
+        mark, compared = log.mark(), self.comparisons()
+        self.web.until("it was compared some more times", lambda: compared() >= COMPARISONS, 180)
+        return [
+            record
+            for record in log.since(mark)
+            if (record.namespace, record.resource) == (self.web.namespace, "immutableservices")
+            and record.verb in WRITING_VERBS
+            and "dryRun=All" not in record.uri
+        ]
 
     def describe(self) -> str:
         """What the tool and the service say, for the message of a failing test."""
@@ -113,7 +132,7 @@ class FluxDelivery(Delivery):
             self.web.plane.kubectl("apply", "-f", "-", stdin=json.dumps(body))
 
     def stop_following(self) -> None:
-        self.web.kubectl("delete", "kustomization", "shop")
+        self.web.kubectl("delete", "kustomization", "shop", *QUIETLY)
 
     def body(self) -> Json:
         path = f"/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/{self.web.namespace}"
@@ -140,3 +159,74 @@ class FluxDelivery(Delivery):
             and "dryRun=All" in record.uri
             for record in log.since(mark)
         )
+
+
+class ArgoDelivery(Delivery):
+    """An Application that is synchronised automatically, pruned and healed."""
+
+    user = CONTROLLER
+    options: tuple[str, ...] = ()
+
+    def follow(self) -> None:
+        # As soon as it differs: a difference that comes back would be a write each time.
+        automated = {"prune": True, "selfHeal": True}
+        source = {"repoURL": self.repository.url, "targetRevision": "main", "path": PATH}
+        destination = {"server": "https://kubernetes.default.svc", "namespace": self.web.namespace}
+        body = {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "Application",
+            "metadata": {
+                "name": self.web.namespace,
+                "namespace": ARGOCD,
+                "finalizers": ["resources-finalizer.argocd.argoproj.io"],
+            },
+            "spec": {
+                "project": "default",
+                "source": source,
+                "destination": destination,
+                "syncPolicy": {"automated": automated, "syncOptions": list(self.options)},
+            },
+        }
+        self.web.plane.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+
+    def stop_following(self) -> None:
+        name = self.web.namespace
+        self.web.plane.kubectl("delete", "application", name, *QUIETLY, namespace=ARGOCD)
+
+    def body(self) -> Json:
+        path = f"/apis/argoproj.io/v1alpha1/namespaces/{ARGOCD}/applications"
+        return self.web.plane.api().get(f"{path}/{self.web.namespace}")
+
+    def is_green(self) -> bool:
+        status = self.body()["status"]
+        sync = status["sync"]
+        applied = (sync["status"], sync["revision"]) == ("Synced", self.commit_id)
+        done = status.get("operationState", {}).get("phase") == "Succeeded"
+        return applied and done and status["health"]["status"] == "Healthy"
+
+    def why_red(self) -> str:
+        status = self.body()["status"]
+        tried = status["operationState"]["syncResult"]["revision"] == self.commit_id
+        if not tried or status["health"]["status"] != "Degraded":
+            return ""
+        health, message = self.health()
+        return f"ImmutableService is {health}: {message}"
+
+    def health(self) -> tuple[str, str]:
+        """The health of the service in the words of Argo CD, and its message."""
+        resources = self.body()["status"]["resources"]
+        [found] = [one["health"] for one in resources if one["kind"] == "ImmutableService"]
+        return found["status"], found.get("message", "")
+
+    def comparisons(self) -> Callable[[], int]:
+        """Each has its time in the status, which is read more often than they happen."""
+        times = {self._compared_at()}
+
+        def count() -> int:
+            times.add(self._compared_at())
+            return len(times) - 1
+
+        return count
+
+    def _compared_at(self) -> str:
+        return str(self.body()["status"]["reconciledAt"])

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tests.cluster.gitops.delivery import Delivery
-from tests.cluster.gitops.tree import App
+from tests.cluster.gitops.tree import NIGHTLY, App
+from tests.cluster.plugin import run
 from tests.cluster.services import Service, condition, is_ready, names_of, pin
 from tests.controlplane.api import Json
-from tests.controlplane.audit import WRITING_VERBS
 
 MISSING = {"fault": "image-not-found"}
-COMPARISONS = 6
 
 
 def _settings(web: Service) -> dict[str, Json]:
@@ -103,24 +102,12 @@ def test_changed_config_map_is_rolled_out(delivery: Delivery) -> None:
 
 def test_applied_service_is_compared_and_not_written(delivery: Delivery) -> None:
     web = delivery.web
-    delivery.commit(App())
+    delivery.commit(App(spec={"regeneration": NIGHTLY}))
     delivery.until_green()
-    mark, version = web.plane.audit().mark(), web.get()["metadata"]["resourceVersion"]
-    compared = delivery.comparisons()
-
-    web.until("it was compared some more times", lambda: compared() >= COMPARISONS, 180)
-
-    writes = [
-        record
-        for record in web.plane.audit().since(mark)
-        if record.namespace == web.namespace
-        and record.resource == "immutableservices"
-        and record.verb in WRITING_VERBS
-        and "dryRun=All" not in record.uri
-    ]
-    assert writes == []
+    version = web.get()["metadata"]["resourceVersion"]
+    assert delivery.writes_while_it_is_compared() == []
     assert web.get()["metadata"]["resourceVersion"] == version
-    assert delivery.is_green()
+    delivery.until_green()
 
 
 def test_autoscaler_owns_the_replicas(delivery: Delivery) -> None:
@@ -141,27 +128,37 @@ def test_autoscaler_owns_the_replicas(delivery: Delivery) -> None:
     assert len(web.active()) == 4
 
 
-def test_suspend_of_a_user_is_kept_and_so_are_the_pods(delivery: Delivery) -> None:
+def test_suspension_by_the_plugin_lasts_until_it_is_resumed(delivery: Delivery) -> None:
+    """Flux removes fields that it finds under names that begin with kubectl."""
     web = delivery.web
     delivery.commit(App(image="a"))
     delivery.until_green()
     before = names_of(web.active())
-    _set_suspend(web, "true")
+    done = run(web, "suspend", "web")
+    assert done.code == 0, done.err
 
     delivery.commit(App(image="b"))
     web.until("the commit is applied", lambda: pin("b") in str(web.get()["spec"]))
     assert web.get()["spec"]["suspend"] is True
     assert names_of(web.active()) == before
+    assert not delivery.is_green()
 
-    _set_suspend(web, "false")
+    done = run(web, "resume", "web")
+    assert done.code == 0, done.err
     delivery.until_green()
     assert web.images() == [pin("b")] * 3
 
 
-def _set_suspend(web: Service, value: str) -> None:
-    """Under a name of its own: Flux removes what it finds under names of kubectl."""
-    patch = (f'--patch={{"spec":{{"suspend":{value}}}}}', "--type=merge")
-    web.kubectl("patch", "imsvc", "web", *patch, "--field-manager=on-call")
+def test_suspend_that_is_in_git_is_restored(delivery: Delivery) -> None:
+    web = delivery.web
+    delivery.commit(App(spec={"suspend": False}))
+    delivery.until_green()
+    version = web.get()["metadata"]["generation"]
+    assert run(web, "suspend", "web").code == 0
+
+    web.until("it was written", lambda: web.get()["metadata"]["generation"] > version)
+    web.until("it is that of Git", lambda: web.get()["spec"]["suspend"] is False)
+    delivery.until_green()
 
 
 def test_what_is_not_followed_any_more_is_deleted_with_its_pods(delivery: Delivery) -> None:

@@ -15,11 +15,13 @@ import yaml
 
 from tests.cluster.services import Wish, pin
 
-__all__ = ["PATH", "App"]
+__all__ = ["NIGHTLY", "PATH", "App"]
 
 COMPONENT = Path(__file__).parents[3] / "gitops" / "kustomize"
 PATH = "app"
 IMAGE = "registry.example/web"
+# Without the time zone, which has a default: some tools compare lists as a whole.
+NIGHTLY = {"maxAge": "30d", "windows": [{"schedule": "0 3 * * *", "duration": "1h"}]}
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class App:
     settings: str = "a"
     replicas: int | None = 3
     least: int | None = None
+    spec: Mapping[str, Any] = field(default_factory=dict)
     sim: Mapping[str, str] = field(default_factory=dict)
 
     def files(self) -> dict[str, str]:
@@ -56,7 +59,7 @@ class App:
     def _service(self) -> dict[str, Any]:
         container = {"image": IMAGE, "envFrom": [{"configMapRef": {"name": "settings"}}]}
         replicas = self.replicas if self.least is None else None
-        wish = Wish(replicas=replicas, sim=self.sim, container=container)
+        wish = Wish(replicas=replicas, sim=self.sim, container=container, spec=self.spec)
         body = wish.manifest("web", "")
         del body["metadata"]["namespace"]
         return body
@@ -73,6 +76,8 @@ class App:
             "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": usage}}],
         }
         kind = "HorizontalPodAutoscaler"
-        metadata = {"name": "web"}
+        # Without metrics it is Degraded for Argo CD; it keeps to its limits nevertheless.
+        annotations = {"argocd.argoproj.io/ignore-healthcheck": "true"}
+        metadata = {"name": "web", "annotations": annotations}
         body = {"apiVersion": "autoscaling/v2", "kind": kind, "metadata": metadata, "spec": spec}
         return [body]
