@@ -19,6 +19,7 @@ from rich.text import Text
 from examples.demo.fleet import Fleet
 from examples.demo.place import Json
 from examples.demo.screen import Scene, Screen
+from immutable_operator.cli.drawing import drawn
 
 __all__ = ["FILE", "ROOT", "main", "render"]
 
@@ -55,7 +56,7 @@ def render() -> str:
         Text("$ sed 's|2.52@.*|2.53@sha256:99c6b4bb4a1e…|' examples/web.yaml | kubectl apply -f -"),
         style="bold",
     )
-    console.print(_Still(Screen(1), _fleet(), OLD).picture())
+    console.print(drawn(_Still(Screen(1), _fleet(), OLD).picture()))
     svg = console.export_svg(
         title="make demo", code_format=_FONT_FACE.sub("", CONSOLE_SVG_FORMAT), unique_id="demo"
     )

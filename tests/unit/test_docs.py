@@ -1,12 +1,14 @@
-"""The documents: their code blocks, the API reference, links to other files."""
+"""The documents: their code blocks, the API reference, the navigation, links to other files."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from immutable_operator.api.crd import KINDS, crd
 from tests.pages import BY_HAND, FAILS, OUTPUT, ROOT, blocks, shows, tutorials
@@ -15,6 +17,7 @@ from website.hooks import outward_links
 
 DOCS = ROOT / "docs"
 HOW_TOS = [DOCS / "quick-start.md", *sorted((DOCS / "how-to").glob("*.md"))]
+NAVIGATION = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
 
 
 @pytest.mark.parametrize("page", HOW_TOS, ids=lambda p: p.stem)
@@ -86,6 +89,23 @@ def test_blocks_in_a_list_are_found_without_their_indentation(tmp_path: Path) ->
     page.write_text('1. Do:\n\n    ```bash title="Refused"\n    a\n      b\n    ```\n')
     [block] = blocks(page)
     assert (block.language, block.title, block.text) == ("bash", FAILS, "a\n  b\n")
+
+
+def _pages(entries: object) -> Iterator[str]:
+    if isinstance(entries, str):
+        yield entries
+    elif isinstance(entries, Mapping):
+        for value in entries.values():
+            yield from _pages(value)
+    elif isinstance(entries, list):
+        for value in entries:
+            yield from _pages(value)
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    found = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
+    decisions = {page for page in found if re.match(r"decisions/(\d|next-)", page)}
+    assert found - decisions == set(_pages(NAVIGATION))
 
 
 @pytest.fixture(scope="module")
