@@ -14,8 +14,8 @@ import pytest
 
 from immutable_operator.admission.certificates import Pair, issue
 from immutable_operator.admission.endpoint import load_certificate, new_context
-from immutable_operator.admission.knock import Knocker, knock
 from immutable_operator.admission.fault import Door, Found, Trouble
+from immutable_operator.admission.knock import Knocker, knock
 from immutable_operator.admission.policies import bindings, policies
 from immutable_operator.admission.selfcheck import (
     BREAK_GLASS,

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from immutable_operator.admission.knock import knock
 from immutable_operator.admission.fault import Chosen, Found
+from immutable_operator.admission.knock import knock
 from immutable_operator.admission.policies import NOTHING, Allowed, Mode
 from immutable_operator.admission.selfcheck import BREAK_GLASS, door_of, faults
 from immutable_operator.api.names import (

@@ -8,8 +8,8 @@ from typing import Any
 
 import structlog
 
-from immutable_operator.admission.knock import Knocker
 from immutable_operator.admission.fault import Chosen, Door, Fault, Found, NodeScope
+from immutable_operator.admission.knock import Knocker
 from immutable_operator.admission.selfcheck import (
     BREAK_GLASS,
     door_of,
