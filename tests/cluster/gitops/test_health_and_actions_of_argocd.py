@@ -42,10 +42,11 @@ def test_suspend_and_resume_hold_the_service(delivery: ArgoDelivery, tool: ArgoC
     delivery.until_green()
 
     tool.run_action(web.namespace, "suspend")
-    web.until("it is Suspended", lambda: delivery.health()[0] == "Suspended", 60)
+    web.until("it is Suspended", lambda: delivery.health()[0] == "Suspended")
     delivery.commit(App(image="b"))
-    web.until("the commit is applied", lambda: pin("b") in str(web.get()["spec"]), 60)
-    assert delivery.health()[0] == "Suspended"
+    web.until("the commit is applied", lambda: pin("b") in str(web.get()["spec"]))
+    # Progressing until the operator has processed the commit.
+    web.until("it is Suspended again", lambda: delivery.health()[0] == "Suspended")
     assert web.images() == [pin("a")] * 3
     assert tool.actions(web.namespace)["resume"]
 
