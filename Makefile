@@ -48,6 +48,7 @@ make chart-docs            write the chart's README from values.yaml (builds hel
 make monitoring            run the tests with Prometheus and promtool (builds them once, 6 minutes)
 make gitops                run the tests with real Flux and Argo CD (builds them once, 15 minutes)
 make browser               run the tests of the dashboard in a real browser (Chromium)
+make faults                disturb the operator at each of its writes, and write a report (1 hour)
 make mutants               plant bugs and check that the fast tests detect them (ONLY=<words>)
 make crds                  generate the CRDs, the chart's policies, argocd-cm.yaml, the API reference and
                            the picture of the README
@@ -90,12 +91,13 @@ test: code
 	@$(MAKE) chart docs
 	@echo "== tests (about 30 minutes on two cores)"
 	@rm -f $(RETRIED)
-	@$(MAKE) -k -j6 apart-lane slow-lane real-lane nodes-lane cluster-lane rest-lane
+	@$(MAKE) -k -j7 $(addsuffix -lane,cluster people real nodes apart slow rest release faults)
 	@echo "== all tests passed"
 
 # Each lane has its own control plane; the lanes run in parallel, because tests mostly wait, and take
 # about the same time. apart: the policies. slow: tests that wait for ages, leases and minutes.
-# nodes: node pools; then, on a control plane without pools, releases and what happens around them.
+# people: the plug-in, the dashboard and the commands of the documents. nodes: node pools. release:
+# releases, and what happens around them. faults: a few faults of each kind.
 # real: on real nodes. cluster: all others with a control plane; its last test
 # compares the permissions of the operator with those that it used in the lane. rest: the tests that
 # need no cluster, and those of real nodes that start their own or need no operator.
@@ -103,10 +105,12 @@ in_cluster = $(patsubst %,tests/cluster/test_%.py,$(1))
 APART := $(wildcard tests/cluster/test_policies_*.py) \
   $(call in_cluster,bed break_glass break_glass_input chart chart_values crds crds_nodepool guarded \
   karpenter_bed secret_pinning verify)
-SLOW := $(call in_cluster,break_glass_rotation catch_up cli_revisions cloud_reboot detection leadership \
-  reflector regeneration restart rollback_crash stuck_release writes)
-RELEASE := $(call in_cluster,admission_refuse chart_upgrade cli_lineage cli_state during_rollback examples gitops \
+SLOW := $(call in_cluster,break_glass_rotation catch_up cloud_reboot detection leadership \
+  reflector regeneration restart stuck_release writes)
+RELEASE := $(call in_cluster,admission_refuse chart_upgrade during_rollback examples gitops \
   rollback_records upgrade)
+PEOPLE := $(wildcard tests/cluster/test_cli_*.py) \
+  $(call in_cluster,convert dashboard docs exec migrate)
 OWN_BEDS := $(patsubst %,tests/real/test_%.py,demo leftovers nodes operator_image)
 # The tests of all lanes that passed only the second time (tests/flaky.py).
 RETRIED := .pytest_cache/retried
@@ -114,7 +118,12 @@ RETRIED := .pytest_cache/retried
 .PHONY: cluster-lane
 cluster-lane:
 	@$(call lane,cluster,tests/cluster \
-	  $(addprefix --ignore=,$(APART) $(SLOW) $(RELEASE) $(addprefix tests/cluster/,nodes monitoring gitops browser)))
+	  $(addprefix --ignore=,$(APART) $(SLOW) $(RELEASE) $(PEOPLE) \
+	  $(addprefix tests/cluster/,nodes faults monitoring gitops browser)))
+
+.PHONY: people-lane
+people-lane:
+	@$(call lane,people,$(PEOPLE))
 
 .PHONY: rest-lane
 rest-lane:
@@ -130,7 +139,15 @@ slow-lane:
 
 .PHONY: nodes-lane
 nodes-lane:
-	@$(call lane,nodes,tests/cluster/nodes); code=$$?; $(call lane,release,$(RELEASE)) && exit $$code
+	@$(call lane,nodes,tests/cluster/nodes)
+
+.PHONY: release-lane
+release-lane:
+	@$(call lane,release,$(RELEASE))
+
+.PHONY: faults-lane
+faults-lane:
+	@$(call lane,faults,tests/cluster/faults)
 
 .PHONY: real-lane
 real-lane:
@@ -181,6 +198,11 @@ unit-half:
 unit-rest:
 	@$(BIN)/pytest -o cache_dir=.pytest_cache/rest $(filter-out $(HALF),$(FAST)) \
 	  $(addprefix --ignore=,$(HALF))
+
+# The report is build/faults.md. `make test` plays a few faults of each kind.
+.PHONY: faults
+faults: venv
+	@FAULTS=all $(BIN)/pytest tests/cluster/faults
 
 # Takes half an hour; the bugs are in tests/mutants/planted.py.
 ONLY ?=

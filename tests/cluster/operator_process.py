@@ -240,11 +240,13 @@ class OperatorProcess:
 class Operators:
     """The replicas of one run: the one that all tests share, and those that a test adds."""
 
-    def __init__(self, installation: Installation, always: tuple[str, ...] = ()) -> None:
-        """``always`` are flags of every replica."""
+    def __init__(
+        self, installation: Installation, always: tuple[str, ...] = (), server: str = ""
+    ) -> None:
+        """``always`` are flags of every replica; ``server`` is the URL of a proxy for all of them."""
         self.plane = installation.plane
         self._installation = installation
-        self._always = always
+        self._always, self._server = always, server
         self._added: list[OperatorProcess] = []
         self._usual: tuple[str, ...] = ()
         self._count = 0
@@ -321,4 +323,5 @@ class Operators:
     def _launch(self, name: str, flags: tuple[str, ...], server: str = "") -> OperatorProcess:
         port = self._webhook_port if name == "operator" else 0
         flags = (*self._always, *flags)
+        server = server or self._server
         return OperatorProcess(self._installation, name, flags, port, server, self._warm)

@@ -47,7 +47,7 @@ def names(lines: Sequence[str]) -> list[str]:
 def test_verbs_are_offered_with_their_help(parser: argparse.ArgumentParser) -> None:
     lines, _ = offered(parser, "")
     assert len(lines) > len(VERBS)
-    assert "undo\tgo back to a good revision" in lines
+    assert "undo\trun a good revision instead of the one that the spec asks for" in lines
     assert lines[-1] == NO_FILES
 
 
