@@ -243,7 +243,7 @@ class Operators:
     def __init__(
         self, installation: Installation, always: tuple[str, ...] = (), server: str = ""
     ) -> None:
-        """``always`` are flags of every replica; ``server`` is the URL of a proxy for all of them."""
+        """``always`` are flags of every replica, and ``server`` the URL of a proxy for them."""
         self.plane = installation.plane
         self._installation = installation
         self._always, self._server = always, server
