@@ -50,7 +50,13 @@ class _Still(Scene):
 def render() -> str:
     """Return the text of the picture."""
     console = Console(
-        width=WIDTH, record=True, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+        width=WIDTH,
+        record=True,
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+        no_color=False,
+        _environ={},  # whatever NO_COLOR and TERM say
     )
     console.print(
         Text("$ sed 's|2.52@.*|2.53@sha256:99c6b4bb4a1e…|' examples/web.yaml | kubectl apply -f -"),
