@@ -91,12 +91,12 @@ test: code
 	@$(MAKE) chart docs
 	@echo "== tests (about 30 minutes on two cores)"
 	@rm -f $(RETRIED)
-	@$(MAKE) -k -j7 $(addsuffix -lane,cluster people real nodes apart slow rest release faults)
+	@$(MAKE) -k -j7 $(addsuffix -lane,cluster people real nodes apart slow rest releases faults)
 	@echo "== all tests passed"
 
 # Each lane has its own control plane; the lanes run in parallel, because tests mostly wait, and take
 # about the same time. apart: the policies. slow: tests that wait for ages, leases and minutes.
-# people: the plug-in, the dashboard and the commands of the documents. nodes: node pools. release:
+# people: the plug-in, the dashboard and the commands of the documents. nodes: node pools. releases:
 # releases, and what happens around them. faults: a few faults of each kind.
 # real: on real nodes. cluster: all others with a control plane; its last test
 # compares the permissions of the operator with those that it used in the lane. rest: the tests that
@@ -107,7 +107,7 @@ APART := $(wildcard tests/cluster/test_policies_*.py) \
   karpenter_bed secret_pinning verify)
 SLOW := $(call in_cluster,break_glass_rotation catch_up cloud_reboot detection leadership \
   reflector regeneration restart stuck_release writes)
-RELEASE := $(call in_cluster,admission_refuse chart_upgrade during_rollback examples gitops \
+RELEASES := $(call in_cluster,admission_refuse chart_upgrade during_rollback examples gitops \
   rollback_records upgrade)
 PEOPLE := $(wildcard tests/cluster/test_cli_*.py) \
   $(call in_cluster,convert dashboard docs exec migrate)
@@ -118,7 +118,7 @@ RETRIED := .pytest_cache/retried
 .PHONY: cluster-lane
 cluster-lane:
 	@$(call lane,cluster,tests/cluster \
-	  $(addprefix --ignore=,$(APART) $(SLOW) $(RELEASE) $(PEOPLE) \
+	  $(addprefix --ignore=,$(APART) $(SLOW) $(RELEASES) $(PEOPLE) \
 	  $(addprefix tests/cluster/,nodes faults monitoring gitops browser)))
 
 .PHONY: people-lane
@@ -141,9 +141,9 @@ slow-lane:
 nodes-lane:
 	@$(call lane,nodes,tests/cluster/nodes)
 
-.PHONY: release-lane
-release-lane:
-	@$(call lane,release,$(RELEASE))
+.PHONY: releases-lane
+releases-lane:
+	@$(call lane,releases,$(RELEASES))
 
 .PHONY: faults-lane
 faults-lane:
