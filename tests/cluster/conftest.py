@@ -73,6 +73,7 @@ def operators(running_operators: Operators) -> Iterator[Operators]:
     Each test finds one replica that leads, whatever the test before did; a replica that ended
     although no test asked it to fails the test in which it did.
     """
+    running_operators.revive()
     running_operators.main.until_leading()
     yield running_operators
     running_operators.restore()

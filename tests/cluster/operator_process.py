@@ -300,6 +300,15 @@ class Operators:
     def all(self) -> list[OperatorProcess]:
         return [self.main, *self._added]
 
+    def revive(self) -> None:
+        """Start the shared replica again if it ended between two tests. AssertionError if it did:
+        that fails one test, not all that follow.
+        """
+        if self.main.exit_code is not None:
+            tail = self.main.tail()
+            self.restart(*self._usual).until_leading()
+            raise AssertionError(f"the operator died between two tests\n{tail}")
+
     def restore(self) -> None:
         """As every test finds it: one replica, leading. AssertionError if one died unasked."""
         died = [process.tail() for process in self.all() if process.died]
