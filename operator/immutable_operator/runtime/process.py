@@ -219,9 +219,7 @@ class Operator:
                     raise error
             raise NotLeader("the lease was lost")
         finally:
-            work.cancel()
-            election.cancel()
-            await asyncio.wait([election, work], timeout=GRACE_SECONDS)
+            await _end([work, election])
 
     async def _work(self) -> None:
         await self._lease.acquired.wait()
@@ -304,10 +302,14 @@ class Operator:
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait until they are gone, but not forever."""
-    for task in tasks:
+    """Cancel tasks and wait until they are gone, but not forever; log what they failed with."""
+    running = [task for task in tasks if not task.done()]
+    for task in running:
         task.cancel()
     await asyncio.wait(tasks, timeout=GRACE_SECONDS)
+    for task in running:
+        if task.done() and not task.cancelled() and (error := task.exception()):
+            log.warning("ended", part=task.get_name(), error=_cause(error))
 
 
 def _cause(error: BaseException | None) -> str:
