@@ -12,6 +12,7 @@ from immutable_operator.api.names import (
     ANNOTATION_TAINTED,
     API_VERSION,
 )
+from immutable_operator.domain.families.nodes import NODES
 from tests.cluster.node_pools import NodeHistory, Pool, on_pool
 from tests.cluster.operator_process import NAMESPACE
 from tests.controlplane.api import Json
@@ -123,7 +124,7 @@ def test_replacing_stops_when_the_successor_changes_like_its_predecessor(three: 
         assert said["reason"] == "TaintReturns"
         assert f"{successor}: kernelVersion: 6.0.0-simulated → other" in said["message"]
         assert "1 replacement was modified as well; next attempt at" in said["message"]
-        assert "find out what changes every new node, and stop it" in said["message"]
+        assert NODES.words.relapse in said["message"]
         assert three.status()["deviations"][0]["instance"] == successor
         # Other nodes that change in another way are replaced all the same.
         [other, _] = sorted(before - {victim})
