@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from tests.cluster.history import History, Recording
 from tests.cluster.node_pools import NodeHistory, Pool, Workload, is_verified
 from tests.cluster.people import BREAK_GLASS
 from tests.cluster.rollbacks import CRASH
-from tests.cluster.services import Service, annotation, condition, is_ready, pin
+from tests.cluster.services import Service, annotation, born, condition, is_ready, pin
 from tests.controlplane.api import Json
 
 __all__ = ["SCENARIOS", "NodeReplacement", "OfService", "Scenario"]
@@ -81,6 +82,8 @@ class OfService:
         self.prepare(web)
         web.apply(image="a", replicas=REPLICAS, rollout={"maxSurge": 1}, **self.wish)
         web.until_ready()
+        # A request is about the instances that were created before its second.
+        web.until("its second is over", lambda: time.time() > max(map(born, web.pods())) + 1)
         return ServiceScenario(self, web, {pod["metadata"]["uid"] for pod in web.pods()})
 
 
