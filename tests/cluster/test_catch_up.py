@@ -72,7 +72,8 @@ def test_restarted_operator_catches_up_missed_regeneration_once(
         because = {annotation(b.pod, "because") or "" for b in births}
         assert all(reason.startswith("Expired: ") for reason in because), because
         # Each once: what comes next is in the future of all of them.
-        upcoming = datetime.fromisoformat(web.status()["nextRegeneration"]).timestamp()
+        body = web.once("what comes next", lambda b: "nextRegeneration" in b["status"])
+        upcoming = datetime.fromisoformat(body["status"]["nextRegeneration"]).timestamp()
         assert upcoming > max(born(b.pod) for b in births)
 
 
