@@ -119,5 +119,5 @@ def test_policy_refusal_is_printed_in_its_own_words(plane: ControlPlane, namespa
 def test_login_error_is_printed_in_one_line(tmp_path: Path) -> None:
     done = run(str(tmp_path / "missing"), *REGENERATE)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: cannot log in: no context is set in ")
+    assert done.stderr.startswith("error: cannot log in: the kubeconfig file ")
     assert len(done.stderr.splitlines()) == 1

@@ -51,6 +51,7 @@ def test_bad_input_is_one_sentence(glass: Service) -> None:
     for args, says in (
         (("--yes", "nothing", "--", "true"), "there is no pod nothing in namespace"),
         (("--yes", "plain", "--", "true"), "use: kubectl exec plain"),
+        (("--yes", "--as=bob", "plain", "--", "true"), "leave out --as and --as-group"),
         (("plain",), "write options, the pod, -- and the command"),
         (("plain", "-it", "--", "sh"), "write options, the pod, -- and the command"),
     ):

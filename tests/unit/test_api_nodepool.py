@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.api import InvalidSpec, validate_pool
+from immutable_operator.api.errors import InvalidSpec
+from immutable_operator.api.nodepool import validate_pool
 from tests.unit.pool_specs import IMAGE_IDS, POOLS, POOLS_REFUSED, pool
 from tests.unit.service_specs import Refused
 

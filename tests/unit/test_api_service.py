@@ -6,7 +6,8 @@ from typing import Any
 import pydantic
 import pytest
 
-from immutable_operator.api import InvalidSpec, validate_service
+from immutable_operator.api.errors import InvalidSpec
+from immutable_operator.api.service import validate_service
 from tests.unit.service_specs import PIN, REFUSED, Refused, spec, template
 
 

@@ -181,7 +181,7 @@ def test_missing_entry_is_named(
 
 
 def test_missing_login_is_reported_with_the_remedy() -> None:
-    with pytest.raises(LoginError, match="specify a context with --context, or a file with"):
+    with pytest.raises(LoginError, match="does not exist; specify another one with --kubeconfig"):
         find_login()
 
 

@@ -18,6 +18,7 @@ from immutable_operator.cli.migration import (
     step,
     surge_of,
     tool_of,
+    total_of,
 )
 from immutable_operator.cli.problem import CannotRun
 from tests.unit.service_specs import PIN
@@ -59,6 +60,24 @@ def test_surge_is_that_of_the_budget_and_at_least_one(
     budget: Any, replicas: int, wanted: int
 ) -> None:
     assert surge_of(budget, replicas) == wanted
+
+
+@pytest.mark.parametrize(
+    ("replicas", "marks", "is_new", "total"),
+    [
+        (3, {}, True, 3),
+        (1, {"replicas": 3}, False, 3),  # it goes on
+        (1, {"replicas": 3}, True, 3),  # the service was deleted on the way
+        (5, {"replicas": 3}, True, 5),  # nothing had been moved, and it was scaled since
+        (5, {"replicas": 3, "moved": True}, True, 5),  # another migration, long after
+        (0, {"replicas": 3, "moved": True}, False, 3),
+    ],
+)
+def test_migration_moves_all_pods_that_the_deployment_has(
+    replicas: int, marks: Any, is_new: bool, total: int
+) -> None:
+    """One with fewer would lose the others before they have a successor."""
+    assert total_of({"spec": {"replicas": replicas}}, marks, is_new=is_new) == total
 
 
 @pytest.mark.parametrize(

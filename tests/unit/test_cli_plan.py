@@ -46,7 +46,7 @@ def test_file_may_have_several_documents_and_lists(tmp_path: Path) -> None:
     [
         (CONFIG, "there is no ImmutableService and no ImmutableNodePool; name a file"),
         ("just words", "a document is not an object"),
-        ("a: [", "cannot be read"),
+        ("a: [", "is not valid YAML: line 1"),
         ({"kind": "ImmutableService"}, "no kind or no metadata.name"),
         (
             {**SERVICE, "apiVersion": "immutable.dev/v9"},

@@ -200,7 +200,10 @@ def test_freeze_of_a_namespace_selects_no_others() -> None:
     ("arguments", "says"),
     [
         (["--reason=x"], "one of the arguments --for --until is required"),
-        (["--for=4h"], "the following arguments are required: --reason"),
+        (
+            ["--for=4h"],
+            "the following arguments are required: --reason; see: kubectl immutable freeze --help",
+        ),
         (["--for=soon", "--reason=x"], "invalid duration value: 'soon'"),
         (["--until=tomorrow", "--reason=x"], "invalid RFC 3339 time value: 'tomorrow'"),
         (["--for=4h", "--reason=x", "-l", "app"], "invalid list of labels value: 'app'"),

@@ -20,10 +20,10 @@ from immutable_operator.admission.selfcheck import BREAK_GLASS, faults
 from immutable_operator.instances.pods.codec import decode_pod
 from immutable_operator.instances.pods.strays import strays_in
 from immutable_operator.kube.errors import ApiError, error_from
+from immutable_operator.kube.reader import Reader
 from immutable_operator.kube.reading import (
     READ_ERRORS,
     Identity,
-    Reader,
     decoded,
     shallow,
     version_of,

@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 # Modules of the extra "operator", and the operator's process.
 ABSENT = ("kopf", "cryptography", "prometheus_client")
 APART = (*ABSENT, "immutable_operator.runtime")
+# They take most of a second to import, and each TAB would wait for them.
+SLOW = ("aiohttp", "kubernetes", "pydantic", "structlog")
 WITHOUT = "import sys\nfor name in {names!r}: sys.modules[name] = None\n"
 
 
@@ -33,6 +35,14 @@ def test_plugin_runs_without_the_packages_of_the_operator(args: tuple[str, ...])
     done = run(APART, "from immutable_operator.cli.main import main; main()", *args)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
+
+
+@pytest.mark.parametrize("words", [("",), ("get", "--"), ("undo", "web", "--")], ids=" ".join)
+def test_completion_of_verbs_and_options_imports_no_slow_package(words: tuple[str, ...]) -> None:
+    program = "from immutable_operator.cli.main import answer_kubectl; answer_kubectl()"
+    done = run(SLOW, program, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) > 5
 
 
 def test_operator_without_its_packages_says_what_to_install() -> None:

@@ -184,6 +184,8 @@ def test_verb_without_a_cluster_says_that_it_cannot_be_reached(
     if server.asked:
         assert code in (1, 2), told
         assert "reach" in told, told
+        assert "no connection to 127.0.0.1:9: Connection refused" in told, told
+        assert "Key(" not in told, told
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -238,7 +238,7 @@ def test_single_request_accepts_any_answer() -> None:
         api = Api()
         api.pages.append(b"plain words of a container")
         async with serving(api) as client:
-            person = Person(client._api.configuration)
+            person = Person(client._transport._api.configuration)
             try:
                 assert await person.send(Request("GET", f"{PATH}/log")) == api.pages[0]
             finally:

@@ -173,7 +173,7 @@ def test_write_timeout_is_at_most_the_remaining_lease_time(
         request = client._request
 
         async def noted(*args: Any, **options: Any) -> bytes:
-            given.append(options["timeout"].total)
+            given.append(options["timeout"])
             return await request(*args, **options)
 
         assert await lease.try_acquire()

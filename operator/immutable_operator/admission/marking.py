@@ -12,11 +12,10 @@ from immutable_operator.api.names import ANNOTATION_TAINTED, FIELD_MANAGER, LABE
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import Conflict, NotFound
 from immutable_operator.kube.meta import ObjectMeta
-from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.paths import PODS
 
 __all__ = ["Marker"]
 
-PODS = ApiPath("api/v1", "pods")
 TRIES = 5
 
 

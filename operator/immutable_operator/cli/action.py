@@ -13,6 +13,7 @@ from immutable_operator.api.names import ACTION_KIND, API_VERSION
 from immutable_operator.cli.arguments import Say, place
 from immutable_operator.cli.objects import Json
 from immutable_operator.cli.owner import Owner, with_owner
+from immutable_operator.cli.problem import INTERRUPTED
 from immutable_operator.domain.model import Command
 from immutable_operator.kube.errors import (
     ApiError,
@@ -26,7 +27,6 @@ from immutable_operator.wire.action import ACTIONS, ENDED
 
 __all__ = ["INTERRUPTED", "NOT_ANSWERED", "PLUGIN", "Wanted", "act", "carry_out"]
 
-INTERRUPTED = 130
 # The name of the plug-in as a field manager. Flux removes the fields of all managers whose name
 # begins with "kubectl", such as a spec.suspend that is not in Git.
 PLUGIN = "immutable-cli"

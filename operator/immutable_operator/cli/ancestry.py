@@ -20,7 +20,7 @@ from immutable_operator.domain.model import instance_name
 from immutable_operator.instances.certificate import read_certificate
 from immutable_operator.kube.errors import Forbidden, NotFound
 from immutable_operator.kube.meta import ObjectMeta
-from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.paths import NODES, PODS
 from immutable_operator.kube.times import moment
 from immutable_operator.wire.lineage import LINEAGES, decode_lineage, lineage_name
 
@@ -34,8 +34,6 @@ __all__ = [
     "owner_of",
     "read_ancestry",
 ]
-
-PODS, NODES = ApiPath("api/v1", "pods"), ApiPath("api/v1", "nodes")
 
 
 @dataclass(frozen=True)

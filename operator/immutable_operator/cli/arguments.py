@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from immutable_operator.cli.login import find_login
 from immutable_operator.cli.overrides import add_overrides
-from immutable_operator.cli.owner import Place
+
+if TYPE_CHECKING:
+    from immutable_operator.cli.owner import Place
 
 __all__ = [
     "Say",
@@ -78,6 +79,10 @@ def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
 
 def place(given: argparse.Namespace) -> Place:
     """Return what the options of `add_owner` say. Raises `LoginError`."""
+    # Completion has no use for them.
+    from immutable_operator.cli.login import find_login
+    from immutable_operator.cli.owner import Place
+
     login = find_login(given.kubeconfig, given.context)
     return Place(login, given.name, given.namespace or "", is_pool=given.pool)
 

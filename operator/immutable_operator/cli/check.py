@@ -72,7 +72,6 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "check",
-        help="check that the operator runs and that the cluster enforces its policies",
         description="Checks, without changing anything: the CustomResourceDefinitions, the"
         " operator's Deployment and lease, the policies, the webhook, and your permissions. The"
         " complete test, which tries every known way to change a pod, is verify.",

@@ -3,21 +3,37 @@
 The answer is that of kubectl's protocol for plug-ins: a candidate a line, with a description after
 a tab, and ``:4`` (no names of files) or ``:0`` (names of files) as the last line. All is read from
 the parser, so that a new verb or option is completed without a change here; what the name of
-an argument stands for is in `Names`.
+an argument stands for is in `names`.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from immutable_operator.cli.names import Asked, Offers, names
-
-__all__ = ["FILES", "NO_FILES", "Spot", "complete", "spot"]
+__all__ = ["FILES", "NO_FILES", "Asked", "Offers", "Spot", "complete", "spot"]
 
 NO_FILES, FILES = ":4", ":0"
 FILE_OPTIONS = ("kubeconfig", "file", "filename")
+# Names and what is said about them.
+Offers = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is completed: the verb, what the argument is called in its usage, and the values of the
+    options and arguments before it."""
+
+    verb: str
+    kind: str
+    given: Mapping[str, str]
+
+    @property
+    def is_pool(self) -> bool:
+        return "pool" in self.given
+
+
 Find = Callable[[Asked], Awaitable[Offers]]
 
 
@@ -104,8 +120,15 @@ def _note_option(here: Spot, word: str, rest: Iterable[str]) -> None:
     here.given[action.dest] = value
 
 
+async def _names(asked: Asked) -> Offers:
+    # Only names need a connection to the cluster, which takes long to import.
+    from immutable_operator.cli.names import names
+
+    return await names(asked)
+
+
 async def complete(
-    parser: argparse.ArgumentParser, words: Sequence[str], find: Find = names
+    parser: argparse.ArgumentParser, words: Sequence[str], find: Find = _names
 ) -> list[str]:
     """Return the lines of the answer; ``find`` asks the cluster."""
     here = spot(parser, words)

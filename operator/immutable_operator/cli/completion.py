@@ -17,7 +17,6 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "completion",
-        help="print the script that completes commands in a shell",
         description="Prints a script. bash, zsh, fish: completes kubectl-immutable in that shell;"
         " its first lines say where it belongs. kubectl: a program that belongs on the PATH as"
         " kubectl_complete-immutable; kubectl's own completion then completes kubectl immutable."

@@ -18,7 +18,6 @@ from immutable_operator.api.names import (
     SERVICE_KIND,
 )
 from immutable_operator.api.scaling import is_zero
-from immutable_operator.api.service import validate_service
 from immutable_operator.api.stateless import claims, node_local
 from immutable_operator.cli.objects import Json
 
@@ -280,6 +279,9 @@ def pod_problems(pod: Json) -> list[tuple[str, str]]:
 
 def _name_problems(found: Conversion) -> None:
     """Note what the API server would refuse."""
+    # The models take long to import.
+    from immutable_operator.api.service import validate_service
+
     name = str(found.body["metadata"].get("name") or "")
     if not name and not found.body["metadata"].get("generateName"):
         found.note("metadata.name", "required value; give the Deployment a name", blocks=True)

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from immutable_operator.api.names import API_VERSION, SERVICE_KIND
 from immutable_operator.cli.arguments import Say, add_login
 from immutable_operator.cli.conversion import convert, is_deployment
-from immutable_operator.cli.kubernetes_yaml import Document, documents
+from immutable_operator.cli.kubernetes_yaml import Document, documents, read_text, title
 from immutable_operator.cli.objects import Json
 from immutable_operator.cli.owner import CANNOT_RUN
 from immutable_operator.cli.problem import CannotRun
 from immutable_operator.cli.yaml_edit import applied, rewritten
 
-__all__ = ["STDIN", "add", "add_file", "convert_text", "read_text", "run"]
+__all__ = ["add", "add_file", "convert_text", "run"]
 
 AUTOSCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
 VERTICAL = "VerticalPodAutoscaler"
 # Kinds of pods that people may expect to be converted.
 OTHERS = ("StatefulSet", "DaemonSet", "ReplicaSet", "Rollout", "DeploymentConfig")
-STDIN = "-"
 
 
 def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "convert",
-        help="turn the Deployments in a file into ImmutableServices",
         description="Reads a file, turns each Deployment into an ImmutableService and the"
         " autoscaler beside it into one of the service, and prints the result; all other documents,"
         " comments and the order are kept. No cluster is asked. What has no equivalent is named on"
@@ -60,18 +56,6 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
     return 1 if blocked else 0
 
 
-def read_text(name: str) -> str:
-    """Read a file, or standard input, with its line ends as they are. Raises `CannotRun`."""
-    try:
-        if name == STDIN:
-            return sys.stdin.buffer.read().decode()
-        return Path(name).read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        advice = "specify a file of YAML or JSON with -f"
-        raise CannotRun(f"{name} cannot be read: {reason}; {advice}") from error
-
-
 def convert_text(text: str, where: str, say: Say) -> tuple[str, bool]:
     """Return the converted text, and whether the API server would refuse a part of it.
 
@@ -81,8 +65,8 @@ def convert_text(text: str, where: str, say: Say) -> tuple[str, bool]:
     conversion = _Conversions(read, say)
     if not conversion.names:
         raise CannotRun(
-            f"{where} has no Deployment; specify a file with one (of a chart: helm template ... |"
-            " kubectl immutable convert -f -)"
+            f"{title(where)} has no Deployment; specify a file with one (of a chart: helm"
+            " template ... | kubectl immutable convert -f -)"
         )
     edits = []
     for document in read:

@@ -10,8 +10,6 @@ import webbrowser
 from typing import Any
 
 from immutable_operator.cli.arguments import Say, add_login, place
-from immutable_operator.cli.dashboard_server import Server, Shown
-from immutable_operator.cli.dashboard_world import World
 from immutable_operator.cli.login import Login, find_login
 from immutable_operator.cli.owner import CANNOT_RUN, Owner, not_installed, with_client, with_owner
 from immutable_operator.cli.problem import CannotRun
@@ -28,7 +26,6 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "dashboard",
-        help="show services in the browser, live: who was replaced, when and why",
         description="Serves a page on 127.0.0.1 and opens it in the browser. It shows all services"
         " and pools with their state; of one of them each instance over time, why it was replaced,"
         " freezes and windows, what is waited for, and the verdicts of its revisions. It runs until"
@@ -54,11 +51,11 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
         home = "" if given.all_namespaces else owner.namespace
         kind = owner.kind
         path = f"#/{kind.word}/{owner.namespace if kind.is_namespaced else ''}/{owner.name}"
-        return await _serve(owner.client, Shown(_context(login), home), path, given, show)
+        return await _serve(owner.client, (_context(login), home), path, given, show)
 
     async def all_(client: KubeClient) -> int:
         await _check(client, where)
-        return await _serve(client, Shown(_context(login), where), "", given, show)
+        return await _serve(client, (_context(login), where), "", given, show)
 
     if given.name:
         return await with_owner(place(given), named, say)
@@ -77,8 +74,14 @@ async def _check(client: KubeClient, namespace: str) -> None:
 
 
 async def _serve(
-    client: KubeClient, shown: Shown, path: str, given: argparse.Namespace, show: Say
+    client: KubeClient, where: tuple[str, str], path: str, given: argparse.Namespace, show: Say
 ) -> int:
+    """Serve the page; ``where`` are a context and a namespace."""
+    # The server takes long to import, and --help and completion need none.
+    from immutable_operator.cli.dashboard_server import Server, Shown
+    from immutable_operator.cli.dashboard_world import World
+
+    shown = Shown(*where)
     world = World(client, shown.namespace)
     server = Server(world, shown, given.port)
     await server.start()

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 import msgspec
 import structlog
@@ -16,7 +15,7 @@ import structlog
 from immutable_operator.api.names import LABEL_POOL, LABEL_SERVICE
 from immutable_operator.cli.ancestry import NODES, PODS, living
 from immutable_operator.cli.dashboard_mirror import Link, Mirror, leaving_since, slim
-from immutable_operator.cli.objects import Json
+from immutable_operator.cli.objects import Json, controller_of
 from immutable_operator.cli.owner import Owner
 from immutable_operator.domain.lineage import Entry
 from immutable_operator.kube.client import KubeClient
@@ -148,7 +147,7 @@ class World:
     def belongings(self, owner: Owner) -> Belongings:
         """Return what belongs to a service or pool."""
         uid = str(owner.body["metadata"]["uid"])
-        records = [r for r in self._mirrors[REVISIONS.resource] if _controller(r) == uid]
+        records = [r for r in self._mirrors[REVISIONS.resource] if controller_of(r) == uid]
         resource = (PODS if owner.kind.is_namespaced else NODES).resource
         items = [i for i in self._mirrors[resource] if _belongs(i, owner, uid)]
         departed = [_ended(i, at) for i, at in self._departed if _belongs(i, owner, uid)]
@@ -164,7 +163,7 @@ class World:
         name = lineage_name(owner.kind, owner.name)
         for item in self._mirrors[LINEAGES.resource]:
             # One of another owner is of a deleted service of that name.
-            if item["metadata"]["name"] == name and _controller(item) == uid:
+            if item["metadata"]["name"] == name and controller_of(item) == uid:
                 return decode_lineage(msgspec.json.encode(item)).entries
         return ()
 
@@ -196,16 +195,11 @@ def _freeze(item: Json) -> FreezeRecord:
     return msgspec.structs.replace(read, content=replace(read.content, begins=begins))
 
 
-def _controller(item: Json) -> str:
-    owners: Sequence[Mapping[str, Any]] = item["metadata"].get("ownerReferences") or ()
-    return next((str(o["uid"]) for o in owners if o.get("controller")), "")
-
-
 def _belongs(item: Json, owner: Owner, uid: str) -> bool:
     """Return whether a pod or node is an instance: a pod has an owner reference, a node has not."""
     if item["metadata"]["labels"].get(owner.kind.label) != owner.name:
         return False
-    return _controller(item) == uid if owner.kind.is_namespaced else True
+    return controller_of(item) == uid if owner.kind.is_namespaced else True
 
 
 def _ended(item: Json, at: float) -> Entry:

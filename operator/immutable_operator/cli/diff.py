@@ -43,7 +43,6 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "diff",
-        help="show what differs between two revisions",
         description="Compares the templates of two revisions field by field, and their ConfigMaps"
         " key by key, with the content of the copies. Of Secrets it shows only which keys differ."
         " Templates that result in the same pods do not differ.",

@@ -24,14 +24,12 @@ from immutable_operator.cli.owner import CANNOT_RUN, with_client
 from immutable_operator.cli.problem import CannotRun
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, NotFound
-from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.paths import PODS, SELF, ApiPath
 from immutable_operator.wire.owner import SERVICE
 
 __all__ = ["Access", "add", "command", "run"]
 
-REVIEWS = ApiPath("apis/authentication.k8s.io/v1", "selfsubjectreviews")
 ACCESS = ApiPath("apis/authorization.k8s.io/v1", "selfsubjectaccessreviews")
-PODS = ApiPath("api/v1", "pods")
 # The API server adds it to each user that is impersonated.
 ADDED = "system:authenticated"
 ACCOUNT = "system:serviceaccount:"
@@ -42,6 +40,7 @@ AFTERWARDS = {
     " spec.immutability.quarantineFor",
     "Report": "it is marked as tainted, and kept",
 }
+PASSED = ("kubeconfig", "context", "server", "token", "certificate_authority", "container")
 ADVICE = "see Break-glass in docs/enforcement.md"
 
 
@@ -49,7 +48,6 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     parser = commands.add_parser(
         "exec",
-        help="run a command in a pod in an emergency; the pod is then replaced",
         usage="kubectl immutable exec [options] POD -- COMMAND ...",
         description="Runs kubectl exec as a member of the group immutable:break-glass, with your"
         " own user and those of your groups that you may impersonate. The pod is marked as tainted"
@@ -85,6 +83,9 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
     if not rest or rest[0].startswith("-"):
         say("error: write options, the pod, -- and the command: kubectl immutable exec POD -- sh")
         return CANNOT_RUN
+    if given.as_user or given.as_groups:
+        say("error: exec finds out your own user and groups; leave out --as and --as-group")
+        return CANNOT_RUN
     if (kubectl := shutil.which("kubectl")) is None:
         say("error: kubectl is not in $PATH; install it")
         return CANNOT_RUN
@@ -110,10 +111,15 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
 
 
 def _options(given: argparse.Namespace) -> list[str]:
-    named = [(name, getattr(given, name)) for name in ("kubeconfig", "context", "container")]
-    flags = [("--stdin", given.stdin or given.both), ("--tty", given.tty or given.both)]
+    """Return the options of kubectl exec: those of the login lead to the same cluster."""
+    named = [(name, getattr(given, name)) for name in PASSED]
+    flags = [
+        ("--insecure-skip-tls-verify", given.insecure_skip_tls_verify),
+        ("--stdin", given.stdin or given.both),
+        ("--tty", given.tty or given.both),
+    ]
     return [
-        *(f"--{name}={value}" for name, value in named if value),
+        *(f"--{name.replace('_', '-')}={value}" for name, value in named if value),
         *(flag for flag, is_set in flags if is_set),
     ]
 
@@ -161,7 +167,7 @@ async def _access(client: KubeClient, namespace: str, name: str) -> tuple[Access
 
 async def _self(client: KubeClient) -> tuple[str, list[str]]:
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-    answer = await client.create(REVIEWS.all(), body, resource=REVIEWS.resource)
+    answer = await client.create(SELF.all(), body, resource=SELF.resource)
     info = msgspec.json.decode(answer)["status"]["userInfo"]
     return str(info["username"]), list(info.get("groups") or ())
 

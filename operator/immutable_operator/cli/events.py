@@ -35,7 +35,6 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "events",
-        help="list the events of a service and of its pods",
         description="Lists the events of a service or node pool and of its pods, including pods"
         " that are gone, oldest first. The API server keeps events for an hour by default; lineage"
         " and history go back further.",

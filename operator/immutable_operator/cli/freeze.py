@@ -23,17 +23,16 @@ from immutable_operator.kube.times import moment, second
 from immutable_operator.wire.freeze import FREEZES
 from immutable_operator.wire.owner import SERVICE
 
-__all__ = ["add", "freeze", "freeze_body", "unfreeze"]
+__all__ = ["add", "add_unfreeze", "freeze", "freeze_body", "unfreeze"]
 
 EVERYWHERE = "all"
 DURATION = re.compile(r"[1-9][0-9]{0,4}[smhd]")
 
 
 def add(commands: Any) -> None:
-    """Add both verbs to the command line."""
+    """Add the verb to the command line."""
     command = commands.add_parser(
         "freeze",
-        help="stop rollouts and regeneration in a namespace for some time",
         description="Creates an ImmutableFreeze: until it ends, changes of templates are not rolled"
         " out, and pods are not replaced because of their age. Repairs continue, and so does the"
         " return to the last good revision. A freeze selects services by namespace and label; to"
@@ -64,9 +63,12 @@ def add(commands: Any) -> None:
         help="do not replace pods that were modified in place either",
     )
     command.set_defaults(run=freeze)
+
+
+def add_unfreeze(commands: Any) -> None:
+    """Add the verb to the command line."""
     command = commands.add_parser(
         "unfreeze",
-        help="end a freeze",
         description="Deletes an ImmutableFreeze: the rollouts that it delayed start.",
         epilog="Exit codes: 0 ended, 2 cannot run.",
     )

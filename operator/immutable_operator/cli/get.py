@@ -43,7 +43,6 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "get",
-        help="show services, or one service with each of its pods",
         description="Without a name: the services of a namespace. With a name: its state and since"
         " when, what it waits for, and for each pod slot, revision, age, state, why it was created"
         " and which pod it replaces. With --pool: the same of node pools and their nodes.",

@@ -19,12 +19,11 @@ from immutable_operator.cli.records import identity, outcome, phase
 from immutable_operator.cli.table import age, aligned, visible
 from immutable_operator.cli.written import written
 from immutable_operator.kube.errors import Forbidden
-from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.paths import NODES, PODS
 from immutable_operator.kube.times import moment
 
 __all__ = ["Marks", "add", "run", "table"]
 
-PODS, NODES = ApiPath("api/v1", "pods"), ApiPath("api/v1", "nodes")
 HEADS = ("NUMBER", "REVISION", "PHASE", "RUNS", "ASKED", "REASON", "IMAGE", "BY", "AGE", "OUTCOME")
 WIDE = ("STARTED", "COMPLETED", "FAILED", "CONFIG")
 UNKNOWN = "?"
@@ -47,7 +46,6 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "history",
-        help="list the revisions of a service with their outcomes",
         description="Lists the revisions on record. RUNS is the number of instances of a revision,"
         " ASKED marks the one that the spec asks for, REASON is why it was recorded, BY is the tool"
         " that wrote it, OUTCOME is the result of its rollout.",

@@ -6,8 +6,10 @@ Other than PyYAML, kubectl reads no dates and no numbers to the base 60, and ``1
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -15,7 +17,9 @@ import yaml
 from immutable_operator.cli.objects import Json
 from immutable_operator.cli.problem import CannotRun
 
-__all__ = ["Document", "documents", "dumped", "loaded"]
+__all__ = ["STDIN", "Document", "documents", "dumped", "loaded", "read_text", "title"]
+
+STDIN = "-"
 
 INT, FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 NOT_READ = (INT, FLOAT, "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
@@ -64,16 +68,39 @@ class Document:
     body: Any
 
 
+def read_text(name: str) -> str:
+    """Read a file, or standard input, with its line ends as they are. Raises `CannotRun`."""
+    try:
+        if name == STDIN:
+            return sys.stdin.buffer.read().decode()
+        return Path(name).read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        advice = "specify a file of YAML or JSON with -f"
+        raise CannotRun(f"{name} cannot be read: {reason}; {advice}") from error
+
+
+def title(where: str) -> str:
+    """Return what messages call a file."""
+    return "standard input" if where == STDIN else where
+
+
 def documents(text: str, where: str) -> list[Document]:
     """Read all documents of a text; ``where`` names it. Raises `CannotRun` if it is not YAML."""
     try:
         return list(_documents(text))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        said = " ".join(str(error).split())
         raise CannotRun(
-            f"{where} is not valid YAML: {said}; if it is a template of a chart, render it first"
-            " with: helm template"
+            f"{title(where)} is not valid YAML: {_problem(error)}; if it is a template of a chart,"
+            " render it first with: helm template"
         ) from error
+
+
+def _problem(error: Exception) -> str:
+    """Return what is wrong and where, without the excerpt of the text."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem or error.context}"
+    return " ".join(str(error).split())
 
 
 def _documents(text: str) -> Iterator[Document]:

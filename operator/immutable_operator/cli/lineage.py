@@ -28,7 +28,6 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "lineage",
-        help="show which instance was replaced by which, when and why",
         description="Shows the existing instances of a service and the last 100 on record,"
         " including those that are gone. An instance stands below the one that it replaced. BORN"
         " and RETIRED are in UTC; BY is the user whose action asked for it, or the tool that wrote"

@@ -12,38 +12,31 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
 import yaml
-from kubernetes.aio import config
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.config.incluster_config import (
-    SERVICE_CERT_FILENAME,
-    SERVICE_TOKEN_FILENAME,
-    InClusterConfigLoader,
-)
-from kubernetes.client.rest import should_bypass_proxies
 
 from immutable_operator.cli.overrides import overrides
 from immutable_operator.cli.person import Person
+from immutable_operator.cli.problem import LoginError
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import Configuration
 
 __all__ = ["Login", "LoginError", "ServiceAccount", "context_names", "find_login"]
 
 DEFAULT: Final = "default"
-
-
-class LoginError(Exception):
-    """The cluster cannot be found; the message says what is missing and what to do."""
+OF_PODS: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 @dataclass(frozen=True)
 class ServiceAccount:
     """The files of the service account in a pod."""
 
-    token: Path = Path(SERVICE_TOKEN_FILENAME)
-    authority: Path = Path(SERVICE_CERT_FILENAME)
+    token: Path = OF_PODS / "token"
+    authority: Path = OF_PODS / "ca.crt"
 
     @property
     def there(self) -> bool:
@@ -59,6 +52,8 @@ class ServiceAccount:
         return text or DEFAULT
 
     def load(self, configuration: Configuration) -> None:
+        from kubernetes.aio.config.incluster_config import InClusterConfigLoader
+
         InClusterConfigLoader(str(self.token), str(self.authority)).load_and_set(configuration)
 
 
@@ -86,6 +81,10 @@ class Login:
 
     async def configuration(self) -> Configuration:
         """Connection and credentials. Raises `LoginError` if they are not usable."""
+        # Imported when it is needed: see `kube.transport`.
+        from kubernetes.aio import config
+        from kubernetes.aio.client import Configuration
+
         found = Configuration()
         try:
             if self.context is None:
@@ -132,6 +131,11 @@ def find_login(
             f"context {chosen} does not exist in {_where(files)}; list the contexts with: kubectl"
             " config get-contexts"
         )
+    if chosen is None and not files and not account.there:
+        raise LoginError(
+            f"the kubeconfig file {_where(asked)} does not exist; specify another one with"
+            " --kubeconfig"
+        )
     if chosen is None and not account.there:
         raise LoginError(
             f"no context is set in {_where(asked)}; specify a context with --context, or a file"
@@ -176,6 +180,8 @@ def _where(files: Sequence[Path]) -> str:
 
 def _proxy_of_the_environment(server: str) -> str | None:
     """The proxy for this address, by the rules of kubectl: none for the local machine."""
+    from kubernetes.client.rest import should_bypass_proxies
+
     address, proxies = urlsplit(server), getproxies_environment()
     if _is_here(address.hostname or "") or should_bypass_proxies(server, proxies.get("no", "")):
         return None

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from immutable_operator.api.names import API_VERSION
 from immutable_operator.cli.contents import Held
+from immutable_operator.cli.kubernetes_yaml import documents, read_text
 from immutable_operator.cli.objects import Json
 from immutable_operator.cli.problem import CannotRun
 from immutable_operator.domain.model import CONFIG_MAP, ConfigKey
@@ -79,14 +76,8 @@ def _check_version(file: str, body: Json, kind: str, name: str) -> None:
 
 
 def _documents(file: str) -> Iterator[Json]:
-    try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-        found = list(yaml.safe_load_all(text))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        why = " ".join(str(error).split())
-        raise CannotRun(f"{file} cannot be read: {why}; name a file of YAML or JSON") from error
-    for document in found:
-        yield from _items(file, document)
+    for document in documents(read_text(file), file):
+        yield from _items(file, document.body)
 
 
 def _items(file: str, document: Any) -> Iterator[Json]:

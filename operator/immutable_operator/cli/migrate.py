@@ -15,11 +15,14 @@ from immutable_operator.cli.action import INTERRUPTED
 from immutable_operator.cli.arguments import Say, add_login, seconds
 from immutable_operator.cli.login import find_login
 from immutable_operator.cli.migration import (
+    MOVED,
+    REPLICAS,
     deployment_of,
     fingerprint,
     refusal,
     surge_of,
     tool_of,
+    total_of,
 )
 from immutable_operator.cli.objects import Json
 from immutable_operator.cli.owner import CANNOT_RUN, not_installed, with_client
@@ -34,14 +37,13 @@ from immutable_operator.wire.owner import SERVICE
 __all__ = ["add", "run"]
 
 TYPES = ("deployment", "deployments", "deploy", "deployment.apps", "deployments.apps")
-MOVED, REPLICAS, MADE = "moved", "replicas", "template"
+MADE = "template"
 
 
 def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "migrate",
-        help="move a running Deployment to an ImmutableService, or back",
         description="Creates an ImmutableService with the template of a Deployment, pinned to the"
         " digests that its pods run, and moves the pods in small steps: a pod of the Deployment is"
         " removed only when a pod of the service is available instead. A HorizontalPodAutoscaler"
@@ -89,12 +91,17 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
             raise CannotRun(not_installed(SERVICE)) from error
         except asyncio.CancelledError:
             say(
-                "interrupted: all pods that run stay; to go on, run the same command again; to go"
-                f" back: kubectl immutable migrate deployment/{name} --abort"
+                "interrupted: all pods that run stay; to go on, run the same command again; to"
+                f" return: kubectl immutable migrate deployment/{name}{_return(given)}"
             )
             return INTERRUPTED
 
     return await with_client(login, work, say)
+
+
+def _return(given: argparse.Namespace) -> str:
+    """Return the option that moves the pods to where they came from."""
+    return "" if given.abort or given.back else " --abort"
 
 
 @dataclass
@@ -164,14 +171,14 @@ class _Migration:
             self.show(f"deployment {self.name} was moved to the ImmutableService already")
             return 0
         self._check(source, there, marks)
-        total = int(marks.get(REPLICAS, source["spec"].get("replicas", 1)))
+        total = total_of(source, marks, is_new=there is None)
         surge = surge_of((source["spec"].get("strategy") or {}).get("rollingUpdate"), total)
         body = None
         if there is None:
             body = await service_for(source, self.deployment, self.say)
         if self.given.dry_run:
             return self._tell_plan(total, surge, scaler, body)
-        if not marks:
+        if there is None:
             await self.deployment.mark({REPLICAS: total})
         if body is not None:
             await self._create(source, body)
@@ -187,7 +194,7 @@ class _Migration:
 
     def _check(self, source: Json, there: Json | None, marks: Json) -> None:
         """Raise `CannotRun` if the Deployment cannot be moved to the service."""
-        if not marks and (problem := refusal(source)):
+        if (there is None or not marks) and (problem := refusal(source)):
             raise CannotRun(f"deployment {self.name} cannot be migrated: {problem}")
         if there is None:
             return
@@ -302,6 +309,7 @@ class _Migration:
             return 0
         self.say(
             f"error: {problem}; all pods that run stay. Correct the cause and run the command"
-            " again, or move them back with --abort"
+            f" again, or return: kubectl immutable migrate deployment/{self.name}"
+            f"{_return(self.given)}"
         )
         return 1

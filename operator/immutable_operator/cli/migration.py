@@ -19,7 +19,7 @@ from immutable_operator.registry.tags import Tagged
 
 __all__ = [
     *("DEPLOYMENT_TARGET", "SERVICE_TARGET", "Count", "deployment_of", "fingerprint"),
-    *("pinned_template", "refusal", "step", "surge_of", "tool_of"),
+    *("MOVED", "REPLICAS", "pinned_template", "refusal", "step", "surge_of", "tool_of", "total_of"),
 ]
 
 DEPLOYMENT_TARGET: Json = {"apiVersion": "apps/v1", "kind": "Deployment"}
@@ -40,6 +40,8 @@ KEYS = {
 }
 MANAGED_BY = "app.kubernetes.io/managed-by"
 DEFAULT_SURGE = "25%"
+# In the annotation of a Deployment: how many pods it had, and whether all of them were moved.
+REPLICAS, MOVED = "replicas", "moved"
 STATUSES = {"containers": "containerStatuses", "initContainers": "initContainerStatuses"}
 
 
@@ -63,6 +65,19 @@ def step(total: int, surge: int, old: Count, new: Count) -> tuple[int, int]:
     grown = max(new.wanted, min(total, room))
     shrunk = min(old.wanted, max(0, total - new.available))
     return shrunk, grown
+
+
+def total_of(deployment: Json, marks: Mapping[str, Any], *, is_new: bool) -> int:
+    """Return how many pods a migration moves: as many as the Deployment had when it began.
+
+    ``marks`` is its annotation. ``is_new``: there is no service yet, so an annotation of an earlier
+    migration says only how many pods the Deployment had before some of them were moved.
+    """
+    replicas = int(deployment["spec"].get("replicas", 1))
+    recorded = marks.get(REPLICAS)
+    if recorded is None or (is_new and marks.get(MOVED)):
+        return replicas
+    return max(int(recorded), replicas) if is_new else int(recorded)
 
 
 def surge_of(budget: Mapping[str, Any] | None, replicas: int) -> int:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
 import msgspec
 
 from immutable_operator.api.names import LABEL_POOL, LABEL_SERVICE
 from immutable_operator.cli.ancestry import NODES, PODS
-from immutable_operator.cli.login import Login, context_names, find_login
+from immutable_operator.cli.complete import Asked, Offers
+from immutable_operator.cli.login import context_names, find_login
 from immutable_operator.cli.objects import Json
 from immutable_operator.cli.owner import with_client
 from immutable_operator.cli.records import is_good, phase
@@ -24,30 +24,11 @@ from immutable_operator.wire.freeze import FREEZES
 from immutable_operator.wire.owner import POOL, SERVICES
 from immutable_operator.wire.revision import REVISIONS
 
-__all__ = ["Asked", "Offers", "names"]
+__all__ = ["names"]
 
 PATIENCE_SECONDS = 2.0
 MOST = 500
 NAMESPACES = ApiPath("api/v1", "namespaces")
-# Names and what is said about them.
-Offers = list[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is completed: the verb, what the argument is called in its usage, and the values of the
-    options and arguments before it."""
-
-    verb: str
-    kind: str
-    given: Mapping[str, str]
-
-    @property
-    def is_pool(self) -> bool:
-        return "pool" in self.given
-
-    def login(self) -> Login:
-        return find_login(self.given.get("kubeconfig"), self.given.get("context"))
 
 
 Find = Callable[[KubeClient, Asked, str], Awaitable[Offers]]
@@ -61,7 +42,7 @@ async def names(asked: Asked) -> Offers:
         find = FREEZE_VERBS.get(asked.verb, FINDERS).get(asked.kind)
         if find is None:
             return []
-        login = asked.login()
+        login = find_login(asked.given.get("kubeconfig"), asked.given.get("context"))
         namespace = asked.given.get("namespace") or login.namespace()
         found: Offers = []
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-__all__ = ["Json", "annotation", "condition", "is_ready", "is_there", "wait"]
+__all__ = ["Json", "annotation", "condition", "controller_of", "is_ready", "is_there", "wait"]
 
 Json = dict[str, Any]
 POLL_SECONDS = 0.25
@@ -32,6 +32,12 @@ def condition(item: Mapping[str, Any], kind: str) -> Json:
     """A condition of any object; {} if it is not set."""
     found = (item.get("status") or {}).get("conditions") or ()
     return next((c for c in found if c["type"] == kind), {})
+
+
+def controller_of(item: Mapping[str, Any]) -> str:
+    """The UID of the controller of any object; "" if it has none."""
+    owners = item["metadata"].get("ownerReferences") or ()
+    return next((str(o["uid"]) for o in owners if o.get("controller")), "")
 
 
 def is_there(pod: Mapping[str, Any]) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kubernetes.aio.client import Configuration
+if TYPE_CHECKING:
+    from kubernetes.aio.client import Configuration
 
 __all__ = ["Overrides", "add_overrides", "overrides", "use_overrides"]
 

@@ -9,16 +9,15 @@ import os
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from kubernetes.aio.client import Configuration
 
 from immutable_operator.api.names import FREEZE_PLURAL, LABEL_POOL
-from immutable_operator.cli.login import Login, LoginError
-from immutable_operator.cli.objects import Json
+from immutable_operator.cli.login import Login
+from immutable_operator.cli.objects import Json, controller_of
 from immutable_operator.cli.overrides import overrides
-from immutable_operator.cli.problem import CannotRun
+from immutable_operator.cli.problem import CANNOT_RUN, CannotRun, LoginError
 from immutable_operator.kube.client import METADATA_LIST, KubeClient
 from immutable_operator.kube.errors import (
     ApiError,
@@ -31,6 +30,9 @@ from immutable_operator.kube.reading import READ_ERRORS
 from immutable_operator.wire.owner import POOL, SERVICE, OwnerKind
 from immutable_operator.wire.revision import REVISIONS
 
+if TYPE_CHECKING:
+    from kubernetes.aio.client import Configuration
+
 __all__ = [
     "CANNOT_RUN",
     "Owner",
@@ -42,7 +44,6 @@ __all__ = [
     "with_owner",
 ]
 
-CANNOT_RUN = 2
 # A variable of the environment: show where an answer could not be read.
 TRACEBACK = "IMMUTABLE_TRACEBACK"
 Say = Callable[[str], None]
@@ -101,13 +102,8 @@ class Owner:
             labelSelector=selector,
         )
         uid = self.body["metadata"]["uid"]
-        found = [r for r in msgspec.json.decode(page)["items"] if _controller(r) == uid]
+        found = [r for r in msgspec.json.decode(page)["items"] if controller_of(r) == uid]
         return sorted(found, key=lambda r: int(r["spec"]["number"]))
-
-
-def _controller(item: Json) -> str:
-    owners = item["metadata"].get("ownerReferences") or ()
-    return next((str(o["uid"]) for o in owners if o.get("controller")), "")
 
 
 async def with_owner(place: Place, work: Callable[[Owner], Awaitable[int]], say: Say) -> int:

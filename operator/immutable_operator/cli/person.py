@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import aiohttp
 import msgspec
 
 from immutable_operator.kube.client import KubeClient
-from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.paths import SELF
 
 __all__ = ["JSON_PATCH", "MERGE", "STRATEGIC", "Person", "Request"]
 
 JSON_PATCH = "application/json-patch+json"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
-SELF = ApiPath("apis/authentication.k8s.io/v1", "selfsubjectreviews")
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Person(KubeClient):
     @property
     def server(self) -> str:
         """URL of the API server."""
-        return str(self._api.configuration.host)
+        return self._transport.server
 
     async def send(self, request: Request, timeout: float | None = None) -> bytes:
         """Send the request and return the body of the answer."""
@@ -54,7 +52,7 @@ class Person(KubeClient):
             resource="",
             body=request.body,
             content=request.kind if request.method == "PATCH" else "application/json",
-            timeout=aiohttp.ClientTimeout(total=timeout or self._seconds),
+            timeout=timeout,
         )
 
     async def read(self, path: str) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from immutable_operator.cli.arguments import Say, add_login
-from immutable_operator.cli.convert import STDIN, add_file, read_text
+from immutable_operator.cli.convert import add_file
 from immutable_operator.cli.docker_login import DockerLogin
 from immutable_operator.cli.images import found_images, pinned
-from immutable_operator.cli.kubernetes_yaml import documents
+from immutable_operator.cli.kubernetes_yaml import STDIN, documents, read_text
 from immutable_operator.cli.owner import CANNOT_RUN
 from immutable_operator.cli.problem import CannotRun
 from immutable_operator.cli.yaml_edit import applied
@@ -31,7 +31,6 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "pin",
-        help="add digests to the images in a file",
         description="Reads a file, asks the registry of each image without a digest which digest"
         " its tag has now, and prints the file with registry/name:tag@sha256:...; everything else,"
         " also comments, is the same to the byte. The credentials are those of docker login"

@@ -41,7 +41,6 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "plan",
-        help="show what would happen if a file was applied",
         description="Runs the planner of the operator with the services and node pools of a file,"
         " against the present state of the cluster, and changes nothing: whether there would be a"
         " new revision, what differs, which pods would be replaced, in which order and how fast,"

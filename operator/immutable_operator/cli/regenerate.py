@@ -16,7 +16,6 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "regenerate",
-        help="replace the instances of a service, or one of them",
         description="Creates an ImmutableAction: each existing instance is replaced by one of the"
         " same revision, as in a rollout; PodDisruptionBudgets are respected. The action records"
         " the user, the reason and the outcome (kubectl get imact).",

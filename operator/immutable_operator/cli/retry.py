@@ -16,7 +16,6 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "retry",
-        help="roll out again the revision that the spec asks for, after it failed",
         description="Creates an ImmutableAction: the revision that the spec asks for, and that"
         " failed, is rolled out again. The action records the user, the reason and the outcome.",
         epilog="Exit codes: 0 accepted (with --wait: the revision runs), 1 failed or timed out, 2"

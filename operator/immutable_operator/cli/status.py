@@ -24,7 +24,6 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "status",
-        help="wait until a service is ready, for scripts and pipelines",
         description="Prints a line for each change of the state of a service, until all its pods"
         " are of the revision that the spec asks for and available, or until the operator cannot"
         " continue.",

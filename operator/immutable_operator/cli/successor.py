@@ -13,11 +13,10 @@ from immutable_operator.cli.migration import fingerprint, pinned_template
 from immutable_operator.cli.objects import Json
 from immutable_operator.cli.problem import CannotRun
 from immutable_operator.cli.sides import Side
-from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.paths import PODS
 
 __all__ = ["SOURCE", "service_for"]
 
-PODS = ApiPath("api/v1", "pods")
 SOURCE = "source"
 """In the annotation of a service: of which template of the Deployment it was made."""
 

@@ -14,14 +14,13 @@ from immutable_operator.cli.records import named
 from immutable_operator.cli.status import follow
 from immutable_operator.domain.model import Command
 
-__all__ = ["add", "resume", "suspend"]
+__all__ = ["add", "add_resume", "resume", "suspend"]
 
 
 def add(commands: Any) -> None:
-    """Add both verbs to the command line."""
+    """Add the verb to the command line."""
     command = commands.add_parser(
         "suspend",
-        help="stop all replacements of a service, including repairs",
         description="Sets spec.suspend: no pod is created or replaced until it is resumed, and"
         " lost pods are not replaced either. Existing pods keep running. If spec.suspend"
         " is in Git, change it there instead. To delay only rollouts and regeneration, use a"
@@ -30,9 +29,12 @@ def add(commands: Any) -> None:
     )
     add_owner(command)
     command.set_defaults(run=suspend)
+
+
+def add_resume(commands: Any) -> None:
+    """Add the verb to the command line."""
     command = commands.add_parser(
         "resume",
-        help="end a suspension or an undo",
         description="Ends a suspension: sets spec.suspend to false. If the service is not"
         " suspended, it ends an undo: an ImmutableAction rolls out the revision that the spec asks"
         " for and that was rejected; it records the user, the reason and the outcome.",

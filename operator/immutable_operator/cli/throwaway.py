@@ -20,7 +20,7 @@ from immutable_operator.cli.objects import Json, annotation, condition, is_ready
 from immutable_operator.cli.person import MERGE, Person, Request
 from immutable_operator.cli.problem import CannotRun
 from immutable_operator.kube.errors import ApiError, Forbidden, NotFound, Unreachable
-from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.paths import PODS, ApiPath
 from immutable_operator.wire.owner import SERVICES
 
 __all__ = ["REVISIONS", "Image", "ThrowAway"]
@@ -28,7 +28,6 @@ __all__ = ["REVISIONS", "Image", "ThrowAway"]
 Say = Callable[[str], None]
 NAMESPACES = "/api/v1/namespaces"
 REVISIONS = ApiPath(f"apis/{API_VERSION}", REVISION_PLURAL)
-PODS = ApiPath("api/v1", "pods")
 CONFIG_MAPS = ApiPath("api/v1", "configmaps")
 ACCOUNTS = ApiPath("api/v1", "serviceaccounts")
 OPERATOR_SECONDS = 30.0

@@ -19,7 +19,6 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "undo",
-        help="run a good revision instead of the one that the spec asks for",
         description="Creates an ImmutableAction: the revision that the spec asks for is rejected,"
         " and another one runs instead, with its configuration, until the template or its"
         " configuration changes or until kubectl immutable resume. The spec is not changed. The"

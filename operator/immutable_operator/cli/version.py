@@ -28,7 +28,6 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "version",
-        help="print the versions of the plug-in, the operator and the API server",
         description="Prints the versions of the plug-in, the operator and the API server.",
         epilog="Exit codes: 0 printed, 2 cannot run.",
     )

@@ -35,7 +35,6 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "why",
-        help="explain the state of a service or a pod, and what it waits for",
         description="Explains in sentences: the state of a service and since when it lasts, which"
         " revision runs and why, what the service waits for, and what to do. For a pod, even if it"
         " is gone: why it was created, which pods came before it, and why they were replaced.",

@@ -9,21 +9,21 @@ reads.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import aiohttp
 from aiolimiter import AsyncLimiter
-from kubernetes.aio import config
-from kubernetes.aio.client import ApiClient, Configuration
 
 from immutable_operator.api.names import FIELD_MANAGER
 from immutable_operator.kube.clock import ServerClock
-from immutable_operator.kube.errors import ApiError, Unreachable, error_from
+from immutable_operator.kube.errors import Unreachable, error_from
+
+if TYPE_CHECKING:
+    import aiohttp
+    from kubernetes.aio.client import Configuration
 
 __all__ = [
     "JSON",
@@ -47,6 +47,9 @@ STRATEGIC = "application/strategic-merge-patch+json"
 
 async def load_configuration(kubeconfig: Path | None, context: str | None = None) -> Configuration:
     """Load connection and login: from a kubeconfig file, else from the pod's service account."""
+    from kubernetes.aio import config
+    from kubernetes.aio.client import Configuration
+
     configuration = Configuration()
     if kubeconfig is not None:
         await config.load_kube_config(
@@ -84,15 +87,18 @@ class KubeClient:
         timeout: float = 15.0,
         count: Count = lambda verb, resource, code: None,
     ) -> None:
-        self._api = ApiClient(configuration)
+        # See there why it is imported so late.
+        from immutable_operator.kube.transport import Transport
+
         self._limit = AsyncLimiter(writes_per_second, 1.0)
         self._seconds = timeout
         self.count = count
         self.fence: Fence = lambda: math.inf
         self.clock = ServerClock()
+        self._transport = Transport(configuration, self.clock)
 
     async def close(self) -> None:
-        await self._api.close()
+        await self._transport.close()
 
     async def get(
         self, path: str, *, resource: str, accept: str = JSON, **query: str | int
@@ -176,9 +182,8 @@ class KubeClient:
     async def hold(self, method: str, path: str, body: Mapping[str, Any], timeout: float) -> bytes:
         """Write the lease: neither fenced nor rate-limited, with a timeout of its own."""
         verb = {"POST": "create", "PUT": "update"}[method]
-        within = aiohttp.ClientTimeout(total=timeout)
         answer = await self._request(
-            method, path, verb=verb, resource="leases", body=body, timeout=within
+            method, path, verb=verb, resource="leases", body=body, timeout=timeout
         )
         return _object(path, answer)
 
@@ -193,9 +198,10 @@ class KubeClient:
         **query: str | int,
     ) -> AsyncIterator[aiohttp.StreamReader]:
         """Open the raw stream of a watch; ``silence`` seconds without a byte end it."""
-        within = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence)
         query = {"watch": "true", "allowWatchBookmarks": "true", **query}
-        response = await self._send("GET", path, "watch", resource, query, None, "", within, accept)
+        response = await self._send(
+            "GET", path, "watch", resource, query, None, _headers("", accept), None, silence
+        )
         try:
             yield response.content
         finally:
@@ -213,7 +219,7 @@ class KubeClient:
         content: str = "application/json",
     ) -> bytes:
         await self._limit.acquire()
-        within = aiohttp.ClientTimeout(total=min(self._seconds, self.fence()))
+        within = min(self._seconds, self.fence())
         answer = await self._request(
             method,
             path,
@@ -236,19 +242,13 @@ class KubeClient:
         query: Mapping[str, str | int] | None = None,
         body: Mapping[str, Any] | None = None,
         content: str = "application/json",
-        timeout: aiohttp.ClientTimeout | None = None,
+        timeout: float | None = None,
         accept: str = JSON,
     ) -> bytes:
-        within = timeout or aiohttp.ClientTimeout(total=self._seconds)
-        response = await self._send(
-            method, path, verb, resource, query, body, content, within, accept
-        )
-        try:
-            return await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(
-                0, "Unreachable", f"the response was incomplete: {error!r}"
-            ) from error
+        seconds = self._seconds if timeout is None else timeout
+        headers = _headers(content, accept)
+        response = await self._send(method, path, verb, resource, query, body, headers, seconds)
+        return await self._transport.read(response)
 
     async def _send(
         self,
@@ -258,34 +258,28 @@ class KubeClient:
         resource: str,
         query: Mapping[str, str | int] | None,
         body: Mapping[str, Any] | None,
-        content: str,
-        timeout: aiohttp.ClientTimeout,
-        accept: str,
+        headers: Mapping[str, str],
+        seconds: float | None,
+        silence: float | None = None,
     ) -> aiohttp.ClientResponse:
         """Send; return once the headers are received. Raises `ApiError` for any status but 2xx."""
         code = "error"
-        headers = {"Accept": accept, **({"Content-Type": content} if content else {})}
         target = f"{path}?{urlencode(query)}" if query else path
         try:
-            method, url, headers, _, _ = await self._api.param_serialize(
-                method, target, header_params=headers, auth_settings=["BearerToken"]
+            response = await self._transport.send(
+                method, target, headers, body, seconds=seconds, silence=silence
             )
-            sent = time.time()
-            answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
-            response: aiohttp.ClientResponse = answer.response
-            self.clock.note(sent, response.headers.get("Date"))
             code = str(response.status)
             if response.status >= 300:
-                text = await response.read()
+                text = await self._transport.read(response)
                 raise error_from(response.status, text, response.headers.get("Retry-After"))
             return response
-        except ApiError:
-            raise
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            what = "no response in time" if isinstance(error, TimeoutError) else repr(error)
-            raise Unreachable(0, "Unreachable", f"{method} {path}: {what}") from error
         finally:
             self.count(verb, resource, code)
+
+
+def _headers(content: str, accept: str) -> dict[str, str]:
+    return {"Accept": accept, **({"Content-Type": content} if content else {})}
 
 
 def _object(path: str, answer: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """URLs of resources."""
 
-__all__ = ["ApiPath"]
+__all__ = ["NODES", "PODS", "SELF", "ApiPath"]
 
 
 class ApiPath:
@@ -22,3 +22,8 @@ class ApiPath:
     def item(self, namespace: str, name: str, subresource: str = "") -> str:
         tail = f"/{subresource}" if subresource else ""
         return f"{self.collection(namespace)}/{name}{tail}"
+
+
+PODS, NODES = ApiPath("api/v1", "pods"), ApiPath("api/v1", "nodes")
+SELF = ApiPath("apis/authentication.k8s.io/v1", "selfsubjectreviews")
+"""Answers as whom the API server knows the client."""

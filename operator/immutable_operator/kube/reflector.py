@@ -23,7 +23,8 @@ from immutable_operator.domain.model import Backoff
 from immutable_operator.kube.client import JSON, METADATA, METADATA_LIST, KubeClient
 from immutable_operator.kube.errors import ApiError, Gone, NotFound
 from immutable_operator.kube.messages import Event, Page, Unreadable, error_in, read
-from immutable_operator.kube.reading import Identity, Reader
+from immutable_operator.kube.reader import Reader
+from immutable_operator.kube.reading import Identity
 
 __all__ = ["Reflector", "Sink"]
 

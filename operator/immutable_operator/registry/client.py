@@ -11,11 +11,13 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
+
+if TYPE_CHECKING:
+    import aiohttp
 
 __all__ = [
     *("CHALLENGE", "DIGEST", "DOCKER_HUB", "INDEXES", "MANIFESTS"),
@@ -80,6 +82,9 @@ class Registries:
 
         Raises `RegistryError`, and nothing else, whatever a registry returns or does.
         """
+        # Imported with the first question: most commands of the plug-in ask no registry.
+        import aiohttp
+
         try:
             async with asyncio.timeout(SECONDS_IN_ALL):
                 return await self._contents(image)
@@ -94,6 +99,8 @@ class Registries:
             ) from error
 
     async def _contents(self, image: Stored) -> tuple[frozenset[str], frozenset[str]]:
+        import aiohttp
+
         timeout = aiohttp.ClientTimeout(total=SECONDS)
         async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
             top = await self._manifest(session, image, image.digest)

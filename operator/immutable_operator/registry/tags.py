@@ -8,9 +8,9 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 
 from immutable_operator.registry.client import (
@@ -22,6 +22,9 @@ from immutable_operator.registry.client import (
     RegistryError,
     read_body,
 )
+
+if TYPE_CHECKING:
+    import aiohttp
 
 __all__ = ["Credentials", "Tagged", "Tags"]
 
@@ -94,6 +97,8 @@ class Tags:
 
     async def digest(self, image: Tagged) -> str:
         """Return the digest that the tag has now. Raises `RegistryError`, and nothing else."""
+        import aiohttp
+
         timeout = aiohttp.ClientTimeout(total=SECONDS)
         try:
             async with (
@@ -114,6 +119,8 @@ class Tags:
 
 
 def _no_tls(host: str, error: aiohttp.ClientSSLError) -> str:
+    import aiohttp
+
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"{host} has a certificate that is not trusted; add its authority to this machine"
     return (

@@ -22,7 +22,8 @@ from immutable_operator.api.names import GROUP, VERSION
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import Unreachable
 from immutable_operator.kube.messages import Page, Unreadable, read
-from immutable_operator.kube.reading import READ_ERRORS, Identity, Reader
+from immutable_operator.kube.reader import Reader
+from immutable_operator.kube.reading import READ_ERRORS, Identity
 from immutable_operator.kube.store import Owners
 from immutable_operator.wire.owner import OwnerKind, OwnerRecord
 

@@ -10,7 +10,7 @@ import msgspec
 from immutable_operator.api.names import LABEL_GUARD
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import Unreachable
-from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.paths import SELF, ApiPath
 from immutable_operator.kube.reading import READ_ERRORS, Identity
 
 __all__ = ["GUARD_PATHS", "GuardRecord", "GuardStore", "decode_guard", "own_name"]
@@ -24,7 +24,6 @@ GUARD_PATHS = tuple(
         "validatingwebhookconfigurations",
     )
 )
-SELF = ApiPath("apis/authentication.k8s.io/v1", "selfsubjectreviews")
 
 
 class GuardRecord(msgspec.Struct, frozen=True):

@@ -9,13 +9,12 @@ import msgspec
 from immutable_operator.api.names import ANNOTATION_POOL_UID, TAINT_RETIRING
 from immutable_operator.domain.model import FACTS, NodeEnd
 from immutable_operator.kube.meta import ObjectMeta
-from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.paths import NODES
 from immutable_operator.kube.times import moment
 from immutable_operator.wire.placement import Taint
 
 __all__ = ["ENDING_TAINTS", "NODES", "NodeEnds", "NodeRecord", "OfPool", "decode_node"]
 
-NODES = ApiPath("api/v1", "nodes")
 # Taints with which autoscalers and cloud providers announce that a node is taken away. A cordon
 # announces nothing, and neither do the taints of a node that is not ready: it may recover.
 ENDING_TAINTS = frozenset(

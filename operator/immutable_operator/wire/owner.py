@@ -25,8 +25,6 @@ from immutable_operator.domain.model import Spec
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.reading import READ_ERRORS, version_of
 from immutable_operator.kube.times import moment
-from immutable_operator.wire.pool_spec import read_pool_spec
-from immutable_operator.wire.spec import read_spec
 
 __all__ = ["POOL", "SERVICE", "SERVICES", "OwnerKind", "OwnerRecord"]
 
@@ -59,13 +57,26 @@ class OwnerKind:
         return f"{self.word}/{namespace}/{name}"
 
 
-SERVICE = OwnerKind(SERVICE_KIND, SERVICES, LABEL_SERVICE, "service", read_spec)
+def _read_service(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
+    # The models are imported with the first spec: most commands of the plug-in read none.
+    from immutable_operator.wire.spec import read_spec
+
+    return read_spec(name, body, since)
+
+
+def _read_pool(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
+    from immutable_operator.wire.pool_spec import read_pool_spec
+
+    return read_pool_spec(name, body, since)
+
+
+SERVICE = OwnerKind(SERVICE_KIND, SERVICES, LABEL_SERVICE, "service", _read_service)
 POOL = OwnerKind(
     POOL_KIND,
     ApiPath(f"apis/{API_VERSION}", POOL_PLURAL),
     LABEL_POOL,
     "pool",
-    read_pool_spec,
+    _read_pool,
     recorded="node",
     fields=("image", "template", "provider"),
     is_namespaced=False,

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from immutable_operator.api import ImmutableNodePoolSpec, InvalidSpec, validate_pool
 from immutable_operator.api.duration import seconds
-from immutable_operator.api.nodepool import SmokePod
+from immutable_operator.api.errors import InvalidSpec
+from immutable_operator.api.nodepool import ImmutableNodePoolSpec, SmokePod, validate_pool
 from immutable_operator.domain.model import OnDrift, OnFailure, PoolSpec, Spec
 from immutable_operator.wire.regeneration import read_regeneration, readable
 

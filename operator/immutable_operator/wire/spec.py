@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from immutable_operator.api import ImmutableServiceSpec, InvalidSpec, validate_service
 from immutable_operator.api.duration import seconds
-from immutable_operator.api.service import Immutability
+from immutable_operator.api.errors import InvalidSpec
+from immutable_operator.api.service import Immutability, ImmutableServiceSpec, validate_service
 from immutable_operator.api.stateless import claims, node_local
 from immutable_operator.api.template import born_with
 from immutable_operator.domain.config.births import WRITABLE

@@ -20,6 +20,7 @@ from aiolimiter import AsyncLimiter
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.clock import ServerClock
 from immutable_operator.kube.errors import Unreachable, error_from
+from immutable_operator.kube.transport import Transport
 from tests.simulation.world.admission import Refused
 from tests.simulation.world.api import ModelApi, Request
 from tests.simulation.world.clock import WallClock
@@ -72,6 +73,13 @@ class _Response:
             self.content.close()
 
 
+class _Wire:
+    """The part of a transport that the client uses for a response."""
+
+    async def read(self, response: _Response) -> bytes:
+        return await response.read()
+
+
 class Connection(KubeClient):
     """The client of one process. ``sends`` is told of each request before it is on its way."""
 
@@ -85,6 +93,7 @@ class Connection(KubeClient):
         served: Callable[[Request], None],
     ) -> None:
         # Nothing of the kubernetes package: there is no socket.
+        self._transport = cast(Transport, _Wire())
         self._limit = AsyncLimiter(200.0, 1.0)
         self._seconds = 15.0
         self._model, self.who, self._network, self._rng = api, who, network, rng
@@ -104,9 +113,9 @@ class Connection(KubeClient):
         resource: str,
         query: Mapping[str, str | int] | None,
         body: Mapping[str, Any] | None,
-        content: str,
-        timeout: aiohttp.ClientTimeout,
-        accept: str,
+        headers: Mapping[str, str],
+        seconds: float | None,
+        silence: float | None = None,
     ) -> aiohttp.ClientResponse:
         request = Request(
             self.who,
@@ -114,22 +123,20 @@ class Connection(KubeClient):
             path,
             dict(body or {}),
             {key: str(value) for key, value in (query or {}).items()},
-            content,
-            "PartialObjectMetadata" in accept,
+            headers.get("Content-Type", ""),
+            "PartialObjectMetadata" in headers["Accept"],
         )
         self._sends(request)
         if self._network.down:
             await asyncio.sleep(self._pause())  # a process that died just now ends here
         if verb == "watch":
-            return cast(aiohttp.ClientResponse, await self._watch(request, timeout))
-        return cast(aiohttp.ClientResponse, await self._ask(request, timeout.total or 15.0))
+            return cast(aiohttp.ClientResponse, await self._watch(request, silence or 70.0))
+        return cast(aiohttp.ClientResponse, await self._ask(request, seconds or 15.0))
 
-    async def _watch(self, request: Request, timeout: aiohttp.ClientTimeout) -> _Response:
+    async def _watch(self, request: Request, silence: float) -> _Response:
         await asyncio.sleep(self._pause())
         self._stumble(request)
-        stream = self._model.watch(
-            request, timeout.sock_read or 70.0, lambda: self._lag_of(request.route[1])
-        )
+        stream = self._model.watch(request, silence, lambda: self._lag_of(request.route[1]))
         return _Response(b"", stream)
 
     async def _ask(self, request: Request, patience: float) -> _Response:

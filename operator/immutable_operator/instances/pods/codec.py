@@ -27,7 +27,7 @@ from immutable_operator.instances.pods.form import form_of
 from immutable_operator.instances.pods.taint import edited, editor_of, other_images, taint_of
 from immutable_operator.instances.pods.trouble import Condition, PodStatus, trouble_of
 from immutable_operator.kube.meta import ObjectMeta
-from immutable_operator.kube.paths import ApiPath
+from immutable_operator.kube.paths import PODS
 from immutable_operator.kube.reading import READ_ERRORS
 from immutable_operator.kube.times import moment, stamp
 from immutable_operator.wire.owner import OwnerRecord
@@ -44,7 +44,6 @@ __all__ = [
     "quarantine_body",
 ]
 
-PODS = ApiPath("api/v1", "pods")
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 ENDED = ("Failed", "Succeeded")
 BORN = 1

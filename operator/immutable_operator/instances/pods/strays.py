@@ -27,7 +27,8 @@ from immutable_operator.api.names import (
 from immutable_operator.domain.model import instance_name
 from immutable_operator.instances.pods.taint import editor_of_metadata, is_created_by_another
 from immutable_operator.kube.meta import ObjectMeta
-from immutable_operator.kube.reading import Reader, decoded
+from immutable_operator.kube.reader import Reader
+from immutable_operator.kube.reading import decoded
 from immutable_operator.kube.times import stamp
 from immutable_operator.wire.owner import OwnerRecord
 
