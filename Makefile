@@ -49,6 +49,7 @@ make monitoring            run the tests with Prometheus and promtool (builds th
 make gitops                run the tests with real Flux and Argo CD (builds them once, 15 minutes)
 make browser               run the tests of the dashboard in a real browser (Chromium)
 make faults                disturb the operator at each of its writes, and write a report (1 hour)
+make benchmarks            measure scale, admission and planning, and write docs/performance.md
 make mutants               plant bugs and check that the fast tests detect them (ONLY=<words>)
 make crds                  generate the CRDs, the chart's policies, argocd-cm.yaml, the API reference and
                            the picture of the README
@@ -105,7 +106,7 @@ in_cluster = $(patsubst %,tests/cluster/test_%.py,$(1))
 APART := $(wildcard tests/cluster/test_policies_*.py) \
   $(call in_cluster,bed break_glass break_glass_input chart chart_values crds crds_nodepool guarded \
   karpenter_bed secret_pinning verify)
-SLOW := $(call in_cluster,break_glass_rotation catch_up cloud_reboot detection leadership \
+SLOW := $(call in_cluster,benchmarks break_glass_rotation catch_up cloud_reboot detection leadership \
   reflector regeneration restart stuck_release writes)
 RELEASES := $(call in_cluster,admission_refuse chart_upgrade during_rollback examples gitops \
   rollback_records upgrade)
@@ -357,6 +358,17 @@ chart-lint: venv
 .PHONY: chart-docs
 chart-docs: venv
 	@$(CHART_LINT) --write-docs
+
+# SERVICES, PODS: the size. BESIDE: what else runs on the machine, for the page.
+SERVICES ?= 500
+PODS ?= 5000
+BESIDE ?= nothing
+.PHONY: benchmarks
+benchmarks: venv
+	@$(PY) -m benchmarks.plan --beside '$(BESIDE)'
+	@$(PY) -m benchmarks.scale --services $(SERVICES) --pods $(PODS) --beside '$(BESIDE)'
+	@$(PY) -m benchmarks.admission --beside '$(BESIDE)'
+	@$(PY) -m benchmarks.report
 
 .PHONY: crds
 crds: venv

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import secrets
 import ssl
 import statistics
@@ -33,6 +32,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measure import cpu_seconds
 from immutable_operator.api.names import API_VERSION
 from tests.controlplane import ControlPlane
 from tests.controlplane.audit import WRITING_VERBS
@@ -241,12 +241,6 @@ def _writes(plane: ControlPlane, mark: int) -> Counter[str]:
         and record.resource not in ("leases", "nodes")
         and record.user not in ("system:admin", "admin")
     )
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process in seconds, all threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _gone(plane: ControlPlane, path: str) -> None:

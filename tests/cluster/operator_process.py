@@ -164,6 +164,10 @@ class OperatorProcess:
         return self.exit_code is not None and not self._asked_to_end
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def identity(self) -> str:
         """The name under which it holds the lease and reports events."""
         return str(self.records("leading")[0]["identity"])

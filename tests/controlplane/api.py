@@ -35,7 +35,9 @@ class ApiError(RuntimeError):
 
 @dataclass(frozen=True)
 class Api:
-    """One actor's access to one API server, by client certificate; ``impersonated`` is a user.
+    """One actor's access to one API server, by client certificate.
+
+    ``impersonated`` is a user, ``group`` a group that this user is a member of.
 
     Each thread keeps its connection: tests poll, and a handshake costs both sides more than
     all the rest of a request.
@@ -46,6 +48,7 @@ class Api:
     certificate: Path
     key: Path
     impersonated: str = ""
+    group: str = ""
 
     def request(
         self,
@@ -74,6 +77,8 @@ class Api:
             headers = {"Content-Type": content_type, "Accept": "application/json"}
             if self.impersonated:
                 headers["Impersonate-User"] = self.impersonated
+            if self.group:
+                headers["Impersonate-Group"] = self.group
             data = None if body is None else json.dumps(body)
             connection.request(method, path, data, headers)
             response = connection.getresponse()

@@ -212,8 +212,8 @@ PLANTED: dict[str, Bug] = {
     ),
     "a revision is good before all of it is available": Bug(
         "verdict.py",
-        "return not others and turn.count_available(fleet.active) >= desired",
-        "return not others and turn.count_available(fleet.active) >= 1",
+        "return not others and fleet.available >= desired",
+        "return not others and fleet.available >= 1",
     ),
     # Births.
     "a predecessor gets two successors": Bug(

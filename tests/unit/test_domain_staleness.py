@@ -48,7 +48,7 @@ STALE: list[tuple[dict[str, Any], str | None]] = [
 @pytest.mark.parametrize(("changes", "why"), STALE)
 def test_stale_instance_has_its_reason(changes: dict[str, Any], why: str | None) -> None:
     instance = replace(GOOD, **changes)
-    found = outdated(instance, WANTED, "") or ended(instance)
+    found = outdated(instance.revision, WANTED, "") or ended(instance)
     assert (str(found) if found else None) == why
 
 

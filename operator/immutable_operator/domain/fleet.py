@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -80,6 +80,10 @@ class Fleet:
         return self.current + self.stale
 
     @cached_property
+    def available(self) -> int:
+        return self.turn.count_available(self.active)
+
+    @cached_property
     def available_current(self) -> int:
         return self.turn.count_available(self.current)
 
@@ -115,7 +119,9 @@ def sort_out(turn: Turn) -> Fleet:
     """Judge every known instance."""
     view = turn.view
     instances = sorted(view.instances, key=lambda i: i.name)
-    found = {i.name: _judge(turn, i) for i in (*view.instances, *view.departed)}
+    known = (*view.instances, *view.departed)
+    old = _outdated(turn, {i.revision for i in known})
+    found = {i.name: _judge(turn, i, old) for i in known}
     deviations = {name: why for name, (why, _) in found.items() if why and why.deviates}
     why = {name: why for name, (_, why) in found.items() if why}
     active = [i for i in instances if i.active]
@@ -125,7 +131,7 @@ def sort_out(turn: Turn) -> Fleet:
     pace = healing(turn, instances, why, growing)
     spared = frozenset(i.name for i in active if i.name in pace.held and i.revision != wanted)
     for instance in active:
-        if instance.name in spared and (stale := _stale(turn, instance)) is not None:
+        if instance.name in spared and (stale := _stale(turn, instance, old)) is not None:
             why[instance.name] = stale
     frozen = _frozen(turn, active, why)
     held = (pace.held - spared) | frozen
@@ -202,8 +208,13 @@ def _frozen(turn: Turn, active: list[Instance], why: Mapping[str, Because]) -> f
     return frozenset(name for name in known if name in why and why[name].deviates) - freeze.exempt
 
 
-def _judge(turn: Turn, instance: Instance) -> tuple[Because | None, Because | None]:
-    """Return how it deviates or is stale, and why it is to be replaced; either may be None."""
+def _judge(
+    turn: Turn, instance: Instance, old: Mapping[str, Because]
+) -> tuple[Because | None, Because | None]:
+    """Return how it deviates or is stale, and why it is to be replaced; either may be None.
+
+    ``old`` says by revision why its instances are outdated.
+    """
     spec, wanted = turn.spec, turn.wanted
     template: Mapping[str, Any] | None = None
     if turn.target.is_asked and wanted is not None and instance.revision == wanted.id:
@@ -218,7 +229,7 @@ def _judge(turn: Turn, instance: Instance) -> tuple[Because | None, Because | No
     if deviates is not None and not reported:
         return deviates, deviates
     # Other reasons to be stale still apply if a deviation is only reported.
-    other = _stale(turn, instance)
+    other = _stale(turn, instance, old)
     return deviates or other, other
 
 
@@ -228,16 +239,26 @@ def _worked(turn: Turn, instance: Instance) -> bool:
     return any(v.completed is not None or v.first_available is not None for v in verdicts)
 
 
-def _stale(turn: Turn, instance: Instance) -> Because | None:
+def _outdated(turn: Turn, revisions: Iterable[str]) -> dict[str, Because]:
+    """Return why instances of these revisions are outdated; without those that are not."""
+    wanted = turn.wanted
+    if wanted is None:
+        return {}
+    found = {}
+    for revision in revisions:
+        known = (r.digests for r in turn.view.revisions if r.id == revision)
+        digests = next(known, None)
+        changed = "" if digests is None else config_change(digests, wanted.digests)
+        if (why := outdated(revision, wanted, changed)) is not None:
+            found[revision] = why
+    return found
+
+
+def _stale(turn: Turn, instance: Instance, old: Mapping[str, Because]) -> Because | None:
     if turn.wanted is None:
         return None
-    changed = ""
-    if instance.revision != turn.wanted.id:
-        known = (r.digests for r in turn.view.revisions if r.id == instance.revision)
-        if (digests := next(known, None)) is not None:
-            changed = config_change(digests, turn.wanted.digests)
     return (
-        outdated(instance, turn.wanted, changed)
+        old.get(instance.revision)
         or ended(instance)
         or refused(instance)
         or evacuating(instance, turn.view.ends, turn.spec)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from immutable_operator.domain.desired import desired_number
 from immutable_operator.domain.families import Care, Family, Words
@@ -25,6 +25,10 @@ class Turn:
     family: Family
     budget: Budget
     care: Care
+    # Each is asked for a dozen times in a plan, and there are thousands of them.
+    _known: dict[str, tuple[Instance, bool]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, view: View, target: Target, now: float, policy: Policy, family: Family) -> Turn:
@@ -56,8 +60,13 @@ class Turn:
         return instance.machine is not None and instance.node == self.policy.own_node != ""
 
     def available(self, instance: Instance) -> bool:
+        known = self._known.get(instance.uid)
+        if known is not None and known[0] is instance:
+            return known[1]
         at = self.family.available_at(instance, self.spec.min_ready_seconds)
-        return at is not None and at <= self.now
+        is_available = at is not None and at <= self.now
+        self._known[instance.uid] = (instance, is_available)
+        return is_available
 
     def count_available(self, instances: Iterable[Instance]) -> int:
         return sum(self.available(i) for i in instances)

@@ -143,7 +143,7 @@ def _is_good(turn: Turn, fleet: Fleet) -> bool:
     if wanted is None or not desired or fleet.held:
         return False
     others = [i for i in fleet.stale if not fleet.why[i.name].reason.is_routine]
-    return not others and turn.count_available(fleet.active) >= desired
+    return not others and fleet.available >= desired
 
 
 def _of_other(turn: Turn, fleet: Fleet, revision: Revision, wanted: Revision) -> Verdict:

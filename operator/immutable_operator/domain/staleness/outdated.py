@@ -7,14 +7,14 @@ from immutable_operator.domain.model import Because, Instance, Reason, Revision
 __all__ = ["ended", "outdated", "refused", "replaces"]
 
 
-def outdated(instance: Instance, wanted: Revision, changed: str) -> Because | None:
-    """Return why an instance of another revision is outdated; None for the wanted revision.
+def outdated(old: str, wanted: Revision, changed: str) -> Because | None:
+    """Return why instances of the revision ``old`` are outdated; None for the wanted revision.
 
     ``changed`` says how the configuration of the two revisions differs, for people.
     """
-    if instance.revision == wanted.id:
+    if old == wanted.id:
         return None
-    cause = replaces(wanted, instance.revision)
+    cause = replaces(wanted, old)
     return Because(Reason.OUTDATED, cause + (f": {changed}" if changed else ""))
 
 

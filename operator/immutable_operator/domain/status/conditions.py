@@ -45,7 +45,7 @@ def conditions(turn: Turn, fleet: Fleet, saying: Saying) -> tuple[Condition, ...
 
 def _available(turn: Turn, fleet: Fleet) -> Condition:
     """Say whether as many instances are available as the budget demands, of whatever revision."""
-    have, least = turn.count_available(fleet.active), turn.budget.fewest_available
+    have, least = fleet.available, turn.budget.fewest_available
     value = str(have >= least)
     reason = "MinimumAvailable" if have >= least else "MinimumUnavailable"
     # Without the present number, which the other conditions have: it changes all the time.

@@ -99,7 +99,7 @@ def _counted(turn: Turn, fleet: Fleet) -> Status:
         desired=turn.budget.desired,
         replicas=len(fleet.active),
         ready=sum(i.ready_since is not None for i in fleet.active),
-        available=turn.count_available(fleet.active),
+        available=fleet.available,
         current=len(fleet.current),
         stale=len(fleet.stale) + len(fleet.held),
         quarantined=len(fleet.quarantined),

@@ -43,8 +43,9 @@ class Births:
         """Return the best births; ``repairs``: replace only lost instances."""
         fleet, view = self.fleet, self.fleet.turn.view
         known = (*view.instances, *view.departed)
-        own = [i for i in known if i.revision == self.revision.id]
-        self._admits = admits(view, self.revision.id)
+        mine = self.revision.id
+        own = [i for i in known if i.revision == mine]
+        self._admits = admits(view, mine)
         self._names = {i.name for i in known}
         self._names |= {r.subject for r in view.refusals if r.cause is Cause.NAME_TAKEN}
         self._latest = {i.slot: i for i in sorted(own, key=lambda i: (i.incarnation, i.name))}
@@ -59,7 +60,7 @@ class Births:
         # A repair counts only successors of its own revision, not those of the wanted one.
         heirs = own if repairs else known
         # A successor that is gone does not count, whatever state it was last seen in.
-        living = (i for i in heirs if i.active and i not in view.departed)
+        living = (i for i in view.instances if i.active and (i.revision == mine or not repairs))
         self._succeeded = {i.predecessor for i in living if not fleet.is_taken_back(i)}
         self._succeeded |= {birth.replaces_uid for birth in self.others}
         # The last instance that held a place is the predecessor, even if it has ended.

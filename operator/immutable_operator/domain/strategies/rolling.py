@@ -40,7 +40,7 @@ def counts(turn: Turn, fleet: Fleet) -> Counts:
     available = fleet.available_current
     return Counts(
         active=len(fleet.active),
-        available=turn.count_available(fleet.active),
+        available=fleet.available,
         current_available=available,
         current_unavailable=len(fleet.current) - available,
         terminating=len(fleet.terminating + fleet.ended) if turn.spec.counts_terminating else 0,
@@ -207,7 +207,7 @@ class _Retirements:
         fleet, desired = self._fleet, self._turn.budget.desired
         surplus = len(fleet.current) - desired
         most = min(surplus, self._turn.policy.most_moves)
-        for instance in by_worth(fleet, fleet.current):
+        for instance in by_worth(fleet, fleet.current) if most > 0 else ():
             available = self._turn.available(instance)
             if most <= 0 or (available and not self._ledger.can_spare):
                 break
@@ -288,11 +288,13 @@ class _Retirements:
         turn, fleet = self._turn, self._fleet
         chosen = {r.name for r in self._step.retires}
         apart = {q.name for q in self._step.quarantines}
-        unproven = [i for i in fleet.current if not turn.available(i) and i.name not in chosen]
         why = Because(Reason.SCALED, f"at most {turn.budget.most} instances may exist")
-        for instance in by_worth(fleet, unproven)[: self._ledger.over]:
-            chosen.add(instance.name)
-            self._retire(instance, why)
+        if over := self._ledger.over:
+            current = (i for i in fleet.current if i.name not in chosen)
+            unproven = [i for i in current if not turn.available(i)]
+            for instance in by_worth(fleet, unproven)[:over]:
+                chosen.add(instance.name)
+                self._retire(instance, why)
         if self._repair is not None:
             self._make_room(self._repair, chosen, apart)
 
@@ -305,9 +307,12 @@ class _Retirements:
         if short <= 0:
             return
         out = chosen | apart
-        useless = [i for i in fleet.active if i.ready_since is None and i.name not in out]
-        others = [i for i in useless if i in fleet.stale and not self._owes(i)]
-        wanted = by_worth(fleet, [i for i in useless if i in fleet.current])
+        others, current = (
+            [i for i in some if i.ready_since is None and i.name not in out]
+            for some in (fleet.stale, fleet.current)
+        )
+        others = [i for i in others if not self._owes(i)]
+        wanted = by_worth(fleet, current)
         leaving = sum(
             i.revision == repair.revision.id for i in fleet.stale if i.name in fleet.leaving
         )
