@@ -208,7 +208,7 @@ def test_user_rolls_back_further_and_resumes(web: Service) -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ({"type": "RollBack"}, "no other good revision on record"),
+        ({"type": "RollBack"}, "is on record, so none can be restored"),
         ({"type": "RollBack", "revision": "00000000"}, "is not on record"),
         ({"type": "Retry"}, "there is nothing to retry"),
         ({"type": "Resume"}, "there is nothing to resume"),
