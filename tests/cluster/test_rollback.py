@@ -5,10 +5,14 @@ Each test counts the pods that were born and told to end, by an independent watc
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
 import pytest
 
 from tests.cluster import kstatus
-from tests.cluster.actions import act, outcome, phase
+from tests.cluster.actions import act, freeze_of, outcome, phase
 from tests.cluster.history import History
 from tests.cluster.rollbacks import (
     CRASH,
@@ -222,6 +226,43 @@ def test_command_that_does_not_apply_says_why(web: Service, spec: Json, words: s
     web.until("it failed", lambda: phase(web, "it") == "Failed")
     assert words in outcome(web, "it")
     assert web.images() == [pin("a")]
+
+
+@contextmanager
+def suspended(web: Service) -> Iterator[None]:
+    web.apply(spec={"suspend": True})
+    yield
+    web.apply(spec={"suspend": False})
+
+
+@contextmanager
+def frozen(web: Service) -> Iterator[None]:
+    freeze = freeze_of(web, "audit")
+    web.plane.kubectl("apply", "-f", "-", stdin=json.dumps(freeze))
+    try:
+        yield
+    finally:
+        web.plane.kubectl("delete", "imfrz", freeze["metadata"]["name"])
+
+
+@pytest.mark.parametrize("held", [suspended, frozen])
+def test_rollback_that_was_held_rejects_no_later_spec(
+    web: Service, held: Callable[[Service], AbstractContextManager[None]]
+) -> None:
+    for image in ("a", "b", "c"):
+        web.apply(image=image, replicas=2)
+        web.until_ready()
+    oldest = record(web, 1)["spec"]["revision"]
+    with held(web):
+        # Going back further than the last good one is what a freeze holds back.
+        act(web, "it", type="RollBack", revision=oldest)
+        web.until("it waits", lambda: phase(web, "it") == "Pending")
+        web.apply(image="d")
+        web.until("it ends", lambda: phase(web, "it") == "Failed")
+    assert "create another action" in outcome(web, "it")
+    web.until("the correction runs", lambda: web.images() == [pin("d")] * 2)
+    web.until_ready()
+    assert not any("rejectedBy" in r["status"] for r in web.revisions())
 
 
 def test_first_revision_that_fails_is_kept_and_may_recover(web: Service) -> None:

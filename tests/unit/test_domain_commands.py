@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from immutable_operator.domain import planner
-from immutable_operator.domain.commands import SUPERSEDED
+from immutable_operator.domain.commands import SUPERSEDED, applies_to_another
 from immutable_operator.domain.model import (
     Command,
     Freeze,
@@ -444,6 +444,31 @@ def test_retry_fails_when_the_spec_changes() -> None:
     [(phase, message)] = outcomes(given)
     assert phase == "Failed"
     assert message == SUPERSEDED
+
+
+@pytest.mark.parametrize("command", [BACK, RETRY, RESUME])
+@pytest.mark.parametrize("held", ["suspend", "freeze"])
+def test_held_action_notes_to_which_revision_it_applies(command: Command, held: str) -> None:
+    verdict = {BACK: None, RETRY: failed("B"), RESUME: rejected("A", command="")}[command]
+    named = {"revision": C.id} if command is BACK else {}
+    more: dict[str, Any] = {"suspend": True} if held == "suspend" else {"freezes": (CLOSED,)}
+    given = asked("A ###", verdict, requests=[action(command, **named)], **more)
+    [outcome] = plan(given, NOW).outcomes
+    assert (outcome.phase, outcome.asked) == ("Pending", B.id)
+    again = action(command, phase="Pending", message=outcome.message, asked=B.id, **named)
+    assert plan(replace(given, requests=(again,)), NOW).outcomes == ()
+
+
+@pytest.mark.parametrize("command", [BACK, RETRY, RESUME])
+@pytest.mark.parametrize("recorded", ["ABC", "AB"], ids=["on record", "not yet on record"])
+def test_held_action_never_applies_to_a_later_spec(command: Command, recorded: str) -> None:
+    """Undo, then a corrected spec: the correction is rolled out."""
+    waiting = action(command, phase="Pending", asked=B.id)
+    given = asked("A ###", wanted="C", recorded=recorded, requests=[waiting])
+    [(phase, message)] = outcomes(given)
+    assert (phase, message) == ("Failed", applies_to_another(B.id, C.id))
+    marks = [a for a in plan(given, NOW).actions if isinstance(a, SetVerdict)]
+    assert not any(m.verdict.rejected_by for m in marks)
 
 
 def test_regeneration_is_no_command_for_a_revision() -> None:

@@ -85,6 +85,9 @@ class ImmutableActionStatus(ApiModel):
     """Human-readable progress or outcome."""
     started_at: datetime | None = None
     """Time at which the operator first observed the action."""
+    asked_revision: Annotated[str, Field(max_length=63)] | None = None
+    """Id of the revision that the spec asked for when the operator first observed the action.
+    Retry, RollBack and Resume apply to this revision only."""
     finished_at: datetime | None = None
     """Time at which the action ended."""
 

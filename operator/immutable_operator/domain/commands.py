@@ -28,7 +28,7 @@ from immutable_operator.domain.standing import (
 )
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["anew", "commands"]
+__all__ = ["anew", "applies_to_another", "commands"]
 
 NO_SPEC = "waiting until the revision that the spec asks for is on record"
 SUPERSEDED = "superseded by a later action or another revision"
@@ -66,27 +66,40 @@ def commands(turn: Turn, fleet: Fleet) -> tuple[Verdict | None, tuple[Outcome, .
     for request in requests:
         record = done.get(request.uid)
         if record is not None:
-            outcomes += _told(request, *_progress(turn, fleet, request, record))
+            outcomes += _told(request, record.id, *_progress(turn, fleet, request, record))
             if request.phase != "Running":
                 break  # the next one waits until this one is known to be carried out
         elif request.phase == "Running":
-            outcomes += _told(request, "Succeeded", SUPERSEDED)
+            outcomes += _told(request, request.asked, "Succeeded", SUPERSEDED)
         else:
             verdict, phase, message = _carried_out(turn, request)
-            outcomes += _told(request, phase, message) if verdict is None else ()
+            asked = request.asked or turn.target.asked_id
+            outcomes += _told(request, asked, phase, message) if verdict is None else ()
             if verdict is not None:
                 break
     return verdict or _retried(turn), tuple(outcomes)
 
 
-def _told(request: Request, phase: str, message: str) -> Iterable[Outcome]:
-    if (phase, message) != (request.phase, request.message):
-        yield Outcome(request.name, request.uid, phase, message)
+def _told(request: Request, asked: str, phase: str, message: str) -> Iterable[Outcome]:
+    # An action that is carried out at once needs no write of its own for the revision.
+    held = phase == "Pending" and asked != request.asked
+    if held or (phase, message) != (request.phase, request.message):
+        yield Outcome(request.name, request.uid, phase, message, asked)
+
+
+def applies_to_another(then: str, now: str) -> str:
+    """Return why an action ends that was held while the spec changed."""
+    return (
+        f"this action applies to revision {then}, and the spec asks for {now} now; create another"
+        f" action for {now} if it is needed"
+    )
 
 
 def _carried_out(turn: Turn, request: Request) -> tuple[Verdict | None, str, str]:
     """Return the new verdict of the asked revision, or the phase of the action and why."""
-    asked = turn.target.asked
+    asked, asked_id = turn.target.asked, turn.target.asked_id
+    if request.asked and asked_id and request.asked != asked_id:
+        return None, "Failed", applies_to_another(request.asked, asked_id)
     if turn.spec.suspend:
         owner = turn.words.owner
         return None, "Pending", f"the {owner} is suspended; set spec.suspend: false to resume"

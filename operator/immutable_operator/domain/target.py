@@ -79,7 +79,8 @@ class Target:
     it can be created now. ``moves`` are to be made first (records and copies); ``is_open`` says
     that their outcome decides the status, so that no status is written before.
 
-    ``asked`` is the revision that the spec asks for, if it is on record. If that failed,
+    ``asked`` is the revision that the spec asks for, if it is on record, and ``asked_id`` its id
+    also if it is not; "" if it is not known yet. If that revision failed,
     ``goes_back`` says that ``wanted`` is the revision that runs instead. ``holds_failed`` says that
     ``wanted`` itself failed and is kept as it is, though there is a revision to go back to.
     """
@@ -96,6 +97,7 @@ class Target:
     notes: tuple[str, ...] = ()
     announcements: tuple[Announcement, ...] = ()
     asked: Revision | None = None
+    asked_id: str = ""
     goes_back: bool = False
     holds_failed: bool = False
 
@@ -119,9 +121,13 @@ class Target:
 
 def choose(view: View, now: float, family: Family) -> Target:
     """Return the revision to work towards, given what is known now."""
+    asked = _Asked.of(view)
+    return replace(_chosen(view, now, family, asked), asked_id=asked.id_in(view, family))
+
+
+def _chosen(view: View, now: float, family: Family, asked: _Asked) -> Target:
     spec, held = view.spec, active_freeze(view.freezes, view.requests, now)
     running = running_revision(view)
-    asked = _Asked.of(view)
     if asked.is_unread:
         note = f"{', '.join(asked.config.unread)} is being read"
         return _grown(view, Target(running, False, held, is_open=True, notes=(note,)), now)
@@ -149,6 +155,18 @@ class _Asked:
     @property
     def is_unread(self) -> bool:
         return bool(self.config.unread)
+
+    def full_hash(self, view: View, family: Family) -> str:
+        """Return the hash of what the spec asks for."""
+        return revision_hash(view.spec.template or {}, family.hash_version, self.config.digests)
+
+    def id_in(self, view: View, family: Family) -> str:
+        """Return the id of the revision, which it gets when it is recorded; "" if not known yet."""
+        if self.revision is not None:
+            return self.revision.id
+        if self.is_unread or self.lacking:
+            return ""
+        return revision_id(self.full_hash(view, family), view.revisions)
 
     @classmethod
     def of(cls, view: View) -> _Asked:
@@ -249,9 +267,8 @@ class _Setting:
 
 def _recorded(view: View, asked: _Asked, running: Revision | None, setting: _Setting) -> Target:
     """Record first what is asked for; instances are created from the record."""
-    spec, digests = view.spec, asked.config.digests
-    held, now = setting.held, setting.now
-    full_hash = revision_hash(spec.template or {}, setting.family.hash_version, digests)
+    digests, held, now = asked.config.digests, setting.held, setting.now
+    full_hash = asked.full_hash(view, setting.family)
     short = revision_id(full_hash, view.revisions)
     refused = _refusal(view, short, now)
     if refused is not None:

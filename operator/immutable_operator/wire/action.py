@@ -39,6 +39,7 @@ class _ActionStatus(msgspec.Struct, rename="camel", frozen=True):
     phase: str = ""
     message: str = ""
     started_at: str | None = None
+    asked_revision: str = ""
 
 
 class _Action(msgspec.Struct, frozen=True):
@@ -78,6 +79,7 @@ def decode_action(raw: bytes | msgspec.Raw) -> ActionRecord:
         command=Command(spec.type),
         revision=spec.revision or "",
         reason=spec.reason or "",
+        asked=status.asked_revision,
     )
     word, name = ("service", spec.service or "") if spec.pool is None else ("pool", spec.pool)
     return ActionRecord(meta.uid, f"{word}/{meta.namespace}/{name}", request, meta.namespace)
@@ -90,6 +92,8 @@ def action_status(namespace: str, request: Request, outcome: Outcome, now: float
         "message": outcome.message[:1024],
         "startedAt": second(request.started or now),
     }
+    if asked := request.asked or outcome.asked:
+        status["askedRevision"] = asked
     if outcome.phase in ENDED:
         status["finishedAt"] = second(now)
     return {

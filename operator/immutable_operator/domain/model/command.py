@@ -24,7 +24,8 @@ class Request:
     Regenerate replaces the instances older than ``created``, or that ``instance`` alone. Retry
     tries the failed revision that the spec asks for again. RollBack rejects that revision and goes
     back to ``revision``, an id, or to the last good one; Resume ends that. ``phase`` is the phase
-    that was last written to its status, "" before the first write.
+    that was last written to its status, "" before the first write. ``asked`` is the id of the
+    revision that the spec asked for when the action was first observed, "" if that is not known.
     """
 
     name: str
@@ -39,13 +40,15 @@ class Request:
     command: Command = Command.REGENERATE
     revision: str = ""
     reason: str = ""
+    asked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What is to be written to the status of a request."""
+    """What is to be written to the status of a request; ``asked`` as in `Request`."""
 
     name: str
     uid: str
     phase: str
     message: str
+    asked: str = ""
