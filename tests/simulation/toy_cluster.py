@@ -249,7 +249,8 @@ class ToyCluster:
         if outcome.phase in ("Succeeded", "Failed"):
             del self.requests[outcome.uid]
             return
-        known = replace(request, phase=outcome.phase, message=outcome.message)
+        asked = request.asked or outcome.asked
+        known = replace(request, phase=outcome.phase, message=outcome.message, asked=asked)
         self.requests[outcome.uid] = known
 
     def protect(self, order: SetBudget | DeleteBudget) -> None:

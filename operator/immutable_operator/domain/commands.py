@@ -82,7 +82,7 @@ def commands(turn: Turn, fleet: Fleet) -> tuple[Verdict | None, tuple[Outcome, .
 
 def _told(request: Request, asked: str, phase: str, message: str) -> Iterable[Outcome]:
     # An action that is carried out at once needs no write of its own for the revision.
-    held = phase == "Pending" and asked != request.asked
+    held = phase == "Pending" and bool(asked) and not request.asked
     if held or (phase, message) != (request.phase, request.message):
         yield Outcome(request.name, request.uid, phase, message, asked)
 
