@@ -182,11 +182,12 @@ class ToyCluster:
             raise Conflict(409, "Conflict", "the uid in the precondition is not that of the pod")
         healthy = sum(p.ready_since is not None and p.active for p in self.pods.values())
         ready = pod.ready_since is not None
-        protected = (
-            self.min_available is not None
-            and not pod.ended
-            and not (retirement.by_will or (retirement.while_unready and not ready))
-        )
+        shown = self.seen.get(retirement.name)
+        deleted = retirement.while_unready and (shown is None or shown.ready_since is None)
+        if deleted and ready:  # the deletion names the version in which it was not ready
+            raise Conflict(409, "Conflict", "the object has been modified")
+        by_eviction = not (retirement.by_will or deleted)
+        protected = self.min_available is not None and not pod.ended and by_eviction
         assert not retirement.by_will or str(retirement.because).startswith(WILL)
         if protected and healthy - ready < (self.min_available or 0):
             needs = f"needs {self.min_available} healthy pods and has {healthy} currently"

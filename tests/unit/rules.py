@@ -329,8 +329,11 @@ class Case:
     @property
     def owing(self) -> bool:
         """Whether one that works lacks instances: those that never worked make room for it."""
-        others = [i for i in self.stale if i.ready_since is not None]
-        return not self.works and (self.last_good is not None or bool(others))
+        works = {i.revision for i in self.stale if i.ready_since is not None}
+        if self.last_good is None:  # before that, what worked once counts
+            worked = [r for r in self.view.revisions if r.verdict.first_available is not None]
+            works |= {r.id for r in worked if r != self.wanted and not r.verdict.is_failed}
+        return not self.works and (self.last_good is not None or bool(works))
 
     def staying(self, instances: Iterable[Instance]) -> list[Instance]:
         return [i for i in instances if i.name not in self.retired]
@@ -540,8 +543,9 @@ def _each_birth_has_its_own_slot_and_predecessor(case: Case) -> None:
     replaced = [c.replaces for c in case.creates if c.replaces]
     assert len(set(replaced)) == len(replaced)
     # What works makes good what it lost, also where a release had begun to replace that one.
-    living = {(i.revision, i.replaces) for i in case.active if i.replaces}
-    born = {(c.revision, c.replaces) for c in case.creates}
+    # A name is free again for another instance: it is the uid that says who was replaced.
+    living = {(i.revision, i.predecessor) for i in case.active if i.replaces}
+    born = {(c.revision, c.replaces_uid or c.replaces) for c in case.creates if c.replaces}
     assert not living & born, "at most one living successor a predecessor and revision"
 
 
