@@ -14,15 +14,19 @@ from hypothesis import settings
 from tests.controlplane import ControlPlane
 from tests.controlplane.build import BuildError, binaries
 from tests.controlplane.components import COMPONENTS
+from tests.controlplane.real.nodes import PROGRAMS as REAL_PROGRAMS
+from tests.controlplane.real.requirements import missing
 from tests.flaky import Retries
 from tests.namespaces import fresh_namespace
 
 NODES = 5
 # Programs that only some tests need, by the fixture that gives them.
 PROGRAMS = {
-    "karpenter_program": "karpenter-kwok",
-    "promtool": "promtool",
-    "prometheus_program": "prometheus",
+    "karpenter_program": ("karpenter-kwok",),
+    "with_karpenter": ("karpenter-kwok",),
+    "with_machines": REAL_PROGRAMS,
+    "promtool": ("promtool",),
+    "prometheus_program": ("prometheus",),
 }
 # Other examples in each run, and the failing one is printed; `make unit` has the same ones always.
 # Without a deadline: how long an example takes says how busy the machine is.
@@ -47,7 +51,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
     if any(item.get_closest_marker("cluster") for item in session.items):
         asked = {name for item in session.items for name in _fixtures(item)}
-        wanted = [*COMPONENTS, "helm", *(PROGRAMS[name] for name in PROGRAMS if name in asked)]
+        if "with_machines" in asked and missing() is not None:
+            asked.remove("with_machines")
+        more = (program for name in PROGRAMS if name in asked for program in PROGRAMS[name])
+        wanted = [*COMPONENTS, "helm", *more]
         with _shown(session.config):
             try:
                 binaries(wanted)
@@ -81,8 +88,11 @@ def module_namespace(control_plane: ControlPlane) -> Iterator[str]:
 
 
 def _fixtures(item: pytest.Item) -> list[str]:
-    """The fixtures that an item needs, directly or not."""
-    return item.fixturenames if isinstance(item, pytest.Function) else []
+    """The fixtures that an item needs, directly or not, or that its parameters ask for."""
+    if not isinstance(item, pytest.Function):
+        return []
+    chosen = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return [*item.fixturenames, *filter(None, (getattr(one, "needs", None) for one in chosen))]
 
 
 def _shown(config: pytest.Config) -> contextlib.AbstractContextManager[None]:
