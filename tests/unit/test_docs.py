@@ -12,7 +12,10 @@ import pytest
 import yaml
 
 from immutable_operator.api.crd import KINDS, crd
+from immutable_operator.cli import report
 from immutable_operator.cli.main import new_parser
+from immutable_operator.cli.outcome import Outcome
+from immutable_operator.cli.paths import PATHS, UNTRIED
 from tests.pages import BY_HAND, FAILS, OUTPUT, PAGES, ROOT, Block, blocks, shows, tutorials
 from website import reference
 from website.hooks import outward_links
@@ -79,6 +82,17 @@ def test_targets_of_make_exist() -> None:
 def test_every_how_to_has_commands_that_are_run() -> None:
     covered = {page.name for page in tutorials()}
     assert {page.name for page in HOW_TOS} - covered == {"index.md"}
+
+
+def test_table_of_verify_has_the_rows_of_the_command() -> None:
+    table = next(b.text for b in blocks(DOCS / "verify.md") if b.title == OUTPUT)
+    head, *rows, last = table.splitlines()
+    assert head == report.heading()
+    untried = [report.line(Outcome(u[0], u[1], u[2], None, detail=u[3])) for u in UNTRIED]
+    assert rows[len(PATHS) :] == untried
+    for row, path in zip(rows, PATHS, strict=False):
+        assert row.startswith(f"{path.id:18}{path.what:44}"), row
+    assert last.startswith(f"all {len(PATHS)} paths are protected: ")
 
 
 @pytest.mark.parametrize(
