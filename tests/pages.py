@@ -4,7 +4,7 @@ A page says by the language and the title of a block what a reader, and a test, 
 
 - ``bash``: commands to run; with the title `FAILS` they are refused, with `BY_HAND` they need a
   machine of the reader's own and are not run by the test;
-- ``text`` with the title `OUTPUT`: what the commands above print;
+- ``text`` with the title `OUTPUT`: what the commands above print; without a title: an example;
 - ``yaml`` with the name of a file as title: the file, which the commands below use.
 """
 
@@ -15,10 +15,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["BY_HAND", "FAILS", "OUTPUT", "ROOT", "Block", "blocks", "shows", "tutorials"]
+__all__ = ["BY_HAND", "FAILS", "OUTPUT", "PAGES", "ROOT", "Block", "blocks", "shows", "tutorials"]
 
 ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    ROOT / "charts/immutable-operator/README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+"""All pages that a user reads."""
 OUTPUT, FAILS, BY_HAND = "Output", "Refused", "On your machine"
 ELLIPSIS = "..."  # any lines, in an output
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>.*)$")
@@ -65,9 +70,8 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def tutorials() -> list[Path]:
-    """Every page that has commands to run: the README, the quick start, each how-to and others."""
-    pages = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-    return [page for page in pages if any(block.language == "bash" for block in blocks(page))]
+    """Every page that has commands: the README, the quick start, each how-to and others."""
+    return [page for page in PAGES if any(block.language == "bash" for block in blocks(page))]
 
 
 def shows(output: str, printed: str) -> bool:

@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import yaml
 
 from tests.cluster.operator_process import OperatorProcess, Operators
 from tests.cluster.plugin import run, start, told
@@ -123,6 +124,15 @@ def test_diff_compares_config_maps_by_their_copies(steady: Service) -> None:
     done = run(steady, "diff", "steady", "1", ids(steady)[1])
     assert done.code == 1, done.err
     assert done.out.splitlines()[2:] == ["@@ -1 +1 @@ ConfigMap settings: mode", "-old", "+new"]
+
+
+def test_diff_prints_changes_for_programs(steady: Service) -> None:
+    done = run(steady, "diff", "steady", "1", "2", "-o", "json")
+    assert done.code == 1, done.err
+    [change] = json.loads(done.out)["changes"]
+    assert change == {"where": "ConfigMap settings: mode", "old": ["old"], "new": ["new"]}
+    same = run(steady, "diff", "steady", "1", "1", "-o", "yaml")
+    assert (same.code, yaml.safe_load(same.out)["changes"]) == (0, [])
 
 
 def test_diff_without_difference_exits_with_0(steady: Service) -> None:

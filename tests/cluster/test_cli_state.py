@@ -4,11 +4,14 @@ them."""
 from __future__ import annotations
 
 import functools
+import json
 import signal
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
+from immutable_operator.cli.version import plugin_version
 from tests.cluster.operator_process import OperatorProcess, Operators
 from tests.cluster.plugin import Told, run, start, told
 from tests.cluster.services import KIND_PATH, Service, condition, names, pin
@@ -207,6 +210,33 @@ def test_version_names_all_three(steady: Service) -> None:
     assert [line.partition(":")[0] for line in done.out.splitlines()] == [
         *("plug-in", "operator", "API server")
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "tells"),
+    [
+        (("status", "steady"), {"service": "steady", "result": "Ready"}),
+        (("why", "steady"), {"service": "steady", "name": "steady"}),
+        (("version",), {"plugin": plugin_version(), "apiServer": "v"}),
+    ],
+)
+def test_answer_is_the_same_as_json_and_as_yaml(
+    steady: Service, words: tuple[str, ...], tells: dict[str, str]
+) -> None:
+    done = [run(steady, *words, f"--output={output}") for output in ("json", "yaml")]
+    assert [(d.code, "Traceback" in d.err) for d in done] == [(0, False)] * 2
+    as_json, as_yaml = json.loads(done[0].out), yaml.safe_load(done[1].out)
+    assert as_json.keys() == as_yaml.keys()
+    for key, value in tells.items():
+        assert str(as_json[key]).startswith(value)
+        assert str(as_yaml[key]).startswith(value)
+
+
+def test_status_that_is_late_says_so_for_programs(web: Service) -> None:
+    web.apply(image="a", replicas=1, suspend=True)
+    done = run(web, "status", "web", "--timeout=1", "-o=json")
+    assert done.code == 3
+    assert json.loads(done.out)["result"] == "Late"
 
 
 def test_role_view_reads_and_only_edit_suspends(steady: Service) -> None:

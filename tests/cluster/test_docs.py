@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,18 +13,54 @@ import pytest
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.page_reader import Reader
 from tests.controlplane import ControlPlane
-from tests.pages import BY_HAND, ROOT, tutorials
+from tests.controlplane.build import binaries
+from tests.pages import BY_HAND, ROOT, blocks, tutorials
 
 PAGES = {str(page.relative_to(ROOT)): page for page in tutorials()}
-# Blocks that create a cluster, build an image, install a program, ask a public registry or end with
-# Ctrl-C; docs/how-to/migrate.md and other tests run the same commands.
+# Why a block is not run here, in the order of the page.
+CLUSTER = "creates a cluster in docker"
+IMAGE = "builds an image with docker, podman or buildah: tests/real and tests/release build it"
+INSTALLS = "installs a program: tests/unit/test_plugin_alone.py and tests/release do"
+MAKE = "runs the tests, or builds: tests/unit/test_docs.py knows the targets"
+RELEASE = "changes the release of the chart, which all tests share: its values are rendered below"
+SIGNED = "needs a signed release: tests/release verifies one with a key"
 LEFT_TO_A_PERSON = {
-    "README.md": 1,
-    "docs/dashboard.md": 1,
-    "docs/migrate.md": 2,
-    "docs/performance.md": 1,
-    "docs/pin.md": 1,
-    "docs/quick-start.md": 3,
+    "CONTRIBUTING.md": (MAKE,),
+    "README.md": (f"{CLUSTER}, {IMAGE}", IMAGE, MAKE),
+    "SECURITY.md": (SIGNED,) * 3,
+    "charts/immutable-operator/README.md": (RELEASE,),
+    "docs/configuration.md": (RELEASE, "no operator runs in a pod: tests/cluster/test_secrets.py"),
+    "docs/dashboard.md": ("runs until Ctrl-C: tests/cluster/test_dashboard.py",),
+    "docs/enforcement.md": ("ends all protection: tests/cluster/test_guarded.py",),
+    "docs/gitops.md": ("needs Argo CD: tests/cluster/gitops",),
+    "docs/migrate.md": (
+        "asks a public registry: tests/wire/test_pin.py",
+        "is run by docs/how-to/migrate.md",
+    ),
+    "docs/monitoring.md": (RELEASE,),
+    "docs/performance.md": (MAKE,),
+    "docs/pin.md": ("asks a public registry: tests/wire/test_pin.py",),
+    "docs/plugin.md": (
+        INSTALLS,
+        INSTALLS,
+        INSTALLS,
+        "asks on a terminal: tests/cluster/test_exec.py",
+    ),
+    "docs/quick-start.md": (CLUSTER, IMAGE, INSTALLS),
+    "docs/release.md": (IMAGE,),
+    "docs/troubleshooting.md": ("no operator runs in a pod: tests/real/test_install.py",),
+    "docs/upgrade.md": (RELEASE,),
+    "docs/verify.md": ("needs a pod of the operator: tests/cluster/test_verify.py", INSTALLS),
+}
+WEB = "kubectl apply -f examples/web.yaml && kubectl immutable status web\n"
+SECOND = (
+    "sed 's|2.52@.*|2.53@sha256:99c6b4bb4a1e1df3f0b3752168c89358794d02258ebebc26bf21c29399011a85|'"
+    " examples/web.yaml > web.yaml && kubectl apply -f web.yaml && kubectl immutable status web\n"
+)
+# What a page that explains, and does not instruct, finds on the cluster.
+SUPPOSED = {
+    "docs/plugin.md": WEB + SECOND,
+    "docs/troubleshooting.md": WEB,
 }
 
 pytestmark = pytest.mark.timeout(600)
@@ -45,5 +84,45 @@ def test_commands_of_the_page_do_what_it_shows(
     name: str,
 ) -> None:
     assert operator.leading
-    left = Reader(control_plane, tmp_path, namespace).follow(PAGES[name])
-    assert left == LEFT_TO_A_PERSON.get(name, 0), f"blocks with the title {BY_HAND}"
+    reader = Reader(control_plane, tmp_path, namespace)
+    if name in SUPPOSED:
+        reader.suppose(SUPPOSED[name])
+    left = reader.follow(PAGES[name])
+    reasons = LEFT_TO_A_PERSON.get(name, ())
+    assert left == len(reasons), f"blocks with the title {BY_HAND}, each with a reason"
+
+
+# Of a release: flags that `helm template` does not have, or that would ask a cluster.
+OF_RELEASES = ("--wait", "--install", "--reuse-values", "--reset-then-reuse-values")
+DIGEST = f"sha256:{'0' * 64}"
+LINES = [
+    pytest.param(line, id=f"{name}:{block.line}")
+    for name, page in PAGES.items()
+    for block in blocks(page)
+    if block.language == "bash" and block.title == BY_HAND
+    for line in block.text.replace("\\\n", " ").splitlines()
+    if line.startswith(("helm install ", "helm upgrade "))
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_release_that_a_page_describes_can_be_rendered(line: str) -> None:
+    """The schema of the chart refuses values that do not exist."""
+    text = re.sub(r"sha256:<[^>]*>|\"\$\{image#\*@\}\"", DIGEST, line).replace(
+        "<registry>", "example"
+    )
+    _, _, *words = shlex.split(text, comments=True)
+    kept = [word for word in words if word not in OF_RELEASES]
+    least = ["--set=image.repository=example/operator", f"--set=image.digest={DIGEST}"]
+    done = subprocess.run(
+        [str(binaries(["helm"])["helm"]), "template", *least, *kept],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_pages_describe_releases() -> None:
+    assert len(LINES) >= 6

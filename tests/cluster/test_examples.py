@@ -12,7 +12,7 @@ import yaml
 
 from tests.cluster.actions import phase
 from tests.cluster.operator_process import Operators
-from tests.cluster.services import Service, condition
+from tests.cluster.services import Service, budgets, condition
 from tests.controlplane import ControlPlane
 from tests.namespaces import fresh_namespace
 
@@ -61,6 +61,21 @@ def test_example_is_accepted_and_becomes_ready(
         elif document["kind"] == "ImmutableAction":
             web = Service(control_plane, applied, document["spec"]["service"])
             web.until("the action succeeds", partial(has_phase, web, name, "Succeeded"))
+
+
+def test_scaled_example_has_its_number_from_the_autoscaler_and_a_budget(
+    control_plane: ControlPlane, applied: str
+) -> None:
+    web = Service(control_plane, applied, "scaled")
+    [least] = [d["spec"]["minReplicas"] for d in documents("autoscaling.yaml") if is_scaler(d)]
+    web.until("the autoscaler scales it", lambda: web.get()["spec"].get("replicas") == least)
+    web.until_ready()
+    assert len(web.active()) == least
+    assert budgets(web).get("scaled-drain-protection") == least
+
+
+def is_scaler(document: dict[str, Any]) -> bool:
+    return bool(document["kind"] == "HorizontalPodAutoscaler")
 
 
 def is_true(web: Service, kind: str) -> bool:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.autoscaling import autoscale
+from tests.cluster.autoscaling import DEPLOYMENT, autoscale, scaled_kind
 from tests.cluster.deployments import Deployment
 from tests.cluster.history import History
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.plugin import Told, run, start, told
 from tests.cluster.services import Service, pin
-from tests.controlplane.api import ApiError, Json
+from tests.controlplane.api import ApiError
 
 REPLICAS = 3
 ANNOTATION = "immutable.dev/migration"
@@ -39,12 +39,6 @@ def is_gone(web: Service) -> bool:
     except ApiError as error:
         return error.status == 404
     return False
-
-
-def scaled(web: Service) -> str:
-    """The kind that the autoscaler scales."""
-    path = f"/apis/autoscaling/v2/namespaces/{web.namespace}/horizontalpodautoscalers/web"
-    return str(web.plane.api().get(path)["spec"]["scaleTargetRef"]["kind"])
 
 
 def interrupted_halfway(live: Deployment, *args: str) -> Told:
@@ -101,21 +95,17 @@ def test_interrupted_migration_can_be_aborted(live: Deployment) -> None:
     assert "nothing has to be moved back" in late.err
 
 
-def test_autoscaler_and_budget_are_brought_along(live: Deployment) -> None:
+def test_autoscaler_is_brought_along(live: Deployment) -> None:
     web = live.web
-    autoscale(web, REPLICAS, 2 * REPLICAS)
-    path = f"/apis/autoscaling/v2/namespaces/{web.namespace}/horizontalpodautoscalers/web"
-    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
-    patch: Json = {"spec": {"scaleTargetRef": target}}
-    web.plane.api().request("PATCH", path, patch, "application/merge-patch+json")
+    autoscale(web, REPLICAS, 2 * REPLICAS, DEPLOYMENT)
     with History(web) as history:
         done = migrate(live)
         assert done.code == 0, done.err
         assert "HorizontalPodAutoscaler web scales ImmutableService web" in done.out
-        assert (live.wanted(), scaled(web)) == (0, "ImmutableService")
+        assert (live.wanted(), scaled_kind(web)) == (0, "ImmutableService")
         done = migrate(live, "--back")
         assert done.code == 0, done.err
-        assert scaled(web) == "Deployment"
+        assert scaled_kind(web) == "Deployment"
         assert live.wanted() >= REPLICAS
         history.assert_budget(most=4 * REPLICAS, fewest=REPLICAS)
 

@@ -67,13 +67,16 @@ class WebService(Service):
         }
         self.plane.kubectl("apply", "-f", "-", stdin=json.dumps(document))
 
-    def protect(self) -> None:
-        """A PodDisruptionBudget: evictions remove one instance at a time."""
+    def protect(self, **allowed: int) -> None:
+        """A PodDisruptionBudget: without a field, evictions remove one instance at a time."""
         document = {
             "apiVersion": "policy/v1",
             "kind": "PodDisruptionBudget",
             "metadata": {"name": self.name, "namespace": self.namespace},
-            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": self.name}}},
+            "spec": {
+                **(allowed or {"maxUnavailable": 1}),
+                "selector": {"matchLabels": {"app": self.name}},
+            },
         }
         self.plane.kubectl("apply", "-f", "-", stdin=json.dumps(document))
 

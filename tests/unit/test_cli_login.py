@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 import yaml
 
@@ -29,7 +30,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def account(home: Path, monkeypatch: pytest.MonkeyPatch) -> ServiceAccount:
     """Inside of a pod in the namespace shop."""
-    for name, text in (("token", "t0ken"), ("ca.crt", "authority"), ("namespace", "shop\n")):
+    authority = Path(certifi.where()).read_text()
+    for name, text in (("token", "t0ken"), ("ca.crt", authority), ("namespace", "shop\n")):
         (home / name).write_text(text)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,11 @@ import pytest
 import yaml
 
 from immutable_operator.api.crd import KINDS, crd
-from tests.pages import BY_HAND, FAILS, OUTPUT, ROOT, blocks, shows, tutorials
+from immutable_operator.cli import report
+from immutable_operator.cli.main import new_parser
+from immutable_operator.cli.outcome import Outcome
+from immutable_operator.cli.paths import PATHS, UNTRIED
+from tests.pages import BY_HAND, FAILS, OUTPUT, PAGES, ROOT, Block, blocks, shows, tutorials
 from website import reference
 from website.hooks import outward_links
 
@@ -20,22 +25,74 @@ HOW_TOS = [DOCS / "quick-start.md", *sorted((DOCS / "how-to").glob("*.md"))]
 NAVIGATION = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
 
 
-@pytest.mark.parametrize("page", HOW_TOS, ids=lambda p: p.stem)
-def test_every_block_of_a_how_to_says_what_it_is(page: Path) -> None:
+# The first words of commands in the documents.
+PROGRAMS = ("kubectl", "helm", "make", "pip", "pipx", "docker", "kind", "cosign", "git", "sed", "$")
+
+
+def every_block() -> Iterator[tuple[str, Block]]:
+    for page in PAGES:
+        for block in blocks(page):
+            yield f"{page.relative_to(ROOT)}:{block.line}", block
+
+
+def test_every_block_says_what_it_is() -> None:
     """A block without a language, or of another one, would escape the test that runs them."""
-    for block in blocks(page):
-        where = f"{page.name}:{block.line}"
+    for where, block in every_block():
         assert block.language in ("bash", "text", "yaml", "json"), where
         if block.language == "bash":
             assert block.title in ("", FAILS, BY_HAND), where
             assert not block.text.startswith("$ "), f"{where}: a reader copies the commands"
         if block.language == "text":
-            assert block.title == OUTPUT, where
+            assert block.title in ("", OUTPUT), where
+            first = {line.split()[0] for line in block.text.splitlines() if line[:1].strip()}
+            assert not first & {*PROGRAMS}, f"{where}: commands are bash"
+
+
+@pytest.mark.parametrize("page", HOW_TOS, ids=lambda p: p.stem)
+def test_every_text_of_a_how_to_is_what_its_commands_print(page: Path) -> None:
+    for block in blocks(page):
+        assert block.language != "text" or block.title == OUTPUT, f"{page.name}:{block.line}"
+
+
+def _commands(program: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the commands of a program in all blocks that a user runs by hand: where, and words."""
+    for where, block in every_block():
+        if block.language == "bash" and block.title == BY_HAND:
+            for line in block.text.replace("\\\n", " ").splitlines():
+                for part in re.split(r" (?:\||&&|>) ", line):
+                    if part.startswith(f"{program} "):
+                        yield where, shlex.split(part, comments=True)[len(program.split()) :]
+
+
+def test_commands_of_the_plugin_that_are_run_by_hand_are_commands() -> None:
+    found = list(_commands("kubectl immutable"))
+    assert len(found) >= 8
+    for where, words in found:
+        assert words == ["verify", "--help"] or new_parser(words).parse_args(words).run, where
+
+
+def test_targets_of_make_exist() -> None:
+    found = list(_commands("make"))
+    assert len(found) >= 8
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for where, words in found:
+        assert {word for word in words if "=" not in word} <= targets, where
 
 
 def test_every_how_to_has_commands_that_are_run() -> None:
     covered = {page.name for page in tutorials()}
     assert {page.name for page in HOW_TOS} - covered == {"index.md"}
+
+
+def test_table_of_verify_has_the_rows_of_the_command() -> None:
+    table = next(b.text for b in blocks(DOCS / "verify.md") if b.title == OUTPUT)
+    head, *rows, last = table.splitlines()
+    assert head == report.heading()
+    untried = [report.line(Outcome(u[0], u[1], u[2], None, detail=u[3])) for u in UNTRIED]
+    assert rows[len(PATHS) :] == untried
+    for row, path in zip(rows, PATHS, strict=False):
+        assert row.startswith(f"{path.id:18}{path.what:44}"), row
+    assert last.startswith(f"all {len(PATHS)} paths are protected: ")
 
 
 @pytest.mark.parametrize(

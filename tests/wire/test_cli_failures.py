@@ -22,6 +22,11 @@ from tests.wire.verbs import VERBS, arguments, exit_code, manifest
 WORD = "immutableservices"
 # They report what they find out, and that something is wrong is what they find.
 REPORTS = ("check", "version")
+# They print what they show as JSON and YAML, too.
+SHOWING = (
+    *("check", "diff", "events", "get", "history", "lineage", "plan", "status", "verify"),
+    *("version", "why"),
+)
 INTERRUPTED = 130
 NOWHERE = "http://127.0.0.1:9"
 NAMED = re.compile(r"/(immutableservices|immutablenodepools|pods)/[^/?]+")
@@ -85,7 +90,7 @@ class Given:
     kubeconfig: Path
     file: Path
 
-    def run(self, verb: str, server: str, patience: str = "400ms") -> int:
+    def run(self, verb: str, server: str, *more: str, patience: str = "400ms") -> int:
         cluster = {"server": server}
         context = {"cluster": "c", "user": "u", "namespace": "shop"}
         body = {
@@ -96,7 +101,7 @@ class Given:
         }
         self.kubeconfig.write_text(json.dumps(body))
         options = [f"--kubeconfig={self.kubeconfig}", f"--request-timeout={patience}"]
-        words = [*options, *arguments(verb, self.file)]
+        words = [*options, verb, *more, *arguments(verb, self.file)[1:]]
         return exit_code(words)
 
 
@@ -186,6 +191,18 @@ def test_verb_without_a_cluster_says_that_it_cannot_be_reached(
         assert "reach" in told, told
         assert "no connection to 127.0.0.1:9: Connection refused" in told, told
         assert "Key(" not in told, told
+
+
+@pytest.mark.parametrize("output", ["json", "yaml"])
+@pytest.mark.parametrize("verb", SHOWING)
+def test_verb_that_shows_data_fails_the_same_for_programs(
+    verb: str, output: str, given: Given, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(forbidden) as server:
+        code = given.run(verb, server.url, f"--output={output}")
+    told = capsys.readouterr()
+    assert "invalid choice" not in told.err, told.err
+    checked(verb, code, told.err, server)
 
 
 @pytest.mark.parametrize("verb", VERBS)

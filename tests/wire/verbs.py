@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+# Imported here, which takes seconds on a busy machine: otherwise the first verb is interrupted.
+import kubernetes.aio.client  # noqa: F401
+
 from immutable_operator.api.names import API_VERSION
 from immutable_operator.cli.main import main, new_parser
 from tests.unit.service_specs import spec

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from immutable_operator.cli.arguments import Say, add_owner, place
+from immutable_operator.cli.arguments import Say, add_output, add_owner, place
 from immutable_operator.cli.asked import Asked, read_asked
 from immutable_operator.cli.change import Change, coloured, unified
 from immutable_operator.cli.compare import compared
@@ -19,6 +19,7 @@ from immutable_operator.cli.objects import Json
 from immutable_operator.cli.owner import Owner, with_owner
 from immutable_operator.cli.problem import CannotRun
 from immutable_operator.cli.records import find_record, identity, named, phase
+from immutable_operator.cli.written import as_text
 from immutable_operator.domain.config.births import born_from
 from immutable_operator.domain.config.canonical import canonical
 from immutable_operator.domain.config.nodes import canonical_node
@@ -62,6 +63,7 @@ def add(commands: Any) -> None:
         metavar="M",
         help=f"{text} [the one that the spec asks for, even if it is not recorded yet]",
     )
+    add_output(command, "json", "yaml")
     command.set_defaults(run=run)
 
 
@@ -83,8 +85,20 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
                 f"the spec asks for {new.title}, and there is no other revision to compare it with"
             )
             say(f"{what}; {_advice(given.name)}")
+            if given.output != "table":
+                show(_data(None, new, (), given.output))
             return SAME
-        return await _told(owner, (recorded(owner, old), new), contents, (say, show))
+        sides = (recorded(owner, old), new)
+        changes, problems = await changes_between(owner.kind, *sides, contents)
+        for problem in problems:
+            say(f"warning: {problem}")
+        if given.output != "table":
+            show(_data(*sides, changes, given.output))
+        elif changes:
+            show(drawn(sides[0].title, new.title, changes))
+        else:
+            say(f"no difference; {_advice(owner.name)}")
+        return DIFFERENT if changes else SAME
 
     return await with_owner(place(given), work, say)
 
@@ -132,19 +146,11 @@ def born(kind: OwnerKind, template: Mapping[str, Any]) -> Mapping[str, Any]:
     return born_from(template) if kind.is_namespaced else template
 
 
-async def _told(
-    owner: Owner, sides: tuple[Side, Side], contents: Contents, streams: tuple[Say, Say]
-) -> int:
-    say, show = streams
-    old, new = sides
-    changes, problems = await changes_between(owner.kind, old, new, contents)
-    for problem in problems:
-        say(f"warning: {problem}")
-    if not changes:
-        say(f"no difference; {_advice(owner.name)}")
-        return SAME
-    show(drawn(old.title, new.title, changes))
-    return DIFFERENT
+def _data(old: Side | None, new: Side, changes: Sequence[Change], output: str) -> str:
+    """Return the differences as JSON or YAML."""
+    listed = [{"where": c.where, "old": list(c.old), "new": list(c.new)} for c in changes]
+    titles = {"old": old.title if old else None, "new": new.title}
+    return as_text({**titles, "changes": listed}, output)
 
 
 def drawn(old: str, new: str, changes: Sequence[Change]) -> str:

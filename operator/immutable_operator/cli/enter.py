@@ -40,7 +40,10 @@ AFTERWARDS = {
     " spec.immutability.quarantineFor",
     "Report": "it is marked as tainted, and kept",
 }
-PASSED = ("kubeconfig", "context", "server", "token", "certificate_authority", "container")
+PASSED = (
+    *("kubeconfig", "context", "cluster", "user", "server", "tls_server_name", "token"),
+    *("client_certificate", "client_key", "certificate_authority", "container"),
+)
 ADVICE = "see Break-glass in docs/enforcement.md"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Login", "LoginError", "ServiceAccount", "context_names", "find_login"]
 
 DEFAULT: Final = "default"
+# No context of a file can have this name.
+CHOSEN: Final = "\0chosen"
 OF_PODS: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -90,16 +93,13 @@ class Login:
             if self.context is None:
                 self.account.load(found)
             else:
-                await config.load_kube_config(
-                    config_file=os.pathsep.join(map(str, self.files)),
-                    context=self.context,
-                    client_configuration=found,
-                )
+                await _load(self.files, self.context, found)
         except (config.ConfigException, OSError, ValueError) as error:
             raise LoginError(f"{_where(self.files)}: {error}") from error
         # The proxy settings of the environment are evaluated here.
         found.client_session_kwargs = {"trust_env": False}
         overrides().apply(found)
+        _check_certificates(found)
         found.proxy = _usable(found.proxy or _proxy_of_the_environment(found.host))
         return found
 
@@ -111,6 +111,38 @@ class Login:
             names = [("Impersonate-User", user), *(("Impersonate-Group", g) for g in groups)]
             configuration.client_session_kwargs |= {"headers": names}
         return Person(configuration, timeout=overrides().timeout)
+
+
+async def _load(files: Sequence[Path], context: str, found: Configuration) -> None:
+    """Load a context with the cluster and the user of the options. Raises as the library does."""
+    from kubernetes.aio.config.kube_config import KubeConfigLoader, KubeConfigMerger
+
+    merged = KubeConfigMerger(os.pathsep.join(map(str, files))).config
+    entry = merged["contexts"].get_with_name(context)["context"].value
+    named = {"cluster": overrides().cluster, "user": overrides().credentials}
+    for key, name in named.items():
+        if name:
+            merged[f"{key}s"].get_with_name(name)  # raises if there is none
+            entry = {**entry, key: name}
+    merged.value["contexts"].append({"name": CHOSEN, "context": entry})
+    # Relative paths are relative to the file of each entry, which the merger keeps.
+    loader = KubeConfigLoader(merged, active_context=CHOSEN, config_base_path=None)
+    await loader.load_and_set(found)
+
+
+def _check_certificates(found: Configuration) -> None:
+    """Raise `LoginError` if a file cannot be used; the client would not say which."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    files = [found.ssl_ca_cert] if found.ssl_ca_cert else []
+    try:
+        for authority in files:
+            context.load_verify_locations(cafile=authority)
+        if found.cert_file:
+            files = [file for file in (found.cert_file, found.key_file) if file]
+            context.load_cert_chain(found.cert_file, found.key_file)
+    except OSError as error:  # an SSLError is one, too
+        named = " with ".join(map(str, files))
+        raise LoginError(f"{named} cannot be used as a certificate: {error}") from error
 
 
 def find_login(

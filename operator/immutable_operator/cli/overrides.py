@@ -1,4 +1,4 @@
-"""Options of kubectl that change how a kubeconfig is used: another server, user or timeout.
+"""Options of kubectl that change how a kubeconfig is used: another cluster, user or timeout.
 
 They apply to the whole command, whichever verb it is; `main` sets them once.
 """
@@ -21,13 +21,23 @@ UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True)
 class Overrides:
-    """What is used instead of what the kubeconfig says. ``timeout`` is in seconds a request."""
+    """What is used instead of what the kubeconfig says. ``timeout`` is in seconds a request.
 
+    ``cluster`` and ``credentials`` are names of entries of the kubeconfig; ``user``, ``uid`` and
+    ``groups`` are impersonated.
+    """
+
+    cluster: str = ""
+    credentials: str = ""
     server: str = ""
+    server_name: str = ""
     token: str = ""
+    certificate: str = ""
+    key: str = ""
     authority: str = ""
     insecure: bool = False
     user: str = ""
+    uid: str = ""
     groups: tuple[str, ...] = ()
     timeout: float = SECONDS
 
@@ -35,9 +45,15 @@ class Overrides:
         """Change a loaded configuration."""
         if self.server:
             configuration.host = self.server
+        if self.server_name:
+            configuration.tls_server_name = self.server_name
         if self.token:
             configuration.api_key["BearerToken"] = f"Bearer {self.token}"
             configuration.cert_file = configuration.key_file = None
+        if self.certificate:
+            configuration.cert_file = self.certificate
+        if self.key:
+            configuration.key_file = self.key
         if self.authority:
             configuration.ssl_ca_cert = self.authority
         if self.insecure:
@@ -46,6 +62,7 @@ class Overrides:
             # The headers of the client have one value each, and there can be several groups.
             names = [
                 ("Impersonate-User", self.user),
+                *([("Impersonate-Uid", self.uid)] if self.uid else []),
                 *(("Impersonate-Group", group) for group in self.groups),
             ]
             configuration.client_session_kwargs |= {"headers": names}
@@ -67,45 +84,23 @@ def use_overrides(given: argparse.Namespace) -> None:
 def add_overrides(parser: argparse.ArgumentParser, default: Any) -> None:
     """Add the options to a parser."""
     add = parser.add_argument
-    add("--server", "-s", default=default, help="URL of the API server")
-    add("--token", default=default, help="bearer token for the API server")
-    add(
-        "--certificate-authority",
-        default=default,
-        metavar="FILE",
-        help="certificate authority of the API server",
-    )
-    add(
-        "--insecure-skip-tls-verify",
-        action="store_true",
-        default=default,
-        help="do not check the certificate of the API server",
-    )
-    add("--as", dest="as_user", default=default, metavar="USER", help="user to impersonate")
-    add(
-        "--as-group",
-        dest="as_groups",
-        action="append",
-        default=default,
-        metavar="GROUP",
-        help="group to impersonate; can be given several times",
-    )
-    add(
-        "--request-timeout",
-        type=_duration,
-        default=default,
-        metavar="TIME",
-        help=f"how long to wait for an answer, such as 5s or 1m [{SECONDS:g}s]",
-    )
+    for names, more in OPTIONS.items():
+        add(*names, default=default, **more)
 
 
 def _given(given: argparse.Namespace) -> Overrides:
     return Overrides(
+        cluster=given.cluster or "",
+        credentials=given.user or "",
         server=given.server or "",
+        server_name=given.tls_server_name or "",
         token=given.token or "",
+        certificate=given.client_certificate or "",
+        key=given.client_key or "",
         authority=given.certificate_authority or "",
         insecure=bool(given.insecure_skip_tls_verify),
         user=given.as_user or "",
+        uid=given.as_uid or "",
         groups=tuple(given.as_groups or ()),
         timeout=given.request_timeout or SECONDS,
     )
@@ -121,3 +116,38 @@ def _duration(text: str) -> float:
 
 
 _duration.__name__ = "duration"
+
+OPTIONS: dict[tuple[str, ...], dict[str, Any]] = {
+    ("--cluster",): {"help": "name of the kubeconfig cluster to use"},
+    ("--user",): {"help": "name of the kubeconfig user to use"},
+    ("--server", "-s"): {"help": "URL of the API server"},
+    ("--tls-server-name",): {
+        "metavar": "NAME",
+        "help": "name in the certificate of the API server, if it is not that of the URL",
+    },
+    ("--token",): {"help": "bearer token for the API server"},
+    ("--client-certificate",): {"metavar": "FILE", "help": "certificate of the user"},
+    ("--client-key",): {"metavar": "FILE", "help": "key of this certificate"},
+    ("--certificate-authority",): {
+        "metavar": "FILE",
+        "help": "certificate authority of the API server",
+    },
+    ("--insecure-skip-tls-verify",): {
+        "action": "store_true",
+        "help": "do not check the certificate of the API server",
+    },
+    ("--as",): {"dest": "as_user", "metavar": "USER", "help": "user to impersonate"},
+    ("--as-uid",): {"metavar": "UID", "help": "uid to impersonate"},
+    ("--as-group",): {
+        "dest": "as_groups",
+        "action": "append",
+        "metavar": "GROUP",
+        "help": "group to impersonate; can be given several times",
+    },
+    ("--request-timeout",): {
+        "type": _duration,
+        "metavar": "TIME",
+        "help": f"how long to wait for an answer, such as 5s or 1m [{SECONDS:g}s]",
+    },
+}
+"""The options by their names, as `argparse` takes them."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
-
 from immutable_operator.cli.outcome import Outcome, Result
+from immutable_operator.cli.written import as_text
 
 __all__ = ["conclusion", "heading", "line", "reasons", "report"]
 
@@ -58,7 +57,7 @@ def conclusion(rows: Sequence[Outcome]) -> str:
     return text
 
 
-def report(rows: Sequence[Outcome], about: dict[str, Any]) -> str:
-    """The result as JSON; ``about`` describes the command, the cluster and the operator."""
+def report(rows: Sequence[Outcome], about: dict[str, Any], output: str = "json") -> str:
+    """The result as JSON or YAML; ``about`` describes the command, the cluster, the operator."""
     body = {**about, "results": [row.body() for row in rows], "ok": all(row.ok for row in rows)}
-    return msgspec.json.format(msgspec.json.encode(body), indent=2).decode()
+    return as_text(body, output)

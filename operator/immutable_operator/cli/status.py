@@ -8,15 +8,17 @@ import time
 from typing import Any
 
 from immutable_operator.cli.action import NOT_ANSWERED
-from immutable_operator.cli.arguments import Say, add_owner, place, seconds
+from immutable_operator.cli.arguments import Say, add_output, add_owner, place, seconds
 from immutable_operator.cli.objects import Json, condition
 from immutable_operator.cli.owner import Owner, with_owner
 from immutable_operator.cli.table import visible
+from immutable_operator.cli.written import as_text
 from immutable_operator.kube.errors import NotFound
 
 __all__ = ["FAILED", "LATE", "READY", "add", "follow", "judged", "run"]
 
 READY, FAILED, LATE = 0, 1, 3
+RESULTS = {READY: "Ready", FAILED: "Failed", LATE: "Late"}
 POLL_SECONDS = 0.5
 
 
@@ -30,6 +32,7 @@ def add(commands: Any) -> None:
         epilog="Exit codes: 0 ready, 1 stalled, rolled back or deleted, 3 timed out, 2 cannot run.",
     )
     add_owner(command)
+    add_output(command, "json", "yaml")
     command.add_argument(
         "--timeout", type=seconds, default=600.0, help="maximum number of seconds to wait [600]"
     )
@@ -40,7 +43,19 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
     """Wait and return the exit code."""
 
     async def work(owner: Owner) -> int:
-        return await follow(owner, given.timeout, show)
+        if given.output == "table":
+            return await follow(owner, given.timeout, show)
+        lines: list[str] = []
+
+        def note(line: str) -> None:
+            lines.append(line)
+            say(line)
+
+        code = await follow(owner, given.timeout, note)
+        about = {owner.kind.word: owner.name, "namespace": owner.namespace}
+        result = {**about, "result": RESULTS[code], "message": lines[-1]}
+        show(as_text(result, given.output))
+        return code
 
     return await with_owner(place(given), work, say)
 

@@ -122,11 +122,11 @@ class Verification:
     def _tell(self, rows: Sequence[Outcome], about: Json) -> int:
         for reason in reasons(rows):
             self._say(reason)
-        if self._options.output == "json":
-            self._show(report(rows, about))
-            self._say(conclusion(rows))
-        else:
+        if self._options.output == "table":
             self._show(conclusion(rows))
+        else:
+            self._show(report(rows, about, self._options.output))
+            self._say(conclusion(rows))
         return 0 if all(row.ok for row in rows) else 1
 
     async def _person(self, *, user: str = "", groups: Sequence[str] = ()) -> Person:

@@ -12,7 +12,7 @@ import os
 import signal
 from typing import Any
 
-from immutable_operator.cli.arguments import Say, add_login, seconds
+from immutable_operator.cli.arguments import Say, add_login, add_output, seconds
 from immutable_operator.cli.login import find_login
 from immutable_operator.cli.owner import unreadable
 from immutable_operator.cli.problem import BROKEN_PIPE, CANNOT_RUN, INTERRUPTED, CannotRun, bug
@@ -48,7 +48,7 @@ def add(commands: Any) -> None:
         default=60.0,
         help="seconds to wait until a change is healed [60]",
     )
-    add("--output", "-o", choices=("table", "json"), default="table", help="output format [table]")
+    add_output(verify, "json", "yaml")
     add("--paths", type=_paths, default="", help="try only these paths, such as P1,P6-exec,C [all]")
     add(
         "--on-taint",

@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
-from immutable_operator.cli.arguments import Say, add_login
+from immutable_operator.cli.arguments import Say, add_login, add_output
 from immutable_operator.cli.login import find_login
 from immutable_operator.cli.objects import Json
 from immutable_operator.cli.owner import with_client
+from immutable_operator.cli.written import as_text
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import Forbidden
 from immutable_operator.kube.paths import ApiPath
@@ -34,6 +35,7 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--client", action="store_true", help="only that of the plug-in, without asking a cluster"
     )
+    add_output(command, "json", "yaml")
     add_login(command, "without effect")
     command.set_defaults(run=run)
 
@@ -44,14 +46,25 @@ def plugin_version() -> str:
 
 async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
     """Print the versions and return the exit code."""
-    show(f"plug-in:    {plugin_version()}")
+    is_table = given.output == "table"
+    versions = {"plugin": plugin_version()}
+    if is_table:
+        # Before the cluster is asked, which may not answer.
+        show(f"plug-in:    {versions['plugin']}")
+    elif given.client:
+        show(as_text(versions, given.output))
     if given.client:
         return 0
 
     async def work(client: KubeClient) -> int:
         server: Json = msgspec.json.decode(await client.get("/version", resource=""))
-        show(f"operator:   {await _operator(client)}")
-        show(f"API server: {server.get('gitVersion')}")
+        versions["operator"] = await _operator(client)
+        versions["apiServer"] = str(server.get("gitVersion"))
+        if is_table:
+            show(f"operator:   {versions['operator']}")
+            show(f"API server: {versions['apiServer']}")
+        else:
+            show(as_text(versions, given.output))
         return 0
 
     return await with_client(find_login(given.kubeconfig, given.context), work, say)

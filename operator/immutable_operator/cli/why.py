@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from immutable_operator.cli.ancestry import Ancestry, Known, owner_of, read_ancestry
-from immutable_operator.cli.arguments import Say, add_owner, place
+from immutable_operator.cli.arguments import Say, add_output, add_owner, place
 from immutable_operator.cli.objects import Json, condition
 from immutable_operator.cli.owner import Owner, with_owner
 from immutable_operator.cli.records import named, outcome, phase
 from immutable_operator.cli.table import age, visible
+from immutable_operator.cli.written import as_text
 from immutable_operator.kube.times import moment, second
 
 __all__ = ["add", "advice", "of_instance", "of_owner", "run"]
@@ -41,6 +42,7 @@ def add(commands: Any) -> None:
         epilog="Exit codes: 0 explained, 2 cannot run.",
     )
     add_owner(command, instance=True)
+    add_output(command, "json", "yaml")
     command.set_defaults(run=run)
 
 
@@ -56,7 +58,11 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
         else:
             ancestry = await read_ancestry(owner)
             lines = of_instance(owner, records, ancestry, where.name, now)
-        show("\n".join(visible(line) for line in lines))
+        if given.output == "table":
+            show("\n".join(visible(line) for line in lines))
+        else:
+            about = {owner.kind.word: owner.name, "namespace": owner.namespace}
+            show(as_text({**about, "name": where.name, "sentences": lines}, given.output))
         return 0
 
     return await with_owner(replace(where, name=name), work, say)
