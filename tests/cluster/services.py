@@ -22,7 +22,7 @@ from tests.waiting import wait_for
 __all__ = [
     "CHEAPLY",
     *("KINDS", "Service", "Wish", "annotation", "born", "budgets", "condition", "conditions"),
-    *("is_active", "is_ready", "names", "names_of", "pin", "told_to_end"),
+    *("is_active", "is_ready", "names", "names_of", "pin", "ports", "told_to_end"),
 ]
 
 GROUP = "immutable.dev"
@@ -249,6 +249,13 @@ def budgets(web: Service) -> dict[str, object]:
     path = f"/apis/policy/v1/namespaces/{web.namespace}/poddisruptionbudgets"
     items = web.plane.api().get(path)["items"]
     return {item["metadata"]["name"]: item["spec"].get("minAvailable") for item in items}
+
+
+def ports(web: Service) -> dict[str, list[int]]:
+    """The ports of each Service of the namespace by name."""
+    path = f"/api/v1/namespaces/{web.namespace}/services"
+    items = web.plane.api().get(path)["items"]
+    return {i["metadata"]["name"]: [p["port"] for p in i["spec"]["ports"]] for i in items}
 
 
 def names_of(pods: Iterable[Json]) -> set[str]:

@@ -411,6 +411,7 @@ def test_chart_grants_only_needed_rights(plane: ControlPlane) -> None:
         (("pods/eviction",), ("create",), ()),
         (("events",), ("create",), ()),
         (("poddisruptionbudgets",), ("list", "watch", "create", "patch", "delete"), ()),
+        (("services",), ("list", "watch", "create", "patch", "delete"), ()),
         (("nodes",), ("list", "watch"), ()),
         (
             (

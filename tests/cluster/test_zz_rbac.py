@@ -19,7 +19,7 @@ from tests.cluster.audit import OperatorRequests
 from tests.cluster.guards import without_guards
 from tests.cluster.operator_process import ACCOUNT, BREAK_GLASS, NAMESPACE, Operators
 from tests.cluster.secret_grants import GRANT, secrets_granted
-from tests.cluster.services import Service, budgets, condition, pin
+from tests.cluster.services import Service, budgets, condition, pin, ports
 from tests.cluster.webhook import GROUP, mark_of, member
 from tests.controlplane import ControlPlane
 
@@ -122,6 +122,12 @@ def exercise(web: Service) -> None:
     web.until("it is protected still", lambda: budgets(web) == {f"{web.name}-drain-protection": 2})
     web.apply(replicas=1, rollout={})
     web.until("it is protected no more", lambda: budgets(web) == {})
+    web.apply(spec={"traffic": {"ports": [{"port": 80}]}})
+    web.until("it is exposed", lambda: ports(web) == {web.name: [80]})
+    web.apply(spec={"traffic": {"ports": [{"port": 81}]}})
+    web.until("its port is another", lambda: ports(web) == {web.name: [81]})
+    web.apply(spec={})
+    web.until("it is exposed no more", lambda: ports(web) == {})
     web.until("it is scaled down again", lambda: len(web.active()) == 1)
     [pod] = [pod["metadata"]["name"] for pod in web.active()]
     web.kubectl("create", "rolebinding", "glass", "--clusterrole=edit", f"--group={GROUP}")
@@ -177,7 +183,7 @@ def test_operator_writes_only_pod_metadata_and_reads_only_secrets_it_is_granted(
     assert written <= {
         *("pods", "events", "leases", "immutablerevisions", "immutableservices"),
         *("immutableactions", "immutablelineages", "configmaps", "poddisruptionbudgets"),
-        *("secrets", "validatingwebhookconfigurations", "selfsubjectreviews"),
+        *("secrets", "services", "validatingwebhookconfigurations", "selfsubjectreviews"),
     }
     assert {(r.target, r.verb) for r in requests if r.resource == "immutableservices"} == {
         *[("immutableservices", verb) for verb in ("list", "watch")],

@@ -15,7 +15,10 @@ from immutable_operator.domain.model import (
     Command,
     OnFailure,
     OnTaint,
+    Port,
+    Route,
     Spec,
+    Traffic,
     instance_name,
 )
 from tests.simulation.simulation import Simulation
@@ -26,6 +29,7 @@ __all__ = ["Adversary", "begun"]
 GOOD = "AB"
 CONFIG = "settings"
 KEY = (CONFIG_MAP, CONFIG)
+HTTP, HTTPS = Traffic((Port(80, 8080),)), Traffic((Port(443, 8443),))
 LIMITS: list[tuple[int | str, int | str]] = [
     (1, 0),
     (0, 1),
@@ -70,6 +74,10 @@ class Adversary:
             self.retry,
             self.on_failure,
             self.bake,
+            self.expose,
+            self.edit_route,
+            self.take_route,
+            self.refuse_routes,
         ]
         self.kinds = self.rng.sample(kinds, self.rng.randint(2, 6))
         run.crash_chance = self.rng.choice([0.0, 0.0, 0.1])
@@ -84,6 +92,8 @@ class Adversary:
         """No more trouble: a spec that works, room for it, and an operator that lives."""
         self.run.crash_chance = 0.0
         self.cluster.quota = self.cluster.min_available = self.cluster.patched_after = None
+        self.cluster.refuses_routes = False
+        self._free_names()
         if any(not optional for optional in self.cluster.spec.pinned.values()):
             self.run.configure(CONFIG, "good")
         self.cluster.behaviours["B"] = self.cluster.behaviours["A"]
@@ -189,6 +199,30 @@ class Adversary:
 
     def restart(self) -> None:
         self.run.operator.restart()
+
+    def expose(self) -> None:
+        self.run.apply(traffic=self.rng.choice([HTTP, HTTP, HTTPS, None]))
+
+    def edit_route(self) -> None:
+        edit: dict[str, object] = self.rng.choice([{}, {"revision": None}, {"traffic": HTTPS}])
+        self.cluster.edit_route(SERVICE, **edit)
+        self.run.operator.due = self.cluster.now
+
+    def take_route(self) -> None:
+        """A Service of somebody else has the name, or had it."""
+        if not self._free_names():
+            self.cluster.routes.setdefault(SERVICE, Route(SERVICE, "foreign"))
+        self.run.operator.due = self.cluster.now
+
+    def refuse_routes(self) -> None:
+        self.cluster.refuses_routes = not self.cluster.refuses_routes
+
+    def _free_names(self) -> bool:
+        """Delete Services of others; return whether there were any."""
+        foreign = [name for name, route in self.cluster.routes.items() if not route.is_own]
+        for name in foreign:
+            del self.cluster.routes[name]
+        return bool(foreign)
 
     def _any_pod(self, what: Callable[[str], None]) -> None:
         if self.cluster.pods:

@@ -18,6 +18,7 @@ from immutable_operator.domain.planner import plan
 from tests.simulation.adversary import Adversary, begun
 from tests.simulation.simulation import Simulation
 from tests.unit.any_view import NEW, any_view
+from tests.unit.given import SERVICE
 from tests.unit.rules import Case, is_converged
 
 ONCE_FAILED: list[int] = []
@@ -49,6 +50,8 @@ def _comes_to_rest(run: Simulation) -> None:
     decided = plan(seen, cluster.now)
     assert is_converged(Case(seen, decided, cluster.now)), f"{decided.notes}: {operator.status}"
     assert set(cluster.pods) == {i.name for i in seen.instances}
+    exposed = [SERVICE] if cluster.spec.traffic is not None else []
+    assert [name for name, route in cluster.routes.items() if route.revision == ""] == exposed
     writes, told, status = cluster.writes, len(operator.told), operator.status
     run.run(10_000)
     assert (cluster.writes, len(operator.told), operator.status) == (writes, told, status)

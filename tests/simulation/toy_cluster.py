@@ -12,6 +12,7 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from immutable_operator.domain.config.hashing import is_made_of
 from immutable_operator.domain.families.pods import SPEC_CHANGED
@@ -23,6 +24,7 @@ from immutable_operator.domain.model import (
     CreateSnapshot,
     DeleteBudget,
     DeleteRevision,
+    DeleteRoute,
     DisruptionBudget,
     Instance,
     Outcome,
@@ -30,7 +32,9 @@ from immutable_operator.domain.model import (
     Request,
     Retire,
     Revision,
+    Route,
     SetBudget,
+    SetRoute,
     SetVerdict,
     Source,
     Spec,
@@ -38,6 +42,7 @@ from immutable_operator.domain.model import (
     TroubleKind,
     revision_name,
 )
+from immutable_operator.domain.routing import route_as_set
 from immutable_operator.kube.errors import (
     DISRUPTION_BUDGET,
     Conflict,
@@ -106,6 +111,8 @@ class ToyCluster:
         # Secrets that the spec wants pinned, in a namespace that is not granted.
         self.withheld: frozenset[ConfigKey] = frozenset()
         self.budgets: tuple[DisruptionBudget, ...] = ()
+        self.routes: dict[str, Route] = {}
+        self.refuses_routes = False
         self.requests: dict[str, Request] = {}
         self.retry = ""
         self._letters: dict[str, str] = {}
@@ -259,6 +266,26 @@ class ToyCluster:
         self.budgets = ()
         if isinstance(order, SetBudget):
             self.budgets = (DisruptionBudget("own", "own", order.min_available, is_own=True),)
+
+    def route(self, order: SetRoute | DeleteRoute) -> None:
+        self.writes += 1
+        if self.refuses_routes:
+            raise Forbidden(403, "Forbidden", "services is forbidden: exceeded quota: services")
+        known = self.routes.get(order.name)
+        if isinstance(order, SetRoute):
+            assert known is None or known.is_own, f"Service {order.name} of somebody else"
+            self.routes[order.name] = route_as_set(order)
+        elif known is not None and known.uid == order.uid:
+            del self.routes[order.name]
+
+    def edit_route(self, name: str, **fields: Any) -> None:
+        """Somebody changes a Service of the operator; without fields, it is deleted."""
+        if name in self.routes:
+            self.tell("edited by hand" if fields else "deleted by hand", f"Service {name}")
+            if fields:
+                self.routes[name] = replace(self.routes[name], editor="kubectl-edit", **fields)
+            else:
+                del self.routes[name]
 
     # What befalls pods without the operator.
 

@@ -22,11 +22,13 @@ from immutable_operator.domain.model import (
     CreateSnapshot,
     DeleteBudget,
     DeleteRevision,
+    DeleteRoute,
     Move,
     Plan,
     Quarantine,
     Retire,
     SetBudget,
+    SetRoute,
     SetVerdict,
     Source,
     Status,
@@ -128,6 +130,7 @@ class ToyOperator:
             configs={name: cluster.configs.get(name, Source(ABSENT)) for name in self._pinned()},
             snapshots=frozenset(cluster.snapshots),
             budgets=cluster.budgets,
+            routes=tuple(cluster.routes.values()),
             requests=tuple(cluster.requests.values()),
             retry=cluster.retry,
             prior=self.status,
@@ -190,6 +193,9 @@ class ToyOperator:
             case SetBudget() | DeleteBudget():
                 move, subject, revision = Move.BUDGET, "", ""
                 write = lambda: cluster.protect(action)  # noqa: E731
+            case SetRoute() | DeleteRoute():
+                move, subject, revision = Move.ROUTE, action.name, ""
+                write = lambda: cluster.route(action)  # noqa: E731
         try:
             write()
         except NotFound:

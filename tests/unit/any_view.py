@@ -32,19 +32,24 @@ from immutable_operator.domain.model import (
     OnTaint,
     Phase,
     Pin,
+    Port,
     Reason,
     Refusal,
     Request,
     Revision,
     Rollout,
+    Route,
+    SetRoute,
     Source,
     Spec,
     Status,
+    Traffic,
     Trouble,
     TroubleKind,
     Verdict,
     View,
 )
+from immutable_operator.domain.routing import route_as_set
 from tests.unit.given import NOW, REVISIONS, SERVICE, UID, fleet, name_of, template
 
 __all__ = ["any_view"]
@@ -119,6 +124,18 @@ BUDGETS: list[tuple[DisruptionBudget, ...]] = [
     (DisruptionBudget("mine", "mine", 1),),
     (DisruptionBudget("mine", "mine"), DisruptionBudget("own", "own", None, is_own=True)),
 ]
+HTTP = Traffic((Port(80, 8080),))
+OWN_ROUTE = route_as_set(SetRoute(SERVICE, "", HTTP))
+PREVIEW = f"{SERVICE}-preview"
+ROUTES: list[tuple[Route, ...]] = [
+    *((), (), (OWN_ROUTE,)),
+    (replace(OWN_ROUTE, revision=None, editor="kubectl-edit"),),
+    (replace(OWN_ROUTE, is_leaving=True),),
+    (route_as_set(SetRoute(SERVICE, IDS[0], HTTP)),),
+    (Route(SERVICE, "foreign"),),
+    (OWN_ROUTE, route_as_set(SetRoute(PREVIEW, IDS[1], HTTP))),
+    (OWN_ROUTE, Route(PREVIEW, "foreign")),
+]
 CLOSED = Window(Cron("0 0 1 1 *", "UTC"), 60.0)
 REGENERATIONS = [
     Regeneration(),
@@ -180,6 +197,7 @@ some_specs = st.builds(
     on_taint=st.sampled_from([OnTaint.REPLACE, OnTaint.QUARANTINE, OnTaint.REPORT]),
     replace_restarted=st.sampled_from([False, True]),
     regeneration=st.sampled_from(REGENERATIONS),
+    traffic=st.sampled_from([None, None, HTTP]),
 )
 # What is known of the one ConfigMap that templates may read, where they do; None: it is being read.
 OLD, NEW = content_digest({"is": "old"}, {}), content_digest({"is": "new"}, {})
@@ -218,7 +236,7 @@ def _fleet(texts: tuple[str, ...], odd: list[tuple[int, dict[str, Any]]]) -> lis
 BIRTHS = [name_of(f"{letter}{slot}") for letter in "BCA" for slot in range(3)]
 some_refusals = st.lists(
     st.tuples(
-        st.sampled_from([Move.RETIRE, Move.RETIRE, Move.CREATE, Move.RECORD]),
+        st.sampled_from([Move.RETIRE, Move.RETIRE, Move.CREATE, Move.RECORD, Move.ROUTE]),
         st.integers(0, 15),
         st.sampled_from(list(Cause)),
         st.sampled_from(["exceeded quota", "no"]),
@@ -239,6 +257,7 @@ def _refusals(drawn: list[tuple[Any, ...]], instances: list[Instance]) -> tuple[
             Move.RETIRE: [*(i.name for i in instances), "gone"],
             Move.CREATE: BIRTHS,
             Move.RECORD: IDS,
+            Move.ROUTE: [SERVICE, PREVIEW],
         }[move]
         subject = subjects[pick % len(subjects)]
         of = REVISIONS[letter].id if move is Move.CREATE else None
@@ -337,6 +356,7 @@ def any_view(draw: st.DrawFn) -> View:
         departed=departed,
         revisions=tuple(records),
         budgets=draw(st.sampled_from(BUDGETS)),
+        routes=draw(st.sampled_from(ROUTES)),
         ends=draw(st.sampled_from(ENDS)),
         configs={SETTINGS: source} if source else {},
         snapshots=frozenset(f"web-cfg{letter}" for letter in copies),

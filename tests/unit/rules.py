@@ -29,6 +29,7 @@ from immutable_operator.domain.model import (
     CreateSnapshot,
     DeleteBudget,
     DeleteRevision,
+    DeleteRoute,
     Instance,
     Move,
     OnFailure,
@@ -40,6 +41,7 @@ from immutable_operator.domain.model import (
     Retire,
     Revision,
     SetBudget,
+    SetRoute,
     SetVerdict,
     Spec,
     Status,
@@ -49,11 +51,14 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.protection import BUDGET_CONFLICT, BUDGET_REFUSED
+from immutable_operator.domain.routing import ROUTE_REFUSED, ROUTE_TAKEN
 
 __all__ = ["Case", "check", "is_converged"]
 
 # Planning a crowd again takes long and says no more of the status than planning a few.
 MANY = 30
+# The loop tells these once, whatever the plans say.
+TOLD_ONCE = ("NameTaken", "RevisionRejected", "ServiceRestored")
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,12 @@ class Case:
         """Whether a verdict is to be written that gives the next plan another target."""
         marks = [a for a in self.plan.actions if isinstance(a, SetVerdict)]
         return any(_aim(m.verdict) != _aim(m.revision.verdict) for m in marks)
+
+    @cached_property
+    def may_be_unrouted(self) -> bool:
+        """Whether there is a reason why a Service cannot be what the spec asks for."""
+        foreign = any(not route.is_own for route in self.view.routes)
+        return foreign or any(r.move is Move.ROUTE for r in self.view.refusals)
 
     @cached_property
     def baking(self) -> bool:
@@ -631,6 +642,19 @@ def _no_second_budget_on_a_pod(case: Case) -> None:
     assert deleted <= {budget.uid for budget in case.view.budgets if budget.is_own}
 
 
+def _only_own_services_are_written(case: Case) -> None:
+    """And only while the spec asks for one; what it selects are instances of the service."""
+    own = {route.uid for route in case.view.routes if route.is_own and not route.is_leaving}
+    foreign = {route.name for route in case.view.routes if route.uid not in own}
+    sets = [a for a in case.plan.actions if isinstance(a, SetRoute)]
+    deletes = [a for a in case.plan.actions if isinstance(a, DeleteRoute)]
+    assert not {a.name for a in sets} & foreign
+    assert {a.uid for a in deletes} <= own
+    assert not {a.name for a in sets} & {a.name for a in deletes}
+    assert all(a.traffic == case.spec.traffic for a in sets)
+    assert {a.revision for a in sets} <= {"", *(r.id for r in case.view.revisions)}
+
+
 def _refused_moves_wait_for_their_time(case: Case) -> None:
     for refusal in case.view.refusals:
         if refusal.retry_at <= case.now:
@@ -646,6 +670,9 @@ def _refused_moves_wait_for_their_time(case: Case) -> None:
         elif refusal.move is Move.RECORD:
             records = {a.id for a in case.plan.actions if isinstance(a, CreateRevision)}
             assert refusal.subject not in records
+        elif refusal.move is Move.ROUTE:
+            routes = (a for a in case.plan.actions if isinstance(a, SetRoute | DeleteRoute))
+            assert refusal.subject not in {a.name for a in routes}
 
 
 def _12_conditions_tell_the_truth(case: Case) -> None:
@@ -670,7 +697,8 @@ def _12_conditions_tell_the_truth(case: Case) -> None:
         prepared = case.prepared(i for i in case.active if i.name in case.routine)
         assert status.stale == len(prepared)
         assert status.rollout is None
-        assert {b.reason for b in status.blockers} <= {BUDGET_CONFLICT, BUDGET_REFUSED}
+        routes = {ROUTE_TAKEN, ROUTE_REFUSED} if case.spec.suspend else set()
+        assert {b.reason for b in status.blockers} <= {BUDGET_CONFLICT, BUDGET_REFUSED, *routes}
         assert not status.desired or status.last_good_revision == case.wanted.id
 
 
@@ -683,12 +711,15 @@ def _13_what_is_suspended_or_refused_or_deleted_is_left_alone(case: Case) -> Non
 
 def _16_converged_means_nothing_to_do(case: Case) -> None:
     if is_converged(case):
-        beside = DeleteRevision | SetVerdict | SetBudget | DeleteBudget
+        beside = DeleteRevision | SetVerdict | SetBudget | DeleteBudget | SetRoute | DeleteRoute
         assert not [a for a in case.plan.actions if not isinstance(a, beside)]
         assert case.plan.status is not None
         true = [c for c in case.plan.status.conditions[:3] if c.status == "True"]
-        assert [c.type for c in true] == ["Stalled" if case.went_back else "Ready"]
-        assert not case.went_back or true[0].reason == "RolledBack"
+        (told,) = true
+        unreached = told.reason in (ROUTE_TAKEN, ROUTE_REFUSED) and case.may_be_unrouted
+        stalls = case.went_back or unreached
+        assert told.type == ("Stalled" if stalls else "Ready")
+        assert not case.went_back or told.reason == "RolledBack"
         works = case.plan.status.condition("Available")
         assert works is not None
         assert works.status == "True"
@@ -703,7 +734,7 @@ def _16_a_second_look_changes_nothing(case: Case) -> None:
     assert again.status == case.plan.status
     assert again.actions == case.plan.actions
     # What a key makes unique may be said by each plan: it is told once.
-    assert not [a for a in again.announcements if a.reason not in ("NameTaken", "RevisionRejected")]
+    assert not [a for a in again.announcements if a.reason not in TOLD_ONCE]
 
 
 def _a_plan_explains_itself_and_is_not_due_at_once(case: Case) -> None:
@@ -736,6 +767,7 @@ RULES: tuple[Callable[[Case], None], ...] = (
     _age_is_paced_and_never_asks_in_a_freeze,
     _whoever_leaves_a_node_is_on_one_that_goes,
     _no_second_budget_on_a_pod,
+    _only_own_services_are_written,
     _refused_moves_wait_for_their_time,
     _12_conditions_tell_the_truth,
     _13_what_is_suspended_or_refused_or_deleted_is_left_alone,

@@ -12,7 +12,17 @@ from typing import Any
 from immutable_operator.api.image import HOW_TO_PIN, NO_DIGEST
 
 __all__ = [
-    *("KEPT_STATE", "LONG_NAME", "PIN", "REFUSED", "RESERVED", "Refused", "spec", "template"),
+    *(
+        "KEPT_STATE",
+        "LONG_NAME",
+        "PIN",
+        "REFUSED",
+        "RESERVED",
+        "Refused",
+        "exposed",
+        "spec",
+        "template",
+    ),
     "volume",
 ]
 
@@ -61,6 +71,11 @@ def volume(kind: str, name: str = "data", **fields: Any) -> dict[str, Any]:
     }[kind]
     given = template(volumes=[{"name": "tmp", "emptyDir": {}}, {"name": name, kind: source}])
     return given | fields
+
+
+def exposed(*ports: dict[str, Any], **traffic: Any) -> dict[str, Any]:
+    """Give a spec with a Service of these ports."""
+    return spec(traffic={"ports": [*ports], **traffic})
 
 
 def _privileged(field: str, name: str) -> dict[str, Any]:
@@ -280,6 +295,77 @@ REFUSED = [
         spec({"strategy": "BlueGreen"}),
         "spec.rollout.strategy: Input should be 'Rolling'",
         'spec.rollout.strategy: Unsupported value: "BlueGreen": supported values: "Rolling"',
+    ),
+    Refused(
+        "no port",
+        exposed(),
+        "spec.traffic.ports: List should have at least 1 item after validation, not 0",
+        "spec.traffic.ports: Invalid value: 0: spec.traffic.ports in body should have at least 1 "
+        "items",
+    ),
+    Refused(
+        "two ports without names",
+        exposed({"port": 80}, {"port": 81}),
+        "spec.traffic: with more than one port, each port needs a name",
+    ),
+    Refused(
+        "two ports with one name",
+        exposed({"name": "http", "port": 80}, {"name": "http", "port": 81}),
+        "spec.traffic: two ports have the same name; give each port its own name",
+    ),
+    Refused(
+        "one port twice",
+        exposed({"name": "a", "port": 80}, {"name": "b", "port": 80, "protocol": "TCP"}),
+        "spec.traffic: two ports have the same number and protocol; use each number once",
+    ),
+    Refused(
+        "one port of the nodes twice",
+        exposed(
+            {"name": "a", "port": 80, "nodePort": 30080},
+            {"name": "b", "port": 81, "nodePort": 30080},
+            type="NodePort",
+        ),
+        "spec.traffic: two ports have the same nodePort; use each number once",
+    ),
+    Refused(
+        "a port of the nodes with ClusterIP",
+        exposed({"port": 80, "nodePort": 30080}),
+        "spec.traffic: nodePort has no effect with type ClusterIP; remove it, or use type NodePort "
+        "or LoadBalancer",
+    ),
+    Refused(
+        "a port beyond the last",
+        exposed({"port": 65536}),
+        "spec.traffic.ports[0].port: Input should be less than or equal to 65535",
+        "spec.traffic.ports[0].port: Invalid value: 65536: spec.traffic.ports[0].port in body "
+        "should be less than or equal to 65535",
+    ),
+    Refused(
+        "a target that is no name of a port",
+        exposed({"port": 80, "targetPort": "Web"}),
+        'spec.traffic.ports[0].targetPort: "Web": neither a port number from 1 to 65535 nor the '
+        "name of a container port; use a value such as 8080 or http",
+    ),
+    Refused(
+        "a reserved annotation of the Service",
+        exposed({"port": 80}, annotations={"immutable.dev/x": "y"}),
+        "spec.traffic.annotations: keys with the prefix immutable.dev/ are reserved for the "
+        "operator; remove them",
+    ),
+    Refused(
+        "a type of Service that selects nothing",
+        exposed({"port": 80}, type="ExternalName"),
+        "spec.traffic.type: Input should be 'ClusterIP', 'NodePort' or 'LoadBalancer'",
+        'spec.traffic.type: Unsupported value: "ExternalName": supported values: "ClusterIP", '
+        '"NodePort", "LoadBalancer"',
+    ),
+    Refused(
+        "a name that no Service can have",
+        exposed({"port": 80}),
+        "metadata.name: name 1.web is not the name of a Service, because it has a dot or begins "
+        "with a digit; spec.traffic needs a name of lower-case letters, digits and - that begins "
+        "with a letter",
+        name="1.web",
     ),
     Refused(
         "no history",

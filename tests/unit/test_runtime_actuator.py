@@ -30,6 +30,7 @@ from immutable_operator.runtime.budgets import BudgetWriter
 from immutable_operator.runtime.memory import OwnerMemory
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.records import RecordMove, Records
+from immutable_operator.runtime.routes import RouteWriter
 from immutable_operator.wire.owner import OwnerRecord
 
 EPOCH, TICK = 1_700_000_000.0, 50.0
@@ -175,6 +176,7 @@ def act(
             {"service": Driver(writes)},
             Book(writes),
             cast(BudgetWriter, None),
+            cast(RouteWriter, None),
             metrics or Metrics(),
             lambda: EPOCH,
             tick,

@@ -1,6 +1,6 @@
 """ImmutableService: a service whose instances are replaced, never patched."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -15,6 +15,7 @@ from immutable_operator.api.scaling import Int32, IntOrPercent, Replicas, is_zer
 from immutable_operator.api.stateless import STATELESS_RULES
 from immutable_operator.api.status import Name, OwnerStatus
 from immutable_operator.api.template import template_problems
+from immutable_operator.api.traffic import NAME_RULE, Traffic, name_problems
 
 __all__ = [
     "SERVICE",
@@ -205,6 +206,11 @@ class ImmutableServiceSpec(ApiModel):
     creates a new revision, and all instances are replaced; the same pods written in another way do
     not."""
 
+    traffic: Traffic | None = None
+    """How clients reach the instances. If set, the operator owns a Service with the name of this
+    object, which selects its instances; instances in quarantine receive no traffic. A change
+    replaces no instance. If unset, create Services yourself. Default: unset."""
+
     rollout: Rollout = Rollout()
     """How instances are replaced when the template changes."""
 
@@ -258,7 +264,7 @@ SERVICE: Final = Kind(
             status_default={"observedGeneration": -1},
             scale=True,
             columns=(*columns("service", "pods"), ADMISSION),
-            rules=(name_rule("pod"),),
+            rules=(name_rule("pod"), NAME_RULE),
         ),
     ),
 )
@@ -279,6 +285,10 @@ def validate_service(name: str, spec: Mapping[str, Any]) -> ImmutableServiceSpec
     InvalidSpec
         With all problems of the spec, one sentence each, for its author.
     """
-    return checked(
-        ImmutableServiceSpec, name, spec, "pod", lambda given: template_problems(given.template)
-    )
+
+    def more(given: ImmutableServiceSpec) -> Iterator[str]:
+        if given.traffic is not None:
+            yield from name_problems(name)
+        yield from template_problems(given.template)
+
+    return checked(ImmutableServiceSpec, name, spec, "pod", more)

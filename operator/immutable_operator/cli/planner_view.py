@@ -31,6 +31,7 @@ from immutable_operator.domain.model import (
     NodeEnd,
     Request,
     Revision,
+    Route,
     Source,
     Spec,
     View,
@@ -47,6 +48,13 @@ from immutable_operator.wire.freeze import FREEZES, decode_freeze
 from immutable_operator.wire.node import decode_node
 from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.revision import decode_revision
+from immutable_operator.wire.route import (
+    ROUTES,
+    RouteRecord,
+    decode_route,
+    names_of_routes,
+    routes_of,
+)
 from immutable_operator.wire.status import stored_status
 
 __all__ = ["Known", "read_view", "start_seconds"]
@@ -110,6 +118,7 @@ class _Reading:
             requests=await self._requests(owner),
             freezes=await self._freezes(owner),
             budgets=budgets,
+            routes=await self._routes(owner),
             ends=await self._ends(instances),
             configs=await self._configs(spec, revisions),
             snapshots=await self._snapshots(revisions),
@@ -168,6 +177,17 @@ class _Reading:
             least[body["metadata"]["uid"]] = int(needed or 0)
         others = [b for b in found if b.covers and not b.is_own]
         return found, tuple(Limit(b.name, least.get(b.uid, 0)) for b in others)
+
+    async def _routes(self, owner: OwnerRecord) -> tuple[Route, ...]:
+        """Return the Services of a service, and others with their names, if it wants any."""
+        if owner.spec.traffic is None:
+            return ()
+        found: list[RouteRecord] = []
+        for name in names_of_routes(owner.name):
+            path, named = ROUTES.collection(owner.namespace), f"metadata.name={name}"
+            items = await self._items(path, ROUTES.resource, fieldSelector=named)
+            found += map(decode_route, items)
+        return routes_of(owner, found)
 
     async def _room(self) -> tuple[int | None, str]:
         """Return how many more pods the quotas of the namespace admit, and which one is least."""

@@ -22,6 +22,7 @@ from immutable_operator.domain.model import (
     CreateSnapshot,
     DeleteBudget,
     DeleteRevision,
+    DeleteRoute,
     DisruptionBudget,
     Instance,
     Machine,
@@ -32,11 +33,14 @@ from immutable_operator.domain.model import (
     Refusal,
     Retire,
     Revision,
+    Route,
     SetBudget,
+    SetRoute,
     SetVerdict,
     View,
     revision_name,
 )
+from immutable_operator.domain.routing import route_as_set
 
 __all__ = ["World"]
 
@@ -162,6 +166,8 @@ class World:
                 self.view = replace(self.view, revisions=kept)
             case SetBudget() | DeleteBudget():
                 self._protect(action)
+            case SetRoute() | DeleteRoute():
+                self._expose(action)
             case _:
                 return False
         return True
@@ -185,6 +191,13 @@ class World:
         if isinstance(action, SetBudget):
             own = (DisruptionBudget("own", "own", action.min_available, is_own=True),)
         self.view = replace(self.view, budgets=(*others, *own))
+
+    def _expose(self, action: SetRoute | DeleteRoute) -> None:
+        others = tuple(r for r in self.view.routes if r.name != action.name)
+        own: tuple[Route, ...] = ()
+        if isinstance(action, SetRoute):
+            own = (route_as_set(action),)
+        self.view = replace(self.view, routes=(*others, *own))
 
     def _create(self, birth: Create) -> bool:
         there = sum(not i.ended for i in self._instances.values()) - len(self.view.instances)

@@ -13,6 +13,7 @@ from immutable_operator.domain.history import beyond_history
 from immutable_operator.domain.ledger import Ledger
 from immutable_operator.domain.model import Command, Outcome, Plan, Policy, SetVerdict, View
 from immutable_operator.domain.protection import protection
+from immutable_operator.domain.routing import routing
 from immutable_operator.domain.staleness.requested import outcomes
 from immutable_operator.domain.status.tell import tell
 from immutable_operator.domain.strategies.rolling import ROLLING, counts
@@ -63,10 +64,12 @@ def _plan(turn: Turn, fleet: Fleet, judged: Verdicts, step: Step) -> Plan:
     told = None if target.is_open or judged.decides else tell(turn, fleet)
     care = turn.care
     budgets, later = protection(turn)
+    routed = routing(turn)
     actions = (
         *target.moves,
         *judged.marks,
         *budgets,
+        *routed.moves,
         *care.moves,
         *step.quarantines,
         *step.retires,
@@ -78,6 +81,7 @@ def _plan(turn: Turn, fleet: Fleet, judged: Verdicts, step: Step) -> Plan:
         *target.due,
         *judged.due,
         *later,
+        *routed.due,
         *care.due,
         told.deadline if told else None,
         turn.next_available(fleet.active),
@@ -92,6 +96,7 @@ def _plan(turn: Turn, fleet: Fleet, judged: Verdicts, step: Step) -> Plan:
         announcements=(
             *target.announcements,
             *judged.announcements,
+            *routed.announcements,
             *(told.announcements if told else ()),
         ),
         stale=tuple((i.name, fleet.why[i.name].reason) for i in fleet.stale if i.name in fleet.why),

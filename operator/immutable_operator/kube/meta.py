@@ -25,6 +25,21 @@ class _Written(msgspec.Struct, rename="camel", frozen=True):
     fields: dict[str, msgspec.Raw] | None = msgspec.field(name="fieldsV1", default=None)
 
 
+class _Marks(msgspec.Struct, frozen=True):
+    annotations: dict[str, msgspec.Raw] = msgspec.field(name="f:annotations", default_factory=dict)
+
+
+class _Fields(msgspec.Struct, frozen=True):
+    metadata: _Marks = msgspec.field(name="f:metadata", default=_Marks())
+
+
+class _Annotated(msgspec.Struct, frozen=True):
+    """An entry of managedFields, as far as it is about annotations."""
+
+    manager: str | None = None
+    fields: _Fields | None = msgspec.field(name="fieldsV1", default=None)
+
+
 class ObjectMeta(msgspec.Struct, rename="camel", frozen=True):
     """The part of metadata that the operator reads of the objects that it owns."""
 
@@ -57,6 +72,20 @@ class ObjectMeta(msgspec.Struct, rename="camel", frozen=True):
             if not entry.subresource and {*fields} & {*(entry.fields or ())}
         ]
         return max(writers, default=("", ""))[1]
+
+    def annotations_of(self, manager: str) -> frozenset[str]:
+        """Return the keys of the annotations that a field manager owns."""
+        try:
+            entries = msgspec.json.decode(self.managed_fields or b"[]", type=list[_Annotated])
+        except msgspec.DecodeError:
+            return frozenset()
+        keys = (
+            key.removeprefix("f:")
+            for entry in entries
+            if entry.manager == manager and entry.fields is not None
+            for key in entry.fields.metadata.annotations
+        )
+        return frozenset(keys)
 
     @property
     def owner(self) -> OwnerReference:

@@ -19,27 +19,26 @@ from immutable_operator.domain.model import (
     Action,
     Admit,
     Create,
-    CreateRevision,
-    CreateSnapshot,
     DeleteBudget,
-    DeleteRevision,
+    DeleteRoute,
     End,
     Evict,
     Mark,
-    Move,
     Probe,
     Protect,
     Quarantine,
     Retire,
     SetBudget,
-    SetVerdict,
+    SetRoute,
 )
 from immutable_operator.instances.driver import Driver, InstanceMove, Refused, Seen, Unknown
 from immutable_operator.runtime.budgets import BudgetWriter
 from immutable_operator.runtime.gate import FairGate
 from immutable_operator.runtime.memory import OwnerMemory
 from immutable_operator.runtime.metrics import Metrics
+from immutable_operator.runtime.move_names import because_of, identify
 from immutable_operator.runtime.records import Records
+from immutable_operator.runtime.routes import RouteWriter
 from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["Actuator"]
@@ -78,6 +77,7 @@ class Actuator:
         drivers: Mapping[str, Driver],
         records: Records,
         budgets: BudgetWriter,
+        routes: RouteWriter,
         metrics: Metrics,
         clock: Callable[[], float],
         tick: Callable[[], float],
@@ -87,7 +87,8 @@ class Actuator:
         self._records = records
         self._metrics = metrics
         self._clock, self._tick = clock, tick
-        self._holds, self._budgets = holds, budgets
+        self._budgets, self._routes = budgets, routes
+        self._holds = holds
         self._gate = FairGate(AT_ONCE)
 
     async def act(self, owner: OwnerRecord, actions: Sequence[Action], memory: OwnerMemory) -> None:
@@ -143,7 +144,7 @@ class Actuator:
     async def _one(self, course: Course, action: Action) -> bool:
         """Do one write; return False if it was refused, or may have been."""
         owner, memory = course.owner, course.memory
-        move, subject, revision = _identify(action)
+        move, subject, revision = identify(action)
         resource, shows = self._shows(owner, action)
         try:
             seen = await self._write(owner, action)
@@ -174,13 +175,13 @@ class Actuator:
         return True
 
     def _done(self, owner: OwnerRecord, action: Action, memory: OwnerMemory) -> None:
-        move, subject, revision = _identify(action)
+        move, subject, revision = identify(action)
         memory.refusals.accepted(move, subject, revision)
         if isinstance(action, Create):
             memory.accepted.add(action.revision)
         if isinstance(action, Retire):
             memory.retired.add(action.uid)
-        reason, because = _because(action)
+        reason, because = because_of(action)
         self._metrics.actions.labels(owner.kind.name, type(action).__name__, reason).inc()
         if isinstance(action, Create) and action.replaces:
             self._metrics.owners.count_replacement(owner.uid, reason)
@@ -198,6 +199,8 @@ class Actuator:
                 return await self._driver(owner).write(owner, action)
             case SetBudget() | DeleteBudget():
                 return await self._budgets.write(owner, action)
+            case SetRoute() | DeleteRoute():
+                return await self._routes.write(owner, action)
             case _:
                 return await self._records.write(owner, action)
 
@@ -219,6 +222,8 @@ class Actuator:
                 return driver.resource(owner, action), driver.shows(owner, action)
             case SetBudget() | DeleteBudget():
                 return self._budgets.resource, self._budgets.shows(owner, action)
+            case SetRoute() | DeleteRoute():
+                return self._routes.resource, self._routes.shows(owner, action)
             case _:
                 return self._records.resource(action), self._records.shows(owner, action)
 
@@ -237,72 +242,3 @@ def _failures(results: Iterable[object]) -> Iterable[BaseException]:
 
 def _about(owner: OwnerRecord) -> dict[str, str]:
     return {owner.kind.word: owner.name, "namespace": owner.namespace}
-
-
-def _identify(action: Action) -> tuple[Move, str, str | None]:
-    match action:
-        case Create():
-            return Move.CREATE, action.name, action.revision
-        case Retire():
-            return Move.RETIRE, action.name, None
-        case Quarantine():
-            return Move.QUARANTINE, action.name, None
-        case CreateRevision():
-            return Move.RECORD, action.id, None
-        case CreateSnapshot():
-            return Move.SNAPSHOT, action.pin.snapshot, None
-        case SetVerdict():
-            return Move.VERDICT, action.revision.name, None
-        case DeleteRevision():
-            return Move.FORGET, action.name, None
-        case SetBudget():
-            return Move.BUDGET, "", None
-        case DeleteBudget():
-            return Move.BUDGET, action.name, None
-        case Admit():
-            return Move.ADMIT, action.name, None
-        case Mark():
-            return Move.MARK, action.name, None
-        case Probe():
-            return Move.PROBE, action.name, None
-        case Evict():
-            return Move.EVICT, f"{action.namespace}/{action.pod}", None
-        case End():
-            return Move.END, action.name, None
-        case Protect():
-            return Move.PROTECT, "", None
-
-
-def _because(action: Action) -> tuple[str, str]:
-    """Return the reason in a word, and the reason with its cause."""
-    match action:
-        case Create() | Retire() | Quarantine():
-            return action.because.reason, str(action.because)
-        case CreateRevision():
-            return action.reason, action.reason
-        case CreateSnapshot():
-            return "Pinned", f"Pinned: copy of {action.pin.kind} {action.pin.name}"
-        case SetVerdict():
-            phase, reason = action.verdict.phase, action.verdict.reason
-            same = phase is action.revision.verdict.phase
-            return "Noted" if same else phase, f"Verdict: {phase}{f' ({reason})' if reason else ''}"
-        case SetBudget():
-            return "Protected", f"Protected: at least {action.min_available} must stay available"
-        case DeleteBudget():
-            return "Protected", "Protected: its budget is no longer needed"
-        case Admit():
-            return "Verified", "Verified: it is ready for workloads"
-        case Mark():
-            return "Tainted", f"Tainted: {action.what}"
-        case Probe():
-            return "Verified", "Verified: its smoke pod can start"
-        case Evict():
-            how = "deleted, because the drain has timed out" if action.by_force else "evicted"
-            return "Drained", f"Drained: from {action.name}, {how}"
-        case End():
-            return "Drained", "Drained: no pod is left to evict"
-        case Protect():
-            what = "its deletion waits for its nodes" if action.waits else "it can be deleted"
-            return "Protected", f"Protected: {what}"
-        case DeleteRevision():
-            return "History", "History: more revisions than historyLimit"

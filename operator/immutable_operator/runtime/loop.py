@@ -58,6 +58,7 @@ from immutable_operator.runtime.memory import OwnerMemory
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.records import Records
+from immutable_operator.runtime.routes import RouteWriter
 from immutable_operator.runtime.schedules import Schedules
 from immutable_operator.runtime.secrets import PinnedSecrets, SecretOptions
 from immutable_operator.wire.action import ACTIONS, ActionRecord, action_status
@@ -67,6 +68,7 @@ from immutable_operator.wire.event import announce
 from immutable_operator.wire.freeze import Freezes
 from immutable_operator.wire.owner import SERVICE, OwnerRecord
 from immutable_operator.wire.revision import RevisionRecord
+from immutable_operator.wire.route import RouteRecord, names_of_routes, route_key, routes_of
 from immutable_operator.wire.status import stored_status
 
 __all__ = ["ControlLoop"]
@@ -108,6 +110,7 @@ class ControlLoop:
         actions: Children[ActionRecord] | None = None,
         freezes: Freezes | None = None,
         budgets: Children[BudgetRecord] | None = None,
+        routes: Children[RouteRecord] | None = None,
         ends: Callable[[], Mapping[str, NodeEnd]] = dict,
         schedules: Schedules | None = None,
         lineages: Lineages | None = None,
@@ -126,6 +129,8 @@ class ControlLoop:
         self._actions, self._freezes, self._ends = actions, freezes, ends
         none: Children[BudgetRecord] = Children(lambda namespace: None)
         self._budgets = none if budgets is None else budgets
+        no_routes: Children[RouteRecord] = Children(lambda key: None)
+        self._routes = no_routes if routes is None else routes
         self._policy = policy or Policy()
         self._memories: dict[str, OwnerMemory] = {}
         self._schedules = schedules or Schedules()
@@ -134,6 +139,7 @@ class ControlLoop:
             drivers,
             Records(client, revisions, CopyWriter(client, configs[CONFIG_MAP], self._secrets)),
             BudgetWriter(client, self._budgets),
+            RouteWriter(client, self._routes),
             metrics,
             client.clock.time,
             time.monotonic,
@@ -300,6 +306,7 @@ class ControlLoop:
             retired=frozenset(memory.retired),
             revisions=revisions,
             budgets=covering(owner, self._budgets.of(owner.namespace)) if is_service else (),
+            routes=routes_of(owner, self._known_routes(owner)) if is_service else (),
             ends=_ends_of(instances, self._ends()),
             configs={**configs, **secrets.sources},
             snapshots=snapshots | secrets.copies,
@@ -315,6 +322,10 @@ class ControlLoop:
             retry=owner.retry,
             desired_before=memory.desired,
         )
+
+    def _known_routes(self, owner: OwnerRecord) -> Iterator[RouteRecord]:
+        for name in names_of_routes(owner.name):
+            yield from self._routes.of(route_key(owner.namespace, name))
 
     def _requests(self, owner: OwnerRecord) -> Iterator[Request]:
         """Yield the actions on this service that are not finished."""

@@ -262,6 +262,7 @@ class Operator:
             actions=watches.actions,
             freezes=watches.freezes,
             budgets=watches.budgets,
+            routes=watches.routes,
             ends=lambda: watches.nodes.ends,
             schedules=watches.schedules,
             lineages=lineages,

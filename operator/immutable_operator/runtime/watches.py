@@ -37,6 +37,7 @@ from immutable_operator.wire.freeze import FREEZES, Freezes, decode_freeze
 from immutable_operator.wire.node import NODES, decode_node
 from immutable_operator.wire.owner import POOL, SERVICE, OwnerRecord
 from immutable_operator.wire.revision import REVISIONS, RevisionRecord, decode_revision
+from immutable_operator.wire.route import ROUTES, RouteRecord, decode_route, owners_of_route
 
 __all__ = ["Watches"]
 
@@ -80,6 +81,7 @@ class Watches:
             home=nodes.home if nodes else "",
         )
         self.budgets: Children[BudgetRecord] = Children(self._budgets_changed)
+        self.routes: Children[RouteRecord] = Children(self._routes_changed)
         self.freezes = Freezes(self.all_again)
         self.guards = Guards(
             client,
@@ -110,6 +112,7 @@ class Watches:
             self._reflector(ACTIONS, decode_action, self.actions),
             self._reflector(FREEZES, decode_freeze, self.freezes),
             self._reflector(BUDGETS, decode_budget, self.budgets),
+            self._reflector(ROUTES, decode_route, self.routes),
             self._reflector(NODES, decode_node, self.nodes),
             *(
                 self._reflector(path, decode, sink, **options)
@@ -192,6 +195,14 @@ class Watches:
         """Plan again the protected services of a namespace whose PodDisruptionBudgets changed."""
         for owner in self.owners:
             if owner.namespace == namespace and owner.spec.drain_protection:
+                self._queue.add(owner.uid)
+
+    def _routes_changed(self, key: str) -> None:
+        """Plan again the services that have, or want, a Service of this namespace and name."""
+        namespace, _, name = key.partition("/")
+        for service in owners_of_route(name):
+            owner = self.owners.named(SERVICE.key(namespace, service))
+            if owner is not None and owner.spec.traffic is not None:
                 self._queue.add(owner.uid)
 
     def _node_ended(self, name: str) -> None:

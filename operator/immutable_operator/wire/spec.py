@@ -19,7 +19,15 @@ from immutable_operator.api.stateless import claims, node_local
 from immutable_operator.api.template import born_with
 from immutable_operator.domain.config.births import WRITABLE
 from immutable_operator.domain.config.references import pinned
-from immutable_operator.domain.model import Accepted, OnAdmission, OnFailure, OnTaint, Spec
+from immutable_operator.domain.model import (
+    Accepted,
+    OnAdmission,
+    OnFailure,
+    OnTaint,
+    Port,
+    Spec,
+    Traffic,
+)
 from immutable_operator.wire.regeneration import read_regeneration, readable
 
 __all__ = ["read_spec"]
@@ -76,6 +84,7 @@ def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
         admission=OnAdmission(immutability.admission),
         accepted=_accepted(immutability),
         strategy=rollout.strategy,
+        traffic=_traffic(checked),
     )
     return spec if invalid else _with_kept_state(spec, immutability), invalid
 
@@ -83,6 +92,30 @@ def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
 def _accepted(immutability: Immutability) -> Accepted:
     given = immutability.accepted_changes
     return Accepted(frozenset(given.containers), tuple(given.paths))
+
+
+def _traffic(spec: ImmutableServiceSpec) -> Traffic | None:
+    given = spec.traffic
+    if given is None:
+        return None
+    ports = (
+        Port(
+            number=port.port,
+            target=port.port if port.target_port is None else port.target_port,
+            name=port.name or "",
+            protocol=port.protocol or "TCP",
+            app_protocol=port.app_protocol or "",
+            node_port=port.node_port,
+        )
+        for port in given.ports
+    )
+    return Traffic(
+        ports=tuple(ports),
+        type=given.type,
+        session_affinity=given.session_affinity,
+        distribution=given.traffic_distribution or "",
+        annotations=tuple(sorted((given.annotations or {}).items())),
+    )
 
 
 def _opted_out(immutability: Immutability) -> dict[str, bool]:

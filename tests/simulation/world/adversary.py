@@ -13,6 +13,7 @@ from typing import Any
 from immutable_operator.domain.model import instance_name
 from tests.simulation.world.api import NAMESPACE
 from tests.simulation.world.cluster import GOOD
+from tests.simulation.world.exposure import Exposure
 from tests.simulation.world.faults import Faults
 from tests.simulation.world.people import PODS, People
 from tests.simulation.world.people import template as pod_template
@@ -79,6 +80,10 @@ class Adversary:
             *rng.sample(stories, rng.choice([0, 1, 1, 2])),
             *rng.sample(self.faults.all, rng.choice([0, 1, 1, 2, 3])),
         ]
+        self.exposure = Exposure(self)
+        # Drawn apart, so that the other troubles of a seed stay the same.
+        if random.Random(f"exposure/{seed}").random() < 0.3:
+            self.kinds += self.exposure.all
         self.picked = sorted(kind.__name__ for kind in self.kinds)
 
     def begin(self) -> None:
@@ -111,6 +116,7 @@ class Adversary:
         self.world.say("peace", "begins")
         self.faults.stop()
         self.free()
+        self.exposure.stop()
         for name in self.strangers:
             self.people.ask("DELETE", f"{PODS}/{name}", {"gracePeriodSeconds": 0})
         self.people.thaw()

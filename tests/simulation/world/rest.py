@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.simulation.world.exposure import misrouted
 from tests.simulation.world.people import People
 from tests.simulation.world.truth import SWEEP
 from tests.simulation.world.world import World
@@ -56,6 +57,8 @@ def restless(world: World, people: People) -> str | None:
         return "not all are ready"
     if changed := [p.name for p in active if p.tainted or p.drifted]:
         return f"{changed[0]} was changed in place"
+    if (why := misrouted(people, found["spec"])) is not None:
+        return why
     status = found["status"]
     ready = {c["type"]: c["status"] for c in status.get("conditions") or ()}.get("Ready")
     if ready != "True" or status["observedGeneration"] != found["metadata"]["generation"]:

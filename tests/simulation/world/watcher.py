@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from immutable_operator.api.names import LABEL_SERVICE
 from tests.simulation.world import families
+from tests.simulation.world.exposure import wrong_write
 from tests.simulation.world.families import NODES, PODS
 from tests.simulation.world.node_watcher import NodeWatcher
 from tests.simulation.world.storage import Commit, Obj
@@ -81,6 +82,9 @@ class Watcher:
         family = families.of(commit.resource)
         if commit.resource == "immutablerevisions":
             self._revision(commit)
+        elif commit.resource == "services":
+            if (wrong := wrong_write(commit)) is not None:
+                self._broken("9", wrong)
         elif family is not None and commit.resource == family.owners:
             self._status(commit)
         elif family is not None:

@@ -47,6 +47,7 @@ from immutable_operator.domain.model.moves import (
     CreateSnapshot,
     DeleteBudget,
     DeleteRevision,
+    DeleteRoute,
     End,
     Evict,
     Mark,
@@ -56,6 +57,7 @@ from immutable_operator.domain.model.moves import (
     Quarantine,
     Retire,
     SetBudget,
+    SetRoute,
     SetVerdict,
 )
 from immutable_operator.domain.model.node_end import NodeEnd
@@ -75,6 +77,7 @@ from immutable_operator.domain.model.revision import (
     revision_name,
     snapshot_name,
 )
+from immutable_operator.domain.model.route import Port, Route, Traffic, preview_name
 from immutable_operator.domain.model.status import (
     Announcement,
     Blocker,
@@ -114,6 +117,7 @@ __all__ = [
     "CreateSnapshot",
     "DeleteBudget",
     "DeleteRevision",
+    "DeleteRoute",
     "Deviation",
     "Digests",
     "DisruptionBudget",
@@ -141,6 +145,7 @@ __all__ = [
     "Plan",
     "Policy",
     "PoolSpec",
+    "Port",
     "Probe",
     "Protect",
     "Quarantine",
@@ -150,11 +155,14 @@ __all__ = [
     "Retire",
     "Revision",
     "Rollout",
+    "Route",
     "SetBudget",
+    "SetRoute",
     "SetVerdict",
     "Source",
     "Spec",
     "Status",
+    "Traffic",
     "Trouble",
     "TroubleKind",
     "Verdict",
@@ -164,6 +172,7 @@ __all__ = [
     "instance_name",
     "later_than",
     "next_number",
+    "preview_name",
     "purpose_of_request",
     "purpose_of_slot",
     "revision_id",

@@ -9,6 +9,7 @@ from immutable_operator.domain.model.because import Because
 from immutable_operator.domain.model.command import Outcome
 from immutable_operator.domain.model.config import Pin
 from immutable_operator.domain.model.revision import Revision, Verdict
+from immutable_operator.domain.model.route import Traffic
 from immutable_operator.domain.model.status import Announcement, Status
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "CreateSnapshot",
     "DeleteBudget",
     "DeleteRevision",
+    "DeleteRoute",
     "End",
     "Evict",
     "Mark",
@@ -28,6 +30,7 @@ __all__ = [
     "Quarantine",
     "Retire",
     "SetBudget",
+    "SetRoute",
     "SetVerdict",
 ]
 
@@ -133,6 +136,26 @@ class DeleteBudget:
 
 
 @dataclass(frozen=True, slots=True)
+class SetRoute:
+    """Create or change a Service of the operator.
+
+    It then selects the instances of one ``revision`` (an id), or of all ("").
+    """
+
+    name: str
+    revision: str
+    traffic: Traffic
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRoute:
+    """Delete a Service of the operator, this very one (``uid``)."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Admit:
     """Let workloads on a new node that is verified, and record the facts that must not change."""
 
@@ -193,6 +216,8 @@ Action = (
     | SetVerdict
     | SetBudget
     | DeleteBudget
+    | SetRoute
+    | DeleteRoute
     | Create
     | Retire
     | Quarantine

@@ -12,6 +12,7 @@ from immutable_operator.domain.model.admission import Accepted, OnAdmission
 from immutable_operator.domain.model.backoff import Backoff
 from immutable_operator.domain.model.config import ConfigKey
 from immutable_operator.domain.model.machine import PoolSpec
+from immutable_operator.domain.model.route import Traffic
 
 __all__ = ["OnFailure", "OnTaint", "Policy", "Spec"]
 
@@ -72,7 +73,8 @@ class Spec:
     several instances would share without permission; else they are "". ``accepted`` are changes by
     admission that are none of those that ``admission`` is about. ``pool`` is what only a node pool
     has; then ``template`` has the keys ``image``, ``template`` and ``provider`` of the pool's spec.
-    ``strategy`` is how instances are replaced.
+    ``strategy`` is how instances are replaced. ``traffic`` is what the operator's Services are to
+    be; None if it is to have none.
     """
 
     template: Mapping[str, Any] | None
@@ -99,3 +101,4 @@ class Spec:
     accepted: Accepted = field(default_factory=Accepted)
     pool: PoolSpec | None = None
     strategy: str = "Rolling"
+    traffic: Traffic | None = None

@@ -19,6 +19,7 @@ class Move(StrEnum):
     VERDICT = "verdict"
     FORGET = "forget"
     BUDGET = "budget"
+    ROUTE = "route"
     ADMIT = "admit"
     MARK = "mark"
     PROBE = "probe"

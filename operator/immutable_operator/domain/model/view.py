@@ -16,6 +16,7 @@ from immutable_operator.domain.model.node_end import NodeEnd
 from immutable_operator.domain.model.owner import Spec
 from immutable_operator.domain.model.refusal import Refusal
 from immutable_operator.domain.model.revision import Revision
+from immutable_operator.domain.model.route import Route
 from immutable_operator.domain.model.status import Status
 
 __all__ = ["View"]
@@ -33,7 +34,8 @@ class View:
     ``configs`` says by kind and name what is known of the pinned objects; ``snapshots`` are the
     names of the copies that exist with the content that their revision recorded. ``withheld`` are
     Secrets that the spec wants pinned, and that the operator may not read. ``budgets`` are the
-    PodDisruptionBudgets that cover its instances. ``ends`` are by name the nodes that are about to
+    PodDisruptionBudgets that cover its instances, ``routes`` the Services with the names of its
+    own. ``ends`` are by name the nodes that are about to
     be taken away. ``retired`` are the uids of the instances that this process retired, as far as it
     remembers. ``is_protected`` says that the deletion of the owner waits until the operator permits
     it.
@@ -58,6 +60,7 @@ class View:
     requests: tuple[Request, ...] = ()
     freezes: tuple[Freeze, ...] = ()
     budgets: tuple[DisruptionBudget, ...] = ()
+    routes: tuple[Route, ...] = ()
     ends: Mapping[str, NodeEnd] = field(default_factory=dict)
     configs: Mapping[ConfigKey, Source] = field(default_factory=dict)
     snapshots: frozenset[str] = frozenset()

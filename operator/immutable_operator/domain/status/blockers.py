@@ -9,6 +9,7 @@ from immutable_operator.domain.config.snapshots import CONFIG_MISSING, SNAPSHOT_
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.model import Blocker, Cause, Instance, Move, Refusal, Trouble
 from immutable_operator.domain.protection import obstacle
+from immutable_operator.domain.routing import unrouted
 from immutable_operator.domain.target import FROZEN, INVALID_SPEC
 from immutable_operator.domain.turn import Turn
 
@@ -68,7 +69,17 @@ class Waits:
 
 
 def waits(turn: Turn, fleet: Fleet) -> Waits:
-    """Return all blockers; freezes and problems of the spec come first."""
+    """Return all blockers; freezes and problems of the spec come first.
+
+    What keeps clients from the instances delays no instance, and comes last.
+    """
+    found = _waits(turn, fleet)
+    if (lacking := unrouted(turn)) is not None:
+        found.add(*lacking, None)
+    return found
+
+
+def _waits(turn: Turn, fleet: Fleet) -> Waits:
     found = Waits(turn)
     target = turn.target
     frozen = target.is_frozen or fleet.aging.waiting or _kept_by_freeze(turn, fleet)
@@ -121,7 +132,7 @@ def _holds_back(turn: Turn, fleet: Fleet, refusal: Refusal) -> bool:
             return missing > 0 and refusal.revision in growing and not taken
         case Move.RETIRE | Move.QUARANTINE:
             return refusal.subject in fleet.why or missing < 0
-        case Move.RECORD | Move.SNAPSHOT | Move.BUDGET | Move.EVICT:
+        case Move.RECORD | Move.SNAPSHOT | Move.BUDGET | Move.ROUTE | Move.EVICT:
             return False  # reported with the target, or with the node that is drained
         case _:
             return True

@@ -23,6 +23,7 @@ from immutable_operator.domain.model import (
     Status,
     Verdict,
 )
+from immutable_operator.domain.routing import unrouted
 from immutable_operator.domain.status.blockers import Waits, waits
 from immutable_operator.domain.status.conditions import Saying, conditions
 from immutable_operator.domain.status.disrupted import DISRUPTED, disruptions
@@ -135,6 +136,9 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
             SUSPENDED,
             f"{counts}suspended: no instance is replaced",
         )
+    if complete and (lacking := unrouted(turn)) is not None:
+        reason, text = lacking
+        return Saying("Stalled", reason, f"{counts}{text}")
     if complete and spec.counts_terminating and fleet.terminating:
         first = next(iter(waited.blockers), None)
         waiting = f"; blocked by {first.reason}: {first.message}" if first else ""

@@ -1,0 +1,196 @@
+"""How clients reach the instances of a service: what the operator's Services are to be."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Final, Literal, Self
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+
+from immutable_operator.api.cel import Rule, quote
+from immutable_operator.api.kind import ApiModel
+from immutable_operator.api.names import RESERVED_PREFIX
+
+__all__ = ["NAME_RULE", "Traffic", "TrafficPort", "name_problems"]
+
+_MOST_PORTS: Final = 64
+_MOST_PORT: Final = 65535
+_SERVICE_NAME: Final = "[a-z]([-a-z0-9]*[a-z0-9])?"
+_PORT_NAME: Final = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+
+_NAME = (
+    " is not the name of a Service, because it has a dot or begins with a digit; spec.traffic needs"
+    " a name of lower-case letters, digits and - that begins with a letter"
+)
+_TARGET = (
+    "neither a port number from 1 to 65535 nor the name of a container port; use a value such as"
+    " 8080 or http"
+)
+_NAMELESS = "with more than one port, each port needs a name"
+_SAME_NAME = "two ports have the same name; give each port its own name"
+_SAME_PORT = "two ports have the same number and protocol; use each number once"
+_SAME_NODE_PORT = "two ports have the same nodePort; use each number once"
+_NODE_PORT = (
+    "nodePort has no effect with type ClusterIP; remove it, or use type NodePort or LoadBalancer"
+)
+_RESERVED = f"keys with the prefix {RESERVED_PREFIX} are reserved for the operator; remove them"
+
+NAME_RULE: Final = Rule(
+    f"!has(self.spec.traffic) || self.metadata.name.matches('^{_SERVICE_NAME}$')",
+    f"{quote('name %s' + _NAME)}.format([self.metadata.name])",
+    computed=True,
+    field=".metadata.name",
+)
+
+_TARGET_RULE: Final = Rule(
+    f"type(self) == int || self.matches('^{_PORT_NAME}$')",
+    _TARGET,
+)
+
+
+def _check_target(value: object) -> object:
+    """Refuse what the CRD refuses, with its message."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(_TARGET)
+    if isinstance(value, str) and (len(value) > 15 or not re.fullmatch(_PORT_NAME, value)):
+        raise ValueError(f'"{value}": {_TARGET}')
+    if isinstance(value, int) and not 1 <= value <= _MOST_PORT:
+        raise ValueError(f"{value}: {_TARGET}")
+    return value
+
+
+PortNumber = Annotated[
+    int, Field(strict=True, ge=1, le=_MOST_PORT, json_schema_extra={"format": "int32"})
+]
+Target = Annotated[
+    int | str,
+    BeforeValidator(_check_target),
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "minimum": 1,
+            "maximum": _MOST_PORT,
+            "maxLength": 15,
+            "x-kubernetes-validations": [_TARGET_RULE.schema()],
+        }
+    ),
+]
+PortName = Annotated[str, Field(min_length=1, max_length=63, pattern=f"^{_PORT_NAME}$")]
+Protocol = Literal["TCP", "UDP", "SCTP"]
+AppProtocol = Annotated[str, Field(min_length=1, max_length=253)]
+Text = Annotated[str, Field(max_length=4096)]
+
+
+class TrafficPort(ApiModel):
+    """A port of the Service."""
+
+    name: PortName | None = None
+    """Name of the port. Required if there is more than one port."""
+
+    port: PortNumber
+    """Number of the port on which the Service is reached, 1 to 65535."""
+
+    target_port: Target | None = None
+    """Port of the pods: a number, or the name of a container port. Default: the value of port."""
+
+    protocol: Protocol | None = None
+    """Protocol: TCP, UDP or SCTP. Default TCP."""
+
+    app_protocol: AppProtocol | None = None
+    """Application protocol as a hint for implementations, such as kubernetes.io/h2c. Default:
+    none."""
+
+    node_port: PortNumber | None = None
+    """Number of the port on each node, with type NodePort or LoadBalancer. Default: chosen by the
+    API server, and kept."""
+
+
+def _unique(keys: str) -> str:
+    """Return in CEL that no two ports have the same key; ``keys`` are those of all ports."""
+    return f"{keys}.all(k, {keys}.exists_one(other, other == k))"
+
+
+_NAMES: Final = "self.ports.filter(p, has(p.name)).map(p, p.name)"
+_PORTS: Final = "self.ports.map(p, string(p.port) + '/' + p.?protocol.orValue('TCP'))"
+_NODE_PORTS: Final = (
+    "self.ports.filter(p, has(p.nodePort))"
+    ".map(p, string(p.nodePort) + '/' + p.?protocol.orValue('TCP'))"
+)
+
+
+class Traffic(ApiModel):
+    """How clients reach the instances: the Service that the operator owns."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("size(self.ports) <= 1 || self.ports.all(p, has(p.name))", _NAMELESS),
+        Rule(_unique(_NAMES), _SAME_NAME),
+        Rule(_unique(_PORTS), _SAME_PORT),
+        Rule(_unique(_NODE_PORTS), _SAME_NODE_PORT),
+        Rule(
+            "self.type != 'ClusterIP' || !self.ports.exists(p, has(p.nodePort))",
+            _NODE_PORT,
+        ),
+        Rule(
+            "!has(self.annotations) || "
+            f"self.annotations.all(k, !k.startsWith({quote(RESERVED_PREFIX)}))",
+            _RESERVED,
+            field=".annotations",
+        ),
+    )
+
+    ports: Annotated[list[TrafficPort], Field(min_length=1, max_length=_MOST_PORTS)]
+    """Ports of the Service, at least one."""
+
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
+    """How the Service is reached. ClusterIP: inside the cluster. NodePort: in addition on a port of
+    each node. LoadBalancer: in addition by a load balancer of the cloud provider. Default
+    ClusterIP."""
+
+    session_affinity: Literal["None", "ClientIP"] = "None"
+    """Whether connections from one client address go to the same instance (ClientIP) as long as it
+    exists. Default None."""
+
+    traffic_distribution: Literal["PreferSameZone", "PreferSameNode", "PreferClose"] | None = None
+    """Which instances are preferred: those in the zone of the client (PreferSameZone, formerly
+    PreferClose) or on its node (PreferSameNode). Default: no preference."""
+
+    annotations: Annotated[dict[str, Text], Field(max_length=64)] | None = None
+    """Annotations of the Service, for example for the load balancer of a cloud provider.
+    Annotations that others add to the Service are kept. Default: none."""
+
+    @field_validator("annotations")
+    @classmethod
+    def _not_reserved(cls, given: dict[str, str] | None) -> dict[str, str] | None:
+        if any(key.startswith(RESERVED_PREFIX) for key in given or ()):
+            raise ValueError(_RESERVED)
+        return given
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for problem in self._problems():
+            raise ValueError(problem)
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        names = [port.name for port in self.ports]
+        if len(names) > 1 and None in names:
+            yield _NAMELESS
+        if _repeated(name for name in names if name is not None):
+            yield _SAME_NAME
+        if _repeated((port.port, port.protocol or "TCP") for port in self.ports):
+            yield _SAME_PORT
+        fixed = [port for port in self.ports if port.node_port is not None]
+        if _repeated((port.node_port, port.protocol or "TCP") for port in fixed):
+            yield _SAME_NODE_PORT
+        if fixed and self.type == "ClusterIP":
+            yield _NODE_PORT
+
+
+def _repeated(keys: Iterator[object]) -> bool:
+    return any(count > 1 for count in Counter(keys).values())
+
+
+def name_problems(name: str) -> Iterator[str]:
+    """Yield what is wrong with the name of a service that has a Service."""
+    if not re.fullmatch(_SERVICE_NAME, name):
+        yield f"metadata.name: name {name}{_NAME}"

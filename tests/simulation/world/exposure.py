@@ -1,0 +1,85 @@
+"""Services in the world: a spec that asks for one, others who write to it, a name that is taken.
+
+`misrouted` says what of the operator's Service is not as the spec asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.world.api import NAMESPACE
+from tests.simulation.world.people import People
+from tests.simulation.world.storage import Commit, Obj
+
+if TYPE_CHECKING:
+    from tests.simulation.world.adversary import Adversary
+
+__all__ = ["Exposure", "misrouted", "wrong_write"]
+
+ROUTES = f"/api/v1/namespaces/{NAMESPACE}/services"
+PREFIX = "immutable.dev/"
+EDITS: list[Obj] = [
+    {"selector": {"app": "web"}},
+    {"selector": {f"{PREFIX}service": None, "app": "other"}},
+    {"ports": [{"port": 81, "targetPort": 1, "protocol": "TCP"}]},
+    {"type": "NodePort"},
+    {"externalTrafficPolicy": "Local"},
+]
+
+
+class Exposure:
+    """What people and others do to the Service of the service ``web``."""
+
+    def __init__(self, adversary: Adversary) -> None:
+        self.world, self.rng, self.people = adversary.world, adversary.rng, adversary.people
+        self.all: list[Callable[[], None]] = [self.expose, self.expose, self.edit, self.take]
+
+    def expose(self) -> None:
+        port = self.rng.choice([80, 80, 81])
+        ports = [{"port": port, "targetPort": 8080}]
+        self.people.apply(traffic=self.rng.choice([{"ports": ports}, {"ports": ports}, None]))
+
+    def edit(self) -> None:
+        """Somebody changes it, or deletes it."""
+        edit = self.rng.choice([*EDITS, None])
+        self.world.say("mallory", f"Service web: {edit or 'deleted'}")
+        if edit is None:
+            self.people.ask("DELETE", f"{ROUTES}/web")
+        else:
+            query = {"fieldManager": "mallory"}
+            self.people.ask("PATCH", f"{ROUTES}/web", {"metadata": {}, "spec": edit}, query=query)
+
+    def take(self) -> None:
+        """A Service of somebody else gets the name."""
+        body = {"metadata": {"name": "web"}, "spec": {"selector": {"app": "other"}}}
+        if self.people.ask("POST", ROUTES, body) is not None:
+            self.world.say("stranger", "has the Service web")
+
+    def stop(self) -> None:
+        """The name is free again."""
+        found = self.people.ask("GET", f"{ROUTES}/web")
+        if found is not None and not found["metadata"].get("ownerReferences"):
+            self.people.ask("DELETE", f"{ROUTES}/web")
+
+
+def misrouted(people: People, spec: Obj) -> str | None:
+    """Say how the operator's Service differs from what the spec asks for; None if it does not."""
+    found, wanted = people.ask("GET", f"{ROUTES}/{people.name}"), spec.get("traffic")
+    if wanted is None or found is None:
+        there = found is not None
+        return None if there == (wanted is not None) else f"there is a Service: {there}"
+    if found["spec"]["selector"] != {f"{PREFIX}service": people.name}:
+        return f"its Service selects {found['spec']['selector']}"
+    asked = [(p["port"], p["targetPort"]) for p in wanted["ports"]]
+    ports = [(p["port"], p["targetPort"]) for p in found["spec"]["ports"]]
+    return None if ports == asked else f"its Service has the ports {ports}"
+
+
+def wrong_write(commit: Commit) -> str | None:
+    """Say what is wrong with a write of the operator to a Service; None if nothing is."""
+    if commit.before is not None and not commit.before["metadata"].get("ownerReferences"):
+        return f"Service {commit.name} is none of ours, and was written"
+    selector: dict[str, Any] = (commit.after or {}).get("spec", {}).get("selector", {})
+    foreign = [key for key in selector if not key.startswith(PREFIX)]
+    return f"Service {commit.name} selects by {foreign[0]}" if foreign else None
