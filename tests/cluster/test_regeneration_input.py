@@ -11,7 +11,7 @@ from immutable_operator.api.cron import NO_ZONE
 from immutable_operator.api.names import API_VERSION
 from immutable_operator.api.regeneration import TOO_YOUNG
 from tests.cluster.operator_process import Installation
-from tests.cluster.services import Service, Wish, is_ready
+from tests.cluster.services import Service, Wish, condition, is_ready
 from tests.controlplane.api import Json
 
 # What is wrong, and in which words the API server refuses it (tests/cluster/test_schedules.py has
@@ -66,7 +66,11 @@ def test_invalid_schedule_found_by_operator_affects_only_regeneration(
 ) -> None:
     done = applied(web, SLIPS[slip])
     assert done.returncode == 0, done.stderr
-    web.until("its instance is ready", lambda: any(is_ready(pod) for pod in web.pods()))
+    web.until_ready()
+    told = condition(web.get(), "RegenerationUnreadable")
+    assert told["status"] == "True"
+    assert "spec.regeneration." in told["message"]
+    assert [event["type"] for event in web.events("RegenerationUnreadable")] == ["Warning"]
     [lost] = [pod["metadata"]["name"] for pod in web.active()]
     web.kubectl("delete", "pod", lost)
     web.until(

@@ -260,6 +260,16 @@ POOLS_REFUSED = [
         'spec.provider.simulated.capacity.cpu: Invalid value: "-1": '
         "spec.provider.simulated.capacity.cpu in body should match",
     ),
+    *(
+        Refused(
+            f"capacity that is {told}",
+            pool(provider={"simulated": {"capacity": {"cpu": capacity}}}),
+            "spec.provider.simulated.capacity.cpu: not a quantity; use a number, or a string such "
+            "as 500m or 64Mi",
+            "spec.provider.simulated.capacity.cpu: Invalid value: ",
+        )
+        for told, capacity in {"an empty list": [], "an empty map": {}}.items()
+    ),
     *(_key_refused("labels", "labels", key, told, lambda key: {key: "x"})
       for key, told in _KEYS.items()),
     *(_key_refused("annotations", "annotations", key, told, lambda key: {key: "x"})

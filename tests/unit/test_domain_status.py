@@ -612,3 +612,36 @@ def test_status_write_is_deferred_only_for_counts_and_wording() -> None:
     ]
     for change in changes:
         assert not same_but_for_counts(status, replace(status, **change)), change
+
+
+IGNORED = ("spec.regeneration.schedule: Mars/Olympus is no zone", "spec.regeneration.maxAge: soon")
+
+
+@pytest.mark.parametrize("drawn", ["A ###", "A ##", "A ### B +"])
+def test_unreadable_regeneration_is_reported_whatever_else_goes_on(drawn: str) -> None:
+    """A service that is Ready does not regenerate, and nothing else shows it."""
+    wanted = "B" if "B" in drawn else "A"
+    good, given = (view(drawn, wanted=wanted, problems=p) for p in ((), IGNORED))
+    status, undisturbed = (plan(g, NOW).status for g in (given, good))
+    assert status
+    assert undisturbed
+    told = status.condition("RegenerationUnreadable")
+    assert told is not None
+    assert (told.status, told.reason) == ("True", "FieldIgnored")
+    assert all(problem in told.message for problem in IGNORED)
+    assert status.blockers == undisturbed.blockers, "nothing waits for it"
+    for kind in ("Ready", "Reconciling", "Stalled"):
+        assert status.condition(kind) == undisturbed.condition(kind)
+
+
+def test_unreadable_regeneration_has_one_event_until_it_changes() -> None:
+    given = view("A ###", problems=IGNORED[:1])
+    [event] = plan(given, NOW).announcements
+    assert (event.reason, event.warning) == ("RegenerationUnreadable", True)
+    assert IGNORED[0] in event.message
+    assert plan(seen(given, NOW), NOW + 1).announcements == ()
+    [event] = plan(seen(given, NOW, spec={"problems": IGNORED}), NOW + 1).announcements
+    assert IGNORED[1] in event.message
+    corrected = plan(seen(given, NOW, spec={"problems": ()}), NOW + 1).status
+    assert corrected
+    assert corrected.condition("RegenerationUnreadable") is None

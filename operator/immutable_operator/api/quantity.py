@@ -16,14 +16,14 @@ def quantity_schema(sign: str) -> dict[str, Any]:
     """Return the schema of a quantity; ``sign`` is the regular expression of its sign.
 
     A number can have a fraction (cpu: 0.5), which int-or-string refuses. Therefore there is no
-    type; the size limits refuse values that are neither a number nor a string.
+    type; what is neither a number nor a string is refused by its size or by its value.
     """
     return {
         "x-kubernetes-preserve-unknown-fields": True,
         "pattern": f"^{sign}{_NUMBER}{_SUFFIX}$",
         "maxItems": 0,
         "maxProperties": 0,
-        "not": {"enum": [True, False]},
+        "not": {"enum": [True, False, [], {}]},
     }
 
 

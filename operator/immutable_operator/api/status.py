@@ -31,7 +31,7 @@ class Condition(ApiModel):
 
     type: Annotated[str, Field(max_length=316)]
     """Type of the condition: Ready, Reconciling, Stalled, Available, Guarded, Regenerating,
-    CannotMeetMaxAge, NotStateless or AdmissionChanged."""
+    CannotMeetMaxAge, NotStateless, AdmissionChanged or RegenerationUnreadable."""
     status: Literal["True", "False", "Unknown"]
     """Status of the condition: True, False or Unknown."""
     observed_generation: Annotated[Int64, Field(ge=0)] | None = None
@@ -163,4 +163,5 @@ class OwnerStatus(ApiModel):
     instances are being replaced because of their age or on request. CannotMeetMaxAge: instances
     cannot be replaced before they reach spec.regeneration.maxAge. NotStateless: the template keeps
     state in a way that is refused in new templates. AdmissionChanged: admission made the instances
-    different from the template."""
+    different from the template. RegenerationUnreadable: a part of spec.regeneration is not valid
+    and is ignored."""

@@ -28,6 +28,7 @@ TOLD = {
     "CannotMeetMaxAge": "True",
     "NotStateless": "True",
     "AdmissionChanged": "True",
+    "RegenerationUnreadable": "True",
 }
 
 

@@ -28,6 +28,7 @@ MORE = {
     "CannotMeetMaxAge": "True",
     "NotStateless": "True",
     "AdmissionChanged": "True",
+    "RegenerationUnreadable": "True",
 }
 Ago = Callable[[Any], str]
 

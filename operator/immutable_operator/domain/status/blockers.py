@@ -16,13 +16,11 @@ from immutable_operator.domain.turn import Turn
 __all__ = ["STALLING", "TAINT_RETURNS", "Waits", "waits"]
 
 TAINT_RETURNS = "TaintReturns"
-REGENERATION_UNREADABLE = "RegenerationUnreadable"
 # Reasons that waiting does not resolve: the service is stalled as soon as one is seen.
 STALLING: frozenset[str] = frozenset(
     {
         INVALID_SPEC,
         TAINT_RETURNS,
-        REGENERATION_UNREADABLE,
         CONFIG_MISSING,
         SNAPSHOT_LOST,
         Cause.QUOTA,
@@ -69,7 +67,7 @@ class Waits:
 
 
 def waits(turn: Turn, fleet: Fleet) -> Waits:
-    """Return all blockers; freezes and problems of the spec come first.
+    """Return all blockers; freezes come first.
 
     What keeps clients from the instances delays no instance, and comes last.
     """
@@ -85,8 +83,6 @@ def _waits(turn: Turn, fleet: Fleet) -> Waits:
     frozen = target.is_frozen or fleet.aging.waiting or _kept_by_freeze(turn, fleet)
     if target.freeze.holds and frozen:
         found.add(FROZEN, target.freeze.message, None)
-    for problem in turn.spec.problems:
-        found.add(REGENERATION_UNREADABLE, problem, None)
     if (unprotected := obstacle(turn)) is not None:
         found.add(*unprotected, None)
     for item in target.lacking:

@@ -1,4 +1,4 @@
-"""Conditions about what a service does that is allowed for now, each with its event."""
+"""Conditions about what is allowed or ignored for now, and delays nothing, each with its event."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ __all__ = ["noticed", "notices"]
 
 NOT_STATELESS = "NotStateless"
 ADMISSION_CHANGED = "AdmissionChanged"
-NOTICES = (NOT_STATELESS, ADMISSION_CHANGED)
+REGENERATION_UNREADABLE = "RegenerationUnreadable"
+NOTICES = (NOT_STATELESS, ADMISSION_CHANGED, REGENERATION_UNREADABLE)
 
 
 def notices(turn: Turn) -> tuple[Condition, ...]:
     """Return a condition for each thing to notice; there is none while all is in order."""
-    found = [_not_stateless(turn), _admission_changed(turn)]
+    found = [_not_stateless(turn), _admission_changed(turn), _regeneration_unreadable(turn)]
     return tuple(condition for condition in found if condition is not None)
 
 
@@ -41,6 +42,19 @@ def _admission_changed(turn: Turn) -> Condition | None:
         " policy that makes the change; to accept it, use immutability.acceptedChanges"
     )
     return _true(turn, ADMISSION_CHANGED, view.spec.admission, text)
+
+
+def _regeneration_unreadable(turn: Turn) -> Condition | None:
+    """Return which parts of the regeneration are ignored; nothing waits for them, so that no other
+    condition says it.
+    """
+    if not (problems := turn.spec.problems):
+        return None
+    text = (
+        f"{'; '.join(problems)}; this part of spec.regeneration is ignored, and a window that"
+        " cannot be read never opens; correct the field"
+    )
+    return _true(turn, REGENERATION_UNREADABLE, "FieldIgnored", text)
 
 
 def _true(turn: Turn, kind: str, reason: str, message: str) -> Condition:
