@@ -41,6 +41,7 @@ from immutable_operator.domain.model import (
     slot_of,
 )
 from immutable_operator.domain.planner import plan
+from immutable_operator.domain.status.facts import facts
 from immutable_operator.instances.driver import Driver
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
@@ -56,6 +57,7 @@ from immutable_operator.runtime.evidence import Witnesses
 from immutable_operator.runtime.lineages import Lineages
 from immutable_operator.runtime.memory import OwnerMemory
 from immutable_operator.runtime.metrics import Metrics
+from immutable_operator.runtime.notifications import Notifications
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.records import Records
 from immutable_operator.runtime.schedules import Schedules
@@ -111,6 +113,7 @@ class ControlLoop:
         ends: Callable[[], Mapping[str, NodeEnd]] = dict,
         schedules: Schedules | None = None,
         lineages: Lineages | None = None,
+        notifications: Notifications | None = None,
         policy: Policy | None = None,
     ) -> None:
         self._client, self._now = client, client.clock.time
@@ -130,6 +133,7 @@ class ControlLoop:
         self._memories: dict[str, OwnerMemory] = {}
         self._schedules = schedules or Schedules()
         self._lineages = lineages or Lineages(client, self._now, time.monotonic)
+        self._notifications = notifications or Notifications(None, metrics)
         self._actuator = Actuator(
             drivers,
             Records(client, revisions, CopyWriter(client, configs[CONFIG_MAP], self._secrets)),
@@ -192,6 +196,8 @@ class ControlLoop:
         records = any(isinstance(a, CreateRevision) for a in decided.actions)
         if not (records and any(r.move is Move.RECORD for r in memory.refusals.all())):
             await self._tell(owner, decided, memory)  # a refused record is not announced
+        if self._notifications.enabled:
+            self._notifications.note(owner, facts(view, decided, self._now()))
         if decided.status is not None:
             memory.planned, memory.desired = decided.status, decided.status.desired
             await self._write_status(owner, decided.status, memory)
@@ -271,6 +277,7 @@ class ControlLoop:
         self._schedules.forget(key)
         self._metrics.owners.forget(key)
         self._lineages.forget(key)
+        self._notifications.forget(key)
         self._queue.forget(key)
 
     def _view(self, owner: OwnerRecord, memory: OwnerMemory) -> View:
