@@ -19,6 +19,7 @@ LEFT_TO_A_PERSON = {
     "README.md": 1,
     "docs/dashboard.md": 1,
     "docs/migrate.md": 2,
+    "docs/notifications.md": 1,
     "docs/performance.md": 1,
     "docs/pin.md": 1,
     "docs/quick-start.md": 3,
