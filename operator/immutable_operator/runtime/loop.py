@@ -196,8 +196,7 @@ class ControlLoop:
         records = any(isinstance(a, CreateRevision) for a in decided.actions)
         if not (records and any(r.move is Move.RECORD for r in memory.refusals.all())):
             await self._tell(owner, decided, memory)  # a refused record is not announced
-        if self._notifications.enabled:
-            self._notifications.note(owner, facts(view, decided, self._now()))
+        self._note(owner, view, decided)
         if decided.status is not None:
             memory.planned, memory.desired = decided.status, decided.status.desired
             await self._write_status(owner, decided.status, memory)
@@ -385,6 +384,15 @@ class ControlLoop:
                 memory.told(key, now)
             except ApiError as error:
                 log.warning("event cannot be written", **_about(owner), error=str(error))
+
+    def _note(self, owner: OwnerRecord, view: View, decided: Plan) -> None:
+        """Let the receiver of notifications know what happened; no step fails because of it."""
+        if not self._notifications.enabled:
+            return
+        try:
+            self._notifications.note(owner, facts(view, decided, self._now()))
+        except Exception as error:
+            log.warning("facts cannot be noted", **_about(owner), error=str(error), exc_info=error)
 
     def _failed(self, key: str, error: Exception) -> None:
         """Retry a failed service with back-off, without delaying the others."""

@@ -52,6 +52,8 @@ class Notifications:
         self._waiting: deque[Notice] = deque()
         self._filled = asyncio.Event()
         self._noted: dict[str, dict[str, float]] = {}
+        self._sending: Notice | None = None
+        self._failures = 0
         self._problem = ""
 
     @property
@@ -87,41 +89,49 @@ class Notifications:
         """Send what waits, forever."""
         while True:
             await self._filled.wait()
-            await self._deliver(self._waiting.popleft())
+            self._sending = self._waiting.popleft()
+            await self._deliver(self._sending)
+            self._sending = None
             self._measure()
 
     def _add(self, notice: Notice) -> None:
         self._waiting.append(notice)
         while len(self._waiting) > self._most:
             self._waiting.popleft()
-            self._metrics.notifications.labels("dropped").inc()
+            self._count("dropped")
         self._measure()
 
-    def _measure(self, sending: int = 0) -> None:
+    def _measure(self) -> None:
         if self._waiting:
             self._filled.set()
         else:
             self._filled.clear()
-        self._metrics.notifications_waiting.set(len(self._waiting) + sending)
+        self._metrics.notifications_waiting.set(len(self._waiting) + bool(self._sending))
+
+    def _count(self, result: str) -> None:
+        self._metrics.notifications.labels(result).inc()
 
     async def _deliver(self, notice: Notice) -> None:
         assert self._receiver is not None  # noqa: S101
-        failures = 0
         while True:
-            self._measure(sending=1)
             answer = await self._receiver.send(notice)
             self._say(answer)
-            if not answer.problem:
-                self._metrics.notifications.labels("sent").inc()
+            if not answer.again:
+                self._failures = 0
+                self._count("failed" if answer.problem else "sent")
                 return
-            failures += 1
-            pause = self._retry.after(failures) * random.uniform(0.5, 1.0)  # noqa: S311
-            pause = max(pause, min(answer.pause, self._give_up))
-            waited = time.monotonic() + pause - notice.since
-            if not answer.again or waited > self._give_up:
-                self._metrics.notifications.labels("failed").inc()
+            self._failures += 1
+            pause = self._pause(answer)
+            is_late = time.monotonic() + pause - notice.since > self._give_up
+            if is_late:
+                self._count("failed")
+            await asyncio.sleep(pause)  # before the next one, too: the receiver may be down
+            if is_late:
                 return
-            await asyncio.sleep(pause)
+
+    def _pause(self, answer: Answer) -> float:
+        usual = self._retry.after(self._failures) * random.uniform(0.5, 1.0)  # noqa: S311
+        return max(usual, min(answer.pause, self._give_up))
 
     def _say(self, answer: Answer) -> None:
         """Log the first problem, and the end of all problems since."""
