@@ -10,11 +10,13 @@ import json
 import os
 import secrets
 import ssl
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from structlog.testing import capture_logs
 
-from examples.receiver import verified
+from examples.receiver import Receiver, verified
 from immutable_operator.admission.certificates import Pair, issue
 from immutable_operator.domain.model import Backoff, Fact, FactType, Phase, Revision, Verdict
+from immutable_operator.runtime.main import _notify_options, _parser
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.notifications import Notifications
 from immutable_operator.runtime.receiver import NotifyOptions
@@ -446,3 +449,59 @@ def test_log_has_the_host_of_the_address_and_not_its_path(bed: Bed) -> None:
     bed.run(story)
     assert bed.logs[0]["receiver"] == "127.0.0.1"
     assert "/events" not in str(bed.logs)
+
+
+def test_example_prints_each_event_of_the_operator_once(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RECEIVER_KEY", bed.key)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/"
+    fact = replace(GOOD, at=time.time())
+
+    async def run() -> None:
+        for number in (1, 2):  # the second one is the next leader
+            options = NotifyOptions(url, bed.file, allow_http=True)
+            sender = Notifications(options, bed.metrics)
+            task = asyncio.create_task(sender.run())
+            sender.note(SERVICE, [fact])
+            await bed.until("sent", number)
+            task.cancel()
+
+    try:
+        asyncio.run(run())
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    said = "dev.immutable.revision.good shop/web/5f2ed9b0 revision 7 is good\n"
+    assert capsys.readouterr().out == said
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (["--notify-url=https://receiver.example/"], "needs --notify-key-file"),
+        (
+            [
+                "--notify-url=https://x.example/",
+                "--notify-key-file=k",
+                "--notify-timeout-seconds=0",
+            ],
+            "must be more than 0",
+        ),
+    ],
+)
+def test_flags_that_cannot_work_are_refused_at_the_start(flags: list[str], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        _notify_options(_parser().parse_args(["run", *flags]))
+
+
+def test_without_an_address_nothing_is_sent_and_without_events_all_are() -> None:
+    assert _notify_options(_parser().parse_args(["run"])) is None
+    flags = ["--notify-url=https://receiver.example/", "--notify-key-file=k"]
+    options = _notify_options(_parser().parse_args(["run", *flags]))
+    assert options is not None
+    assert options.events == frozenset(FactType)

@@ -68,11 +68,12 @@ def mark_of(meta: ObjectMeta) -> tuple[str, float | None]:
     text = meta.annotations.get(ANNOTATION_TAINTED)
     if text is None:
         return "", None
+    mark = _Mark()
     try:
         mark = msgspec.json.decode(text, type=_Mark)
         return mark.by, moment(mark.at)
     except READ_ERRORS:
-        return "", None
+        return mark.by, None
 
 
 def _certificate(meta: ObjectMeta) -> str | None:
