@@ -28,7 +28,7 @@ from immutable_operator.admission.policies import (
 )
 from immutable_operator.api.crd import KINDS
 from immutable_operator.api.names import API_VERSION, GROUP, LABEL_GUARD
-from tests.cluster.chart import CHART, LEAST, NAME, NAMESPACE, kinds, rendered
+from tests.cluster.chart import CHART, LEAST, NAME, NAMESPACE, kinds, rendered, the
 from tests.controlplane import ControlPlane
 from tests.unit.service_specs import PIN, spec
 from tests.waiting import wait_for
@@ -194,6 +194,22 @@ REFUSED = {
         "crds.annotations.helm\\.sh/resource-policy=keep",
         "at '/crds/annotations': 'not' failed",
     ),
+    "an address without encryption": (
+        "notifications.url=http://receiver.example/,notifications.secretName=key",
+        "at '/notifications/url': 'http://receiver.example/' does not match pattern",
+    ),
+    "an address of another kind": (
+        "notifications.url=ftp://receiver.example/,notifications.secretName=key",
+        "at '/notifications/url': 'ftp://receiver.example/' does not match pattern",
+    ),
+    "an event that does not exist": (
+        "notifications.events={Good,Bad}",
+        "at '/notifications/events/1': value must be one of 'Good', 'Failed'",
+    ),
+    "notifications without a key": (
+        "notifications.url=https://receiver.example/",
+        "at '/notifications/secretName': minLength: got 0, want 1",
+    ),
     "no digest": (
         "image.repository=registry.example/x",
         "image.digest is not set: the operator's own image must be pinned by digest as well;"
@@ -350,6 +366,36 @@ def test_network_policy_allows_only_metrics_and_webhook_ports(plane: ControlPlan
     selector = policy["spec"]["podSelector"]["matchLabels"]
     assert selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
     assert "NetworkPolicy" not in kinds(rendered(plane, f"--values={LEAST}"))
+
+
+def egress_to_receiver(plane: ControlPlane, *values: str) -> list[Json]:
+    """The egress rules beside that of the user, if notifications are sent."""
+    given = (
+        "networkPolicy.enabled=true,networkPolicy.egress[0].ports[0].port=6443",
+        "notifications.secretName=key",
+        *values,
+    )
+    made = rendered(plane, f"--values={LEAST}", *(f"--set={value}" for value in given))
+    rules: list[Json] = the("NetworkPolicy", made)["spec"]["egress"]
+    assert rules[0] == {"ports": [{"port": 6443}]}
+    return rules[1:]
+
+
+def test_network_policy_lets_notifications_out(plane: ControlPlane) -> None:
+    for url, port in (
+        ("https://receiver.example/events", 443),
+        ("https://receiver.example:8443/events", 8443),
+        ("https://[fd00::1]/events", 443),
+        ("http://receiver.example", 80),
+    ):
+        rules = egress_to_receiver(
+            plane, "notifications.allowHTTP=true", f"notifications.url={url}"
+        )
+        assert rules == [{"ports": [{"port": port, "protocol": "TCP"}]}], url
+    own = "networkPolicy.notificationsTo[0].podSelector.matchLabels.app=receiver"
+    rules = egress_to_receiver(plane, "notifications.url=https://receiver.shop/", own)
+    assert rules == [{"to": [{"podSelector": {"matchLabels": {"app": "receiver"}}}]}]
+    assert egress_to_receiver(plane) == []
 
 
 def test_break_glass_disabled_renders_nothing_of_it(plane: ControlPlane) -> None:

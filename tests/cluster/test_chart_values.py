@@ -11,6 +11,7 @@ import yaml
 
 from immutable_operator.admission.policies import CLUSTER_WIDE, GUARDS
 from immutable_operator.api.names import LABEL_GUARD
+from immutable_operator.runtime.main import _notify_options, _parser
 from tests.cluster.chart import CHART, LEAST, NAME, NAMESPACE, kinds, rendered, the
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
@@ -93,6 +94,40 @@ def test_extra_variables_and_volumes_reach_the_container(control_plane: ControlP
     assert names == ["POD_NAME", "POD_NAMESPACE", "NODE_NAME", "SSL_CERT_FILE"]
     assert container["volumeMounts"] == [{"name": "ca", "mountPath": "/ca"}]
     assert spec["volumes"] == [{"name": "ca", "configMap": {"name": "ca"}}]
+
+
+def test_notifications_reach_the_command_and_the_key_is_mounted(
+    control_plane: ControlPlane,
+) -> None:
+    spec = pods(
+        control_plane,
+        "notifications.url=http://receiver.example/a?b=c,notifications.allowHTTP=true",
+        "notifications.secretName=key,notifications.events={Failed,Tainted}",
+        "notifications.caFile=/ca/ca.crt,notifications.source=//production",
+        "extraVolumes[0].name=ca,extraVolumes[0].configMap.name=ca",
+        "extraVolumeMounts[0].name=ca,extraVolumeMounts[0].mountPath=/ca",
+    )
+    [container] = spec["containers"]
+    notify = [argument for argument in container["args"] if argument.startswith("--notify")]
+    assert notify == [
+        "--notify-url=http://receiver.example/a?b=c",
+        "--notify-key-file=/etc/immutable-operator/notifications/key",
+        "--notify-source=//production",
+        "--notify-timeout-seconds=10",
+        "--notify-event=Failed",
+        "--notify-event=Tainted",
+        "--notify-ca-file=/ca/ca.crt",
+        "--notify-allow-http",
+    ]
+    secret, extra = spec["volumes"]
+    assert (secret["secret"]["secretName"], extra["name"]) == ("key", "ca")
+    own, ca = container["volumeMounts"]
+    assert own["mountPath"] == "/etc/immutable-operator/notifications"
+    assert ca == {"name": "ca", "mountPath": "/ca"}
+    options = _parser().parse_args(container["args"])
+    assert _notify_options(options) is not None
+    usual = pods(control_plane)["containers"][0]
+    assert "--notify" not in str(usual["args"])
 
 
 def test_pods_in_the_network_of_their_nodes_find_the_dns_of_the_cluster(

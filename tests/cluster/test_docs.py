@@ -38,6 +38,7 @@ LEFT_TO_A_PERSON = {
         "is run by docs/how-to/migrate.md",
     ),
     "docs/monitoring.md": (RELEASE,),
+    "docs/notifications.md": (RELEASE,),
     "docs/performance.md": (MAKE,),
     "docs/pin.md": ("asks a public registry: tests/wire/test_pin.py",),
     "docs/plugin.md": (

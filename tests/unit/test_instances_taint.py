@@ -119,6 +119,28 @@ TAINTS: list[tuple[str, dict[str, Any], str | None]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("mark", "by", "at"),
+    [
+        (MARK, "jane", 1_795_321_800.0),
+        ('{"by": "jane", "at": "yesterday"}', "jane", None),
+        ('{"by": "jane"}', "jane", None),
+        ('{"by": 7}', "", None),
+        ("<>", "", None),
+        ("", "", None),
+    ],
+)
+def test_mark_says_who_and_when_as_far_as_it_can_be_read(
+    mark: str, by: str, at: float | None
+) -> None:
+    marked = pod(annotations=NOTES | {"immutable.dev/tainted": mark})
+    assert (marked.tainted_by, marked.tainted_at) == (by, at)
+
+
+def test_pod_without_a_mark_was_marked_by_nobody() -> None:
+    assert (pod().tainted_by, pod().tainted_at) == ("", None)
+
+
 @pytest.mark.parametrize(("meta", "taint"), [t[1:] for t in TAINTS], ids=[t[0] for t in TAINTS])
 def test_taint_is_read_from_the_pod(meta: dict[str, Any], taint: str | None) -> None:
     assert pod(**meta).taint == taint

@@ -21,6 +21,7 @@ from immutable_operator.domain.model import (
     Revision,
     SetVerdict,
     Verdict,
+    View,
     later_than,
 )
 from immutable_operator.domain.staleness.age import start_seconds
@@ -28,7 +29,7 @@ from immutable_operator.domain.standing import fallback_of, going_back, latest_c
 from immutable_operator.domain.target import HELD, NOTHING_ELSE
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["Verdicts", "last_good", "verdicts"]
+__all__ = ["Verdicts", "failure_in_words", "last_good", "verdicts"]
 
 OPEN = (Phase.PENDING, Phase.PROGRESSING)
 
@@ -101,18 +102,24 @@ def _fails(mark: SetVerdict) -> bool:
 def _announced(turn: Turn, mark: SetVerdict) -> Announcement:
     """Return the event of a revision that failed or was rejected, with the evidence."""
     revision, verdict = mark.revision, mark.verdict
-    back = next((r for r in turn.view.revisions if r.id == verdict.fallback), None)
-    then = f"; going back to {back}" if back else f"; it is kept: {_why_kept(turn, revision)}"
+    text = failure_in_words(turn.view, revision, verdict)
     if verdict.rejected_by:
-        text = f"{revision} was {verdict.message}{then}"
         return Announcement("RevisionRejected", text, f"{revision.id}/{verdict.command}")
-    text = f"{revision} failed: {verdict.reason}: {verdict.message}{then}"
     key = f"{revision.id}/{int(verdict.started or 0)}"
     return Announcement("RevisionFailed", text, key, True)
 
 
-def _why_kept(turn: Turn, failed: Revision) -> str:
-    return NOTHING_ELSE if fallback_of(turn.view, failed) is None else HELD
+def failure_in_words(view: View, revision: Revision, verdict: Verdict) -> str:
+    """Return the sentence about a revision that failed or was rejected, and what runs instead."""
+    back = next((r for r in view.revisions if r.id == verdict.fallback), None)
+    then = f"; going back to {back}" if back else f"; it is kept: {_why_kept(view, revision)}"
+    if verdict.rejected_by:
+        return f"{revision} was {verdict.message}{then}"
+    return f"{revision} failed: {verdict.reason}: {verdict.message}{then}"
+
+
+def _why_kept(view: View, failed: Revision) -> str:
+    return NOTHING_ELSE if fallback_of(view, failed) is None else HELD
 
 
 def _admitted(turn: Turn, revision: Revision, new: Verdict) -> Verdict:

@@ -41,6 +41,7 @@ from immutable_operator.domain.model import (
     slot_of,
 )
 from immutable_operator.domain.planner import plan
+from immutable_operator.domain.status.facts import facts
 from immutable_operator.instances.driver import Driver
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
@@ -56,6 +57,7 @@ from immutable_operator.runtime.evidence import Witnesses
 from immutable_operator.runtime.lineages import Lineages
 from immutable_operator.runtime.memory import OwnerMemory
 from immutable_operator.runtime.metrics import Metrics
+from immutable_operator.runtime.notifications import Notifications
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.records import Records
 from immutable_operator.runtime.routes import RouteWriter
@@ -114,6 +116,7 @@ class ControlLoop:
         ends: Callable[[], Mapping[str, NodeEnd]] = dict,
         schedules: Schedules | None = None,
         lineages: Lineages | None = None,
+        notifications: Notifications | None = None,
         policy: Policy | None = None,
     ) -> None:
         self._client, self._now = client, client.clock.time
@@ -135,6 +138,7 @@ class ControlLoop:
         self._memories: dict[str, OwnerMemory] = {}
         self._schedules = schedules or Schedules()
         self._lineages = lineages or Lineages(client, self._now, time.monotonic)
+        self._notifications = notifications or Notifications(None, metrics)
         self._actuator = Actuator(
             drivers,
             Records(client, revisions, CopyWriter(client, configs[CONFIG_MAP], self._secrets)),
@@ -198,6 +202,7 @@ class ControlLoop:
         records = any(isinstance(a, CreateRevision) for a in decided.actions)
         if not (records and any(r.move is Move.RECORD for r in memory.refusals.all())):
             await self._tell(owner, decided, memory)  # a refused record is not announced
+        self._note(owner, view, decided)
         if decided.status is not None:
             memory.planned, memory.desired = decided.status, decided.status.desired
             await self._write_status(owner, decided.status, memory)
@@ -277,6 +282,7 @@ class ControlLoop:
         self._schedules.forget(key)
         self._metrics.owners.forget(key)
         self._lineages.forget(key)
+        self._notifications.forget(key)
         self._queue.forget(key)
 
     def _view(self, owner: OwnerRecord, memory: OwnerMemory) -> View:
@@ -389,6 +395,15 @@ class ControlLoop:
                 memory.told(key, now)
             except ApiError as error:
                 log.warning("event cannot be written", **_about(owner), error=str(error))
+
+    def _note(self, owner: OwnerRecord, view: View, decided: Plan) -> None:
+        """Let the receiver of notifications know what happened; no step fails because of it."""
+        if not self._notifications.enabled:
+            return
+        try:
+            self._notifications.note(owner, facts(view, decided, self._now()))
+        except Exception as error:
+            log.warning("facts cannot be noted", **_about(owner), error=str(error), exc_info=error)
 
     def _failed(self, key: str, error: Exception) -> None:
         """Retry a failed service with back-off, without delaying the others."""

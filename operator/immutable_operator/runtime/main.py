@@ -19,13 +19,14 @@ from immutable_operator.admission.fault import Chosen
 from immutable_operator.admission.policies import Allowed
 from immutable_operator.admission.rotation import RotationTimes
 from immutable_operator.admission.selfcheck import ALLOWABLE
-from immutable_operator.domain.model import Backoff, Policy
+from immutable_operator.domain.model import Backoff, FactType, Policy
 from immutable_operator.kube.client import KubeClient, load_configuration
 from immutable_operator.kube.lease import LeaseTimes
 from immutable_operator.runtime.logs import configure_logs
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.node_watches import NodeOptions
 from immutable_operator.runtime.process import Operator, Options
+from immutable_operator.runtime.receiver import NotifyOptions
 from immutable_operator.runtime.secrets import SecretOptions
 from immutable_operator.runtime.webhook import Webhook, WebhookOptions
 
@@ -47,6 +48,7 @@ async def _run(given: argparse.Namespace) -> int:
     try:
         times = LeaseTimes(given.lease_seconds, given.renew_seconds, given.retry_seconds)
         webhook_options = _webhook_options(given)
+        notify = _notify_options(given)
         pinning = SecretOptions(
             home=given.namespace,
             namespaces=frozenset(given.pin_secrets_in),
@@ -86,6 +88,7 @@ async def _run(given: argparse.Namespace) -> int:
             Allowed(tuple(given.allowed_verb), tuple(given.allow_unpinned)),
             by_label=given.namespaces_by_label,
         ),
+        notify=notify,
     )
     return await Operator(options, client, metrics, webhook).run()
 
@@ -117,6 +120,23 @@ def _webhook_options(given: argparse.Namespace) -> WebhookOptions | None:
             timedelta(seconds=given.webhook_settle_seconds),
         ),
         poll=given.webhook_poll_seconds,
+    )
+
+
+def _notify_options(given: argparse.Namespace) -> NotifyOptions | None:
+    """Return None without --notify-url. Raises ValueError for options that cannot work."""
+    if not given.notify_url:
+        return None
+    if given.notify_key_file is None:
+        raise ValueError("--notify-url needs --notify-key-file: events are signed")
+    return NotifyOptions(
+        url=given.notify_url,
+        key_file=given.notify_key_file,
+        events=frozenset(map(FactType, given.notify_event)) or frozenset(FactType),
+        source=given.notify_source,
+        timeout=given.notify_timeout_seconds,
+        ca_file=given.notify_ca_file,
+        allow_http=given.notify_allow_http,
     )
 
 
@@ -195,6 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_pinning(run)
     _add_nodes(run)
     _add_webhook(run)
+    _add_notify(run)
     run.add_argument(
         "--log-format", choices=("json", "console"), default="json", help="format of the log [json]"
     )
@@ -322,6 +343,49 @@ def _add_webhook(run: argparse.ArgumentParser) -> None:
         group.add_argument(
             f"--webhook-{what}-seconds", type=float, default=seconds, help=f"{text} [{seconds:g}]"
         )
+
+
+def _add_notify(run: argparse.ArgumentParser) -> None:
+    group = run.add_argument_group("notifications (see notifications of the chart)")
+    group.add_argument(
+        "--notify-url", metavar="URL", help="receiver of CloudEvents; if omitted, none are sent"
+    )
+    group.add_argument(
+        "--notify-key-file",
+        metavar="FILE",
+        type=Path,
+        help="file with the keys of the signature, one a line: whsec_ and base64",
+    )
+    group.add_argument(
+        "--notify-event",
+        choices=[str(fact) for fact in FactType],
+        action="append",
+        default=[],
+        help="event to send; may be repeated; if omitted, all are sent",
+    )
+    group.add_argument(
+        "--notify-source",
+        metavar="URI",
+        default=NotifyOptions.source,
+        help="source of the events, such as the name of the cluster [%(default)s]",
+    )
+    group.add_argument(
+        "--notify-timeout-seconds",
+        type=float,
+        default=NotifyOptions.timeout,
+        help="time that the receiver has for one event [%(default)g]",
+    )
+    group.add_argument(
+        "--notify-ca-file",
+        metavar="FILE",
+        type=Path,
+        help="certificates that are trusted instead of those of the system",
+    )
+    group.add_argument(
+        "--notify-allow-http",
+        action="store_true",
+        help="send events also to an http:// URL, unencrypted; they are signed nevertheless",
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from immutable_operator.runtime.owner_series import OwnerSeries
 __all__ = ["Metrics"]
 
 MARKED = ("tainted", "already-tainted")  # outcomes of break-glass access
+RESULTS = ("sent", "failed", "dropped")  # of notifications
 AGES = (60, 600, 3600, 14400, 43200, 86400, 3 * 86400, 7 * 86400, 30 * 86400)
 
 
@@ -156,6 +157,20 @@ class Metrics:
         self.certificate_expires = Gauge(
             "immutable_webhook_certificate_expiry_timestamp_seconds",
             "Expiry of the certificate that the webhook serves, in seconds since 1970",
+            registry=self.registry,
+        )
+
+        self.notifications = Counter(
+            "immutable_notifications",
+            "Events for the receiver of notifications, by result",
+            ["result"],
+            registry=self.registry,
+        )
+        for result in RESULTS:
+            self.notifications.labels(result)
+        self.notifications_waiting = Gauge(
+            "immutable_notifications_waiting",
+            "Events that wait to be sent to the receiver of notifications",
             registry=self.registry,
         )
 

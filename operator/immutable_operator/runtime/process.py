@@ -33,7 +33,9 @@ from immutable_operator.runtime.lineages import Lineages
 from immutable_operator.runtime.loop import ControlLoop
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.node_watches import NodeOptions
+from immutable_operator.runtime.notifications import Notifications
 from immutable_operator.runtime.queue import KeyQueue
+from immutable_operator.runtime.receiver import NotifyOptions
 from immutable_operator.runtime.secrets import SecretOptions
 from immutable_operator.runtime.watches import Watches
 from immutable_operator.runtime.webhook import Webhook
@@ -66,6 +68,7 @@ class Options:
     nodes: NodeOptions | None = None
     owner_metrics: int = 500
     enforcement: Chosen = field(default_factory=Chosen)
+    notify: NotifyOptions | None = None
 
 
 class Operator:
@@ -229,9 +232,12 @@ class Operator:
         await self._watches.guards.look()
         self._watches.all_again()
         async with asyncio.TaskGroup() as tasks:
-            lineages = Lineages(self._client, self._client.clock.time, time.monotonic)
-            tasks.create_task(self._loop(lineages).run())
+            clock = self._client.clock.time
+            lineages = Lineages(self._client, clock, time.monotonic)
+            notifications = Notifications(self._options.notify, self._metrics, clock)
+            tasks.create_task(self._loop(lineages, notifications).run())
             tasks.create_task(lineages.run())
+            tasks.create_task(notifications.run())
             tasks.create_task(self._watches.claims.run())
             tasks.create_task(self._watches.contents.run())
             tasks.create_task(self._watches.secrets.run())
@@ -244,7 +250,7 @@ class Operator:
             if self._webhook:
                 tasks.create_task(self._webhook.renew(self._client))
 
-    def _loop(self, lineages: Lineages) -> ControlLoop:
+    def _loop(self, lineages: Lineages, notifications: Notifications) -> ControlLoop:
         watches = self._watches
         return ControlLoop(
             self._client,
@@ -266,6 +272,7 @@ class Operator:
             ends=lambda: watches.nodes.ends,
             schedules=watches.schedules,
             lineages=lineages,
+            notifications=notifications,
             witnesses=Witnesses(
                 watches.configs,
                 self._images,

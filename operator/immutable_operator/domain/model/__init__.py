@@ -20,6 +20,7 @@ from immutable_operator.domain.model.config import (
     Pin,
     Source,
 )
+from immutable_operator.domain.model.fact import Fact, FactType
 from immutable_operator.domain.model.freeze import Freeze
 from immutable_operator.domain.model.guard import Guard
 from immutable_operator.domain.model.instance import (
@@ -124,6 +125,8 @@ __all__ = [
     "End",
     "Evict",
     "Evidence",
+    "Fact",
+    "FactType",
     "FailedRevision",
     "Freeze",
     "Guard",

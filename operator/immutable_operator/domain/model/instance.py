@@ -64,7 +64,8 @@ class Instance:
     why, if the cluster reports that (taint, drain, preemption, garbage collection).
 
     The following fields show whether it was modified: ``taint`` is a sentence if the object itself
-    shows a modification; ``generation`` is the API server's count of changes of its spec,
+    shows a modification, ``tainted_by`` and ``tainted_at`` the user and the time if its mark names
+    them; ``generation`` is the API server's count of changes of its spec,
     ``editor`` the user of the last one; ``images`` and ``reported`` are by container the
     image in its spec, and the image that its node reports if that is a different digest;
     ``restarted`` is the first container that was restarted in place; ``gated`` says that scheduling
@@ -110,6 +111,8 @@ class Instance:
     machine: Machine | None = None
     differs: str = ""
     refused: str = ""
+    tainted_by: str = ""
+    tainted_at: float | None = None
 
     @property
     def predecessor(self) -> str:

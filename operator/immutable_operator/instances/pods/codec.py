@@ -24,7 +24,13 @@ from immutable_operator.api.names import (
 from immutable_operator.domain.model import Because, Create, Instance, Quarantine, Retire
 from immutable_operator.instances.certificate import certificate, number, read_certificate
 from immutable_operator.instances.pods.form import form_of
-from immutable_operator.instances.pods.taint import edited, editor_of, other_images, taint_of
+from immutable_operator.instances.pods.taint import (
+    edited,
+    editor_of,
+    mark_of,
+    other_images,
+    taint_of,
+)
 from immutable_operator.instances.pods.trouble import Condition, PodStatus, trouble_of
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import PODS
@@ -101,6 +107,7 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
     quarantine = _quarantine(meta.annotations.get(ANNOTATION_QUARANTINED))
     debuggers = [c.name for c in spec.ephemeral_containers]
     taint = taint_of(meta, debuggers, quarantine.cause if quarantine else None)
+    tainted_by, tainted_at = mark_of(meta)
     instance = Instance(
         name=meta.name,
         uid=meta.uid,
@@ -113,6 +120,8 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
         leaving=_leaving(pod.status.conditions),
         trouble=trouble_of(pod.status, images, spec.node_name),
         taint=taint,
+        tainted_by=tainted_by,
+        tainted_at=tainted_at,
         generation=meta.generation,
         editor=editor_of(meta) if meta.generation > BORN else None,
         gated=bool(spec.scheduling_gates),

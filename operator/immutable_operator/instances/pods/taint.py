@@ -26,8 +26,9 @@ from immutable_operator.domain.model import instance_name
 from immutable_operator.instances.pods.trouble import ContainerStatus
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.reading import READ_ERRORS
+from immutable_operator.kube.times import moment
 
-__all__ = ["edited", "editor_of", "editor_of_metadata", "other_images", "taint_of"]
+__all__ = ["edited", "editor_of", "editor_of_metadata", "mark_of", "other_images", "taint_of"]
 
 
 _SHAPED = {"f:affinity", "f:nodeSelector", "f:schedulingGates", "f:tolerations"}
@@ -60,6 +61,19 @@ def _marked(text: str) -> str:
         return "it was marked as tainted"
     what, by = mark.what or "an unknown change", mark.by or "an unknown client"
     return f"{what} by {by} at {mark.at or 'an unknown time'}"
+
+
+def mark_of(meta: ObjectMeta) -> tuple[str, float | None]:
+    """Return who marked a pod as tainted, and when; "" and None if that is not readable."""
+    text = meta.annotations.get(ANNOTATION_TAINTED)
+    if text is None:
+        return "", None
+    mark = _Mark()
+    try:
+        mark = msgspec.json.decode(text, type=_Mark)
+        return mark.by, moment(mark.at)
+    except READ_ERRORS:
+        return mark.by, None
 
 
 def _certificate(meta: ObjectMeta) -> str | None:

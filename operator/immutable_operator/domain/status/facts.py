@@ -1,0 +1,104 @@
+"""Facts: what is sent to a receiver outside of the cluster, each with its own stable key.
+
+Those of a revision are read from its record, so that a leader that takes over finds them again, and
+nothing is sent that is not on record. The others are those of which events tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from immutable_operator.domain.model import (
+    Fact,
+    FactType,
+    Instance,
+    Phase,
+    Plan,
+    Revision,
+    Status,
+    View,
+)
+from immutable_operator.domain.verdict import failure_in_words
+
+__all__ = ["PROMOTED_EVENT", "facts"]
+
+PROMOTED_EVENT = "RevisionPromoted"
+STALLED_EVENT = "Stalled"
+TAINTED = "Tainted"
+
+
+def facts(view: View, decided: Plan, now: float) -> tuple[Fact, ...]:
+    """Return what can be said of an owner now; a fact that stays true is returned each time."""
+    if view.deleting:
+        return ()
+    found = [
+        fact
+        for revision in sorted(view.revisions, key=lambda r: r.number)
+        for fact in (*_good(revision), *_failed(view, revision))
+    ]
+    if decided.status is not None:
+        found += [*_announced(view, decided, decided.status, now)]
+        found += [*_tainted(view, decided.status, now)]
+    return tuple(found)
+
+
+def _good(revision: Revision) -> Iterator[Fact]:
+    verdict = revision.verdict
+    if verdict.phase is not Phase.GOOD or verdict.completed is None or verdict.is_under_way:
+        return
+    text = f"{revision} is good: {verdict.replaced}".removesuffix(": ")
+    key, at = str(int(verdict.completed)), verdict.completed
+    yield Fact(FactType.GOOD, revision.uid, key, revision, verdict.reason, text, at)
+
+
+def _failed(view: View, revision: Revision) -> Iterator[Fact]:
+    """Yield that a revision failed or was rejected, and that the service goes back."""
+    verdict = revision.verdict
+    if not verdict.is_failed or verdict.failed is None:
+        return
+    text, key = failure_in_words(view, revision, verdict), str(int(verdict.failed))
+    kinds = (FactType.FAILED, FactType.ROLLED_BACK) if verdict.fallback else (FactType.FAILED,)
+    for kind in kinds:
+        said = (verdict.reason, text, verdict.failed, verdict.rejected_by)
+        yield Fact(kind, revision.uid, key, revision, *said)
+
+
+def _announced(view: View, decided: Plan, status: Status, now: float) -> Iterator[Fact]:
+    """Yield the facts of which an event tells in this plan."""
+    current = _revision(view, status.current_revision)
+    uid = current.uid if current else view.uid
+    for told in decided.announcements:
+        if told.reason == PROMOTED_EVENT:
+            said = (told.reason, told.message, now)
+            yield Fact(FactType.PROMOTED, uid, told.key, current, *said)
+        stalled = status.condition(STALLED_EVENT)
+        if told.reason == STALLED_EVENT and stalled is not None:
+            about = (stalled.reason, stalled.message, now)
+            yield Fact(FactType.STALLED, view.uid, told.key, current, *about)
+
+
+def _tainted(view: View, status: Status, now: float) -> Iterator[Fact]:
+    """Yield the instances that are tainted; one without a time only while that is new."""
+    there = {i.name: i for i in view.instances}
+    known = {d.name for d in view.prior.deviations}
+    for deviation in status.deviations:
+        instance: Instance | None = there.get(deviation.name)
+        if deviation.reason != TAINTED or instance is None:
+            continue
+        if instance.tainted_at is None and instance.name in known:
+            continue
+        yield Fact(
+            type=FactType.TAINTED,
+            uid=instance.uid,
+            key="",
+            revision=_revision(view, instance.revision),
+            reason=TAINTED,
+            message=f"{instance.name}: {deviation.message}",
+            at=now if instance.tainted_at is None else instance.tainted_at,
+            by=instance.tainted_by,
+            instance=instance.name,
+        )
+
+
+def _revision(view: View, wanted: str | None) -> Revision | None:
+    return next((r for r in view.revisions if r.id == wanted), None)
