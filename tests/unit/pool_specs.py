@@ -268,7 +268,7 @@ POOLS_REFUSED = [
             "as 500m or 64Mi",
             "spec.provider.simulated.capacity.cpu: Invalid value: ",
         )
-        for told, capacity in {"an empty list": [], "an empty map": {}}.items()
+        for told, capacity in (("an empty list", list[str]()), ("an empty map", dict[str, str]()))
     ),
     *(_key_refused("labels", "labels", key, told, lambda key: {key: "x"})
       for key, told in _KEYS.items()),
