@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from tests.controlplane import ControlPlane
@@ -60,6 +61,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
                 binaries(wanted)
             except BuildError as error:
                 pytest.exit(f"the test bed cannot be built: {error}", returncode=3)
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """A test may silence the log, as the dashboard does; the next one may read it."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")
