@@ -46,11 +46,11 @@ def test_rollout_and_failure_and_rejection_are_told(
     web.apply(image="c", sim={})
     web.until_ready()
     act(web, "back", type="RollBack", reason="it is slow")
-    told = receiver.until(
-        web.namespace, "good", "failed", "rolledback", "good", "failed", "rolledback"
-    )
+    once = ("good", "failed", "rolledback")
+    told = receiver.until(web.namespace, *once, *once)
     assert told[-1]["data"]["by"] == "admin"
     assert "it is slow" in told[-1]["data"]["message"]
+    assert [event["data"]["revision"]["number"] for event in told] == [1, 2, 2, 3, 3, 3]
     assert receiver.refused == 0
 
 
