@@ -233,7 +233,7 @@ def test_answer_is_the_same_as_json_and_as_yaml(
 
 
 def test_status_that_is_late_says_so_for_programs(web: Service) -> None:
-    web.apply(image="a", replicas=1, suspend=True)
+    web.apply(image="a", replicas=1, sim={"fault": "never-ready"})
     done = run(web, "status", "web", "--timeout=1", "-o=json")
     assert done.code == 3
     assert json.loads(done.out)["result"] == "Late"

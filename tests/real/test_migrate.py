@@ -23,12 +23,11 @@ from tests.real.web import SPREAD, WebService, image_ids
 REPLICAS = 4
 
 
-@pytest.fixture
-def live(web: WebService, real: RealNodes) -> Deployment:
-    """A Deployment of four available pods, whose image has a tag, and a Service."""
+def deployed(web: WebService, image: str) -> Deployment:
+    """A Deployment of four available pods of an image, and a Service."""
     deployment = Deployment(web)
     container = {
-        "image": real.images.tag("web"),
+        "image": image,
         "ports": [{"name": "http", "containerPort": PORT}],
         "readinessProbe": ready_at("/readyz"),
         "securityContext": SECURITY,
@@ -40,9 +39,10 @@ def live(web: WebService, real: RealNodes) -> Deployment:
 
 
 def test_client_loses_no_request_during_a_migration_there_and_back(
-    web: WebService, live: Deployment, show: Callable[[object], None]
+    web: WebService, real: RealNodes, show: Callable[[object], None]
 ) -> None:
-    """The first run is interrupted halfway."""
+    """The template has a tag, and the first run is interrupted halfway."""
+    live = deployed(web, real.images.tag("web"))
     web.protect()
     place = f"--namespace={web.namespace}"
     with web.history() as history, web.traffic() as traffic:
@@ -65,9 +65,10 @@ def test_client_loses_no_request_during_a_migration_there_and_back(
 
 
 def test_autoscaler_and_budget_are_brought_along_without_a_lost_request(
-    web: WebService, live: Deployment, show: Callable[[object], None]
+    web: WebService, real: RealNodes, show: Callable[[object], None]
 ) -> None:
     """The budget counts the pods of both at every moment, and the autoscaler scales the service."""
+    live = deployed(web, real.images.digest("web", "v1"))
     web.protect(minAvailable=REPLICAS)
     autoscale(web, REPLICAS, 2 * REPLICAS, DEPLOYMENT)
     web.until("the budget counts", lambda: _counted(web) >= REPLICAS)
