@@ -11,6 +11,8 @@ from tests.cluster.audit import OperatorRequests, until_quiet
 from tests.cluster.services import Service, condition, names, names_of, pin, ports
 from tests.controlplane.api import Json
 
+# Where the policies deny, nobody else can change the Service: test_policies_objects.py.
+pytestmark = pytest.mark.usefixtures("without_policies")
 HTTP = {"name": "http", "port": 80, "targetPort": 8080}
 SELECTOR = {"immutable.dev/service": "web"}
 

@@ -125,7 +125,9 @@ def test_service_of_a_deleted_namesake_is_not_its_own() -> None:
 def test_change_has_the_operators_fields_and_removes_what_is_not_wanted() -> None:
     body = stored(SetRoute("web", "0a1b2c3d", WANTED))
     body["metadata"]["annotations"] |= {"cloud/status": "ok"}
-    fields: dict[str, Any] = {"f:metadata": {"f:annotations": {".": {}, "f:lb/size": {}, "f:lb/old": {}}}}
+    fields: dict[str, Any] = {
+        "f:metadata": {"f:annotations": {".": {}, "f:lb/size": {}, "f:lb/old": {}}}
+    }
     entry = {"manager": "immutable-operator", "operation": "Update", "fieldsV1": fields}
     other: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:cloud/status": {}}}}
     body["metadata"]["managedFields"] = [entry, {"manager": "cloud", "fieldsV1": other}]
