@@ -105,17 +105,13 @@ class TrafficPort(ApiModel):
     API server, and kept."""
 
 
-def _unique(keys: str) -> str:
-    """Return in CEL that no two ports have the same key; ``keys`` are those of all ports."""
-    return f"{keys}.all(k, {keys}.exists_one(other, other == k))"
-
-
-_NAMES: Final = "self.ports.filter(p, has(p.name)).map(p, p.name)"
-_PORTS: Final = "self.ports.map(p, string(p.port) + '/' + p.?protocol.orValue('TCP'))"
-_NODE_PORTS: Final = (
-    "self.ports.filter(p, has(p.nodePort))"
-    ".map(p, string(p.nodePort) + '/' + p.?protocol.orValue('TCP'))"
-)
+def _unique(field: str, *, with_protocol: bool = True) -> str:
+    """Return in CEL that no two ports have the same value of a field, and the same protocol."""
+    # Of an optional value the API server does not know how long it can be.
+    protocol = "(has({0}.protocol) ? {0}.protocol : 'TCP')"
+    both = f" && {protocol.format('q')} == {protocol.format('p')}" if with_protocol else ""
+    same = f"has(q.{field}) && q.{field} == p.{field}{both}"
+    return f"self.ports.all(p, !has(p.{field}) || self.ports.exists_one(q, {same}))"
 
 
 class Traffic(ApiModel):
@@ -123,9 +119,9 @@ class Traffic(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule("size(self.ports) <= 1 || self.ports.all(p, has(p.name))", _NAMELESS),
-        Rule(_unique(_NAMES), _SAME_NAME),
-        Rule(_unique(_PORTS), _SAME_PORT),
-        Rule(_unique(_NODE_PORTS), _SAME_NODE_PORT),
+        Rule(_unique("name", with_protocol=False), _SAME_NAME),
+        Rule(_unique("port"), _SAME_PORT),
+        Rule(_unique("nodePort"), _SAME_NODE_PORT),
         Rule(
             "self.type != 'ClusterIP' || !self.ports.exists(p, has(p.nodePort))",
             _NODE_PORT,

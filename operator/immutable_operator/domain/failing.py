@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from immutable_operator.domain.fleet import Fleet
-from immutable_operator.domain.model import Cause, Instance, Trouble, TroubleKind, Verdict
+from immutable_operator.domain.model import Cause, Instance, Move, Trouble, TroubleKind, Verdict
 from immutable_operator.domain.standing import latest_completed
 from immutable_operator.domain.turn import Turn
 
@@ -180,7 +180,7 @@ def _excused(turn: Turn, fleet: Fleet) -> bool:
 
 def _is_held_back(turn: Turn, fleet: Fleet) -> bool:
     """Return whether a refusal of the API server, or a node, holds the rollout back."""
-    if any(r.cause in EXCUSES for r in turn.view.refusals):
+    if any(r.cause in EXCUSES and r.move is not Move.ROUTE for r in turn.view.refusals):
         return True
     troubles: list[Trouble] = [i.trouble for i in (*fleet.current, *fleet.ended) if i.trouble]
     return any(turn.family.excuses(t) for t in troubles)

@@ -84,6 +84,7 @@ class ObjectMeta(msgspec.Struct, rename="camel", frozen=True):
             for entry in entries
             if entry.manager == manager and entry.fields is not None
             for key in entry.fields.metadata.annotations
+            if key.startswith("f:")
         )
         return frozenset(keys)
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.world.api import NAMESPACE
-from tests.simulation.world.people import People
 from tests.simulation.world.storage import Commit, Obj
 
 if TYPE_CHECKING:
     from tests.simulation.world.adversary import Adversary
+    from tests.simulation.world.people import People
 
 __all__ = ["Exposure", "misrouted", "wrong_write"]
 
