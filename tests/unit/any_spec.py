@@ -164,7 +164,8 @@ def _key(keys: list[str], item: Json) -> str:
 
 def _text(schema: Schema) -> Values:
     least, most = schema.get("minLength", 0), schema.get("maxLength")
-    if pattern := schema.get("pattern"):
+    if "pattern" in schema:
+        pattern: str = schema["pattern"]
         found: Values = st.from_regex(pattern).filter(lambda text: "\n" not in text)
         return found if most is None else found.filter(lambda text: len(text) <= most)
     if schema.get("format") == "date-time":

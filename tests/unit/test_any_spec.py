@@ -94,7 +94,8 @@ def check_owner(kind: OwnerKind, spec: Json) -> None:
     conditions = {c.type: c for c in found.status.conditions}
     assert conditions.keys() >= EVERY_REASON
     assert all(conditions[kind].reason and conditions[kind].message for kind in EVERY_REASON)
-    told = [m.message for m in (*found.status.conditions, *found.status.blockers)]
+    status = found.status
+    told = [*(c.message for c in status.conditions), *(b.message for b in status.blockers)]
     for problem in (record.invalid or "", *record.spec.problems):
         assert any(problem in message for message in told), problem
     body = {"metadata": META, "status": status_body(record, found.status)["status"]}
