@@ -49,6 +49,7 @@ make monitoring            run the tests with Prometheus and promtool (builds th
 make gitops                run the tests with real Flux and Argo CD (builds them once, 15 minutes)
 make browser               run the tests of the dashboard in a real browser (Chromium)
 make faults                disturb the operator at each of its writes, and write a report (1 hour)
+make soak HOURS=<number>   random users and faults for hours, and a report (SEED=<number>; default 2 hours)
 make benchmarks            measure scale, admission and planning, and write docs/performance.md
 make mutants               plant bugs and check that the fast tests detect them (ONLY=<words>)
 make crds                  generate the CRDs, the chart's policies, argocd-cm.yaml, the API reference and
@@ -204,6 +205,13 @@ unit-rest:
 .PHONY: faults
 faults: venv
 	@FAULTS=all $(BIN)/pytest tests/cluster/faults
+
+# The report is build/soak/soak.md; the same SEED repeats what is done, but not what it coincides with.
+HOURS ?= 2
+SEED ?=
+.PHONY: soak
+soak: venv
+	@$(PY) -m tests.soak --hours $(HOURS) $(if $(SEED),--seed $(SEED))
 
 # Takes half an hour; the bugs are in tests/mutants/planted.py.
 ONLY ?=

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RAW", "Json", "cpu_seconds", "memory_mb", "quantile", "spread", "store"]
+__all__ = ["RAW", "Json", "cpu_seconds", "machine_name", "memory_mb", "quantile", "spread", "store"]
 
 Json = dict[str, Any]
 RAW = Path(__file__).parent / "raw"
@@ -63,6 +63,15 @@ def store(name: str, results: Any, beside: str, path: Path | None = None) -> Pat
     body = {"machine": _machine(), "beside": beside, "results": results}
     target.write_text(json.dumps(body, indent=1) + "\n")
     return target
+
+
+def machine_name() -> str:
+    """The machine, the commit and the time in one line."""
+    m = _machine()
+    return (
+        f"{m['cores']} cores ({m['processor']}), {m['memory_gb']} GB, Python {m['python']}, commit"
+        f" {m['commit']}, {m['date']}"
+    )
 
 
 def _machine() -> Json:

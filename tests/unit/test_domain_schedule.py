@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from immutable_operator.domain.calendar import cron as cron_module
+from immutable_operator.domain.calendar import windows as windows_module
 from immutable_operator.domain.calendar.windows import (
     Cron,
     Window,
@@ -358,6 +359,17 @@ def test_least_open_time_includes_the_day_of_25_hours() -> None:
     assert (found, wall(since, "Europe/Berlin")) == (0.0, "2026-10-25T04:00 Europe/Berlin")
 
 
+def test_close_of_joined_windows_is_searched_once_between_two_slots(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every service that a freeze selects asks in each plan, and the search takes long."""
+    joined = (Window(Cron("0 3 1 * *", "UTC"), 40 * DAY), Window(Cron("0 5 2 1 *", "UTC"), HOUR))
+    t = at("2026-02-10T00:00+00:00")
+    end = next_close(joined, t)
+    monkeypatch.delattr(windows_module, "_stretches")
+    assert next_close(joined, t + 9 * DAY) == end
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
@@ -385,6 +397,7 @@ def test_openings_and_closings_are_consistent(windows: tuple[Window, ...], t: fl
     if closing is not None:
         assert not is_open(windows, closing)
         assert is_open(windows, (opening + closing) / 2)
+        assert next_close(windows, (opening + closing) / 2) == closing
         assert last_open(windows, closing + 0.5) is not None
     last = last_open(windows, t)
     if last is not None:

@@ -10,7 +10,7 @@ import pytest
 from kubernetes.aio.client import Configuration
 from structlog.testing import capture_logs
 
-from immutable_operator.domain.model import CONFIG_MAP, Guard, Status
+from immutable_operator.domain.model import CONFIG_MAP, Guard, Outcome, Plan, Status
 from immutable_operator.instances.pods.driver import PodDriver
 from immutable_operator.instances.pods.watched import Pods
 from immutable_operator.kube.client import KubeClient
@@ -233,6 +233,16 @@ def test_plan_is_valid_while_its_service_exists_unchanged(story: Story) -> None:
         assert not bed.loop._holds(again)
         bed.services.remove("a")
         assert not bed.loop._holds(again)
+
+    story(told)
+
+
+def test_action_that_ended_since_the_plan_is_not_answered(story: Story) -> None:
+    """Its end is on record, or it was deleted; no exception delays the service."""
+
+    async def told(bed: Bed) -> None:
+        again = Outcome("again", "u1", "Running", "1 of 2 instances were replaced")
+        await bed.loop._answer(service("a"), Plan(outcomes=(again,)))
 
     story(told)
 

@@ -339,11 +339,13 @@ class ControlLoop:
         return (action.content for action in found if not action.ended)
 
     async def _answer(self, owner: OwnerRecord, decided: Plan) -> None:
-        """Write the outcomes of requests of users."""
-        requests = {r.uid: r for r in self._requests(owner)}
+        """Write the outcomes of requests of users, except those that ended since the plan."""
         for outcome in decided.outcomes:
+            open_ones = {r.uid: r for r in self._requests(owner)}
+            if (request := open_ones.get(outcome.uid)) is None:
+                continue
             path = ACTIONS.item(owner.namespace, outcome.name, "status")
-            body = action_status(owner.namespace, requests[outcome.uid], outcome, self._now())
+            body = action_status(owner.namespace, request, outcome, self._now())
             resource = f"{ACTION_PLURAL}/status"
             with contextlib.suppress(NotFound):
                 await self._client.apply(path, body, resource=resource, manager=FIELD_MANAGER)

@@ -69,8 +69,20 @@ def next_close(windows: tuple[Window, ...], t: float) -> float | None:
     """
     if not windows or not is_open(windows, t):
         return None
-    _, end = next(_stretches(windows, t))
+    slots = (window.cron.last_until(t) for window in windows)
+    end = _close_after(windows, max(slot for slot in slots if slot is not None))
     return None if end == inf else end
+
+
+@lru_cache(maxsize=1024)
+def _close_after(windows: tuple[Window, ...], slot: float) -> float:
+    """Return the end of the period that is open at ``slot``, a slot of one of the windows.
+
+    Each service that a freeze selects asks for it in each plan, and joined windows take tens of
+    milliseconds; between two slots the answer is the same.
+    """
+    _, end = next(_stretches(windows, slot))
+    return end
 
 
 def last_open(windows: tuple[Window, ...], t: float) -> tuple[float, float] | None:

@@ -1,0 +1,1 @@
+"""A soak: random users and faults for hours, judged by an independent watcher. ``make soak``."""
