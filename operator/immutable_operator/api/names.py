@@ -18,6 +18,8 @@ ACTION_KIND: Final = "ImmutableAction"
 ACTION_PLURAL: Final = "immutableactions"
 FREEZE_KIND: Final = "ImmutableFreeze"
 FREEZE_PLURAL: Final = "immutablefreezes"
+CHECK_KIND: Final = "ImmutableCheck"
+CHECK_PLURAL: Final = "immutablechecks"
 LINEAGE_KIND: Final = "ImmutableLineage"
 LINEAGE_PLURAL: Final = "immutablelineages"
 

@@ -22,6 +22,7 @@ from immutable_operator.admission.selfcheck import ALLOWABLE
 from immutable_operator.domain.model import Backoff, Policy
 from immutable_operator.kube.client import KubeClient, load_configuration
 from immutable_operator.kube.lease import LeaseTimes
+from immutable_operator.runtime.checks import CheckOptions
 from immutable_operator.runtime.logs import configure_logs
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.node_watches import NodeOptions
@@ -79,6 +80,7 @@ async def _run(given: argparse.Namespace) -> int:
         ),
         watch_secrets=given.watch_secrets,
         pinning=pinning,
+        checks=CheckOptions(secrets=frozenset(given.check_secrets_in)),
         plain_http_registries=frozenset(given.plain_http_registry),
         nodes=_node_options(given),
         owner_metrics=given.owner_metrics,
@@ -193,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_enforcement(run)
     _add_pinning(run)
+    _add_checks(run)
     _add_nodes(run)
     _add_webhook(run)
     run.add_argument(
@@ -257,6 +260,18 @@ def _add_pinning(run: argparse.ArgumentParser) -> None:
         type=float,
         default=30.0,
         help="interval at which each pinned Secret is checked for a change",
+    )
+
+
+def _add_checks(run: argparse.ArgumentParser) -> None:
+    group = run.add_argument_group("checks of releases (see checks of the chart)")
+    group.add_argument(
+        "--check-secrets-in",
+        metavar="NAMESPACE",
+        action="append",
+        default=[],
+        help="namespace in which checks may use Secrets to authorize their requests; needs"
+        " permission to get Secrets there; may be repeated",
     )
 
 

@@ -31,6 +31,7 @@ from immutable_operator.runtime.schedules import Schedules
 from immutable_operator.runtime.secrets import PinnedSecrets, SecretOptions
 from immutable_operator.wire.action import ACTIONS, ActionRecord, decode_action
 from immutable_operator.wire.budget import BUDGETS, BudgetRecord, decode_budget
+from immutable_operator.wire.check import CHECKS, Checks, decode_check
 from immutable_operator.wire.claim import CLAIMS
 from immutable_operator.wire.config import CONFIG_PATHS, ConfigRecord, Configs, decode_config
 from immutable_operator.wire.freeze import FREEZES, Freezes, decode_freeze
@@ -81,6 +82,7 @@ class Watches:
         )
         self.budgets: Children[BudgetRecord] = Children(self._budgets_changed)
         self.freezes = Freezes(self.all_again)
+        self.checks = Checks(self._checks_changed)
         self.guards = Guards(
             client,
             metrics,
@@ -109,6 +111,7 @@ class Watches:
             *self.guards.reflectors,
             self._reflector(ACTIONS, decode_action, self.actions),
             self._reflector(FREEZES, decode_freeze, self.freezes),
+            self._reflector(CHECKS, decode_check, self.checks),
             self._reflector(BUDGETS, decode_budget, self.budgets),
             self._reflector(NODES, decode_node, self.nodes),
             *(
@@ -192,6 +195,12 @@ class Watches:
         """Plan again the protected services of a namespace whose PodDisruptionBudgets changed."""
         for owner in self.owners:
             if owner.namespace == namespace and owner.spec.drain_protection:
+                self._queue.add(owner.uid)
+
+    def _checks_changed(self, namespace: str) -> None:
+        """Plan again the services of a namespace whose checks are in ImmutableChecks."""
+        for owner in self.owners:
+            if owner.namespace == namespace and any(check.ref for check in owner.spec.checks):
                 self._queue.add(owner.uid)
 
     def _node_ended(self, name: str) -> None:

@@ -20,6 +20,7 @@ from immutable_operator.api.template import born_with
 from immutable_operator.domain.config.births import WRITABLE
 from immutable_operator.domain.config.references import pinned
 from immutable_operator.domain.model import Accepted, OnAdmission, OnFailure, OnTaint, Spec
+from immutable_operator.wire.check import checks_of
 from immutable_operator.wire.regeneration import read_regeneration, readable
 
 __all__ = ["read_spec"]
@@ -76,6 +77,7 @@ def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
         admission=OnAdmission(immutability.admission),
         accepted=_accepted(immutability),
         strategy=rollout.strategy,
+        checks=tuple(checks_of(rollout.checks)),
     )
     return spec if invalid else _with_kept_state(spec, immutability), invalid
 

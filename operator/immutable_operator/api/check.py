@@ -1,0 +1,172 @@
+"""ImmutableCheck: a check of a release that several services can use. Services have checks inline,
+too.
+
+The lists of a spec have no defaults in the schema: a field without a value is None here, and the
+operator takes the default that its description names.
+"""
+
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from immutable_operator.api import names
+from immutable_operator.api.cel import Rule
+from immutable_operator.api.duration import Duration
+from immutable_operator.api.kind import ApiModel, Column, Kind, Version
+
+__all__ = ["CHECK", "Check", "HttpCheck", "ImmutableCheckSpec", "KeyOfSecret"]
+
+ObjectName = Annotated[
+    str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$", min_length=1, max_length=253)
+]
+CheckName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$", max_length=40)]
+Url = Annotated[str, Field(pattern=r"^https?://[^/?#@\s]+(/[^#\s]*)?$", max_length=1024)]
+Limit = Annotated[int, Field(strict=True, ge=0, le=1000)]
+Count = Annotated[int, Field(strict=True, ge=1, le=1000)]
+
+_KINDS: Final = ("http",)
+_CHOSEN: Final = f"[{', '.join(f'has(self.{kind})' for kind in _KINDS)}].filter(x, x).size()"
+
+
+class KeyOfSecret(ApiModel):
+    """A key of a Secret in the same namespace."""
+
+    name: ObjectName
+    """Name of the Secret."""
+
+    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
+    """Key whose value is used."""
+
+
+class HttpExpectation(ApiModel):
+    """What the response must be."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.status) || has(self.body)",
+            "without status and body every response passes, so the check cannot fail; set status,"
+            " body or both",
+        ),
+    )
+
+    status: Annotated[int, Field(strict=True, ge=100, le=599)] | None = None
+    """Status code of the response. Redirects are not followed: their status code counts. If unset,
+    every status code is accepted."""
+
+    body: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """Text that the first 64 KiB of the body must contain. If unset, the body is not compared."""
+
+
+class HttpCheck(ApiModel):
+    """A GET request that must be answered as expected."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("has(self.url) != has(self.path)", "set exactly one of url and path"),
+        Rule(
+            "has(self.path) == has(self.port)",
+            "path and port belong together: they name what is requested from an instance",
+        ),
+    )
+
+    url: Url | None = None
+    """URL to request, such as http://web.shop.svc/healthz, without user name and password."""
+
+    path: Annotated[str, Field(pattern=r"^/[^#\s]*$", max_length=512)] | None = None
+    """Path to request from an instance of the new revision, such as /healthz. Each measurement asks
+    the next instance. Requires port."""
+
+    port: Annotated[int, Field(strict=True, ge=1, le=65535)] | None = None
+    """Port of the instance for path."""
+
+    expect: HttpExpectation
+    """What the response must be."""
+
+    within: Duration | None = None
+    """Time, from the first request, in which the response must be as expected: until then the
+    request is repeated. A whole number with the unit s, m, h or d. Default 30s."""
+
+    interval: Duration | None = None
+    """Interval between two requests. Default 5s."""
+
+    authorization: KeyOfSecret | None = None
+    """Key of a Secret whose value is sent in the header Authorization. The operator must be granted
+    access to the Secrets of this namespace (checks.secrets.namespaces of the chart). If unset, the
+    header is not sent."""
+
+
+class ImmutableCheckSpec(ApiModel):
+    """What is measured, and when the check has passed or failed."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(f"{_CHOSEN} == 1", f"a check has exactly one kind; set one of {', '.join(_KINDS)}"),
+    )
+
+    http: HttpCheck | None = None
+    """A GET request that must be answered as expected."""
+
+    inconclusive: Literal["Fail", "Wait"] | None = None
+    """What happens after inconclusiveLimit measurements in a row without a result, because there
+    was no response, for example. Fail: the revision failed. Wait: the rollout waits until a
+    measurement has a result, and the status says for which check. Default Fail."""
+
+    inconclusive_limit: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
+    """Number of measurements in a row without a result after which inconclusive applies. They are
+    repeated with increasing pauses, from 5 seconds to 5 minutes. Default 5."""
+
+
+class CheckReference(ApiModel):
+    """An ImmutableCheck in the same namespace."""
+
+    name: ObjectName
+    """Name of the ImmutableCheck."""
+
+
+class Check(ApiModel):
+    """A check that a new revision must pass."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"has(self.ref) ? {_CHOSEN} == 0 : {_CHOSEN} == 1",
+            f"a check has exactly one kind; set one of {', '.join(_KINDS)} and ref",
+        ),
+        Rule(
+            "!has(self.ref) || !(has(self.inconclusive) || has(self.inconclusiveLimit))",
+            "inconclusive and inconclusiveLimit belong to the check itself; set them in the"
+            " ImmutableCheck to which ref refers",
+        ),
+    )
+
+    name: CheckName
+    """Name of the check, unique in the service; it is shown in the status and in events."""
+
+    ref: CheckReference | None = None
+    """The ImmutableCheck that says what is measured."""
+
+    http: HttpCheck | None = None
+    """A GET request that must be answered as expected."""
+
+    inconclusive: Literal["Fail", "Wait"] | None = None
+    """What happens after inconclusiveLimit measurements in a row without a result: see
+    ImmutableCheck. Default Fail."""
+
+    inconclusive_limit: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
+    """Number of measurements in a row without a result after which inconclusive applies. Default
+    5."""
+
+
+CHECK: Final = Kind(
+    name=names.CHECK_KIND,
+    plural=names.CHECK_PLURAL,
+    short="imchk",
+    description="ImmutableCheck is a check of a new revision that several services can use, by "
+    "rollout.checks[].ref: what is measured, and when the check has passed or failed.",
+    versions=(
+        Version(
+            spec=ImmutableCheckSpec,
+            columns=(
+                Column("Url", "string", ".spec.http.url", "URL that is requested"),
+                Column("Age", "date", ".metadata.creationTimestamp", "Age of the check"),
+            ),
+        ),
+    ),
+)
