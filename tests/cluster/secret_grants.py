@@ -7,10 +7,23 @@ from contextlib import contextmanager
 
 from tests.cluster.operator_process import ACCOUNT, CHART, NAMESPACE, Operators
 
-__all__ = ["GRANT", "flags_for", "secrets_granted"]
+__all__ = ["CHECKS", "GRANT", "checks_granted", "flags_for", "secrets_granted"]
 
 # The Role in each namespace, and the Secret with the key in the operator's own.
 GRANT = f"{ACCOUNT}-pinning"
+# The Role in each namespace for the Secrets of checks.
+CHECKS = f"{ACCOUNT}-checks"
+
+
+@contextmanager
+def checks_granted(operators: Operators, *namespaces: str) -> Iterator[None]:
+    """Inside of the block checks can use the Secrets of these namespaces."""
+    _upgrade(operators, f"--set=checks.secrets.namespaces={{{','.join(namespaces)}}}")
+    try:
+        with operators.usually(*(f"--check-secrets-in={name}" for name in namespaces)):
+            yield
+    finally:
+        _upgrade(operators)
 
 
 def flags_for(*namespaces: str) -> tuple[str, ...]:

@@ -404,7 +404,7 @@ def test_chart_grants_only_needed_rights(plane: ControlPlane) -> None:
         (("immutablerevisions",), ("create", "get", "list", "watch", "delete"), ()),
         (("immutablerevisions/status",), ("patch",), ()),
         (("immutablelineages",), ("create", "get", "patch"), ()),
-        (("immutableactions", "immutablefreezes"), ("list", "watch"), ()),
+        (("immutableactions", "immutablefreezes", "immutablechecks"), ("list", "watch"), ()),
         (("immutableactions/status",), ("patch",), ()),
         (("pods",), ("create", "get", "list", "watch", "patch", "delete"), ()),
         (("configmaps",), ("create", "get", "list", "watch"), ()),
@@ -468,6 +468,17 @@ def test_chart_grants_secrets_only_in_the_listed_namespaces(plane: ControlPlane)
         "--pin-secrets-in=shop",
         "--pin-secrets-in=test",
     }
+
+
+def test_chart_grants_secrets_to_checks_only_in_the_listed_namespaces(plane: ControlPlane) -> None:
+    values = "--set=enforcement.breakGlass=false,checks.secrets.namespaces={shop}"
+    documents = rendered(plane, f"--values={LEAST}", values)
+    named = f"{NAME}-checks"
+    right = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
+    assert of_secrets(documents) == {("shop", named): right}
+    [deployment] = [d for d in documents if d["kind"] == "Deployment"]
+    arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert "--check-secrets-in=shop" in arguments
 
 
 def of_nodes(documents: list[Json]) -> set[str]:

@@ -93,6 +93,8 @@ def waits(turn: Turn, fleet: Fleet) -> Waits:
         found.add(item.reason, item.message, item.subject)
     for item in turn.care.waits:
         found.add(item.reason, item.message, item.subject)
+    if (check := _stuck_check(turn)) is not None:
+        found.add(CHECK_INCONCLUSIVE, *check)
     if fleet.is_complete:
         return found
     for instance in fleet.stale:
@@ -105,8 +107,6 @@ def waits(turn: Turn, fleet: Fleet) -> Waits:
             found.add(refusal.cause, refusal.message, subject, refusal.since)
     if fleet.healing.held & fleet.held:
         found.add(TAINT_RETURNS, _taint_returns(fleet), None)
-    if (check := _stuck_check(turn)) is not None:
-        found.add(CHECK_INCONCLUSIVE, *check)
     for instance, trouble in _troubles(turn, fleet):
         found.add(trouble.kind, f"{instance.name}: {trouble.message}", instance.name)
         if trouble.settled or _was_settled(turn, trouble):
