@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 import pytest
 
@@ -146,7 +147,28 @@ def test_secret_authorizes_the_request_where_it_is_granted(
     assert "s3cr3t" not in web.kubectl("get", "imrev,imsvc,events", "-o", "json")
 
 
+def test_query_of_prometheus_decides(web: Service, up: Checked) -> None:
+    """The server answers as Prometheus does; a real one is asked in tests/cluster/monitoring."""
+    query = {"address": up.url, "query": 'errors{pod=~"web-im$(revision)-.*"}', "success": "< 0.05"}
+    check = {"name": "errors", "prometheus": {**query, "interval": "1s", "count": 2}}
+    result = {"status": "success", "data": {"resultType": "scalar", "result": [1, "0.01"]}}
+    up.body = json.dumps(result)
+    web.apply(image="a", replicas=1, rollout={"checks": [check]})
+    web.until_ready()
+    assert results(web, 1) == ["Passed", "Passed"]
+    assert f"web-im{web.revision()}-" in unquote(up.asked[-1][0])
+    up.body = up.body.replace("0.01", "0.2")
+    web.apply(image="b")
+    until_back(web)
+    assert "check errors: failed: the result 0.2 is not < 0.05" in verdict(web, 2)["message"]
+
+
 REFUSED = [
+    ({"name": "x", "prometheus": {"address": "http://p", "query": "up"}}, "cannot fail"),
+    (
+        {"name": "x", "prometheus": {"address": "http://p", "query": "up", "success": "ok"}},
+        "should match",
+    ),
     ({"name": "x"}, "exactly one kind"),
     ({"name": "x", "http": {"url": "http://web/", "expect": {}}}, "cannot fail"),
     (

@@ -14,17 +14,21 @@ from immutable_operator.api.cel import Rule
 from immutable_operator.api.duration import Duration
 from immutable_operator.api.kind import ApiModel, Column, Kind, Version
 
-__all__ = ["CHECK", "Check", "HttpCheck", "ImmutableCheckSpec", "KeyOfSecret"]
+__all__ = ["CHECK", "Check", "HttpCheck", "ImmutableCheckSpec", "KeyOfSecret", "PrometheusCheck"]
 
 ObjectName = Annotated[
     str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$", min_length=1, max_length=253)
 ]
 CheckName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$", max_length=40)]
 Url = Annotated[str, Field(pattern=r"^https?://[^/?#@\s]+(/[^#\s]*)?$", max_length=1024)]
+Address = Annotated[str, Field(pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?$", max_length=512)]
+Threshold = Annotated[
+    str, Field(pattern=r"^(<|<=|>|>=|==|!=) ?-?[0-9]{1,15}(\.[0-9]{1,9})?$", max_length=32)
+]
 Limit = Annotated[int, Field(strict=True, ge=0, le=1000)]
 Count = Annotated[int, Field(strict=True, ge=1, le=1000)]
 
-_KINDS: Final = ("http",)
+_KINDS: Final = ("http", "prometheus")
 _CHOSEN: Final = f"[{', '.join(f'has(self.{kind})' for kind in _KINDS)}].filter(x, x).size()"
 
 
@@ -94,6 +98,51 @@ class HttpCheck(ApiModel):
     header is not sent."""
 
 
+class PrometheusCheck(ApiModel):
+    """A query of Prometheus whose result must stay within a limit."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.success) || has(self.failure)",
+            "without success and failure every result passes, so the check cannot fail; set one of"
+            " them or both",
+        ),
+    )
+
+    address: Address
+    """URL of Prometheus, or of a server with the same API, such as
+    http://prometheus.monitoring.svc:9090."""
+
+    query: Annotated[str, Field(min_length=1, max_length=2048)]
+    """Query in PromQL that returns a scalar or an instant vector. $(service), $(namespace) and
+    $(revision) are replaced by the name of the service, its namespace and the short hash of the new
+    revision, which is part of the names of its pods."""
+
+    success: Threshold | None = None
+    """Comparison that every value of the result must satisfy, such as "< 0.05". If unset, a value
+    that does not satisfy failure is a success."""
+
+    failure: Threshold | None = None
+    """Comparison that no value of the result may satisfy, such as ">= 0.1". If unset, a value that
+    does not satisfy success is a failure. If both are set, a value that satisfies neither has no
+    result, as an empty result and NaN."""
+
+    interval: Duration | None = None
+    """Interval between two measurements, and before the first one: a whole number with the unit s,
+    m, h or d. Default 30s."""
+
+    count: Count | None = None
+    """Number of measurements that must pass, 1 to 1000. Default 1."""
+
+    failure_limit: Limit | None = None
+    """Number of measurements that may fail. Default 0."""
+
+    authorization: KeyOfSecret | None = None
+    """Key of a Secret whose value is sent in the header Authorization. The operator must be granted
+    access to the Secrets of this namespace (checks.secrets.namespaces of the chart). If unset, the
+    header is not sent."""
+
+
 class ImmutableCheckSpec(ApiModel):
     """What is measured, and when the check has passed or failed."""
 
@@ -103,6 +152,9 @@ class ImmutableCheckSpec(ApiModel):
 
     http: HttpCheck | None = None
     """A GET request that must be answered as expected."""
+
+    prometheus: PrometheusCheck | None = None
+    """A query of Prometheus whose result must stay within a limit."""
 
     inconclusive: Literal["Fail", "Wait"] | None = None
     """What happens after inconclusiveLimit measurements in a row without a result, because there
@@ -145,6 +197,9 @@ class Check(ApiModel):
     http: HttpCheck | None = None
     """A GET request that must be answered as expected."""
 
+    prometheus: PrometheusCheck | None = None
+    """A query of Prometheus whose result must stay within a limit."""
+
     inconclusive: Literal["Fail", "Wait"] | None = None
     """What happens after inconclusiveLimit measurements in a row without a result: see
     ImmutableCheck. Default Fail."""
@@ -165,6 +220,7 @@ CHECK: Final = Kind(
             spec=ImmutableCheckSpec,
             columns=(
                 Column("Url", "string", ".spec.http.url", "URL that is requested"),
+                Column("Query", "string", ".spec.prometheus.query", "Query of Prometheus"),
                 Column("Age", "date", ".metadata.creationTimestamp", "Age of the check"),
             ),
         ),

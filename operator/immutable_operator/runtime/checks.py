@@ -19,12 +19,14 @@ import structlog
 from immutable_operator.checks.addresses import Judge, resolve
 from immutable_operator.checks.asking import Found, NoAnswer
 from immutable_operator.checks.http import measure_http
+from immutable_operator.checks.prometheus import measure_prometheus
 from immutable_operator.domain.model import (
     Answer,
     Backoff,
     CheckKey,
     Finding,
     HttpQuestion,
+    PrometheusQuestion,
     Revision,
     RunCheck,
     SecretKey,
@@ -63,6 +65,7 @@ class _Pod(msgspec.Struct):
 class _Ask(NamedTuple):
     owner: str
     namespace: str
+    service: str
     run: RunCheck
 
 
@@ -83,7 +86,7 @@ class CheckRunner:
         there = self._answers.get(owner.uid, {})
         for run in runs:
             if run.key not in there:
-                self._inquiry.want(_Ask(owner.uid, owner.namespace, run))
+                self._inquiry.want(_Ask(owner.uid, owner.namespace, owner.name, run))
 
     def of(self, owner: str, revisions: Iterable[Revision]) -> tuple[Answer, ...]:
         """Return the answers that are not on the record of a revision; drop all others."""
@@ -139,6 +142,15 @@ class CheckRunner:
                 url = question.url or await self._url(ask, question)
                 headers = await self._headers(ask.namespace, question.authorization)
                 return await measure_http(question, url, judge, headers)
+            case PrometheusQuestion() as question:
+                judge = await self._judge()
+                headers = await self._headers(ask.namespace, question.authorization)
+                names = {
+                    "service": ask.service,
+                    "namespace": ask.namespace,
+                    "revision": ask.run.revision,
+                }
+                return await measure_prometheus(question, names, judge, headers)
 
     async def _judge(self) -> Judge:
         """Return a judge that knows the addresses of our API server."""

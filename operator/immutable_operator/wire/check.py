@@ -8,14 +8,21 @@ from dataclasses import replace
 import msgspec
 
 from immutable_operator.api.check import Check as CheckOfService
-from immutable_operator.api.check import HttpCheck, ImmutableCheckSpec, KeyOfSecret
+from immutable_operator.api.check import (
+    HttpCheck,
+    ImmutableCheckSpec,
+    KeyOfSecret,
+    PrometheusCheck,
+)
 from immutable_operator.api.duration import Duration, seconds
 from immutable_operator.api.names import API_VERSION, CHECK_KIND, CHECK_PLURAL
 from immutable_operator.domain.model import (
     Check,
     HttpQuestion,
     OnInconclusive,
+    PrometheusQuestion,
     SecretKey,
+    Threshold,
     Unanswerable,
 )
 from immutable_operator.kube.meta import ObjectMeta
@@ -26,7 +33,7 @@ __all__ = ["CHECKS", "CheckObject", "Checks", "checks_of", "decode_check"]
 
 CHECKS = ApiPath(f"apis/{API_VERSION}", CHECK_PLURAL)
 # The defaults that the descriptions of the fields name.
-WITHIN, INTERVAL = "30s", "5s"
+WITHIN, INTERVAL, QUERY_INTERVAL = "30s", "5s", "30s"
 
 
 def checks_of(given: Iterable[CheckOfService]) -> Iterator[Check]:
@@ -39,9 +46,12 @@ def checks_of(given: Iterable[CheckOfService]) -> Iterator[Check]:
 
 
 def _check(name: str, spec: CheckOfService | ImmutableCheckSpec) -> Check:
-    if spec.http is None:
+    if spec.http is not None:
+        check = _http(name, spec.http)
+    elif spec.prometheus is not None:
+        check = _prometheus(name, spec.prometheus)
+    else:
         return Check(name, Unanswerable("this version of the operator does not know its kind"))
-    check = _http(name, spec.http)
     return replace(
         check,
         on_inconclusive=OnInconclusive(spec.inconclusive or OnInconclusive.FAIL),
@@ -61,6 +71,32 @@ def _http(name: str, http: HttpCheck) -> Check:
     return Check(
         name, question, interval=_time(http.interval, INTERVAL), within=_time(http.within, WITHIN)
     )
+
+
+def _prometheus(name: str, given: PrometheusCheck) -> Check:
+    question = PrometheusQuestion(
+        address=given.address,
+        query=given.query,
+        success=_threshold(given.success),
+        failure=_threshold(given.failure),
+        authorization=_secret(given.authorization),
+    )
+    interval = _time(given.interval, QUERY_INTERVAL)
+    return Check(
+        name,
+        question,
+        interval=interval,
+        delay=interval,
+        count=given.count or 1,
+        failure_limit=given.failure_limit or 0,
+    )
+
+
+def _threshold(given: str | None) -> Threshold | None:
+    if given is None:
+        return None
+    number = given.lstrip("<>=! ")
+    return Threshold(given.removesuffix(number).strip(), float(number))
 
 
 def _secret(given: KeyOfSecret | None) -> SecretKey | None:

@@ -21,9 +21,11 @@ from immutable_operator.domain.model.check import (
     Finding,
     HttpQuestion,
     OnInconclusive,
+    PrometheusQuestion,
     Question,
     RunCheck,
     SecretKey,
+    Threshold,
     Unanswerable,
 )
 from immutable_operator.domain.model.command import Command, Outcome, Request
@@ -166,6 +168,7 @@ __all__ = [
     "Policy",
     "PoolSpec",
     "Probe",
+    "PrometheusQuestion",
     "Protect",
     "Quarantine",
     "Question",
@@ -182,6 +185,7 @@ __all__ = [
     "Source",
     "Spec",
     "Status",
+    "Threshold",
     "Trouble",
     "TroubleKind",
     "Unanswerable",

@@ -15,9 +15,11 @@ __all__ = [
     "Finding",
     "HttpQuestion",
     "OnInconclusive",
+    "PrometheusQuestion",
     "Question",
     "RunCheck",
     "SecretKey",
+    "Threshold",
     "Unanswerable",
 ]
 
@@ -76,7 +78,32 @@ class HttpQuestion:
     authorization: SecretKey | None = None
 
 
-Question = HttpQuestion | Unanswerable
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A comparison with a number: ``sign`` is one of <, <=, >, >=, == and !=."""
+
+    sign: str
+    number: float
+
+    def __str__(self) -> str:
+        return f"{self.sign} {self.number:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusQuestion:
+    """An instant query. Each value of its result is compared with ``success`` and ``failure``.
+
+    If one of the two is None, it is the opposite of the other one.
+    """
+
+    address: str
+    query: str
+    success: Threshold | None = None
+    failure: Threshold | None = None
+    authorization: SecretKey | None = None
+
+
+Question = HttpQuestion | PrometheusQuestion | Unanswerable
 
 
 @dataclass(frozen=True, slots=True)
