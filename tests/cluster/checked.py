@@ -40,7 +40,6 @@ def checked_server() -> Iterator[Checked]:
         def do_GET(self) -> None:
             said.asked.append((self.path, self.headers.get("Authorization", "")))
             if said.hangs_up:
-                self.close_connection = True
                 return
             body = said.body.encode()
             self.send_response(said.status)

@@ -49,7 +49,6 @@ from tests.unit.test_domain_properties import any_time
 UP = Check("up", HttpQuestion(url="http://web/healthz", status=200))
 PASSED, FAILED, INCONCLUSIVE = Finding
 WAITS = replace(UP, on_inconclusive=OnInconclusive.WAIT, inconclusive_limit=2)
-Findings = dict[str, Callable[[int], Finding | None]]
 
 
 def rollout(*checks: Check, drawn: str = "B ###", **more: Any) -> View:

@@ -220,7 +220,9 @@ CHECK: Final = Kind(
             spec=ImmutableCheckSpec,
             columns=(
                 Column("Url", "string", ".spec.http.url", "URL that is requested"),
-                Column("Query", "string", ".spec.prometheus.query", "Query of Prometheus"),
+                Column(
+                    *("Query", "string", ".spec.prometheus.query", "Query of Prometheus"), wide=True
+                ),
                 Column("Age", "date", ".metadata.creationTimestamp", "Age of the check"),
             ),
         ),
