@@ -471,14 +471,18 @@ def test_chart_grants_secrets_only_in_the_listed_namespaces(plane: ControlPlane)
 
 
 def test_chart_grants_secrets_to_checks_only_in_the_listed_namespaces(plane: ControlPlane) -> None:
-    values = "--set=enforcement.breakGlass=false,checks.secrets.namespaces={shop}"
+    granted = "checks.secrets.namespaces={shop},checks.jobs.namespaces={test}"
+    values = f"--set=enforcement.breakGlass=false,{granted}"
     documents = rendered(plane, f"--values={LEAST}", values)
     named = f"{NAME}-checks"
     right = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
     assert of_secrets(documents) == {("shop", named): right}
     [deployment] = [d for d in documents if d["kind"] == "Deployment"]
     arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
-    assert "--check-secrets-in=shop" in arguments
+    assert {"--check-secrets-in=shop", "--check-jobs-in=test"} <= {*arguments}
+    roles = {d["metadata"]["namespace"]: d["rules"] for d in documents if d["kind"] == "Role"}
+    jobs = {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "create"]}
+    assert roles["test"] == [jobs]
 
 
 def of_nodes(documents: list[Json]) -> set[str]:

@@ -14,8 +14,8 @@ import pytest
 from tests.cluster.checked import Checked, address_of_host, checked_server
 from tests.cluster.operator_process import Operators
 from tests.cluster.rollbacks import record, until_back, verdict
-from tests.cluster.secret_grants import checks_granted
-from tests.cluster.services import Service, Wish, condition
+from tests.cluster.secret_grants import check_flags, checks_granted
+from tests.cluster.services import Service, Wish, condition, pin
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 
@@ -147,6 +147,70 @@ def test_secret_authorizes_the_request_where_it_is_granted(
     assert "s3cr3t" not in web.kubectl("get", "imrev,imsvc,events", "-o", "json")
 
 
+def job_of(web: Service) -> Json:
+    """The one Job of a check of a service."""
+    found = json.loads(web.kubectl("get", "jobs", "-l", "immutable.dev/service=web", "-o", "json"))
+    [job] = found["items"]
+    return job
+
+
+def end_job(web: Service, kind: str, reason: str) -> None:
+    """Let the Job end as the job controller would: its pods are only simulated."""
+    name = job_of(web)["metadata"]["name"]
+    at = "2026-11-27T00:00:00Z"
+    ends = {
+        "Complete": ("SuccessCriteriaMet", "CompletionsReached"),
+        "Failed": ("FailureTarget", reason),
+    }
+    first, why = ends[kind]
+    conditions = [
+        {"type": of, "status": "True", "reason": why, "lastTransitionTime": at}
+        for of in (first, kind)
+    ]
+    status: Json = {"conditions": conditions, "startTime": at, "uncountedTerminatedPods": {}}
+    if kind == "Complete":
+        status |= {"completionTime": at, "succeeded": 1}
+    body = json.dumps({"status": status})
+    web.kubectl("patch", "job", name, "--subresource=status", "--type=merge", "-p", body)
+
+
+JOB = {
+    "name": "smoke",
+    "job": {"template": {"spec": {"containers": [{"name": "smoke", "image": pin("smoke")}]}}},
+}
+
+
+def test_job_needs_a_grant(web: Service) -> None:
+    check = {**JOB, "inconclusive": "Wait", "inconclusiveLimit": 1}
+    web.apply(image="a", replicas=1, rollout={"checks": [check]})
+    until_message(web, "add it to checks.jobs.namespaces of the chart")
+
+
+def test_job_that_completes_passes_and_one_that_fails_rolls_back(
+    running_operators: Operators, web: Service
+) -> None:
+    with checks_granted(running_operators, web.namespace):
+        web.apply(image="a", replicas=1, rollout={"checks": [{**JOB, "inconclusive": "Wait"}]})
+        web.until("a Job", lambda: "smoke" in web.kubectl("get", "jobs", "-o", "yaml"))
+        job = job_of(web)
+        [container] = job["spec"]["template"]["spec"]["containers"]
+        assert {v["name"]: v["value"] for v in container["env"]} == {
+            "IMMUTABLE_SERVICE": "web",
+            "IMMUTABLE_REVISION": web.revision(),
+        }
+        assert job["metadata"]["ownerReferences"][0]["name"] == record(web, 1)["metadata"]["name"]
+        running_operators.restart(*check_flags(web.namespace)).until_leading()
+        end_job(web, "Complete", "")
+        web.until_ready()
+        assert job_of(web)["metadata"]["uid"] == job["metadata"]["uid"], "a restart makes no second"
+        web.kubectl("delete", "jobs", "--all")
+        web.apply(image="b")
+        web.until("a Job", lambda: "smoke" in web.kubectl("get", "jobs", "-o", "yaml"))
+        end_job(web, "Failed", "BackoffLimitExceeded")
+        until_back(web)
+    assert "failed: BackoffLimitExceeded" in verdict(web, 2)["message"]
+
+
 def test_query_of_prometheus_decides(web: Service, up: Checked) -> None:
     """The server answers as Prometheus does; a real one is asked in tests/cluster/monitoring."""
     query = {"address": up.url, "query": 'errors{pod=~"web-im$(revision)-.*"}', "success": "< 0.05"}
@@ -163,7 +227,14 @@ def test_query_of_prometheus_decides(web: Service, up: Checked) -> None:
     assert "check errors: failed: the result 0.2 is not < 0.05" in verdict(web, 2)["message"]
 
 
+UNPINNED = {"name": "x", "image": "registry.example/x:latest"}
 REFUSED = [
+    (
+        {"name": "x", "job": {"template": {"spec": {"containers": [UNPINNED]}}}},
+        "container x: image registry.example/x:latest has no digest",
+    ),
+    ({"name": "x", "job": {"template": {"spec": {"containers": []}}}}, "should have at least 1"),
+    ({**JOB, "http": {"url": "http://web/", "expect": {"status": 200}}}, "exactly one kind"),
     ({"name": "x", "prometheus": {"address": "http://p", "query": "up"}}, "cannot fail"),
     (
         {"name": "x", "prometheus": {"address": "http://p", "query": "up", "success": "ok"}},

@@ -5,16 +5,25 @@ The lists of a spec have no defaults in the schema: a field without a value is N
 operator takes the default that its description names.
 """
 
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from immutable_operator.api import names
 from immutable_operator.api.cel import Rule
 from immutable_operator.api.duration import Duration
+from immutable_operator.api.image import MAX_IMAGE, pin_rule
 from immutable_operator.api.kind import ApiModel, Column, Kind, Version
 
-__all__ = ["CHECK", "Check", "HttpCheck", "ImmutableCheckSpec", "KeyOfSecret", "PrometheusCheck"]
+__all__ = [
+    "CHECK",
+    "Check",
+    "HttpCheck",
+    "ImmutableCheckSpec",
+    "JobCheck",
+    "KeyOfSecret",
+    "PrometheusCheck",
+]
 
 ObjectName = Annotated[
     str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$", min_length=1, max_length=253)
@@ -28,7 +37,7 @@ Threshold = Annotated[
 Limit = Annotated[int, Field(strict=True, ge=0, le=1000)]
 Count = Annotated[int, Field(strict=True, ge=1, le=1000)]
 
-_KINDS: Final = ("http", "prometheus")
+_KINDS: Final = ("http", "prometheus", "job")
 _CHOSEN: Final = f"[{', '.join(f'has(self.{kind})' for kind in _KINDS)}].filter(x, x).size()"
 
 
@@ -143,6 +152,61 @@ class PrometheusCheck(ApiModel):
     header is not sent."""
 
 
+def _keeps_all(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Let a schema keep the fields that it does not name: the API server checks them in the Job."""
+    schema["x-kubernetes-preserve-unknown-fields"] = True
+    schema.pop("additionalProperties", None)
+    if rules := [rule.schema() for rule in getattr(model, "rules", ())]:
+        schema["x-kubernetes-validations"] = rules
+
+
+class Kept(ApiModel):
+    """A part of a pod template: fields that are not named here are kept as they are."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=_keeps_all)
+
+
+class JobContainer(Kept):
+    """A container of the Job."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (pin_rule("container", "image"),)
+
+    name: Annotated[str, Field(min_length=1, max_length=63)]
+    """Name of the container."""
+
+    image: Annotated[str, Field(max_length=MAX_IMAGE)]
+    """Image, pinned by digest: registry/name@sha256:<64 lower-case hex digits>."""
+
+
+class JobPod(Kept):
+    """Specification of the pod of the Job."""
+
+    containers: Annotated[list[JobContainer], Field(min_length=1, max_length=8)]
+    """Containers of the pod, as in a Job."""
+
+    init_containers: Annotated[list[JobContainer], Field(max_length=8)] | None = None
+    """Init containers of the pod, as in a Job."""
+
+
+class JobTemplate(Kept):
+    """The pod template of the Job."""
+
+    spec: JobPod
+    """Specification of the pod. restartPolicy is always Never."""
+
+
+class JobCheck(ApiModel):
+    """A Job that must complete."""
+
+    template: JobTemplate
+    """The pod template of the Job. Its containers have the variables IMMUTABLE_SERVICE and
+    IMMUTABLE_REVISION: the name of the service and the short hash of the new revision."""
+
+    within: Duration | None = None
+    """Time in which the Job must complete or fail. Afterwards it is stopped, and has no result. A
+    whole number with the unit s, m, h or d. Default 10m."""
+
+
 class ImmutableCheckSpec(ApiModel):
     """What is measured, and when the check has passed or failed."""
 
@@ -155,6 +219,10 @@ class ImmutableCheckSpec(ApiModel):
 
     prometheus: PrometheusCheck | None = None
     """A query of Prometheus whose result must stay within a limit."""
+
+    job: JobCheck | None = None
+    """A Job that must complete. The operator must be permitted to create Jobs in this namespace
+    (checks.jobs.namespaces of the chart)."""
 
     inconclusive: Literal["Fail", "Wait"] | None = None
     """What happens after inconclusiveLimit measurements in a row without a result, because there
@@ -199,6 +267,10 @@ class Check(ApiModel):
 
     prometheus: PrometheusCheck | None = None
     """A query of Prometheus whose result must stay within a limit."""
+
+    job: JobCheck | None = None
+    """A Job that must complete. The operator must be permitted to create Jobs in this namespace
+    (checks.jobs.namespaces of the chart)."""
 
     inconclusive: Literal["Fail", "Wait"] | None = None
     """What happens after inconclusiveLimit measurements in a row without a result: see

@@ -29,6 +29,8 @@ RESERVED_PREFIX: Final = f"{GROUP}/"
 LABEL_SERVICE: Final = f"{GROUP}/service"
 LABEL_POOL: Final = f"{GROUP}/pool"
 LABEL_REVISION: Final = f"{GROUP}/revision"
+LABEL_CHECK: Final = f"{GROUP}/check"
+"""On the Job of a check: the name of the check."""
 
 ANNOTATION_SLOT: Final = f"{GROUP}/slot"
 ANNOTATION_INCARNATION: Final = f"{GROUP}/incarnation"

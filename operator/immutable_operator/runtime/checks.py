@@ -7,7 +7,7 @@ measured again by the next one: the key of a measurement is the same in every pr
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import NamedTuple
@@ -19,6 +19,7 @@ import structlog
 from immutable_operator.checks.addresses import Judge, resolve
 from immutable_operator.checks.asking import Found, NoAnswer
 from immutable_operator.checks.http import measure_http
+from immutable_operator.checks.job import measure_job
 from immutable_operator.checks.prometheus import measure_prometheus
 from immutable_operator.domain.model import (
     Answer,
@@ -26,6 +27,7 @@ from immutable_operator.domain.model import (
     CheckKey,
     Finding,
     HttpQuestion,
+    JobQuestion,
     PrometheusQuestion,
     Revision,
     RunCheck,
@@ -33,7 +35,7 @@ from immutable_operator.domain.model import (
     Unanswerable,
 )
 from immutable_operator.kube.client import KubeClient
-from immutable_operator.kube.errors import ApiError
+from immutable_operator.kube.errors import ApiError, ServerTrouble, TooManyRequests, Unreachable
 from immutable_operator.kube.lease import NotLeader
 from immutable_operator.kube.paths import PODS
 from immutable_operator.kube.reading import READ_ERRORS
@@ -45,13 +47,16 @@ __all__ = ["CheckOptions", "CheckRunner"]
 
 log = structlog.get_logger()
 RETRY = Backoff(1.0, 60.0)
+TROUBLE = (ServerTrouble, TooManyRequests, Unreachable)
+LOOK_SECONDS = 2.0  # between two looks at a Job
 
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """``secrets`` are the namespaces whose Secrets checks may use."""
+    """``secrets`` are the namespaces whose Secrets checks may use, ``jobs`` those of their Jobs."""
 
     secrets: frozenset[str] = frozenset()
+    jobs: frozenset[str] = frozenset()
 
 
 class _PodStatus(msgspec.Struct, rename={"pod_ip": "podIP"}):
@@ -77,13 +82,19 @@ class CheckRunner:
     ) -> None:
         self._client, self._options, self._changed = client, options, changed
         self._answers: dict[str, dict[CheckKey, Answer]] = {}
+        self._wanted: dict[str, frozenset[CheckKey]] = {}
         self._inquiry: Inquiry[_Ask] = Inquiry(
             "check cannot be measured", self._ask, lane=lambda ask: ask.owner, retry=RETRY
         )
 
-    def want(self, owner: OwnerRecord, runs: Iterable[RunCheck]) -> None:
+    def want(self, owner: OwnerRecord, runs: Sequence[RunCheck]) -> None:
         """Make measurements, unless their answers are there or they are under way."""
         there = self._answers.get(owner.uid, {})
+        wanted = frozenset(run.key for run in runs)
+        if wanted:
+            self._wanted[owner.uid] = wanted
+        else:
+            self._wanted.pop(owner.uid, None)
         for run in runs:
             if run.key not in there:
                 self._inquiry.want(_Ask(owner.uid, owner.namespace, owner.name, run))
@@ -105,18 +116,26 @@ class CheckRunner:
     def forget(self, owner: str) -> None:
         """Drop an owner that is gone."""
         self._answers.pop(owner, None)
+        self._wanted.pop(owner, None)
 
     async def run(self) -> None:
         """Make measurements forever."""
         await self._inquiry.run()
 
-    async def _ask(self, ask: _Ask) -> None:
+    async def _ask(self, ask: _Ask) -> float | None:
+        """Make a measurement, or a part of it: return after how many seconds it goes on."""
+        if ask.run.key not in self._wanted.get(ask.owner, ()):
+            return None
         try:
             found = await self._measured(ask)
+            if found is None:
+                return LOOK_SECONDS
         except NotLeader:
             raise
         except NoAnswer as error:
             found = Found(Finding.INCONCLUSIVE, str(error))
+        except TROUBLE:
+            raise  # the API server's trouble is no result of a check: ask again
         except (ApiError, *READ_ERRORS) as error:
             said = error.message if isinstance(error, ApiError) else type(error).__name__
             found = Found(Finding.INCONCLUSIVE, said)
@@ -132,8 +151,9 @@ class CheckRunner:
             message=found.message,
         )
         self._changed(ask.owner)
+        return None
 
-    async def _measured(self, ask: _Ask) -> Found:
+    async def _measured(self, ask: _Ask) -> Found | None:
         match ask.run.check.question:
             case Unanswerable() as none:
                 raise NoAnswer(none.why)
@@ -151,6 +171,16 @@ class CheckRunner:
                     "revision": ask.run.revision,
                 }
                 return await measure_prometheus(question, names, judge, headers)
+            case JobQuestion() as question:
+                return await self._of_job(ask, question)
+
+    async def _of_job(self, ask: _Ask, question: JobQuestion) -> Found | None:
+        if ask.namespace not in self._options.jobs:
+            raise NoAnswer(
+                f"the operator may not create Jobs in the namespace {ask.namespace}; add it to"
+                " checks.jobs.namespaces of the chart"
+            )
+        return await measure_job(self._client, ask.namespace, ask.service, ask.run, question)
 
     async def _judge(self) -> Judge:
         """Return a judge that knows the addresses of our API server."""

@@ -80,7 +80,9 @@ async def _run(given: argparse.Namespace) -> int:
         ),
         watch_secrets=given.watch_secrets,
         pinning=pinning,
-        checks=CheckOptions(secrets=frozenset(given.check_secrets_in)),
+        checks=CheckOptions(
+            secrets=frozenset(given.check_secrets_in), jobs=frozenset(given.check_jobs_in)
+        ),
         plain_http_registries=frozenset(given.plain_http_registry),
         nodes=_node_options(given),
         owner_metrics=given.owner_metrics,
@@ -272,6 +274,14 @@ def _add_checks(run: argparse.ArgumentParser) -> None:
         default=[],
         help="namespace in which checks may use Secrets to authorize their requests; needs"
         " permission to get Secrets there; may be repeated",
+    )
+    group.add_argument(
+        "--check-jobs-in",
+        metavar="NAMESPACE",
+        action="append",
+        default=[],
+        help="namespace in which checks may run Jobs; needs permission to get and create Jobs"
+        " there; may be repeated",
     )
 
 

@@ -11,6 +11,7 @@ from immutable_operator.api.check import Check as CheckOfService
 from immutable_operator.api.check import (
     HttpCheck,
     ImmutableCheckSpec,
+    JobCheck,
     KeyOfSecret,
     PrometheusCheck,
 )
@@ -19,6 +20,7 @@ from immutable_operator.api.names import API_VERSION, CHECK_KIND, CHECK_PLURAL
 from immutable_operator.domain.model import (
     Check,
     HttpQuestion,
+    JobQuestion,
     OnInconclusive,
     PrometheusQuestion,
     SecretKey,
@@ -33,7 +35,7 @@ __all__ = ["CHECKS", "CheckObject", "Checks", "checks_of", "decode_check"]
 
 CHECKS = ApiPath(f"apis/{API_VERSION}", CHECK_PLURAL)
 # The defaults that the descriptions of the fields name.
-WITHIN, INTERVAL, QUERY_INTERVAL = "30s", "5s", "30s"
+WITHIN, INTERVAL, QUERY_INTERVAL, JOB_WITHIN = "30s", "5s", "30s", "10m"
 
 
 def checks_of(given: Iterable[CheckOfService]) -> Iterator[Check]:
@@ -50,6 +52,8 @@ def _check(name: str, spec: CheckOfService | ImmutableCheckSpec) -> Check:
         check = _http(name, spec.http)
     elif spec.prometheus is not None:
         check = _prometheus(name, spec.prometheus)
+    elif spec.job is not None:
+        check = _job(name, spec.job)
     else:
         return Check(name, Unanswerable("this version of the operator does not know its kind"))
     return replace(
@@ -90,6 +94,12 @@ def _prometheus(name: str, given: PrometheusCheck) -> Check:
         count=given.count or 1,
         failure_limit=given.failure_limit or 0,
     )
+
+
+def _job(name: str, given: JobCheck) -> Check:
+    template = given.template.model_dump(by_alias=True, exclude_none=True)
+    within = _time(given.within, JOB_WITHIN)
+    return Check(name, JobQuestion(msgspec.json.encode(template, order="deterministic"), within))
 
 
 def _threshold(given: str | None) -> Threshold | None:

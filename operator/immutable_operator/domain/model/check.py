@@ -14,6 +14,7 @@ __all__ = [
     "CheckResult",
     "Finding",
     "HttpQuestion",
+    "JobQuestion",
     "OnInconclusive",
     "PrometheusQuestion",
     "Question",
@@ -103,7 +104,15 @@ class PrometheusQuestion:
     authorization: SecretKey | None = None
 
 
-Question = HttpQuestion | PrometheusQuestion | Unanswerable
+@dataclass(frozen=True, slots=True)
+class JobQuestion:
+    """A Job that must complete ``within`` seconds; ``template`` is its pod template as JSON."""
+
+    template: bytes
+    within: float = 600.0
+
+
+Question = HttpQuestion | PrometheusQuestion | JobQuestion | Unanswerable
 
 
 @dataclass(frozen=True, slots=True)
