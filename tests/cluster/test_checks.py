@@ -150,6 +150,7 @@ def test_secret_authorizes_the_request_where_it_is_granted(
 def job_of(web: Service) -> Json:
     """The one Job of a check of a service."""
     found = json.loads(web.kubectl("get", "jobs", "-l", "immutable.dev/service=web", "-o", "json"))
+    job: Json
     [job] = found["items"]
     return job
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
@@ -44,7 +45,6 @@ from tests.unit.given import (
     with_verdict,
     written,
 )
-from tests.unit.test_domain_properties import any_time
 
 UP = Check("up", HttpQuestion(url="http://web/healthz", status=200))
 PASSED, FAILED, INCONCLUSIVE = Finding
@@ -298,7 +298,7 @@ def test_events_tell_which_check_passed() -> None:
     assert said == [f"revision 2 ({begun('B').id}): check up passed: status 200"]
 
 
-@any_time
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @drawn(any_view(), st.lists(st.sampled_from(Finding), max_size=3), st.data())
 def test_no_revision_becomes_good_before_all_its_checks_have_passed(
     given: View, findings: list[Finding], data: st.DataObject

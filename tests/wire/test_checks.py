@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from immutable_operator.checks import asking as asking_module
 from immutable_operator.checks.addresses import AddressRefused, Judge, resolve
 from immutable_operator.checks.asking import Found, NoAnswer, fetch, shown
 from immutable_operator.checks.http import measure_http
 from immutable_operator.domain.model import Finding, HttpQuestion
-
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
-HIDDEN = "s3cr3t-token"
-
-
-class Local(Judge):
-    """The servers of these tests are on the loopback interface."""
-
-    def why_not(self, text: str) -> str | None:
-        return None if text == "127.0.0.1" else super().why_not(text)
-
-
-@asynccontextmanager
-async def serving(answer: Answer) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", answer)
-    async with TestServer(app, host="127.0.0.1") as server:
-        yield f"http://127.0.0.1:{server.port}"
+from tests.wire.asked import HIDDEN, Answer, Local, answering
 
 
 @asynccontextmanager
@@ -62,7 +44,7 @@ def says(status: int = 200, body: str = "", **headers: str) -> Answer:
 
 def measured(answer: Answer, question: HttpQuestion, path: str = "/healthz") -> Found:
     async def work() -> Found:
-        async with serving(answer) as url:
+        async with answering(answer) as url:
             return await measure_http(question, url + path, Local(), {})
 
     return asyncio.run(work())
@@ -112,7 +94,7 @@ def test_evidence_has_nothing_that_was_sent_or_received() -> None:
         return web.Response(status=500, text=HIDDEN, reason=HIDDEN, headers={"X-Said": HIDDEN})
 
     async def work() -> Found:
-        async with serving(answer) as url:
+        async with answering(answer) as url:
             headers = {"Authorization": HIDDEN}
             question = HttpQuestion(status=200, body="ok")
             return await measure_http(question, f"{url}/x?token={HIDDEN}", Local(), headers)
@@ -198,7 +180,7 @@ def test_only_the_start_of_a_large_body_is_read() -> None:
         return response
 
     async def work() -> tuple[int, bool]:
-        async with serving(answer) as url:
+        async with answering(answer) as url:
             reply = await fetch(url, Local(), {}, reads=True)
             return len(reply.body), reply.is_whole
 
@@ -273,7 +255,7 @@ def test_spelling_of_an_address_does_not_reach_the_server(url: str) -> None:
         return web.Response()
 
     async def work() -> None:
-        async with serving(answer) as base:
+        async with answering(answer) as base:
             with pytest.raises(NoAnswer):
                 await fetch(url.format(port=base.rpartition(":")[2]), Judge(), {}, reads=False)
 
@@ -320,7 +302,7 @@ def test_name_that_resolves_to_another_address_later_is_not_resolved_again() -> 
         return reply.status
 
     async def all_of_it() -> int:
-        async with serving(says(200)) as base:
+        async with answering(says(200)) as base:
             return await work(base)
 
     assert asyncio.run(all_of_it()) == 200

@@ -12,7 +12,7 @@ from aiohttp import web
 from immutable_operator.checks.asking import Found, NoAnswer
 from immutable_operator.checks.prometheus import judged, measure_prometheus
 from immutable_operator.domain.model import Finding, PrometheusQuestion, Threshold
-from tests.wire.test_checks import HIDDEN, Local, serving
+from tests.wire.asked import HIDDEN, Local, answering
 
 PASSED, FAILED, INCONCLUSIVE = Finding
 UNDER = Threshold("<", 0.05)
@@ -38,7 +38,7 @@ def measured(body: object, status: int = 200, question: PrometheusQuestion | Non
         return web.Response(status=status, text=text)
 
     async def work() -> Found:
-        async with serving(answer) as url:
+        async with answering(answer) as url:
             asked = question or asks()
             asked = PrometheusQuestion(url, asked.query, asked.success, asked.failure)
             return await measure_prometheus(asked, NAMES, Local(), {})
@@ -137,7 +137,7 @@ def test_query_names_the_revision_and_is_not_evidence() -> None:
         return web.json_response(vector("0.9"))
 
     async def work() -> Found:
-        async with serving(answer) as url:
+        async with answering(answer) as url:
             query = 'errors{pod=~"$(service)-im$(revision)-.*", ns="$(namespace)", x="&?#"}'
             question = PrometheusQuestion(f"{url}/prometheus/", query, UNDER)
             return await measure_prometheus(question, NAMES, Local(), {})
