@@ -105,7 +105,7 @@ test: code
 # need no cluster, and those of real nodes that start their own or need no operator.
 in_cluster = $(patsubst %,tests/cluster/test_%.py,$(1))
 APART := $(wildcard tests/cluster/test_policies_*.py) \
-  $(call in_cluster,bed break_glass break_glass_input chart chart_values crds crds_nodepool guarded \
+  $(call in_cluster,bed break_glass break_glass_input chart chart_values checks crds crds_nodepool guarded \
   karpenter_bed secret_pinning verify)
 SLOW := $(call in_cluster,benchmarks break_glass_rotation catch_up cloud_reboot detection leadership \
   reflector regeneration restart stuck_release writes)

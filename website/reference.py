@@ -164,7 +164,9 @@ class _Sections:
 
 
 def _is_pod_template(schema: Schema) -> bool:
-    return "containers" in schema["properties"].get("spec", {}).get("properties", {})
+    """Return whether an object is a pod template with all of its fields."""
+    fields = schema["properties"].get("spec", {}).get("properties", {})
+    return "containers" in fields and "volumes" in fields
 
 
 def _shape(schema: Schema) -> str:

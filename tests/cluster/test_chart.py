@@ -450,7 +450,7 @@ def test_chart_grants_only_needed_rights(plane: ControlPlane) -> None:
         (("immutablerevisions",), ("create", "get", "list", "watch", "delete"), ()),
         (("immutablerevisions/status",), ("patch",), ()),
         (("immutablelineages",), ("create", "get", "patch"), ()),
-        (("immutableactions", "immutablefreezes"), ("list", "watch"), ()),
+        (("immutableactions", "immutablefreezes", "immutablechecks"), ("list", "watch"), ()),
         (("immutableactions/status",), ("patch",), ()),
         (("pods",), ("create", "get", "list", "watch", "patch", "delete"), ()),
         (("configmaps",), ("create", "get", "list", "watch"), ()),
@@ -515,6 +515,21 @@ def test_chart_grants_secrets_only_in_the_listed_namespaces(plane: ControlPlane)
         "--pin-secrets-in=shop",
         "--pin-secrets-in=test",
     }
+
+
+def test_chart_grants_secrets_to_checks_only_in_the_listed_namespaces(plane: ControlPlane) -> None:
+    granted = "checks.secrets.namespaces={shop},checks.jobs.namespaces={test}"
+    values = f"--set=enforcement.breakGlass=false,{granted}"
+    documents = rendered(plane, f"--values={LEAST}", values)
+    named = f"{NAME}-checks"
+    right = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
+    assert of_secrets(documents) == {("shop", named): right}
+    [deployment] = [d for d in documents if d["kind"] == "Deployment"]
+    arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert {"--check-secrets-in=shop", "--check-jobs-in=test"} <= {*arguments}
+    roles = {d["metadata"]["namespace"]: d["rules"] for d in documents if d["kind"] == "Role"}
+    jobs = {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "create"]}
+    assert roles["test"] == [jobs]
 
 
 def of_nodes(documents: list[Json]) -> set[str]:

@@ -18,7 +18,7 @@ from tests.namespaces import fresh_namespace
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # Nodes of pools are not created here.
-ONLY_CHECKED = ("ImmutableNodePool",)
+ONLY_CHECKED = ("ImmutableNodePool", "ImmutableCheck")
 
 
 def documents(file: str) -> list[dict[str, Any]]:

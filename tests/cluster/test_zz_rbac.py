@@ -18,7 +18,7 @@ from tests.cluster.actions import act, phase
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.guards import without_guards
 from tests.cluster.operator_process import ACCOUNT, BREAK_GLASS, NAMESPACE, Operators
-from tests.cluster.secret_grants import GRANT, secrets_granted
+from tests.cluster.secret_grants import CHECKS, GRANT, secrets_granted
 from tests.cluster.services import Service, budgets, condition, pin, ports
 from tests.cluster.webhook import GROUP, mark_of, member
 from tests.controlplane import ControlPlane
@@ -35,10 +35,15 @@ Right = tuple[str, str, str]
 def granted(plane: ControlPlane, shop: str) -> set[Right]:
     """All that the service account may do: group, resource, verb.
 
-    ``shop`` is the namespace in which it may pin Secrets.
+    ``shop`` is the namespace in which it may pin Secrets and run the Jobs of checks.
     """
     rights = set()
-    roles = (("clusterrole", ACCOUNT, None), ("role", ACCOUNT, NAMESPACE), ("role", GRANT, shop))
+    roles = (
+        ("clusterrole", ACCOUNT, None),
+        ("role", ACCOUNT, NAMESPACE),
+        ("role", GRANT, shop),
+        ("role", CHECKS, shop),
+    )
     for kind, name, namespace in roles:
         told = plane.kubectl("get", kind, name, "-o", "json", namespace=namespace).stdout
         for rule in json.loads(told)["rules"]:
@@ -54,8 +59,8 @@ def used(requests: OperatorRequests) -> set[Right]:
 
 @pytest.fixture(scope="module", autouse=True)
 def shop(running_operators: Operators, module_namespace: str) -> Iterator[str]:
-    """The one namespace in which the operator may pin Secrets."""
-    with secrets_granted(running_operators, module_namespace):
+    """The one namespace in which the operator may pin Secrets, and checks may run Jobs."""
+    with secrets_granted(running_operators, module_namespace, checks=(module_namespace,)):
         yield module_namespace
 
 
@@ -64,6 +69,19 @@ def pin_secret(vault: Service) -> None:
     vault.kubectl("create", "secret", "generic", "key", "--from-literal=password=x")
     vault.apply(replicas=1, container={"envFrom": [{"secretRef": {"name": "key"}}]})
     vault.until_ready()
+
+
+def run_job(checked: Service) -> None:
+    """Let a check run a Job in the namespace that is granted, and look at it."""
+    container = {"name": "smoke", "image": pin("smoke")}
+    check = {"name": "smoke", "job": {"template": {"spec": {"containers": [container]}}}}
+    checked.apply(replicas=1, rollout={"checks": [check]})
+
+    def looked() -> bool:
+        found = OperatorRequests(checked.plane)
+        return any((r.resource, r.verb, r.code) == ("jobs", "get", 200) for r in found)
+
+    checked.until("the operator looks at the Job", looked)
 
 
 def exercise(web: Service) -> None:
@@ -141,6 +159,7 @@ def exercise(web: Service) -> None:
 def test_granted_rights_equal_used_rights(web: Service, shop: str) -> None:
     exercise(web)
     pin_secret(Service(web.plane, shop, "vault"))
+    run_job(Service(web.plane, shop, "checked"))
     requests = OperatorRequests(web.plane)
     rights = granted(web.plane, shop)
     assert BY_ADMISSION in rights
@@ -183,7 +202,7 @@ def test_operator_writes_only_pod_metadata_and_reads_only_secrets_it_is_granted(
     assert written <= {
         *("pods", "events", "leases", "immutablerevisions", "immutableservices"),
         *("immutableactions", "immutablelineages", "configmaps", "poddisruptionbudgets"),
-        *("secrets", "services", "validatingwebhookconfigurations", "selfsubjectreviews"),
+        *("secrets", "services", "validatingwebhookconfigurations", "selfsubjectreviews", "jobs"),
     }
     assert {(r.target, r.verb) for r in requests if r.resource == "immutableservices"} == {
         *[("immutableservices", verb) for verb in ("list", "watch")],

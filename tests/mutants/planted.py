@@ -211,9 +211,29 @@ PLANTED: dict[str, Bug] = {
         "verdict.py", "        if new != revision.verdict:\n", "        if True:\n"
     ),
     "a revision is good before all of it is available": Bug(
-        "verdict.py",
+        "proving.py",
         "return not others and fleet.available >= desired",
         "return not others and fleet.available >= 1",
+    ),
+    # Checks.
+    "a revision is good before its checks have passed": Bug(
+        "proving.py", "is_baked and passed", "is_baked"
+    ),
+    "a check that has no result has passed": Bug(
+        "checks.py",
+        "passed=record.passed + (answer.found is Finding.PASSED),",
+        "passed=record.passed + (answer.found is not Finding.FAILED),",
+    ),
+    "an answer of another rollout counts": Bug(
+        "checks.py",
+        "answers = {answer.key: answer for answer in turn.answers}",
+        "answers = {(*a.key[:2], started, a.key[3]): a for a in turn.answers}",
+    ),
+    "a freeze asks checks": Bug(
+        "proving.py", "asks = turn.may_begin and turn.target", "asks = turn.target"
+    ),
+    "a new rollout begins with the results of the last one": Bug(
+        "commands.py", "        checks=(),\n", ""
     ),
     # Births.
     "a predecessor gets two successors": Bug(

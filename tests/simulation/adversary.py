@@ -10,10 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from immutable_operator.domain.failing import CHECK_FAILED
 from immutable_operator.domain.model import (
     CONFIG_MAP,
+    Check,
     Command,
+    Finding,
+    HttpQuestion,
     OnFailure,
+    OnInconclusive,
     OnTaint,
     Port,
     Route,
@@ -78,6 +83,7 @@ class Adversary:
             self.edit_route,
             self.take_route,
             self.refuse_routes,
+            self.check,
         ]
         self.kinds = self.rng.sample(kinds, self.rng.randint(2, 6))
         run.crash_chance = self.rng.choice([0.0, 0.0, 0.1])
@@ -97,6 +103,10 @@ class Adversary:
         if any(not optional for optional in self.cluster.spec.pinned.values()):
             self.run.configure(CONFIG, "good")
         self.cluster.behaviours["B"] = self.cluster.behaviours["A"]
+        self.cluster.findings.clear()
+        records = self.cluster.revisions.values()
+        if any(r.verdict.reason == CHECK_FAILED and not r.verdict.fallback for r in records):
+            self.run.apply(checks=())  # a revision that is kept passes no check by itself
         for name, pod in sorted(self.cluster.pods.items()):
             if pod.ready_since is None and not pod.trouble:
                 self.cluster.delete(name)  # it may be one that hangs
@@ -147,6 +157,15 @@ class Adversary:
 
     def bake(self) -> None:
         self.run.apply(bake_seconds=self.rng.choice([0, 5, 40]))
+
+    def check(self) -> None:
+        """Releases are checked, or not any more; the next answers are some."""
+        up = Check("up", HttpQuestion(url="http://web/", status=200), inconclusive_limit=2)
+        waits = replace(up, on_inconclusive=OnInconclusive.WAIT)
+        self.run.apply(checks=self.rng.choice([(), (up,), (waits,), (replace(up, count=3),)]))
+        for letter in GOOD:
+            found = self.rng.choices(list(Finding), [3, 1, 2], k=2)
+            self.cluster.findings[REVISIONS[letter].id] = [*found, Finding.PASSED]
 
     def configure(self) -> None:
         """The ConfigMap that the service may read says something else, or is gone."""

@@ -11,7 +11,15 @@ from dataclasses import replace
 
 import pytest
 
-from immutable_operator.domain.model import CONFIG_MAP, Command, TroubleKind
+from immutable_operator.domain.model import (
+    CONFIG_MAP,
+    Check,
+    Command,
+    Finding,
+    HttpQuestion,
+    OnInconclusive,
+    TroubleKind,
+)
 from tests.simulation.story import GOLDEN, Story, begun
 from tests.simulation.toy_cluster import BEHAVIOURS
 from tests.unit.given import REVISIONS
@@ -20,6 +28,7 @@ WORKS = BEHAVIOURS["A"]
 HANGS = replace(WORKS, about="never becomes ready", ready_after=None)
 NOT_FOUND = "container web: image web cannot be pulled: manifest unknown"
 SETTINGS = (CONFIG_MAP, "settings")
+UP = Check("up", HttpQuestion(url="http://web/healthz", status=200))
 
 
 class VerdictStory(Story):
@@ -92,6 +101,61 @@ def bake_fails() -> Story:
     story.run(60)
     _crashes_after(story, "B", 40)
     story.user("changes the image to one that crashes after 40 s", "B")
+    story.run()
+    return story
+
+
+def _checked(title: str, said: str, **check: object) -> Story:
+    """A service whose releases are checked; the first one passed."""
+    up = replace(UP, **check)  # type: ignore[arg-type]
+    return _begun(title, f"3 wanted, maxSurge 1, {said}", checks=(up,))
+
+
+def check_passes() -> Story:
+    """The operator dies while it asks, and asks again."""
+    story = _checked("Check passes", "a check that may fail for 30 s", within=30.0)
+    story.cluster.findings[REVISIONS["B"].id] = [Finding.FAILED, Finding.FAILED, Finding.PASSED]
+    story.user("changes the image to one that needs 10 s to warm up", "B")
+    story.run(20)
+    story.say("operator", "restarts")
+    story.operator.restart()
+    story.run()
+    return story
+
+
+def check_fails() -> Story:
+    story = _checked("Check fails", "a check")
+    story.cluster.findings[REVISIONS["B"].id] = [Finding.FAILED]
+    story.user("changes the image to one that answers errors", "B")
+    story.run()
+    story.say("cluster", "the answers are right now")
+    story.cluster.findings.clear()
+    story.act("creates an ImmutableAction of type Retry", Command.RETRY)
+    story.run()
+    return story
+
+
+def check_waits() -> Story:
+    said = "a check that waits if it is inconclusive twice"
+    wait = OnInconclusive.WAIT
+    story = _checked("Check waits", said, on_inconclusive=wait, inconclusive_limit=2)
+    story.cluster.findings[REVISIONS["B"].id] = [Finding.INCONCLUSIVE]
+    story.user("changes the image while the server that is asked does not answer", "B")
+    story.run(120)
+    story.say("cluster", "the server answers")
+    story.cluster.findings.clear()
+    story.run()
+    return story
+
+
+def check_has_no_result() -> Story:
+    story = _checked(
+        "Check has no result",
+        "a check that fails if it is inconclusive 3 times",
+        inconclusive_limit=3,
+    )
+    story.cluster.findings[REVISIONS["B"].id] = [Finding.INCONCLUSIVE]
+    story.user("changes the image while the server that is asked does not answer", "B")
     story.run()
     return story
 
@@ -191,6 +255,10 @@ STORIES: list[Callable[[], Story]] = [
     crash_loop_later,
     deadline,
     bake_fails,
+    check_passes,
+    check_fails,
+    check_waits,
+    check_has_no_result,
     retry_works,
     retry_fails,
     edit_during_the_rollback,

@@ -26,6 +26,7 @@ from immutable_operator.domain.model import (
     DeleteRevision,
     DeleteRoute,
     DisruptionBudget,
+    Finding,
     Instance,
     Outcome,
     Quarantine,
@@ -33,6 +34,7 @@ from immutable_operator.domain.model import (
     Retire,
     Revision,
     Route,
+    RunCheck,
     SetBudget,
     SetRoute,
     SetVerdict,
@@ -115,6 +117,8 @@ class ToyCluster:
         self.refuses_routes = False
         self.requests: dict[str, Request] = {}
         self.retry = ""
+        # What the checks of a revision find, one measurement after the other; the last one stays.
+        self.findings: dict[str, list[Finding]] = {}
         self._letters: dict[str, str] = {}
         self.strangers: set[str] = set()
         self.quota: int | None = None
@@ -239,6 +243,11 @@ class ToyCluster:
         if known is None:
             raise NotFound(404, "NotFound", f"{mark.revision.name} not found")
         self.revisions[known.id] = replace(known, verdict=mark.verdict)
+
+    def found(self, run: RunCheck) -> Finding:
+        """What a check finds: it passes if nothing else was decided."""
+        findings = self.findings.get(run.revision) or [Finding.PASSED]
+        return findings.pop(0) if len(findings) > 1 else findings[0]
 
     def forget(self, record: DeleteRevision) -> None:
         self.writes += 1

@@ -15,7 +15,9 @@ from immutable_operator.domain.model import (
     ABSENT,
     Action,
     Announcement,
+    Answer,
     Cause,
+    CheckKey,
     ConfigKey,
     Create,
     CreateRevision,
@@ -27,6 +29,7 @@ from immutable_operator.domain.model import (
     Plan,
     Quarantine,
     Retire,
+    RunCheck,
     SetBudget,
     SetRoute,
     SetVerdict,
@@ -46,6 +49,9 @@ from tests.unit.given import SERVICE, UID
 from tests.unit.rules import Case, check
 
 __all__ = ["Crash", "ToyOperator"]
+
+MEASURED_AFTER = 1.0
+FOUND = "http://web/healthz says so"
 
 
 class Crash(Exception):
@@ -74,12 +80,16 @@ class ToyOperator:
         self.told: list[Announcement] = []
         self._keys: set[tuple[str, str]] = set()
         self._leaving: set[str] = set()
+        self._asked: dict[CheckKey, tuple[float, RunCheck]] = {}
+        self._answers: dict[CheckKey, Answer] = {}
         self.restart()
 
     def restart(self) -> None:
         """Begin anew with nothing but what is in the cluster."""
         self.desk = OwnerMemory()
         self._leaving.clear()
+        self._asked.clear()
+        self._answers.clear()
         self.due = self.cluster.now
 
     @property
@@ -106,8 +116,24 @@ class ToyOperator:
         self._answer(decided)
         self._tell(decided)
         self._store(decided)
-        self.due = decided.due
+        self._ask(decided)
+        times = [at for at, _ in self._asked.values()]
+        self.due = min((t for t in (decided.due, *times) if t is not None), default=None)
         return decided
+
+    def _ask(self, decided: Plan) -> None:
+        """Begin the measurements of a plan; each takes a second, and is lost with the process."""
+        for run in decided.checks:
+            if run.key not in self._asked and run.key not in self._answers:
+                self._asked[run.key] = (self.cluster.now + MEASURED_AFTER, run)
+
+    def _answered(self) -> tuple[Answer, ...]:
+        """The answers that have arrived."""
+        for key, (at, run) in list(self._asked.items()):
+            if at <= self.cluster.now:
+                del self._asked[key]
+                self._answers[key] = Answer(key, at, self.cluster.found(run), FOUND)
+        return tuple(self._answers.values())
 
     def view(self) -> View:
         """The service as this replica sees it."""
@@ -132,6 +158,7 @@ class ToyOperator:
             budgets=cluster.budgets,
             routes=tuple(cluster.routes.values()),
             requests=tuple(cluster.requests.values()),
+            answers=self._answered(),
             retry=cluster.retry,
             prior=self.status,
             desired_before=self.desk.desired,

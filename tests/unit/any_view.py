@@ -20,15 +20,22 @@ from immutable_operator.domain.model import (
     Because,
     Blocker,
     Cause,
+    Check,
+    CheckPhase,
+    CheckRecord,
+    CheckResult,
     Command,
     Condition,
     ConfigKey,
     DisruptionBudget,
+    Finding,
     Freeze,
+    HttpQuestion,
     Instance,
     Move,
     NodeEnd,
     OnFailure,
+    OnInconclusive,
     OnTaint,
     Phase,
     Pin,
@@ -179,6 +186,16 @@ FREEZES: list[tuple[Freeze, ...]] = [
     (Freeze("nights", "closing", windows=(CLOSED,)),),
 ]
 
+UP = Check("up", HttpQuestion(url="http://web/healthz", status=200))
+WAITS = replace(UP, on_inconclusive=OnInconclusive.WAIT)
+OTHER = replace(UP, name="other", count=2)
+ONCE = CheckResult(NOW - 10, Finding.PASSED, "status 200")
+CHECKED: list[tuple[CheckRecord, ...]] = [
+    (CheckRecord("up", CheckPhase.PASSED, NOW - 10, 1, 1, results=(ONCE,)),),
+    (CheckRecord("up", CheckPhase.FAILED, NOW - 10, 1, 0, 1),),
+    (CheckRecord("up", CheckPhase.WAITING, NOW - 90, 7, 0, 0, 7, results=(ONCE,)),),
+    (CheckRecord("other", CheckPhase.RUNNING, NOW, 1, 1), CheckRecord("gone", measured=3)),
+]
 moments = st.sampled_from(MOMENTS)
 some_specs = st.builds(
     Spec,
@@ -190,6 +207,7 @@ some_specs = st.builds(
     progress_deadline_seconds=st.sampled_from([600, 30]),
     on_failure=st.sampled_from([*[OnFailure.ROLL_BACK] * 3, OnFailure.HOLD]),
     bake_seconds=st.sampled_from([0, 0, 0, 60]),
+    checks=st.sampled_from([(), (), (UP,), (WAITS,), (UP, OTHER)]),
     history_limit=st.integers(1, 3),
     suspend=st.sampled_from([False] * 14 + [True]),
     counts_terminating=st.sampled_from([False, False, True]),
@@ -323,6 +341,7 @@ some_verdicts = st.builds(
     fallback=st.sampled_from(["", *IDS, "ffffffff"]),
     retry=st.sampled_from(["", "one"]),
     command=st.sampled_from(["", "", "c1", "c2"]),
+    checks=st.sampled_from([(), (), *CHECKED]),
 )
 
 

@@ -55,10 +55,10 @@ from immutable_operator.domain.routing import ROUTE_REFUSED, ROUTE_TAKEN
 
 __all__ = ["Case", "check", "is_converged"]
 
+# What a key makes unique may be said by each plan: it is told once.
+TOLD_BY_KEY = ("NameTaken", "RevisionRejected", "ServiceRestored", "CheckPassed")
 # Planning a crowd again takes long and says no more of the status than planning a few.
 MANY = 30
-# The loop tells these once, whatever the plans say.
-TOLD_ONCE = ("NameTaken", "RevisionRejected", "ServiceRestored")
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ class Case:
     @cached_property
     def baking(self) -> bool:
         """Whether all is there, and has to stay for a while before it is complete."""
-        bakes = self.spec.bake_seconds and self.budget.desired
-        return bool(bakes) and bool(
+        proves = self.spec.proves and self.budget.desired
+        return bool(proves) and bool(
             self.wanted and self.wanted.verdict.is_under_way and self.wanted != self.last_good
         )
 
@@ -733,8 +733,7 @@ def _16_a_second_look_changes_nothing(case: Case) -> None:
     again = case.again(case.plan.status)
     assert again.status == case.plan.status
     assert again.actions == case.plan.actions
-    # What a key makes unique may be said by each plan: it is told once.
-    assert not [a for a in again.announcements if a.reason not in TOLD_ONCE]
+    assert not [a for a in again.announcements if a.reason not in TOLD_BY_KEY]
 
 
 def _a_plan_explains_itself_and_is_not_due_at_once(case: Case) -> None:

@@ -14,7 +14,7 @@ import yaml
 
 from gitops.generate import argocd
 from immutable_operator.api.crd import KINDS
-from immutable_operator.api.names import GROUP, LINEAGE_KIND
+from immutable_operator.api.names import CHECK_KIND, GROUP, LINEAGE_KIND
 from tests.argocd_tables import ACTIONS, DISCOVERIES, FOLDER, HEALTH, load
 from tests.lua import discover, execute, health
 
@@ -65,8 +65,8 @@ def test_each_action_is_on_offer_and_tested(folder: Path) -> None:
 
 
 def test_every_kind_has_a_health_script() -> None:
-    """But the lineage, which is a record without a state."""
-    kinds = {kind.name for kind in KINDS} - {LINEAGE_KIND}
+    """But the lineage and the check, which have no state."""
+    kinds = {kind.name for kind in KINDS} - {LINEAGE_KIND, CHECK_KIND}
     assert {folder.name for folder in KIND_FOLDERS} == kinds
 
 

@@ -251,6 +251,7 @@ def test_check_without_a_lease_fails() -> None:
 
 def test_check_of_definitions_names_what_is_missing() -> None:
     kinds = ["immutableservices", "immutablerevisions", "immutableactions", "immutablefreezes"]
+    kinds.append("immutablechecks")
     old = definitions(kinds)
     assert not old.ok
     assert "does not know immutablelineages; install or upgrade" in old.text

@@ -11,7 +11,14 @@ from immutable_operator.domain import forecast as module
 from immutable_operator.domain.families.pods import PODS
 from immutable_operator.domain.forecast import forecast
 from immutable_operator.domain.foreseen import Assumed, Forecast, Limit
-from immutable_operator.domain.model import Freeze, Policy, View
+from immutable_operator.domain.model import (
+    Check,
+    Freeze,
+    Policy,
+    PrometheusQuestion,
+    Threshold,
+    View,
+)
 from tests.unit.given import MIN_READY, NOW, REVISIONS, name_of, view
 
 START = 10.0
@@ -61,6 +68,15 @@ def test_new_instances_have_the_names_that_the_operator_gives() -> None:
 def test_less_availability_is_told_where_the_spec_allows_it() -> None:
     found = told(edited(max_surge=0, max_unavailable=1))
     assert (found.least, found.most) == (2, 3)
+
+
+def test_checks_pass_in_their_time() -> None:
+    query = PrometheusQuestion("http://prometheus", "errors", success=Threshold("<", 1.0))
+    errors = Check("errors", query, interval=30.0, delay=30.0, count=3)
+    without, checked = told(edited()), told(edited(checks=(errors,)))
+    assert without.ends is not None
+    assert checked.ends == without.ends + 90.0
+    assert moves(checked) == moves(without)
 
 
 def test_freeze_holds_until_it_ends() -> None:

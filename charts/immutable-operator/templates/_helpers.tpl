@@ -82,6 +82,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- include "immutable-operator.fullname" . }}-pinning
 {{- end -}}
 
+{{/* Name of the Roles that grant Secrets to checks. */}}
+{{- define "immutable-operator.checks" -}}
+{{- include "immutable-operator.fullname" . }}-checks
+{{- end -}}
+
 {{/* A list of strings as CEL. */}}
 {{- define "immutable-operator.celList" -}}
 {{- $quoted := list }}

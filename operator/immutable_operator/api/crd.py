@@ -15,6 +15,7 @@ import yaml
 
 from immutable_operator.api import names
 from immutable_operator.api.action import ACTION
+from immutable_operator.api.check import CHECK
 from immutable_operator.api.freeze import FREEZE
 from immutable_operator.api.kind import Column, Kind, Version
 from immutable_operator.api.lineage import LINEAGE
@@ -25,7 +26,7 @@ from immutable_operator.api.structural import structural
 
 __all__ = ["KINDS", "crd", "main", "render"]
 
-KINDS: Final = (SERVICE, POOL, REVISION, ACTION, FREEZE, LINEAGE)
+KINDS: Final = (SERVICE, POOL, REVISION, ACTION, FREEZE, CHECK, LINEAGE)
 ROOT: Final = Path(__file__).resolve().parents[3]
 FOLDERS: Final = ("crds", "charts/immutable-operator/files/crds")
 _HEADER = "# Generated from operator/immutable_operator/api: python -m immutable_operator.api.crd\n"

@@ -133,6 +133,40 @@ class AdmissionResult(ApiModel):
     instances that were created before this time are not compared."""
 
 
+class CheckMeasurement(ApiModel):
+    """One measurement of a check."""
+
+    at: datetime
+    """Time of the measurement."""
+    found: Literal["Passed", "Failed", "Inconclusive"]
+    """What it found. Inconclusive: there was no result, for example because there was no
+    response."""
+    message: Annotated[str, Field(max_length=512)] | None = None
+    """Human-readable evidence."""
+
+
+class CheckOutcome(ApiModel):
+    """What became of a check in the most recent rollout of the revision."""
+
+    name: Annotated[str, Field(max_length=40)]
+    """Name of the check in rollout.checks of the service."""
+    phase: Literal["Running", "Passed", "Failed", "Waiting"]
+    """State of the check. Waiting: too many measurements in a row had no result; they are
+    repeated."""
+    since: datetime | None = None
+    """Time of the first measurement."""
+    measured: Int32 | None = None
+    """Number of measurements."""
+    passed: Int32 | None = None
+    """Number of measurements that passed."""
+    failed: Int32 | None = None
+    """Number of measurements that failed and count."""
+    inconclusive: Int32 | None = None
+    """Number of the latest measurements in a row that had no result and count."""
+    results: Annotated[list[CheckMeasurement], Field(max_length=10)] | None = None
+    """The last measurements, oldest first."""
+
+
 class ImmutableRevisionStatus(ApiModel):
     """Outcome of the revision. Only the operator writes it: when the rollout of the revision
     starts, and when it completes or fails; rarely in between. It determines which revision is the
@@ -174,7 +208,8 @@ class ImmutableRevisionStatus(ApiModel):
     """Time since which the progress deadline has been paused, because something other than the
     revision delays its rollout."""
     baking_since: datetime | None = None
-    """Time at which all instances were available and the bake began (rollout.bakeSeconds)."""
+    """Time at which all instances were available, so that the bake and the checks began
+    (rollout.bakeSeconds, rollout.checks)."""
     failed_at: datetime | None = None
     """Time at which the revision failed or was rejected."""
     rejected_by: Annotated[str, Field(max_length=512)] | None = None
@@ -194,6 +229,8 @@ class ImmutableRevisionStatus(ApiModel):
     """How admission (webhooks, policies, plug-ins of the API server) changed the instances. A later
     instance that was changed differently counts as Drifted. Not set if spec.immutability.admission
     of the service is Allow."""
+    checks: Annotated[list[CheckOutcome], Field(max_length=16)] | None = None
+    """Results of the checks (rollout.checks of the service) in its most recent rollout."""
     start_seconds: Int32 | None = None
     """Median number of seconds from the creation of an instance until it was first ready."""
 

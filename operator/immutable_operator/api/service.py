@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from immutable_operator.api import names
 from immutable_operator.api.cel import Rule
+from immutable_operator.api.check import Check
 from immutable_operator.api.duration import Duration
 from immutable_operator.api.kind import EMBED, WANTED, ApiModel, Column, Kind, Version
 from immutable_operator.api.owner import BOTH_ZERO, NEVER_REPLACES, checked, columns, name_rule
@@ -94,6 +95,21 @@ class Rollout(ApiModel):
     """Number of seconds for which all instances of a new revision must stay available before its
     rollout is complete. If they crash or become unavailable in that time, the revision failed.
     Default 0."""
+
+    checks: Annotated[
+        list[Check],
+        Field(
+            max_length=16,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+            },
+        ),
+    ] = Field(default_factory=list)
+    """Checks that a new revision must pass once all of its instances are available, before its
+    rollout is complete. If a check fails, the revision failed, and onFailure applies. The results
+    are in the status of the ImmutableRevision. Instances of a revision whose rollout is complete
+    are repaired, regenerated and restored without checks. Default: none."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

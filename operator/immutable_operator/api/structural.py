@@ -3,6 +3,7 @@
 The result is checked by tests/unit/test_api_crd.py and by the API server.
 """
 
+import copy
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -144,7 +145,8 @@ def _rewrite(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
         else:
             schema = {WANTED: wanted_template, RECORDED: recorded_template}[embed]()
         return {**schema, "description": _one_line(node["description"])}
-    out = {key: value for key, value in node.items() if key not in _DROPPED}
+    # Copied, because a definition that is used twice would be written once, with an alias.
+    out = {key: copy.deepcopy(value) for key, value in node.items() if key not in _DROPPED}
     if "const" in out:
         out["enum"] = [out.pop("const")]
     if out.get("default", ...) is None:

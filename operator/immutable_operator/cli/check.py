@@ -20,6 +20,7 @@ from immutable_operator.admission.selfcheck import BREAK_GLASS, door_of, faults
 from immutable_operator.api.names import (
     ACTION_PLURAL,
     API_VERSION,
+    CHECK_PLURAL,
     FREEZE_PLURAL,
     GROUP,
     LABEL_GUARD,
@@ -46,7 +47,10 @@ __all__ = ["Row", "add", "allowed_by", "definitions", "guards", "leader", "opera
 SLICES = ApiPath("apis/discovery.k8s.io/v1", "endpointslices")
 REVIEWS = ApiPath("apis/authorization.k8s.io/v1", "selfsubjectaccessreviews")
 LEASE = "immutable-operator"
-REQUIRED = (SERVICE_PLURAL, REVISION_PLURAL, ACTION_PLURAL, FREEZE_PLURAL, LINEAGE_PLURAL)
+REQUIRED = (
+    *(SERVICE_PLURAL, REVISION_PLURAL, ACTION_PLURAL, FREEZE_PLURAL, CHECK_PLURAL),
+    LINEAGE_PLURAL,
+)
 INSTALL = "install or upgrade the chart (see README.md)"
 LOGS = "see the logs of the operator's pods"
 WORDS = {True: "ok", False: "FAILED", None: "unknown"}

@@ -38,11 +38,6 @@ class Request:
 class Person(KubeClient):
     """A client for single requests of any kind; every failure is an `ApiError`."""
 
-    @property
-    def server(self) -> str:
-        """URL of the API server."""
-        return self._transport.server
-
     async def send(self, request: Request, timeout: float | None = None) -> bytes:
         """Send the request and return the body of the answer."""
         return await self._request(

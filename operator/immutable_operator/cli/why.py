@@ -135,7 +135,21 @@ def _runs(owner: Owner, records: Sequence[Json], ago: Ago) -> list[str]:
     if newest is not current:
         told = _sentence(outcome(newest, records))
         lines.append(f"{named(newest)} is {phase(newest)}{': ' if told else '.'}{told}")
-    return lines
+    return [*lines, *_checks(newest)]
+
+
+def _checks(record: Json) -> list[str]:
+    """Say what became of the checks of a revision, with the last result of each."""
+    found = (record.get("status") or {}).get("checks") or ()
+    if not found:
+        return []
+    return [f"Checks of {named(record)}:", *(f"- {_check(check)}" for check in found)]
+
+
+def _check(check: Json) -> str:
+    last = (check.get("results") or [{}])[-1].get("message", "")
+    counts = f"{check.get('passed', 0)} of {check.get('measured', 0)} measurements passed"
+    return f"{check['name']} is {check['phase']} ({counts}){': ' if last else '.'}{_sentence(last)}"
 
 
 def _blocker(blocker: Json, ago: Ago) -> str:

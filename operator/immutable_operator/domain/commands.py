@@ -45,6 +45,7 @@ def anew(verdict: Verdict, started: float) -> Verdict:
         progressed=started,
         paused=None,
         baking=None,
+        checks=(),
         failed=None,
         rejected_by="",
         fallback="",

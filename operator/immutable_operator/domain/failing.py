@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from immutable_operator.domain.checks import failed_check
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.model import Cause, Instance, Move, Trouble, TroubleKind, Verdict
 from immutable_operator.domain.standing import latest_completed
@@ -17,6 +18,7 @@ from immutable_operator.domain.turn import Turn
 
 __all__ = [
     "BAKING_FAILED",
+    "CHECK_FAILED",
     "DEADLINE",
     "IMAGE_NOT_FOUND",
     "Failure",
@@ -29,6 +31,7 @@ __all__ = [
 DEADLINE = "ProgressDeadlineExceeded"
 IMAGE_NOT_FOUND = "ImageNotFound"
 BAKING_FAILED = "FailedWhileBaking"
+CHECK_FAILED = "CheckFailed"
 # While one of these refuses a write, the deadline stands still: the revision is not the cause.
 EXCUSES = frozenset(
     {
@@ -62,6 +65,8 @@ def failure(turn: Turn, fleet: Fleet) -> tuple[Failure | None, float | None]:
             return Failure(reason, _told(instance)), None
     if found := _failed_while_baking(turn, fleet, wanted.verdict):
         return found, None
+    if evidence := failed_check(turn.spec.checks, wanted.verdict.checks):
+        return Failure(CHECK_FAILED, evidence), None
     found, again = _image_not_found(turn, fleet)
     if found is not None:
         return found, None

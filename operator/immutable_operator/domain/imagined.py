@@ -14,9 +14,11 @@ from dataclasses import dataclass, field, replace
 from immutable_operator.domain.families import Family
 from immutable_operator.domain.foreseen import Assumed, Limit, Step
 from immutable_operator.domain.model import (
+    Answer,
     Backoff,
     Because,
     Cause,
+    CheckKey,
     Create,
     CreateRevision,
     CreateSnapshot,
@@ -24,6 +26,7 @@ from immutable_operator.domain.model import (
     DeleteRevision,
     DeleteRoute,
     DisruptionBudget,
+    Finding,
     Instance,
     Machine,
     Move,
@@ -67,6 +70,7 @@ class World:
         self._instances = {i.name: i for i in self.view.instances}
         self._refusals: dict[tuple[Move, str], Refusal] = {}
         self._requests = {r.uid: r for r in self.view.requests}
+        self._answers: dict[CheckKey, Answer] = {}
         self.status = self.view.prior
         self._works = 0
         self.changed = self.now
@@ -92,6 +96,7 @@ class World:
             instances=tuple(self._instances.values()),
             refusals=tuple(self._refusals.values()),
             requests=tuple(self._requests.values()),
+            answers=tuple(self._answers.values()),
             prior=self.status,
         )
 
@@ -135,7 +140,14 @@ class World:
         for outcome in decided.outcomes:
             self._answer(outcome)
         done = [self._make(action) for action in decided.actions]
-        return any(done) or (bool(decided.outcomes) and not decided.actions)
+        measured = self._measure(decided)
+        return measured or any(done) or (bool(decided.outcomes) and not decided.actions)
+
+    def _measure(self, decided: Plan) -> bool:
+        """Let each measurement of a check pass at once; return whether there were new ones."""
+        new = [run.key for run in decided.checks if run.key not in self._answers]
+        self._answers |= {key: Answer(key, self.now, Finding.PASSED) for key in new}
+        return bool(new)
 
     def _answer(self, outcome: Outcome) -> None:
         request = self._requests.pop(outcome.uid, None)

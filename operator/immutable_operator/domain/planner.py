@@ -101,6 +101,7 @@ def _plan(turn: Turn, fleet: Fleet, judged: Verdicts, step: Step) -> Plan:
         ),
         stale=tuple((i.name, fleet.why[i.name].reason) for i in fleet.stale if i.name in fleet.why),
         outcomes=(*_outcomes(turn), *judged.outcomes),
+        checks=judged.checks,
     )
 
 

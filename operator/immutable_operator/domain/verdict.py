@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from immutable_operator.domain.checks import passings
 from immutable_operator.domain.commands import anew, commands
 from immutable_operator.domain.failing import Failure, failure, is_judged, progressed
 from immutable_operator.domain.families.admitted import recorded_admission
@@ -19,11 +20,13 @@ from immutable_operator.domain.model import (
     Outcome,
     Phase,
     Revision,
+    RunCheck,
     SetVerdict,
     Verdict,
     View,
     later_than,
 )
+from immutable_operator.domain.proving import is_whole, prove
 from immutable_operator.domain.staleness.age import start_seconds
 from immutable_operator.domain.standing import fallback_of, going_back, latest_completed, ran
 from immutable_operator.domain.target import HELD, NOTHING_ELSE
@@ -38,13 +41,15 @@ OPEN = (Phase.PENDING, Phase.PROGRESSING)
 class Verdicts:
     """What is to be written now, when to look again, and the events about it.
 
-    ``outcomes`` are those of the actions that concern a revision.
+    ``outcomes`` are those of the actions that concern a revision, ``checks`` the measurements to
+    make.
     """
 
     marks: tuple[SetVerdict, ...] = ()
     due: tuple[float, ...] = ()
     announcements: tuple[Announcement, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    checks: tuple[RunCheck, ...] = ()
 
     @property
     def decides(self) -> bool:
@@ -69,11 +74,12 @@ def verdicts(turn: Turn, fleet: Fleet) -> Verdicts:
         return Verdicts(outcomes=outcomes)
     found: dict[str, SetVerdict] = {}
     again: list[float | None] = []
+    runs: tuple[RunCheck, ...] = ()
     for revision in turn.view.revisions:
         if revision == turn.target.asked and commanded is not None:
             new = commanded
         elif revision == wanted:
-            new, later = _of_wanted(turn, fleet, wanted)
+            new, later, runs = _of_wanted(turn, fleet, wanted)
             again += later
         else:
             new = _of_other(turn, fleet, revision, wanted)
@@ -84,11 +90,13 @@ def verdicts(turn: Turn, fleet: Fleet) -> Verdicts:
     again += [held[name] for name in found if held.get(name, 0.0) > turn.now]
     due = [found[name] for name in sorted(found) if held.get(name, 0.0) <= turn.now]
     told = [_announced(turn, mark) for mark in due if _fails(mark)]
+    told += [told for mark in due for told in passings(mark.revision, mark.verdict.checks)]
     return Verdicts(
         tuple(due),
         tuple(at for at in again if at is not None),
         tuple(told),
         outcomes,
+        runs,
     )
 
 
@@ -135,22 +143,10 @@ def last_good(turn: Turn, fleet: Fleet) -> Revision | None:
     One that bakes is not complete yet, and neither is one that failed and is kept.
     """
     wanted = turn.wanted
-    waits = turn.spec.bake_seconds and is_judged(turn)
-    if wanted is not None and _is_good(turn, fleet) and not waits and not wanted.verdict.is_failed:
+    waits = turn.spec.proves and is_judged(turn)
+    if wanted is not None and is_whole(turn, fleet) and not waits and not wanted.verdict.is_failed:
         return wanted
     return latest_completed(turn.view)
-
-
-def _is_good(turn: Turn, fleet: Fleet) -> bool:
-    """Return whether only the wanted revision is left, with all wanted instances available.
-
-    Instances that are replaced because of their age, or leave a node, do not count against it.
-    """
-    wanted, desired = turn.wanted, turn.budget.desired
-    if wanted is None or not desired or fleet.held:
-        return False
-    others = [i for i in fleet.stale if not fleet.why[i.name].reason.is_routine]
-    return not others and fleet.available >= desired
 
 
 def _of_other(turn: Turn, fleet: Fleet, revision: Revision, wanted: Revision) -> Verdict:
@@ -172,20 +168,21 @@ def _seen_available(turn: Turn, fleet: Fleet, revision: Revision, verdict: Verdi
 
 def _of_wanted(
     turn: Turn, fleet: Fleet, wanted: Revision
-) -> tuple[Verdict, tuple[float | None, ...]]:
+) -> tuple[Verdict, tuple[float | None, ...], tuple[RunCheck, ...]]:
     failed, again = failure(turn, fleet)
     if failed is not None:
-        return _failed(turn, wanted, failed), ()
+        return _failed(turn, wanted, failed), (), ()
     verdict = wanted.verdict if turn.spec.suspend else _begun(turn, wanted)
     verdict = _seen_available(turn, fleet, wanted, verdict)
+    later = None
     if verdict.started == wanted.verdict.started:
         verdict, later = progressed(turn, fleet, verdict)
-        verdict, baked = _baked(turn, fleet, verdict)
-        if baked is not None and baked > turn.now:
-            return verdict, (again, later, baked)
-        again = min((t for t in (again, later) if t is not None), default=None)
-    done = _completed(turn, fleet, wanted, verdict)
-    return done, (again,) if done == verdict else ()
+    proof = prove(turn, fleet, wanted, verdict)
+    times = (again, later, *proof.due)
+    if not proof.is_given:
+        return proof.verdict, times, proof.runs
+    done = _completed(turn, fleet, wanted, proof.verdict)
+    return done, times if done == proof.verdict else (), ()
 
 
 def _failed(turn: Turn, wanted: Revision, found: Failure) -> Verdict:
@@ -206,17 +203,6 @@ def _failed(turn: Turn, wanted: Revision, found: Failure) -> Verdict:
             retry=turn.view.retry,
         ),
     )
-
-
-def _baked(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Verdict, float | None]:
-    """Note the start of the bake; also return when it is over, if the revision is to bake."""
-    if not turn.spec.bake_seconds or not is_judged(turn):
-        return verdict, None
-    if verdict.baking is None:
-        if not _is_good(turn, fleet):
-            return verdict, None
-        verdict = replace(verdict, baking=turn.now)
-    return verdict, (verdict.baking or turn.now) + turn.spec.bake_seconds
 
 
 def _begun(turn: Turn, wanted: Revision) -> Verdict:
@@ -245,7 +231,7 @@ def _completed(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> 
     last = latest_completed(turn.view)
     if turn.target.holds_failed:
         return verdict
-    if _is_good(turn, fleet) and (wanted != last or verdict.phase is not Phase.GOOD):
+    if is_whole(turn, fleet) and (wanted != last or verdict.phase is not Phase.GOOD):
         ends = [r.verdict.completed for r in turn.view.revisions if r != wanted]
         verdict = _noted(
             turn,

@@ -97,6 +97,11 @@ class KubeClient:
         self.clock = ServerClock()
         self._transport = Transport(configuration, self.clock)
 
+    @property
+    def server(self) -> str:
+        """URL of the API server."""
+        return self._transport.server
+
     async def close(self) -> None:
         await self._transport.close()
 

@@ -51,6 +51,7 @@ from immutable_operator.kube.store import Children, Owners
 from immutable_operator.runtime.actuator import Actuator
 from immutable_operator.runtime.barrier import Lists
 from immutable_operator.runtime.budgets import BudgetWriter
+from immutable_operator.runtime.checks import CheckOptions, CheckRunner
 from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.copies import CopyWriter
 from immutable_operator.runtime.evidence import Witnesses
@@ -65,6 +66,7 @@ from immutable_operator.runtime.schedules import Schedules
 from immutable_operator.runtime.secrets import PinnedSecrets, SecretOptions
 from immutable_operator.wire.action import ACTIONS, ActionRecord, action_status
 from immutable_operator.wire.budget import BudgetRecord, covering
+from immutable_operator.wire.check import Checks
 from immutable_operator.wire.config import Configs
 from immutable_operator.wire.event import announce
 from immutable_operator.wire.freeze import Freezes
@@ -111,6 +113,8 @@ class ControlLoop:
         guard: Callable[[OwnerRecord], Guard | None] = lambda owner: None,
         actions: Children[ActionRecord] | None = None,
         freezes: Freezes | None = None,
+        checks: Checks | None = None,
+        check_runner: CheckRunner | None = None,
         budgets: Children[BudgetRecord] | None = None,
         routes: Children[RouteRecord] | None = None,
         ends: Callable[[], Mapping[str, NodeEnd]] = dict,
@@ -135,6 +139,8 @@ class ControlLoop:
         no_routes: Children[RouteRecord] = Children(lambda key: None)
         self._routes = no_routes if routes is None else routes
         self._policy = policy or Policy()
+        self._checks = checks or Checks(lambda namespace: None)
+        self._runner = check_runner or CheckRunner(client, CheckOptions(), queue.add)
         self._memories: dict[str, OwnerMemory] = {}
         self._schedules = schedules or Schedules()
         self._lineages = lineages or Lineages(client, self._now, time.monotonic)
@@ -207,6 +213,7 @@ class ControlLoop:
             memory.planned, memory.desired = decided.status, decided.status.desired
             await self._write_status(owner, decided.status, memory)
         await self._answer(owner, decided)
+        self._runner.want(owner, decided.checks)
         self._measure(owner, decided, memory)
         if not owner.deleting:
             self._lineages.note(owner, view, decided)
@@ -279,6 +286,7 @@ class ControlLoop:
         self._memories.pop(key, None)
         self._contents.forget(key)
         self._secrets.forget(key)
+        self._runner.forget(key)
         self._schedules.forget(key)
         self._metrics.owners.forget(key)
         self._lineages.forget(key)
@@ -294,6 +302,8 @@ class ControlLoop:
         configs, snapshots = self._contents.look(owner, revisions)
         secrets = self._secrets.look(owner, revisions)
         spec = self._schedules.applied(owner.uid, owner.spec, _slots(instances))
+        if spec.checks:
+            spec = replace(spec, checks=self._checks.resolved(owner.namespace, spec.checks))
         if secrets.withheld:
             granted = {k: o for k, o in spec.pinned.items() if k not in secrets.withheld}
             spec = replace(spec, pinned=granted)
@@ -325,6 +335,7 @@ class ControlLoop:
             requests=tuple(self._requests(owner)),
             freezes=tuple(self._freezes.of(owner)) if self._freezes else (),
             prior=memory.planned or stored_status(owner),
+            answers=self._runner.of(owner.uid, revisions),
             retry=owner.retry,
             desired_before=memory.desired,
         )

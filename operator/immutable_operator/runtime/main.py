@@ -22,6 +22,7 @@ from immutable_operator.admission.selfcheck import ALLOWABLE
 from immutable_operator.domain.model import Backoff, FactType, Policy
 from immutable_operator.kube.client import KubeClient, load_configuration
 from immutable_operator.kube.lease import LeaseTimes
+from immutable_operator.runtime.checks import CheckOptions
 from immutable_operator.runtime.logs import configure_logs
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.node_watches import NodeOptions
@@ -81,6 +82,9 @@ async def _run(given: argparse.Namespace) -> int:
         ),
         watch_secrets=given.watch_secrets,
         pinning=pinning,
+        checks=CheckOptions(
+            secrets=frozenset(given.check_secrets_in), jobs=frozenset(given.check_jobs_in)
+        ),
         plain_http_registries=frozenset(given.plain_http_registry),
         nodes=_node_options(given),
         owner_metrics=given.owner_metrics,
@@ -213,6 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_enforcement(run)
     _add_pinning(run)
+    _add_checks(run)
     _add_nodes(run)
     _add_webhook(run)
     _add_notify(run)
@@ -278,6 +283,26 @@ def _add_pinning(run: argparse.ArgumentParser) -> None:
         type=float,
         default=30.0,
         help="interval at which each pinned Secret is checked for a change",
+    )
+
+
+def _add_checks(run: argparse.ArgumentParser) -> None:
+    group = run.add_argument_group("checks of releases (see checks of the chart)")
+    group.add_argument(
+        "--check-secrets-in",
+        metavar="NAMESPACE",
+        action="append",
+        default=[],
+        help="namespace in which checks may use Secrets to authorize their requests; needs"
+        " permission to get Secrets there; may be repeated",
+    )
+    group.add_argument(
+        "--check-jobs-in",
+        metavar="NAMESPACE",
+        action="append",
+        default=[],
+        help="namespace in which checks may run Jobs; needs permission to get and create Jobs"
+        " there; may be repeated",
     )
 
 

@@ -25,6 +25,7 @@ from immutable_operator.kube.errors import ApiError
 from immutable_operator.kube.lease import Lease, LeaseTimes, NotLeader
 from immutable_operator.registry.client import Registries
 from immutable_operator.runtime.admissions import Admissions
+from immutable_operator.runtime.checks import CheckOptions, CheckRunner
 from immutable_operator.runtime.evidence import Witnesses
 from immutable_operator.runtime.health import Health, heartbeat
 from immutable_operator.runtime.host import OwnerReader, run_kopf, sweep
@@ -64,6 +65,7 @@ class Options:
     policy: Policy = field(default_factory=Policy)
     watch_secrets: bool = False
     pinning: SecretOptions = field(default_factory=SecretOptions)
+    checks: CheckOptions = field(default_factory=CheckOptions)
     plain_http_registries: frozenset[str] = frozenset()
     nodes: NodeOptions | None = None
     owner_metrics: int = 500
@@ -108,6 +110,7 @@ class Operator:
         registries = Registries(options.plain_http_registries)
         self._images = ImageProofs(registries, self._queue.add, metrics)
         self._admissions = Admissions(client, self._queue.add)
+        self._checks = CheckRunner(client, options.checks, self._queue.add)
         self._lease = Lease(
             client, options.namespace, options.lease_name, options.identity, options.lease
         )
@@ -243,6 +246,7 @@ class Operator:
             tasks.create_task(self._watches.secrets.run())
             tasks.create_task(self._images.run())
             tasks.create_task(self._admissions.run())
+            tasks.create_task(self._checks.run())
             tasks.create_task(self._watches.guards.run())
             tasks.create_task(self._watches.orphan_actions.run())
             if self._watches.pools:
@@ -267,6 +271,8 @@ class Operator:
             guard=watches.guards.of,
             actions=watches.actions,
             freezes=watches.freezes,
+            checks=watches.checks,
+            check_runner=self._checks,
             budgets=watches.budgets,
             routes=watches.routes,
             ends=lambda: watches.nodes.ends,

@@ -31,6 +31,7 @@ from immutable_operator.runtime.schedules import Schedules
 from immutable_operator.runtime.secrets import PinnedSecrets, SecretOptions
 from immutable_operator.wire.action import ACTIONS, ActionRecord, decode_action
 from immutable_operator.wire.budget import BUDGETS, BudgetRecord, decode_budget
+from immutable_operator.wire.check import CHECKS, Checks, decode_check
 from immutable_operator.wire.claim import CLAIMS
 from immutable_operator.wire.config import CONFIG_PATHS, ConfigRecord, Configs, decode_config
 from immutable_operator.wire.freeze import FREEZES, Freezes, decode_freeze
@@ -83,6 +84,7 @@ class Watches:
         self.budgets: Children[BudgetRecord] = Children(self._budgets_changed)
         self.routes: Children[RouteRecord] = Children(self._routes_changed)
         self.freezes = Freezes(self.all_again)
+        self.checks = Checks(self._checks_changed)
         self.guards = Guards(
             client,
             metrics,
@@ -111,6 +113,7 @@ class Watches:
             *self.guards.reflectors,
             self._reflector(ACTIONS, decode_action, self.actions),
             self._reflector(FREEZES, decode_freeze, self.freezes),
+            self._reflector(CHECKS, decode_check, self.checks),
             self._reflector(BUDGETS, decode_budget, self.budgets),
             self._reflector(ROUTES, decode_route, self.routes),
             self._reflector(NODES, decode_node, self.nodes),
@@ -203,6 +206,12 @@ class Watches:
         for service in owners_of_route(name):
             owner = self.owners.named(SERVICE.key(namespace, service))
             if owner is not None and owner.spec.traffic is not None:
+                self._queue.add(owner.uid)
+
+    def _checks_changed(self, namespace: str) -> None:
+        """Plan again the services of a namespace whose checks are in ImmutableChecks."""
+        for owner in self.owners:
+            if owner.namespace == namespace and any(check.ref for check in owner.spec.checks):
                 self._queue.add(owner.uid)
 
     def _node_ended(self, name: str) -> None:

@@ -22,7 +22,11 @@ from immutable_operator.domain.model import (
     Admission,
     Change,
     ChangeKind,
+    CheckPhase,
+    CheckRecord,
+    CheckResult,
     CreateRevision,
+    Finding,
     Phase,
     Pin,
     Revision,
@@ -78,6 +82,25 @@ class _Admission(Body, frozen=True):
     since: Micro | None = None
 
 
+class _CheckResult(Body, frozen=True):
+    noun = CheckResult
+    at: Micro
+    found: Finding
+    message: Text512 = Text512()
+
+
+class _CheckRecord(Body, frozen=True, omit_defaults=True):
+    noun = CheckRecord
+    name: str
+    phase: CheckPhase
+    since: Micro | None = None
+    measured: int = 0
+    passed: int = 0
+    failed: int = 0
+    inconclusive: int = 0
+    results: tuple[_CheckResult, ...] = ()
+
+
 class _Verdict(Body, frozen=True, omit_defaults=True):
     noun = Verdict
     phase: Phase = Phase.PENDING
@@ -101,6 +124,7 @@ class _Verdict(Body, frozen=True, omit_defaults=True):
     retry: Text128 = Text128()
     command: str = ""
     admission: _Admission | None = None
+    checks: tuple[_CheckRecord, ...] = ()
 
 
 class _RevisionObject(msgspec.Struct, frozen=True):

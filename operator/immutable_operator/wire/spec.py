@@ -28,6 +28,7 @@ from immutable_operator.domain.model import (
     Spec,
     Traffic,
 )
+from immutable_operator.wire.check import checks_of
 from immutable_operator.wire.regeneration import read_regeneration, readable
 
 __all__ = ["read_spec"]
@@ -85,6 +86,7 @@ def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
         accepted=_accepted(immutability),
         strategy=rollout.strategy,
         traffic=_traffic(checked),
+        checks=tuple(checks_of(rollout.checks)),
     )
     return spec if invalid else _with_kept_state(spec, immutability), invalid
 

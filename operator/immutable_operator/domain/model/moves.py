@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from immutable_operator.domain.model.admission import Change
 from immutable_operator.domain.model.because import Because
+from immutable_operator.domain.model.check import RunCheck
 from immutable_operator.domain.model.command import Outcome
 from immutable_operator.domain.model.config import Pin
 from immutable_operator.domain.model.revision import Revision, Verdict
@@ -236,7 +237,8 @@ class Plan:
     change).
 
     ``stale`` are names and reasons of the instances that are to be replaced. ``status`` None leaves
-    the stored status unchanged. ``notes`` explain the plan to people.
+    the stored status unchanged. ``notes`` explain the plan to people. ``checks`` are measurements
+    to make beside the actions; nothing waits for them.
     """
 
     actions: tuple[Action, ...] = ()
@@ -246,3 +248,4 @@ class Plan:
     announcements: tuple[Announcement, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     stale: tuple[tuple[str, str], ...] = ()
+    checks: tuple[RunCheck, ...] = ()

@@ -10,6 +10,7 @@ from typing import Any
 from immutable_operator.domain.calendar.regeneration import Regeneration
 from immutable_operator.domain.model.admission import Accepted, OnAdmission
 from immutable_operator.domain.model.backoff import Backoff
+from immutable_operator.domain.model.check import Check
 from immutable_operator.domain.model.config import ConfigKey
 from immutable_operator.domain.model.machine import PoolSpec
 from immutable_operator.domain.model.route import Traffic
@@ -29,7 +30,8 @@ class Policy:
     retirements of one plan. ``steady`` is how long instances of the wanted revision must be ready
     before the instances that filled in for lost ones are retired. ``second_try`` is how long after
     a node began to work on a pod it has tried to pull the image twice. ``own_node`` is the node on
-    which the operator runs, if it is known.
+    which the operator runs, if it is known. ``retry_check`` paces inconclusive measurements of
+    checks.
     """
 
     retry_ended: Backoff = Backoff(2.0, 300.0)
@@ -41,6 +43,7 @@ class Policy:
     steady: float = 30.0
     second_try: float = 20.0
     own_node: str = ""
+    retry_check: Backoff = Backoff(5.0, 300.0)
 
 
 class OnFailure(StrEnum):
@@ -74,7 +77,8 @@ class Spec:
     admission that are none of those that ``admission`` is about. ``pool`` is what only a node pool
     has; then ``template`` has the keys ``image``, ``template`` and ``provider`` of the pool's spec.
     ``strategy`` is how instances are replaced. ``traffic`` is what the operator's Services are to
-    be; None if it is to have none.
+    be; None if it is to have none. ``checks`` must pass
+    before a rollout is complete.
     """
 
     template: Mapping[str, Any] | None
@@ -102,3 +106,9 @@ class Spec:
     pool: PoolSpec | None = None
     strategy: str = "Rolling"
     traffic: Traffic | None = None
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def proves(self) -> bool:
+        """Whether a new revision must prove itself once all of its instances are available."""
+        return bool(self.bake_seconds or self.checks)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from immutable_operator.domain.model.admission import Admission
+from immutable_operator.domain.model.check import CheckRecord
 from immutable_operator.domain.model.config import ConfigKey, Pin
 
 __all__ = [
@@ -56,7 +57,8 @@ class Verdict:
 
     The progress of a rollout: ``most_available`` is the highest number of available instances that
     was noted, ``progressed`` when that was, ``paused`` since when the progress deadline stands
-    still. ``baking`` is when all instances were available, if completion waits for a bake.
+    still. ``baking`` is when all instances were available, if completion waits for a bake or for
+    checks. ``checks`` are the results of those.
 
     A revision that failed: ``failed`` is when, ``rejected_by`` the user who rejected it ("": the
     operator), ``fallback`` the id of the revision that runs instead. ``retry`` is the value of the
@@ -85,6 +87,7 @@ class Verdict:
     retry: str = ""
     command: str = ""
     admission: Admission | None = None
+    checks: tuple[CheckRecord, ...] = ()
 
     @property
     def is_failed(self) -> bool:

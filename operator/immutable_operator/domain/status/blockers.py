@@ -5,9 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from immutable_operator.domain.calendar.cron import wall
+from immutable_operator.domain.checks import waiting
 from immutable_operator.domain.config.snapshots import CONFIG_MISSING, SNAPSHOT_LOST
+from immutable_operator.domain.failing import is_judged
 from immutable_operator.domain.fleet import Fleet
-from immutable_operator.domain.model import Blocker, Cause, Instance, Move, Refusal, Trouble
+from immutable_operator.domain.model import (
+    Blocker,
+    Cause,
+    CheckPhase,
+    Instance,
+    Move,
+    Refusal,
+    Trouble,
+)
 from immutable_operator.domain.protection import obstacle
 from immutable_operator.domain.routing import unrouted
 from immutable_operator.domain.target import FROZEN, INVALID_SPEC
@@ -16,6 +26,7 @@ from immutable_operator.domain.turn import Turn
 __all__ = ["STALLING", "TAINT_RETURNS", "Waits", "waits"]
 
 TAINT_RETURNS = "TaintReturns"
+CHECK_INCONCLUSIVE = "CheckInconclusive"
 # Reasons that waiting does not resolve: the service is stalled as soon as one is seen.
 STALLING: frozenset[str] = frozenset(
     {
@@ -89,6 +100,8 @@ def _waits(turn: Turn, fleet: Fleet) -> Waits:
         found.add(item.reason, item.message, item.subject)
     for item in turn.care.waits:
         found.add(item.reason, item.message, item.subject)
+    if (check := _stuck_check(turn)) is not None:
+        found.add(CHECK_INCONCLUSIVE, *check)
     if fleet.is_complete:
         return found
     for instance in fleet.stale:
@@ -106,6 +119,16 @@ def _waits(turn: Turn, fleet: Fleet) -> Waits:
         if trouble.settled or _was_settled(turn, trouble):
             found.stalling.add(trouble.kind)
     return found
+
+
+def _stuck_check(turn: Turn) -> tuple[str, str] | None:
+    """Return what keeps a check from a result, and its name; it is measured again."""
+    if turn.wanted is None or not turn.target.is_asked or not is_judged(turn):
+        return None
+    check = waiting(turn.spec.checks, turn.wanted.verdict.checks)
+    if check is None or check.phase is not CheckPhase.WAITING or check.last is None:
+        return None
+    return f"check {check.name} has no result: {check.last.message}", check.name
 
 
 def _kept_by_freeze(turn: Turn, fleet: Fleet) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from immutable_operator.domain.calendar.cron import wall
 from immutable_operator.domain.failing import excused_until, is_judged
 from immutable_operator.domain.fleet import Fleet, being, count_current, remain
 from immutable_operator.domain.model import (
@@ -30,6 +29,7 @@ from immutable_operator.domain.status.disrupted import DISRUPTED, disruptions
 from immutable_operator.domain.status.events import announcements
 from immutable_operator.domain.status.notices import notices
 from immutable_operator.domain.status.progress import progress
+from immutable_operator.domain.status.proving import proving
 from immutable_operator.domain.status.regeneration import regeneration_conditions, routine
 from immutable_operator.domain.target import (
     FROZEN,
@@ -60,8 +60,8 @@ class Told:
 def tell(turn: Turn, fleet: Fleet) -> Told:
     """Return what is to be reported about what was observed."""
     complete = fleet.is_complete and turn.target.is_asked and not turn.target.lacking
-    baking = complete and is_judged(turn) and bool(turn.spec.bake_seconds)
-    complete = complete and not baking and not _asked_failed(turn)
+    proving = complete and is_judged(turn) and turn.spec.proves
+    complete = complete and not proving and not _asked_failed(turn)
     restored = turn.target.goes_back and fleet.is_complete
     waited = waits(turn, fleet)
     status = _counted(turn, fleet)
@@ -173,8 +173,7 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
         text = f"{counts}, {being(len(fleet.stale), 'replaced')}{waiting}"
         return Saying("Ready", reason, text)
     if fleet.is_complete and turn.wanted.verdict.baking is not None:
-        ends = wall(turn.wanted.verdict.baking + spec.bake_seconds, "UTC")
-        return Saying("Reconciling", "Baking", f"{counts}, baking until {ends}")
+        return Saying("Reconciling", *proving(turn, turn.wanted.verdict, counts))
     taken = disruptions(turn.view, turn.wanted)
     left = f", {remain(len(fleet.stale))}" if fleet.stale else ""
     lost = f"; disrupted: {', '.join(map(str, taken))}" if taken else ""

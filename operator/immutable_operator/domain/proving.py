@@ -1,0 +1,90 @@
+"""Proving: what a new revision must show once all of its instances are available.
+
+A revision bakes (`rollout.bakeSeconds`) and passes its checks (`rollout.checks`) before its rollout
+is complete. One that was complete is repaired, regenerated and restored without that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from immutable_operator.domain.checks import Checked, CheckTurn, all_passed, look
+from immutable_operator.domain.failing import CHECK_FAILED, is_judged
+from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.model import Phase, Revision, RunCheck, Verdict
+from immutable_operator.domain.standing import latest_completed
+from immutable_operator.domain.turn import Turn
+
+__all__ = ["Proof", "is_whole", "prove"]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The verdict with what is to be noted, what to measure, and when to look again.
+
+    ``is_given`` says that nothing is left to be shown.
+    """
+
+    verdict: Verdict
+    is_given: bool
+    runs: tuple[RunCheck, ...] = ()
+    due: tuple[float, ...] = ()
+
+
+def is_whole(turn: Turn, fleet: Fleet) -> bool:
+    """Return whether only the wanted revision is left, with all wanted instances available.
+
+    Instances that are replaced because of their age, or leave a node, do not count against it.
+    """
+    wanted, desired = turn.wanted, turn.budget.desired
+    if wanted is None or not desired or fleet.held:
+        return False
+    others = [i for i in fleet.stale if not fleet.why[i.name].reason.is_routine]
+    return not others and fleet.available >= desired
+
+
+def prove(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> Proof:
+    """Return what the wanted revision has shown; ``verdict`` is what is to be written of it.
+
+    What checks have found is judged from the record, so that a restart finds the same.
+    """
+    checks = turn.spec.checks if _is_unproven(turn, wanted) else ()
+    if verdict.started != wanted.verdict.started:
+        return Proof(verdict, not checks)
+    verdict, baked = _baked(turn, fleet, verdict)
+    checked = _checked(turn, fleet, wanted, verdict) if checks else Checked(verdict.checks)
+    verdict = replace(verdict, checks=checked.records)
+    due = checked.due if baked is None or baked <= turn.now else (*checked.due, baked)
+    is_baked = baked is None or baked <= turn.now
+    passed = all_passed(checks, wanted.verdict.checks)
+    return Proof(verdict, is_baked and passed, checked.runs, due)
+
+
+def _is_unproven(turn: Turn, wanted: Revision) -> bool:
+    """Return whether a revision is to pass its checks: it was not complete since it began.
+
+    One that was good when it became the one to go back to is restored without them.
+    """
+    if wanted.verdict.phase is not Phase.GOOD:
+        return True
+    return turn.target.is_asked and wanted != latest_completed(turn.view)
+
+
+def _checked(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> Checked:
+    names = tuple(i.name for i in fleet.current if turn.available(i))
+    verdict_stands = turn.target.holds_failed or wanted.verdict.reason == CHECK_FAILED
+    asks = turn.may_begin and turn.target.is_asked and is_whole(turn, fleet) and not verdict_stands
+    begun = turn.now if verdict.baking is None else verdict.baking
+    retry, answers = turn.policy.retry_check, turn.view.answers
+    return look(turn.spec.checks, wanted, CheckTurn(turn.now, answers, retry, begun, names, asks))
+
+
+def _baked(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Verdict, float | None]:
+    """Note when the bake and the checks begin; also return when the bake is over."""
+    if not turn.spec.proves or not is_judged(turn):
+        return verdict, None
+    if verdict.baking is None:
+        if not is_whole(turn, fleet):
+            return verdict, None
+        verdict = replace(verdict, baking=turn.now)
+    return verdict, (verdict.baking or turn.now) + turn.spec.bake_seconds

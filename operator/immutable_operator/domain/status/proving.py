@@ -1,0 +1,25 @@
+"""What is said while a new revision proves itself: it bakes, or its checks run."""
+
+from __future__ import annotations
+
+from immutable_operator.domain.calendar.cron import wall
+from immutable_operator.domain.checks import waiting
+from immutable_operator.domain.model import Verdict
+from immutable_operator.domain.turn import Turn
+
+__all__ = ["proving"]
+
+
+def proving(turn: Turn, verdict: Verdict, counts: str) -> tuple[str, str]:
+    """Return the reason and the message while a revision bakes or waits for its checks."""
+    ends = (verdict.baking or turn.now) + turn.spec.bake_seconds
+    bakes = f"baking until {wall(ends, 'UTC')}" if ends > turn.now else ""
+    check = waiting(turn.spec.checks, verdict.checks)
+    if check is None:
+        return "Baking", f"{counts}, {bakes}" if bakes else counts
+    if turn.target.freeze.holds:
+        said = f": no check runs, because {turn.target.freeze.message}"
+    else:
+        said = f": {check.last.message}" if check.last and check.last.message else ""
+    also = f"{bakes}; " if bakes else ""
+    return "Checking", f"{counts}, {also}waiting for check {check.name}{said}"
