@@ -31,6 +31,7 @@ ONCE_FAILED += [1054, 3051, 1093, 1279, 3195, 1393, 20575, 60068]
 ONCE_FAILED += [60736, 61487, 62548, 63658, 31295, 31604, 31723]
 WITH_STRANGERS = [20, 62, 125]
 MUTANT_SEEDS = 150
+CHECKED = range(100, 106)
 
 
 def _play(seed: int, *more: str) -> World:
@@ -71,6 +72,15 @@ def test_foreign_pod_never_counts_as_an_instance(seed: int) -> None:
     """Where no policy refuses it, anybody can give a pod a name that the operator computes."""
     try:
         _play(seed, "stranger", "stranger")
+    except Broken as broken:
+        pytest.fail(str(broken), pytrace=False)
+
+
+@pytest.mark.parametrize("seed", CHECKED)
+def test_checked_releases_keep_the_rules_and_come_to_rest(seed: int) -> None:
+    """A check without a result delays a release, and nothing else."""
+    try:
+        _play(seed, "check", "check", "change_image", "change_image")
     except Broken as broken:
         pytest.fail(str(broken), pytrace=False)
 

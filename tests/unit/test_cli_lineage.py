@@ -194,6 +194,22 @@ def test_why_of_a_failed_revision_says_how_to_go_on(by: str, verb: str) -> None:
     assert any(line.startswith(f"revision 2 ({NEW}) is Failed: ") for line in lines)
 
 
+def test_why_lists_the_checks_of_the_newest_revision_with_their_last_results() -> None:
+    results = [{"message": "status 200"}, {"message": "http://web/: status 500, expected 200"}]
+    checks = [
+        {"name": "up", "phase": "Failed", "measured": 2, "passed": 1, "results": results},
+        {"name": "errors", "phase": "Running", "measured": 0},
+    ]
+    stalled = owner(condition("Stalled", "True", "RolledBack", "went back"), currentRevision=OLD)
+    status = {"phase": "Failed", "reason": "CheckFailed", "message": "no", "checks": checks}
+    lines = of_owner(stalled, [RECORDS[0], {**RECORDS[1], "status": status}], NOW)
+    at = lines.index(f"Checks of revision 2 ({NEW}):")
+    assert lines[at + 1 : at + 3] == [
+        "- up is Failed (1 of 2 measurements passed): http://web/: status 500, expected 200.",
+        "- errors is Running (0 of 0 measurements passed).",
+    ]
+
+
 def test_why_names_secrets_that_are_read_live() -> None:
     live = owner(condition("Ready", "True", "Current", "all run"), liveSecrets=["db", "tls"])
     said = next(line for line in of_owner(live, [], NOW) if "Secret db, tls" in line)

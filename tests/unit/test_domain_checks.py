@@ -30,6 +30,7 @@ from immutable_operator.domain.model import (
     View,
 )
 from immutable_operator.domain.planner import plan
+from immutable_operator.domain.standing import is_good
 from tests.unit.any_view import any_view
 from tests.unit.given import (
     NOW,
@@ -273,6 +274,16 @@ def test_revision_that_recovers_from_another_failure_passes_its_checks_first() -
     assert verdict_of(played(given, [PASSED])[0], "B").phase is Phase.GOOD
 
 
+def test_first_measurement_waits_for_its_delay() -> None:
+    late = replace(UP, delay=30.0)
+    given = settled(rollout(late), NOW)
+    assert plan(given, NOW).checks == ()
+    assert asking(given, NOW)[1] == NOW + 30
+    kept = with_verdict(given, "B", failed("B", back="", reason="ProgressDeadlineExceeded"))
+    kept = replace(kept, revisions=tuple(r for r in kept.revisions if r.id == begun("B").id))
+    assert asking(settled(kept, NOW - 40), NOW - 40)[1] == NOW - 20
+
+
 def test_kept_revision_is_not_asked_again_with_hold() -> None:
     given = rollout(on_failure=OnFailure.HOLD)
     given, now = played(given, [FAILED])
@@ -314,6 +325,7 @@ def test_no_revision_becomes_good_before_all_its_checks_have_passed(
     for mark in (a for a in decided.actions if isinstance(a, SetVerdict)):
         if mark.verdict.completed == mark.revision.verdict.completed:
             continue
-        passed = {c.name for c in mark.revision.verdict.checks if c.phase is CheckPhase.PASSED}
-        restored = mark.revision.verdict.phase is Phase.GOOD and not mark.revision.verdict.is_failed
-        assert passed >= {"up", "other"} or restored
+        records = mark.revision.verdict.checks
+        passed = {c.name for c in records if c.passed and not c.failed}
+        was_good = is_good(mark.revision)  # it is restored, or repaired
+        assert passed >= {"up", "other"} or was_good

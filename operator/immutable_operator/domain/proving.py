@@ -63,18 +63,24 @@ def prove(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> Proof
 def _is_unproven(turn: Turn, wanted: Revision) -> bool:
     """Return whether a revision is to pass its checks: it was not complete since it began.
 
-    One that was good when it became the one to go back to is restored without them.
+    The last good one is repaired without them, and so is one that was good when it became the one
+    to go back to.
     """
-    if wanted.verdict.phase is not Phase.GOOD:
+    verdict = wanted.verdict
+    if verdict.is_failed:
         return True
-    return turn.target.is_asked and wanted != latest_completed(turn.view)
+    if verdict.phase is Phase.GOOD and not turn.target.is_asked:
+        return False
+    is_complete = verdict.started is not None and not verdict.is_under_way
+    return not is_complete and wanted != latest_completed(turn.view)
 
 
 def _checked(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> Checked:
     names = tuple(i.name for i in fleet.current if turn.available(i))
     verdict_stands = turn.target.holds_failed or wanted.verdict.reason == CHECK_FAILED
     asks = turn.may_begin and turn.target.is_asked and is_whole(turn, fleet) and not verdict_stands
-    begun = turn.now if verdict.baking is None else verdict.baking
+    # A failed revision that is kept does not bake.
+    begun = verdict.baking or verdict.failed or turn.now
     retry, answers = turn.policy.retry_check, turn.view.answers
     return look(turn.spec.checks, wanted, CheckTurn(turn.now, answers, retry, begun, names, asks))
 

@@ -38,7 +38,6 @@ from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, ServerTrouble, TooManyRequests, Unreachable
 from immutable_operator.kube.lease import NotLeader
 from immutable_operator.kube.paths import PODS
-from immutable_operator.kube.reading import READ_ERRORS
 from immutable_operator.runtime.inquiry import Inquiry
 from immutable_operator.wire.config import SECRETS, decode_secret
 from immutable_operator.wire.owner import OwnerRecord
@@ -136,7 +135,7 @@ class CheckRunner:
             found = Found(Finding.INCONCLUSIVE, str(error))
         except TROUBLE:
             raise  # the API server's trouble is no result of a check: ask again
-        except (ApiError, *READ_ERRORS) as error:
+        except (ApiError, msgspec.MsgspecError, ValueError) as error:
             said = error.message if isinstance(error, ApiError) else type(error).__name__
             found = Found(Finding.INCONCLUSIVE, said)
         now = self._client.clock.time()

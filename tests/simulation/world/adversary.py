@@ -134,6 +134,12 @@ class Adversary:
             immutability=None,
         )
 
+    def check(self) -> None:
+        """Releases must pass a check, which has no result half of the time, or none."""
+        http = {"url": "http://web/", "expect": {"status": 200}, "within": "1s", "interval": "1s"}
+        check = {"name": "up", "http": http, "inconclusive": "Wait", "inconclusiveLimit": 2}
+        self.people.apply(rollout={"checks": self.rng.choice([[check], [check], []])})
+
     def free(self) -> None:
         """What the cluster forbids is allowed again."""
         self.world.api.quota = None

@@ -76,6 +76,8 @@ class _Response:
 class _Wire:
     """The part of a transport that the client uses for a response."""
 
+    server = "https://10.0.0.1"
+
     async def read(self, response: _Response) -> bytes:
         return await response.read()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
 import functools
@@ -15,6 +16,8 @@ from typing import Any
 import structlog
 
 from immutable_operator.admission.policies import policies
+from immutable_operator.checks.asking import Found, NoAnswer
+from immutable_operator.domain.model import Finding
 from tests.simulation.world.clock import VirtualDatetime, VirtualLoop, WallClock
 
 __all__ = ["stand_ins"]
@@ -32,6 +35,23 @@ class _NoCollector:
 
     def freeze(self) -> None:
         """Nothing."""
+
+
+class _Measured:
+    """What checks find: half of the time nothing, and after a moment."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(f"{seed}/checks")
+
+    async def __call__(self, *_: object) -> Found:
+        await asyncio.sleep(self._rng.choice([0.0, 0.3, 5.0]))
+        if self._rng.random() < 0.5:
+            raise NoAnswer("no response within 10 s")
+        return Found(Finding.PASSED, "status 200")
+
+
+async def _resolved(*_: object) -> list[tuple[int, str]]:
+    return []
 
 
 def _silent(logger: Any, name: str, event: Any) -> Any:
@@ -57,6 +77,8 @@ def stand_ins(loop: VirtualLoop, seed: int) -> Iterator[None]:
             new["policies"] = READ_ONCE
         if name in NOW_ONLY and getattr(module, "datetime", None) is datetime.datetime:
             new["datetime"] = VirtualDatetime(clock)
+        if name == "immutable_operator.runtime.checks":
+            new |= {"measure_http": _Measured(seed), "resolve": _resolved}
         for attribute, stand_in in new.items():
             replaced.append((module, attribute, getattr(module, attribute)))
             setattr(module, attribute, stand_in)
