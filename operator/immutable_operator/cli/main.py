@@ -78,8 +78,9 @@ class _Parser(argparse.ArgumentParser):
     ``--client-key`` of all of them.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **options)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.allow_abbrev = False
 
     def error(self, message: str) -> NoReturn:
         self.exit(CANNOT_RUN, f"error: {message}; see: {self.prog} --help\n")
