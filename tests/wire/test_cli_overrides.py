@@ -65,6 +65,17 @@ def test_cluster_and_user_are_those_of_the_kubeconfig_with_these_names(
     assert json.loads(kubeconfig.read_text()) == body, "the file is left as it was"
 
 
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_option_that_is_not_written_out_is_refused(
+    place: str, kubeconfig: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--names=shop", "get"] if place == "before" else ["get", "--names=shop"]
+    with pytest.raises(SystemExit) as ended:
+        main([f"--kubeconfig={kubeconfig}", *words])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --names=shop" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--cluster=nothing", "--user=nothing"])
 def test_name_that_the_kubeconfig_does_not_have_is_one_sentence(
     option: str, kubeconfig: Path, capsys: pytest.CaptureFixture[str]

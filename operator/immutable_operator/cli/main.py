@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextvars import copy_context
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from immutable_operator.cli.arguments import add_login
 from immutable_operator.cli.complete import complete
@@ -72,7 +72,15 @@ def _show(text: str) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with a command line."""
+    """Says in one line what is wrong with a command line.
+
+    As with kubectl, an option is written out: ``--client`` of a verb is not the beginning of
+    ``--client-key`` of all of them.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.allow_abbrev = False
 
     def error(self, message: str) -> NoReturn:
         self.exit(CANNOT_RUN, f"error: {message}; see: {self.prog} --help\n")
