@@ -36,7 +36,7 @@ FLAGS = ("--nodes", "--simulated-nodes")
 VALUES = "nodes.enabled=true,nodes.simulated=true"
 NODES, SERVICES = 6, 5
 # The mean between two deeds of users, and between two faults.
-DEED_SECONDS, FAULT_SECONDS = 2.0, 12.0
+DEED_SECONDS, FAULT_SECONDS = 2.0, 10.0
 SAMPLE_SECONDS = 5.0
 REST_SECONDS, QUIET_SECONDS = 300.0, 15.0
 # A leader that sleeps for longer than its lease acts on what it knew before, until it is fenced.

@@ -19,6 +19,10 @@ BROKEN = ("crash-loop", "image-not-found", "config-error", "never-ready")
 # Short, so that a release that is stuck is known to be stuck within the soak.
 ROLLOUT = {"maxSurge": 1, "maxUnavailable": 1, "progressDeadlineSeconds": 20}
 READS = {"envFrom": [{"configMapRef": {"name": "settings"}}]}
+# How often each is done, once where it is not listed. What holds everything up is ended twice as
+# often as it begins.
+OFTEN = {"roll out": 5, "roll out slowly": 3, "roll out what is broken": 2, "scale": 2}
+OFTEN |= {"resume": 2, "end a freeze": 2, "revert": 2, "delete a pod": 2, "change a pool": 2}
 Deed = Callable[[Service], str]
 
 
@@ -73,7 +77,8 @@ class Users:
 
     def act(self) -> str:
         """Do one of them; return its name and what it was done to."""
-        name = self._chance.choice(list(self.deeds))
+        weights = [OFTEN.get(name, 1) for name in self.deeds]
+        [name] = self._chance.choices(list(self.deeds), weights)
         web = self._chance.choice(self._services)
         try:
             return f"{name}: {self.deeds[name](web)}"

@@ -266,7 +266,8 @@ POOLS_REFUSED = [
             pool(provider={"simulated": {"capacity": {"cpu": capacity}}}),
             "spec.provider.simulated.capacity.cpu: not a quantity; use a number, or a string such "
             "as 500m or 64Mi",
-            "spec.provider.simulated.capacity.cpu: Invalid value: ",
+            '<nil>: Invalid value: "": "spec.provider.simulated.capacity.cpu" must not validate '
+            "the schema (not)",
         )
         for told, capacity in (("an empty list", list[str]()), ("an empty map", dict[str, str]()))
     ),
