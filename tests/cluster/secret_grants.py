@@ -7,12 +7,22 @@ from contextlib import contextmanager
 
 from tests.cluster.operator_process import ACCOUNT, CHART, NAMESPACE, Operators
 
-__all__ = ["CHECKS", "GRANT", "check_flags", "checks_granted", "flags_for", "secrets_granted"]
+__all__ = [
+    "CHECKS",
+    "GRANT",
+    "GRANTED",
+    "check_flags",
+    "checks_granted",
+    "flags_for",
+    "secrets_granted",
+]
 
 # The Role in each namespace, and the Secret with the key in the operator's own.
 GRANT = f"{ACCOUNT}-pinning"
 # The Role in each namespace for the Secrets and the Jobs of checks.
 CHECKS = f"{ACCOUNT}-checks"
+# Namespaces whose Secrets any test of this run has granted.
+GRANTED: set[str] = set()
 
 
 def flags_for(*namespaces: str) -> tuple[str, ...]:
@@ -33,6 +43,7 @@ def secrets_granted(
 
     ``checks`` are namespaces in which checks are granted Secrets and Jobs, too.
     """
+    GRANTED.update(namespaces, checks)
     granted = f"--set=pinning.secrets.namespaces={{{','.join(namespaces)}}}"
     _upgrade(operators, granted, *(_check_values(name) for name in checks))
     flags = [flag for name in checks for flag in check_flags(name)]
@@ -46,6 +57,7 @@ def secrets_granted(
 @contextmanager
 def checks_granted(operators: Operators, namespace: str) -> Iterator[None]:
     """Inside of the block checks can use the Secrets of this namespace and run Jobs there."""
+    GRANTED.add(namespace)
     _upgrade(operators, _check_values(namespace))
     try:
         with operators.usually(*check_flags(namespace)):
