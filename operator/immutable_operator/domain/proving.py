@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from immutable_operator.domain.checks import Checked, CheckTurn, all_passed, look
 from immutable_operator.domain.failing import CHECK_FAILED, is_judged
 from immutable_operator.domain.fleet import Fleet
-from immutable_operator.domain.model import Phase, Revision, RunCheck, Verdict
-from immutable_operator.domain.standing import latest_completed
+from immutable_operator.domain.model import Revision, RunCheck, Verdict
+from immutable_operator.domain.standing import is_good, latest_completed
 from immutable_operator.domain.turn import Turn
 
 __all__ = ["Proof", "is_whole", "prove"]
@@ -48,7 +48,7 @@ def prove(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> Proof
 
     What checks have found is judged from the record, so that a restart finds the same.
     """
-    checks = turn.spec.checks if _is_unproven(turn, wanted) else ()
+    checks = turn.spec.checks if _is_unproven(turn, wanted, verdict) else ()
     if verdict.started != wanted.verdict.started:
         return Proof(verdict, not checks)
     verdict, baked = _baked(turn, fleet, verdict)
@@ -60,16 +60,15 @@ def prove(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> Proof
     return Proof(verdict, is_baked and passed, checked.runs, due)
 
 
-def _is_unproven(turn: Turn, wanted: Revision) -> bool:
+def _is_unproven(turn: Turn, wanted: Revision, verdict: Verdict) -> bool:
     """Return whether a revision is to pass its checks: it was not complete since it began.
 
     The last good one is repaired without them, and so is one that was good when it became the one
     to go back to.
     """
-    verdict = wanted.verdict
     if verdict.is_failed:
         return True
-    if verdict.phase is Phase.GOOD and not turn.target.is_asked:
+    if is_good(wanted) and not turn.target.is_asked:
         return False
     is_complete = verdict.started is not None and not verdict.is_under_way
     return not is_complete and wanted != latest_completed(turn.view)
