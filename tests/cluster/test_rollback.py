@@ -185,7 +185,7 @@ def test_user_rolls_back_further_and_resumes(web: Service) -> None:
         web.apply(image=image, replicas=2)
         web.until_ready()
     with History(web) as history:
-        act(web, "undo", type="RollBack", reason="too slow")
+        act(web, "undo", type="RollBack", reason="too slow 🐌")
         web.until("it went back", lambda: phase(web, "undo") == "Succeeded")
         assert web.images() == [pin("b")] * 2
     assert counts(history) == (2, 2), history.story()

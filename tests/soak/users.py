@@ -118,7 +118,7 @@ class Users:
 
     def _act(self, web: Service, **spec: str) -> str:
         self._number += 1
-        act(web, f"act-{self._number}", **spec)
+        act(web, f"act-{self._number}", reason="it is late 🌙", **spec)
         return f"{web.namespace}/{web.name}"
 
     def _freeze(self, web: Service) -> str:

@@ -9,6 +9,7 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp import web
 
 from immutable_operator.cli.person import Person, Request
@@ -45,6 +46,30 @@ def test_client_reads_the_api_server_s_clock_from_answers_and_refusals() -> None
             assert client.clock.offset == pytest.approx(90.0, abs=1.0)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "text", ["release 🚀 and 🏳️‍🌈", "a\\ud83d\\ude80", "\x85\x00\u2028\ufeffÿ", '"\\']
+)
+def test_server_side_apply_is_valid_yaml_with_the_same_content(text: str) -> None:
+    """The API server reads it as YAML, which refuses the escapes of JSON for an emoji."""
+    bodies: list[bytes] = []
+
+    async def run() -> None:
+        api = Api()
+
+        async def keep(request: web.Request) -> web.StreamResponse:
+            bodies.append(await request.read())
+            assert request.content_type == "application/apply-patch+yaml"
+            return web.json_response({"metadata": {}})
+
+        api.writes = keep
+        async with serving(api) as client:
+            await client.apply(PATH, {"message": text}, resource="things", manager="me")
+
+    asyncio.run(run())
+    [body] = bodies
+    assert json.loads(body) == yaml.safe_load(body) == {"message": text}
 
 
 def test_malformed_503_of_a_proxy_is_an_ordinary_error() -> None:

@@ -6,7 +6,9 @@ most commands of the plug-in take to run.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +25,9 @@ __all__ = ["LOST", "Transport", "no_answer"]
 LOST = (aiohttp.ClientError, TimeoutError, OSError)
 # Of a stream, which has no time in all.
 CONNECT_SECONDS = 10.0
+YAML = "application/apply-patch+yaml"
+# How JSON in ASCII writes one character beyond the first 65 536; YAML has no such escapes.
+_PAIR = re.compile(r"\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}")
 
 
 class Transport:
@@ -53,6 +58,10 @@ class Transport:
 
         It may last ``seconds`` in all, and ``silence`` seconds without a byte; None: any time.
         """
+        sent: Mapping[str, Any] | str | None = body
+        if headers.get("Content-Type") == YAML:
+            # With a charset the Kubernetes client sends text as it is.
+            headers, sent = {**headers, "Content-Type": f"{YAML}; charset=utf-8"}, yaml_of(body)
         connect = None if silence is None else CONNECT_SECONDS
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=connect, sock_read=silence)
         try:
@@ -60,13 +69,13 @@ class Transport:
                 method, path, header_params=headers, auth_settings=["BearerToken"]
             )
             # After a login, which may take some time.
-            sent = time.time()
-            answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
+            begun = time.time()
+            answer = await self._api.call_api(method, url, headers, sent, _request_timeout=timeout)
         except LOST as error:
             text = f"{no_answer(error)} ({method} {path.partition('?')[0]})"
             raise Unreachable(0, "Unreachable", text) from error
         response: aiohttp.ClientResponse = answer.response
-        self._clock.note(sent, response.headers.get("Date"))
+        self._clock.note(begun, response.headers.get("Date"))
         return response
 
     async def read(self, response: aiohttp.ClientResponse) -> bytes:
@@ -76,6 +85,11 @@ class Transport:
         except LOST as error:
             text = f"the response was incomplete: {no_answer(error)}"
             raise Unreachable(0, "Unreachable", text) from error
+
+
+def yaml_of(body: Mapping[str, Any] | None) -> str:
+    """Return a body as JSON that is YAML, too: an emoji in a message is no pair of escapes."""
+    return _PAIR.sub(lambda pair: str(json.loads(f'"{pair[0]}"')), json.dumps(body))
 
 
 def no_answer(error: Exception) -> str:
