@@ -45,6 +45,7 @@ def test_spec_with_only_a_template_gets_the_documented_defaults() -> None:
         "progressDeadlineSeconds": 600,
         "onFailure": "RollBack",
         "bakeSeconds": 0,
+        "checks": [],
     }
 
 

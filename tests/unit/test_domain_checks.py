@@ -296,7 +296,12 @@ def test_new_rollout_of_a_revision_asks_again() -> None:
     """A was good; B was good after it; then the spec asks for A again."""
     passed, _ = played(rollout(), [PASSED])
     back = view("A ###", wanted="A", recorded="AB", checks=(UP,))
-    records = (proven("A", ago=9000), replace(proven("B"), verdict=verdict_of(passed, "B")))
+    results = verdict_of(passed, "B").checks
+    first = proven("A", ago=9000)
+    records = (
+        replace(first, verdict=replace(first.verdict, checks=results)),
+        replace(proven("B"), verdict=verdict_of(passed, "B")),
+    )
     given = settled(replace(back, revisions=records), NOW + 10)
     assert [run.check.name for run in plan(given, NOW + 10).checks] == ["up"]
     assert plan(given, NOW + 10).status is not None
