@@ -202,7 +202,7 @@ def test_job_that_completes_passes_and_one_that_fails_rolls_back(
 
 
 def test_query_of_prometheus_decides(web: Service, up: Checked) -> None:
-    """The server answers as Prometheus does; a real one is asked in tests/cluster/monitoring."""
+    """The server answers as Prometheus does."""
     query = {"address": up.url, "query": 'errors{pod=~"web-im$(revision)-.*"}', "success": "< 0.05"}
     check = {"name": "errors", "prometheus": {**query, "interval": "1s", "count": 2}}
     result = {"status": "success", "data": {"resultType": "scalar", "result": [1, "0.01"]}}
