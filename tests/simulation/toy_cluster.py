@@ -281,7 +281,6 @@ class ToyCluster:
     def edit_route(self, name: str, **fields: Any) -> None:
         """Somebody changes a Service of the operator; without fields, it is deleted."""
         if name in self.routes:
-            self.tell("edited by hand" if fields else "deleted by hand", f"Service {name}")
             if fields:
                 self.routes[name] = replace(self.routes[name], editor="kubectl-edit", **fields)
             else:

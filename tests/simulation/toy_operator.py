@@ -160,7 +160,7 @@ class ToyOperator:
             self.crash()
             refused = refused or (isinstance(action, Create) and not done)
         if any(isinstance(action, Create) for action in actions):
-            most = Case(given, decided, self.cluster.now).budget.most
+            most = Case(given, decided, self.cluster.now).most
             assert self._active() <= max(most, active)
 
     def _active(self) -> int:

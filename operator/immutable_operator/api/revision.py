@@ -175,6 +175,14 @@ class ImmutableRevisionStatus(ApiModel):
     revision delays its rollout."""
     baking_since: datetime | None = None
     """Time at which all instances were available and the bake began (rollout.bakeSeconds)."""
+    previewed_at: datetime | None = None
+    """Time at which all instances that are wanted before the promotion were available, with
+    strategy BlueGreen and promotion Auto."""
+    approved_at: datetime | None = None
+    """Time at which the promotion was decided, by an ImmutableAction or after promoteAfter."""
+    promoted_at: datetime | None = None
+    """Time since which the Service of the operator is to select the instances of this revision:
+    the newest one has the traffic. Set with strategy BlueGreen."""
     failed_at: datetime | None = None
     """Time at which the revision failed or was rejected."""
     rejected_by: Annotated[str, Field(max_length=512)] | None = None

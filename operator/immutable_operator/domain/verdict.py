@@ -23,6 +23,12 @@ from immutable_operator.domain.model import (
     Verdict,
     later_than,
 )
+from immutable_operator.domain.promotion import (
+    is_previewing,
+    promoted,
+    promotion,
+    taken_over,
+)
 from immutable_operator.domain.staleness.age import start_seconds
 from immutable_operator.domain.standing import fallback_of, going_back, latest_completed, ran
 from immutable_operator.domain.target import HELD, NOTHING_ELSE
@@ -68,6 +74,7 @@ def verdicts(turn: Turn, fleet: Fleet) -> Verdicts:
         return Verdicts(outcomes=outcomes)
     found: dict[str, SetVerdict] = {}
     again: list[float | None] = []
+    over = None if turn.spec.suspend else taken_over(turn, fleet)
     for revision in turn.view.revisions:
         if revision == turn.target.asked and commanded is not None:
             new = commanded
@@ -77,12 +84,15 @@ def verdicts(turn: Turn, fleet: Fleet) -> Verdicts:
         else:
             new = _of_other(turn, fleet, revision, wanted)
         new = _admitted(turn, revision, new)
+        if revision == over and not new.is_failed:
+            new = promoted(turn, new)
         if new != revision.verdict:
             found[revision.name] = SetVerdict(revision, new)
     held = {r.subject: r.retry_at for r in turn.view.refusals if r.move is Move.VERDICT}
     again += [held[name] for name in found if held.get(name, 0.0) > turn.now]
     due = [found[name] for name in sorted(found) if held.get(name, 0.0) <= turn.now]
     told = [_announced(turn, mark) for mark in due if _fails(mark)]
+    told += [_given(mark) for mark in due if over is None and _promotes(mark)]
     return Verdicts(
         tuple(due),
         tuple(at for at in again if at is not None),
@@ -96,6 +106,16 @@ def _fails(mark: SetVerdict) -> bool:
     before, verdict = mark.revision.verdict, mark.verdict
     again = bool(verdict.rejected_by) and verdict.command != before.command
     return verdict.is_failed and (again or not before.is_failed)
+
+
+def _promotes(mark: SetVerdict) -> bool:
+    return mark.verdict.promoted not in (None, mark.revision.verdict.promoted)
+
+
+def _given(mark: SetVerdict) -> Announcement:
+    """Return the event of a revision that gets the traffic."""
+    text = f"{mark.revision} gets the traffic"
+    return Announcement("Promoted", text, f"{mark.revision.id}/{mark.verdict.promoted}")
 
 
 def _announced(turn: Turn, mark: SetVerdict) -> Announcement:
@@ -140,7 +160,7 @@ def _is_good(turn: Turn, fleet: Fleet) -> bool:
     Instances that are replaced because of their age, or leave a node, do not count against it.
     """
     wanted, desired = turn.wanted, turn.budget.desired
-    if wanted is None or not desired or fleet.held:
+    if wanted is None or not desired or fleet.held or is_previewing(turn):
         return False
     others = [i for i in fleet.stale if not fleet.why[i.name].reason.is_routine]
     return not others and fleet.available >= desired
@@ -176,7 +196,9 @@ def _of_wanted(
         verdict, baked = _baked(turn, fleet, verdict)
         if baked is not None and baked > turn.now:
             return verdict, (again, later, baked)
-        again = min((t for t in (again, later) if t is not None), default=None)
+        verdict, decides = promotion(turn, fleet, verdict)
+        times = (again, later, decides)
+        again = min((t for t in times if t is not None), default=None)
     done = _completed(turn, fleet, wanted, verdict)
     return done, (again,) if done == verdict else ()
 

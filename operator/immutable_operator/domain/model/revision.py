@@ -58,6 +58,10 @@ class Verdict:
     was noted, ``progressed`` when that was, ``paused`` since when the progress deadline stands
     still. ``baking`` is when all instances were available, if completion waits for a bake.
 
+    The promotion of a revision that was created beside another one: ``previewed`` is when all
+    instances that were wanted before it were available, ``approved`` when it was decided,
+    ``promoted`` when the Service of the operator was first to select its instances.
+
     A revision that failed: ``failed`` is when, ``rejected_by`` the user who rejected it ("": the
     operator), ``fallback`` the id of the revision that runs instead. ``retry`` is the value of the
     annotation for retries that is taken into account already, ``command`` the uid of the last
@@ -79,6 +83,9 @@ class Verdict:
     progressed: float | None = None
     paused: float | None = None
     baking: float | None = None
+    previewed: float | None = None
+    approved: float | None = None
+    promoted: float | None = None
     failed: float | None = None
     rejected_by: str = ""
     fallback: str = ""
