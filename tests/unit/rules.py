@@ -510,6 +510,8 @@ def _22_what_works_is_repaired(case: Case) -> None:
     good = case.last_good
     if not case.acting or case.works or good is None or good == case.wanted:
         return
+    if case.live is not None:
+        return  # that one is repaired, and no other
     if not case.births_of(good) or case.covered:
         return
     if {c.revision for c in case.creates} - {good.id, case.wanted.id if case.wanted else ""}:
@@ -709,9 +711,9 @@ def _traffic_stays_where_instances_are_enough(case: Case) -> None:
             continue
         before, desired = case.route, case.budget.desired
         known = None if before is None else before.revision
-        if known is not None and known != order.revision:
-            if case.available(case.of(known)) >= desired:
-                assert case.available(case.of(order.revision)) >= desired
+        switches = known is not None and known != order.revision
+        if switches and case.available(case.of(known or "")) >= desired:
+            assert case.available(case.of(order.revision)) >= desired
         if case.live is not None:
             kept = known is not None and known == order.revision
             assert kept or order.revision == case.live.id

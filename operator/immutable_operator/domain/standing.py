@@ -45,10 +45,13 @@ def live_revision(view: View) -> Revision | None:
     def stamp(revision: Revision) -> float:
         return max(revision.verdict.promoted or 0.0, revision.verdict.completed or 0.0)
 
-    newest = max(view.revisions, key=lambda r: (stamp(r), r.number))
-    promoted = newest.verdict.promoted
-    others = (stamp(r) for r in view.revisions if r.id != newest.id)
-    return newest if promoted is not None and promoted >= max(others, default=0.0) else None
+    found = []
+    for revision in view.revisions:
+        promoted = revision.verdict.promoted
+        others = (stamp(r) for r in view.revisions if r.id != revision.id)
+        if promoted is not None and promoted >= max(others, default=0.0):
+            found.append(revision)
+    return max(found, key=lambda r: r.number, default=None)
 
 
 def running_revision(view: View) -> Revision | None:

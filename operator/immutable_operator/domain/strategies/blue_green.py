@@ -40,6 +40,8 @@ class BlueGreenStrategy:
         if live is None or turn.wanted is None:
             return ROLLING.step(turn, fleet, ledger)
         step = _with_traffic(turn, fleet, live)
+        room = _most(turn) - len(fleet.active) - counts(turn, fleet).terminating
+        del step.creates[max(0, room) :]
         kept = _kept(turn, fleet, live, step)
         if turn.wanted.id == live.id:
             _retire(turn, fleet, live, kept, step)
@@ -49,6 +51,11 @@ class BlueGreenStrategy:
 
 
 BLUE_GREEN = BlueGreenStrategy()
+
+
+def _most(turn: Turn) -> int:
+    """Return how many instances may exist: two fleets, and the surge of one."""
+    return turn.budget.most + turn.budget.desired
 
 
 def _with_traffic(turn: Turn, fleet: Fleet, live: Revision) -> Step:
@@ -69,6 +76,7 @@ def _with_traffic(turn: Turn, fleet: Fleet, live: Revision) -> Step:
     alone = replace(
         turn,
         target=target,
+        beside=frozenset(i.name for i in (*view.instances, *view.departed)),
         view=replace(
             view,
             instances=tuple(i for i in view.instances if i.revision == live.id),
