@@ -447,8 +447,8 @@ def _5_the_wanted_revision_grows_and_one_that_works_while_it_does_not(case: Case
     others = {c.revision for c in case.creates} - {case.wanted.id, beside}
     assert len(others) <= 1
     if beside:
-        born = sum(c.revision == beside for c in case.creates)
-        assert len(case.of(beside)) + born <= max(case.budget.most, len(case.of(beside)))
+        there, more = len(case.of(beside)), sum(c.revision == beside for c in case.creates)
+        assert there + more <= max(case.budget.most, there)
     if others:
         assert not case.works
         (other,) = others
@@ -456,10 +456,10 @@ def _5_the_wanted_revision_grows_and_one_that_works_while_it_does_not(case: Case
             i.revision == other and i.ready_since is not None for i in case.active
         )
         own = (i for i in case.active if i.revision == other and not case.leaves(i))
-        there = [i for i in own if not case.deviates(i) and not case.to_heal(i)]
+        sound = [i for i in own if not case.deviates(i) and not case.to_heal(i)]
         born = [c for c in case.creates if c.revision == other]
         apart = case.available(i for i in case.active if i.revision != other)
-        assert len(there) + len(born) + apart <= case.budget.desired
+        assert len(sound) + len(born) + apart <= case.budget.desired
     count, desired = len(case.current), case.budget.desired
     births = sum(c.revision == case.wanted.id for c in case.creates)
     assert count + births <= max(desired, count)
