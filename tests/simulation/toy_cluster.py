@@ -265,7 +265,9 @@ class ToyCluster:
         self.writes += 1
         self.budgets = ()
         if isinstance(order, SetBudget):
-            self.budgets = (DisruptionBudget("own", "own", order.min_available, is_own=True),)
+            least, revision = order.min_available, order.revision
+            own = DisruptionBudget("own", "own", least, is_own=True, revision=revision)
+            self.budgets = (own,)
 
     def route(self, order: SetRoute | DeleteRoute) -> None:
         self.writes += 1

@@ -684,6 +684,7 @@ def _no_second_budget_on_a_pod(case: Case) -> None:
         assert case.spec.drain_protection
         assert all(budget.is_own for budget in case.view.budgets)
         assert [a.min_available for a in sets] == [case.budget.fewest_available]
+        assert [a.revision for a in sets] == [case.live.id if case.live is not None else ""]
     deleted = {a.uid for a in case.plan.actions if isinstance(a, DeleteBudget)}
     assert deleted <= {budget.uid for budget in case.view.budgets if budget.is_own}
 

@@ -137,6 +137,18 @@ class People:
         self.ask("POST", self.actions, {"metadata": {"name": name}, "spec": spec})
         self._all_explained()
 
+    def act(self, kind: str) -> None:
+        """Create an action of a type that needs no more."""
+        self._actions += 1
+        self.world.say("jane", f"creates an action of type {kind}")
+        spec: Obj = {"type": kind, self.word: self.name, "actor": "jane"}
+        self.ask(
+            "POST",
+            self.actions,
+            {"metadata": {"name": f"{self.name}-{self._actions}"}, "spec": spec},
+        )
+        self._all_explained()
+
     def freeze(self, seconds: float, *, repairs: bool) -> None:
         self.world.say("jane", f"freezes for {seconds:g} s, repairs {repairs}")
         until = second(self.world.loop.wall + seconds)

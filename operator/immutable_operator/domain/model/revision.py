@@ -83,15 +83,15 @@ class Verdict:
     progressed: float | None = None
     paused: float | None = None
     baking: float | None = None
-    previewed: float | None = None
-    approved: float | None = None
-    promoted: float | None = None
     failed: float | None = None
     rejected_by: str = ""
     fallback: str = ""
     retry: str = ""
     command: str = ""
     admission: Admission | None = None
+    previewed: float | None = None
+    approved: float | None = None
+    promoted: float | None = None
 
     @property
     def is_failed(self) -> bool:
