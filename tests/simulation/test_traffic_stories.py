@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from immutable_operator.domain.model import BlueGreen, Command, Port, Traffic
+from immutable_operator.domain.model import BlueGreen, Command, Freeze, Port, Traffic
 from tests.simulation.story import GOLDEN, Story, begun
 from tests.simulation.toy_cluster import BEHAVIOURS
 from tests.unit.given import REVISIONS
@@ -167,6 +167,34 @@ def scaled_while_waiting() -> Story:
     return story
 
 
+def frozen_while_waiting() -> Story:
+    """The action waits, too; the way back does not."""
+    story = _previewed("Freeze while a preview waits")
+    now = story.cluster.now
+    story.say("user", "creates an ImmutableFreeze for 10 minutes")
+    story.cluster.freezes = (Freeze("sale", "sale", ends=now + 600),)
+    story.operator.due = now
+    story.run(10)
+    story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
+    story.run(500)
+    assert _selected(story) == "A"
+    story.run(300)
+    assert _selected(story) == "B"
+    return story
+
+
+def frozen_after_the_promotion() -> Story:
+    story = _previewed("Freeze after the promotion")
+    story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
+    story.run(10)
+    story.say("user", "creates an ImmutableFreeze")
+    story.cluster.freezes = (Freeze("sale", "sale", ends=story.cluster.now + 86400),)
+    story.act("creates an ImmutableAction of type RollBack", Command.ROLL_BACK)
+    story.run(100)
+    assert _selected(story) == "A"
+    return story
+
+
 def service_deleted_and_edited() -> Story:
     story = _previewed("Service edited and deleted while a preview waits")
     story.say("user", "points the Service to the preview")
@@ -186,7 +214,7 @@ STORIES = [
     *(promoted_by_a_person, promoted_after_a_while, few_previews, aborted),
     *(newer_spec_while_waiting, rolled_back_while_kept, rolled_back_later),
     *(crash_after_promotion, preview_fails, drained_while_waiting, scaled_while_waiting),
-    service_deleted_and_edited,
+    *(frozen_while_waiting, frozen_after_the_promotion, service_deleted_and_edited),
 ]
 
 

@@ -26,6 +26,7 @@ from immutable_operator.domain.model import (
     DeleteRevision,
     DeleteRoute,
     DisruptionBudget,
+    Freeze,
     Instance,
     Outcome,
     Quarantine,
@@ -112,6 +113,7 @@ class ToyCluster:
         self.withheld: frozenset[ConfigKey] = frozenset()
         self.budgets: tuple[DisruptionBudget, ...] = ()
         self.routes: dict[str, Route] = {}
+        self.freezes: tuple[Freeze, ...] = ()
         self.refuses_routes = False
         self.requests: dict[str, Request] = {}
         self.retry = ""

@@ -131,6 +131,7 @@ class ToyOperator:
             snapshots=frozenset(cluster.snapshots),
             budgets=cluster.budgets,
             routes=tuple(cluster.routes.values()),
+            freezes=cluster.freezes,
             requests=tuple(cluster.requests.values()),
             retry=cluster.retry,
             prior=self.status,
