@@ -112,6 +112,10 @@ def wrong_write(commit: Commit) -> str | None:
     """Say what is wrong with a write of the operator to a Service; None if nothing is."""
     if commit.before is not None and not commit.before["metadata"].get("ownerReferences"):
         return f"Service {commit.name} is none of ours, and was written"
-    selector: dict[str, Any] = (commit.after or {}).get("spec", {}).get("selector", {})
-    foreign = [key for key in selector if not key.startswith(PREFIX)]
+    selectors: list[dict[str, Any]] = [
+        (obj or {}).get("spec", {}).get("selector", {}) for obj in (commit.before, commit.after)
+    ]
+    # What somebody else wrote a moment ago is removed by the next write.
+    added = selectors[1].keys() - selectors[0].keys()
+    foreign = [key for key in added if not key.startswith(PREFIX)]
     return f"Service {commit.name} selects by {foreign[0]}" if foreign else None

