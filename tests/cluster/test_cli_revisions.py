@@ -28,7 +28,7 @@ def ids(web: Service) -> list[str]:
 # Each that takes the name of a service; those that also take a pod are in test_cli_lineage.py.
 VERBS = (
     *("get", "status", "history", "diff"),
-    *("undo", "retry", "suspend", "resume", "regenerate"),
+    *("undo", "retry", "promote", "abort", "suspend", "resume", "regenerate"),
 )
 
 

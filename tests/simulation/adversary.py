@@ -13,6 +13,7 @@ from dataclasses import replace
 from immutable_operator.domain.failing import CHECK_FAILED
 from immutable_operator.domain.model import (
     CONFIG_MAP,
+    BlueGreen,
     Check,
     Command,
     Finding,
@@ -84,6 +85,8 @@ class Adversary:
             self.take_route,
             self.refuse_routes,
             self.check,
+            self.blue_green,
+            self.decide,
         ]
         self.kinds = self.rng.sample(kinds, self.rng.randint(2, 6))
         run.crash_chance = self.rng.choice([0.0, 0.0, 0.1])
@@ -110,6 +113,9 @@ class Adversary:
         for name, pod in sorted(self.cluster.pods.items()):
             if pod.ready_since is None and not pod.trouble:
                 self.cluster.delete(name)  # it may be one that hangs
+        way = self.cluster.spec.blue_green
+        if way is not None:
+            self.run.apply(blue_green=replace(way, is_auto=True), traffic=HTTP)
         self.run.apply(self.rng.choice(GOOD), suspend=False, on_failure=OnFailure.ROLL_BACK)
 
     # What the user does.
@@ -220,7 +226,11 @@ class Adversary:
         self.run.operator.restart()
 
     def expose(self) -> None:
-        self.run.apply(traffic=self.rng.choice([HTTP, HTTP, HTTPS, None]))
+        choices = [HTTP, HTTP, HTTPS]
+        if self.cluster.spec.blue_green is None:  # which needs one
+            self.run.apply(traffic=self.rng.choice([*choices, None]))
+        else:
+            self.run.apply(traffic=self.rng.choice(choices))
 
     def edit_route(self) -> None:
         edit: dict[str, object] = self.rng.choice([{}, {"revision": None}, {"traffic": HTTPS}])
@@ -232,6 +242,20 @@ class Adversary:
         if not self._free_names():
             self.cluster.routes.setdefault(SERVICE, Route(SERVICE, "foreign"))
         self.run.operator.due = self.cluster.now
+
+    def blue_green(self) -> None:
+        """A strategy with a way to promote, or Rolling again."""
+        ways = [BlueGreen(), BlueGreen(is_auto=True), BlueGreen(preview_replicas=1)]
+        ways.append(BlueGreen(is_auto=True, promote_after=20.0, keep_for=5.0))
+        way = self.rng.choice([*ways, None])
+        if way is None:
+            self.run.apply(strategy="Rolling", blue_green=None)
+        else:
+            self.run.apply(strategy="BlueGreen", blue_green=way, traffic=HTTP)
+
+    def decide(self) -> None:
+        """Somebody promotes or aborts what waits."""
+        self.run.command(self.rng.choice([Command.PROMOTE, Command.PROMOTE, Command.ABORT]))
 
     def refuse_routes(self) -> None:
         self.cluster.refuses_routes = not self.cluster.refuses_routes

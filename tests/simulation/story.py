@@ -38,7 +38,7 @@ class Story(Simulation):
         self._labels: dict[str, str] = {}
         self._befell: dict[str, list[str]] = {}
         self._works = ""
-        self._condition = self._fleet = ""
+        self._condition = self._fleet = self._routes = ""
         self._told = 0
         self._at: float | None = None
         super().__init__()
@@ -99,6 +99,10 @@ class Story(Simulation):
             if text != self._condition:
                 self._condition = text
                 self.say("status", text)
+        routes = self._routing()
+        if routes != self._routes:
+            self._routes = routes
+            self.say("traffic", routes)
         fleet = self._drawing()
         if fleet != self._fleet:
             self._fleet = fleet
@@ -141,6 +145,12 @@ class Story(Simulation):
                 marks = " ".join(f"{marks.count(m)}{m}" for m in "#+.xq-" if m in marks)
             drawn.append(f"{revision} {marks}")
         return "   ".join(drawn) or "none"
+
+    def _routing(self) -> str:
+        """Say which revision each Service of the operator selects."""
+        own = sorted((r for r in self.cluster.routes.values() if r.is_own), key=lambda r: r.name)
+        shown = {r.name: self._revision(r.revision) if r.revision else "all" for r in own}
+        return ", ".join(f"{name} selects {whom}" for name, whom in shown.items())
 
     def _mark(self, pod: Instance) -> str:
         if pod.terminating or pod.ended:

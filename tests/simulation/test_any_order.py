@@ -50,8 +50,7 @@ def _comes_to_rest(run: Simulation) -> None:
     decided = plan(seen, cluster.now)
     assert is_converged(Case(seen, decided, cluster.now)), f"{decided.notes}: {operator.status}"
     assert set(cluster.pods) == {i.name for i in seen.instances}
-    exposed = [SERVICE] if cluster.spec.traffic is not None else []
-    assert [name for name, route in cluster.routes.items() if route.revision == ""] == exposed
+    _is_routed(run)
     writes, told, status = cluster.writes, len(operator.told), operator.status
     run.run(10_000)
     assert (cluster.writes, len(operator.told), operator.status) == (writes, told, status)
@@ -59,6 +58,16 @@ def _comes_to_rest(run: Simulation) -> None:
     run.operator.restart()
     run.run(10_000)
     assert cluster.writes == writes, "a restart of the operator wrote something"
+
+
+def _is_routed(run: Simulation) -> None:
+    """Each Service that is to be there selects all instances, or those of the one revision."""
+    cluster, spec = run.cluster, run.cluster.spec
+    whole = {i.revision for i in cluster.pods.values()} if spec.blue_green else {""}
+    names = [SERVICE, f"{SERVICE}-preview"] if spec.blue_green else [SERVICE]
+    assert sorted(cluster.routes) == (names if spec.traffic is not None else [])
+    # A service that has no instances keeps what it selected.
+    assert not whole or {route.revision for route in cluster.routes.values()} <= whole | {""}
 
 
 EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
@@ -85,6 +94,8 @@ def test_any_state_converges_in_a_working_cluster(given_view: View) -> None:
     spec = replace(given_view.spec, suspend=False, regeneration=calm, on_failure=back)
     # A revision that failed its check is not asked again, and one that waits is not at rest.
     run.cluster.spec = replace(spec, checks=())
+    if (way := run.cluster.spec.blue_green) is not None:
+        run.cluster.spec = replace(run.cluster.spec, blue_green=replace(way, is_auto=True))
     run.cluster.generation = given_view.generation
     run.cluster.revisions = {r.id: r for r in given_view.revisions}
     pins = [pin for r in given_view.revisions for pin in r.config if pin.digest != ABSENT]

@@ -27,6 +27,7 @@ from immutable_operator.domain.model import (
     DeleteRoute,
     DisruptionBudget,
     Finding,
+    Freeze,
     Instance,
     Outcome,
     Quarantine,
@@ -114,6 +115,7 @@ class ToyCluster:
         self.withheld: frozenset[ConfigKey] = frozenset()
         self.budgets: tuple[DisruptionBudget, ...] = ()
         self.routes: dict[str, Route] = {}
+        self.freezes: tuple[Freeze, ...] = ()
         self.refuses_routes = False
         self.requests: dict[str, Request] = {}
         self.retry = ""
@@ -274,7 +276,9 @@ class ToyCluster:
         self.writes += 1
         self.budgets = ()
         if isinstance(order, SetBudget):
-            self.budgets = (DisruptionBudget("own", "own", order.min_available, is_own=True),)
+            least, revision = order.min_available, order.revision
+            own = DisruptionBudget("own", "own", least, is_own=True, revision=revision)
+            self.budgets = (own,)
 
     def route(self, order: SetRoute | DeleteRoute) -> None:
         self.writes += 1
@@ -290,7 +294,6 @@ class ToyCluster:
     def edit_route(self, name: str, **fields: Any) -> None:
         """Somebody changes a Service of the operator; without fields, it is deleted."""
         if name in self.routes:
-            self.tell("edited by hand" if fields else "deleted by hand", f"Service {name}")
             if fields:
                 self.routes[name] = replace(self.routes[name], editor="kubectl-edit", **fields)
             else:

@@ -157,6 +157,7 @@ class ToyOperator:
             snapshots=frozenset(cluster.snapshots),
             budgets=cluster.budgets,
             routes=tuple(cluster.routes.values()),
+            freezes=cluster.freezes,
             requests=tuple(cluster.requests.values()),
             answers=self._answered(),
             retry=cluster.retry,
@@ -187,7 +188,7 @@ class ToyOperator:
             self.crash()
             refused = refused or (isinstance(action, Create) and not done)
         if any(isinstance(action, Create) for action in actions):
-            most = Case(given, decided, self.cluster.now).budget.most
+            most = Case(given, decided, self.cluster.now).most
             assert self._active() <= max(most, active)
 
     def _active(self) -> int:

@@ -19,6 +19,7 @@ from immutable_operator.domain.model import (
     ABSENT,
     Because,
     Blocker,
+    BlueGreen,
     Cause,
     Check,
     CheckPhase,
@@ -134,6 +135,13 @@ BUDGETS: list[tuple[DisruptionBudget, ...]] = [
 HTTP = Traffic((Port(80, 8080),))
 OWN_ROUTE = route_as_set(SetRoute(SERVICE, "", HTTP))
 PREVIEW = f"{SERVICE}-preview"
+WAYS = [
+    BlueGreen(),
+    BlueGreen(keep_for=3000.0),
+    BlueGreen(is_auto=True),
+    BlueGreen(is_auto=True, promote_after=50.0, preview_replicas=1, keep_for=10.0),
+    BlueGreen(preview_replicas=2),
+]
 ROUTES: list[tuple[Route, ...]] = [
     *((), (), (OWN_ROUTE,)),
     (replace(OWN_ROUTE, revision=None, editor="kubectl-edit"),),
@@ -165,6 +173,9 @@ REQUESTS: list[tuple[Request, ...]] = [
         Request("to-c", "c2", NOW - 9, "jane", command=Command.ROLL_BACK, revision=IDS[2]),
         Request("again", "c3", NOW - 5, "jane", command=Command.RESUME, override_freeze=True),
     ),
+    (Request("promote", "c1", NOW - 9, "jane", command=Command.PROMOTE),),
+    (Request("now", "c2", NOW - 9, "jane", command=Command.PROMOTE, override_freeze=True),),
+    (Request("abort", "c2", NOW - 9, "jane", command=Command.ABORT),),
     (Request("retry", "c3", NOW - 5, "jane", command=Command.RETRY),),
     (
         Request("known", "c1", NOW - 9, "jane", command=Command.RETRY, phase="Running"),
@@ -216,6 +227,7 @@ some_specs = st.builds(
     replace_restarted=st.sampled_from([False, True]),
     regeneration=st.sampled_from(REGENERATIONS),
     traffic=st.sampled_from([None, None, HTTP]),
+    blue_green=st.sampled_from([None, None, *WAYS]),
 )
 # What is known of the one ConfigMap that templates may read, where they do; None: it is being read.
 OLD, NEW = content_digest({"is": "old"}, {}), content_digest({"is": "new"}, {})
@@ -336,6 +348,9 @@ some_verdicts = st.builds(
     progressed=maybe_moments,
     paused=st.sampled_from([None, None, *MOMENTS]),
     baking=st.sampled_from([None, None, *MOMENTS]),
+    previewed=maybe_moments,
+    approved=st.sampled_from([None, None, *MOMENTS]),
+    promoted=maybe_moments,
     failed=maybe_moments,
     rejected_by=st.sampled_from(["", "", "jane"]),
     fallback=st.sampled_from(["", *IDS, "ffffffff"]),
@@ -355,6 +370,8 @@ def any_view(draw: st.DrawFn) -> View:
     instances = [i for i in instances if i not in departed]
     pinned = draw(st.sampled_from(PINNED))
     spec = replace(draw(some_specs), pinned=pinned)
+    if spec.blue_green is not None:
+        spec = replace(spec, strategy="BlueGreen", traffic=HTTP)
     records = [REVISIONS[letter] for letter in draw(some_records)]
     source = draw(st.sampled_from(SOURCES)) if pinned else None
     if pinned:

@@ -40,6 +40,7 @@ from immutable_operator.domain.model import (
     Reason,
     Retire,
     Revision,
+    Route,
     SetBudget,
     SetRoute,
     SetVerdict,
@@ -56,7 +57,7 @@ from immutable_operator.domain.routing import ROUTE_REFUSED, ROUTE_TAKEN
 __all__ = ["Case", "check", "is_converged"]
 
 # What a key makes unique may be said by each plan: it is told once.
-TOLD_BY_KEY = ("NameTaken", "RevisionRejected", "ServiceRestored", "CheckPassed")
+TOLD_BY_KEY = ("NameTaken", "Promoted", "RevisionRejected", "ServiceRestored", "CheckPassed")
 # Planning a crowd again takes long and says no more of the status than planning a few.
 MANY = 30
 
@@ -134,6 +135,38 @@ class Case:
         return bool(proves) and bool(
             self.wanted and self.wanted.verdict.is_under_way and self.wanted != self.last_good
         )
+
+    @cached_property
+    def live(self) -> Revision | None:
+        """The revision that has the traffic with BlueGreen, once one was promoted."""
+        if self.spec.blue_green is None:
+            return None
+
+        def stamps(revision: Revision) -> list[float]:
+            times = (revision.verdict.promoted, revision.verdict.completed)
+            return [0.0, *(at for at in times if at is not None)]
+
+        promoted = [r for r in self.view.revisions if r.verdict.promoted is not None]
+        for revision in sorted(promoted, key=lambda r: -r.number):
+            others = [at for r in self.view.revisions if r != revision for at in stamps(r)]
+            if max(others, default=0.0) <= (revision.verdict.promoted or 0.0):
+                return revision
+        return None
+
+    @property
+    def most(self) -> int:
+        """How many may exist: with BlueGreen a second fleet, too."""
+        return self.budget.most + (self.budget.desired if self.live is not None else 0)
+
+    def of(self, revision: str) -> list[Instance]:
+        """The instances of a revision; of all with ""."""
+        return [i for i in self.view.instances if i.active and revision in ("", i.revision)]
+
+    @property
+    def route(self) -> Route | None:
+        """The Service of the operator that has the traffic."""
+        own = (r for r in self.view.routes if r.is_own and r.name == self.view.name)
+        return next(own, None)
 
     @cached_property
     def good(self) -> list[Revision]:
@@ -358,7 +391,7 @@ def _1_no_more_than_desired_and_surge(case: Case) -> None:
     if case.acting:
         assert case.wanted is not None
         replacing = bool(case.stale) or {c.revision for c in case.creates} - {case.wanted.id}
-        most = case.budget.desired + (case.budget.surge if replacing else 0)
+        most = case.most if replacing or case.live is not None else case.budget.desired
         assert len(case.active) + len(case.creates) <= max(most, len(case.active))
 
 
@@ -410,8 +443,12 @@ def _5_the_wanted_revision_grows_and_one_that_works_while_it_does_not(case: Case
     if not case.acting:
         return
     assert case.wanted is not None
-    others = {c.revision for c in case.creates} - {case.wanted.id}
+    beside = case.live.id if case.live is not None else ""
+    others = {c.revision for c in case.creates} - {case.wanted.id, beside}
     assert len(others) <= 1
+    if beside:
+        there, more = len(case.of(beside)), sum(c.revision == beside for c in case.creates)
+        assert there + more <= max(case.budget.most, there)
     if others:
         assert not case.works
         (other,) = others
@@ -419,13 +456,15 @@ def _5_the_wanted_revision_grows_and_one_that_works_while_it_does_not(case: Case
             i.revision == other and i.ready_since is not None for i in case.active
         )
         own = (i for i in case.active if i.revision == other and not case.leaves(i))
-        there = [i for i in own if not case.deviates(i) and not case.to_heal(i)]
+        sound = [i for i in own if not case.deviates(i) and not case.to_heal(i)]
         born = [c for c in case.creates if c.revision == other]
         apart = case.available(i for i in case.active if i.revision != other)
-        assert len(there) + len(born) + apart <= case.budget.desired
+        assert len(sound) + len(born) + apart <= case.budget.desired
     count, desired = len(case.current), case.budget.desired
     births = sum(c.revision == case.wanted.id for c in case.creates)
     assert count + births <= max(desired, count)
+    if case.live not in (None, case.wanted):
+        return  # as many previews as are asked for
     if len(case.staying(case.current)) < min(count, desired):
         assert len(case.active) > case.budget.most or others or case.owing
 
@@ -471,6 +510,8 @@ def _22_what_works_is_repaired(case: Case) -> None:
     good = case.last_good
     if not case.acting or case.works or good is None or good == case.wanted:
         return
+    if case.live is not None:
+        return  # that one is repaired, and no other
     if not case.births_of(good) or case.covered:
         return
     if {c.revision for c in case.creates} - {good.id, case.wanted.id if case.wanted else ""}:
@@ -501,11 +542,16 @@ def _27_what_others_can_write_changes_no_move(case: Case) -> None:
 
 def _deletes_are_the_owners_will_or_hurt_no_budget(case: Case) -> None:
     ready = {i.name for i in case.view.instances if i.ready_since is not None}
-    mine = {i.name for i in case.view.instances if case.wanted and i.revision == case.wanted.id}
+    sides = {r.id for r in (case.wanted, case.live) if r is not None}
+    mine = {i.name: i.revision for i in case.view.instances if i.revision in sides}
+    few = case.spec.blue_green.preview_replicas if case.spec.blue_green else None
     for action in case.plan.actions:
         if isinstance(action, Retire) and action.by_will:
             assert action.name in mine
-            assert len(case.of_wanted) > case.budget.desired
+            most = case.budget.desired
+            is_preview = case.live is not None and mine[action.name] != case.live.id
+            most = min(most, few) if is_preview and few is not None else most
+            assert len(case.of(mine[action.name])) > most
         if isinstance(action, Retire) and action.while_unready:
             assert action.name not in ready
 
@@ -638,6 +684,7 @@ def _no_second_budget_on_a_pod(case: Case) -> None:
         assert case.spec.drain_protection
         assert all(budget.is_own for budget in case.view.budgets)
         assert [a.min_available for a in sets] == [case.budget.fewest_available]
+        assert [a.revision for a in sets] == [case.live.id if case.live is not None else ""]
     deleted = {a.uid for a in case.plan.actions if isinstance(a, DeleteBudget)}
     assert deleted <= {budget.uid for budget in case.view.budgets if budget.is_own}
 
@@ -651,8 +698,57 @@ def _only_own_services_are_written(case: Case) -> None:
     assert not {a.name for a in sets} & foreign
     assert {a.uid for a in deletes} <= own
     assert not {a.name for a in sets} & {a.name for a in deletes}
-    assert all(a.traffic == case.spec.traffic for a in sets)
+    assert all(a.traffic == case.spec.traffic for a in sets if a.name == case.view.name)
     assert {a.revision for a in sets} <= {"", *(r.id for r in case.view.revisions)}
+    if case.spec.blue_green is None:
+        assert {a.revision for a in sets} <= {""}
+        assert {a.name for a in sets} <= {case.view.name}
+
+
+def _traffic_stays_where_instances_are_enough(case: Case) -> None:
+    """It goes to a revision that is on record as promoted, and never to a preview."""
+    for order in case.plan.actions:
+        if not isinstance(order, SetRoute) or order.name != case.view.name:
+            continue
+        before, desired = case.route, case.budget.desired
+        known = None if before is None else before.revision
+        switches = known is not None and known != order.revision
+        if switches and case.available(case.of(known or "")) >= desired:
+            assert case.available(case.of(order.revision)) >= desired
+        if case.live is not None:
+            kept = known is not None and known == order.revision
+            assert kept or order.revision == case.live.id
+
+
+def _a_promotion_is_decided_and_complete(case: Case) -> None:
+    """By a person, after a while, or because the revision worked before; a freeze holds it."""
+    for mark in case.plan.actions:
+        if not isinstance(mark, SetVerdict) or case.live is None:
+            continue
+        revision, verdict = mark.revision, mark.verdict
+        if verdict.promoted in (None, revision.verdict.promoted):
+            continue
+        assert not case.spec.suspend
+        own = case.available(case.of(revision.id))
+        assert own >= case.budget.desired or case.live.verdict.is_failed
+        restores = case.went_back or revision == case.last_good or not case.budget.desired
+        assert restores or verdict.approved is not None
+        urgent = any(r.override_freeze for r in case.view.requests if r.uid == verdict.command)
+        assert restores or urgent or not case.frozen
+
+
+def _the_previous_instances_are_kept_for_a_while(case: Case) -> None:
+    way, live = case.spec.blue_green, case.live
+    if not case.acting or way is None or live is None or live.verdict.is_failed:
+        return
+    before = case.back_from(live)
+    if before is None or before == case.wanted:
+        return
+    over = (live.verdict.promoted or 0.0) + way.keep_for <= case.now
+    switched = case.route is not None and case.route.revision == live.id
+    gone = {a.name for a in case.plan.actions if isinstance(a, Retire)}
+    kept = {i.name for i in case.of(before.id) if not case.to_heal(i)}
+    assert (over and switched) or not gone & kept
 
 
 def _refused_moves_wait_for_their_time(case: Case) -> None:
@@ -767,6 +863,9 @@ RULES: tuple[Callable[[Case], None], ...] = (
     _whoever_leaves_a_node_is_on_one_that_goes,
     _no_second_budget_on_a_pod,
     _only_own_services_are_written,
+    _traffic_stays_where_instances_are_enough,
+    _a_promotion_is_decided_and_complete,
+    _the_previous_instances_are_kept_for_a_while,
     _refused_moves_wait_for_their_time,
     _12_conditions_tell_the_truth,
     _13_what_is_suspended_or_refused_or_deleted_is_left_alone,
@@ -779,6 +878,8 @@ RULES: tuple[Callable[[Case], None], ...] = (
 def is_converged(case: Case) -> bool:
     """Whether all that is wanted is there, available, and nothing else is."""
     if not case.acting or case.wanted is None or case.decides:
+        return False
+    if case.live not in (None, case.wanted):
         return False
     if case.template is None and not case.went_back:
         return False

@@ -292,9 +292,37 @@ REFUSED = [
     ),
     Refused(
         "a strategy that does not exist",
+        spec({"strategy": "Canary"}),
+        "spec.rollout.strategy: Input should be 'Rolling' or 'BlueGreen'",
+        'spec.rollout.strategy: Unsupported value: "Canary": supported values: "Rolling", '
+        '"BlueGreen"',
+    ),
+    Refused(
+        "BlueGreen without a Service",
         spec({"strategy": "BlueGreen"}),
-        "spec.rollout.strategy: Input should be 'Rolling'",
-        'spec.rollout.strategy: Unsupported value: "BlueGreen": supported values: "Rolling"',
+        "spec.rollout: strategy BlueGreen switches the Service of the operator, so it needs "
+        "spec.traffic; add spec.traffic, or use strategy Rolling",
+    ),
+    Refused(
+        "both strategies at once",
+        exposed({"port": 80}) | {"rollout": {"blueGreen": {"promotion": "Auto"}}},
+        "spec.rollout: blueGreen has no effect with strategy Rolling; remove it, or set strategy: "
+        "BlueGreen",
+    ),
+    Refused(
+        "a time for a promotion by hand",
+        exposed({"port": 80})
+        | {"rollout": {"strategy": "BlueGreen", "blueGreen": {"promoteAfter": "5m"}}},
+        "spec.rollout.blueGreen: promoteAfter has no effect with promotion Manual; remove it, or "
+        "set promotion: Auto",
+    ),
+    Refused(
+        "no preview at all",
+        exposed({"port": 80})
+        | {"rollout": {"strategy": "BlueGreen", "blueGreen": {"previewReplicas": 0}}},
+        "spec.rollout.blueGreen.previewReplicas: Input should be greater than or equal to 1",
+        "spec.rollout.blueGreen.previewReplicas: Invalid value: 0: "
+        "spec.rollout.blueGreen.previewReplicas in body should be greater than or equal to 1",
     ),
     Refused(
         "no port",

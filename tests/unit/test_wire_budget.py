@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from immutable_operator.api.names import API_VERSION
-from immutable_operator.wire.budget import budget_body, covering, decode_budget
+from immutable_operator.domain.model import SetBudget
+from immutable_operator.wire.budget import budget_body, budget_change, covering, decode_budget
 from immutable_operator.wire.owner import OwnerRecord
 from tests.unit.service_specs import spec
 
@@ -74,9 +75,29 @@ def test_budget_with_the_name_of_its_own_is_known_though_it_covers_nothing() -> 
 
 
 def test_budget_that_is_written_covers_the_service_and_is_its_own() -> None:
-    body = budget_body(WEB, 2)
+    body = budget_body(WEB, SetBudget(2))
     assert body["metadata"]["ownerReferences"][0]["apiVersion"] == API_VERSION
     body["metadata"]["uid"] = "b1"
     (found,) = covering(WEB, [decode_budget(json.dumps(body).encode())])
     assert (found.is_own, found.min_available) == (True, 2)
     assert body["spec"]["selector"] == {"matchLabels": {"immutable.dev/service": "web"}}
+
+
+def test_budget_of_one_revision_is_read_as_written_and_changed_to_all() -> None:
+    move = SetBudget(2, "0a1b2c3d")
+    body = budget_body(WEB, move)
+    body["metadata"]["uid"] = "b1"
+    record = decode_budget(json.dumps(body).encode())
+    (found,) = covering(WEB, [record])
+    assert (found.is_own, found.min_available, found.revision) == (True, 2, "0a1b2c3d")
+    change = budget_change(WEB, SetBudget(2), record)
+    assert change["spec"]["selector"]["matchLabels"] == {
+        "immutable.dev/service": "web",
+        "immutable.dev/revision": None,
+    }
+
+
+def test_budget_with_another_selector_is_seen() -> None:
+    own = budget({"matchLabels": {"app": "web"}}, owner="s1", minAvailable=2)
+    (found,) = covering(WEB, [decode_budget(own)])
+    assert found.revision is None

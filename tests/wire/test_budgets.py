@@ -21,7 +21,7 @@ SLOW = refusal(500, "etcdserver: request timed out")
 
 
 def budget(least: int, *, version: int = 7) -> dict[str, Any]:
-    body = budget_body(SERVICE, least)
+    body = budget_body(SERVICE, SetBudget(least))
     body["metadata"] |= {"uid": "u-b1", "resourceVersion": str(version)}
     return body
 
@@ -55,6 +55,7 @@ def test_known_budget_is_changed_and_only_this_very_one() -> None:
     assert script.lines == [f"PATCH {ITEM}"]
     body = script.asked[0].body
     assert body["metadata"] == {"uid": "u-b1"}
+    assert body["spec"]["selector"]["matchExpressions"] is None
     assert body["spec"]["minAvailable"] == 2
     assert body["spec"]["maxUnavailable"] is None, "the other form of a limit is removed"
 

@@ -39,13 +39,14 @@ class ImmutableActionSpec(ApiModel):
         ),
     )
 
-    type: Literal["Regenerate", "Retry", "RollBack", "Resume"]
+    type: Literal["Regenerate", "Retry", "RollBack", "Resume", "Promote", "Abort"]
     """The command. Regenerate: replace the instances that are older than this action with new
     instances of the same revision, as in a rollout; PodDisruptionBudgets are respected. Retry: roll
     out again the revision that the spec asks for, after it failed. RollBack: reject the revision
     that the spec asks for, and run another one with its configuration instead, until the template
     or its configuration changes. Resume: end a RollBack, and roll out the revision that the spec
-    asks for."""
+    asks for. Promote: with strategy BlueGreen, switch the traffic to the revision that the spec
+    asks for. Abort: reject that revision before its promotion, as RollBack does."""
 
     service: OwnerName | None = None
     """Name of the ImmutableService in the same namespace. Exactly one of service and pool must be
@@ -87,7 +88,7 @@ class ImmutableActionStatus(ApiModel):
     """Time at which the operator first observed the action."""
     asked_revision: Annotated[str, Field(max_length=63)] | None = None
     """Id of the revision that the spec asked for when the operator first observed the action.
-    Retry, RollBack and Resume apply to this revision only."""
+    All types but Regenerate apply to this revision only."""
     finished_at: datetime | None = None
     """Time at which the action ended."""
 

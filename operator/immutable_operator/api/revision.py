@@ -210,6 +210,14 @@ class ImmutableRevisionStatus(ApiModel):
     baking_since: datetime | None = None
     """Time at which all instances were available, so that the bake and the checks began
     (rollout.bakeSeconds, rollout.checks)."""
+    previewed_at: datetime | None = None
+    """Time at which all instances that are wanted before the promotion were available, with
+    strategy BlueGreen, if it is promoted automatically or has checks."""
+    approved_at: datetime | None = None
+    """Time at which the promotion was decided, by an ImmutableAction or after promoteAfter."""
+    promoted_at: datetime | None = None
+    """Time since which the Service of the operator is to select the instances of this revision:
+    the newest one has the traffic. Set with strategy BlueGreen."""
     failed_at: datetime | None = None
     """Time at which the revision failed or was rejected."""
     rejected_by: Annotated[str, Field(max_length=512)] | None = None

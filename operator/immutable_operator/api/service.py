@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from immutable_operator.api import names
+from immutable_operator.api.blue_green import NEEDS_TRAFFIC, OF_BLUE_GREEN, BlueGreen
 from immutable_operator.api.cel import Rule
 from immutable_operator.api.check import Check
 from immutable_operator.api.duration import Duration
@@ -44,11 +45,19 @@ class Rollout(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         NEVER_REPLACES,
         Rule("self.progressDeadlineSeconds > self.minReadySeconds", _DEADLINE),
+        Rule("!has(self.blueGreen) || self.strategy == 'BlueGreen'", OF_BLUE_GREEN),
     )
 
-    strategy: Literal["Rolling"] = "Rolling"
-    """How instances are replaced. Rolling: a few at a time, within maxSurge and maxUnavailable;
-    successors are created first as far as maxSurge allows. Default Rolling."""
+    strategy: Literal["Rolling", "BlueGreen"] = "Rolling"
+    """How instances are replaced when the revision changes. Rolling: a few at a time, within
+    maxSurge and maxUnavailable; successors are created first as far as maxSurge allows. BlueGreen:
+    all instances of the new revision are created beside the running ones, and are reached by the
+    Service <name>-preview; a promotion switches the traffic to them, and the previous instances
+    are removed later (see blueGreen). It needs spec.traffic. Replacements within one revision, such
+    as regeneration and repair, are always Rolling. Default Rolling."""
+
+    blue_green: BlueGreen | None = None
+    """Promotion of new revisions with strategy BlueGreen. Default: promotion is Manual."""
 
     max_surge: IntOrPercent = "25%"
     """Maximum number of instances that can exist above spec.replicas during a replacement: a
@@ -117,6 +126,8 @@ class Rollout(ApiModel):
             raise ValueError(BOTH_ZERO)
         if self.progress_deadline_seconds <= self.min_ready_seconds:
             raise ValueError(_DEADLINE)
+        if self.blue_green is not None and self.strategy != "BlueGreen":
+            raise ValueError(OF_BLUE_GREEN)
         return self
 
 
@@ -210,7 +221,14 @@ class Immutability(ApiModel):
 class ImmutableServiceSpec(ApiModel):
     """Specification of the desired instances and of how they are replaced."""
 
-    rules: ClassVar[tuple[Rule, ...]] = STATELESS_RULES
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *STATELESS_RULES,
+        Rule(
+            "self.?rollout.?strategy.orValue('Rolling') != 'BlueGreen' || has(self.traffic)",
+            NEEDS_TRAFFIC,
+            field=".rollout",
+        ),
+    )
 
     replicas: Replicas | None = None
     """Number of desired instances, at most 50000. If unset, the current number is kept; a new
@@ -305,6 +323,8 @@ def validate_service(name: str, spec: Mapping[str, Any]) -> ImmutableServiceSpec
     def more(given: ImmutableServiceSpec) -> Iterator[str]:
         if given.traffic is not None:
             yield from name_problems(name)
+        elif given.rollout.strategy == "BlueGreen":
+            yield f"spec.rollout: {NEEDS_TRAFFIC}"
         yield from template_problems(given.template)
 
     return checked(ImmutableServiceSpec, name, spec, "pod", more)

@@ -50,6 +50,8 @@ VERBS = (
     Verb("plan", "show what would happen if a file was applied"),
     Verb("undo", "run a good revision instead of the one that the spec asks for"),
     Verb("retry", "roll out again the revision that the spec asks for, after it failed"),
+    Verb("promote", "switch the traffic to the revision that waits for its promotion"),
+    Verb("abort", "reject the revision that waits for its promotion", "promote", "add_abort"),
     Verb("regenerate", "replace the instances of a service, or one of them"),
     Verb("suspend", "stop all replacements of a service, including repairs"),
     Verb("resume", "end a suspension or an undo", "suspend", "add_resume"),

@@ -20,10 +20,12 @@ from immutable_operator.domain.model import (
     Verdict,
     later_than,
 )
+from immutable_operator.domain.promotion import is_switched
 from immutable_operator.domain.standing import (
     fallback_of,
     is_good,
     latest_completed,
+    live_revision,
     running_revision,
 )
 from immutable_operator.domain.turn import Turn
@@ -31,6 +33,8 @@ from immutable_operator.domain.turn import Turn
 __all__ = ["anew", "applies_to_another", "commands"]
 
 NO_SPEC = "waiting until the revision that the spec asks for is on record"
+REJECTING = (Command.ROLL_BACK, Command.ABORT)
+PROMOTING = (Command.PROMOTE, Command.ABORT)
 SUPERSEDED = "superseded by a later action or another revision"
 
 
@@ -46,6 +50,8 @@ def anew(verdict: Verdict, started: float) -> Verdict:
         paused=None,
         baking=None,
         checks=(),
+        previewed=None,
+        approved=None,
         failed=None,
         rejected_by="",
         fallback="",
@@ -106,17 +112,23 @@ def _carried_out(turn: Turn, request: Request) -> tuple[Verdict | None, str, str
         return None, "Pending", f"the {owner} is suspended; set spec.suspend: false to resume"
     if asked is None or turn.target.is_open:
         return None, "Pending", NO_SPEC
-    if request.command is Command.ROLL_BACK:
-        return _rolled_back(turn, request, asked)
-    if problem := _problem(request, asked):
+    if problem := _problem(turn, request, asked):
         return None, "Failed", problem
+    if request.command in REJECTING:
+        return _rolled_back(turn, request, asked)
     if turn.target.freeze.holds and not request.override_freeze:
         return None, "Pending", turn.target.freeze.message
+    if request.command is Command.PROMOTE:
+        return replace(asked.verdict, approved=turn.now, command=request.uid), "", ""
     return replace(_again(turn, asked), command=request.uid), "", ""
 
 
-def _problem(request: Request, asked: Revision) -> str:
+def _problem(turn: Turn, request: Request, asked: Revision) -> str:
     """Return why an action does not apply to a revision, or ""."""
+    if request.command in PROMOTING:
+        return _not_before_promotion(turn, request, asked)
+    if request.command is Command.ROLL_BACK:
+        return ""
     verdict = asked.verdict
     if not verdict.is_failed:
         return (
@@ -130,6 +142,21 @@ def _problem(request: Request, asked: Revision) -> str:
         )
     if request.command is Command.RESUME and not verdict.rejected_by:
         return f"{asked} failed and was not rejected; create an action of type Retry"
+    return ""
+
+
+def _not_before_promotion(turn: Turn, request: Request, asked: Revision) -> str:
+    """Return why a revision can be neither promoted nor aborted, or ""."""
+    live, verb = live_revision(turn.view), request.command.lower()
+    if turn.spec.blue_green is None:
+        return f"rollout.strategy is {turn.spec.strategy}, so there is nothing to {verb}"
+    if live is None:
+        return f"no revision was promoted yet, so there is nothing to {verb}"
+    if asked.id == live.id:
+        back = "; create an action of type RollBack to go back" if verb == "abort" else ""
+        return f"{asked} has the traffic already{back}"
+    if asked.verdict.is_failed:
+        return f"{asked} failed, so there is nothing to {verb}"
     return ""
 
 
@@ -192,7 +219,9 @@ def _again(turn: Turn, asked: Revision) -> Verdict:
     runs = turn.wanted if turn.target.goes_back else None
     works = runs.id if runs else asked.verdict.takes_over_from
     # That it was good once does not say that it is now.
-    return replace(begun, completed=None, retry=turn.view.retry, takes_over_from=works)
+    return replace(
+        begun, completed=None, promoted=None, retry=turn.view.retry, takes_over_from=works
+    )
 
 
 def _retried(turn: Turn) -> Verdict | None:
@@ -211,7 +240,9 @@ def _progress(turn: Turn, fleet: Fleet, request: Request, record: Revision) -> t
     """Return the phase and the message of an action that is carried out."""
     verdict, target = record.verdict, turn.target
     is_asked = target.asked is not None and target.asked.id == record.id
-    if request.command is not Command.ROLL_BACK:
+    if request.command is Command.PROMOTE:
+        return _promotion_of(turn, fleet, record, is_asked=is_asked)
+    if request.command not in REJECTING:
         if verdict.is_failed:
             return "Failed", f"{record} failed again: {verdict.reason}: {verdict.message}"
         if verdict.completed is not None and not verdict.is_under_way:
@@ -223,3 +254,15 @@ def _progress(turn: Turn, fleet: Fleet, request: Request, record: Revision) -> t
     if fleet.is_complete:
         return "Succeeded", f"{target.wanted} runs: {there}"
     return "Running", f"going back to {target.wanted}: {there}"
+
+
+def _promotion_of(turn: Turn, fleet: Fleet, record: Revision, *, is_asked: bool) -> tuple[str, str]:
+    """Return the phase and the message of an action that promotes a revision."""
+    verdict = record.verdict
+    if record == live_revision(turn.view) and is_switched(turn, record):
+        return "Succeeded", f"{record} has the traffic"
+    if verdict.is_failed:
+        return "Failed", f"{record} failed: {verdict.reason}: {verdict.message}"
+    if not is_asked:
+        return "Failed", SUPERSEDED
+    return "Running", f"{record} gets the traffic when {count_current(fleet)}"

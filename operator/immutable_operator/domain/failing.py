@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from immutable_operator.domain.checks import failed_check
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.model import Cause, Instance, Move, Trouble, TroubleKind, Verdict
+from immutable_operator.domain.promotion import goal
 from immutable_operator.domain.standing import latest_completed
 from immutable_operator.domain.turn import Turn
 
@@ -159,7 +160,7 @@ def _stands_still(turn: Turn, fleet: Fleet) -> bool:
     """Return whether the deadline stands still: nothing is lacking, or nothing may be done."""
     if turn.spec.suspend or not turn.target.is_asked:
         return True
-    return fleet.available_current >= turn.budget.desired or _excused(turn, fleet)
+    return fleet.available_current >= goal(turn) or _excused(turn, fleet)
 
 
 def excused_until(turn: Turn, fleet: Fleet) -> float | None:

@@ -201,7 +201,8 @@ class World:
         others = tuple(b for b in self.view.budgets if not b.is_own)
         own: tuple[DisruptionBudget, ...] = ()
         if isinstance(action, SetBudget):
-            own = (DisruptionBudget("own", "own", action.min_available, is_own=True),)
+            least, revision = action.min_available, action.revision
+            own = (DisruptionBudget("own", "own", least, is_own=True, revision=revision),)
         self.view = replace(self.view, budgets=(*others, *own))
 
     def _expose(self, action: SetRoute | DeleteRoute) -> None:

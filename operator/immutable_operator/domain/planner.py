@@ -16,6 +16,7 @@ from immutable_operator.domain.protection import protection
 from immutable_operator.domain.routing import routing
 from immutable_operator.domain.staleness.requested import outcomes
 from immutable_operator.domain.status.tell import tell
+from immutable_operator.domain.strategies.blue_green import BLUE_GREEN
 from immutable_operator.domain.strategies.rolling import ROLLING, counts
 from immutable_operator.domain.strategies.step import Step, Strategy
 from immutable_operator.domain.target import choose
@@ -32,7 +33,7 @@ def plan(
     now: float,
     policy: Policy = POLICY,
     family: Family = PODS,
-    strategy: Strategy = ROLLING,
+    strategy: Strategy | None = None,
 ) -> Plan:
     """Return what to do for one owner at ``now`` (seconds since the epoch).
 
@@ -48,7 +49,8 @@ def plan(
     turn = Turn.of(view, target, now, policy, family)
     fleet = sort_out(turn)
     judged = verdicts(turn, fleet)
-    step = Step() if judged.decides else _step(turn, fleet, strategy)
+    chosen = ROLLING if view.spec.blue_green is None else BLUE_GREEN
+    step = Step() if judged.decides else _step(turn, fleet, strategy or chosen)
     return _plan(turn, fleet, judged, step)
 
 
@@ -91,7 +93,13 @@ def _plan(turn: Turn, fleet: Fleet, judged: Verdicts, step: Step) -> Plan:
         actions=actions,
         status=told.status if told else None,
         due=min((t for t in times if t is not None), default=None),
-        notes=(*target.notes, *_marked(judged.marks), *care.notes, *step.notes)
+        notes=(
+            *target.notes,
+            *_marked(judged.marks),
+            *routed.notes,
+            *care.notes,
+            *step.notes,
+        )
         or ("nothing to do",),
         announcements=(
             *target.announcements,

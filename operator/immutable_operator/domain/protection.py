@@ -7,6 +7,7 @@ sees the cordon, creates the successor on another node, and the budget then admi
 from __future__ import annotations
 
 from immutable_operator.domain.model import DeleteBudget, Move, SetBudget
+from immutable_operator.domain.standing import live_revision
 from immutable_operator.domain.turn import Turn
 
 __all__ = ["BUDGET_CONFLICT", "BUDGET_REFUSED", "obstacle", "protection", "taken"]
@@ -40,9 +41,12 @@ def _moves(turn: Turn) -> tuple[BudgetMove, ...]:
     least = turn.budget.fewest_available
     if not turn.spec.drain_protection or not least or _conflict(turn) is not None:
         return tuple(DeleteBudget(budget.name, budget.uid) for budget in own)
-    if any(budget.min_available == least for budget in own):
+    live = live_revision(turn.view)
+    # Instances without traffic do not stand in for those that have it.
+    wanted = SetBudget(least, "" if live is None else live.id)
+    if any((b.min_available, b.revision) == (least, wanted.revision) for b in own):
         return ()
-    return (SetBudget(least),)
+    return (wanted,)
 
 
 def _conflict(turn: Turn) -> str | None:

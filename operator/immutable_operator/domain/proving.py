@@ -1,7 +1,8 @@
 """Proving: what a new revision must show once all of its instances are available.
 
 A revision bakes (`rollout.bakeSeconds`) and passes its checks (`rollout.checks`) before its rollout
-is complete. One that was complete is repaired, regenerated and restored without that.
+is complete. With BlueGreen the checks come before its promotion, and the bake after it. One that was
+complete is repaired, regenerated and restored without that.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from immutable_operator.domain.checks import Checked, CheckTurn, all_passed, loo
 from immutable_operator.domain.failing import CHECK_FAILED, is_judged
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.model import Revision, RunCheck, Verdict
+from immutable_operator.domain.promotion import is_previewing
 from immutable_operator.domain.standing import is_good, latest_completed
 from immutable_operator.domain.turn import Turn
 
@@ -22,11 +24,12 @@ __all__ = ["Proof", "is_whole", "prove"]
 class Proof:
     """The verdict with what is to be noted, what to measure, and when to look again.
 
-    ``is_given`` says that nothing is left to be shown.
+    ``is_given`` says that nothing is left to be shown, ``passed`` that no check is.
     """
 
     verdict: Verdict
     is_given: bool
+    passed: bool
     runs: tuple[RunCheck, ...] = ()
     due: tuple[float, ...] = ()
 
@@ -37,7 +40,7 @@ def is_whole(turn: Turn, fleet: Fleet) -> bool:
     Instances that are replaced because of their age, or leave a node, do not count against it.
     """
     wanted, desired = turn.wanted, turn.budget.desired
-    if wanted is None or not desired or fleet.held:
+    if wanted is None or not desired or fleet.held or is_previewing(turn):
         return False
     others = [i for i in fleet.stale if not fleet.why[i.name].reason.is_routine]
     return not others and fleet.available >= desired
@@ -50,14 +53,14 @@ def prove(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> Proof
     """
     checks = turn.spec.checks if _is_unproven(turn, wanted, verdict) else ()
     if verdict.started != wanted.verdict.started:
-        return Proof(verdict, not checks)
+        return Proof(verdict, not checks, not checks)
     verdict, baked = _baked(turn, fleet, verdict)
     checked = _checked(turn, fleet, wanted, verdict) if checks else Checked(verdict.checks)
     verdict = replace(verdict, checks=checked.records)
     due = checked.due if baked is None or baked <= turn.now else (*checked.due, baked)
     is_baked = baked is None or baked <= turn.now
     passed = all_passed(checks, wanted.verdict.checks)
-    return Proof(verdict, is_baked and passed, checked.runs, due)
+    return Proof(verdict, is_baked and passed, passed, checked.runs, due)
 
 
 def _is_unproven(turn: Turn, wanted: Revision, verdict: Verdict) -> bool:
@@ -77,9 +80,10 @@ def _is_unproven(turn: Turn, wanted: Revision, verdict: Verdict) -> bool:
 def _checked(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> Checked:
     names = tuple(i.name for i in fleet.current if turn.available(i))
     verdict_stands = turn.target.holds_failed or wanted.verdict.reason == CHECK_FAILED
-    asks = turn.may_begin and turn.target.is_asked and is_whole(turn, fleet) and not verdict_stands
+    is_shown = is_whole(turn, fleet) or (is_previewing(turn) and verdict.previewed is not None)
+    asks = turn.may_begin and turn.target.is_asked and is_shown and not verdict_stands
     # A failed revision that is kept does not bake.
-    begun = verdict.baking or verdict.failed or turn.now
+    begun = verdict.previewed or verdict.baking or verdict.failed or turn.now
     retry, answers = turn.policy.retry_check, turn.view.answers
     return look(turn.spec.checks, wanted, CheckTurn(turn.now, answers, retry, begun, names, asks))
 

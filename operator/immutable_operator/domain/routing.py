@@ -19,10 +19,13 @@ from immutable_operator.domain.model import (
     Move,
     Port,
     Refusal,
+    Revision,
     Route,
     SetRoute,
     Traffic,
+    preview_name,
 )
+from immutable_operator.domain.standing import live_revision
 from immutable_operator.domain.turn import Turn
 
 __all__ = [
@@ -52,6 +55,7 @@ class Routing:
     moves: tuple[RouteMove, ...] = ()
     due: tuple[float, ...] = ()
     announcements: tuple[Announcement, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def routing(turn: Turn) -> Routing:
@@ -60,7 +64,13 @@ def routing(turn: Turn) -> Routing:
     waits = {r.subject: r.retry_at for r in _refused(turn) if r.retry_at > turn.now}
     moves = tuple(move for move in needed if move.name not in waits)
     due = tuple(waits[move.name] for move in needed if move.name in waits)
-    return Routing(moves, due, tuple(_restored(turn, moves)))
+    return Routing(moves, due, tuple(_restored(turn, moves)), tuple(map(_noted, moves)))
+
+
+def _noted(move: RouteMove) -> str:
+    if isinstance(move, DeleteRoute):
+        return f"Service {move.name} is deleted"
+    return f"Service {move.name} selects {move.revision or 'all instances'}"
 
 
 def unrouted(turn: Turn) -> tuple[str, str] | None:
@@ -116,10 +126,36 @@ def route_as_set(move: SetRoute) -> Route:
 
 
 def _wanted(turn: Turn) -> tuple[SetRoute, ...]:
-    traffic = turn.spec.traffic
+    traffic, name, live = turn.spec.traffic, turn.view.name, live_revision(turn.view)
     if turn.spec.template is None or traffic is None:
         return ()
-    return (SetRoute(turn.view.name, "", traffic),)
+    route = SetRoute(name, _selected(turn, live), traffic)
+    if turn.spec.blue_green is None:
+        return (route,)
+    shown = turn.wanted or live
+    # What is outside of the cluster, and fixed ports of nodes, exist once.
+    ports = tuple(replace(port, node_port=None) for port in traffic.ports)
+    inside = replace(traffic, ports=ports, type="ClusterIP", annotations=())
+    return route, SetRoute(preview_name(name), shown.id if shown else "", inside)
+
+
+def _selected(turn: Turn, live: Revision | None) -> str:
+    """Return the revision that gets the traffic, "" for all.
+
+    The Service is not switched from instances that are enough to some that are not.
+    """
+    found = _found(turn, turn.view.name)
+    if live is None:
+        return ""
+    if found is None or not found.is_own or found.revision in (None, live.id):
+        return live.id
+    desired = turn.budget.desired
+    holds = _available(turn, live.id) < desired <= _available(turn, found.revision)
+    return found.revision if holds and found.revision is not None else live.id
+
+
+def _available(turn: Turn, revision: str | None) -> int:
+    return turn.count_available(i for i in turn.view.instances if revision in ("", i.revision))
 
 
 def _needed(turn: Turn) -> Iterator[RouteMove]:

@@ -15,6 +15,7 @@ __all__ = [
     "is_held",
     "is_proven",
     "latest_completed",
+    "live_revision",
     "proven",
     "ran",
     "running_revision",
@@ -30,6 +31,27 @@ def latest_completed(view: View) -> Revision | None:
     """Return the last good revision: the one that was last complete."""
     good = [r for r in view.revisions if is_good(r)]
     return max(good, key=lambda r: (r.verdict.completed or 0.0, r.number), default=None)
+
+
+def live_revision(view: View) -> Revision | None:
+    """Return the revision that has the traffic with BlueGreen: the one that was promoted last.
+
+    None if another one was completed since, by Rolling, or if none was promoted: then all instances
+    have it.
+    """
+    if view.spec.blue_green is None or not view.revisions:
+        return None
+
+    def stamp(revision: Revision) -> float:
+        return max(revision.verdict.promoted or 0.0, revision.verdict.completed or 0.0)
+
+    found = []
+    for revision in view.revisions:
+        promoted = revision.verdict.promoted
+        others = (stamp(r) for r in view.revisions if r.id != revision.id)
+        if promoted is not None and promoted >= max(others, default=0.0):
+            found.append(revision)
+    return max(found, key=lambda r: r.number, default=None)
 
 
 def running_revision(view: View) -> Revision | None:
@@ -100,15 +122,19 @@ def fallback_of(view: View, failed: Revision) -> Revision | None:
 def going_back(view: View, failed: Revision) -> tuple[Revision | None, tuple[Obstacle, ...]]:
     """Return the good revision to go back to, and why better ones are passed over.
 
-    The one that is recorded comes first, unless another rollout started since, then the latest. One
+    The one that is recorded comes first, unless another rollout started since, then the one that
+    has the traffic, then the latest. One
     without copies of its configuration is only chosen if it has instances, because no instance of
     it can be created.
     """
     others = [r for r in view.revisions if r.id != failed.id]
     moved_on = any((r.verdict.started or 0.0) > (failed.verdict.failed or 0.0) for r in others)
     recorded = "" if moved_on else failed.verdict.fallback
-    good = [r for r in others if is_good(r)]
+    live = live_revision(view)
+    has_traffic = None if live is None or live.verdict.is_failed else live
+    good = [r for r in others if is_good(r) or r == has_traffic]
     good.sort(key=lambda r: (r.verdict.completed or 0.0, r.number), reverse=True)
+    good.sort(key=lambda r: r != has_traffic)
     good.sort(key=lambda r: r.id != recorded)
     runs = {i.revision for i in view.instances if i.active}
     lost: list[Obstacle] = []

@@ -44,6 +44,7 @@ from immutable_operator.domain.standing import (
     going_back,
     is_held,
     latest_completed,
+    live_revision,
     proven,
     running_revision,
 )
@@ -226,8 +227,18 @@ def _grown(view: View, target: Target, now: float) -> Target:
             # The status waits for the next plan, which follows as soon as the copies exist.
             is_open = is_open or (bool(copied.create) and not view.spec.suspend)
         moves, due = _with(moves, due, copied)
-    fallback = None
+    live, fallback = live_revision(view), None
+    if live is not None and live != target.wanted:
+        copied = plan_snapshots(view, live, now)
+        if not copied.complete:
+            unborn[live.id] = str(copied)
+            moves, due = _with(moves, due, copied)
     for candidate in proven(view, target.wanted):
+        if candidate == live:
+            fallback = candidate
+            if live.id in unborn:
+                continue
+            break
         copied = plan_snapshots(view, candidate, now)
         fallback = candidate
         if copied.complete:

@@ -16,7 +16,10 @@ __all__ = ["Turn"]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A view, the target that was chosen for it, and the budget; ``now`` in seconds."""
+    """A view, the target that was chosen for it, and the budget; ``now`` in seconds.
+
+    ``beside`` are names of instances that exist and are left out of the view.
+    """
 
     view: View
     target: Target
@@ -25,6 +28,7 @@ class Turn:
     family: Family
     budget: Budget
     care: Care
+    beside: frozenset[str] = frozenset()
     # Each is asked for a dozen times in a plan, and there are thousands of them.
     _known: dict[str, tuple[Instance, bool]] = field(
         default_factory=dict, init=False, repr=False, compare=False

@@ -26,6 +26,11 @@ from immutable_operator.domain.model import (
     View,
     later_than,
 )
+from immutable_operator.domain.promotion import (
+    promoted,
+    promotion,
+    taken_over,
+)
 from immutable_operator.domain.proving import is_whole, prove
 from immutable_operator.domain.staleness.age import start_seconds
 from immutable_operator.domain.standing import fallback_of, going_back, latest_completed, ran
@@ -75,6 +80,7 @@ def verdicts(turn: Turn, fleet: Fleet) -> Verdicts:
     found: dict[str, SetVerdict] = {}
     again: list[float | None] = []
     runs: tuple[RunCheck, ...] = ()
+    over = None if turn.spec.suspend else taken_over(turn, fleet)
     for revision in turn.view.revisions:
         if revision == turn.target.asked and commanded is not None:
             new = commanded
@@ -84,6 +90,8 @@ def verdicts(turn: Turn, fleet: Fleet) -> Verdicts:
         else:
             new = _of_other(turn, fleet, revision, wanted)
         new = _admitted(turn, revision, new)
+        if revision == over and not new.is_failed:
+            new = promoted(turn, new)
         if new != revision.verdict:
             found[revision.name] = SetVerdict(revision, new)
     held = {r.subject: r.retry_at for r in turn.view.refusals if r.move is Move.VERDICT}
@@ -91,6 +99,7 @@ def verdicts(turn: Turn, fleet: Fleet) -> Verdicts:
     due = [found[name] for name in sorted(found) if held.get(name, 0.0) <= turn.now]
     told = [_announced(turn, mark) for mark in due if _fails(mark)]
     told += [told for mark in due for told in passings(mark.revision, mark.verdict.checks)]
+    told += [_given(mark) for mark in due if over is None and _promotes(mark)]
     return Verdicts(
         tuple(due),
         tuple(at for at in again if at is not None),
@@ -105,6 +114,16 @@ def _fails(mark: SetVerdict) -> bool:
     before, verdict = mark.revision.verdict, mark.verdict
     again = bool(verdict.rejected_by) and verdict.command != before.command
     return verdict.is_failed and (again or not before.is_failed)
+
+
+def _promotes(mark: SetVerdict) -> bool:
+    return mark.verdict.promoted not in (None, mark.revision.verdict.promoted)
+
+
+def _given(mark: SetVerdict) -> Announcement:
+    """Return the event of a revision that gets the traffic."""
+    text = f"{mark.revision} gets the traffic"
+    return Announcement("Promoted", text, f"{mark.revision.id}/{mark.verdict.promoted}")
 
 
 def _announced(turn: Turn, mark: SetVerdict) -> Announcement:
@@ -178,11 +197,12 @@ def _of_wanted(
     if verdict.started == wanted.verdict.started:
         verdict, later = progressed(turn, fleet, verdict)
     proof = prove(turn, fleet, wanted, verdict)
-    times = (again, later, *proof.due)
+    verdict, decides = promotion(turn, fleet, proof.verdict, passed=proof.passed)
+    times = (again, later, decides, *proof.due)
     if not proof.is_given:
-        return proof.verdict, times, proof.runs
-    done = _completed(turn, fleet, wanted, proof.verdict)
-    return done, times if done == proof.verdict else (), ()
+        return verdict, times, proof.runs
+    done = _completed(turn, fleet, wanted, verdict)
+    return done, times if done == verdict else (), ()
 
 
 def _failed(turn: Turn, wanted: Revision, found: Failure) -> Verdict:

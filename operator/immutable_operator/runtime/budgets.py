@@ -15,7 +15,13 @@ from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
 from immutable_operator.kube.reading import version_of
 from immutable_operator.kube.store import Children
-from immutable_operator.wire.budget import BUDGETS, BudgetRecord, budget_body
+from immutable_operator.wire.budget import (
+    BUDGETS,
+    BudgetRecord,
+    budget_body,
+    budget_change,
+    selected_revision,
+)
 from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["BudgetWriter"]
@@ -47,19 +53,16 @@ class BudgetWriter:
 
     async def _set(self, service: OwnerRecord, move: SetBudget) -> bytes:
         """Create the budget, or change it if it is known: never one that another client created."""
-        body = budget_body(service, move.min_available)
         known = [b for b in self._budgets.of(service.namespace) if b.service == service.uid]
         if not known:
             path = BUDGETS.collection(service.namespace)
             try:
+                body = budget_body(service, move)
                 return await self._client.create(path, body, resource=self.resource)
             except Conflict as error:
                 raise Refused(Cause.NAME_TAKEN, taken(budget_name(service.name))) from error
         path = BUDGETS.item(service.namespace, known[0].name)
-        change = {
-            "metadata": {"uid": known[0].uid},
-            "spec": {**body["spec"], "maxUnavailable": None},
-        }
+        change = budget_change(service, move, known[0])
         return await self._client.patch(path, change, resource=self.resource, manager=FIELD_MANAGER)
 
     async def _delete(self, service: OwnerRecord, move: DeleteBudget) -> Seen:
@@ -74,6 +77,8 @@ class BudgetWriter:
         if isinstance(move, DeleteBudget):
             return lambda: self._budgets.get(move.uid) is None
         return lambda: any(
-            record.service == service.uid and record.content.min_available == move.min_available
+            record.service == service.uid
+            and record.content.min_available == move.min_available
+            and selected_revision(service.name, record.content.selector) == move.revision
             for record in self._budgets.of(service.namespace)
         )

@@ -7,15 +7,23 @@ from typing import Any
 
 import msgspec
 
-from immutable_operator.api.names import LABEL_SERVICE
-from immutable_operator.domain.model import DisruptionBudget, budget_name
+from immutable_operator.api.names import LABEL_REVISION, LABEL_SERVICE
+from immutable_operator.domain.model import DisruptionBudget, SetBudget, budget_name
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.placement import LabelSelector
 from immutable_operator.wire.revision import owned_metadata
 
-__all__ = ["BUDGETS", "BudgetRecord", "budget_body", "covering", "decode_budget"]
+__all__ = [
+    "BUDGETS",
+    "BudgetRecord",
+    "budget_body",
+    "budget_change",
+    "covering",
+    "decode_budget",
+    "selected_revision",
+]
 
 BUDGETS = ApiPath("apis/policy/v1", "poddisruptionbudgets")
 
@@ -66,11 +74,38 @@ def covering(service: OwnerRecord, known: Iterable[BudgetRecord]) -> tuple[Disru
         if own or covers or record.name == budget_name(service.name):
             least = record.content.min_available
             number = least if isinstance(least, int) else None
-            found.append(DisruptionBudget(record.name, record.uid, number, own, covers))
+            revision = selected_revision(service.name, selector)
+            found.append(DisruptionBudget(record.name, record.uid, number, own, covers, revision))
     return tuple(sorted(found, key=lambda budget: budget.name))
 
 
-def budget_body(service: OwnerRecord, least: int) -> dict[str, Any]:
+def selected_revision(service: str, selector: LabelSelector | None) -> str | None:
+    """Return which revision a selector selects, "" for all, None if it is another selector."""
+    if selector is None or selector.match_expressions:
+        return None
+    labels = selector.match_labels or {}
+    revision = labels.get(LABEL_REVISION, "")
+    own = {LABEL_SERVICE: service, **({LABEL_REVISION: revision} if revision else {})}
+    return revision if labels == own else None
+
+
+def budget_change(service: OwnerRecord, move: SetBudget, known: BudgetRecord) -> dict[str, Any]:
+    """Return the merge patch of the operator's budget: what is not wanted is null."""
+    spec = budget_body(service, move)["spec"]
+    selector = known.content.selector
+    before = dict.fromkeys(sorted(selector.match_labels or {}) if selector else ())
+    labels = {**before, **spec["selector"]["matchLabels"]}
+    return {
+        "metadata": {"uid": known.uid},
+        "spec": {
+            **spec,
+            "maxUnavailable": None,
+            "selector": {"matchLabels": labels, "matchExpressions": None},
+        },
+    }
+
+
+def budget_body(service: OwnerRecord, move: SetBudget) -> dict[str, Any]:
     """Return the object to create.
 
     A pod that is not ready can always be evicted, so that it does not block a drain. Pods in
@@ -81,8 +116,13 @@ def budget_body(service: OwnerRecord, least: int) -> dict[str, Any]:
         "kind": "PodDisruptionBudget",
         "metadata": owned_metadata(service, budget_name(service.name)),
         "spec": {
-            "minAvailable": least,
+            "minAvailable": move.min_available,
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            "selector": {"matchLabels": {LABEL_SERVICE: service.name}},
+            "selector": {
+                "matchLabels": {
+                    LABEL_SERVICE: service.name,
+                    **({LABEL_REVISION: move.revision} if move.revision else {}),
+                }
+            },
         },
     }

@@ -118,6 +118,9 @@ class _Verdict(Body, frozen=True, omit_defaults=True):
     progressed: Micro | None = msgspec.field(default=None, name="progressedAt")
     paused: Micro | None = msgspec.field(default=None, name="pausedAt")
     baking: Micro | None = msgspec.field(default=None, name="bakingSince")
+    previewed: Micro | None = msgspec.field(default=None, name="previewedAt")
+    approved: Micro | None = msgspec.field(default=None, name="approvedAt")
+    promoted: Micro | None = msgspec.field(default=None, name="promotedAt")
     failed: Micro | None = msgspec.field(default=None, name="failedAt")
     rejected_by: Text512 = Text512()
     fallback: str = ""

@@ -21,6 +21,7 @@ from immutable_operator.domain.config.births import WRITABLE
 from immutable_operator.domain.config.references import pinned
 from immutable_operator.domain.model import (
     Accepted,
+    BlueGreen,
     OnAdmission,
     OnFailure,
     OnTaint,
@@ -87,6 +88,7 @@ def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
         strategy=rollout.strategy,
         traffic=_traffic(checked),
         checks=tuple(checks_of(rollout.checks)),
+        blue_green=_blue_green(checked),
     )
     return spec if invalid else _with_kept_state(spec, immutability), invalid
 
@@ -117,6 +119,20 @@ def _traffic(spec: ImmutableServiceSpec) -> Traffic | None:
         session_affinity=given.session_affinity,
         distribution=given.traffic_distribution or "",
         annotations=tuple(sorted((given.annotations or {}).items())),
+    )
+
+
+def _blue_green(spec: ImmutableServiceSpec) -> BlueGreen | None:
+    if spec.rollout.strategy != "BlueGreen":
+        return None
+    given = spec.rollout.blue_green
+    if given is None:
+        return BlueGreen()
+    return BlueGreen(
+        is_auto=given.promotion == "Auto",
+        promote_after=seconds(given.promote_after) if given.promote_after else 0.0,
+        preview_replicas=given.preview_replicas,
+        keep_for=seconds(given.keep_for),
     )
 
 

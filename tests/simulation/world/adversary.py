@@ -84,6 +84,9 @@ class Adversary:
         # Drawn apart, so that the other troubles of a seed stay the same.
         if random.Random(f"exposure/{seed}").random() < 0.3:
             self.kinds += self.exposure.all
+        # With a host port there is no room for a second fleet.
+        if not self.port and random.Random(f"blue-green/{seed}").random() < 0.25:
+            self.kinds += [*self.exposure.ways, self.exposure.expose]
         self.picked = sorted(kind.__name__ for kind in self.kinds)
 
     def begin(self) -> None:

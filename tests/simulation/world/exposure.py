@@ -19,6 +19,12 @@ __all__ = ["Exposure", "misrouted", "wrong_write"]
 
 ROUTES = f"/api/v1/namespaces/{NAMESPACE}/services"
 PREFIX = "immutable.dev/"
+WAYS: list[Obj | None] = [
+    {"promotion": "Manual", "promoteAfter": None, "keepFor": "10s"},
+    {"promotion": "Auto", "promoteAfter": None, "keepFor": "10s", "previewReplicas": None},
+    {"promotion": "Auto", "promoteAfter": "20s", "keepFor": "60s", "previewReplicas": 1},
+    None,
+]
 EDITS: list[Obj] = [
     {"selector": {"app": "web"}},
     {"selector": {f"{PREFIX}service": None, "app": "other"}},
@@ -34,11 +40,24 @@ class Exposure:
     def __init__(self, adversary: Adversary) -> None:
         self.world, self.rng, self.people = adversary.world, adversary.rng, adversary.people
         self.all: list[Callable[[], None]] = [self.expose, self.expose, self.edit, self.take]
+        self.ways: list[Callable[[], None]] = [self.blue_green, self.blue_green, self.decide]
 
     def expose(self) -> None:
         port = self.rng.choice([80, 80, 81])
         ports = [{"port": port, "targetPort": 8080}]
         self.people.apply(traffic=self.rng.choice([{"ports": ports}, {"ports": ports}, None]))
+
+    def blue_green(self) -> None:
+        """A strategy with a way to promote, or Rolling again."""
+        way = self.rng.choice(WAYS)
+        strategy = "Rolling" if way is None else "BlueGreen"
+        ports = [{"port": 80, "targetPort": 8080}]
+        rollout = {"strategy": strategy, "blueGreen": way}
+        self.people.apply(rollout=rollout, **({} if way is None else {"traffic": {"ports": ports}}))
+
+    def decide(self) -> None:
+        """Somebody promotes or aborts what waits."""
+        self.people.act(self.rng.choice(["Promote", "Promote", "Abort"]))
 
     def edit(self) -> None:
         """Somebody changes it, or deletes it."""
@@ -58,6 +77,12 @@ class Exposure:
 
     def stop(self) -> None:
         """The name is free again."""
+        spec = self.people.spec or {}
+        if (spec.get("rollout") or {}).get("strategy") == "BlueGreen":
+            self.people.apply(
+                rollout={"blueGreen": {"promotion": "Auto", "promoteAfter": None}},
+                traffic={"ports": [{"port": 80, "targetPort": 8080}]},
+            )
         found = self.people.ask("GET", f"{ROUTES}/web")
         if found is not None and not found["metadata"].get("ownerReferences"):
             self.people.ask("DELETE", f"{ROUTES}/web")
@@ -69,7 +94,14 @@ def misrouted(people: People, spec: Obj) -> str | None:
     if wanted is None or found is None:
         there = found is not None
         return None if there == (wanted is not None) else f"there is a Service: {there}"
-    if found["spec"]["selector"] != {f"{PREFIX}service": people.name}:
+    selector = {f"{PREFIX}service": people.name}
+    if (spec.get("rollout") or {}).get("strategy") == "BlueGreen" and spec.get("replicas"):
+        selector[f"{PREFIX}revision"] = found["spec"]["selector"].get(f"{PREFIX}revision")
+        service = people.service
+        runs = {p.revision for p in service.active} if service else set()
+        if runs != {selector[f"{PREFIX}revision"]}:
+            return f"its Service selects {selector}, and {runs} run"
+    if found["spec"]["selector"] != selector:
         return f"its Service selects {found['spec']['selector']}"
     asked = [(p["port"], p["targetPort"]) for p in wanted["ports"]]
     ports = [(p["port"], p["targetPort"]) for p in found["spec"]["ports"]]
@@ -80,6 +112,10 @@ def wrong_write(commit: Commit) -> str | None:
     """Say what is wrong with a write of the operator to a Service; None if nothing is."""
     if commit.before is not None and not commit.before["metadata"].get("ownerReferences"):
         return f"Service {commit.name} is none of ours, and was written"
-    selector: dict[str, Any] = (commit.after or {}).get("spec", {}).get("selector", {})
-    foreign = [key for key in selector if not key.startswith(PREFIX)]
+    selectors: list[dict[str, Any]] = [
+        (obj or {}).get("spec", {}).get("selector", {}) for obj in (commit.before, commit.after)
+    ]
+    # What somebody else wrote a moment ago is removed by the next write.
+    added = selectors[1].keys() - selectors[0].keys()
+    foreign = [key for key in added if not key.startswith(PREFIX)]
     return f"Service {commit.name} selects by {foreign[0]}" if foreign else None

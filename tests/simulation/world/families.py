@@ -88,6 +88,8 @@ class Family:
         unavailable = min(_share(rollout.get("maxUnavailable", 0), replicas, up=False), replicas)
         if not surge and not unavailable:
             unavailable = 1
+        if rollout.get("strategy") == "BlueGreen":  # a second fleet
+            surge += replicas
         min_ready = float(rollout.get("minReadySeconds", 0))
         letter, suspend = self.wanted(spec), bool(spec.get("suspend"))
         return Limits(replicas, surge, unavailable, min_ready, suspend, letter, spec)

@@ -51,10 +51,15 @@ class People:
         return None
 
     def retry(self, word: str) -> None:
-        """Ask for another try if the service says that what the spec asks for failed."""
+        """Ask for another try if the service says that what the spec asks for failed.
+
+        What a person rejected is tried again only if a person resumes it.
+        """
         found = self.ask("GET", f"{self.owners}/{self.name}")
         told = ((found or {}).get("status") or {}).get("conditions") or ()
-        if any((c["type"], c["status"]) == ("Stalled", "True") for c in told):
+        if any("was rejected by" in c["message"] for c in told if c["type"] == "Stalled"):
+            self.act("Resume")
+        elif any((c["type"], c["status"]) == ("Stalled", "True") for c in told):
             marks = {"annotations": {ANNOTATION_RETRY: word}}
             self.ask("PATCH", f"{self.owners}/{self.name}", {"metadata": marks})
 
@@ -135,6 +140,18 @@ class People:
             spec |= {"overrideFreeze": True, "reason": "it burns"}
         name = f"{self.name}-{self._actions}"
         self.ask("POST", self.actions, {"metadata": {"name": name}, "spec": spec})
+        self._all_explained()
+
+    def act(self, kind: str) -> None:
+        """Create an action of a type that needs no more."""
+        self._actions += 1
+        self.world.say("jane", f"creates an action of type {kind}")
+        spec: Obj = {"type": kind, self.word: self.name, "actor": "jane"}
+        self.ask(
+            "POST",
+            self.actions,
+            {"metadata": {"name": f"{self.name}-{self._actions}"}, "spec": spec},
+        )
         self._all_explained()
 
     def freeze(self, seconds: float, *, repairs: bool) -> None:

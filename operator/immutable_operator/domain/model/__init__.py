@@ -80,7 +80,7 @@ from immutable_operator.domain.model.moves import (
     SetVerdict,
 )
 from immutable_operator.domain.model.node_end import NodeEnd
-from immutable_operator.domain.model.owner import OnFailure, OnTaint, Policy, Spec
+from immutable_operator.domain.model.owner import BlueGreen, OnFailure, OnTaint, Policy, Spec
 from immutable_operator.domain.model.refusal import Cause, Move, Refusal
 from immutable_operator.domain.model.revision import (
     NODE_HASH,
@@ -126,6 +126,7 @@ __all__ = [
     "Backoff",
     "Because",
     "Blocker",
+    "BlueGreen",
     "Cause",
     "Change",
     "ChangeKind",

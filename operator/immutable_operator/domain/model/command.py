@@ -15,6 +15,8 @@ class Command(StrEnum):
     RETRY = "Retry"
     ROLL_BACK = "RollBack"
     RESUME = "Resume"
+    PROMOTE = "Promote"
+    ABORT = "Abort"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +25,11 @@ class Request:
 
     Regenerate replaces the instances older than ``created``, or that ``instance`` alone. Retry
     tries the failed revision that the spec asks for again. RollBack rejects that revision and goes
-    back to ``revision``, an id, or to the last good one; Resume ends that. ``phase`` is the phase
-    that was last written to its status, "" before the first write. ``asked`` is the id of the
-    revision that the spec asked for when the action was first observed, "" if that is not known.
+    back to ``revision``, an id, or to the last good one; Resume ends that. Promote gives the
+    traffic to the revision that was created beside the running one, Abort rejects it. ``phase`` is
+    the phase that was last written to its status, "" before the first write. ``asked`` is the id of
+    the revision that the spec asked for when the action was first observed, "" if that is not
+    known.
     """
 
     name: str

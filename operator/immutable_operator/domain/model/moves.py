@@ -123,9 +123,13 @@ class Quarantine:
 
 @dataclass(frozen=True, slots=True)
 class SetBudget:
-    """Create or update the operator's PodDisruptionBudget for the service."""
+    """Create or update the operator's PodDisruptionBudget for the service.
+
+    It selects the instances of one ``revision`` (an id), or all ("").
+    """
 
     min_available: int
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)

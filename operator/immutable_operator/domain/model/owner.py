@@ -15,7 +15,7 @@ from immutable_operator.domain.model.config import ConfigKey
 from immutable_operator.domain.model.machine import PoolSpec
 from immutable_operator.domain.model.route import Traffic
 
-__all__ = ["OnFailure", "OnTaint", "Policy", "Spec"]
+__all__ = ["BlueGreen", "OnFailure", "OnTaint", "Policy", "Spec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,21 @@ class OnTaint(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class BlueGreen:
+    """How a new revision is promoted. Durations are in seconds.
+
+    With ``is_auto`` it is promoted ``promote_after`` after all ``preview_replicas`` (None: as many
+    as are wanted) of its instances are available, else on request. The previous ones are kept for
+    ``keep_for``.
+    """
+
+    is_auto: bool = False
+    promote_after: float = 0.0
+    preview_replicas: int | None = None
+    keep_for: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """What the user wants, checked. ``replicas`` None keeps the current number.
 
@@ -76,9 +91,9 @@ class Spec:
     several instances would share without permission; else they are "". ``accepted`` are changes by
     admission that are none of those that ``admission`` is about. ``pool`` is what only a node pool
     has; then ``template`` has the keys ``image``, ``template`` and ``provider`` of the pool's spec.
-    ``strategy`` is how instances are replaced. ``traffic`` is what the operator's Services are to
-    be; None if it is to have none. ``checks`` must pass
-    before a rollout is complete.
+    ``strategy`` is how instances are replaced, ``blue_green`` what only that strategy needs; None
+    with another one. ``traffic`` is what the operator's Services are to be; None if it is to have
+    none. ``checks`` must pass before a rollout is complete.
     """
 
     template: Mapping[str, Any] | None
@@ -105,6 +120,7 @@ class Spec:
     accepted: Accepted = field(default_factory=Accepted)
     pool: PoolSpec | None = None
     strategy: str = "Rolling"
+    blue_green: BlueGreen | None = None
     traffic: Traffic | None = None
     checks: tuple[Check, ...] = ()
 

@@ -60,6 +60,10 @@ class Verdict:
     still. ``baking`` is when all instances were available, if completion waits for a bake or for
     checks. ``checks`` are the results of those.
 
+    The promotion of a revision that was created beside another one: ``previewed`` is when all
+    instances that were wanted before it were available, ``approved`` when it was decided,
+    ``promoted`` when the Service of the operator was first to select its instances.
+
     A revision that failed: ``failed`` is when, ``rejected_by`` the user who rejected it ("": the
     operator), ``fallback`` the id of the revision that runs instead. ``retry`` is the value of the
     annotation for retries that is taken into account already, ``command`` the uid of the last
@@ -88,6 +92,9 @@ class Verdict:
     command: str = ""
     admission: Admission | None = None
     checks: tuple[CheckRecord, ...] = ()
+    previewed: float | None = None
+    approved: float | None = None
+    promoted: float | None = None
 
     @property
     def is_failed(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.model import Condition, Status
+from immutable_operator.domain.promotion import serving
 from immutable_operator.domain.turn import Turn
 
 __all__ = ["AVAILABLE", "GUARDED", "Saying", "conditions", "since"]
@@ -44,8 +45,11 @@ def conditions(turn: Turn, fleet: Fleet, saying: Saying) -> tuple[Condition, ...
 
 
 def _available(turn: Turn, fleet: Fleet) -> Condition:
-    """Say whether as many instances are available as the budget demands, of whatever revision."""
-    have, least = fleet.available, turn.budget.fewest_available
+    """Say whether as many instances are available as the budget demands, of whatever revision.
+
+    Instances without traffic do not count.
+    """
+    have, least = serving(turn, fleet), turn.budget.fewest_available
     value = str(have >= least)
     reason = "MinimumAvailable" if have >= least else "MinimumUnavailable"
     # Without the present number, which the other conditions have: it changes all the time.

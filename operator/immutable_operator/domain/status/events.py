@@ -5,6 +5,7 @@ from __future__ import annotations
 from immutable_operator.domain.model import Announcement, Cause, Rollout, Status
 from immutable_operator.domain.status.disrupted import DISRUPTED, disruption_announcements
 from immutable_operator.domain.status.notices import noticed
+from immutable_operator.domain.status.promoting import promotions
 from immutable_operator.domain.turn import Turn
 
 __all__ = ["announcements"]
@@ -17,7 +18,7 @@ def announcements(turn: Turn, status: Status) -> tuple[Announcement, ...]:
     if turn.wanted is not None and reconciling and reconciling.reason == DISRUPTED:
         was = turn.view.prior.condition("Reconciling")
         told += disruption_announcements(turn.view, turn.wanted, was, _since(status.rollout))
-    told += [*_blocked(turn, status), *noticed(turn, status)]
+    told += [*_blocked(turn, status), *noticed(turn, status), *promotions(turn, status)]
     for refusal in sorted(turn.view.refusals, key=lambda r: r.subject):
         if refusal.cause is Cause.NAME_TAKEN:
             told.append(Announcement("NameTaken", refusal.message, refusal.subject, True))

@@ -7,19 +7,29 @@ from immutable_operator.domain.checks import waiting
 from immutable_operator.domain.model import Verdict
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["proving"]
+__all__ = ["CHECKING", "awaited", "proving"]
+
+CHECKING = "Checking"
 
 
 def proving(turn: Turn, verdict: Verdict, counts: str) -> tuple[str, str]:
     """Return the reason and the message while a revision bakes or waits for its checks."""
     ends = (verdict.baking or turn.now) + turn.spec.bake_seconds
     bakes = f"baking until {wall(ends, 'UTC')}" if ends > turn.now else ""
-    check = waiting(turn.spec.checks, verdict.checks)
+    check = awaited(turn, verdict)
     if check is None:
         return "Baking", f"{counts}, {bakes}" if bakes else counts
+    also = f"{bakes}; " if bakes else ""
+    return CHECKING, f"{counts}, {also}{check}"
+
+
+def awaited(turn: Turn, verdict: Verdict) -> str | None:
+    """Return which check a revision waits for, and what that found last; None if all passed."""
+    check = waiting(turn.spec.checks, verdict.checks)
+    if check is None:
+        return None
     if turn.target.freeze.holds:
         said = f": no check runs, because {turn.target.freeze.message}"
     else:
         said = f": {check.last.message}" if check.last and check.last.message else ""
-    also = f"{bakes}; " if bakes else ""
-    return "Checking", f"{counts}, {also}waiting for check {check.name}{said}"
+    return f"waiting for check {check.name}{said}"

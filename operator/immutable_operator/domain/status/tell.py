@@ -22,6 +22,7 @@ from immutable_operator.domain.model import (
     Status,
     Verdict,
 )
+from immutable_operator.domain.promotion import is_previewing
 from immutable_operator.domain.routing import unrouted
 from immutable_operator.domain.status.blockers import Waits, waits
 from immutable_operator.domain.status.conditions import Saying, conditions
@@ -29,6 +30,7 @@ from immutable_operator.domain.status.disrupted import DISRUPTED, disruptions
 from immutable_operator.domain.status.events import announcements
 from immutable_operator.domain.status.notices import notices
 from immutable_operator.domain.status.progress import progress
+from immutable_operator.domain.status.promoting import promotion_waits
 from immutable_operator.domain.status.proving import proving
 from immutable_operator.domain.status.regeneration import regeneration_conditions, routine
 from immutable_operator.domain.target import (
@@ -61,7 +63,7 @@ def tell(turn: Turn, fleet: Fleet) -> Told:
     """Return what is to be reported about what was observed."""
     complete = fleet.is_complete and turn.target.is_asked and not turn.target.lacking
     proving = complete and is_judged(turn) and turn.spec.proves
-    complete = complete and not proving and not _asked_failed(turn)
+    complete = complete and not proving and not _asked_failed(turn) and not is_previewing(turn)
     restored = turn.target.goes_back and fleet.is_complete
     waited = waits(turn, fleet)
     status = _counted(turn, fleet)
@@ -155,6 +157,8 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
         return Saying("Stalled", worst.reason, f"{counts}{worst.message}")
     if target.is_frozen or (target.freeze.repairs and fleet.held):
         return Saying("Reconciling", FROZEN, f"{counts}{target.freeze.message}")
+    if (promotion := promotion_waits(turn, fleet)) is not None and not overdue:
+        return Saying("Reconciling", *promotion)
     first = next(iter(waited.blockers), None)
     if turn.wanted is None:
         reason, text = (

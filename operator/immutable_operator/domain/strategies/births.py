@@ -46,7 +46,7 @@ class Births:
         mine = self.revision.id
         own = [i for i in known if i.revision == mine]
         self._admits = admits(view, mine)
-        self._names = {i.name for i in known}
+        self._names = {i.name for i in known} | fleet.turn.beside
         self._names |= {r.subject for r in view.refusals if r.cause is Cause.NAME_TAKEN}
         self._latest = {i.slot: i for i in sorted(own, key=lambda i: (i.incarnation, i.name))}
         self._last = {slot: i.incarnation for slot, i in self._latest.items()}

@@ -32,7 +32,7 @@ from immutable_operator.domain.strategies.repair import Repair, refused_births, 
 from immutable_operator.domain.strategies.step import Step, tally
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["ROLLING", "Rolling", "counts"]
+__all__ = ["ROLLING", "Growth", "Retirements", "Rolling", "counts", "grow", "quarantine"]
 
 
 def counts(turn: Turn, fleet: Fleet) -> Counts:
@@ -76,9 +76,9 @@ class Rolling:
         step = Step()
         _note_waits(fleet, step)
         if turn.spec.on_taint is OnTaint.QUARANTINE:
-            _quarantine(turn, fleet, ledger, step)
+            quarantine(turn, fleet, ledger, step)
         repair = Repair.of(turn, fleet, ledger)
-        _Retirements(turn, fleet, ledger, step, repair).plan()
+        Retirements(turn, fleet, ledger, step, repair).plan()
         _births(turn, fleet, ledger, step, repair)
         return step
 
@@ -98,7 +98,7 @@ def _note_waits(fleet: Fleet, step: Step) -> None:
         step.notes.append(f"{age.waiting} due by age and waiting{window}")
 
 
-def _quarantine(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step) -> None:
+def quarantine(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step) -> None:
     """Quarantine at once, whatever the budget: the user prefers containment over availability."""
     refused = {r.subject: r for r in turn.view.refusals if r.move is Move.QUARANTINE}
     for instance in fleet.stale:
@@ -115,7 +115,7 @@ def _quarantine(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step) -> None:
         step.notes.append(f"quarantine {len(step.quarantines)}")
 
 
-class _Retirements:
+class Retirements:
     """Surplus first, then stale instances, unhealthy ones before healthy ones.
 
     An instance whose retirement was refused keeps its place in the ledger while it waits, and comes
@@ -359,7 +359,7 @@ def _births(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, repair: Repair
     wanted, target = turn.wanted, turn.target
     if repair is not None and repair.missing:
         before = len(step.creates)
-        _grow(turn, fleet, ledger, step, _Growth(repair.revision, repair.missing, repairs=True))
+        grow(turn, fleet, ledger, step, Growth(repair.revision, repair.missing, repairs=True))
         if repair.revision.id not in target.unborn:
             ledger.spend(repair.missing - (len(step.creates) - before))
     missing = turn.budget.desired - len(fleet.current)
@@ -370,11 +370,11 @@ def _births(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, repair: Repair
         # recorded, or the configuration that it reads is known.
         grows = False
     if wanted is not None and grows and missing > 0:
-        _grow(turn, fleet, ledger, step, _Growth(wanted, missing))
+        grow(turn, fleet, ledger, step, Growth(wanted, missing))
 
 
 @dataclass(frozen=True, slots=True)
-class _Growth:
+class Growth:
     """How many instances of a revision are missing; ``repairs``: they replace lost ones."""
 
     revision: Revision
@@ -382,7 +382,7 @@ class _Growth:
     repairs: bool = False
 
 
-def _grow(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, growth: _Growth) -> None:
+def grow(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, growth: Growth) -> None:
     """Create instances of one revision, as far as there is room and no refusal."""
     what = f"{growth.missing} of {growth.revision.id}" if growth.repairs else str(growth.missing)
     if held := turn.target.unborn.get(growth.revision.id):

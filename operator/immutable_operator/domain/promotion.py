@@ -1,0 +1,160 @@
+"""Promotion: when a revision that was created beside the running one gets the traffic.
+
+The record of a revision says that it was promoted, before the Service of the operator is switched.
+What the Service selects follows from the records alone, so a plan after a crash does what is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.model import (
+    BlueGreen,
+    Revision,
+    Verdict,
+    later_than,
+)
+from immutable_operator.domain.standing import latest_completed, live_revision
+from immutable_operator.domain.turn import Turn
+
+__all__ = [
+    "goal",
+    "is_previewing",
+    "is_restored",
+    "is_switched",
+    "keeps_until",
+    "promoted",
+    "promotion",
+    "serving",
+    "taken_over",
+]
+
+
+def is_previewing(turn: Turn) -> bool:
+    """Return whether the wanted revision exists beside the one that has the traffic."""
+    live = live_revision(turn.view)
+    return live is not None and turn.wanted is not None and turn.wanted.id != live.id
+
+
+def is_restored(turn: Turn) -> bool:
+    """Return whether the wanted revision worked before, so that nobody has to decide on it."""
+    back = turn.wanted is not None and turn.wanted == latest_completed(turn.view)
+    return turn.target.goes_back or back or not turn.budget.desired
+
+
+def goal(turn: Turn) -> int:
+    """Return how many instances of the wanted revision are to exist now."""
+    desired, given = turn.budget.desired, turn.spec.blue_green
+    if given is None or given.preview_replicas is None or turn.wanted is None:
+        return desired
+    decided = turn.wanted.verdict.approved is not None or is_restored(turn)
+    return desired if decided or not is_previewing(turn) else min(desired, given.preview_replicas)
+
+
+def is_switched(turn: Turn, live: Revision) -> bool:
+    """Return whether the Service of the operator was seen to select a revision."""
+    name = turn.view.name
+    own = (route for route in turn.view.routes if route.is_own and route.name == name)
+    return any(route.revision == live.id and not route.is_leaving for route in own)
+
+
+def serving(turn: Turn, fleet: Fleet) -> int:
+    """Return how many available instances have the traffic, or may have it."""
+    live = live_revision(turn.view)
+    if live is None:
+        return fleet.available
+    return turn.count_available(i for i in fleet.active if i.revision == live.id)
+
+
+def keeps_until(turn: Turn) -> float | None:
+    """Return until when the previous instances are kept; None if that is over, or not known yet.
+
+    They are needed until the Service is seen to select those of the promoted revision.
+    """
+    given, live = turn.spec.blue_green, live_revision(turn.view)
+    if given is None or live is None or live.verdict.promoted is None:
+        return None
+    return live.verdict.promoted + given.keep_for
+
+
+def taken_over(turn: Turn, fleet: Fleet) -> Revision | None:
+    """Return the revision that has the traffic from now on, if none was promoted so far.
+
+    A new service, or one that was Rolling before, has one as soon as a revision has all instances.
+    """
+    if turn.spec.blue_green is None or live_revision(turn.view) is not None:
+        return None
+    last, wanted = latest_completed(turn.view), turn.wanted
+    for revision in (wanted,) if not turn.budget.desired else (last, wanted):
+        if revision is None or revision.verdict.is_failed:
+            continue
+        own = (i for i in fleet.active if i.revision == revision.id)
+        if turn.count_available(own) >= turn.budget.desired:
+            return revision
+    return None
+
+
+def promoted(turn: Turn, verdict: Verdict) -> Verdict:
+    """Return a verdict that gives the traffic to its revision, after all others."""
+    known = (at for r in turn.view.revisions for at in (r.verdict.promoted, r.verdict.completed))
+    return replace(verdict, promoted=later_than(known, turn.now))
+
+
+def promotion(
+    turn: Turn, fleet: Fleet, verdict: Verdict, *, passed: bool
+) -> tuple[Verdict, float | None]:
+    """Return the verdict of the wanted revision with what is decided now, and when to look again.
+
+    ``passed`` says that its checks have passed: until then it is not promoted, whoever asks for it.
+    A freeze holds the promotion of a revision, and not that of one that is restored.
+    """
+    given, live = turn.spec.blue_green, live_revision(turn.view)
+    if given is None or turn.spec.suspend or turn.target.is_open:
+        return verdict, None
+    if live is None or not is_previewing(turn) or verdict.is_failed or not _is_begun(turn, verdict):
+        return verdict, None
+    works = fleet.available_current
+    is_full = works >= turn.budget.desired
+    if is_restored(turn):
+        rest = turn.count_available(i for i in fleet.active if i.revision == live.id)
+        better = is_full or (live.verdict.is_failed and works > rest)
+        return (promoted(turn, verdict) if better else verdict), None
+    if not turn.target.is_asked or _is_frozen(turn, verdict):
+        return verdict, None
+    if works >= goal(turn):
+        verdict = _previewed(turn, given, verdict)
+    verdict, due = _decided(turn, given, verdict) if passed else (verdict, None)
+    if verdict.approved is not None and is_full and passed:
+        return promoted(turn, verdict), None
+    return verdict, due
+
+
+def _is_begun(turn: Turn, verdict: Verdict) -> bool:
+    """Return whether the rollout is on record: nothing is decided in the write that begins it."""
+    return turn.wanted is not None and verdict.started == turn.wanted.verdict.started
+
+
+def _previewed(turn: Turn, given: BlueGreen, verdict: Verdict) -> Verdict:
+    """Note when all previews were available: checks and the time until a promotion begin then."""
+    if verdict.previewed is not None or not (given.is_auto or turn.spec.checks):
+        return verdict
+    return replace(verdict, previewed=turn.now)
+
+
+def _decided(turn: Turn, given: BlueGreen, verdict: Verdict) -> tuple[Verdict, float | None]:
+    """Note with Auto the decision that follows from the previews."""
+    if not given.is_auto or verdict.previewed is None or verdict.approved is not None:
+        return verdict, None
+    due = (verdict.previewed or turn.now) + given.promote_after
+    if due > turn.now:
+        return verdict, due
+    return replace(verdict, approved=turn.now), None
+
+
+def _is_frozen(turn: Turn, verdict: Verdict) -> bool:
+    """Return whether a freeze holds a promotion, which the action for it may override."""
+    if not turn.target.freeze.holds:
+        return False
+    asked = (r for r in turn.view.requests if r.uid == verdict.command)
+    return not any(request.override_freeze for request in asked)
