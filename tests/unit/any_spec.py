@@ -49,6 +49,7 @@ SENSIBLE: Mapping[str, Values] = {
     "hardMaxAge": st.sampled_from(["15s", "2h", "90d"]),
     "restartPolicy": st.just("Always"),
     "id": st.just("image-1"),
+    "digest": st.just(f"sha256:{'a' * 64}"),
 }
 # Fields that an object has, although it could leave them out: little happens without them.
 USUAL = frozenset(("containers", "template", "spec", "image"))

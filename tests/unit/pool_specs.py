@@ -163,6 +163,8 @@ _BOTH_ZERO = (
 _GPU = {"key": "example.com/gpu", "effect": "NoSchedule"}
 _REQUIREMENT = "spec.provider.karpenter.requirements[0]"
 
+_EMPTY: dict[str, Any] = {"list": [], "map": {}}
+
 POOLS_REFUSED = [
     *(
         Refused(
@@ -262,14 +264,14 @@ POOLS_REFUSED = [
     ),
     *(
         Refused(
-            f"capacity that is {told}",
+            f"capacity that is an empty {told}",
             pool(provider={"simulated": {"capacity": {"cpu": capacity}}}),
             "spec.provider.simulated.capacity.cpu: not a quantity; use a number, or a string such "
             "as 500m or 64Mi",
             '<nil>: Invalid value: "": "spec.provider.simulated.capacity.cpu" must not validate '
             "the schema (not)",
         )
-        for told, capacity in (("an empty list", list[str]()), ("an empty map", dict[str, str]()))
+        for told, capacity in _EMPTY.items()
     ),
     *(_key_refused("labels", "labels", key, told, lambda key: {key: "x"})
       for key, told in _KEYS.items()),

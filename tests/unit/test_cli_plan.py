@@ -156,3 +156,11 @@ def test_json_has_the_same_in_numbers() -> None:
     assert found["available"] == {"now": 3, "least": 3, "desired": 3}
     assert [s["move"] for s in found["steps"]][:2] == ["record", "create"]
     assert found["steps"][1]["replaces"] == name_of("A0")
+
+
+def test_ignored_part_of_the_regeneration_is_named() -> None:
+    problem = "spec.regeneration.schedule: Mars/Olympus is not a time zone"
+    told = foretold(view("A ###", problems=(problem,)))
+    assert f"ignored: {problem}; " in as_text(told)
+    assert problem in as_json(told)["ignored"]
+    assert as_json(foretold(view("A ###")))["ignored"] is None

@@ -12,6 +12,7 @@ from immutable_operator.cli.objects import Json
 from immutable_operator.cli.table import age, aligned, visible
 from immutable_operator.domain.foreseen import Forecast, Hold, Step
 from immutable_operator.domain.model import CreateRevision
+from immutable_operator.domain.status.notices import REGENERATION_UNREADABLE
 from immutable_operator.kube.times import second
 
 __all__ = ["Foretold", "as_json", "as_text"]
@@ -130,8 +131,16 @@ def _summary(told: Foretold) -> list[str]:
         lines.append("nothing would change")
     elif not told.moves and not found.holds:
         lines.append(f"no {things} would be replaced")
+    if ignored := _ignored(told):
+        lines.append(f"ignored: {ignored}")
     lines += [f"unknown: {text}" for text in told.unknown]
     return [visible(" ".join(line.split())) for line in lines]
+
+
+def _ignored(told: Foretold) -> str:
+    """Return which parts of the spec would be ignored, or ""."""
+    found = told.found.status.condition(REGENERATION_UNREADABLE)
+    return found.message if found else ""
 
 
 def _count(told: Foretold, *kinds: str) -> int:
@@ -189,6 +198,7 @@ def as_json(told: Foretold) -> Json:
             for hold in found.holds
         ],
         "end": {"reason": ready.reason, "message": ready.message} if ready else None,
+        "ignored": _ignored(told) or None,
         "unknown": list(told.unknown),
     }
 

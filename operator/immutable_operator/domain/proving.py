@@ -1,8 +1,8 @@
 """Proving: what a new revision must show once all of its instances are available.
 
 A revision bakes (`rollout.bakeSeconds`) and passes its checks (`rollout.checks`) before its rollout
-is complete. With BlueGreen the checks come before its promotion, and the bake after it. One that was
-complete is repaired, regenerated and restored without that.
+is complete. With BlueGreen the checks come before its promotion, and the bake after it. A revision
+that was complete is repaired, regenerated and restored without that.
 """
 
 from __future__ import annotations

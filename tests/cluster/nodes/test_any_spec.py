@@ -72,7 +72,7 @@ class Drawn:
                 continue
             self.specs[name] = made["spec"]
         told = "\n".join(self.refused)
-        assert len(self.specs) >= count / 4, f"seed {SEED}: almost all are refused:\n{told}"
+        assert len(self.specs) >= count / 8, f"seed {SEED}: almost all are refused:\n{told}"
 
     def objects(self) -> dict[str, Json]:
         items = self.plane.api().get(self.collection)["items"]
@@ -127,6 +127,11 @@ def is_settled(item: Json) -> bool:
     return bool(told) or ready.get("status") == "True" or ready.get("reason") == "Suspended"
 
 
+def says_what_it_does(item: Json) -> bool:
+    ready = condition(item, "Ready")
+    return bool(ready.get("reason") and ready.get("message"))
+
+
 def few(spec: Json) -> Json:
     """Not thousands of instances."""
     return {"replicas": min(spec["replicas"], MOST)} if "replicas" in spec else {}
@@ -145,7 +150,14 @@ def of_pool(spec: Json, _: random.Random) -> Json:
         verify["smokePod"] = {**verify["smokePod"], "timeout": "3s"}
     rollout = {**(spec.get("rollout") or {}), **SHORT, "verify": verify}
     simulated: Json = (spec["provider"] or {}).get("simulated") or {}
-    return {**spec, **few(spec), "rollout": rollout, "provider": {"simulated": simulated}}
+    image = {"id": "image-1"}  # of ids and digests the unit tests have enough
+    return {
+        **spec,
+        **few(spec),
+        "image": image,
+        "rollout": rollout,
+        "provider": {"simulated": simulated},
+    }
 
 
 @pytest.fixture
@@ -185,7 +197,8 @@ def test_any_accepted_service_converges_or_says_why_not(
                 "have a phase", lambda item: bool(item.get("status", {}).get("phase"))
             )
             freezes.create(of_namespace, count=SPECS // 2)
-            services.until_all("are still settled", is_settled)
+            # A freeze stops the clock of the progress deadline: what waits need not be a blocker.
+            services.until_all("say what they do", says_what_it_does)
     finally:
         freezes.remove()
 

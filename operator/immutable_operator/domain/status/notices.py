@@ -8,7 +8,7 @@ from immutable_operator.domain.model import Announcement, Condition, Status, cha
 from immutable_operator.domain.status.conditions import since
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["noticed", "notices"]
+__all__ = ["REGENERATION_UNREADABLE", "noticed", "notices"]
 
 NOT_STATELESS = "NotStateless"
 ADMISSION_CHANGED = "AdmissionChanged"
