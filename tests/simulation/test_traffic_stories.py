@@ -11,7 +11,16 @@ from dataclasses import replace
 
 import pytest
 
-from immutable_operator.domain.model import BlueGreen, Command, Freeze, Port, Traffic
+from immutable_operator.domain.model import (
+    BlueGreen,
+    Check,
+    Command,
+    Finding,
+    Freeze,
+    HttpQuestion,
+    Port,
+    Traffic,
+)
 from tests.simulation.story import GOLDEN, Story, begun
 from tests.simulation.toy_cluster import BEHAVIOURS
 from tests.unit.given import REVISIONS
@@ -19,6 +28,7 @@ from tests.unit.given import REVISIONS
 HTTP = Traffic((Port(80, 8080),))
 MANUAL, AUTO = BlueGreen(), BlueGreen(is_auto=True, promote_after=30.0)
 WORKS = BEHAVIOURS["A"]
+UP = Check("up", HttpQuestion(url="http://web-preview/healthz", status=200))
 
 
 class TrafficStory(Story):
@@ -27,9 +37,14 @@ class TrafficStory(Story):
     folder = GOLDEN / "traffic"
 
 
-def _begun(title: str, way: BlueGreen = MANUAL, said: str = "promotion Manual") -> Story:
+def _begun(
+    title: str,
+    way: BlueGreen = MANUAL,
+    said: str = "promotion Manual",
+    checks: tuple[Check, ...] = (),
+) -> Story:
     told = f"3 wanted, maxSurge 1, BlueGreen, {said}"
-    fields = {"strategy": "BlueGreen", "blue_green": way, "traffic": HTTP}
+    fields = {"strategy": "BlueGreen", "blue_green": way, "traffic": HTTP, "checks": checks}
     return begun(title, told, TrafficStory, **fields)
 
 
@@ -65,6 +80,31 @@ def promoted_after_a_while() -> Story:
     story = _previewed("Promoted after a while", AUTO, "Auto after 30s")
     story.run()
     assert _selected(story) == "B"
+    return story
+
+
+def checked_before_the_promotion() -> Story:
+    """Whoever promotes it too early does not pass the check."""
+    story = _begun("Checked before the promotion", MANUAL, "promotion Manual, a check", (UP,))
+    slow = [*[Finding.INCONCLUSIVE] * 3, Finding.PASSED]
+    story.cluster.findings[REVISIONS["B"].id] = slow
+    story.user("changes the image", "B")
+    story.run(10)
+    story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
+    story.run(2)
+    assert _selected(story) == "A"
+    story.run()
+    assert _selected(story) == "B"
+    return story
+
+
+def check_of_a_preview_fails() -> Story:
+    story = _begun("Check of a preview fails", AUTO, "Auto after 30s, a check", (UP,))
+    story.cluster.findings[REVISIONS["B"].id] = [Finding.FAILED]
+    story.user("changes the image to one that answers errors", "B")
+    story.run()
+    assert _selected(story) == "A"
+    assert {p.revision for p in story.cluster.pods.values()} == {REVISIONS["A"].id}
     return story
 
 
@@ -212,6 +252,7 @@ def service_deleted_and_edited() -> Story:
 
 STORIES = [
     *(promoted_by_a_person, promoted_after_a_while, few_previews, aborted),
+    *(checked_before_the_promotion, check_of_a_preview_fails),
     *(newer_spec_while_waiting, rolled_back_while_kept, rolled_back_later),
     *(crash_after_promotion, preview_fails, drained_while_waiting, scaled_while_waiting),
     *(frozen_while_waiting, frozen_after_the_promotion, service_deleted_and_edited),

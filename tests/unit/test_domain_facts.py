@@ -6,18 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 from immutable_operator.domain.model import (
-    Announcement,
     Cause,
     Deviation,
     Fact,
     FactType,
     Move,
-    Plan,
     Status,
     View,
 )
 from immutable_operator.domain.planner import plan
-from immutable_operator.domain.status.facts import PROMOTED_EVENT, facts
+from immutable_operator.domain.status.facts import facts
 from immutable_operator.wire.cloud_event import event_id
 from tests.unit.given import (
     NOW,
@@ -27,6 +25,7 @@ from tests.unit.given import (
     name_of,
     proven,
     refusal,
+    verdict_of,
     view,
     with_verdict,
 )
@@ -133,11 +132,12 @@ def test_tainted_instance_without_a_time_is_a_fact_only_when_it_is_new() -> None
     assert FactType.TAINTED not in found(replace(tainted(), prior=TAINTED_BEFORE))
 
 
-def test_promotion_is_a_fact_when_its_event_is_told() -> None:
-    told = Announcement(PROMOTED_EVENT, "revision 1 was promoted by jane", "A/1")
-    decided = Plan(status=plan(good(), NOW).status, announcements=(told,))
-    [fact] = [f for f in facts(good(), decided, NOW) if f.type is FactType.PROMOTED]
-    assert (fact.revision, fact.message) == (proven("A"), told.message)
+def test_promotion_is_a_fact_of_the_record() -> None:
+    given = with_verdict(good(), "A", replace(verdict_of(good(), "A"), promoted=NOW - 3600))
+    [fact] = [f for f in facts(given, plan(given, NOW), NOW) if f.type is FactType.PROMOTED]
+    assert (fact.uid, fact.at) == (given.revisions[0].uid, NOW - 3600)
+    assert fact.message == "revision 1 (77063059) gets the traffic"
+    assert event_id(fact) == event_id(facts(given, plan(given, NOW + 60), NOW + 60)[-1])
 
 
 def test_nothing_is_said_of_a_service_that_is_being_deleted() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from immutable_operator.domain.checks import waiting
 from immutable_operator.domain.config.snapshots import plan_snapshots
 from immutable_operator.domain.fleet import Fleet, count_current
 from immutable_operator.domain.model import (
@@ -265,4 +266,7 @@ def _promotion_of(turn: Turn, fleet: Fleet, record: Revision, *, is_asked: bool)
         return "Failed", f"{record} failed: {verdict.reason}: {verdict.message}"
     if not is_asked:
         return "Failed", SUPERSEDED
-    return "Running", f"{record} gets the traffic when {count_current(fleet)}"
+    if (check := waiting(turn.spec.checks, verdict.checks)) is not None:
+        return "Running", f"{record} gets the traffic when check {check.name} has passed"
+    text = f"{record} gets the traffic when all instances are available"
+    return "Running", f"{text}: {count_current(fleet)}"

@@ -20,9 +20,8 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.domain.verdict import failure_in_words
 
-__all__ = ["PROMOTED_EVENT", "facts"]
+__all__ = ["facts"]
 
-PROMOTED_EVENT = "RevisionPromoted"
 STALLED_EVENT = "Stalled"
 TAINTED = "Tainted"
 
@@ -34,7 +33,7 @@ def facts(view: View, decided: Plan, now: float) -> tuple[Fact, ...]:
     found = [
         fact
         for revision in sorted(view.revisions, key=lambda r: r.number)
-        for fact in (*_good(revision), *_failed(view, revision))
+        for fact in (*_good(revision), *_failed(view, revision), *_promoted(revision))
     ]
     if decided.status is not None:
         found += [*_announced(view, decided, decided.status, now)]
@@ -63,14 +62,18 @@ def _failed(view: View, revision: Revision) -> Iterator[Fact]:
         yield Fact(kind, revision.uid, key, revision, *said)
 
 
+def _promoted(revision: Revision) -> Iterator[Fact]:
+    """Yield that a revision got the traffic, the first one and one that is restored, too."""
+    at = revision.verdict.promoted
+    if at is not None:
+        text = f"{revision} gets the traffic"
+        yield Fact(FactType.PROMOTED, revision.uid, str(int(at)), revision, "", text, at)
+
+
 def _announced(view: View, decided: Plan, status: Status, now: float) -> Iterator[Fact]:
     """Yield the facts of which an event tells in this plan."""
     current = _revision(view, status.current_revision)
-    uid = current.uid if current else view.uid
     for told in decided.announcements:
-        if told.reason == PROMOTED_EVENT:
-            said = (told.reason, told.message, now)
-            yield Fact(FactType.PROMOTED, uid, told.key, current, *said)
         stalled = status.condition(STALLED_EVENT)
         if told.reason == STALLED_EVENT and stalled is not None:
             about = (stalled.reason, stalled.message, now)
