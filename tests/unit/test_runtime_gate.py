@@ -171,7 +171,7 @@ def test_gate_limits_each_owner_without_blocking_others() -> None:
     st.integers(1, 4),
     st.none() | st.integers(1, 3),
     st.lists(st.sampled_from("abcd"), max_size=30),
-    st.randoms(),
+    st.randoms(use_true_random=True),
 )
 def test_no_place_is_lost_in_any_order_of_events(
     limit: int, each: int | None, comers: list[str], chance: random.Random
