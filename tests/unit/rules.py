@@ -90,11 +90,16 @@ class Case:
         return failed if back is None or holds else back
 
     def back_from(self, failed: Revision) -> Revision | None:
-        """The good revision to go back to: the recorded one, unless a rollout began since."""
-        good = [r for r in self.good if r != failed]
+        """The good revision to go back to: the recorded one, unless a rollout began since, or the
+        one that has the traffic.
+        """
+        live = self.live if self.live and not self.live.verdict.is_failed else None
+        good = [r for r in self.view.revisions if r in self.good or r == live]
+        good = [r for r in good if r != failed]
         began = [r.verdict.started or 0.0 for r in self.view.revisions if r != failed]
         recorded = max(began, default=0.0) <= (failed.verdict.failed or 0.0)
         order = sorted(good, key=lambda r: (r.verdict.completed or 0.0, r.number), reverse=True)
+        order.sort(key=lambda r: r != live)
         if recorded:
             order.sort(key=lambda r: r.id != failed.verdict.fallback)
         return next((r for r in order if self._can_run(r)), None)

@@ -123,9 +123,8 @@ def going_back(view: View, failed: Revision) -> tuple[Revision | None, tuple[Obs
     """Return the good revision to go back to, and why better ones are passed over.
 
     The one that is recorded comes first, unless another rollout started since, then the one that
-    has the traffic, then the latest. One
-    without copies of its configuration is only chosen if it has instances, because no instance of
-    it can be created.
+    has the traffic, then the latest. One without copies of its configuration is only chosen if it
+    has instances, because no instance of it can be created.
     """
     others = [r for r in view.revisions if r.id != failed.id]
     moved_on = any((r.verdict.started or 0.0) > (failed.verdict.failed or 0.0) for r in others)
