@@ -415,13 +415,14 @@ def _2_an_unproven_revision_costs_no_available_instance(case: Case) -> None:
 
 
 def _3_the_last_good_revision_stays_until_another_is_proven(case: Case) -> None:
-    """Its healthy instances go only when they alone are more than must stay available."""
+    """Its healthy instances go only when they alone are more than must stay available.
+
+    With BlueGreen it is the revision that has the traffic that stays.
+    """
     if case.acting and not case.available(case.of_wanted) and not case.covered:
-        good = [
-            i
-            for i in case.stale
-            if case.last_good and i.revision == case.last_good.id and not case.to_heal(i)
-        ]
+        serves = case.live is not None and not case.live.verdict.is_failed
+        kept = case.live if serves else case.last_good
+        good = [i for i in case.stale if kept and i.revision == kept.id and not case.to_heal(i)]
         floor = case.budget.desired
         if case.budget.surge == 0 or case.crowded:
             floor -= case.budget.unavailable  # nothing can be proved beside them
