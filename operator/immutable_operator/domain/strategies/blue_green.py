@@ -106,6 +106,7 @@ def _retire(turn: Turn, fleet: Fleet, live: Revision, kept: frozenset[str], step
     """Retire what is neither of the promoted revision nor kept."""
     others = _only(fleet, lambda i: i.revision != live.id and i.name not in kept)
     ledger = _ledger(turn, fleet, len(others.active), step)
+    _contain(turn, _only(fleet, lambda i: i.revision != live.id), ledger, step)
     _retirements(turn, replace(others, current=()), ledger, step)
 
 
@@ -126,14 +127,19 @@ def _beside(turn: Turn, fleet: Fleet, live: Revision, kept: frozenset[str], step
     ledger = _ledger(turn, fleet, count, step)
     previews = replace(turn, budget=replace(turn.budget, desired=count))
     others = _only(fleet, is_other)
-    if turn.spec.on_taint is OnTaint.QUARANTINE:
-        quarantine(previews, others, ledger, step)
+    _contain(previews, _only(fleet, lambda i: is_other(i) or i.name in kept), ledger, step)
     _retirements(previews, others, ledger, step)
     missing = count - len(fleet.current)
     grows = (target.is_asked or target.goes_back) and not target.holds_failed
     if grows and missing > 0:
         wide = replace(turn, budget=ledger.budget)
         grow(wide, fleet, ledger, step, Growth(turn.wanted, missing))
+
+
+def _contain(turn: Turn, others: Fleet, ledger: Ledger, step: Step) -> None:
+    """Quarantine what was modified and has no traffic, what is kept for a rollback, too."""
+    if turn.spec.on_taint is OnTaint.QUARANTINE:
+        quarantine(turn, others, ledger, step)
 
 
 def _ledger(turn: Turn, fleet: Fleet, more: int, step: Step) -> Ledger:
