@@ -15,6 +15,7 @@ from typing import Any
 
 from immutable_operator.domain.calendar.regeneration import Regeneration
 from immutable_operator.domain.calendar.windows import is_open
+from immutable_operator.domain.checks import all_passed
 from immutable_operator.domain.config.hashing import find_revision
 from immutable_operator.domain.families.pods import deviation
 from immutable_operator.domain.ledger import Budget
@@ -738,7 +739,11 @@ def _a_promotion_is_decided_and_complete(case: Case) -> None:
         own = case.available(case.of(revision.id))
         assert own >= case.budget.desired or case.live.verdict.is_failed
         restores = case.went_back or revision == case.last_good or not case.budget.desired
+        # Both failed, and this one works better.
+        restores = restores or (verdict.is_failed and case.live.verdict.is_failed)
         assert restores or verdict.approved is not None
+        if not restores and case.spec.checks:
+            assert all_passed(case.spec.checks, revision.verdict.checks), "checks come first"
         urgent = any(r.override_freeze for r in case.view.requests if r.uid == verdict.command)
         assert restores or urgent or not case.frozen
 

@@ -112,14 +112,15 @@ def promotion(
     given, live = turn.spec.blue_green, live_revision(turn.view)
     if given is None or turn.spec.suspend or turn.target.is_open:
         return verdict, None
-    if live is None or not is_previewing(turn) or verdict.is_failed or not _is_begun(turn, verdict):
+    if live is None or not is_previewing(turn) or not _is_begun(turn, verdict):
         return verdict, None
     works = fleet.available_current
     is_full = works >= turn.budget.desired
-    if is_restored(turn):
-        rest = turn.count_available(i for i in fleet.active if i.revision == live.id)
-        better = is_full or (live.verdict.is_failed and works > rest)
-        return (promoted(turn, verdict) if better else verdict), None
+    # Of two that failed, with none to go back to, the one that works better has the traffic.
+    is_better = live.verdict.is_failed and works > _available_of(turn, fleet, live)
+    if verdict.is_failed or is_restored(turn):
+        takes = is_better or (is_full and not verdict.is_failed)
+        return (promoted(turn, verdict) if takes else verdict), None
     if not turn.target.is_asked or _is_frozen(turn, verdict):
         return verdict, None
     if works >= goal(turn):
@@ -128,6 +129,10 @@ def promotion(
     if verdict.approved is not None and is_full and passed:
         return promoted(turn, verdict), None
     return verdict, due
+
+
+def _available_of(turn: Turn, fleet: Fleet, revision: Revision) -> int:
+    return turn.count_available(i for i in fleet.active if i.revision == revision.id)
 
 
 def _is_begun(turn: Turn, verdict: Verdict) -> bool:
