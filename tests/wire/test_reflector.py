@@ -421,6 +421,30 @@ def test_collection_that_is_not_installed_delays_no_start_and_is_read_once_it_is
     asyncio.run(told())
 
 
+@pytest.mark.parametrize("status", [403, 404])
+def test_collection_of_a_later_chart_delays_no_start_and_is_read_once_it_can_be(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(reflector_module, "RETRY", Backoff(0.0, 0.0))
+    monkeypatch.setattr(reflector_module, "ABSENT", Backoff(0.0, 0.0))
+
+    async def told() -> None:
+        api, _, store = optional(missing(status), missing(status), page(thing("one")))
+        async with serving(api) as client:
+            mirror = Reflector(client, PATH, "things", decode, store, optional=True)
+            running = asyncio.create_task(mirror.run())
+            try:
+                await mirror.synced.wait()
+                assert not store.of("owner")
+                await until(lambda: api.watches)
+                assert [record.content[0] for record in store.of("owner")] == ["one"]
+            finally:
+                running.cancel()
+                await asyncio.wait([running])
+
+    asyncio.run(told())
+
+
 def test_collection_that_is_uninstalled_keeps_its_last_state_until_it_is_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -21,7 +21,7 @@ import structlog
 
 from immutable_operator.domain.model import Backoff
 from immutable_operator.kube.client import JSON, METADATA, METADATA_LIST, KubeClient
-from immutable_operator.kube.errors import ApiError, Gone, NotFound
+from immutable_operator.kube.errors import ApiError, Forbidden, Gone, NotFound
 from immutable_operator.kube.messages import Event, Page, Unreadable, error_in, read
 from immutable_operator.kube.reader import Reader
 from immutable_operator.kube.reading import Identity
@@ -75,6 +75,9 @@ class Reflector(Generic[T]):
         For a collection that may not exist, because its definition is installed by others: called
         with whether the API server has it, after each try. As long as it has not, no list is
         awaited; objects that are known stay known, since the answer says nothing about them.
+    optional
+        For a collection that an earlier chart does not have, or does not let the operator read: if
+        the first try says so, no list is awaited, and the tries go on.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Reflector(Generic[T]):
         resumed: Callable[[str], None] = lambda resource: None,
         unreadable: Callable[[str], None] = lambda resource: None,
         served: Callable[[bool], None] | None = None,
+        optional: bool = False,
     ) -> None:
         self._client = client
         self._path = path
@@ -100,6 +104,7 @@ class Reflector(Generic[T]):
         self._accept = METADATA_LIST if metadata_only else JSON
         self._accept_watch = METADATA if metadata_only else JSON
         self._resumed, self._served = resumed, served
+        self._optional = optional or served is not None
         self._retry = RETRY
         self._version = 0
         self._failures = 0
@@ -140,6 +145,8 @@ class Reflector(Generic[T]):
                 asked = False
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 log.warning("watch interrupted", resource=self.resource, error=str(error))
+                if isinstance(error, Forbidden) and self._optional and not self.synced.is_set():
+                    self._synced_without()
                 if isinstance(error, ApiError) and TOO_LARGE in error.causes:
                     # The resource version is in the future: a backup was restored.
                     self._wanted.set()
@@ -159,15 +166,20 @@ class Reflector(Generic[T]):
 
     def _missing(self, error: NotFound) -> None:
         """Note that the API server does not have the collection; the next try is a list."""
-        if self._served is None or not self.synced.is_set():
+        if not self._optional or not self.synced.is_set():
             log.warning("watch interrupted", resource=self.resource, error=str(error))
-        if self._served is None:
+        if not self._optional:
             return
         self._retry = ABSENT
         self._wanted.set()
+        self._synced_without()
+        if self._served is not None:
+            self._served(False)
+
+    def _synced_without(self) -> None:
+        """Let nobody wait for a list that cannot be had now."""
         self._completed = self._begun
         self.synced.set()
-        self._served(False)
 
     async def step(self) -> bool:
         """List if needed, then watch until the stream ends; True if a wanted list ended it."""

@@ -113,9 +113,9 @@ class Watches:
             *self.guards.reflectors,
             self._reflector(ACTIONS, decode_action, self.actions),
             self._reflector(FREEZES, decode_freeze, self.freezes),
-            self._reflector(CHECKS, decode_check, self.checks),
+            self._reflector(CHECKS, decode_check, self.checks, optional=True),
             self._reflector(BUDGETS, decode_budget, self.budgets),
-            self._reflector(ROUTES, decode_route, self.routes),
+            self._reflector(ROUTES, decode_route, self.routes, optional=True),
             self._reflector(NODES, decode_node, self.nodes),
             *(
                 self._reflector(path, decode, sink, **options)
