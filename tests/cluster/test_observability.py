@@ -25,6 +25,8 @@ METRICS = {
     "immutable_queue_depth": "gauge",
     "immutable_leading": "gauge",
     "immutable_step_failures": "counter",
+    "immutable_notifications": "counter",
+    "immutable_notifications_waiting": "gauge",
     "immutable_sweep_corrections": "counter",
     "immutable_claims": "counter",
     "immutable_stale_seconds": "histogram",
