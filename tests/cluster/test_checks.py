@@ -13,6 +13,7 @@ import pytest
 
 from tests.cluster.checked import Checked, address_of_host, checked_server
 from tests.cluster.operator_process import Operators
+from tests.cluster.plugin import run
 from tests.cluster.rollbacks import record, until_back, verdict
 from tests.cluster.secret_grants import check_flags, checks_granted
 from tests.cluster.services import Service, Wish, condition, pin
@@ -199,6 +200,37 @@ def test_job_that_completes_passes_and_one_that_fails_rolls_back(
         end_pod(web, "Failed")
         until_back(web)
     assert "failed: BackoffLimitExceeded" in verdict(web, 2)["message"]
+
+
+def selected(web: Service) -> str:
+    found = web.plane.api().get(f"/api/v1/namespaces/{web.namespace}/services/web")
+    return str(found["spec"]["selector"].get("immutable.dev/revision", ""))
+
+
+def test_preview_whose_check_fails_never_gets_the_traffic(web: Service, up: Checked) -> None:
+    """Nor does one that is promoted by a person before its check has passed."""
+    way = {"strategy": "BlueGreen", "blueGreen": {"keepFor": "1s"}}
+    traffic = {"ports": [{"name": "http", "port": 80, "targetPort": 8080}]}
+    check = checking(up.url, inconclusive="Wait")
+    web.apply(image="a", replicas=2, rollout={**way, "checks": [check]}, spec={"traffic": traffic})
+    web.until_ready()
+    first = selected(web)
+    assert first == web.revisions()[0]["spec"]["revision"]
+    up.hangs_up = True
+    web.apply(image="b")
+    until_message(web, "is not promoted before its checks have passed: waiting for check up")
+    assert run(web, "promote", "web").code == 0
+    until_message(web, "waiting for check up")
+    assert selected(web) == first
+    up.hangs_up, up.status = False, 500
+    told = until_back(web)
+    assert f"{up.url}/healthz: status 500, expected 200" in told["message"]
+    assert selected(web) == first
+    up.status = 200
+    web.apply(image="c")
+    web.until("it waits", lambda: condition(web.get(), "Ready")["reason"] == "WaitingForPromotion")
+    assert run(web, "promote", "web", "--wait", "--timeout=60").code == 0
+    assert selected(web) == web.revisions()[-1]["spec"]["revision"]
 
 
 def test_query_of_prometheus_decides(web: Service, up: Checked) -> None:
