@@ -113,7 +113,7 @@ def test_check_of_a_loopback_address_or_the_api_server_is_never_made(
     url = control_plane.server
     check = checking(url, inconclusive="Wait", inconclusiveLimit=1)
     web.apply(image="a", replicas=1, rollout={"checks": [check]})
-    until_message(web, "checks cannot use it")
+    until_message(web, "use another server")
 
 
 def test_immutable_check_is_used_by_name_and_may_come_later(web: Service, up: Checked) -> None:

@@ -59,6 +59,7 @@ def pod(slot: int, name: str, revision: str, **status: Any) -> dict[str, Any]:
     }
 
 
+WAITING = "WaitingForPromotion"
 READY = [{"type": "Ready", "status": "True"}]
 RECORDS: list[dict[str, Any]] = [
     {
@@ -77,6 +78,7 @@ RECORDS: list[dict[str, Any]] = [
         ([condition("Stalled", "True", "RolledBack")], {}, 1, "Stalled, RolledBack"),
         ([condition("Reconciling", "True", "Replacing")], {}, None, "Reconciling, Replacing"),
         ([condition("Ready", "False", "Suspended")], {}, None, "not Ready, Suspended"),
+        ([condition("Reconciling", "True", WAITING)], {}, 4, "Reconciling, WaitingForPromotion"),
         ([condition("Ready", "True")], {"observedGeneration": 1}, None, "not processed the latest"),
         ([], {"observedGeneration": -1}, None, "not processed the latest"),
     ],
@@ -87,6 +89,12 @@ def test_status_is_final_only_for_the_present_spec(
     found, line = judged(service(*conditions, **changes), "web")
     assert found == code
     assert says in line
+
+
+def test_status_waits_for_a_promotion_that_needs_no_user() -> None:
+    body = service(condition("Reconciling", "True", WAITING))
+    body["spec"] = {"rollout": {"blueGreen": {"promotion": "Auto"}}}
+    assert judged(body, "web")[0] is None
 
 
 def test_list_of_services_has_a_row_for_each() -> None:

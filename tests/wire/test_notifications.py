@@ -295,7 +295,7 @@ def test_event_is_given_up_and_the_next_one_sent(bed: Bed) -> None:
     bed.run(story)
     [problem] = [entry for entry in bed.logs if entry["log_level"] == "warning"]
     assert problem["event"] == "notifications cannot be sent"
-    assert problem["error"] == "it answered 500"
+    assert problem["error"] == "the receiver answered 500"
     [recovery] = [entry for entry in bed.logs if entry["log_level"] == "info"]
     assert recovery["event"] == "notifications are sent again"
 

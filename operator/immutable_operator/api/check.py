@@ -203,8 +203,8 @@ class JobCheck(ApiModel):
     IMMUTABLE_REVISION: the name of the service and the short hash of the new revision."""
 
     within: Duration | None = None
-    """Time in which the Job must complete or fail. Afterwards it is stopped, and has no result. A
-    whole number with the unit s, m, h or d. Default 10m."""
+    """Time in which the Job must complete or fail. After that, the Job is stopped, and the
+    measurement is inconclusive. A whole number with the unit s, m, h or d. Default 10m."""
 
 
 class ImmutableCheckSpec(ApiModel):

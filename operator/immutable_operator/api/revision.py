@@ -139,14 +139,14 @@ class CheckMeasurement(ApiModel):
     at: datetime
     """Time of the measurement."""
     found: Literal["Passed", "Failed", "Inconclusive"]
-    """What it found. Inconclusive: there was no result, for example because there was no
+    """Result of the measurement. Inconclusive: there was none, for example because there was no
     response."""
     message: Annotated[str, Field(max_length=512)] | None = None
     """Human-readable evidence."""
 
 
 class CheckOutcome(ApiModel):
-    """What became of a check in the most recent rollout of the revision."""
+    """State of a check in the most recent rollout of the revision."""
 
     name: Annotated[str, Field(max_length=40)]
     """Name of the check in rollout.checks of the service."""
@@ -160,9 +160,9 @@ class CheckOutcome(ApiModel):
     passed: Int32 | None = None
     """Number of measurements that passed."""
     failed: Int32 | None = None
-    """Number of measurements that failed and count."""
+    """Number of failed measurements. Those of an http check in its time within do not count."""
     inconclusive: Int32 | None = None
-    """Number of the latest measurements in a row that had no result and count."""
+    """Number of consecutive measurements without a result, up to the latest."""
     results: Annotated[list[CheckMeasurement], Field(max_length=10)] | None = None
     """The last measurements, oldest first."""
 
@@ -208,16 +208,16 @@ class ImmutableRevisionStatus(ApiModel):
     """Time since which the progress deadline has been paused, because something other than the
     revision delays its rollout."""
     baking_since: datetime | None = None
-    """Time at which all instances were available, so that the bake and the checks began
-    (rollout.bakeSeconds, rollout.checks)."""
+    """Time at which all instances were available, so that the bake (rollout.bakeSeconds) began, and
+    with strategy Rolling the checks (rollout.checks)."""
     previewed_at: datetime | None = None
     """Time at which all instances that are wanted before the promotion were available, with
     strategy BlueGreen, if it is promoted automatically or has checks."""
     approved_at: datetime | None = None
     """Time at which the promotion was decided, by an ImmutableAction or after promoteAfter."""
     promoted_at: datetime | None = None
-    """Time since which the Service of the operator is to select the instances of this revision:
-    the newest one has the traffic. Set with strategy BlueGreen."""
+    """Time at which the revision was promoted. The revision with the latest time has the traffic.
+    Set with strategy BlueGreen."""
     failed_at: datetime | None = None
     """Time at which the revision failed or was rejected."""
     rejected_by: Annotated[str, Field(max_length=512)] | None = None

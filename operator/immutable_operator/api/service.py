@@ -116,7 +116,8 @@ class Rollout(ApiModel):
         ),
     ] = Field(default_factory=list)
     """Checks that a new revision must pass once all of its instances are available, before its
-    rollout is complete. If a check fails, the revision failed, and onFailure applies. The results
+    rollout is complete; with strategy BlueGreen once all of its previews are available, before its
+    promotion. If a check fails, the revision fails, and onFailure applies. The results
     are in the status of the ImmutableRevision. Instances of a revision whose rollout is complete
     are repaired, regenerated and restored without checks. Default: none."""
 

@@ -1,4 +1,4 @@
-"""How clients reach the instances of a service: what the operator's Services are to be."""
+"""How clients reach the instances of a service: the Services that the operator creates."""
 
 import re
 from collections import Counter
@@ -143,8 +143,8 @@ class Traffic(ApiModel):
     ClusterIP."""
 
     session_affinity: Literal["None", "ClientIP"] = "None"
-    """Whether connections from one client address go to the same instance (ClientIP) as long as it
-    exists. Default None."""
+    """ClientIP: connections from one client address go to the same instance while it exists. None:
+    they go to any instance. Default None."""
 
     traffic_distribution: Literal["PreferSameZone", "PreferSameNode", "PreferClose"] | None = None
     """Which instances are preferred: those in the zone of the client (PreferSameZone, formerly

@@ -52,7 +52,8 @@ class Judge:
     def check(self, host: str, text: str) -> None:
         """Raise `AddressRefused` for an address to which no check may connect."""
         if (why := self.why_not(text)) is not None:
-            raise AddressRefused(f"{host} resolves to {text}, and {why}; checks cannot use it")
+            shown = host if host == text else f"{host} ({text})"
+            raise AddressRefused(f"a check cannot connect to {shown}: {why}; use another server")
 
 
 def _meant(address: Address) -> Iterator[Address]:

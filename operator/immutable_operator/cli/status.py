@@ -15,11 +15,12 @@ from immutable_operator.cli.table import visible
 from immutable_operator.cli.written import as_text
 from immutable_operator.kube.errors import NotFound
 
-__all__ = ["FAILED", "LATE", "READY", "add", "follow", "judged", "run"]
+__all__ = ["FAILED", "LATE", "READY", "WAITS", "add", "follow", "judged", "run"]
 
-READY, FAILED, LATE = 0, 1, 3
-RESULTS = {READY: "Ready", FAILED: "Failed", LATE: "Late"}
+READY, FAILED, LATE, WAITS = 0, 1, 3, 4
+RESULTS = {READY: "Ready", FAILED: "Failed", LATE: "Late", WAITS: "Waits"}
 POLL_SECONDS = 0.5
+WAITING_FOR_PROMOTION = "WaitingForPromotion"
 
 
 def add(commands: Any) -> None:
@@ -28,8 +29,9 @@ def add(commands: Any) -> None:
         "status",
         description="Prints a line for each change of the state of a service, until all its pods"
         " are of the revision that the spec asks for and available, or until the operator cannot"
-        " continue.",
-        epilog="Exit codes: 0 ready, 1 stalled, rolled back or deleted, 3 timed out, 2 cannot run.",
+        " continue without you.",
+        epilog="Exit codes: 0 ready, 1 stalled, rolled back or deleted, 3 timed out, 4 waits for a"
+        " promotion by a user, 2 cannot run.",
     )
     add_owner(command)
     add_output(command, "json", "yaml")
@@ -98,7 +100,14 @@ def judged(body: Json, name: str) -> tuple[int | None, str]:
             return code, f"{name}: {kind}, {found['reason']}: {_short(found)}"
     found = condition(body, "Reconciling") or condition(body, "Ready")
     kind = "Reconciling" if found.get("status") == "True" else "not Ready"
-    return None, f"{name}: {kind}, {found.get('reason', 'Unknown')}: {_short(found)}"
+    return _waits(body, found), f"{name}: {kind}, {found.get('reason', 'Unknown')}: {_short(found)}"
+
+
+def _waits(body: Json, found: Json) -> int | None:
+    """Return that nothing goes on before a user promotes the revision, else None."""
+    way = body["spec"].get("rollout", {}).get("blueGreen", {})
+    by_hand = way.get("promotion", "Manual") == "Manual"
+    return WAITS if by_hand and found.get("reason") == WAITING_FOR_PROMOTION else None
 
 
 def _short(found: Json) -> str:

@@ -1,7 +1,7 @@
 """Checks: which measurements are to be made now, and what those on record mean.
 
 Everything is a function of the checks that are wanted, the record of the revision and the answers
-that have arrived. A strategy that has checks at a step of its own asks `look` for them.
+that have arrived.
 """
 
 from __future__ import annotations

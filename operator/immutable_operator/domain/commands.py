@@ -1,4 +1,4 @@
-"""Commands of users about a revision: roll it out again, go back to another one, resume.
+"""Commands of users about a revision: try it again, go back, resume, promote, abort.
 
 A command is carried out by one write to the record of the revision that the spec asks for, with the
 uid of the action, so that it is carried out once, also when the operator is restarted in between.

@@ -1,4 +1,4 @@
-"""When a revision has failed: what its instances show, and the progress deadline of its rollout.
+"""When a revision has failed: what its instances and checks show, and its progress deadline.
 
 The progress is stored in the record of the revision, in few writes: a higher number of available
 instances is written once the last noted progress is a quarter of the deadline old. An instance that

@@ -1,7 +1,7 @@
 """The disruption ledger: one budget for every reason to create or retire an instance.
 
 A plan opens one ledger over the observed counts and asks it before each move. Whatever the reasons,
-the moves of one plan together stay within maxSurge and maxUnavailable.
+the moves of one plan together stay within the budget with which it was opened.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ from immutable_operator.domain.turn import Turn
 __all__ = [
     "goal",
     "is_previewing",
-    "is_restored",
     "is_switched",
     "keeps_until",
     "promoted",
@@ -38,7 +37,7 @@ def is_previewing(turn: Turn) -> bool:
 
 
 def is_restored(turn: Turn) -> bool:
-    """Return whether the wanted revision worked before, so that nobody has to decide on it."""
+    """Return whether the wanted revision worked before, and needs no decision."""
     back = turn.wanted is not None and turn.wanted == latest_completed(turn.view)
     return turn.target.goes_back or back or not turn.budget.desired
 
@@ -106,7 +105,7 @@ def promotion(
 ) -> tuple[Verdict, float | None]:
     """Return the verdict of the wanted revision with what is decided now, and when to look again.
 
-    ``passed`` says that its checks have passed: until then it is not promoted, whoever asks for it.
+    ``passed`` says that its checks have passed: until then it is not promoted, even on request.
     A freeze holds the promotion of a revision, and not that of one that is restored.
     """
     given, live = turn.spec.blue_green, live_revision(turn.view)

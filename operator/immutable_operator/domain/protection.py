@@ -2,6 +2,7 @@
 
 The budget lets an evictor remove an instance only while enough others are available. The operator
 sees the cordon, creates the successor on another node, and the budget then admits the eviction.
+With BlueGreen it selects the instances that have the traffic.
 """
 
 from __future__ import annotations

@@ -30,7 +30,6 @@ from immutable_operator.domain.turn import Turn
 
 __all__ = [
     "ROUTE_REFUSED",
-    "ROUTE_RESTORED",
     "ROUTE_TAKEN",
     "Routing",
     "digest_of",
@@ -93,8 +92,8 @@ def unrouted(turn: Turn) -> tuple[str, str] | None:
 def name_taken(name: str) -> str:
     """Say that another Service has the name of a Service of the operator."""
     return (
-        f"Service {name} exists and does not belong to this service, so spec.traffic has no effect;"
-        " delete that Service, and the operator creates its own, or remove spec.traffic"
+        f"Service {name} exists and does not belong to this service, so the operator cannot create"
+        " its own; delete that Service, or remove spec.traffic"
     )
 
 

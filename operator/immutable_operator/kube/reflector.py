@@ -177,7 +177,7 @@ class Reflector(Generic[T]):
             self._served(False)
 
     def _synced_without(self) -> None:
-        """Let nobody wait for a list that cannot be had now."""
+        """Stop waiting for a list that is not available now."""
         self._completed = self._begun
         self.synced.set()
 

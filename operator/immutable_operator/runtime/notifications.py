@@ -139,5 +139,5 @@ class Notifications:
         if answer.problem and not self._problem:
             log.warning("notifications cannot be sent", receiver=host, error=answer.problem)
         elif self._problem and not answer.problem:
-            log.info("notifications are sent again", receiver=host)
+            log.info("notifications can be sent again", receiver=host)
         self._problem = answer.problem

@@ -118,7 +118,7 @@ class Receiver:
             return Answer()
         again = status >= 500 or status in AGAIN
         pause = self._seconds(retry_after) if again else 0.0
-        return Answer(f"it answered {status}", again, pause)
+        return Answer(f"the receiver answered {status}", again, pause)
 
     def _seconds(self, text: str) -> float:
         """Return a Retry-After in seconds: a number or a date; 0 if it is neither."""

@@ -14,6 +14,7 @@ from immutable_operator.domain.model import (
     Instance,
     Phase,
     Plan,
+    Reason,
     Revision,
     Status,
     View,
@@ -23,7 +24,6 @@ from immutable_operator.domain.verdict import failure_in_words
 __all__ = ["facts"]
 
 STALLED_EVENT = "Stalled"
-TAINTED = "Tainted"
 
 
 def facts(view: View, decided: Plan, now: float) -> tuple[Fact, ...]:
@@ -86,7 +86,7 @@ def _tainted(view: View, status: Status, now: float) -> Iterator[Fact]:
     known = {d.name for d in view.prior.deviations}
     for deviation in status.deviations:
         instance: Instance | None = there.get(deviation.name)
-        if deviation.reason != TAINTED or instance is None:
+        if deviation.reason != Reason.TAINTED or instance is None:
             continue
         if instance.tainted_at is None and instance.name in known:
             continue
@@ -95,7 +95,7 @@ def _tainted(view: View, status: Status, now: float) -> Iterator[Fact]:
             uid=instance.uid,
             key="",
             revision=_revision(view, instance.revision),
-            reason=TAINTED,
+            reason=Reason.TAINTED,
             message=f"{instance.name}: {deviation.message}",
             at=now if instance.tainted_at is None else instance.tainted_at,
             by=instance.tainted_by,

@@ -10,7 +10,7 @@ from immutable_operator.domain.standing import going_back, live_revision
 from immutable_operator.domain.status.proving import CHECKING, awaited
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["KEEPING", "WAITING", "promotion_waits", "promotions"]
+__all__ = ["promotion_waits", "promotions"]
 
 WAITING = "WaitingForPromotion"
 PROMOTING = "Promoting"
@@ -29,11 +29,11 @@ def promotion_waits(turn: Turn, fleet: Fleet) -> tuple[str, str] | None:
     if (check := awaited(turn, wanted.verdict)) is not None:
         return CHECKING, f"{wanted} is not promoted before its checks have passed: {check}"
     if turn.target.freeze.holds:
-        text = f"{wanted} waits for promotion, which is frozen: {turn.target.freeze.message}"
-        return WAITING, text
+        held = f"which a freeze holds back: {turn.target.freeze.message}"
+        return WAITING, f"{wanted} waits for its promotion, {held}"
     if wanted.verdict.approved is not None or _is_due(turn):
         return PROMOTING, f"{wanted} gets the traffic when {_all(turn)}"
-    return WAITING, f"{wanted} waits for promotion: {_ways(turn)}"
+    return WAITING, f"{wanted} waits for its promotion{_ways(turn)}"
 
 
 def _all(turn: Turn) -> str:
@@ -59,9 +59,8 @@ def _ways(turn: Turn) -> str:
     at, name = _at(turn), turn.view.name
     promote, abort = (f"kubectl immutable {verb} {name}" for verb in ("promote", "abort"))
     if at is None:
-        return f"{promote}; to reject it: {abort}"
-    told = wall(at, "UTC")
-    return f"it is promoted at {told}; to promote it now: {promote}; to reject it: {abort}"
+        return f"; to promote it: {promote}; to reject it: {abort}"
+    return f" at {wall(at, 'UTC')}; to promote it now: {promote}; to reject it: {abort}"
 
 
 def _keeping(turn: Turn, fleet: Fleet) -> tuple[str, str] | None:
@@ -73,7 +72,8 @@ def _keeping(turn: Turn, fleet: Fleet) -> tuple[str, str] | None:
     kept = sum(before is not None and i.revision == before.id for i in fleet.stale)
     if not kept or fleet.available_current < turn.budget.desired:
         return None
-    text = f"{kept} of {before} are kept for a rollback until {wall(until, 'UTC')}"
+    are = "1 instance of {} is" if kept == 1 else f"{kept} instances of {{}} are"
+    text = f"{are.format(before)} kept for a rollback until {wall(until, 'UTC')}"
     return KEEPING, f"{live} has the traffic, {count_current(fleet)}; {text}"
 
 
