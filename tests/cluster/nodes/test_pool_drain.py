@@ -235,6 +235,7 @@ def test_node_is_verified_after_the_pods_of_daemonsets_are_ready(
         pool.apply(image={"id": "image-2"})
         # The new node's pod is not ready, either: the predecessor stays.
         pool.until("the successor exists", lambda: len(pool.nodes()) == 2)
+        pool.until("its pod runs as well", lambda: len(agents()) == 2)
         assert sum(is_verified(node) for node in pool.nodes().values()) == 1
         for agent in agents():
             path = f"/api/v1/namespaces/{namespace}/pods/{agent['metadata']['name']}"
