@@ -19,6 +19,7 @@ from immutable_operator.domain.model import (
     Freeze,
     HttpQuestion,
     Port,
+    Route,
     Traffic,
 )
 from tests.simulation.story import GOLDEN, Story, begun
@@ -52,6 +53,18 @@ def _selected(story: Story, name: str = "web") -> str:
     found = story.cluster.routes[name].revision
     letters = [letter for letter, r in REVISIONS.items() if r.id == found]
     return letters[0] if letters else str(found)
+
+
+def _crashes(story: Story, letter: str) -> None:
+    """One instance of a revision crashes again and again from now on."""
+    id_ = REVISIONS[letter].id
+    pod = next(p for _, p in sorted(story.cluster.pods.items()) if p.revision == id_)
+    story.say("cluster", f"one instance of {letter} crashes again and again")
+    story.cluster.live([replace(pod, ready_since=None, trouble=BEHAVIOURS["C"].trouble)])
+
+
+def _message(story: Story) -> str:
+    return story.operator.status.conditions[0].message
 
 
 def _previewed(title: str, way: BlueGreen = MANUAL, said: str = "promotion Manual") -> Story:
@@ -105,6 +118,100 @@ def check_of_a_preview_fails() -> Story:
     story.run()
     assert _selected(story) == "A"
     assert {p.revision for p in story.cluster.pods.values()} == {REVISIONS["A"].id}
+    return story
+
+
+def check_is_edited_after_it_passed() -> Story:
+    """What the check asks now has not been answered."""
+    story = _begun("Check is edited after it passed", MANUAL, "promotion Manual, a check", (UP,))
+    story.user("changes the image", "B")
+    story.run(20)
+    story.cluster.findings[REVISIONS["B"].id] = [Finding.FAILED]
+    other = replace(UP, question=HttpQuestion(url="http://web-preview/search", status=200))
+    story.user("lets the check ask for another page, which answers errors", checks=(other,))
+    story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
+    story.run(60)
+    assert _selected(story) == "A"
+    return story
+
+
+def promoted_together_with_the_template() -> Story:
+    """As a commit in Git does: the action is there before the rollout began."""
+    story = _begun("Promoted together with the template", checks=(UP,))
+    story.say("user", "freezes changes for 10 s")
+    story.cluster.freezes = (Freeze("sale", "sale", ends=story.cluster.now + 10),)
+    story.user("changes the image", "B")
+    story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
+    story.run(300)
+    assert _selected(story) == "B"
+    return story
+
+
+def scaled_to_zero_while_waiting() -> Story:
+    """Nobody decided on the preview, and its check has no result yet."""
+    said = "promotion Manual, a check"
+    story = _begun("Scaled to zero while a preview waits", MANUAL, said, (UP,))
+    story.cluster.findings[REVISIONS["B"].id] = [Finding.INCONCLUSIVE] * 40
+    story.user("changes the image", "B")
+    story.run(8)
+    story.user("scales to 0 for the night", replicas=0)
+    story.run(30)
+    assert _selected(story) == "A"
+    story.user("scales to 3", replicas=3)
+    story.run(60)
+    assert _selected(story) == "A"
+    assert len([p for p in story.cluster.pods.values() if p.revision == REVISIONS["A"].id]) == 3
+    return story
+
+
+def fails_in_the_bake_while_kept() -> Story:
+    """The bake begins with the promotion, and the previous instances stay until it is over."""
+    story = _begun("Fails in the bake", BlueGreen(keep_for=30.0), "Manual, keepFor 30s, bake 300s")
+    story.user("changes the image, with bakeSeconds 300", "B", bake_seconds=300)
+    story.run(20)
+    kept = {n for n, pod in story.cluster.pods.items() if pod.revision == REVISIONS["A"].id}
+    story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
+    story.run(200)
+    assert kept <= set(story.cluster.pods)
+    _crashes(story, "B")
+    story.run(5)
+    assert _selected(story) == "A"
+    assert kept <= set(story.cluster.pods)
+    story.run()
+    return story
+
+
+def retried_while_the_failed_one_has_the_traffic() -> Story:
+    """The previous instances are gone, and start slowly: the Service stays where it works."""
+    way = BlueGreen(is_auto=True, keep_for=5.0)
+    story = _begun("Retried while the failed one has the traffic", way, "Auto, keepFor 5s")
+    story.user("changes the image", "B")
+    story.run(1)
+    story.cluster.behaviours["A"] = replace(WORKS, ready_after=60.0)
+    story.run(60)
+    story.say("user", "rejects it after its promotion")
+    story.command(Command.ROLL_BACK, reason="it is slow")
+    story.run(5)
+    _crashes(story, "B")
+    story.act("creates an ImmutableAction of type Resume", Command.RESUME)
+    story.run(3)
+    assert _selected(story) == "B", "two of three are better than none"
+    story.run()
+    return story
+
+
+def service_is_taken_at_the_promotion() -> Story:
+    story = _previewed("Service is taken by somebody else at the promotion")
+    story.say("user", "creates another Service of this name")
+    story.cluster.routes["web"] = Route("web", "foreign")
+    story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
+    story.run(60)
+    assert "gets the traffic when Service web is switched: Service web exists" in _message(story)
+    story.say("user", "deletes it")
+    del story.cluster.routes["web"]
+    story.operator.due = story.cluster.now
+    story.run()
+    assert _selected(story) == "B"
     return story
 
 
@@ -252,7 +359,10 @@ def service_deleted_and_edited() -> Story:
 
 STORIES = [
     *(promoted_by_a_person, promoted_after_a_while, few_previews, aborted),
-    *(checked_before_the_promotion, check_of_a_preview_fails),
+    *(checked_before_the_promotion, check_of_a_preview_fails, check_is_edited_after_it_passed),
+    *(promoted_together_with_the_template, scaled_to_zero_while_waiting),
+    *(fails_in_the_bake_while_kept, retried_while_the_failed_one_has_the_traffic),
+    service_is_taken_at_the_promotion,
     *(newer_spec_while_waiting, rolled_back_while_kept, rolled_back_later),
     *(crash_after_promotion, preview_fails, drained_while_waiting, scaled_while_waiting),
     *(frozen_while_waiting, frozen_after_the_promotion, service_deleted_and_edited),

@@ -738,7 +738,7 @@ def _a_promotion_is_decided_and_complete(case: Case) -> None:
         assert not case.spec.suspend
         own = case.available(case.of(revision.id))
         assert own >= case.budget.desired or case.live.verdict.is_failed
-        restores = case.went_back or revision == case.last_good or not case.budget.desired
+        restores = case.went_back or revision == case.last_good
         # Both failed, and this one works better.
         restores = restores or (verdict.is_failed and case.live.verdict.is_failed)
         assert restores or verdict.approved is not None

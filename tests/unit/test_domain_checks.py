@@ -86,7 +86,7 @@ def test_checks_are_asked_once_all_instances_are_available() -> None:
     begins = settled(rollout(), NOW)
     run = plan(begins, NOW).checks[0]
     started = verdict_of(begins, "B").started
-    assert run.key == ("uid-B", "up", started, 0)
+    assert run.key == ("uid-B", "up", started, 0, run.check.digest)
     assert run.instance in {name_of(f"B{slot}") for slot in range(3)}
     assert verdict_of(begins, "B").phase is Phase.PROGRESSING
     assert condition(begins.prior) == "Reconciling Checking"
@@ -247,12 +247,13 @@ def test_rollback_waits_for_no_check() -> None:
 
 def test_answer_of_another_rollout_or_measurement_counts_nothing() -> None:
     given = settled(rollout(), NOW)
-    uid, name, started, number = plan(given, NOW).checks[0].key
+    uid, name, started, number, digest = plan(given, NOW).checks[0].key
     for key in (
-        (uid, name, started - 1, number),
-        (uid, name, started, number + 1),
-        ("uid-A", name, started, number),
-        (uid, "other", started, number),
+        (uid, name, started - 1, number, digest),
+        (uid, name, started, number + 1, digest),
+        ("uid-A", name, started, number, digest),
+        (uid, "other", started, number, digest),
+        (uid, name, started, number, "what-was-asked-before"),
     ):
         late = replace(given, answers=(Answer(key, NOW, PASSED),))
         assert verdict_of(settled(late, NOW), "B").phase is Phase.PROGRESSING, key

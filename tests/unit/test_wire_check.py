@@ -130,7 +130,9 @@ def test_check_that_cannot_be_read_has_no_result(content: dict[str, Any]) -> Non
 
 def test_results_are_the_same_after_they_were_stored() -> None:
     results = tuple(CheckResult(1_800_000_000.25 + n, Finding.FAILED, "so") for n in range(10))
-    record = CheckRecord("up", CheckPhase.WAITING, 1_800_000_000.25, 12, 1, 2, 3, results)
+    record = CheckRecord(
+        "up", CheckPhase.WAITING, 1_800_000_000.25, 12, 1, 2, 3, results, "1a2b3c4d"
+    )
     verdict = Verdict(Phase.PROGRESSING, started=1_800_000_000.0, checks=(record,))
     body = verdict_body("shop", REVISIONS["A"], verdict)
     body["metadata"]["ownerReferences"] = []

@@ -210,6 +210,13 @@ FORBIDDEN = [
     ("metadata", "fd00:ec2::254"),
     ("metadata", "100.100.100.200"),
     ("metadata", "168.63.129.16"),
+    ("metadata", "fd00:ec2::23"),
+    ("metadata", "fd00:42::42"),
+    ("translated", "64:ff9b:1::a9fe:a9fe"),
+    ("link-local", "::ffff:0:169.254.169.254"),
+    ("link-local", "2001:db8::5efe:169.254.169.254"),
+    ("link-local", "2001:db8::200:5efe:a9fe:a9fe"),
+    ("the API server", "64:ff9b::10.96.0.1"),
     ("the API server", "10.96.0.1"),
     ("the API server", "::ffff:10.96.0.1"),
 ]
@@ -276,7 +283,7 @@ def test_name_with_one_forbidden_address_is_refused() -> None:
             ]
 
         loop.getaddrinfo = both  # type: ignore[method-assign, assignment]
-        with pytest.raises(AddressRefused, match=r"resolves to 127\.0\.0\.1.*loopback"):
+        with pytest.raises(AddressRefused, match=r"\(127\.0\.0\.1\): it is a loopback"):
             await resolve("web.example", 80, Judge())
 
     asyncio.run(work())

@@ -297,7 +297,7 @@ def test_event_is_given_up_and_the_next_one_sent(bed: Bed) -> None:
     assert problem["event"] == "notifications cannot be sent"
     assert problem["error"] == "the receiver answered 500"
     [recovery] = [entry for entry in bed.logs if entry["log_level"] == "info"]
-    assert recovery["event"] == "notifications are sent again"
+    assert recovery["event"] == "notifications can be sent again"
 
 
 def test_full_queue_drops_the_oldest_and_nobody_waits_for_a_slow_receiver(bed: Bed) -> None:

@@ -163,6 +163,8 @@ class CheckOutcome(ApiModel):
     """Number of failed measurements. Those of an http check in its time within do not count."""
     inconclusive: Int32 | None = None
     """Number of consecutive measurements without a result, up to the latest."""
+    digest: Annotated[str, Field(max_length=16)] | None = None
+    """Digest of what was asked. If the check asks something else, it begins anew."""
     results: Annotated[list[CheckMeasurement], Field(max_length=10)] | None = None
     """The last measurements, oldest first."""
 

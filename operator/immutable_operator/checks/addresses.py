@@ -19,12 +19,24 @@ __all__ = ["AddressRefused", "Judge", "connector", "resolve"]
 
 Address = IPv4Address | IPv6Address
 
-NAT64 = ip_network("64:ff9b::/96")
+# Their last 32 bits are an IPv4 address: NAT64 (RFC 6052), SIIT (RFC 2765).
+TRANSLATED = (ip_network("64:ff9b::/96"), ip_network("::ffff:0:0:0/96"))
+# Translated by the operators of a network, in their own way (RFC 8215).
+TRANSLATED_LOCALLY = ip_network("64:ff9b:1::/48")
+ISATAP = (0x5EFE, 0x02005EFE)  # before the IPv4 address (RFC 5214)
 # None of the properties of an address says that clouds answer with credentials there.
 METADATA = frozenset(
     map(
         ip_address,
-        ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254"),
+        (
+            "100.100.100.200",
+            "168.63.129.16",
+            "192.0.0.192",
+            "fd00:ec2::23",
+            "fd00:ec2::254",
+            "fd00:42::42",
+            "fd20:ce::254",
+        ),
     )
 )
 THIS_NETWORK = ip_network("0.0.0.0/8")
@@ -67,7 +79,8 @@ def _meant(address: Address) -> Iterator[Address]:
         yield address.sixtofour
     if address.teredo:
         yield from address.teredo
-    if address in NAT64 or int(address) < 2**32:
+    low = int(address) < 2**32 or int(address) >> 32 & 0xFFFFFFFF in ISATAP
+    if low or any(address in network for network in TRANSLATED):
         yield IPv4Address(int(address) % 2**32)
 
 
@@ -75,6 +88,8 @@ def _why_not(address: Address) -> str | None:
     """Return what kind of address this is, if no check may connect to it."""
     if address in METADATA:
         return "a metadata"
+    if address.version == 6 and address in TRANSLATED_LOCALLY:
+        return "a translated"
     if address.is_loopback:
         return "a loopback"
     if address.is_link_local:

@@ -66,7 +66,7 @@ def look(checks: Sequence[Check], revision: Revision, turn: CheckTurn) -> Checke
     known = {record.name: record for record in revision.verdict.checks}
     records, runs, due = [], [], []
     for check in checks:
-        before = known.get(check.name, CheckRecord(check.name))
+        before = _before(check, known)
         record = _told(check, _noted(check, before, answers, (revision.uid, started)))
         if record != known.get(check.name) and record.measured:
             records.append(record)
@@ -88,7 +88,8 @@ def _noted(
     answers: Mapping[CheckKey, Answer],
     rollout: tuple[str, float],
 ) -> CheckRecord:
-    answer = answers.get((rollout[0], check.name, rollout[1], record.measured))
+    key = (rollout[0], check.name, rollout[1], record.measured, check.digest)
+    answer = answers.get(key)
     if answer is None:
         return record
     since = answer.at if record.since is None else record.since
@@ -96,6 +97,7 @@ def _noted(
     inconclusive = answer.found is Finding.INCONCLUSIVE
     return replace(
         record,
+        digest=check.digest or record.digest,
         since=since,
         measured=record.measured + 1,
         passed=record.passed + (answer.found is Finding.PASSED),
@@ -139,7 +141,15 @@ def _run(check: Check, record: CheckRecord, revision: Revision, turn: CheckTurn)
 def _records(checks: Iterable[Check], records: Iterable[CheckRecord]) -> list[CheckRecord]:
     """Return what the records say of each check that is wanted now."""
     known = {record.name: record for record in records}
-    return [_told(check, known.get(check.name, CheckRecord(check.name))) for check in checks]
+    return [_told(check, _before(check, known)) for check in checks]
+
+
+def _before(check: Check, known: Mapping[str, CheckRecord]) -> CheckRecord:
+    """Return what is on record of a check; nothing if it asks something else now."""
+    found = known.get(check.name)
+    if found is None or (check.digest and found.digest and check.digest != found.digest):
+        return CheckRecord(check.name, digest=check.digest)
+    return found
 
 
 def all_passed(checks: Iterable[Check], records: Iterable[CheckRecord]) -> bool:

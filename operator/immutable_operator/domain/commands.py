@@ -22,8 +22,10 @@ from immutable_operator.domain.model import (
     later_than,
 )
 from immutable_operator.domain.promotion import is_switched
+from immutable_operator.domain.routing import unswitched
 from immutable_operator.domain.standing import (
     fallback_of,
+    has_begun,
     is_good,
     latest_completed,
     live_revision,
@@ -120,6 +122,8 @@ def _carried_out(turn: Turn, request: Request) -> tuple[Verdict | None, str, str
     if turn.target.freeze.holds and not request.override_freeze:
         return None, "Pending", turn.target.freeze.message
     if request.command is Command.PROMOTE:
+        if not has_begun(turn.view, asked):
+            return None, "Pending", f"waiting until the rollout of {asked} begins"
         return replace(asked.verdict, approved=turn.now, command=request.uid), "", ""
     return replace(_again(turn, asked), command=request.uid), "", ""
 
@@ -260,8 +264,11 @@ def _progress(turn: Turn, fleet: Fleet, request: Request, record: Revision) -> t
 def _promotion_of(turn: Turn, fleet: Fleet, record: Revision, *, is_asked: bool) -> tuple[str, str]:
     """Return the phase and the message of an action that promotes a revision."""
     verdict = record.verdict
-    if record == live_revision(turn.view) and is_switched(turn, record):
+    is_live = record == live_revision(turn.view)
+    if is_live and is_switched(turn, record):
         return "Succeeded", f"{record} has the traffic"
+    if is_live and (held := unswitched(turn, record)) is not None:
+        return "Running", held
     if verdict.is_failed:
         return "Failed", f"{record} failed: {verdict.reason}: {verdict.message}"
     if not is_asked:

@@ -21,6 +21,7 @@ from immutable_operator.domain.turn import Turn
 __all__ = [
     "goal",
     "is_previewing",
+    "is_serving",
     "is_switched",
     "keeps_until",
     "promoted",
@@ -39,7 +40,7 @@ def is_previewing(turn: Turn) -> bool:
 def is_restored(turn: Turn) -> bool:
     """Return whether the wanted revision worked before, and needs no decision."""
     back = turn.wanted is not None and turn.wanted == latest_completed(turn.view)
-    return turn.target.goes_back or back or not turn.budget.desired
+    return turn.target.goes_back or back
 
 
 def goal(turn: Turn) -> int:
@@ -58,6 +59,14 @@ def is_switched(turn: Turn, live: Revision) -> bool:
     return any(route.revision == live.id and not route.is_leaving for route in own)
 
 
+def is_serving(turn: Turn, fleet: Fleet) -> bool:
+    """Return whether the wanted revision has the traffic, with all instances that are wanted."""
+    live = live_revision(turn.view)
+    if live is None or turn.wanted is None or live.id != turn.wanted.id:
+        return False
+    return is_switched(turn, live) and fleet.available_current >= turn.budget.desired
+
+
 def serving(turn: Turn, fleet: Fleet) -> int:
     """Return how many available instances have the traffic, or may have it."""
     live = live_revision(turn.view)
@@ -69,12 +78,16 @@ def serving(turn: Turn, fleet: Fleet) -> int:
 def keeps_until(turn: Turn) -> float | None:
     """Return until when the previous instances are kept; None if that is over, or not known yet.
 
-    They are needed until the Service is seen to select those of the promoted revision.
+    They are needed until the Service is seen to select those of the promoted revision, and as long
+    as that bakes.
     """
     given, live = turn.spec.blue_green, live_revision(turn.view)
     if given is None or live is None or live.verdict.promoted is None:
         return None
-    return live.verdict.promoted + given.keep_for
+    until = live.verdict.promoted + given.keep_for
+    if live.verdict.baking is None or not live.verdict.is_under_way:
+        return until
+    return max(until, live.verdict.baking + turn.spec.bake_seconds)
 
 
 def taken_over(turn: Turn, fleet: Fleet) -> Revision | None:

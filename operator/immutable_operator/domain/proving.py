@@ -13,7 +13,7 @@ from immutable_operator.domain.checks import Checked, CheckTurn, all_passed, loo
 from immutable_operator.domain.failing import CHECK_FAILED, is_judged
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.model import Revision, RunCheck, Verdict
-from immutable_operator.domain.promotion import is_previewing
+from immutable_operator.domain.promotion import is_previewing, is_serving
 from immutable_operator.domain.standing import is_good, latest_completed
 from immutable_operator.domain.turn import Turn
 
@@ -93,7 +93,9 @@ def _baked(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Verdict, float |
     if not turn.spec.proves or not is_judged(turn):
         return verdict, None
     if verdict.baking is None:
-        if not is_whole(turn, fleet):
+        # What is kept for a rollback does not delay the bake.
+        bakes = bool(turn.spec.bake_seconds and turn.budget.desired) and is_serving(turn, fleet)
+        if not (bakes or is_whole(turn, fleet)):
             return verdict, None
         verdict = replace(verdict, baking=turn.now)
     return verdict, (verdict.baking or turn.now) + turn.spec.bake_seconds

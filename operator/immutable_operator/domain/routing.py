@@ -37,6 +37,7 @@ __all__ = [
     "route_as_set",
     "routing",
     "unrouted",
+    "unswitched",
 ]
 
 ROUTE_TAKEN: str = Cause.NAME_TAKEN
@@ -87,6 +88,14 @@ def unrouted(turn: Turn) -> tuple[str, str] | None:
             return ROUTE_TAKEN, refusal.message
         return ROUTE_REFUSED, f"Service {refusal.subject}: {refusal.message}"
     return None
+
+
+def unswitched(turn: Turn, live: Revision) -> str | None:
+    """Return what keeps the Service from selecting a promoted revision, in a sentence."""
+    lacking = unrouted(turn)
+    if lacking is None:
+        return None
+    return f"{live} gets the traffic when Service {turn.view.name} is switched: {lacking[1]}"
 
 
 def name_taken(name: str) -> str:
@@ -141,15 +150,16 @@ def _wanted(turn: Turn) -> tuple[SetRoute, ...]:
 def _selected(turn: Turn, live: Revision | None) -> str:
     """Return the revision that gets the traffic, "" for all.
 
-    The Service is not switched from instances that are enough to some that are not.
+    The Service is not switched to a revision of which fewer instances are available, unless these
+    are enough.
     """
     found = _found(turn, turn.view.name)
     if live is None:
         return ""
     if found is None or not found.is_own or found.revision in (None, live.id):
         return live.id
-    desired = turn.budget.desired
-    holds = _available(turn, live.id) < desired <= _available(turn, found.revision)
+    there = _available(turn, live.id)
+    holds = there < turn.budget.desired and there < _available(turn, found.revision)
     return found.revision if holds and found.revision is not None else live.id
 
 

@@ -11,6 +11,7 @@ from immutable_operator.domain.model import Obstacle, OnFailure, Revision, View
 __all__ = [
     "fallback_of",
     "going_back",
+    "has_begun",
     "is_good",
     "is_held",
     "is_proven",
@@ -31,6 +32,13 @@ def latest_completed(view: View) -> Revision | None:
     """Return the last good revision: the one that was last complete."""
     good = [r for r in view.revisions if is_good(r)]
     return max(good, key=lambda r: (r.verdict.completed or 0.0, r.number), default=None)
+
+
+def has_begun(view: View, revision: Revision) -> bool:
+    """Return whether the rollout of a revision is on record, and no other one began since."""
+    started = revision.verdict.started
+    others = (r.verdict.started or 0.0 for r in view.revisions if r.id != revision.id)
+    return started is not None and started >= max(others, default=0.0)
 
 
 def live_revision(view: View) -> Revision | None:

@@ -33,7 +33,13 @@ from immutable_operator.domain.promotion import (
 )
 from immutable_operator.domain.proving import is_whole, prove
 from immutable_operator.domain.staleness.age import start_seconds
-from immutable_operator.domain.standing import fallback_of, going_back, latest_completed, ran
+from immutable_operator.domain.standing import (
+    fallback_of,
+    going_back,
+    has_begun,
+    latest_completed,
+    ran,
+)
 from immutable_operator.domain.target import HELD, NOTHING_ELSE
 from immutable_operator.domain.turn import Turn
 
@@ -230,8 +236,7 @@ def _begun(turn: Turn, wanted: Revision) -> Verdict:
     if verdict.is_failed:
         return _counted(turn, verdict)
     starts = [r.verdict.started or 0.0 for r in turn.view.revisions if r != wanted]
-    latest = max(starts, default=0.0)
-    if turn.target.is_asked and (verdict.started is None or verdict.started < latest):
+    if turn.target.is_asked and not has_begun(turn.view, wanted):
         phase = Phase.GOOD if verdict.phase is Phase.GOOD else Phase.PROGRESSING
         begun = anew(replace(verdict, phase=phase), later_than(starts, turn.now))
         verdict = _noted(turn, replace(begun, takes_over_from=_taken_over_from(turn)))

@@ -138,6 +138,8 @@ class CheckRunner:
         except (ApiError, msgspec.MsgspecError, ValueError) as error:
             said = error.message if isinstance(error, ApiError) else type(error).__name__
             found = Found(Finding.INCONCLUSIVE, said)
+        if ask.run.key not in self._wanted.get(ask.owner, ()):
+            return None  # another question is asked now, or the owner is gone
         now = self._client.clock.time()
         answer = Answer(ask.run.key, now, found.finding, found.message)
         self._answers.setdefault(ask.owner, {}).setdefault(ask.run.key, answer)

@@ -98,6 +98,7 @@ class _CheckRecord(Body, frozen=True, omit_defaults=True):
     passed: int = 0
     failed: int = 0
     inconclusive: int = 0
+    digest: str = ""
     results: tuple[_CheckResult, ...] = ()
 
 

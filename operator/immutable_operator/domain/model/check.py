@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -137,6 +138,14 @@ class Check:
     on_inconclusive: OnInconclusive = OnInconclusive.FAIL
     ref: str = ""
 
+    @property
+    def digest(self) -> str:
+        """A digest of what is asked, which tells an edited check; "" if it cannot be asked now."""
+        if isinstance(self.question, Unanswerable):
+            return ""
+        text = f"{type(self.question).__name__} {self.question!r}"
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
@@ -152,7 +161,8 @@ class CheckRecord:
     """What is on record of a check in the most recent rollout of a revision.
 
     ``measured`` counts all measurements, ``passed`` and ``failed`` those that count,
-    ``inconclusive`` those in a row. ``results`` are the last ones, oldest first.
+    ``inconclusive`` those in a row. ``results`` are the last ones, oldest first. ``digest`` is that
+    of the check that was measured.
     """
 
     name: str
@@ -163,15 +173,16 @@ class CheckRecord:
     failed: int = 0
     inconclusive: int = 0
     results: tuple[CheckResult, ...] = ()
+    digest: str = ""
 
     @property
     def last(self) -> CheckResult | None:
         return self.results[-1] if self.results else None
 
 
-# The uid of the revision, the name of the check, the start of the rollout, and the number of the
-# measurement: the same measurement has the same key in every process.
-CheckKey = tuple[str, str, float, int]
+# The uid of the revision, the name of the check, the start of the rollout, the number of the
+# measurement, and the digest of the check: the same measurement has the same key in every process.
+CheckKey = tuple[str, str, float, int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +201,7 @@ class RunCheck:
 
     @property
     def key(self) -> CheckKey:
-        return self.uid, self.check.name, self.started, self.number
+        return self.uid, self.check.name, self.started, self.number, self.check.digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from immutable_operator.domain.calendar.cron import wall
 from immutable_operator.domain.fleet import Fleet, count_current
 from immutable_operator.domain.model import Announcement, Status
-from immutable_operator.domain.promotion import goal, is_previewing, keeps_until
+from immutable_operator.domain.promotion import goal, is_previewing, is_switched, keeps_until
+from immutable_operator.domain.routing import unswitched
 from immutable_operator.domain.standing import going_back, live_revision
 from immutable_operator.domain.status.proving import CHECKING, awaited
 from immutable_operator.domain.turn import Turn
@@ -66,6 +67,9 @@ def _ways(turn: Turn) -> str:
 def _keeping(turn: Turn, fleet: Fleet) -> tuple[str, str] | None:
     """Say that the previous instances are kept for a while."""
     live, until = live_revision(turn.view), keeps_until(turn)
+    if live is not None and not live.verdict.is_failed and not is_switched(turn, live):
+        held = unswitched(turn, live)
+        return (PROMOTING, held) if held else None
     if live is None or until is None or until <= turn.now or live.verdict.is_failed:
         return None
     before, _ = going_back(turn.view, live)
