@@ -28,7 +28,7 @@ from immutable_operator.kube.reading import (
     shallow,
     version_of,
 )
-from immutable_operator.kube.times import moment
+from immutable_operator.kube.times import moment, second, stamp
 from immutable_operator.wire import owner
 from immutable_operator.wire.action import decode_action
 from immutable_operator.wire.config import decode_config, decode_content
@@ -352,6 +352,12 @@ TIMES = [
     ("0000-12-31T00:00:00Z", -62135683200.0),
     ("0000-02-29T00:00:00+99:59", -62162481540.0),
 ]
+
+
+def test_time_after_the_year_9999_is_written_as_its_end() -> None:
+    """As of a maxAge of 3000000d."""
+    assert second(3e11) == "9999-12-31T23:59:59Z"
+    assert stamp(3e11) == "9999-12-31T23:59:59.000000Z"
 
 
 @pytest.mark.parametrize(("text", "seconds"), TIMES)
