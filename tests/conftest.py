@@ -29,11 +29,13 @@ PROGRAMS = {
     "promtool": ("promtool",),
     "prometheus_program": ("prometheus",),
 }
-# Other examples in each run, and the failing one is printed; `make unit` has the same ones always.
+# The same examples in each run, so that a failure is one of the change; a search with more examples
+# (HYPOTHESIS_EXAMPLES) has others each time, and prints the failing one.
 # Without a deadline: how long an example takes says how busy the machine is.
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.register_profile("fixed", deadline=None, derandomize=True)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "random"))
+SEARCH = "random" if os.environ.get("HYPOTHESIS_EXAMPLES") else "fixed"
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", SEARCH))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -28,6 +28,7 @@ READY_SECONDS = 90.0
 TAIL_LINES = 40
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{NAME}"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+UNREADABLE = ("unable to retrieve container logs", "failed to try resolving symlinks")
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
 
@@ -94,9 +95,15 @@ class Release:
 
     def records(self, pod: str, *options: str) -> list[Json]:
         """The log of a pod's operator, as records."""
-        said = self.plane.kubectl("logs", pod, *options, namespace=NAMESPACE).stdout
-        lines = said.splitlines()
-        assert [line for line in lines if not line.startswith("{")] == [], "not all is JSON"
+
+        def said() -> list[str]:
+            log = self.plane.kubectl("logs", pod, *options, namespace=NAMESPACE).stdout
+            # A kubelet that is about to rotate it answers with a sentence of its own.
+            return [] if log.startswith(UNREADABLE) else log.splitlines()
+
+        lines = wait_for(f"the log of {pod} can be read", said)
+        other = [line for line in lines if not line.startswith("{")]
+        assert other == [], f"not all is JSON: {other}"
         return [json.loads(line) for line in lines]
 
     def signal(self, real: RealNodes, pod: Json, name: str) -> None:

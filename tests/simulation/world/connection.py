@@ -10,7 +10,7 @@ import functools
 import math
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from typing import Any, cast
 
@@ -168,6 +168,9 @@ class Connection(KubeClient):
         if network.down and rng.random() < 0.5:
             loop.after(left, self._give_up, request, answered)
             return  # it went down with its sender
+        if loop.time() > deadline:
+            # No operator can know of it: it counts as nobody's, like that of a former leader.
+            request = replace(request, who=f"{request.who} (gave up)")
         answer = self._model.handle(request)
         self._served(request)
         if network.unanswered and rng.random() < network.unanswered:
