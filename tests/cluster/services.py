@@ -175,6 +175,15 @@ class Service:
         """Until all that was asked for last is done, by the service's own word."""
         self.until("it is Ready as asked", lambda: self._done(), timeout)
 
+    def of(self, image: str) -> set[str]:
+        """Names of its active pods of an image."""
+        pods = [p for p in self.active() if p["spec"]["containers"][0]["image"] == pin(image)]
+        return names_of(pods)
+
+    def reason(self) -> str:
+        """The reason of its condition Ready; "" if there is none."""
+        return str(condition(self.get(), "Ready").get("reason", ""))
+
     def until_stalled(self, reason: str, timeout: float = TIMEOUT) -> Json:
         """Until it says that it cannot go on, for this reason; gives the condition."""
         self.until(

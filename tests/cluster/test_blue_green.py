@@ -9,7 +9,7 @@ from immutable_operator.api.names import API_VERSION
 from tests.cluster.audit import OperatorRequests, until_quiet
 from tests.cluster.operator_process import Operators
 from tests.cluster.plugin import run
-from tests.cluster.services import Service, condition, names_of, pin
+from tests.cluster.services import Service, condition, pin
 from tests.controlplane.api import Json
 
 HTTP = {"name": "http", "port": 80, "targetPort": 8080}
@@ -25,16 +25,6 @@ def selected(web: Service, name: str = "web") -> str:
     path = f"/api/v1/namespaces/{web.namespace}/services/{name}"
     selector = web.plane.api().get(path)["spec"]["selector"]
     return str(selector.get("immutable.dev/revision", ""))
-
-
-def of(web: Service, image: str) -> set[str]:
-    """Names of the active pods of an image."""
-    pods = [p for p in web.active() if p["spec"]["containers"][0]["image"] == pin(image)]
-    return names_of(pods)
-
-
-def reason(web: Service) -> str:
-    return str(condition(web.get(), "Ready").get("reason"))
 
 
 def revision_of(web: Service, image: str) -> str:
@@ -61,11 +51,11 @@ def preview(web: Service, **way: Any) -> set[str]:
     """Until the revision of image b waits for its promotion; gives its pods."""
     begin(web, **way)
     web.apply(image="b")
-    web.until("it waits", lambda: reason(web) == WAITS)
+    web.until("it waits", lambda: web.reason() == WAITS)
     assert selected(web) == revision_of(web, "a")
     assert selected(web, "web-preview") == revision_of(web, "b")
-    assert len(of(web, "a")) == 2, "those that have the traffic stay"
-    return of(web, "b")
+    assert len(web.of("a")) == 2, "those that have the traffic stay"
+    return web.of("b")
 
 
 def test_promotion_by_hand_gives_the_traffic_to_the_very_pods_that_were_previewed(
@@ -79,10 +69,10 @@ def test_promotion_by_hand_gives_the_traffic_to_the_very_pods_that_were_previewe
     done = run(web, "promote", "web", "--reason", "it looks good", "--wait", "--timeout=60")
     assert done.code == 0, done
     assert selected(web) == revision_of(web, "b")
-    assert of(web, "b") == previews
+    assert web.of("b") == previews
     web.until_ready()
-    assert of(web, "a") == set(), "they are gone after keepFor"
-    assert of(web, "b") == previews
+    assert web.of("a") == set(), "they are gone after keepFor"
+    assert web.of("b") == previews
     assert [e["message"] for e in web.events("Promoted")] != []
     record = web.revisions()[-1]["status"]
     assert record["phase"] == "Good"
@@ -99,36 +89,36 @@ def test_promotion_by_itself_follows_when_all_are_available(web: Service) -> Non
 
 def test_abort_removes_the_preview_and_nothing_else(web: Service) -> None:
     preview(web)
-    before = of(web, "a")
+    before = web.of("a")
     done = run(web, "abort", "web", "--reason", "wrong colours", "--wait", "--timeout=60")
     assert done.code == 0, done
     told = web.until_stalled("RolledBack")
     assert "wrong colours" in told["message"]
     web.until("the previews are gone", lambda: len(web.pods()) == 2)
-    assert of(web, "a") == before
+    assert web.of("a") == before
     assert selected(web) == selected(web, "web-preview") == revision_of(web, "a")
 
 
 def test_newer_spec_replaces_the_preview_only(web: Service) -> None:
     preview(web)
-    before = of(web, "a")
+    before = web.of("a")
     web.apply(image="c")
-    web.until("c waits", lambda: reason(web) == WAITS and len(of(web, "c")) == 2)
-    web.until("b is gone", lambda: not of(web, "b"))
-    assert of(web, "a") == before
+    web.until("c waits", lambda: web.reason() == WAITS and len(web.of("c")) == 2)
+    web.until("b is gone", lambda: not web.of("b"))
+    assert web.of("a") == before
     assert selected(web, "web-preview") == revision_of(web, "c")
 
 
 def test_rollback_while_the_previous_ones_are_kept_needs_no_new_pod(web: Service) -> None:
     preview(web, keepFor="10m")
-    before = of(web, "a")
+    before = web.of("a")
     assert run(web, "promote", "web", "--wait", "--timeout=60").code == 0
-    web.until("they are kept", lambda: reason(web) == "KeepingPrevious")
+    web.until("they are kept", lambda: web.reason() == "KeepingPrevious")
     asked = OperatorRequests.from_now(web.plane, web.namespace)
     assert run(web, "undo", "web", "--wait", "--timeout=60").code == 0
     web.until("a has the traffic", lambda: selected(web) == revision_of(web, "a"))
-    web.until("b is gone", lambda: not of(web, "b"))
-    assert of(web, "a") == before
+    web.until("b is gone", lambda: not web.of("b"))
+    assert web.of("a") == before
     writes = asked.writes()
     assert not [r for r in writes if (r.verb, r.target) == ("create", "pods")]
     live = [r for r in writes if r.target == "services" and r.name == "web"]
@@ -138,7 +128,7 @@ def test_rollback_while_the_previous_ones_are_kept_needs_no_new_pod(web: Service
 def test_few_previews_are_completed_before_the_switch(web: Service) -> None:
     assert len(preview(web, previewReplicas=1)) == 1
     assert run(web, "promote", "web", "--wait", "--timeout=60").code == 0
-    assert len(of(web, "b")) == 2
+    assert len(web.of("b")) == 2
     assert selected(web) == revision_of(web, "b")
 
 
@@ -176,5 +166,5 @@ def test_waiting_costs_no_write(web: Service) -> None:
     asked = OperatorRequests.from_now(web.plane, web.namespace)
     until_quiet(asked)
     asked = OperatorRequests.from_now(web.plane, web.namespace)
-    web.always("it waits", lambda: reason(web) == WAITS, 5)
+    web.always("it waits", lambda: web.reason() == WAITS, 5)
     assert [r for r in asked.writes() if r.resource != "immutablelineages"] == []

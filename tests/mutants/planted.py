@@ -149,8 +149,8 @@ PLANTED: dict[str, Bug] = {
     # Repair, verdicts, records.
     "repair uses the unproven wanted revision": Bug(
         "strategies/repair.py",
-        "if fallback is None or is_working(turn, fleet) or not _ran(turn, fleet, fallback):",
-        "if True:",
+        "not is_working(turn, fleet) and _ran(turn, fleet, fallback)",
+        "False",
     ),
     "a working revision gets no room": Bug(
         "strategies/rolling.py",
@@ -230,7 +230,9 @@ PLANTED: dict[str, Bug] = {
         "answers = {(*a.key[:2], started, a.key[3]): a for a in turn.answers}",
     ),
     "a freeze asks checks": Bug(
-        "proving.py", "asks = turn.may_begin and turn.target", "asks = turn.target"
+        "proving.py",
+        "if not turn.may_begin or not turn.target.is_asked",
+        "if not turn.target.is_asked",
     ),
     "a new rollout begins with the results of the last one": Bug(
         "commands.py", "        checks=(),\n", ""

@@ -14,6 +14,8 @@ from immutable_operator.domain.failing import CHECK_FAILED
 from immutable_operator.domain.model import (
     CONFIG_MAP,
     BlueGreen,
+    Canary,
+    CanaryStep,
     Check,
     Command,
     Finding,
@@ -21,8 +23,11 @@ from immutable_operator.domain.model import (
     OnFailure,
     OnInconclusive,
     OnTaint,
+    Pause,
     Port,
     Route,
+    SetReplicas,
+    SetWeight,
     Spec,
     Traffic,
     instance_name,
@@ -86,6 +91,7 @@ class Adversary:
             self.refuse_routes,
             self.check,
             self.blue_green,
+            self.canary,
             self.decide,
         ]
         self.kinds = self.rng.sample(kinds, self.rng.randint(2, 6))
@@ -113,6 +119,8 @@ class Adversary:
         for name, pod in sorted(self.cluster.pods.items()):
             if pod.ready_since is None and not pod.trouble:
                 self.cluster.delete(name)  # it may be one that hangs
+        if self.cluster.spec.canary is not None:  # nobody is left who promotes
+            self.run.apply(canary=Canary((SetWeight(40), Pause(5.0))))
         way = self.cluster.spec.blue_green
         if way is not None:
             self.run.apply(blue_green=replace(way, is_auto=True), traffic=HTTP)
@@ -249,9 +257,16 @@ class Adversary:
         ways.append(BlueGreen(is_auto=True, promote_after=20.0, keep_for=5.0))
         way = self.rng.choice([*ways, None])
         if way is None:
-            self.run.apply(strategy="Rolling", blue_green=None)
+            self.run.apply(strategy="Rolling", blue_green=None, canary=None)
         else:
-            self.run.apply(strategy="BlueGreen", blue_green=way, traffic=HTTP)
+            self.run.apply(strategy="BlueGreen", blue_green=way, canary=None, traffic=HTTP)
+
+    def canary(self) -> None:
+        """Steps, or others than before."""
+        shares: list[CanaryStep] = [SetWeight(20), SetReplicas(1), SetReplicas("50%")]
+        rest: list[CanaryStep] = [Pause(), Pause(10.0), SetWeight(60), Pause(90.0), SetWeight(100)]
+        first, later = self.rng.choice(shares), self.rng.sample(rest, 2)
+        self.run.apply(strategy="Canary", blue_green=None, canary=Canary((first, *later)))
 
     def decide(self) -> None:
         """Somebody promotes or aborts what waits."""

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 from immutable_operator.domain.calendar.regeneration import Regeneration
-from immutable_operator.domain.model import ABSENT, OnFailure, Source, View
+from immutable_operator.domain.model import ABSENT, Canary, OnFailure, Pause, Source, View
 from immutable_operator.domain.planner import plan
 from tests.simulation.adversary import Adversary, begun
 from tests.simulation.simulation import Simulation
@@ -63,9 +63,13 @@ def _comes_to_rest(run: Simulation) -> None:
 def _is_routed(run: Simulation) -> None:
     """Each Service that is to be there selects all instances, or those of the one revision."""
     cluster, spec = run.cluster, run.cluster.spec
-    whole = {i.revision for i in cluster.pods.values()} if spec.blue_green else {""}
-    names = [SERVICE, f"{SERVICE}-preview"] if spec.blue_green else [SERVICE]
+    sides = bool(spec.blue_green or spec.canary)
+    whole = {i.revision for i in cluster.pods.values()} if sides else {""}
+    names = [SERVICE, f"{SERVICE}-preview"] if sides else [SERVICE]
     assert sorted(cluster.routes) == (names if spec.traffic is not None else [])
+    assert spec.blue_green or all(
+        r.revision == "" for n, r in cluster.routes.items() if n == SERVICE
+    )
     # A service that has no instances keeps what it selected.
     assert not whole or {route.revision for route in cluster.routes.values()} <= whole | {""}
 
@@ -96,6 +100,9 @@ def test_any_state_converges_in_a_working_cluster(given_view: View) -> None:
     run.cluster.spec = replace(spec, checks=())
     if (way := run.cluster.spec.blue_green) is not None:
         run.cluster.spec = replace(run.cluster.spec, blue_green=replace(way, is_auto=True))
+    if (canary := run.cluster.spec.canary) is not None:  # nobody promotes it
+        steps = (Pause(9.0) if step == Pause() else step for step in canary.steps)
+        run.cluster.spec = replace(run.cluster.spec, canary=Canary(tuple(steps)))
     run.cluster.generation = given_view.generation
     run.cluster.revisions = {r.id: r for r in given_view.revisions}
     pins = [pin for r in given_view.revisions for pin in r.config if pin.digest != ABSENT]

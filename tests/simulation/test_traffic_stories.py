@@ -6,6 +6,7 @@ diff.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -248,6 +249,22 @@ def newer_spec_while_waiting() -> Story:
     return story
 
 
+def newer_spec_while_the_previous_ones_are_kept() -> Story:
+    """They make room: there are never more than two sets and the surge."""
+    story = _previewed("Newer spec while the previous ones are kept", BlueGreen(keep_for=86400.0))
+    story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
+    story.run(20)
+    story.cluster.behaviours["C"] = WORKS
+    story.user("changes the image again", "C")
+    story.run(60)
+    assert _selected(story) == "B"
+    assert Counter(p.revision for p in story.cluster.pods.values()) == {
+        REVISIONS["B"].id: 3,
+        REVISIONS["C"].id: 3,
+    }
+    return story
+
+
 def rolled_back_while_kept() -> Story:
     story = _previewed("Rolled back while the previous ones are kept")
     kept = {n for n, pod in story.cluster.pods.items() if pod.revision == REVISIONS["A"].id}
@@ -363,7 +380,8 @@ STORIES = [
     *(promoted_together_with_the_template, scaled_to_zero_while_waiting),
     *(fails_in_the_bake_while_kept, retried_while_the_failed_one_has_the_traffic),
     service_is_taken_at_the_promotion,
-    *(newer_spec_while_waiting, rolled_back_while_kept, rolled_back_later),
+    *(newer_spec_while_waiting, newer_spec_while_the_previous_ones_are_kept),
+    *(rolled_back_while_kept, rolled_back_later),
     *(crash_after_promotion, preview_fails, drained_while_waiting, scaled_while_waiting),
     *(frozen_while_waiting, frozen_after_the_promotion, service_deleted_and_edited),
 ]

@@ -17,9 +17,11 @@ from immutable_operator.domain.config.hashing import revision_hash
 from immutable_operator.domain.config.references import content_digest
 from immutable_operator.domain.model import (
     ABSENT,
+    AwaitCheck,
     Because,
     Blocker,
     BlueGreen,
+    Canary,
     Cause,
     Check,
     CheckPhase,
@@ -38,6 +40,7 @@ from immutable_operator.domain.model import (
     OnFailure,
     OnInconclusive,
     OnTaint,
+    Pause,
     Phase,
     Pin,
     Port,
@@ -47,7 +50,9 @@ from immutable_operator.domain.model import (
     Revision,
     Rollout,
     Route,
+    SetReplicas,
     SetRoute,
+    SetWeight,
     Source,
     Spec,
     Status,
@@ -142,6 +147,11 @@ WAYS = [
     BlueGreen(is_auto=True, promote_after=50.0, preview_replicas=1, keep_for=10.0),
     BlueGreen(preview_replicas=2),
 ]
+STEPS = [
+    Canary((SetWeight(20), Pause())),
+    Canary((SetReplicas(1), AwaitCheck("up"), SetWeight(50), Pause(60.0))),
+    Canary((SetWeight(100), Pause(10.0), SetReplicas("50%"), Pause())),
+]
 ROUTES: list[tuple[Route, ...]] = [
     *((), (), (OWN_ROUTE,)),
     (replace(OWN_ROUTE, revision=None, editor="kubectl-edit"),),
@@ -228,6 +238,7 @@ some_specs = st.builds(
     regeneration=st.sampled_from(REGENERATIONS),
     traffic=st.sampled_from([None, None, HTTP]),
     blue_green=st.sampled_from([None, None, *WAYS]),
+    canary=st.sampled_from([None, None, *STEPS]),
 )
 # What is known of the one ConfigMap that templates may read, where they do; None: it is being read.
 OLD, NEW = content_digest({"is": "old"}, {}), content_digest({"is": "new"}, {})
@@ -351,6 +362,8 @@ some_verdicts = st.builds(
     previewed=maybe_moments,
     approved=st.sampled_from([None, None, *MOMENTS]),
     promoted=maybe_moments,
+    step=st.sampled_from([0, 0, 1, 2, 4]),
+    stepped=st.sampled_from([None, *MOMENTS]),
     failed=maybe_moments,
     rejected_by=st.sampled_from(["", "", "jane"]),
     fallback=st.sampled_from(["", *IDS, "ffffffff"]),
@@ -371,7 +384,9 @@ def any_view(draw: st.DrawFn) -> View:
     pinned = draw(st.sampled_from(PINNED))
     spec = replace(draw(some_specs), pinned=pinned)
     if spec.blue_green is not None:
-        spec = replace(spec, strategy="BlueGreen", traffic=HTTP)
+        spec = replace(spec, strategy="BlueGreen", traffic=HTTP, canary=None)
+    elif spec.canary is not None:
+        spec = replace(spec, strategy="Canary")
     records = [REVISIONS[letter] for letter in draw(some_records)]
     source = draw(st.sampled_from(SOURCES)) if pinned else None
     if pinned:

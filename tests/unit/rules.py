@@ -18,7 +18,7 @@ from immutable_operator.domain.calendar.windows import is_open
 from immutable_operator.domain.checks import all_passed
 from immutable_operator.domain.config.hashing import find_revision
 from immutable_operator.domain.families.pods import deviation
-from immutable_operator.domain.ledger import Budget
+from immutable_operator.domain.ledger import Budget, resolve
 from immutable_operator.domain.model import (
     ABSENT,
     SECRET,
@@ -43,8 +43,10 @@ from immutable_operator.domain.model import (
     Revision,
     Route,
     SetBudget,
+    SetReplicas,
     SetRoute,
     SetVerdict,
+    SetWeight,
     Spec,
     Status,
     TroubleKind,
@@ -58,7 +60,10 @@ from immutable_operator.domain.routing import ROUTE_REFUSED, ROUTE_TAKEN
 __all__ = ["Case", "check", "is_converged"]
 
 # What a key makes unique may be said by each plan: it is told once.
-TOLD_BY_KEY = ("NameTaken", "Promoted", "RevisionRejected", "ServiceRestored", "CheckPassed")
+TOLD_BY_KEY = {
+    *("NameTaken", "Promoted", "RevisionRejected", "ServiceRestored", "CheckPassed"),
+    "StepCompleted",
+}
 # Planning a crowd again takes long and says no more of the status than planning a few.
 MANY = 30
 
@@ -158,6 +163,36 @@ class Case:
             if max(others, default=0.0) <= (revision.verdict.promoted or 0.0):
                 return revision
         return None
+
+    @cached_property
+    def share(self) -> int | None:
+        """How many instances of the wanted revision the steps of a canary allow now.
+
+        None if no step is left, or if the last good revision did not run.
+        """
+        canary, wanted, last = self.spec.canary, self.wanted, self.last_good
+        if canary is None or wanted is None or last in (None, wanted) or self.went_back:
+            return None
+        if last is None:
+            return None
+        verdict = wanted.verdict
+        ran = any(i.revision == last.id for i in (*self.view.instances, *self.view.departed))
+        others = [r.verdict.started or 0.0 for r in self.view.revisions if r != wanted]
+        began = verdict.started is not None and verdict.started >= max(others, default=0.0)
+        if began and not (verdict.is_under_way or verdict.is_failed):
+            return None
+        noted = verdict.takes_over_from == last.id if began else last.verdict.replicas != 0
+        ran = ran or noted
+        if not ran or (not began and wanted != self.asked_for):
+            return None
+        done = verdict.step if began else 0
+        if done >= len(canary.steps):
+            return None
+        given = [s for s in canary.steps[: done + 1] if isinstance(s, SetReplicas | SetWeight)]
+        step = given[-1]
+        part = step.count if isinstance(step, SetReplicas) else f"{step.percent}%"
+        desired = self.budget.desired
+        return min(desired, max(1, resolve(part, desired, round_up=True)))
 
     @property
     def most(self) -> int:
@@ -418,11 +453,11 @@ def _2_an_unproven_revision_costs_no_available_instance(case: Case) -> None:
 def _3_the_last_good_revision_stays_until_another_is_proven(case: Case) -> None:
     """Its healthy instances go only when they alone are more than must stay available.
 
-    With BlueGreen it is the revision that has the traffic that stays.
+    With BlueGreen it is the revision that has the traffic that stays, also if it failed: clients
+    reach no other one.
     """
     if case.acting and not case.available(case.of_wanted) and not case.covered:
-        serves = case.live is not None and not case.live.verdict.is_failed
-        kept = case.live if serves else case.last_good
+        kept = case.last_good if case.live is None else case.live
         good = [i for i in case.stale if kept and i.revision == kept.id and not case.to_heal(i)]
         floor = case.budget.desired
         if case.budget.surge == 0 or case.crowded:
@@ -451,11 +486,13 @@ def _5_the_wanted_revision_grows_and_one_that_works_while_it_does_not(case: Case
         return
     assert case.wanted is not None
     beside = case.live.id if case.live is not None else ""
+    if case.share is not None and case.last_good is not None and case.works:
+        beside = case.last_good.id
     others = {c.revision for c in case.creates} - {case.wanted.id, beside}
     assert len(others) <= 1
     if beside:
         there, more = len(case.of(beside)), sum(c.revision == beside for c in case.creates)
-        assert there + more <= max(case.budget.most, there)
+        assert there + more <= max(case.budget.most - (case.share or 0), there)
     if others:
         assert not case.works
         (other,) = others
@@ -472,7 +509,8 @@ def _5_the_wanted_revision_grows_and_one_that_works_while_it_does_not(case: Case
     assert count + births <= max(desired, count)
     if case.live not in (None, case.wanted):
         return  # as many previews as are asked for
-    if len(case.staying(case.current)) < min(count, desired):
+    kept = desired if case.share is None else case.share
+    if len(case.staying(case.current)) < min(count, kept):
         assert len(case.active) > case.budget.most or others or case.owing
 
 
@@ -531,6 +569,9 @@ def _22_what_works_is_repaired(case: Case) -> None:
     apart = case.available(i for i in active if i.revision != good.id)
     born = sum(c.revision == good.id for c in case.creates)
     least = case.budget.fewest_available - apart
+    stuck = any(i.trouble and i.trouble.settled for i in case.current)
+    if case.share is not None and not stuck:
+        least = min(least, case.budget.desired - case.share)
     waiting = case.spec.counts_terminating
     # An ended one goes first, where each that exists counts.
     leaving = sum(i.terminating or i.ended for i in case.view.instances) if waiting else 0
@@ -549,7 +590,8 @@ def _27_what_others_can_write_changes_no_move(case: Case) -> None:
 
 def _deletes_are_the_owners_will_or_hurt_no_budget(case: Case) -> None:
     ready = {i.name for i in case.view.instances if i.ready_since is not None}
-    sides = {r.id for r in (case.wanted, case.live) if r is not None}
+    before = case.last_good if case.share is not None else None
+    sides = {r.id for r in (case.wanted, case.live, before) if r is not None}
     mine = {i.name: i.revision for i in case.view.instances if i.revision in sides}
     few = case.spec.blue_green.preview_replicas if case.spec.blue_green else None
     for action in case.plan.actions:
@@ -558,9 +600,29 @@ def _deletes_are_the_owners_will_or_hurt_no_budget(case: Case) -> None:
             most = case.budget.desired
             is_preview = case.live is not None and mine[action.name] != case.live.id
             most = min(most, few) if is_preview and few is not None else most
+            if case.share is not None and before is not None:
+                is_before = mine[action.name] == before.id
+                most = most - case.share if is_before else case.share
             assert len(case.of(mine[action.name])) > most
         if isinstance(action, Retire) and action.while_unready:
             assert action.name not in ready
+
+
+def _a_canary_has_its_share(case: Case) -> None:
+    """No step gives more to the new revision than it says, and none takes more from the last."""
+    share, last = case.share, case.last_good
+    if share is None or last is None or case.wanted is None or not case.acting:
+        return
+    if not case.births_of(last):
+        return  # another one stands in for what is lost of it
+    born = [c for c in case.creates if c.revision == case.wanted.id]
+    assert len(born) <= max(0, share - len(case.current))
+    before = case.of(last.id)
+    others = [i for i in case.active if i.revision not in (last.id, case.wanted.id)]
+    sound = {i.name for i in before if case.available([i]) and not case.deviates(i)}
+    left = [i for i in before if i.name not in case.retired]
+    if (sound - case.routine) & case.retired:
+        assert len(left) + len(others) >= case.budget.desired - share
 
 
 def _6_a_record_is_new(case: Case) -> None:
@@ -708,8 +770,9 @@ def _only_own_services_are_written(case: Case) -> None:
     assert all(a.traffic == case.spec.traffic for a in sets if a.name == case.view.name)
     assert {a.revision for a in sets} <= {"", *(r.id for r in case.view.revisions)}
     if case.spec.blue_green is None:
-        assert {a.revision for a in sets} <= {""}
-        assert {a.name for a in sets} <= {case.view.name}
+        with_traffic = [a for a in sets if a.name == case.view.name]
+        assert {a.revision for a in with_traffic} <= {""}
+        assert case.spec.canary is not None or sets == with_traffic
 
 
 def _traffic_stays_where_instances_are_enough(case: Case) -> None:
@@ -757,6 +820,8 @@ def _the_previous_instances_are_kept_for_a_while(case: Case) -> None:
         return
     over = (live.verdict.promoted or 0.0) + way.keep_for <= case.now
     switched = case.route is not None and case.route.revision == live.id
+    if case.wanted not in (None, live) and len(case.active) + case.budget.desired > case.most:
+        return  # they make room for the instances of a newer revision
     gone = {a.name for a in case.plan.actions if isinstance(a, Retire)}
     kept = {i.name for i in case.of(before.id) if not case.to_heal(i)}
     assert (over and switched) or not gone & kept
@@ -862,6 +927,7 @@ RULES: tuple[Callable[[Case], None], ...] = (
     _22_what_works_is_repaired,
     _27_what_others_can_write_changes_no_move,
     _deletes_are_the_owners_will_or_hurt_no_budget,
+    _a_canary_has_its_share,
     _6_a_record_is_new,
     _same_revision_same_content,
     _9_names_are_free,
@@ -894,7 +960,7 @@ def is_converged(case: Case) -> bool:
         return False
     if case.template is None and not case.went_back:
         return False
-    if case.wanted.verdict.is_failed or case.baking:
+    if case.wanted.verdict.is_failed or case.baking or case.share is not None:
         return False
     copies = {pin.snapshot for pin in case.wanted.config if pin.digest != ABSENT}
     if not copies <= case.view.snapshots:

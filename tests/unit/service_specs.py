@@ -21,6 +21,7 @@ __all__ = [
         "Refused",
         "exposed",
         "spec",
+        "stepped",
         "template",
     ),
     "volume",
@@ -76,6 +77,15 @@ def volume(kind: str, name: str = "data", **fields: Any) -> dict[str, Any]:
 def exposed(*ports: dict[str, Any], **traffic: Any) -> dict[str, Any]:
     """Give a spec with a Service of these ports."""
     return spec(traffic={"ports": [*ports], **traffic})
+
+
+def stepped(*steps: dict[str, Any], checks: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Give a spec with these steps of a canary, and checks of these names."""
+    asked = [
+        {"name": name, "http": {"url": "http://web.example/", "expect": {"status": 200}}}
+        for name in checks
+    ]
+    return spec({"strategy": "Canary", "canary": {"steps": [*steps]}, "checks": asked})
 
 
 def _privileged(field: str, name: str) -> dict[str, Any]:
@@ -292,10 +302,69 @@ REFUSED = [
     ),
     Refused(
         "a strategy that does not exist",
+        spec({"strategy": "Recreate"}),
+        "spec.rollout.strategy: Input should be 'Rolling', 'BlueGreen' or 'Canary'",
+        'spec.rollout.strategy: Unsupported value: "Recreate": supported values: "Rolling", '
+        '"BlueGreen", "Canary"',
+    ),
+    Refused(
+        "Canary without steps",
         spec({"strategy": "Canary"}),
-        "spec.rollout.strategy: Input should be 'Rolling' or 'BlueGreen'",
-        'spec.rollout.strategy: Unsupported value: "Canary": supported values: "Rolling", '
-        '"BlueGreen"',
+        "spec.rollout: strategy Canary needs steps; add canary.steps, or use strategy Rolling",
+    ),
+    Refused(
+        "steps with another strategy",
+        spec({"canary": {"steps": [{"setWeight": 20}]}}),
+        "spec.rollout: canary has an effect only with strategy Canary; remove it, or set "
+        "strategy: Canary",
+    ),
+    Refused(
+        "a step without a kind",
+        stepped({"setWeight": 20}, {}),
+        "spec.rollout.canary.steps[1]: a step is exactly one of setReplicas, setWeight, pause, "
+        "check",
+    ),
+    Refused(
+        "a step of two kinds",
+        stepped({"setWeight": 20, "setReplicas": 1}),
+        "spec.rollout.canary.steps[0]: a step is exactly one of setReplicas, setWeight, pause, "
+        "check",
+    ),
+    Refused(
+        "a first step that shows nothing",
+        stepped({"pause": {"for": "5m"}}, {"setWeight": 20}),
+        "spec.rollout.canary: before the first step the new revision has no instance; begin with "
+        "setReplicas or setWeight",
+    ),
+    Refused(
+        "a canary of 0",
+        stepped({"setReplicas": "0%"}),
+        "spec.rollout.canary.steps[0].setReplicas: setReplicas: 0 would show nothing; use 1 or "
+        "more",
+    ),
+    Refused(
+        "a pause without an end",
+        stepped({"setWeight": 20}, {"pause": {}}),
+        "spec.rollout.canary.steps[1].pause: a pause has exactly one of for and until",
+    ),
+    Refused(
+        "a pause with two ends",
+        stepped({"setWeight": 20}, {"pause": {"for": "5m", "until": "Promoted"}}),
+        "spec.rollout.canary.steps[1].pause: a pause has exactly one of for and until",
+    ),
+    Refused(
+        "a step with a check that is not there",
+        stepped({"setWeight": 20}, {"check": "errors"}),
+        "spec.rollout: a step waits for a check that rollout.checks does not have; add the check "
+        "there, or correct the name",
+        "spec.rollout.canary: a step waits for a check that rollout.checks does not have; add the "
+        "check there, or correct the name",
+    ),
+    Refused(
+        "two steps with one check",
+        stepped({"setWeight": 20}, {"check": "up"}, {"check": "up"}, checks=("up",)),
+        "spec.rollout.canary: two steps wait for the same check, which runs once; give the second "
+        "one another entry in rollout.checks, with another name and the same ref",
     ),
     Refused(
         "BlueGreen without a Service",
@@ -306,8 +375,8 @@ REFUSED = [
     Refused(
         "both strategies at once",
         exposed({"port": 80}) | {"rollout": {"blueGreen": {"promotion": "Auto"}}},
-        "spec.rollout: blueGreen has no effect with strategy Rolling; remove it, or set strategy: "
-        "BlueGreen",
+        "spec.rollout: blueGreen has an effect only with strategy BlueGreen; remove it, or set "
+        "strategy: BlueGreen",
     ),
     Refused(
         "a time for a promotion by hand",

@@ -38,6 +38,7 @@ def test_spec_with_only_a_template_gets_the_documented_defaults() -> None:
     assert service.rollout.model_dump(by_alias=True) == {
         "strategy": "Rolling",
         "blueGreen": None,
+        "canary": None,
         "maxSurge": "25%",
         "maxUnavailable": 0,
         "podReplacement": "TerminationStarted",

@@ -16,7 +16,7 @@ NEEDS_TRAFFIC: Final = (
     " spec.traffic, or use strategy Rolling"
 )
 OF_BLUE_GREEN: Final = (
-    "blueGreen has no effect with strategy Rolling; remove it, or set strategy: BlueGreen"
+    "blueGreen has an effect only with strategy BlueGreen; remove it, or set strategy: BlueGreen"
 )
 _PROMOTE_AFTER: Final = (
     "promoteAfter has no effect with promotion Manual; remove it, or set promotion: Auto"

@@ -198,8 +198,6 @@ class ImmutableRevisionStatus(ApiModel):
     takes_over_from: Annotated[str, Field(max_length=8)] | None = None
     """The last good revision, if it had instances when the rollout of this revision started. Lost
     instances are recreated from it until this revision works."""
-    step: Int32 | None = None
-    """The step that a rollout in steps has reached; this release does not set it."""
     number_floor: Annotated[Int64, Field(ge=0)] | None = None
     """Highest number that a revision of the service has had. New revisions get a higher number."""
     most_available: Int32 | None = None
@@ -216,10 +214,15 @@ class ImmutableRevisionStatus(ApiModel):
     """Time at which all instances that are wanted before the promotion were available, with
     strategy BlueGreen, if it is promoted automatically or has checks."""
     approved_at: datetime | None = None
-    """Time at which the promotion was decided, by an ImmutableAction or after promoteAfter."""
+    """Time at which the promotion was decided, by an ImmutableAction or after promoteAfter. With
+    strategy Canary it is unset again when the next step begins."""
     promoted_at: datetime | None = None
     """Time at which the revision was promoted. The revision with the latest time has the traffic.
     Set with strategy BlueGreen."""
+    step: Annotated[Int32, Field(le=32)] | None = None
+    """Number of steps of a canary that are done, with strategy Canary."""
+    stepped_at: datetime | None = None
+    """Time at which the last of these steps was done."""
     failed_at: datetime | None = None
     """Time at which the revision failed or was rejected."""
     rejected_by: Annotated[str, Field(max_length=512)] | None = None

@@ -7,6 +7,13 @@ from pydantic import Field, model_validator
 
 from immutable_operator.api import names
 from immutable_operator.api.blue_green import NEEDS_TRAFFIC, OF_BLUE_GREEN, BlueGreen
+from immutable_operator.api.canary import (
+    NEEDS_CANARY,
+    NO_SUCH_CHECK,
+    OF_CANARY,
+    Canary,
+    unknown_checks,
+)
 from immutable_operator.api.cel import Rule
 from immutable_operator.api.check import Check
 from immutable_operator.api.duration import Duration
@@ -46,18 +53,30 @@ class Rollout(ApiModel):
         NEVER_REPLACES,
         Rule("self.progressDeadlineSeconds > self.minReadySeconds", _DEADLINE),
         Rule("!has(self.blueGreen) || self.strategy == 'BlueGreen'", OF_BLUE_GREEN),
+        Rule("!has(self.canary) || self.strategy == 'Canary'", OF_CANARY),
+        Rule("has(self.canary) || self.strategy != 'Canary'", NEEDS_CANARY),
+        Rule(
+            "!has(self.canary) || self.canary.steps.all(s, !has(s.check) ||"
+            " (has(self.checks) && self.checks.exists(c, c.name == s.check)))",
+            NO_SUCH_CHECK,
+            field=".canary",
+        ),
     )
 
-    strategy: Literal["Rolling", "BlueGreen"] = "Rolling"
+    strategy: Literal["Rolling", "BlueGreen", "Canary"] = "Rolling"
     """How instances are replaced when the revision changes. Rolling: a few at a time, within
     maxSurge and maxUnavailable; successors are created first as far as maxSurge allows. BlueGreen:
     all instances of the new revision are created beside the running ones, and are reached by the
     Service <name>-preview; a promotion switches the traffic to them, and the previous instances
-    are removed later (see blueGreen). It needs spec.traffic. Replacements within one revision, such
+    are removed later (see blueGreen). It needs spec.traffic. Canary: the new revision gets a share
+    of the instances, which grows step by step (see canary). Replacements within one revision, such
     as regeneration and repair, are always Rolling. Default Rolling."""
 
     blue_green: BlueGreen | None = None
     """Promotion of new revisions with strategy BlueGreen. Default: promotion is Manual."""
+
+    canary: Canary | None = None
+    """Steps of a new revision with strategy Canary."""
 
     max_surge: IntOrPercent = "25%"
     """Maximum number of instances that can exist above spec.replicas during a replacement: a
@@ -117,9 +136,10 @@ class Rollout(ApiModel):
     ] = Field(default_factory=list)
     """Checks that a new revision must pass once all of its instances are available, before its
     rollout is complete; with strategy BlueGreen once all of its previews are available, before its
-    promotion. If a check fails, the revision fails, and onFailure applies. The results
-    are in the status of the ImmutableRevision. Instances of a revision whose rollout is complete
-    are repaired, regenerated and restored without checks. Default: none."""
+    promotion. With strategy Canary a check can be a step. If a check fails, the revision fails, and
+    onFailure applies. The results are in the status of the ImmutableRevision. Instances of a
+    revision whose rollout is complete are repaired, regenerated and restored without checks.
+    Default: none."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -129,6 +149,11 @@ class Rollout(ApiModel):
             raise ValueError(_DEADLINE)
         if self.blue_green is not None and self.strategy != "BlueGreen":
             raise ValueError(OF_BLUE_GREEN)
+        if (self.canary is None) == (self.strategy == "Canary"):
+            raise ValueError(OF_CANARY if self.canary is not None else NEEDS_CANARY)
+        known = {check.name for check in self.checks}
+        if self.canary is not None and unknown_checks(self.canary, known):
+            raise ValueError(NO_SUCH_CHECK)
         return self
 
 

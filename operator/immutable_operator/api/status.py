@@ -73,6 +73,10 @@ class RolloutStatus(ApiModel):
     progressed_at: datetime | None = None
     """Time at which mostCurrent last increased or leastStale last decreased. The progress deadline
     is measured from it."""
+    step: Annotated[Int32, Field(le=32)] | None = None
+    """Number of the step at which the rollout is, from 1, with strategy Canary."""
+    steps: Annotated[Int32, Field(le=32)] | None = None
+    """Number of steps of the rollout, with strategy Canary."""
 
 
 class Deviation(ApiModel):

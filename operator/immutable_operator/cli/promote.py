@@ -17,10 +17,11 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "promote",
         description="Creates an ImmutableAction: with strategy BlueGreen, the traffic is switched"
-        " to the revision that the spec asks for, once all of its instances are available. The"
-        " action records the user, the reason and the outcome.",
-        epilog="Exit codes: 0 accepted (with --wait: the revision has the traffic), 1 failed or"
-        " timed out, 2 cannot run.",
+        " to the revision that the spec asks for, once all of its instances are available; with"
+        " strategy Canary, a pause of its steps ends. The action records the user, the reason and"
+        " the outcome.",
+        epilog="Exit codes: 0 accepted (with --wait: the revision has the traffic, or the pause has"
+        " ended), 1 failed or timed out, 2 cannot run.",
     )
     add_owner(command)
     add_reason(command, "; required with --override-freeze")
@@ -37,10 +38,10 @@ def add_abort(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "abort",
-        description="Creates an ImmutableAction: with strategy BlueGreen, the revision that the"
-        " spec asks for is rejected before its promotion, and its instances are removed. It is not"
-        " rolled out again until the template or its configuration changes, or until kubectl"
-        " immutable resume.",
+        description="Creates an ImmutableAction: with strategy BlueGreen or Canary, the revision"
+        " that the spec asks for is rejected before it is complete, and its instances are removed."
+        " It is not rolled out again until the template or its configuration changes, or until"
+        " kubectl immutable resume.",
         epilog="Exit codes: 0 accepted (with --wait: its instances are gone), 1 failed or timed"
         " out, 2 cannot run.",
     )

@@ -34,7 +34,7 @@ class CheckTurn:
     """What `look` needs beside the checks and the record.
 
     ``begun`` is when the checks were asked for first, ``instances`` are the names of the instances
-    that can be asked. With ``may_ask`` False no measurement is made.
+    that can be asked. ``asks`` are the names of the checks that run now.
     """
 
     now: float
@@ -42,7 +42,7 @@ class CheckTurn:
     retry: Backoff
     begun: float
     instances: Sequence[str] = ()
-    may_ask: bool = True
+    asks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def look(checks: Sequence[Check], revision: Revision, turn: CheckTurn) -> Checke
             records.append(record)
         elif check.name in known:
             records.append(known[check.name])
-        if record.phase in (CheckPhase.PASSED, CheckPhase.FAILED) or not turn.may_ask:
+        if record.phase in (CheckPhase.PASSED, CheckPhase.FAILED) or check.name not in turn.asks:
             continue
         at = _next(check, record, turn)
         if at > turn.now:

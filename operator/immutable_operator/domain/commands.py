@@ -12,9 +12,11 @@ from dataclasses import replace
 from immutable_operator.domain.checks import waiting
 from immutable_operator.domain.config.snapshots import plan_snapshots
 from immutable_operator.domain.fleet import Fleet, count_current
+from immutable_operator.domain.goal import current_step, is_stepping
 from immutable_operator.domain.model import (
     Command,
     Outcome,
+    Pause,
     Phase,
     Request,
     Revision,
@@ -55,6 +57,8 @@ def anew(verdict: Verdict, started: float) -> Verdict:
         checks=(),
         previewed=None,
         approved=None,
+        step=0,
+        stepped=None,
         failed=None,
         rejected_by="",
         fallback="",
@@ -124,6 +128,8 @@ def _carried_out(turn: Turn, request: Request) -> tuple[Verdict | None, str, str
     if request.command is Command.PROMOTE:
         if not has_begun(turn.view, asked):
             return None, "Pending", f"waiting until the rollout of {asked} begins"
+        if turn.spec.canary is not None and not isinstance(current_step(turn), Pause):
+            return None, "Pending", f"waiting until {asked} is at a pause"
         return replace(asked.verdict, approved=turn.now, command=request.uid), "", ""
     return replace(_again(turn, asked), command=request.uid), "", ""
 
@@ -153,6 +159,8 @@ def _problem(turn: Turn, request: Request, asked: Revision) -> str:
 def _not_before_promotion(turn: Turn, request: Request, asked: Revision) -> str:
     """Return why a revision can be neither promoted nor aborted, or ""."""
     live, verb = live_revision(turn.view), request.command.lower()
+    if turn.spec.canary is not None:
+        return _not_in_steps(turn, asked, verb)
     if turn.spec.blue_green is None:
         return f"rollout.strategy is {turn.spec.strategy}, so there is nothing to {verb}"
     if live is None:
@@ -163,6 +171,16 @@ def _not_before_promotion(turn: Turn, request: Request, asked: Revision) -> str:
     if asked.verdict.is_failed:
         return f"{asked} failed, so there is nothing to {verb}"
     return ""
+
+
+def _not_in_steps(turn: Turn, asked: Revision, verb: str) -> str:
+    """Return why a canary can be neither promoted nor aborted, or ""."""
+    if asked.verdict.is_failed:
+        return f"{asked} failed, so there is nothing to {verb}"
+    if asked != turn.wanted or is_stepping(turn):
+        return ""
+    back = "; create an action of type RollBack to go back" if verb == "abort" else ""
+    return f"no step of {asked} is left, so there is nothing to {verb}{back}"
 
 
 def _rolled_back(turn: Turn, request: Request, asked: Revision) -> tuple[Verdict | None, str, str]:
@@ -264,6 +282,8 @@ def _progress(turn: Turn, fleet: Fleet, request: Request, record: Revision) -> t
 def _promotion_of(turn: Turn, fleet: Fleet, record: Revision, *, is_asked: bool) -> tuple[str, str]:
     """Return the phase and the message of an action that promotes a revision."""
     verdict = record.verdict
+    if turn.spec.canary is not None and not verdict.is_failed:
+        return "Succeeded", f"{record} goes on with its next step"
     is_live = record == live_revision(turn.view)
     if is_live and is_switched(turn, record):
         return "Succeeded", f"{record} has the traffic"

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from immutable_operator.domain.checks import failed_check
 from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.goal import goal
 from immutable_operator.domain.model import Cause, Instance, Move, Trouble, TroubleKind, Verdict
-from immutable_operator.domain.promotion import goal
 from immutable_operator.domain.standing import latest_completed
 from immutable_operator.domain.turn import Turn
 

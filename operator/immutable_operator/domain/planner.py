@@ -11,12 +11,13 @@ from immutable_operator.domain.families.pods import PODS
 from immutable_operator.domain.fleet import Fleet, sort_out
 from immutable_operator.domain.history import beyond_history
 from immutable_operator.domain.ledger import Ledger
-from immutable_operator.domain.model import Command, Outcome, Plan, Policy, SetVerdict, View
+from immutable_operator.domain.model import Command, Outcome, Plan, Policy, SetVerdict, Spec, View
 from immutable_operator.domain.protection import protection
 from immutable_operator.domain.routing import routing
 from immutable_operator.domain.staleness.requested import outcomes
 from immutable_operator.domain.status.tell import tell
 from immutable_operator.domain.strategies.blue_green import BLUE_GREEN
+from immutable_operator.domain.strategies.canary import CANARY
 from immutable_operator.domain.strategies.rolling import ROLLING, counts
 from immutable_operator.domain.strategies.step import Step, Strategy
 from immutable_operator.domain.target import choose
@@ -49,9 +50,14 @@ def plan(
     turn = Turn.of(view, target, now, policy, family)
     fleet = sort_out(turn)
     judged = verdicts(turn, fleet)
-    chosen = ROLLING if view.spec.blue_green is None else BLUE_GREEN
-    step = Step() if judged.decides else _step(turn, fleet, strategy or chosen)
+    step = Step() if judged.decides else _step(turn, fleet, strategy or _strategy(view.spec))
     return _plan(turn, fleet, judged, step)
+
+
+def _strategy(spec: Spec) -> Strategy:
+    if spec.blue_green is not None:
+        return BLUE_GREEN
+    return ROLLING if spec.canary is None else CANARY
 
 
 def _step(turn: Turn, fleet: Fleet, strategy: Strategy) -> Step:

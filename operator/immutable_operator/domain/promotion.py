@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.goal import goal, is_previewing, is_restored
 from immutable_operator.domain.model import (
     BlueGreen,
     Revision,
@@ -19,8 +20,6 @@ from immutable_operator.domain.standing import latest_completed, live_revision
 from immutable_operator.domain.turn import Turn
 
 __all__ = [
-    "goal",
-    "is_previewing",
     "is_serving",
     "is_switched",
     "keeps_until",
@@ -29,27 +28,6 @@ __all__ = [
     "serving",
     "taken_over",
 ]
-
-
-def is_previewing(turn: Turn) -> bool:
-    """Return whether the wanted revision exists beside the one that has the traffic."""
-    live = live_revision(turn.view)
-    return live is not None and turn.wanted is not None and turn.wanted.id != live.id
-
-
-def is_restored(turn: Turn) -> bool:
-    """Return whether the wanted revision worked before, and needs no decision."""
-    back = turn.wanted is not None and turn.wanted == latest_completed(turn.view)
-    return turn.target.goes_back or back
-
-
-def goal(turn: Turn) -> int:
-    """Return how many instances of the wanted revision are to exist now."""
-    desired, given = turn.budget.desired, turn.spec.blue_green
-    if given is None or given.preview_replicas is None or turn.wanted is None:
-        return desired
-    decided = turn.wanted.verdict.approved is not None or is_restored(turn)
-    return desired if decided or not is_previewing(turn) else min(desired, given.preview_replicas)
 
 
 def is_switched(turn: Turn, live: Revision) -> bool:

@@ -1,19 +1,22 @@
 """Proving: what a new revision must show once all of its instances are available.
 
 A revision bakes (`rollout.bakeSeconds`) and passes its checks (`rollout.checks`) before its rollout
-is complete. With BlueGreen the checks come before its promotion, and the bake after it. A revision
-that was complete is repaired, regenerated and restored without that.
+is complete. With BlueGreen the checks come before its promotion, and the bake after it; with Canary
+a check that is a step runs at that step. A revision that was complete is repaired, regenerated and
+restored without that.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from immutable_operator.domain.checks import Checked, CheckTurn, all_passed, look
 from immutable_operator.domain.failing import CHECK_FAILED, is_judged
 from immutable_operator.domain.fleet import Fleet
-from immutable_operator.domain.model import Revision, RunCheck, Verdict
-from immutable_operator.domain.promotion import is_previewing, is_serving
+from immutable_operator.domain.goal import current_step, is_previewing, is_stepping
+from immutable_operator.domain.model import AwaitCheck, Revision, RunCheck, Verdict
+from immutable_operator.domain.promotion import is_serving
 from immutable_operator.domain.standing import is_good, latest_completed
 from immutable_operator.domain.turn import Turn
 
@@ -37,10 +40,14 @@ class Proof:
 def is_whole(turn: Turn, fleet: Fleet) -> bool:
     """Return whether only the wanted revision is left, with all wanted instances available.
 
+    No step of a canary is left, either.
+
     Instances that are replaced because of their age, or leave a node, do not count against it.
     """
     wanted, desired = turn.wanted, turn.budget.desired
     if wanted is None or not desired or fleet.held or is_previewing(turn):
+        return False
+    if is_stepping(turn):
         return False
     others = [i for i in fleet.stale if not fleet.why[i.name].reason.is_routine]
     return not others and fleet.available >= desired
@@ -79,13 +86,27 @@ def _is_unproven(turn: Turn, wanted: Revision, verdict: Verdict) -> bool:
 
 def _checked(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> Checked:
     names = tuple(i.name for i in fleet.current if turn.available(i))
-    verdict_stands = turn.target.holds_failed or wanted.verdict.reason == CHECK_FAILED
-    is_shown = is_whole(turn, fleet) or (is_previewing(turn) and verdict.previewed is not None)
-    asks = turn.may_begin and turn.target.is_asked and is_shown and not verdict_stands
     # A failed revision that is kept does not bake.
     begun = verdict.previewed or verdict.baking or verdict.failed or turn.now
+    if is_stepping(turn):
+        begun = verdict.stepped or begun
     retry, answers = turn.policy.retry_check, turn.view.answers
-    return look(turn.spec.checks, wanted, CheckTurn(turn.now, answers, retry, begun, names, asks))
+    asks = frozenset(_asked(turn, fleet, wanted, verdict))
+    given = CheckTurn(turn.now, answers, retry, begun, names, asks)
+    return look(turn.spec.checks, wanted, given)
+
+
+def _asked(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> Iterator[str]:
+    """Yield the names of the checks that run now: at a step of a canary only its own."""
+    verdict_stands = turn.target.holds_failed or wanted.verdict.reason == CHECK_FAILED
+    if not turn.may_begin or not turn.target.is_asked or verdict_stands:
+        return
+    step = current_step(turn)
+    if step is not None:
+        if isinstance(step, AwaitCheck):
+            yield step.name
+    elif is_whole(turn, fleet) or (is_previewing(turn) and verdict.previewed is not None):
+        yield from (check.name for check in turn.spec.checks)
 
 
 def _baked(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Verdict, float | None]:

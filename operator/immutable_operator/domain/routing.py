@@ -138,7 +138,7 @@ def _wanted(turn: Turn) -> tuple[SetRoute, ...]:
     if turn.spec.template is None or traffic is None:
         return ()
     route = SetRoute(name, _selected(turn, live), traffic)
-    if turn.spec.blue_green is None:
+    if turn.spec.blue_green is None and turn.spec.canary is None:
         return (route,)
     shown = turn.wanted or live
     # What is outside of the cluster, and fixed ports of nodes, exist once.

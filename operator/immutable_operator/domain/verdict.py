@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from immutable_operator.domain.canary import advanced
 from immutable_operator.domain.checks import passings
 from immutable_operator.domain.commands import anew, commands
 from immutable_operator.domain.failing import Failure, failure, is_judged, progressed
@@ -106,6 +107,7 @@ def verdicts(turn: Turn, fleet: Fleet) -> Verdicts:
     told = [_announced(turn, mark) for mark in due if _fails(mark)]
     told += [told for mark in due for told in passings(mark.revision, mark.verdict.checks)]
     told += [_given(mark) for mark in due if over is None and _promotes(mark)]
+    told += [_gone_on(turn, mark) for mark in due if mark.verdict.step > mark.revision.verdict.step]
     return Verdicts(
         tuple(due),
         tuple(at for at in again if at is not None),
@@ -130,6 +132,13 @@ def _given(mark: SetVerdict) -> Announcement:
     """Return the event of a revision that gets the traffic."""
     text = f"{mark.revision} gets the traffic"
     return Announcement("Promoted", text, f"{mark.revision.id}/{mark.verdict.promoted}")
+
+
+def _gone_on(turn: Turn, mark: SetVerdict) -> Announcement:
+    """Return the event of a step that is done."""
+    done, steps = mark.verdict.step, turn.spec.canary.steps if turn.spec.canary else ()
+    text = f"{mark.revision}: step {done} of {len(steps)} ({steps[done - 1]}) is done"
+    return Announcement("StepCompleted", text, f"{mark.revision.id}/{mark.verdict.started}/{done}")
 
 
 def _announced(turn: Turn, mark: SetVerdict) -> Announcement:
@@ -204,7 +213,8 @@ def _of_wanted(
         verdict, later = progressed(turn, fleet, verdict)
     proof = prove(turn, fleet, wanted, verdict)
     verdict, decides = promotion(turn, fleet, proof.verdict, passed=proof.passed)
-    times = (again, later, decides, *proof.due)
+    verdict, goes_on = advanced(turn, fleet, verdict)
+    times = (again, later, decides, goes_on, *proof.due)
     if not proof.is_given:
         return verdict, times, proof.runs
     done = _completed(turn, fleet, wanted, verdict)

@@ -122,6 +122,8 @@ class _Verdict(Body, frozen=True, omit_defaults=True):
     previewed: Micro | None = msgspec.field(default=None, name="previewedAt")
     approved: Micro | None = msgspec.field(default=None, name="approvedAt")
     promoted: Micro | None = msgspec.field(default=None, name="promotedAt")
+    step: int = 0
+    stepped: Micro | None = msgspec.field(default=None, name="steppedAt")
     failed: Micro | None = msgspec.field(default=None, name="failedAt")
     rejected_by: Text512 = Text512()
     fallback: str = ""

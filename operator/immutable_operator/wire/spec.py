@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from immutable_operator.api.canary import Step
 from immutable_operator.api.duration import seconds
 from immutable_operator.api.errors import InvalidSpec
 from immutable_operator.api.service import Immutability, ImmutableServiceSpec, validate_service
@@ -21,11 +22,17 @@ from immutable_operator.domain.config.births import WRITABLE
 from immutable_operator.domain.config.references import pinned
 from immutable_operator.domain.model import (
     Accepted,
+    AwaitCheck,
     BlueGreen,
+    Canary,
+    CanaryStep,
     OnAdmission,
     OnFailure,
     OnTaint,
+    Pause,
     Port,
+    SetReplicas,
+    SetWeight,
     Spec,
     Traffic,
 )
@@ -89,6 +96,7 @@ def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
         traffic=_traffic(checked),
         checks=tuple(checks_of(rollout.checks)),
         blue_green=_blue_green(checked),
+        canary=_canary(checked),
     )
     return spec if invalid else _with_kept_state(spec, immutability), invalid
 
@@ -134,6 +142,22 @@ def _blue_green(spec: ImmutableServiceSpec) -> BlueGreen | None:
         preview_replicas=given.preview_replicas,
         keep_for=seconds(given.keep_for),
     )
+
+
+def _canary(spec: ImmutableServiceSpec) -> Canary | None:
+    given = spec.rollout.canary
+    return None if given is None else Canary(tuple(map(_step, given.steps)))
+
+
+def _step(given: Step) -> CanaryStep:
+    if given.set_replicas is not None:
+        return SetReplicas(given.set_replicas)
+    if given.set_weight is not None:
+        return SetWeight(given.set_weight)
+    if given.check is not None:
+        return AwaitCheck(given.check)
+    duration = given.pause.duration if given.pause else None
+    return Pause(None if duration is None else seconds(duration))
 
 
 def _opted_out(immutability: Immutability) -> dict[str, bool]:

@@ -50,6 +50,8 @@ class _Rollout(Body, frozen=True):
     least_stale: int
     started_at: Second
     progressed_at: Second | None = None
+    step: int | None = None
+    steps: int | None = None
 
 
 class _Deviation(Body, frozen=True):

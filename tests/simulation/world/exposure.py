@@ -25,6 +25,12 @@ WAYS: list[Obj | None] = [
     {"promotion": "Auto", "promoteAfter": "20s", "keepFor": "60s", "previewReplicas": 1},
     None,
 ]
+FIRST: list[Obj] = [{"setWeight": 20}, {"setReplicas": 1}, {"setReplicas": "50%"}]
+LATER: list[Obj] = [
+    {"pause": {"until": "Promoted"}},
+    {"pause": {"for": "20s"}},
+    {"setWeight": 60},
+]
 EDITS: list[Obj] = [
     {"selector": {"app": "web"}},
     {"selector": {f"{PREFIX}service": None, "app": "other"}},
@@ -41,19 +47,29 @@ class Exposure:
         self.world, self.rng, self.people = adversary.world, adversary.rng, adversary.people
         self.all: list[Callable[[], None]] = [self.expose, self.expose, self.edit, self.take]
         self.ways: list[Callable[[], None]] = [self.blue_green, self.blue_green, self.decide]
+        self.ways += [self.canary]
 
     def expose(self) -> None:
         port = self.rng.choice([80, 80, 81])
-        ports = [{"port": port, "targetPort": 8080}]
-        self.people.apply(traffic=self.rng.choice([{"ports": ports}, {"ports": ports}, None]))
+        ports = {"ports": [{"port": port, "targetPort": 8080}]}
+        traffic = self.rng.choice([ports, ports, None])
+        rollout = (self.people.spec or {}).get("rollout") or {}
+        # The CRD refuses BlueGreen without a Service.
+        self.people.apply(traffic=ports if rollout.get("strategy") == "BlueGreen" else traffic)
 
     def blue_green(self) -> None:
         """A strategy with a way to promote, or Rolling again."""
         way = self.rng.choice(WAYS)
         strategy = "Rolling" if way is None else "BlueGreen"
         ports = [{"port": 80, "targetPort": 8080}]
-        rollout = {"strategy": strategy, "blueGreen": way}
+        rollout = {"strategy": strategy, "blueGreen": way, "canary": None}
         self.people.apply(rollout=rollout, **({} if way is None else {"traffic": {"ports": ports}}))
+
+    def canary(self) -> None:
+        """Steps, or others than before."""
+        steps = [self.rng.choice(FIRST), *self.rng.sample(LATER, 2)]
+        rollout = {"strategy": "Canary", "blueGreen": None, "canary": {"steps": steps}}
+        self.people.apply(rollout=rollout)
 
     def decide(self) -> None:
         """Somebody promotes or aborts what waits."""
@@ -78,6 +94,8 @@ class Exposure:
     def stop(self) -> None:
         """The name is free again."""
         spec = self.people.spec or {}
+        if (spec.get("rollout") or {}).get("strategy") == "Canary":
+            self.people.apply(rollout={"canary": {"steps": [{"setWeight": 40}]}})
         if (spec.get("rollout") or {}).get("strategy") == "BlueGreen":
             self.people.apply(
                 rollout={"blueGreen": {"promotion": "Auto", "promoteAfter": None}},

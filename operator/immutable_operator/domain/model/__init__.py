@@ -80,7 +80,19 @@ from immutable_operator.domain.model.moves import (
     SetVerdict,
 )
 from immutable_operator.domain.model.node_end import NodeEnd
-from immutable_operator.domain.model.owner import BlueGreen, OnFailure, OnTaint, Policy, Spec
+from immutable_operator.domain.model.owner import (
+    AwaitCheck,
+    BlueGreen,
+    Canary,
+    CanaryStep,
+    OnFailure,
+    OnTaint,
+    Pause,
+    Policy,
+    SetReplicas,
+    SetWeight,
+    Spec,
+)
 from immutable_operator.domain.model.refusal import Cause, Move, Refusal
 from immutable_operator.domain.model.revision import (
     NODE_HASH,
@@ -123,10 +135,13 @@ __all__ = [
     "Admit",
     "Announcement",
     "Answer",
+    "AwaitCheck",
     "Backoff",
     "Because",
     "Blocker",
     "BlueGreen",
+    "Canary",
+    "CanaryStep",
     "Cause",
     "Change",
     "ChangeKind",
@@ -172,6 +187,7 @@ __all__ = [
     "OnInconclusive",
     "OnTaint",
     "Outcome",
+    "Pause",
     "Phase",
     "Pin",
     "Plan",
@@ -193,8 +209,10 @@ __all__ = [
     "RunCheck",
     "SecretKey",
     "SetBudget",
+    "SetReplicas",
     "SetRoute",
     "SetVerdict",
+    "SetWeight",
     "Source",
     "Spec",
     "Status",

@@ -15,7 +15,19 @@ from immutable_operator.domain.model.config import ConfigKey
 from immutable_operator.domain.model.machine import PoolSpec
 from immutable_operator.domain.model.route import Traffic
 
-__all__ = ["BlueGreen", "OnFailure", "OnTaint", "Policy", "Spec"]
+__all__ = [
+    "AwaitCheck",
+    "BlueGreen",
+    "Canary",
+    "CanaryStep",
+    "OnFailure",
+    "OnTaint",
+    "Pause",
+    "Policy",
+    "SetReplicas",
+    "SetWeight",
+    "Spec",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +89,56 @@ class BlueGreen:
 
 
 @dataclass(frozen=True, slots=True)
+class SetReplicas:
+    """So many instances are of the new revision: a number, or a percentage such as ``"25%"``."""
+
+    count: int | str
+
+    def __str__(self) -> str:
+        return f"setReplicas {self.count}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetWeight:
+    """The new revision gets ``percent`` of the traffic, and as many of the instances."""
+
+    percent: int
+
+    def __str__(self) -> str:
+        return f"setWeight {self.percent}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing changes for so many ``seconds``; None: until somebody promotes the revision."""
+
+    seconds: float | None = None
+
+    def __str__(self) -> str:
+        return "pause"
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitCheck:
+    """The check of this name must pass."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"check {self.name}"
+
+
+CanaryStep = SetReplicas | SetWeight | Pause | AwaitCheck
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """The steps after which all instances are of the new revision; the first one sets a share."""
+
+    steps: tuple[CanaryStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """What the user wants, checked. ``replicas`` None keeps the current number.
 
@@ -91,9 +153,9 @@ class Spec:
     several instances would share without permission; else they are "". ``accepted`` are changes by
     admission that are none of those that ``admission`` is about. ``pool`` is what only a node pool
     has; then ``template`` has the keys ``image``, ``template`` and ``provider`` of the pool's spec.
-    ``strategy`` is how instances are replaced, ``blue_green`` what only that strategy needs; None
-    with another one. ``traffic`` is what the operator's Services are to be; None if it is to have
-    none. ``checks`` must pass before a rollout is complete.
+    ``strategy`` is how instances are replaced, ``blue_green`` and ``canary`` what only those
+    strategies need; None with another one. ``traffic`` is what the operator's Services are to be;
+    None if it is to have none. ``checks`` must pass before a rollout is complete.
     """
 
     template: Mapping[str, Any] | None
@@ -121,6 +183,7 @@ class Spec:
     pool: PoolSpec | None = None
     strategy: str = "Rolling"
     blue_green: BlueGreen | None = None
+    canary: Canary | None = None
     traffic: Traffic | None = None
     checks: tuple[Check, ...] = ()
 

@@ -64,6 +64,9 @@ class Verdict:
     instances that were wanted before it were available, ``approved`` when it was decided,
     ``promoted`` when the Service of the operator was first to select its instances.
 
+    A canary: ``step`` is how many of its steps are done, ``stepped`` when the last one was.
+    ``approved`` is when a user ended the pause at which it is.
+
     A revision that failed: ``failed`` is when, ``rejected_by`` the user who rejected it ("": the
     operator), ``fallback`` the id of the revision that runs instead. ``retry`` is the value of the
     annotation for retries that is taken into account already, ``command`` the uid of the last
@@ -95,6 +98,8 @@ class Verdict:
     previewed: float | None = None
     approved: float | None = None
     promoted: float | None = None
+    step: int = 0
+    stepped: float | None = None
 
     @property
     def is_failed(self) -> bool:

@@ -51,7 +51,8 @@ class Rollout:
     """How far the rollout has come, by its best values so far.
 
     Only a new best value moves ``progressed_at``: an instance that flaps between ready and unready
-    does not postpone the deadline. ``progressed_at`` is None while suspended.
+    does not postpone the deadline. ``progressed_at`` is None while suspended. ``step`` of ``steps``
+    is where a canary is, from 1; None if there is none.
     """
 
     revision: str
@@ -60,6 +61,8 @@ class Rollout:
     least_stale: int
     started_at: float
     progressed_at: float | None
+    step: int | None = None
+    steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from immutable_operator.domain.calendar.regeneration import Due, Regeneration, outlook
+from immutable_operator.domain.goal import goal
 from immutable_operator.domain.model import (
     Because,
     Instance,
@@ -92,7 +93,7 @@ def judge_age(turn: Turn, candidates: Sequence[Instance], going: Mapping[str, Be
     births = {i.uid: max(i.born, slot_of(i.purpose) or 0.0) for i in rest}
     seen = outlook(regeneration, births, turn.view.uid, turn.now, swap)
     busy = sum(why.reason is Reason.EXPIRED for why in going.values())
-    short = max(0, turn.budget.desired - len(rest) - busy)
+    short = max(0, goal(turn) - len(rest) - busy)
     unready = len(rest) - turn.count_available(rest)
     places = regeneration.max_concurrent - max(busy, short + unready)
     names = {i.uid: i.name for i in rest if _has_served(turn, i, swap)}

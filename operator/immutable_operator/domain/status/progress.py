@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.goal import is_stepping, step_number
 from immutable_operator.domain.model import Rollout
 from immutable_operator.domain.turn import Turn
 
@@ -18,6 +19,16 @@ def progress(turn: Turn, fleet: Fleet) -> Rollout | None:
     revision that has not proved itself: otherwise an autoscaler would postpone that deadline
     forever.
     """
+    found = _progress(turn, fleet)
+    if found is None or turn.spec.canary is None:
+        return found
+    steps = len(turn.spec.canary.steps)
+    if not is_stepping(turn):
+        return replace(found, step=None, steps=None)
+    return replace(found, step=step_number(turn), steps=steps)
+
+
+def _progress(turn: Turn, fleet: Fleet) -> Rollout | None:
     if turn.wanted is None:
         return None
     paused = turn.spec.suspend or turn.target.is_frozen or bool(turn.target.lacking)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from immutable_operator.domain.calendar.cron import wall
 from immutable_operator.domain.fleet import Fleet, count_current
+from immutable_operator.domain.goal import goal, is_previewing
 from immutable_operator.domain.model import Announcement, Status
-from immutable_operator.domain.promotion import goal, is_previewing, is_switched, keeps_until
+from immutable_operator.domain.promotion import is_switched, keeps_until
 from immutable_operator.domain.routing import unswitched
 from immutable_operator.domain.standing import going_back, live_revision
 from immutable_operator.domain.status.proving import CHECKING, awaited
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["promotion_waits", "promotions"]
+__all__ = ["WAITING", "promotion_waits", "promotions", "ways"]
 
 WAITING = "WaitingForPromotion"
 PROMOTING = "Promoting"
@@ -34,7 +35,7 @@ def promotion_waits(turn: Turn, fleet: Fleet) -> tuple[str, str] | None:
         return WAITING, f"{wanted} waits for its promotion, {held}"
     if wanted.verdict.approved is not None or _is_due(turn):
         return PROMOTING, f"{wanted} gets the traffic when {_all(turn)}"
-    return WAITING, f"{wanted} waits for its promotion{_ways(turn)}"
+    return WAITING, f"{wanted} waits for its promotion{ways(turn, _at(turn))}"
 
 
 def _all(turn: Turn) -> str:
@@ -55,13 +56,13 @@ def _is_due(turn: Turn) -> bool:
     return at is not None and at <= turn.now
 
 
-def _ways(turn: Turn) -> str:
-    """Return how it is promoted, and how it is rejected."""
-    at, name = _at(turn), turn.view.name
+def ways(turn: Turn, at: float | None, when: str = "at") -> str:
+    """Return when it goes on by itself, and how it is promoted and rejected."""
+    name = turn.view.name
     promote, abort = (f"kubectl immutable {verb} {name}" for verb in ("promote", "abort"))
     if at is None:
         return f"; to promote it: {promote}; to reject it: {abort}"
-    return f" at {wall(at, 'UTC')}; to promote it now: {promote}; to reject it: {abort}"
+    return f" {when} {wall(at, 'UTC')}; to promote it now: {promote}; to reject it: {abort}"
 
 
 def _keeping(turn: Turn, fleet: Fleet) -> tuple[str, str] | None:
@@ -89,5 +90,5 @@ def promotions(turn: Turn, status: Status) -> list[Announcement]:
         return []
     if was is not None and (was.status, was.reason) == ("True", WAITING):
         return []
-    key = f"{wanted.id}/{int(wanted.verdict.started or 0)}"
+    key = f"{wanted.id}/{int(wanted.verdict.started or 0)}/{wanted.verdict.step}"
     return [Announcement(WAITING, now.message, key)]

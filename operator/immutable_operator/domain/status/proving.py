@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from immutable_operator.domain.calendar.cron import wall
 from immutable_operator.domain.checks import waiting
-from immutable_operator.domain.model import Verdict
+from immutable_operator.domain.goal import current_step
+from immutable_operator.domain.model import AwaitCheck, Verdict
 from immutable_operator.domain.turn import Turn
 
 __all__ = ["CHECKING", "awaited", "proving"]
@@ -25,7 +26,9 @@ def proving(turn: Turn, verdict: Verdict, counts: str) -> tuple[str, str]:
 
 def awaited(turn: Turn, verdict: Verdict) -> str | None:
     """Return which check a revision waits for, and what that found last; None if all passed."""
-    check = waiting(turn.spec.checks, verdict.checks)
+    step = current_step(turn)
+    asked = [c for c in turn.spec.checks if step is None or step == AwaitCheck(c.name)]
+    check = waiting(asked, verdict.checks)
     if check is None:
         return None
     if turn.target.freeze.holds:

@@ -11,6 +11,7 @@ from itertools import islice
 
 from immutable_operator.domain.failing import excused_until, is_judged
 from immutable_operator.domain.fleet import Fleet, being, count_current, remain
+from immutable_operator.domain.goal import is_previewing, is_stepping
 from immutable_operator.domain.model import (
     SECRET,
     Announcement,
@@ -22,7 +23,6 @@ from immutable_operator.domain.model import (
     Status,
     Verdict,
 )
-from immutable_operator.domain.promotion import is_previewing
 from immutable_operator.domain.routing import unrouted
 from immutable_operator.domain.status.blockers import Waits, waits
 from immutable_operator.domain.status.conditions import Saying, conditions
@@ -33,6 +33,7 @@ from immutable_operator.domain.status.progress import progress
 from immutable_operator.domain.status.promoting import promotion_waits
 from immutable_operator.domain.status.proving import proving
 from immutable_operator.domain.status.regeneration import regeneration_conditions, routine
+from immutable_operator.domain.status.stepping import at_step, step_waits
 from immutable_operator.domain.target import (
     FROZEN,
     HELD,
@@ -63,7 +64,8 @@ def tell(turn: Turn, fleet: Fleet) -> Told:
     """Return what is to be reported about what was observed."""
     complete = fleet.is_complete and turn.target.is_asked and not turn.target.lacking
     proving = complete and is_judged(turn) and turn.spec.proves
-    complete = complete and not proving and not _asked_failed(turn) and not is_previewing(turn)
+    complete = complete and not proving and not _asked_failed(turn)
+    complete = complete and not is_previewing(turn) and not is_stepping(turn)
     restored = turn.target.goes_back and fleet.is_complete
     waited = waits(turn, fleet)
     status = _counted(turn, fleet)
@@ -157,8 +159,9 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
         return Saying("Stalled", worst.reason, f"{counts}{worst.message}")
     if target.is_frozen or (target.freeze.repairs and fleet.held):
         return Saying("Reconciling", FROZEN, f"{counts}{target.freeze.message}")
-    if (promotion := promotion_waits(turn, fleet)) is not None and not overdue:
-        return Saying("Reconciling", *promotion)
+    held = promotion_waits(turn, fleet) or step_waits(turn, fleet, counts)
+    if held is not None and not overdue:
+        return Saying("Reconciling", *held)
     first = next(iter(waited.blockers), None)
     if turn.wanted is None:
         reason, text = (
@@ -263,7 +266,7 @@ def _counts(turn: Turn, fleet: Fleet) -> str:
     """Return the start of each message, with its separator; "" if no revision is wanted yet."""
     if turn.wanted is None:
         return ""
-    return f"{turn.wanted}: {count_current(fleet)}; "
+    return f"{turn.wanted}: {at_step(turn)}{count_current(fleet)}; "
 
 
 def _deviations(turn: Turn, fleet: Fleet) -> tuple[Deviation, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from immutable_operator.domain.families.admitted import admits
 from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.goal import goal
 from immutable_operator.domain.model import (
     Because,
     Cause,
@@ -88,7 +89,7 @@ class Births:
         record the next plan would keep it, and retire the other's successor as surplus.
         """
         order = stale_in_order(self.fleet, {})
-        places = self.fleet.turn.budget.desired - len(self.fleet.current)
+        places = goal(self.fleet.turn) - len(self.fleet.current)
         left = [i for i in order if not i.is_among(self._succeeded)]
         if not repairs and len(left) > places:
             why = self.fleet.why

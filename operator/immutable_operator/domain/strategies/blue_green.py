@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from immutable_operator.domain.fleet import Fleet, sort_out
+from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.goal import goal
 from immutable_operator.domain.ledger import Budget, Ledger
 from immutable_operator.domain.model import Instance, OnTaint, Revision
-from immutable_operator.domain.promotion import goal, is_switched, keeps_until
+from immutable_operator.domain.promotion import is_switched, keeps_until
 from immutable_operator.domain.standing import going_back, live_revision
 from immutable_operator.domain.strategies.rolling import (
     ROLLING,
@@ -24,6 +25,7 @@ from immutable_operator.domain.strategies.rolling import (
     grow,
     quarantine,
 )
+from immutable_operator.domain.strategies.side import side
 from immutable_operator.domain.strategies.step import Step
 from immutable_operator.domain.turn import Turn
 
@@ -70,29 +72,21 @@ def _with_traffic(turn: Turn, fleet: Fleet, live: Revision) -> Step:
         return ROLLING.step(alone, own, Ledger(turn.budget, counts(alone, own)))
     if live.verdict.is_failed:
         return Step(notes=[f"{live} keeps the traffic until another one has all instances"])
-    view = turn.view
-    target = replace(turn.target, wanted=live, is_asked=False, fallback=None, goes_back=False)
-    target = replace(target, holds_failed=False)
-    alone = replace(
-        turn,
-        target=target,
-        beside=frozenset(i.name for i in (*view.instances, *view.departed)),
-        view=replace(
-            view,
-            instances=tuple(i for i in view.instances if i.revision == live.id),
-            departed=tuple(i for i in view.departed if i.revision == live.id),
-        ),
-    )
-    own = sort_out(alone)
-    return ROLLING.step(alone, own, Ledger(turn.budget, counts(alone, own)))
+    return side(turn, live, turn.budget.desired)
 
 
 def _kept(turn: Turn, fleet: Fleet, live: Revision, step: Step) -> frozenset[str]:
-    """Return the instances that are kept for a rollback after a promotion."""
+    """Return the instances that are kept for a rollback after a promotion.
+
+    They make room for those of a newer revision.
+    """
     before, _ = going_back(turn.view, live)
     until = keeps_until(turn)
     own = [] if before is None else [i for i in fleet.stale if i.revision == before.id]
     if not own or before is None or until is None or before == turn.wanted:
+        return frozenset()
+    missing = goal(turn) - len(fleet.current) if turn.wanted != live else 0
+    if missing > 0 and len(fleet.active) + missing > _most(turn):
         return frozenset()
     if is_switched(turn, live):
         if until <= turn.now:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.goal import is_stepping
 from immutable_operator.domain.model import Instance, Refusal
 from immutable_operator.domain.standing import latest_completed
 from immutable_operator.domain.strategies.repair import made_good
@@ -18,12 +19,14 @@ def stale_in_order(fleet: Fleet, refused: Mapping[str, Refusal]) -> list[Instanc
 
     Among the healthy ones those that filled in for a lost instance come first, so that the rest of
     the rollout does not wait until its revision is steady. Until the wanted revision has proved
-    itself, healthy instances of the revision that works come last, including those of revisions
-    that were wanted in between. The node on which the operator runs comes last of all.
+    itself, and during a canary, healthy instances of the revision that works come last, including
+    those of revisions that were wanted in between. The node on which the operator runs comes last
+    of all.
     """
     turn = fleet.turn
     succeeded = {i.predecessor for i in fleet.current if turn.available(i)}
-    kept = () if fleet.available_current else (turn.target.fallback, latest_completed(turn.view))
+    works = (turn.target.fallback, latest_completed(turn.view))
+    kept = () if fleet.available_current and not is_stepping(turn) else works
     worth = {revision.id: place for place, revision in enumerate(kept, 1) if revision}
 
     repairs = {i.name for i in made_good(fleet)}

@@ -1,10 +1,14 @@
-"""Repair: what the working revision must provide while the wanted one does not work."""
+"""Repair: what the working revision must provide while the wanted one does not work.
+
+During a canary that is also what the step does not give to the wanted revision.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.goal import share
 from immutable_operator.domain.ledger import Ledger
 from immutable_operator.domain.model import Cause, Instance, Move, Refusal, Revision
 from immutable_operator.domain.standing import latest_completed, ran
@@ -75,19 +79,32 @@ class Repair:
     @classmethod
     def of(cls, turn: Turn, fleet: Fleet, ledger: Ledger) -> Repair | None:
         fallback = turn.target.fallback
-        if fallback is None or is_working(turn, fleet) or not _ran(turn, fleet, fallback):
+        if fallback is None:
             return None
-        strange = [i for i in fleet.active if i.revision != fallback.id]
-        others = turn.count_available(strange)
-        # A place given to the wanted revision is not taken back while its instance starts.
-        living = {key for i in fleet.active for key in (i.name, i.uid)}
-        lent = sum(not turn.available(i) and i.predecessor not in living for i in fleet.current)
-        least = max(ledger.budget.fewest_available, ledger.floor - lent)
-        owed = least - others
-        if turn.target.holds_failed:  # the places that the failed one does not have
-            owed = max(owed, ledger.budget.desired - len(strange))
-        repair = cls(fallback, max(0, owed), 0, _is_failing(turn, fleet))
+        given, is_needed = share(turn), not is_working(turn, fleet) and _ran(turn, fleet, fallback)
+        if given is None and not is_needed:
+            return None
+        fails, owed = _is_failing(turn, fleet), 0
+        if is_needed and (fails or given is None):
+            owed = _owed(turn, fleet, ledger, fallback)
+        if given is not None:
+            others = sum(i.revision != fallback.id for i in fleet.stale)
+            owed = max(owed, turn.budget.desired - given - others)
+        repair = cls(fallback, max(0, owed), 0, fails or given is not None)
         return replace(repair, there=sum(repair.counts(fleet, i) for i in fleet.stale))
+
+
+def _owed(turn: Turn, fleet: Fleet, ledger: Ledger, fallback: Revision) -> int:
+    """Return how many instances must exist of the fallback of a revision that does not work."""
+    strange = [i for i in fleet.active if i.revision != fallback.id]
+    others = turn.count_available(strange)
+    # A place given to the wanted revision is not taken back while its instance starts.
+    living = {key for i in fleet.active for key in (i.name, i.uid)}
+    lent = sum(not turn.available(i) and i.predecessor not in living for i in fleet.current)
+    owed = max(ledger.budget.fewest_available, ledger.floor - lent) - others
+    if turn.target.holds_failed:  # the places that the failed one does not have
+        owed = max(owed, ledger.budget.desired - len(strange))
+    return owed
 
 
 def _ran(turn: Turn, fleet: Fleet, fallback: Revision) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from immutable_operator.domain.fleet import Fleet, remain
+from immutable_operator.domain.goal import goal
 from immutable_operator.domain.ledger import Counts, Ledger
 from immutable_operator.domain.model import (
     Because,
@@ -204,7 +205,7 @@ class Retirements:
                 self._step.due.append(over)
 
     def _surplus(self) -> None:
-        fleet, desired = self._fleet, self._turn.budget.desired
+        fleet, desired = self._fleet, goal(self._turn)
         surplus = len(fleet.current) - desired
         most = min(surplus, self._turn.policy.most_moves)
         for instance in by_worth(fleet, fleet.current) if most > 0 else ():
@@ -342,7 +343,7 @@ def _ended_to_clear(turn: Turn, fleet: Fleet) -> list[Instance]:
     wanted = turn.wanted
     if wanted is None:
         return []
-    if turn.spec.counts_terminating or fleet.available_current >= turn.budget.desired:
+    if turn.spec.counts_terminating or fleet.available_current >= goal(turn):
         return list(fleet.ended)
     if any(r.cause is Cause.QUOTA for r in refused_births(turn, wanted)):
         return list(fleet.ended)
@@ -362,7 +363,7 @@ def _births(turn: Turn, fleet: Fleet, ledger: Ledger, step: Step, repair: Repair
         grow(turn, fleet, ledger, step, Growth(repair.revision, repair.missing, repairs=True))
         if repair.revision.id not in target.unborn:
             ledger.spend(repair.missing - (len(step.creates) - before))
-    missing = turn.budget.desired - len(fleet.current)
+    missing = goal(turn) - len(fleet.current)
     grows = target.is_asked or target.goes_back or repair is None
     grows = grows and not target.holds_failed
     if target.is_open and not target.is_asked and not is_proven(turn.view, wanted):

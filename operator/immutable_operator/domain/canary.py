@@ -1,0 +1,68 @@
+"""Canary: the instances of a new revision replace those of the previous one step by step.
+
+The record of the revision says how many steps are done, so that a restart continues where they
+stood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from immutable_operator.domain.checks import all_passed
+from immutable_operator.domain.fleet import Fleet
+from immutable_operator.domain.goal import current_step, share
+from immutable_operator.domain.model import AwaitCheck, CanaryStep, Pause, Verdict
+from immutable_operator.domain.turn import Turn
+
+__all__ = ["advanced"]
+
+
+def _is_reached(turn: Turn, fleet: Fleet) -> bool:
+    """Return whether as many instances are of the wanted revision as its step allows."""
+    count, desired = share(turn), turn.budget.desired
+    if count is None or len(fleet.current) != count:
+        return False
+    return fleet.available_current >= count and len(fleet.stale) <= desired - count
+
+
+def advanced(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Verdict, float | None]:
+    """Return the verdict with the step that is done now, and when a pause is over.
+
+    A freeze holds the steps, and so does a size of 0: then they show nothing.
+    """
+    step, wanted = current_step(turn), turn.wanted
+    if step is None or wanted is None or verdict.is_failed or not turn.budget.desired:
+        return verdict, None
+    held = not turn.may_begin or not turn.target.is_asked
+    if held or verdict.started is None or verdict.started != wanted.verdict.started:
+        return verdict, None
+    until = _until(turn, fleet, step, verdict)
+    if until is None or until > turn.now:
+        return verdict, until
+    return (
+        replace(
+            verdict,
+            step=verdict.step + 1,
+            stepped=turn.now,
+            approved=None,
+            # The time of a pause does not count against the deadline.
+            progressed=turn.now,
+            paused=None,
+        ),
+        None,
+    )
+
+
+def _until(turn: Turn, fleet: Fleet, step: CanaryStep, verdict: Verdict) -> float | None:
+    """Return when a step is done; None if something else than time decides that."""
+    if isinstance(step, AwaitCheck):
+        asked = [check for check in turn.spec.checks if check.name == step.name]
+        on_record = turn.wanted.verdict.checks if turn.wanted else ()
+        return turn.now if all_passed(asked, on_record) else None
+    if not isinstance(step, Pause):
+        return turn.now if _is_reached(turn, fleet) else None
+    if verdict.approved is not None:
+        return turn.now
+    if step.seconds is None:
+        return None
+    return (verdict.stepped or verdict.started or turn.now) + step.seconds
