@@ -22,7 +22,7 @@ DOMAIN = Path("operator/immutable_operator/domain")
 # What is quick and fails often comes first.
 TESTS = (
     "tests/unit/test_domain_*.py",
-    "tests/simulation/test_stories.py",
+    "tests/simulation/test_*stories.py",
     "tests/unit/test_runtime_loop.py",
     "tests/simulation/test_any_order.py",
     "tests/simulation/test_world.py",

@@ -237,6 +237,82 @@ PLANTED: dict[str, Bug] = {
     "a new rollout begins with the results of the last one": Bug(
         "commands.py", "        checks=(),\n", ""
     ),
+    # Canary.
+    "a canary has no limit": Bug(
+        "goal.py", "    if (count := share(turn)) is not None:\n        return count\n", ""
+    ),
+    "a step is done before its instances are available": Bug(
+        "canary.py", "return fleet.available_current >= count and", "return"
+    ),
+    "a step is done before the previous instances are gone": Bug(
+        "canary.py",
+        "return fleet.available_current >= count and len(fleet.stale) <= desired - count",
+        "return fleet.available_current >= count and desired >= 0",
+    ),
+    "a pause until somebody promotes ends at once": Bug(
+        "canary.py",
+        "    if step.seconds is None:\n        return None\n",
+        "    if step.seconds is None:\n        return turn.now\n",
+    ),
+    "one promotion ends every later pause": Bug("canary.py", "            approved=None,\n", ""),
+    "a step does not wait for its check": Bug(
+        "canary.py", "return turn.now if all_passed(asked, on_record) else None", "return turn.now"
+    ),
+    "a freeze lets the steps go on": Bug(
+        "canary.py", "held = held or is_frozen(turn, verdict)", "held = held or False"
+    ),
+    "a step leaves nothing to the previous revision": Bug(
+        "strategies/repair.py",
+        "owed = max(owed, turn.budget.desired - given - others)",
+        "owed = max(owed, 0 * others)",
+    ),
+    "a canary is complete before its last step": Bug(
+        "proving.py", "    if is_stepping(turn):\n        return False\n", ""
+    ),
+    "the last good revision is restored in steps": Bug(
+        "goal.py",
+        "if wanted == latest_completed(turn.view) or not _replaces_another(turn, wanted):",
+        "if not _replaces_another(turn, wanted):",
+    ),
+    "a pause of a canary delays the regeneration of the others": Bug(
+        "strategies/canary.py",
+        "return fleet.available_current == count and places <= turn.budget.desired - count",
+        "return False",
+    ),
+    # BlueGreen and the Services.
+    "the Service is switched to fewer instances": Bug(
+        "routing.py",
+        "holds = there < turn.budget.desired and there < _available(turn, found.revision)",
+        "holds = False",
+    ),
+    "a promotion does not wait for its checks": Bug(
+        "promotion.py",
+        "if verdict.approved is not None and is_full and passed:",
+        "if verdict.approved is not None and is_full:",
+    ),
+    "a promotion does not wait for all instances": Bug(
+        "promotion.py",
+        "if verdict.approved is not None and is_full and passed:",
+        "if verdict.approved is not None and passed:",
+    ),
+    "a freeze lets promotions pass": Bug(
+        "promotion.py",
+        "if not turn.target.is_asked or is_frozen(turn, verdict):",
+        "if not turn.target.is_asked:",
+    ),
+    "previous instances go before the Service is switched": Bug(
+        "strategies/blue_green.py", "    if is_switched(turn, live):\n", "    if True:\n"
+    ),
+    "kept instances hold back the previews": Bug(
+        "strategies/blue_green.py",
+        "    if missing > 0 and len(fleet.active) + missing > _most(turn):\n",
+        "    if missing > len(fleet.active) + _most(turn):\n",
+    ),
+    "an edited check keeps its results": Bug(
+        "checks.py",
+        "if found is None or (check.digest and found.digest and check.digest != found.digest):",
+        "if found is None:",
+    ),
     # Births.
     "a predecessor gets two successors": Bug(
         "strategies/births.py",

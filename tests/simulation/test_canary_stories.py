@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -223,6 +224,26 @@ def frozen_in_a_pause() -> Story:
     return story
 
 
+def promoted_in_a_freeze() -> Story:
+    """Only an action that overrides the freeze ends the pause; the step after it waits again."""
+    story = _paused("Promoted in a freeze")
+    story.say("user", "creates an ImmutableFreeze for an hour")
+    story.cluster.freezes = (Freeze("sale", "sale", ends=story.cluster.now + 3600),)
+    story.operator.due = story.cluster.now
+    story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
+    story.run(60)
+    assert _counts(story) == {"A": 8, "B": 2}
+    story.say("user", "lets the action override the freeze")
+    for uid, request in story.cluster.requests.items():
+        story.cluster.requests[uid] = replace(request, override_freeze=True)
+    story.operator.due = story.cluster.now
+    story.run(60)
+    assert _counts(story) == {"A": 5, "B": 5}
+    story.run(600)
+    assert _counts(story) == {"A": 5, "B": 5}
+    return story
+
+
 def steps_edited_in_a_pause() -> Story:
     """What is done is done; the rest is as it is written now."""
     story = _paused("Steps edited in a pause")
@@ -286,7 +307,12 @@ STORIES = [
     *(step_by_step, promoted_before_the_pause, check_passes_at_its_step, check_fails_at_its_step),
     *(failed_canary_is_held, first_instance_crashes, aborted, scaled_in_a_pause),
     *(instances_lost_in_a_pause, modified_in_a_pause, newer_spec_in_a_pause, reverted_in_a_pause),
-    *(frozen_in_a_pause, steps_edited_in_a_pause, all_instances_before_the_last_step),
+    *(
+        frozen_in_a_pause,
+        promoted_in_a_freeze,
+        steps_edited_in_a_pause,
+        all_instances_before_the_last_step,
+    ),
     *(regenerated_in_a_pause, without_surge, scaled_to_zero_in_a_pause),
 ]
 

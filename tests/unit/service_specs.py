@@ -357,8 +357,8 @@ REFUSED = [
         stepped({"setWeight": 20}, {"check": "errors"}),
         "spec.rollout: a step waits for a check that rollout.checks does not have; add the check "
         "there, or correct the name",
-        "spec.rollout.canary: a step waits for a check that rollout.checks does not have; add the "
-        "check there, or correct the name",
+        "spec.rollout.canary: Invalid value: a step waits for a check that rollout.checks does not "
+        "have; add the check there, or correct the name",
     ),
     Refused(
         "two steps with one check",

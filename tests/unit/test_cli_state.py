@@ -14,6 +14,7 @@ from immutable_operator.cli.freeze import freeze_body
 from immutable_operator.cli.get import head, instances, services
 from immutable_operator.cli.main import main
 from immutable_operator.cli.owner import Owner
+from immutable_operator.cli.release import release_lines
 from immutable_operator.cli.status import judged
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.times import moment
@@ -122,6 +123,22 @@ def test_head_has_revision_author_and_blocker() -> None:
         "3 desired, 1 current, 0 ready, 0 available, 0 stale",
         "waits since 60m: Quota: quota is used up",
     ]
+
+
+def test_head_has_the_steps_and_the_checks_of_a_release() -> None:
+    steps = [{"setWeight": 20}, {"pause": {"until": "Promoted"}}, {"check": "errors"}]
+    steps += [{"setReplicas": "50%"}, {"pause": {"for": "10m"}}]
+    body = service(condition("Ready", "True"), rollout={"step": 3, "steps": 5})
+    body["spec"] = {"rollout": {"canary": {"steps": steps}}}
+    check = {"name": "errors", "phase": "Running", "passed": 2, "results": [{"message": "0.1 < 1"}]}
+    verdict = {"phase": "Progressing", "checks": [check, {"name": "up", "phase": "Failed"}]}
+    assert list(release_lines(body, verdict)) == [
+        "step 3 of 5: setWeight 20, pause until promoted, [check errors], setReplicas 50%,"
+        " pause for 10m",
+        "check errors: Running, 2 passed; 0.1 < 1",
+        "check up: Failed",
+    ]
+    assert list(release_lines({"status": {}}, {"phase": "Good", "checks": [check]})) == []
 
 
 def test_pods_are_listed_by_slot_with_state_and_predecessor() -> None:

@@ -12,13 +12,21 @@ from immutable_operator.domain.families.pods import PODS
 from immutable_operator.domain.forecast import forecast
 from immutable_operator.domain.foreseen import Assumed, Forecast, Limit
 from immutable_operator.domain.model import (
+    BlueGreen,
+    Canary,
     Check,
     Freeze,
+    Pause,
     Policy,
+    Port,
     PrometheusQuestion,
+    SetReplicas,
+    SetRoute,
     Threshold,
+    Traffic,
     View,
 )
+from immutable_operator.domain.routing import route_as_set
 from tests.unit.given import MIN_READY, NOW, REVISIONS, name_of, view
 
 START = 10.0
@@ -34,7 +42,7 @@ def edited(**spec: Any) -> View:
 
 
 def moves(found: Forecast) -> list[tuple[float, str, int]]:
-    return [(s.at - NOW, s.kind, s.slot) for s in found.steps if s.kind != "record"]
+    return [(s.at - NOW, s.kind, s.slot) for s in found.steps if s.moves_instance]
 
 
 def test_converged_service_has_nothing_to_do() -> None:
@@ -132,3 +140,33 @@ def test_forecast_does_not_change_what_it_is_given() -> None:
     before = repr(given)
     assert told(given) == told(given)
     assert repr(given) == before
+
+
+def others(found: Forecast) -> list[tuple[float, str, str]]:
+    return [(s.at - NOW, s.kind, s.name) for s in found.steps if s.kind in ("switch", "step")]
+
+
+def test_switch_of_the_traffic_is_foreseen() -> None:
+    http = Traffic((Port(80, 8080),))
+    way = BlueGreen(is_auto=True, promote_after=60.0, keep_for=30.0)
+    given = edited(strategy="BlueGreen", blue_green=way, traffic=http)
+    routes = tuple(route_as_set(SetRoute(name, "", http)) for name in ("web", "web-preview"))
+    found = told(replace(given, routes=routes))
+    ready = START + MIN_READY
+    switches = [(at, name) for at, kind, name in others(found) if name == "web"]
+    assert switches == [(0.0, "web"), (ready + 60.0, "web")]
+    assert found.most == 6
+    assert found.ends == NOW + ready + 60.0 + 30.0
+
+
+def test_steps_of_a_canary_are_foreseen_up_to_the_pause_that_waits_for_a_person() -> None:
+    steps = (SetReplicas(1), Pause(30.0), SetReplicas(2), Pause())
+    found = told(edited(strategy="Canary", canary=Canary(steps)))
+    swap = START + MIN_READY
+    assert others(found) == [
+        (swap, "step", "step 1 of 4 (setReplicas 1)"),
+        (swap + 30.0, "step", "step 2 of 4 (pause)"),
+        (2 * swap + 30.0, "step", "step 3 of 4 (setReplicas 2)"),
+    ]
+    assert found.ends is None
+    assert [hold.reason for hold in found.holds] == ["WaitingForPromotion"]

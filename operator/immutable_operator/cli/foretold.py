@@ -54,7 +54,7 @@ class Foretold:
     @property
     def moves(self) -> list[Step]:
         """What happens to instances."""
-        return [step for step in self.found.steps if step.kind != "record"]
+        return [step for step in self.found.steps if step.moves_instance]
 
     @property
     def is_changed(self) -> bool:
@@ -126,6 +126,7 @@ def _summary(told: Foretold) -> list[str]:
         )
     if told.moves or found.holds:
         lines.append(_duration(told))
+    lines += [_told(told, step) for step in found.steps if step.kind in ("switch", "step")]
     lines += [_held(hold) for hold in found.holds]
     if not told.is_changed:
         lines.append("nothing would change")
@@ -158,6 +159,14 @@ def _duration(told: Foretold) -> str:
     if told.found.ends is None:
         return f"the end is not foreseeable, {supposed}"
     return f"done after about {age(told.found.ends - told.now)}, {supposed}"
+
+
+def _told(told: Foretold, step: Step) -> str:
+    """Return the line about a Service that is switched, or a step of a canary that is done."""
+    if step.kind == "step":
+        return f"{_after(told, step)}: {step.name} is done"
+    whom = f"revision {step.revision}" if step.revision else "all pods"
+    return f"{_after(told, step)}: Service {step.name} selects {whom}"
 
 
 def _held(hold: Hold) -> str:
@@ -218,7 +227,7 @@ def _step(told: Foretold, step: Step) -> dict[str, Any]:
         "revision": step.revision,
         "available": step.available,
     }
-    if step.kind != "record":
+    if step.moves_instance:
         found |= {"slot": step.slot, "replaces": step.replaces or None}
         found["because"] = str(step.because or "")
     return found

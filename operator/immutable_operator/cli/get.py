@@ -22,6 +22,7 @@ from immutable_operator.cli.owner import (
     with_owner,
 )
 from immutable_operator.cli.problem import CannotRun
+from immutable_operator.cli.release import release_lines
 from immutable_operator.cli.table import age, visible
 from immutable_operator.cli.watching import Render, Shown, follow
 from immutable_operator.cli.written import written
@@ -194,6 +195,7 @@ def head(owner: Owner, records: Sequence[Json], now: float) -> list[str]:
             f"revision {spec['number']} ({spec['revision']}){replaced}: {spec['reason']}, by"
             f" {spec['by']}, {_ago(current['metadata']['creationTimestamp'], now)} ago"
         )
+        lines += release_lines(owner.body, verdict)
     counts = ("desired", "current", "ready", "available", "stale", "quarantined")
     numbers = [(name, status.get(f"{name}Replicas", 0)) for name in counts]
     lines.append(", ".join(f"{n} {name}" for name, n in numbers if n or name != "quarantined"))

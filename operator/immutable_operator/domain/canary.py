@@ -12,12 +12,13 @@ from immutable_operator.domain.checks import all_passed
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.goal import current_step, share
 from immutable_operator.domain.model import AwaitCheck, CanaryStep, Pause, Verdict
+from immutable_operator.domain.promotion import is_frozen
 from immutable_operator.domain.turn import Turn
 
-__all__ = ["advanced"]
+__all__ = ["advanced", "is_reached"]
 
 
-def _is_reached(turn: Turn, fleet: Fleet) -> bool:
+def is_reached(turn: Turn, fleet: Fleet) -> bool:
     """Return whether as many instances are of the wanted revision as its step allows."""
     count, desired = share(turn), turn.budget.desired
     if count is None or len(fleet.current) != count:
@@ -28,12 +29,14 @@ def _is_reached(turn: Turn, fleet: Fleet) -> bool:
 def advanced(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Verdict, float | None]:
     """Return the verdict with the step that is done now, and when a pause is over.
 
-    A freeze holds the steps, and so does a size of 0: then they show nothing.
+    A freeze holds the steps, unless the promotion that ends a pause overrides it, and so does a
+    size of 0: then they show nothing.
     """
     step, wanted = current_step(turn), turn.wanted
     if step is None or wanted is None or verdict.is_failed or not turn.budget.desired:
         return verdict, None
-    held = not turn.may_begin or not turn.target.is_asked
+    held = turn.spec.suspend or turn.target.is_open or not turn.target.is_asked
+    held = held or is_frozen(turn, verdict)
     if held or verdict.started is None or verdict.started != wanted.verdict.started:
         return verdict, None
     until = _until(turn, fleet, step, verdict)
@@ -60,7 +63,7 @@ def _until(turn: Turn, fleet: Fleet, step: CanaryStep, verdict: Verdict) -> floa
         on_record = turn.wanted.verdict.checks if turn.wanted else ()
         return turn.now if all_passed(asked, on_record) else None
     if not isinstance(step, Pause):
-        return turn.now if _is_reached(turn, fleet) else None
+        return turn.now if is_reached(turn, fleet) else None
     if verdict.approved is not None:
         return turn.now
     if step.seconds is None:

@@ -33,9 +33,10 @@ class Assumed:
 class Step:
     """One move of the planner.
 
-    ``at`` is in seconds since the epoch, ``kind`` is ``record``, ``create``, ``retire`` or
-    ``quarantine``; ``available`` is the number of available instances when it is made.
-    ``replaces`` is the predecessor of an instance that is created.
+    ``at`` is in seconds since the epoch, ``kind`` is ``record``, ``create``, ``retire``,
+    ``quarantine``, ``switch`` (a Service selects a revision) or ``step`` (one of a canary is done);
+    ``available`` is the number of available instances when it is made. ``replaces`` is the
+    predecessor of an instance that is created.
     """
 
     at: float
@@ -46,6 +47,10 @@ class Step:
     slot: int = -1
     replaces: str = ""
     because: Because | None = None
+
+    @property
+    def moves_instance(self) -> bool:
+        return self.kind in ("create", "retire", "quarantine")
 
 
 @dataclass(frozen=True, slots=True)

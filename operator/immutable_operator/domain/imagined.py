@@ -172,6 +172,7 @@ class World:
                 copies = self.view.snapshots | {action.pin.snapshot}
                 self.view = replace(self.view, snapshots=copies)
             case SetVerdict():
+                self._go_on(action)
                 self._revise(action.revision.id, replace(action.revision, verdict=action.verdict))
             case DeleteRevision():
                 kept = tuple(r for r in self.view.revisions if r.uid != action.uid)
@@ -193,6 +194,14 @@ class World:
         self.view = replace(self.view, revisions=(*self.view.revisions, made))
         self.steps.append(Step(self.now, "record", name, new.id, self._works))
 
+    def _go_on(self, action: SetVerdict) -> None:
+        """Note a step of a canary that is done."""
+        canary, done = self.view.spec.canary, action.verdict.step
+        if canary is None or done <= action.revision.verdict.step:
+            return
+        name = f"step {done} of {len(canary.steps)} ({canary.steps[done - 1]})"
+        self.steps.append(Step(self.now, "step", name, action.revision.id, self._works))
+
     def _revise(self, id_: str, revision: Revision) -> None:
         known = tuple(revision if r.id == id_ else r for r in self.view.revisions)
         self.view = replace(self.view, revisions=known)
@@ -210,6 +219,10 @@ class World:
         own: tuple[Route, ...] = ()
         if isinstance(action, SetRoute):
             own = (route_as_set(action),)
+            before = next((r for r in self.view.routes if r.name == action.name), None)
+            if before is not None and before.revision != action.revision:
+                name, revision = action.name, action.revision
+                self.steps.append(Step(self.now, "switch", name, revision, self._works))
         self.view = replace(self.view, routes=(*others, *own))
 
     def _create(self, birth: Create) -> bool:

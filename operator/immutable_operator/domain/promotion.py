@@ -20,6 +20,7 @@ from immutable_operator.domain.standing import latest_completed, live_revision
 from immutable_operator.domain.turn import Turn
 
 __all__ = [
+    "is_frozen",
     "is_serving",
     "is_switched",
     "keeps_until",
@@ -111,7 +112,7 @@ def promotion(
     if verdict.is_failed or is_restored(turn):
         takes = is_better or (is_full and not verdict.is_failed)
         return (promoted(turn, verdict) if takes else verdict), None
-    if not turn.target.is_asked or _is_frozen(turn, verdict):
+    if not turn.target.is_asked or is_frozen(turn, verdict):
         return verdict, None
     if works >= goal(turn):
         verdict = _previewed(turn, given, verdict)
@@ -147,7 +148,7 @@ def _decided(turn: Turn, given: BlueGreen, verdict: Verdict) -> tuple[Verdict, f
     return replace(verdict, approved=turn.now), None
 
 
-def _is_frozen(turn: Turn, verdict: Verdict) -> bool:
+def is_frozen(turn: Turn, verdict: Verdict) -> bool:
     """Return whether a freeze holds a promotion, which the action for it may override."""
     if not turn.target.freeze.holds:
         return False

@@ -62,7 +62,8 @@ class OfService:
 
     ``writes``: the most of an undisturbed run. ``kept``: how many of the first pods are there at
     the end. ``fewest``: Ready pods at each moment. ``any_slot``: which pods stay depends on where
-    the scheduler placed them.
+    the scheduler placed them. ``sets``: how many sets of instances there may be beside the surge.
+    ``prepare`` is done before the service exists, ``then`` when it is ready.
     """
 
     name: str
@@ -73,15 +74,20 @@ class OfService:
     replicas: int = REPLICAS
     stalled: str = ""
     any_slot: bool = False
+    sets: int = 1
     prepare: Callable[[Service], None] = lambda web: None
+    then: Callable[[Service], None] = lambda web: None
     undo: Callable[[Service], None] = lambda web: None
     wish: Mapping[str, Any] = field(default_factory=dict)
+    rollout: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, web: Service) -> ServiceScenario:
         """The scenario with this service, which is ready then."""
         self.prepare(web)
-        web.apply(image="a", replicas=REPLICAS, rollout={"maxSurge": 1}, **self.wish)
+        rollout = {"maxSurge": 1, **self.rollout}
+        web.apply(image="a", replicas=REPLICAS, rollout=rollout, **self.wish)
         web.until_ready()
+        self.then(web)
         # A request is about the instances that were created before its second.
         web.until("its second is over", lambda: time.time() > max(map(born, web.pods())) + 1)
         return ServiceScenario(self, web, {pod["metadata"]["uid"] for pod in web.pods()})
@@ -103,12 +109,15 @@ class ServiceScenario(Scenario):
 
     def is_done(self) -> bool:
         body, pods = self.web.get(), self.web.pods()
+        # What the operator sees late it also tells late.
+        late = body["status"].get("blockers") or body["status"].get("staleReplicas")
         observed = body["status"].get("observedGeneration") == body["metadata"]["generation"]
         kind, reason = ("Stalled", self.what.stalled) if self.what.stalled else ("Ready", "Current")
         told = condition(body, kind)
         kept = self.before & {pod["metadata"]["uid"] for pod in pods}
         return (
             observed
+            and not late
             and (told.get("status"), told.get("reason")) == ("True", reason)
             and len(kept) == self.what.kept
             and sum(map(is_ready, pods)) == len(pods) == self.what.replicas
@@ -134,14 +143,26 @@ class ServiceScenario(Scenario):
             "blockers": [b["reason"] for b in status.get("blockers") or []],
             "revisions": [[r["spec"]["number"], r["status"]["phase"]] for r in records],
             "pods": sorted(told(pod) for pod in self.web.pods()),
+            "services": {
+                name: numbers[revision]["spec"]["number"] if revision else 0
+                for name, revision in self._selected().items()
+            },
         }
+
+    def _selected(self) -> dict[str, str]:
+        """The revision that each Service of the operator selects; "" for all."""
+        path = f"/api/v1/namespaces/{self.web.namespace}/services"
+        found = self.web.plane.api().get(path)["items"]
+        selectors = {s["metadata"]["name"]: s["spec"].get("selector", {}) for s in found}
+        return {name: s.get("immutable.dev/revision", "") for name, s in selectors.items()}
 
     def recording(self) -> History:
         return History(self.web)
 
     def check(self, recording: Recording) -> None:
         assert isinstance(recording, History)
-        recording.assert_budget(most=self.what.replicas + 1, fewest=self.what.fewest)
+        most = self.what.sets * self.what.replicas + 1
+        recording.assert_budget(most=most, fewest=self.what.fewest)
 
     def until(self, what: str, check: Callable[[], object], timeout: float) -> None:
         self.web.until(what, check, timeout)
@@ -241,6 +262,13 @@ def _nothing_is_announced(web: Service) -> None:
             web.plane.kubectl("taint", "node", node["metadata"]["name"], f"{DISRUPTED}-")
 
 
+def _promoted(web: Service) -> None:
+    """Another image has the traffic, and the previous pods are kept."""
+    web.apply(image="b")
+    web.until("it is promoted", lambda: web.reason() == "KeepingPrevious")
+
+
+EXPOSED = {"spec": {"traffic": {"ports": [{"port": 80, "targetPort": 8080}]}}}
 SPREAD = {
     "topologySpreadConstraints": [
         {
@@ -286,6 +314,40 @@ SCENARIOS = {
             kept=REPLICAS - 1,
             undo=_nothing_is_announced,
             wish={"pod": SPREAD},
+        ),
+        OfService(
+            "promotion",
+            24,
+            lambda web: web.apply(image="b"),
+            sets=2,
+            rollout={
+                "strategy": "BlueGreen",
+                "blueGreen": {"promotion": "Auto", "keepFor": "1s"},
+            },
+            wish=EXPOSED,
+        ),
+        OfService(
+            "rollback after a promotion",
+            24,
+            lambda web: act(web, "back", type="RollBack"),
+            kept=REPLICAS,
+            stalled="RolledBack",
+            sets=2,
+            then=_promoted,
+            rollout={
+                "strategy": "BlueGreen",
+                "blueGreen": {"promotion": "Auto", "keepFor": "10m"},
+            },
+            wish=EXPOSED,
+        ),
+        OfService(
+            "canary",
+            20,
+            lambda web: web.apply(image="b"),
+            rollout={
+                "strategy": "Canary",
+                "canary": {"steps": [{"setReplicas": 1}, {"pause": {"for": "1s"}}]},
+            },
         ),
         OfService(
             "scaling up",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from immutable_operator.domain.canary import is_reached
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.goal import current_step, share, step_number
 from immutable_operator.domain.model import AwaitCheck, Pause
@@ -29,10 +30,10 @@ def step_waits(turn: Turn, fleet: Fleet, counts: str) -> tuple[str, str] | None:
         return None
     if isinstance(step, AwaitCheck):
         return CHECKING, f"{counts}{awaited(turn, wanted.verdict)}"
+    if turn.target.freeze.holds and (isinstance(step, Pause) or is_reached(turn, fleet)):
+        return PAUSED, f"{counts}a freeze holds the next step: {turn.target.freeze.message}"
     if not isinstance(step, Pause):
         return None
-    if turn.target.freeze.holds:
-        return PAUSED, f"{counts}a freeze holds the next step: {turn.target.freeze.message}"
     if step.seconds is None:
         return WAITING, f"{counts}waiting for its promotion{ways(turn, None)}"
     since = wanted.verdict.stepped or wanted.verdict.started or turn.now
