@@ -246,25 +246,42 @@ PLANTED: dict[str, Bug] = {
     ),
     "a step is done before the previous instances are gone": Bug(
         "canary.py",
-        "return fleet.available_current >= count and len(fleet.stale) <= desired - count",
-        "return fleet.available_current >= count and desired >= 0",
+        "return fleet.available_current >= count and others <= desired - count",
+        "return fleet.available_current >= count and others <= desired",
     ),
     "a pause until somebody promotes ends at once": Bug(
         "canary.py",
-        "    if step.seconds is None:\n        return None\n",
+        "    if step.seconds is None or not shows:\n        return None\n",
         "    if step.seconds is None:\n        return turn.now\n",
     ),
     "one promotion ends every later pause": Bug("canary.py", "            approved=None,\n", ""),
     "a step does not wait for its check": Bug(
-        "canary.py", "return turn.now if all_passed(asked, on_record) else None", "return turn.now"
+        "canary.py",
+        "return turn.now if shows and all_passed(asked, on_record)",
+        "return turn.now if shows",
     ),
     "a freeze lets the steps go on": Bug(
         "canary.py", "held = held or is_frozen(turn, verdict)", "held = held or False"
     ),
     "a step leaves nothing to the previous revision": Bug(
         "strategies/repair.py",
-        "owed = max(owed, turn.budget.desired - given - others)",
-        "owed = max(owed, 0 * others)",
+        "owed = max(owed, turn.budget.desired - given - _of_last_good(turn, fleet, fallback))",
+        "owed = max(owed, 0)",
+    ),
+    "what is about to go stands in for the last good revision": Bug(
+        "strategies/repair.py",
+        "owed = max(owed, turn.budget.desired - given - _of_last_good(turn, fleet, fallback))",
+        "owed = max(owed, turn.budget.desired - given"
+        " - sum(i.revision != fallback.id for i in fleet.stale))",
+    ),
+    "a pause goes on without available instances": Bug(
+        "canary.py", "if step.seconds is None or not shows:", "if step.seconds is None:"
+    ),
+    "a smaller share deletes instances past a budget": Bug(
+        "strategies/rolling.py", "by_will=by_will > 0)", "by_will=True)"
+    ),
+    "a scale-down hides the progress of a canary": Bug(
+        "canary.py", "            most_available=fleet.available_current,\n", ""
     ),
     "a canary is complete before its last step": Bug(
         "proving.py", "    if is_stepping(turn):\n        return False\n", ""
@@ -337,8 +354,8 @@ PLANTED: dict[str, Bug] = {
     ),
     "instances on a cordoned node are retired": Bug(
         "strategies/rolling.py",
-        "            if self._waits_for_eviction(instance):",
-        "            if False:",
+        "if self._waits_for_eviction(instance) and not self._is_spare(instance, spare):",
+        "if False:",
     ),
     "what works stays on the node while a release is stuck": Bug(
         "strategies/repair.py",

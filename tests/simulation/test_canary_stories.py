@@ -24,6 +24,7 @@ from immutable_operator.domain.model import (
     Freeze,
     HttpQuestion,
     OnFailure,
+    OnTaint,
     Pause,
     SetReplicas,
     SetWeight,
@@ -303,6 +304,115 @@ def scaled_to_zero_in_a_pause() -> Story:
     return story
 
 
+def modified_on_both_sides_in_a_pause() -> Story:
+    """Each revision replaces its own, also where one place is lacking meanwhile."""
+    story = _paused("Modified on both sides in a pause", max_surge="25%")
+    victims = {_one_of(story, letter) for letter in "AB"}
+    story.say("user", "runs a command in an instance of each revision")
+    for victim in sorted(victims):
+        story.cluster.reach_into(victim)
+    story.operator.due = story.cluster.now
+    story.run(300)
+    assert _counts(story) == {"A": 8, "B": 2}
+    assert not victims & set(story.cluster.pods)
+    return story
+
+
+def fix_of_a_canary_that_is_dead() -> Story:
+    """The previous revision gets back what the dead one had, before the fix gets its share."""
+    story = _paused("Fix of a canary that is dead")
+    story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
+    story.run(40)
+    assert _counts(story) == {"A": 5, "B": 5}
+    story.say("cluster", "no instance of the new revision is ready any more")
+    for name, pod in sorted(story.cluster.pods.items()):
+        if pod.revision == REVISIONS["B"].id:
+            story.cluster.unready(name, None)
+    story.cluster.behaviours["C"] = WORKS
+    story.user("changes the image to the fix", "C")
+    story.run(300)
+    assert _counts(story) == {"A": 8, "C": 2}
+    return story
+
+
+def scaled_down_before_a_larger_share() -> Story:
+    """What there was before the scale does not hide that it makes progress."""
+    steps = (SetWeight(20), Pause(), SetWeight(80), Pause())
+    story = _begun("Scaled down before a larger share", steps, 30, progress_deadline_seconds=60)
+    story.cluster.behaviours["B"] = replace(WORKS, about="starts slowly", ready_after=20.0)
+    story.user("changes the image", "B")
+    story.run(300)
+    story.user("scales to 10", replicas=10)
+    story.run(100)
+    story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
+    story.run(300)
+    assert _counts(story) == {"A": 2, "B": 8}
+    return story
+
+
+def smaller_share_and_a_budget() -> Story:
+    """Nobody scaled, so what a smaller share removes is evicted."""
+    steps = (SetWeight(80), Pause())
+    story = _begun("Smaller share and a budget", steps, max_unavailable=3)
+    story.user("changes the image", "B")
+    story.run(200)
+    story.say("user", "creates a PodDisruptionBudget of 9")
+    story.cluster.min_available = 9
+    story.user("sets a smaller share", canary=Canary((SetWeight(20), Pause())))
+    for _ in range(200):
+        story.run(1)
+        ready = (p for p in story.cluster.pods.values() if p.active and p.ready_since is not None)
+        assert sum(1 for _ in ready) >= 9
+    assert _counts(story) == {"A": 8, "B": 2}
+    return story
+
+
+def nothing_is_shown_without_instances() -> Story:
+    """Neither time nor a check goes on while the instances of the share are not available."""
+    steps = (SetWeight(20), Pause(60.0), AwaitCheck("up"), Pause())
+    story = _begun("Nothing is shown without instances", steps, checks=(UP,))
+    story.user("changes the image", "B")
+    story.run(15)
+    story.say("cluster", "no instance of the new revision is ready any more")
+    for name, pod in sorted(story.cluster.pods.items()):
+        if pod.revision == REVISIONS["B"].id:
+            story.cluster.unready(name, None)
+    story.run()
+    assert _counts(story) == {"A": 10}
+    return story
+
+
+def regenerated_with_terminating_pods_that_count() -> Story:
+    story = _paused("Regenerated where terminating pods count", counts_terminating=True)
+    story.act("creates an ImmutableAction of type Regenerate", Command.REGENERATE)
+    for _ in range(300):
+        story.run(1)
+        assert len(story.cluster.pods) <= 11
+    assert _counts(story) == {"A": 8, "B": 2}
+    return story
+
+
+def quarantined_in_a_pause() -> Story:
+    """It does not delay the regeneration of the others, and goes when its time is over."""
+    story = _paused(
+        "Quarantined in a pause",
+        on_taint=OnTaint.QUARANTINE,
+        quarantine_seconds=7200.0,
+        regeneration=Regeneration(max_age=3600.0),
+    )
+    victim = _one_of(story, "B")
+    story.say("user", "runs a command in an instance of the new revision")
+    story.cluster.reach_into(victim)
+    story.run(60)
+    before = {n for n, p in story.cluster.pods.items() if p.revision == REVISIONS["A"].id}
+    story.run(6000)
+    assert victim in story.cluster.pods
+    assert not before & set(story.cluster.pods)
+    story.run(3000)
+    assert victim not in story.cluster.pods
+    return story
+
+
 STORIES = [
     *(step_by_step, promoted_before_the_pause, check_passes_at_its_step, check_fails_at_its_step),
     *(failed_canary_is_held, first_instance_crashes, aborted, scaled_in_a_pause),
@@ -313,6 +423,10 @@ STORIES = [
         steps_edited_in_a_pause,
         all_instances_before_the_last_step,
     ),
+    *(modified_on_both_sides_in_a_pause, fix_of_a_canary_that_is_dead),
+    *(scaled_down_before_a_larger_share, smaller_share_and_a_budget),
+    *(nothing_is_shown_without_instances, regenerated_with_terminating_pods_that_count),
+    quarantined_in_a_pause,
     *(regenerated_in_a_pause, without_surge, scaled_to_zero_in_a_pause),
 ]
 

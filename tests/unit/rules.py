@@ -182,17 +182,20 @@ class Case:
         if began and not (verdict.is_under_way or verdict.is_failed):
             return None
         noted = verdict.takes_over_from == last.id if began else last.verdict.replicas != 0
-        ran = ran or noted
+        ran = noted if began else ran or noted
         if not ran or (not began and wanted != self.asked_for):
             return None
         done = verdict.step if began else 0
         if done >= len(canary.steps):
             return None
         given = [s for s in canary.steps[: done + 1] if isinstance(s, SetReplicas | SetWeight)]
+        there = len(self.of(last.id))
         step = given[-1]
         part = step.count if isinstance(step, SetReplicas) else f"{step.percent}%"
         desired = self.budget.desired
-        return min(desired, max(1, resolve(part, desired, round_up=True)))
+        share = min(desired, max(1, resolve(part, desired, round_up=True)))
+        # What cannot be created of the last good one is filled in.
+        return share if self.births_of(last) else max(share, desired - there)
 
     @property
     def most(self) -> int:
@@ -503,6 +506,9 @@ def _5_the_wanted_revision_grows_and_one_that_works_while_it_does_not(case: Case
         sound = [i for i in own if not case.deviates(i) and not case.to_heal(i)]
         born = [c for c in case.creates if c.revision == other]
         apart = case.available(i for i in case.active if i.revision != other)
+        # What was wanted in between goes once the share of a canary is restored.
+        passing = any(case.share is not None and i.revision != other for i in case.stale)
+        apart = 0 if passing else apart
         assert len(sound) + len(born) + apart <= case.budget.desired
     count, desired = len(case.current), case.budget.desired
     births = sum(c.revision == case.wanted.id for c in case.creates)
@@ -619,9 +625,12 @@ def _a_canary_has_its_share(case: Case) -> None:
     assert len(born) <= max(0, share - len(case.current))
     before = case.of(last.id)
     others = [i for i in case.active if i.revision not in (last.id, case.wanted.id)]
+    others = [i for i in others if i.name not in case.retired]
+    retires = [a for a in case.plan.actions if isinstance(a, Retire)]
+    routine = {a.name for a in retires if a.because.reason.is_routine} | case.routine
     sound = {i.name for i in before if case.available([i]) and not case.deviates(i)}
     left = [i for i in before if i.name not in case.retired]
-    if (sound - case.routine) & case.retired:
+    if (sound - routine) & case.retired:
         assert len(left) + len(others) >= case.budget.desired - share
 
 

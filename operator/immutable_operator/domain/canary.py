@@ -23,7 +23,9 @@ def is_reached(turn: Turn, fleet: Fleet) -> bool:
     count, desired = share(turn), turn.budget.desired
     if count is None or len(fleet.current) != count:
         return False
-    return fleet.available_current >= count and len(fleet.stale) <= desired - count
+    # On a cordoned node those that have successors wait until somebody evicts them.
+    others = sum(i.name not in fleet.cordoned for i in fleet.stale)
+    return fleet.available_current >= count and others <= desired - count
 
 
 def advanced(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Verdict, float | None]:
@@ -48,8 +50,9 @@ def advanced(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Verdict, float
             step=verdict.step + 1,
             stepped=turn.now,
             approved=None,
-            # The time of a pause does not count against the deadline.
+            # Neither the time of a pause counts against the deadline, nor what was there before.
             progressed=turn.now,
+            most_available=fleet.available_current,
             paused=None,
         ),
         None,
@@ -57,15 +60,19 @@ def advanced(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Verdict, float
 
 
 def _until(turn: Turn, fleet: Fleet, step: CanaryStep, verdict: Verdict) -> float | None:
-    """Return when a step is done; None if something else than time decides that."""
+    """Return when a step is done; None if something else than time decides that.
+
+    Without the instances of its share neither a check nor time shows anything.
+    """
+    shows = fleet.available_current >= (share(turn) or 0)
     if isinstance(step, AwaitCheck):
         asked = [check for check in turn.spec.checks if check.name == step.name]
         on_record = turn.wanted.verdict.checks if turn.wanted else ()
-        return turn.now if all_passed(asked, on_record) else None
+        return turn.now if shows and all_passed(asked, on_record) else None
     if not isinstance(step, Pause):
         return turn.now if is_reached(turn, fleet) else None
     if verdict.approved is not None:
         return turn.now
-    if step.seconds is None:
+    if step.seconds is None or not shows:
         return None
     return (verdict.stepped or verdict.started or turn.now) + step.seconds

@@ -225,6 +225,8 @@ def _not_to(turn: Turn, back: Revision, asked: Revision) -> str:
     if not is_good(back):
         good = _good(turn.view.revisions, asked)
         return f"{back} is {back.verdict.phase}; set one of the good ones: {good}"
+    if any(i.active and i.revision == back.id for i in turn.view.instances):
+        return ""  # what runs of it is better than what is rejected
     copies = plan_snapshots(turn.view, back, turn.now)
     return copies.lacking[0].message if copies.lacking else ""
 

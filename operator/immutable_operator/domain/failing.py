@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from immutable_operator.domain.canary import is_reached
 from immutable_operator.domain.checks import failed_check
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.goal import goal
@@ -166,6 +167,7 @@ def _stands_still(turn: Turn, fleet: Fleet) -> bool:
 def excused_until(turn: Turn, fleet: Fleet) -> float | None:
     """Return when a rollout that the cluster holds back has made no progress for too long."""
     done = fleet.available_current >= turn.budget.desired and not fleet.stale
+    done = done or is_reached(turn, fleet)
     paused = turn.target.freeze.holds or turn.target.lacking or fleet.held
     if turn.wanted is None or done or paused or not _is_held_back(turn, fleet):
         return None

@@ -83,8 +83,17 @@ def share(turn: Turn) -> int | None:
     for step in reversed(canary.steps[: step_number(turn)]):
         if isinstance(step, SetReplicas | SetWeight):
             given = step.count if isinstance(step, SetReplicas) else f"{step.percent}%"
-            return min(desired, max(1, resolve(given, desired, round_up=True)))
+            return _filled(turn, min(desired, max(1, resolve(given, desired, round_up=True))))
     return min(desired, 1)
+
+
+def _filled(turn: Turn, count: int) -> int:
+    """Return a share with what the last good revision cannot provide: its copies are lost."""
+    last = latest_completed(turn.view)
+    if last is None or last.id not in turn.target.unborn:
+        return count
+    there = sum(i.active and i.revision == last.id for i in turn.view.instances)
+    return max(count, turn.budget.desired - there)
 
 
 def _replaces_another(turn: Turn, wanted: Revision) -> bool:
@@ -98,6 +107,5 @@ def _replaces_another(turn: Turn, wanted: Revision) -> bool:
         return False
     if wanted.verdict.started is None or not has_begun(view, wanted):
         return ran(view, before)
-    if wanted.verdict.takes_over_from == before.id:
-        return True
-    return any(i.revision == before.id for i in (*view.instances, *view.departed))
+    # As it was then: what is there now says something else after a restart.
+    return wanted.verdict.takes_over_from == before.id

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from immutable_operator.domain.checks import Checked, CheckTurn, all_passed, look
 from immutable_operator.domain.failing import CHECK_FAILED, is_judged
 from immutable_operator.domain.fleet import Fleet
-from immutable_operator.domain.goal import current_step, is_previewing, is_stepping
+from immutable_operator.domain.goal import current_step, goal, is_previewing, is_stepping
 from immutable_operator.domain.model import AwaitCheck, Revision, RunCheck, Verdict
 from immutable_operator.domain.promotion import is_serving
 from immutable_operator.domain.standing import is_good, latest_completed
@@ -103,7 +103,7 @@ def _asked(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> Iter
         return
     step = current_step(turn)
     if step is not None:
-        if isinstance(step, AwaitCheck):
+        if isinstance(step, AwaitCheck) and fleet.available_current >= goal(turn):
             yield step.name
     elif is_whole(turn, fleet) or (is_previewing(turn) and verdict.previewed is not None):
         yield from (check.name for check in turn.spec.checks)

@@ -88,10 +88,17 @@ class Repair:
         if is_needed and (fails or given is None):
             owed = _owed(turn, fleet, ledger, fallback)
         if given is not None:
-            others = sum(i.revision != fallback.id for i in fleet.stale)
-            owed = max(owed, turn.budget.desired - given - others)
+            owed = max(owed, turn.budget.desired - given - _of_last_good(turn, fleet, fallback))
         repair = cls(fallback, max(0, owed), 0, fails or given is not None)
         return replace(repair, there=sum(repair.counts(fleet, i) for i in fleet.stale))
+
+
+def _of_last_good(turn: Turn, fleet: Fleet, fallback: Revision) -> int:
+    """Return how many instances of the last good revision there are, if another one stands in."""
+    last = latest_completed(turn.view)
+    if last is None or last.id == fallback.id:
+        return 0
+    return sum(i.revision == last.id for i in fleet.stale)
 
 
 def _owed(turn: Turn, fleet: Fleet, ledger: Ledger, fallback: Revision) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from immutable_operator.domain.fleet import Fleet, remain
-from immutable_operator.domain.goal import goal
+from immutable_operator.domain.goal import goal, is_stepping
 from immutable_operator.domain.ledger import Counts, Ledger
 from immutable_operator.domain.model import (
     Because,
@@ -208,6 +208,8 @@ class Retirements:
         fleet, desired = self._fleet, goal(self._turn)
         surplus = len(fleet.current) - desired
         most = min(surplus, self._turn.policy.most_moves)
+        # What is more than a step of a canary allows goes as stale ones do: nobody scaled.
+        by_will = len(fleet.current) - self._turn.budget.desired
         for instance in by_worth(fleet, fleet.current) if most > 0 else ():
             available = self._turn.available(instance)
             if most <= 0 or (available and not self._ledger.can_spare):
@@ -222,7 +224,8 @@ class Retirements:
             self._pairs.take(instance)
             cause = f"{desired} wanted, {len(fleet.current)} are current"
             because = fleet.deviations.get(instance.name, Because(Reason.SCALED, cause))
-            self._retire(instance, because, by_will=True)
+            self._retire(instance, because, by_will=by_will > 0)
+            by_will -= 1
 
     def _stale(self) -> None:
         turn, fleet = self._turn, self._fleet
@@ -237,7 +240,7 @@ class Retirements:
         for instance in stale_in_order(fleet, self._refused):
             if instance.refused:
                 continue
-            if self._waits_for_eviction(instance):
+            if self._waits_for_eviction(instance) and not self._is_spare(instance, spare):
                 continue
             if (apart and fleet.heals(instance)) or (unborn and surplus <= 0):
                 continue
@@ -277,6 +280,11 @@ class Retirements:
         """Return whether an instance on a cordoned node stays until another client evicts it."""
         works = self._repair is not None and instance.revision == self._repair.revision.id
         return instance.name in (self._fleet.cordoned if works else self._fleet.prepared)
+
+    def _is_spare(self, instance: Instance, spare: int) -> bool:
+        """Return whether a step of a canary leaves no place for an instance."""
+        own = self._repair is not None and instance.revision == self._repair.revision.id
+        return own and spare > 0 and is_stepping(self._turn)
 
     def _owes(self, instance: Instance) -> bool:
         return self._repair is not None and self._repair.counts(self._fleet, instance)
