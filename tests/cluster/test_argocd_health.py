@@ -30,6 +30,15 @@ def _action(web: Service, name: str) -> Json:
     return web.plane.api().get(f"{KIND_PATH}/{web.namespace}/immutableactions/{name}")
 
 
+def _run(web: Service, action: str) -> str:
+    """Carry out an action of Argo CD that creates an object; returns its name."""
+    script = FOLDER / "ImmutableService" / "actions" / action / "action.lua"
+    [change] = execute(script.read_text(encoding="utf-8"), web.get())
+    document = json.dumps(change["resource"])
+    created = web.plane.kubectl("create", "-o", "name", "-f", "-", stdin=document).stdout
+    return created.strip().partition("/")[2]
+
+
 def test_health_follows_a_rollout_a_failure_and_its_repair(web: Service) -> None:
     web.apply(image="a", replicas=2)
     _until(web, "Healthy")
@@ -75,17 +84,22 @@ def test_actions_of_argo_cd_are_created_and_carried_out(web: Service) -> None:
     before = {pod["metadata"]["uid"] for pod in web.active()}
     newest = max(map(born, web.active()))
     web.until("all pods are older than the action", lambda: time.time() > newest + 1.2)
-    script = FOLDER / "ImmutableService" / "actions" / "regenerate" / "action.lua"
-    [change] = execute(script.read_text(encoding="utf-8"), web.get())
-
-    document = json.dumps(change["resource"])
-    created = web.plane.kubectl("create", "-o", "name", "-f", "-", stdin=document).stdout
-
-    name = created.strip().partition("/")[2]
+    name = _run(web, "regenerate")
     web.until("it is carried out", lambda: _health(_action(web, name))[0] == "Healthy")
     assert not before & {pod["metadata"]["uid"] for pod in web.active()}
     [owner] = _action(web, name)["metadata"]["ownerReferences"]
     assert owner["uid"] == web.get()["metadata"]["uid"]
+
+
+def test_health_is_suspended_at_a_pause_that_the_action_promote_ends(web: Service) -> None:
+    steps = [{"setReplicas": 1}, {"pause": {"until": "Promoted"}}]
+    web.apply(image="a", replicas=2, rollout={"strategy": "Canary", "canary": {"steps": steps}})
+    _until(web, "Healthy")
+    web.apply(image="b")
+    assert "waiting for its promotion" in _until(web, "Suspended")
+    name = _run(web, "promote")
+    web.until("it is carried out", lambda: _health(_action(web, name))[0] == "Healthy")
+    _until(web, "Healthy")
 
 
 def test_action_that_does_not_apply_is_degraded(web: Service) -> None:

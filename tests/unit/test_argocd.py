@@ -79,6 +79,8 @@ def test_config_map_contains_the_scripts_as_they_are() -> None:
     assert data[f"resource.customizations.health.{key}"] == script
     actions = yaml.safe_load(data[f"resource.customizations.actions.{key}"])
     assert [d["name"] for d in actions["definitions"]] == [
+        "abort",
+        "promote",
         "regenerate",
         "resume",
         "retry",

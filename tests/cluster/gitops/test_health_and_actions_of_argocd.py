@@ -85,6 +85,24 @@ def test_retry_is_offered_after_a_failure(delivery: ArgoDelivery, tool: ArgoCD) 
     web.until_stalled("RolledBack")
 
 
+def test_promote_ends_a_pause_and_abort_rejects(delivery: ArgoDelivery, tool: ArgoCD) -> None:
+    web = delivery.web
+    steps = [{"setReplicas": 1}, {"pause": {"until": "Promoted"}}]
+    rollout = {"strategy": "Canary", "canary": {"steps": steps}}
+    delivery.commit(App(image="a", spec={"rollout": rollout}))
+    delivery.until_green()
+    assert not tool.actions(web.namespace)["promote"]
+
+    delivery.commit(App(image="b", spec={"rollout": rollout}))
+    web.until("it waits", lambda: "waiting for its promotion" in delivery.health()[1], 120)
+    assert delivery.health()[0] == "Suspended"
+    assert tool.actions(web.namespace)["promote"]
+    tool.run_action(web.namespace, "promote")
+    assert _until_ended(web, "Promote")["status"]["phase"] == "Succeeded"
+    delivery.until_green()
+    assert web.images() == [pin("b")] * 3
+
+
 def test_server_side_apply_shows_no_difference(delivery: ArgoDelivery) -> None:
     delivery.options = ("ServerSideApply=true",)
     delivery.commit(App(spec={"regeneration": NIGHTLY}))

@@ -15,7 +15,8 @@ if stalled ~= nil and stalled.status == "True" then
   return { status = "Degraded", message = stalled.message }
 end
 -- Somebody has to act, or a time has to come: nothing is in progress until then.
-if obj.spec.suspend == true or ready.reason == "Frozen" then
+local waits = { Frozen = true, WaitingForPromotion = true, Paused = true }
+if obj.spec.suspend == true or waits[ready.reason] then
   return { status = "Suspended", message = ready.message }
 end
 if ready.status == "True" then
