@@ -181,4 +181,6 @@ def test_uninstall_deletes_services_and_pods_only_with_keep_off(web: Service) ->
     plane.helm("uninstall", NAME, "--wait", "--timeout=2m", namespace=NAMESPACE)
     assert plane.api().get(DEFINITIONS)["items"] == []
     pods = f"/api/v1/namespaces/{web.namespace}/pods"
-    wait_for("the pods of the service are gone", lambda: not plane.api().get(pods)["items"])
+    # The garbage collector notices every 30 s that a kind is gone, and retries with growing pauses.
+    gone = 240.0
+    wait_for("the pods of the service are gone", lambda: not plane.api().get(pods)["items"], gone)

@@ -18,7 +18,10 @@ def quantity_schema(sign: str) -> dict[str, Any]:
     A number can have a fraction (cpu: 0.5), which int-or-string refuses. Therefore there is no
     type; what is neither a number nor a string is refused by its size or by its value.
     """
+    # The pattern is about strings only.
+    least = {} if "-" in sign else {"minimum": 0}
     return {
+        **least,
         "x-kubernetes-preserve-unknown-fields": True,
         "pattern": f"^{sign}{_NUMBER}{_SUFFIX}$",
         "maxItems": 0,
