@@ -21,8 +21,11 @@ WAITS = "WaitingForPromotion"
 
 
 def lately(traffic: Traffic) -> set[str]:
-    """The versions that the last requests were answered by."""
-    return {answer.version for answer in traffic.report().answers[-50:]}
+    """The versions that answered the last requests with a connection of their own.
+
+    A connection that a client keeps stays with its pod as long as that lives.
+    """
+    return {answer.version for answer in traffic.report().answers[-100:] if not answer.kept}
 
 
 def test_client_loses_no_request_during_a_promotion_and_the_way_back(
