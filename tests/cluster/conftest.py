@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.checked import Checked, address_of_host, checked_server
 from tests.cluster.guards import until_in_force, until_kinds_are_known, without_guards
 from tests.cluster.operator_process import USER, Installation, OperatorProcess, Operators
 from tests.cluster.services import Service
@@ -89,6 +90,17 @@ def operator(operators: Operators) -> OperatorProcess:
 def web(control_plane: ControlPlane, operators: Operators, namespace: str) -> Service:
     """An ImmutableService named web that is not applied yet, with an operator to see to it."""
     return Service(control_plane, namespace, "web")
+
+
+@pytest.fixture(scope="module")
+def checked() -> Iterator[Checked]:
+    """A server that checks can ask."""
+    try:
+        address_of_host()
+    except OSError as error:
+        pytest.skip(f"this host has no address but loopback: {error}")
+    with checked_server() as said:
+        yield said
 
 
 @pytest.fixture(scope="session")

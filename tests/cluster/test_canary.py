@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.cluster.audit import OperatorRequests, until_quiet
-from tests.cluster.checked import Checked, address_of_host, checked_server
+from tests.cluster.checked import Checked
 from tests.cluster.operator_process import Operators
 from tests.cluster.plugin import run
 from tests.cluster.rollbacks import CRASH
@@ -140,31 +138,21 @@ def test_wait_of_a_pipeline_ends_when_a_step_needs_a_person(web: Service) -> Non
     assert "step 2 of 2 (pause)" in told.out
 
 
-@pytest.fixture(scope="module")
-def answers() -> Iterator[Checked]:
-    try:
-        address_of_host()
-    except OSError as error:
-        pytest.skip(f"this host has no address but loopback: {error}")
-    with checked_server() as said:
-        yield said
-
-
 @pytest.mark.parametrize(("status", "old", "new"), [(200, 2, 2), (500, 4, 0)])
 def test_check_decides_at_its_step(
-    web: Service, answers: Checked, status: int, old: int, new: int
+    web: Service, checked: Checked, status: int, old: int, new: int
 ) -> None:
-    answers.status = 200
-    http = {"url": f"{answers.url}/errors", "expect": {"status": 200}, "within": "1s"}
+    checked.status = 200
+    http = {"url": f"{checked.url}/errors", "expect": {"status": 200}, "within": "1s"}
     checks = [{"name": "errors", "http": http}]
     given = steps({"setReplicas": 1}, {"check": "errors"}, {"setReplicas": 2}, BY_HAND)
     begin(web, {**given, "checks": checks}, 4)
-    answers.status = status
-    answers.asked.clear()
+    checked.status = status
+    checked.asked.clear()
     web.apply(image="b")
     reason = WAITS if status == 200 else "RolledBack"
     web.until("it is decided", lambda: web.reason() == reason)
     until_share(web, old, new)
-    assert answers.asked, "it was asked at its step"
+    assert checked.asked, "it was asked at its step"
     [check] = web.revisions()[-1]["status"]["checks"]
     assert check["phase"] == ("Passed" if status == 200 else "Failed")

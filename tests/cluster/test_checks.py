@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.cluster.checked import Checked, address_of_host, checked_server
+from tests.cluster.checked import Checked
 from tests.cluster.operator_process import Operators
 from tests.cluster.plugin import run
 from tests.cluster.rollbacks import record, until_back, verdict
@@ -21,23 +21,13 @@ from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Checked]:
-    try:
-        address_of_host()
-    except OSError as error:
-        pytest.skip(f"this host has no address but loopback: {error}")
-    with checked_server() as said:
-        yield said
-
-
 @pytest.fixture
-def up(server: Checked) -> Iterator[Checked]:
+def up(checked: Checked) -> Iterator[Checked]:
     """The server, which answers 200 to every request."""
-    server.status, server.body, server.hangs_up = 200, "ok", False
-    server.asked.clear()
-    yield server
-    server.hangs_up = False
+    checked.status, checked.body, checked.hangs_up = 200, "ok", False
+    checked.asked.clear()
+    yield checked
+    checked.hangs_up = False
 
 
 def checking(url: str, **more: object) -> Json:

@@ -1,7 +1,8 @@
 """The goal: how many instances of the wanted revision are to exist now.
 
-That is the wanted number but while a step of a canary, or previews of BlueGreen, allow less. It
-follows from the spec and the records alone.
+That is the desired number, unless a step of a canary or the previews of BlueGreen allow fewer. It
+follows from the spec and the records, and, for a canary whose last good revision has lost its
+copies, from the instances that are left of it.
 """
 
 from __future__ import annotations

@@ -63,6 +63,10 @@ class Turn:
         """Return whether an instance is the node on which this operator runs."""
         return instance.machine is not None and instance.node == self.policy.own_node != ""
 
+    def quarantine_ends(self, instance: Instance) -> float:
+        """Return when the quarantine of an instance is over."""
+        return (instance.quarantined or 0.0) + self.spec.quarantine_seconds
+
     def available(self, instance: Instance) -> bool:
         known = self._known.get(instance.uid)
         if known is not None and known[0] is instance:

@@ -262,6 +262,10 @@ def _nothing_is_announced(web: Service) -> None:
             web.plane.kubectl("taint", "node", node["metadata"]["name"], f"{DISRUPTED}-")
 
 
+def _blue_green(keep_for: str) -> Json:
+    return {"strategy": "BlueGreen", "blueGreen": {"promotion": "Auto", "keepFor": keep_for}}
+
+
 def _promoted(web: Service) -> None:
     """Another image has the traffic, and the previous pods are kept."""
     web.apply(image="b")
@@ -320,10 +324,7 @@ SCENARIOS = {
             24,
             lambda web: web.apply(image="b"),
             sets=2,
-            rollout={
-                "strategy": "BlueGreen",
-                "blueGreen": {"promotion": "Auto", "keepFor": "1s"},
-            },
+            rollout=_blue_green("1s"),
             wish=EXPOSED,
         ),
         OfService(
@@ -334,10 +335,7 @@ SCENARIOS = {
             stalled="RolledBack",
             sets=2,
             then=_promoted,
-            rollout={
-                "strategy": "BlueGreen",
-                "blueGreen": {"promotion": "Auto", "keepFor": "10m"},
-            },
+            rollout=_blue_green("10m"),
             wish=EXPOSED,
         ),
         OfService(

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.goal import share
 from immutable_operator.domain.ledger import Ledger
-from immutable_operator.domain.model import Instance
 from immutable_operator.domain.standing import latest_completed
 from immutable_operator.domain.strategies.rolling import ROLLING, counts
 from immutable_operator.domain.strategies.side import side
@@ -35,7 +34,7 @@ class CanaryStrategy:
         step = side(turn, before, turn.budget.desired - given)
         room = turn.budget.most - len(fleet.active) - counts(turn, fleet).terminating
         del step.creates[max(0, room) :]
-        step.due += [_over(turn, i) for i in fleet.quarantined if i.revision != before.id]
+        step.due += [turn.quarantine_ends(i) for i in fleet.quarantined if i.revision != before.id]
         return step
 
 
@@ -47,15 +46,10 @@ def _stands(turn: Turn, fleet: Fleet, count: int, before: str) -> bool:
 
     An instance and its successor of the same revision have one place of the share.
     """
-    apart = (i for i in fleet.quarantined if _over(turn, i) <= turn.now)
+    apart = (i for i in fleet.quarantined if turn.quarantine_ends(i) <= turn.now)
     others = (*fleet.stale, *apart, *fleet.ended)
     if any(i.revision != before for i in others) or len(fleet.current) != count:
         return False
     succeeded = {i.predecessor for i in fleet.stale}
     places = sum(not i.is_among(succeeded) for i in fleet.stale)
     return fleet.available_current == count and places <= turn.budget.desired - count
-
-
-def _over(turn: Turn, instance: Instance) -> float:
-    """Return when the quarantine of an instance is over."""
-    return (instance.quarantined or 0.0) + turn.spec.quarantine_seconds

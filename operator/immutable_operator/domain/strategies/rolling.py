@@ -196,7 +196,7 @@ class Retirements:
 
     def _quarantined(self) -> None:
         for instance in self._fleet.quarantined:
-            over = (instance.quarantined or 0.0) + self._turn.spec.quarantine_seconds
+            over = self._turn.quarantine_ends(instance)
             if over <= self._turn.now:
                 why = self._fleet.deviations.get(instance.name, QUARANTINED)
                 over_now = f"{why.cause}; its quarantine is over"
