@@ -106,6 +106,19 @@ TARGETS: tuple[Target, ...] = (
             "../manifests/cluster-rbac/server/argocd-*.yaml",
         ),
     ),
+    # Only its definitions are used; a program that is small makes its module known.
+    Target(
+        "gateway-api",
+        {"modelschema": "sigs.k8s.io/gateway-api/cmd/modelschema"},
+        30,
+        files=("../../config/crd/standard/*.yaml",),
+    ),
+    Target(
+        "contour",
+        {"contour": "github.com/projectcontour/contour/cmd/contour"},
+        100,
+        files=("../../examples/contour/01-crds.yaml", "../../examples/gateway/00-crds.yaml"),
+    ),
     Target("kube-score", {"kube-score": "github.com/zegl/kube-score/cmd/kube-score"}, 120),
     Target(
         "krew",

@@ -242,12 +242,37 @@ PLANTED: dict[str, Bug] = {
         "goal.py", "    if (count := share(turn)) is not None:\n        return count\n", ""
     ),
     "a step is done before its instances are available": Bug(
-        "canary.py", "return fleet.available_current >= count and", "return"
+        "canary.py", "return fleet.available_current >= count and has_share", "return has_share"
     ),
     "a step is done before the previous instances are gone": Bug(
         "canary.py",
-        "return fleet.available_current >= count and others <= desired - count",
-        "return fleet.available_current >= count and others <= desired",
+        "has_share = others <= desired - count",
+        "has_share = others <= desired",
+    ),
+    "a step does not wait for its weight": Bug(
+        "canary.py", "has_share = in_effect(turn)", "has_share = True"
+    ),
+    "a weight is given before its instances are available": Bug(
+        "weights.py", "done += there >= (share(turn) or 0)", "done += 1"
+    ),
+    "a failed revision keeps its weight": Bug(
+        "weights.py", "or wanted.verdict.is_failed or is_restored(turn):", "or is_restored(turn):"
+    ),
+    "lost instances keep their weight": Bug(
+        "weights.py", "return 0 if not there or serves in", "return 0 if serves in"
+    ),
+    "a freeze lets a weight grow": Bug(
+        "weights.py",
+        "isinstance(step, SetWeight) and not turn.target.freeze.holds:",
+        "isinstance(step, SetWeight):",
+    ),
+    "instances go before their weight": Bug(
+        "strategies/blue_green.py",
+        "own = [i.name for i in fleet.stale if i.revision == sent]",
+        "own: list[str] = []",
+    ),
+    "the preview Service moves on before its weight is 0": Bug(
+        "routing.py", "if sent is not None and any(", "if sent is None and any("
     ),
     "a pause until somebody promotes ends at once": Bug(
         "canary.py",

@@ -20,12 +20,14 @@ from immutable_operator.domain.model import (
     Command,
     Finding,
     HttpQuestion,
+    HttpRoute,
     OnFailure,
     OnInconclusive,
     OnTaint,
     Pause,
     Port,
     Route,
+    RouteRef,
     SetReplicas,
     SetWeight,
     Spec,
@@ -52,6 +54,8 @@ LIMITS: list[tuple[int | str, int | str]] = [
     ("100%", "100%"),
     (3, 2),
 ]
+
+ROUTE = HttpRoute(SERVICE, "shop", "route", 1, rules=1, percent=0, is_observed=True)
 
 
 class Adversary:
@@ -92,6 +96,9 @@ class Adversary:
             self.check,
             self.blue_green,
             self.canary,
+            self.http_route,
+            self.edit_weights,
+            self.gateway,
             self.decide,
         ]
         self.kinds = self.rng.sample(kinds, self.rng.randint(2, 6))
@@ -108,6 +115,8 @@ class Adversary:
         self.run.crash_chance = 0.0
         self.cluster.quota = self.cluster.min_available = self.cluster.patched_after = None
         self.cluster.refuses_routes = False
+        self.cluster.has_gateway = True
+        self.cluster.http_route = replace(ROUTE, is_observed=True)
         self._free_names()
         if any(not optional for optional in self.cluster.spec.pinned.values()):
             self.run.configure(CONFIG, "good")
@@ -235,7 +244,7 @@ class Adversary:
 
     def expose(self) -> None:
         choices = [HTTP, HTTP, HTTPS]
-        if self.cluster.spec.blue_green is None:  # which needs one
+        if self.cluster.spec.sides is None:  # which needs one
             self.run.apply(traffic=self.rng.choice([*choices, None]))
         else:
             self.run.apply(traffic=self.rng.choice(choices))
@@ -257,9 +266,11 @@ class Adversary:
         ways.append(BlueGreen(is_auto=True, promote_after=20.0, keep_for=5.0))
         way = self.rng.choice([*ways, None])
         if way is None:
-            self.run.apply(strategy="Rolling", blue_green=None, canary=None)
+            self.run.apply(strategy="Rolling", blue_green=None, canary=None, http_route=None)
         else:
-            self.run.apply(strategy="BlueGreen", blue_green=way, canary=None, traffic=HTTP)
+            self.run.apply(
+                strategy="BlueGreen", blue_green=way, canary=None, traffic=HTTP, http_route=None
+            )
 
     def canary(self) -> None:
         """Steps, or others than before."""
@@ -267,6 +278,27 @@ class Adversary:
         rest: list[CanaryStep] = [Pause(), Pause(10.0), SetWeight(60), Pause(90.0), SetWeight(100)]
         first, later = self.rng.choice(shares), self.rng.sample(rest, 2)
         self.run.apply(strategy="Canary", blue_green=None, canary=Canary((first, *later)))
+
+    def http_route(self) -> None:
+        """A canary with an HTTPRoute, or one that has none any more."""
+        if self.cluster.spec.canary is None:
+            self.canary()
+        named = None if self.cluster.spec.http_route else RouteRef(SERVICE)
+        self.run.apply(http_route=named, traffic=HTTP)
+
+    def edit_weights(self) -> None:
+        """Somebody writes the weights, deletes the HTTPRoute, or creates it again."""
+        found = self.cluster.http_route
+        if found is None or found.lack is not None:
+            self.cluster.http_route = ROUTE
+        else:
+            self.cluster.edit_weights(self.rng.choice([0, 20, 70, None]))
+        self.run.operator.due = self.cluster.now
+
+    def gateway(self) -> None:
+        """The gateway goes away, or comes back."""
+        self.cluster.gateway(is_there=not self.cluster.has_gateway)
+        self.run.operator.due = self.cluster.now
 
     def decide(self) -> None:
         """Somebody promotes or aborts what waits."""
@@ -300,5 +332,6 @@ def begun(seed: int) -> Simulation:
         progress_deadline_seconds=60,
         history_limit=run.rng.choice([1, 10]),
     )
+    run.cluster.http_route = ROUTE
     run.apply("A")
     return run

@@ -22,7 +22,7 @@ from tests.simulation.simulation import Simulation
 from tests.simulation.toy_cluster import START
 from tests.unit.given import REVISIONS
 
-__all__ = ["GOLDEN", "Story", "begun"]
+__all__ = ["GOLDEN", "Story", "begun", "counts_by_letter"]
 
 GOLDEN = Path(__file__).parent / "golden"
 DRAWN, NAMED = 8, 4  # more pods than these are counted instead
@@ -150,7 +150,13 @@ class Story(Simulation):
         """Say which revision each Service of the operator selects."""
         own = sorted((r for r in self.cluster.routes.values() if r.is_own), key=lambda r: r.name)
         shown = {r.name: self._revision(r.revision) if r.revision else "all" for r in own}
-        return ", ".join(f"{name} selects {whom}" for name, whom in shown.items())
+        told = [f"{name} selects {whom}" for name, whom in shown.items()]
+        route = self.cluster.http_route
+        if route is not None and self.cluster.spec.http_route is not None:
+            told.append(
+                "no HTTPRoute" if route.lack else f"HTTPRoute gives preview {route.percent} %"
+            )
+        return ", ".join(told)
 
     def _mark(self, pod: Instance) -> str:
         if pod.terminating or pod.ended:
@@ -184,3 +190,10 @@ def begun(
     story.user(f"applies web: {said}", "A", **(defaults | fields))
     story.run(60)
     return story
+
+
+def counts_by_letter(story: Story) -> dict[str, int]:
+    """How many active pods there are of each template."""
+    letters = {r.id: letter for letter, r in REVISIONS.items()}
+    live = [p for p in story.cluster.pods.values() if not p.terminating and not p.ended]
+    return dict(Counter(letters[p.revision] for p in live))

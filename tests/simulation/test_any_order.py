@@ -67,9 +67,7 @@ def _is_routed(run: Simulation) -> None:
     whole = {i.revision for i in cluster.pods.values()} if sides else {""}
     names = [SERVICE, f"{SERVICE}-preview"] if sides else [SERVICE]
     assert sorted(cluster.routes) == (names if spec.traffic is not None else [])
-    assert spec.blue_green or all(
-        r.revision == "" for n, r in cluster.routes.items() if n == SERVICE
-    )
+    assert spec.sides or all(r.revision == "" for n, r in cluster.routes.items() if n == SERVICE)
     # A service that has no instances keeps what it selected.
     assert not whole or {route.revision for route in cluster.routes.values()} <= whole | {""}
 

@@ -6,7 +6,6 @@ diff.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -29,7 +28,7 @@ from immutable_operator.domain.model import (
     SetReplicas,
     SetWeight,
 )
-from tests.simulation.story import GOLDEN, Story, begun
+from tests.simulation.story import GOLDEN, Story, begun, counts_by_letter
 from tests.simulation.toy_cluster import BEHAVIOURS
 from tests.unit.given import REVISIONS
 
@@ -64,14 +63,8 @@ def _paused(title: str, **fields: Any) -> Story:
     story = _begun(title, **fields)
     story.user("changes the image", "B")
     story.run(100)
-    assert _counts(story) == {"A": 8, "B": 2}
+    assert counts_by_letter(story) == {"A": 8, "B": 2}
     return story
-
-
-def _counts(story: Story) -> dict[str, int]:
-    letters = {r.id: letter for letter, r in REVISIONS.items()}
-    live = [p for p in story.cluster.pods.values() if not p.terminating and not p.ended]
-    return dict(Counter(letters[p.revision] for p in live))
 
 
 def _one_of(story: Story, letter: str) -> str:
@@ -82,12 +75,24 @@ def _one_of(story: Story, letter: str) -> str:
 def step_by_step() -> Story:
     story = _paused("Step by step")
     story.run(600)
-    assert _counts(story) == {"A": 8, "B": 2}
+    assert counts_by_letter(story) == {"A": 8, "B": 2}
     story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
     story.run(60)
-    assert _counts(story) == {"A": 5, "B": 5}
+    assert counts_by_letter(story) == {"A": 5, "B": 5}
     story.run()
-    assert _counts(story) == {"B": 10}
+    assert counts_by_letter(story) == {"B": 10}
+    return story
+
+
+def all_instances_before_the_last_pause() -> Story:
+    """A revision is complete after its last step, not when it has all instances."""
+    story = _begun("All instances before the last pause", (SetWeight(100), Pause()))
+    story.user("changes the image", "B")
+    story.run(600)
+    assert counts_by_letter(story) == {"B": 10}
+    assert "revision 2 (970d3f53) is Good" not in "\n".join(story.lines)
+    story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
+    story.run()
     return story
 
 
@@ -97,7 +102,7 @@ def promoted_before_the_pause() -> Story:
     story.user("changes the image", "B")
     story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
     story.run(80)
-    assert _counts(story) == {"A": 5, "B": 5}
+    assert counts_by_letter(story) == {"A": 5, "B": 5}
     story.run()
     return story
 
@@ -107,10 +112,10 @@ def check_passes_at_its_step() -> Story:
     story.cluster.findings[REVISIONS["B"].id] = [Finding.INCONCLUSIVE, Finding.PASSED]
     story.user("changes the image", "B")
     story.run(200)
-    assert _counts(story) == {"A": 5, "B": 5}
+    assert counts_by_letter(story) == {"A": 5, "B": 5}
     story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
     story.run()
-    assert _counts(story) == {"B": 10}
+    assert counts_by_letter(story) == {"B": 10}
     return story
 
 
@@ -119,7 +124,7 @@ def check_fails_at_its_step() -> Story:
     story.cluster.findings[REVISIONS["B"].id] = [Finding.FAILED]
     story.user("changes the image to one that answers errors", "B")
     story.run()
-    assert _counts(story) == {"A": 10}
+    assert counts_by_letter(story) == {"A": 10}
     return story
 
 
@@ -128,15 +133,15 @@ def failed_canary_is_held() -> Story:
     story.cluster.findings[REVISIONS["B"].id] = [Finding.FAILED]
     story.user("changes the image to one that answers errors", "B")
     story.run(100)
-    assert _counts(story) == {"A": 9, "B": 1}
+    assert counts_by_letter(story) == {"A": 9, "B": 1}
     story.say("cluster", "one instance of the previous revision is lost")
     story.cluster.lose(_one_of(story, "A"))
     story.run(100)
-    assert _counts(story) == {"A": 9, "B": 1}
+    assert counts_by_letter(story) == {"A": 9, "B": 1}
     story.cluster.findings[REVISIONS["B"].id] = [Finding.PASSED]
     story.act("creates an ImmutableAction of type Retry", Command.RETRY)
     story.run(100)
-    assert _counts(story) == {"A": 5, "B": 5}
+    assert counts_by_letter(story) == {"A": 5, "B": 5}
     return story
 
 
@@ -144,7 +149,7 @@ def first_instance_crashes() -> Story:
     story = _begun("First instance of a canary crashes")
     story.user("changes the image to one that crashes", "C")
     story.run()
-    assert _counts(story) == {"A": 10}
+    assert counts_by_letter(story) == {"A": 10}
     return story
 
 
@@ -152,7 +157,7 @@ def aborted() -> Story:
     story = _paused("Canary aborted")
     story.act("creates an ImmutableAction of type Abort", Command.ABORT, reason="slower")
     story.run()
-    assert _counts(story) == {"A": 10}
+    assert counts_by_letter(story) == {"A": 10}
     return story
 
 
@@ -161,10 +166,10 @@ def scaled_in_a_pause() -> Story:
     story = _paused("Scaled in a pause")
     story.user("scales to 20", replicas=20)
     story.run(60)
-    assert _counts(story) == {"A": 16, "B": 4}
+    assert counts_by_letter(story) == {"A": 16, "B": 4}
     story.user("scales to 5", replicas=5)
     story.run(60)
-    assert _counts(story) == {"A": 4, "B": 1}
+    assert counts_by_letter(story) == {"A": 4, "B": 1}
     return story
 
 
@@ -175,7 +180,7 @@ def instances_lost_in_a_pause() -> Story:
         story.say("cluster", f"one instance of {letter} is lost")
         story.cluster.lose(_one_of(story, letter))
         story.run(60)
-        assert _counts(story) == {"A": 8, "B": 2}
+        assert counts_by_letter(story) == {"A": 8, "B": 2}
     return story
 
 
@@ -186,7 +191,7 @@ def modified_in_a_pause() -> Story:
     story.cluster.reach_into(victim)
     story.run(60)
     assert victim not in story.cluster.pods
-    assert _counts(story) == {"A": 8, "B": 2}
+    assert counts_by_letter(story) == {"A": 8, "B": 2}
     return story
 
 
@@ -197,7 +202,7 @@ def newer_spec_in_a_pause() -> Story:
     before = {n for n, p in story.cluster.pods.items() if p.revision == REVISIONS["A"].id}
     story.user("changes the image again", "C")
     story.run(100)
-    assert _counts(story) == {"A": 8, "C": 2}
+    assert counts_by_letter(story) == {"A": 8, "C": 2}
     assert before <= set(story.cluster.pods)
     return story
 
@@ -207,7 +212,7 @@ def reverted_in_a_pause() -> Story:
     story = _paused("Reverted in a pause")
     story.user("changes the image back", "A")
     story.run(60)
-    assert _counts(story) == {"A": 10}
+    assert counts_by_letter(story) == {"A": 10}
     return story
 
 
@@ -219,9 +224,9 @@ def frozen_in_a_pause() -> Story:
     story.cluster.freezes = (Freeze("sale", "sale", ends=story.cluster.now + 600),)
     story.operator.due = story.cluster.now
     story.run(500)
-    assert _counts(story) == {"A": 8, "B": 2}
+    assert counts_by_letter(story) == {"A": 8, "B": 2}
     story.run()
-    assert _counts(story) == {"B": 10}
+    assert counts_by_letter(story) == {"B": 10}
     return story
 
 
@@ -233,15 +238,15 @@ def promoted_in_a_freeze() -> Story:
     story.operator.due = story.cluster.now
     story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
     story.run(60)
-    assert _counts(story) == {"A": 8, "B": 2}
+    assert counts_by_letter(story) == {"A": 8, "B": 2}
     story.say("user", "lets the action override the freeze")
     for uid, request in story.cluster.requests.items():
         story.cluster.requests[uid] = replace(request, override_freeze=True)
     story.operator.due = story.cluster.now
     story.run(60)
-    assert _counts(story) == {"A": 5, "B": 5}
+    assert counts_by_letter(story) == {"A": 5, "B": 5}
     story.run(600)
-    assert _counts(story) == {"A": 5, "B": 5}
+    assert counts_by_letter(story) == {"A": 5, "B": 5}
     return story
 
 
@@ -250,10 +255,10 @@ def steps_edited_in_a_pause() -> Story:
     story = _paused("Steps edited in a pause")
     story.user("sets a smaller share", canary=Canary((SetWeight(10), Pause(), SetWeight(30))))
     story.run(60)
-    assert _counts(story) == {"A": 9, "B": 1}
+    assert counts_by_letter(story) == {"A": 9, "B": 1}
     story.user("removes the pause", canary=Canary((SetWeight(10),)))
     story.run()
-    assert _counts(story) == {"B": 10}
+    assert counts_by_letter(story) == {"B": 10}
     return story
 
 
@@ -264,7 +269,7 @@ def all_instances_before_the_last_step() -> Story:
     story.cluster.findings[REVISIONS["B"].id] = [Finding.FAILED]
     story.user("changes the image to one that answers errors", "B")
     story.run()
-    assert _counts(story) == {"A": 3}
+    assert counts_by_letter(story) == {"A": 3}
     return story
 
 
@@ -277,7 +282,7 @@ def regenerated_in_a_pause() -> Story:
     story.run(100)
     before = set(story.cluster.pods)
     story.run(7200)
-    assert _counts(story) == {"A": 2, "B": 1}
+    assert counts_by_letter(story) == {"A": 2, "B": 1}
     assert not before & set(story.cluster.pods)
     return story
 
@@ -287,9 +292,9 @@ def without_surge() -> Story:
     story = _begun("Canary without surge", steps, 3, max_surge=0, max_unavailable=1)
     story.user("changes the image", "B")
     story.run(30)
-    assert _counts(story) == {"A": 2, "B": 1}
+    assert counts_by_letter(story) == {"A": 2, "B": 1}
     story.run()
-    assert _counts(story) == {"B": 3}
+    assert counts_by_letter(story) == {"B": 3}
     return story
 
 
@@ -297,10 +302,10 @@ def scaled_to_zero_in_a_pause() -> Story:
     story = _paused("Scaled to zero in a pause")
     story.user("scales to 0", replicas=0)
     story.run(60)
-    assert _counts(story) == {}
+    assert counts_by_letter(story) == {}
     story.user("scales to 10", replicas=10)
     story.run(60)
-    assert _counts(story) == {"A": 8, "B": 2}
+    assert counts_by_letter(story) == {"A": 8, "B": 2}
     return story
 
 
@@ -313,7 +318,7 @@ def modified_on_both_sides_in_a_pause() -> Story:
         story.cluster.reach_into(victim)
     story.operator.due = story.cluster.now
     story.run(300)
-    assert _counts(story) == {"A": 8, "B": 2}
+    assert counts_by_letter(story) == {"A": 8, "B": 2}
     assert not victims & set(story.cluster.pods)
     return story
 
@@ -323,7 +328,7 @@ def fix_of_a_canary_that_is_dead() -> Story:
     story = _paused("Fix of a canary that is dead")
     story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
     story.run(40)
-    assert _counts(story) == {"A": 5, "B": 5}
+    assert counts_by_letter(story) == {"A": 5, "B": 5}
     story.say("cluster", "no instance of the new revision is ready any more")
     for name, pod in sorted(story.cluster.pods.items()):
         if pod.revision == REVISIONS["B"].id:
@@ -331,7 +336,7 @@ def fix_of_a_canary_that_is_dead() -> Story:
     story.cluster.behaviours["C"] = WORKS
     story.user("changes the image to the fix", "C")
     story.run(300)
-    assert _counts(story) == {"A": 8, "C": 2}
+    assert counts_by_letter(story) == {"A": 8, "C": 2}
     return story
 
 
@@ -346,7 +351,7 @@ def scaled_down_before_a_larger_share() -> Story:
     story.run(100)
     story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
     story.run(300)
-    assert _counts(story) == {"A": 2, "B": 8}
+    assert counts_by_letter(story) == {"A": 2, "B": 8}
     return story
 
 
@@ -363,7 +368,7 @@ def smaller_share_and_a_budget() -> Story:
         story.run(1)
         ready = (p for p in story.cluster.pods.values() if p.active and p.ready_since is not None)
         assert sum(1 for _ in ready) >= 9
-    assert _counts(story) == {"A": 8, "B": 2}
+    assert counts_by_letter(story) == {"A": 8, "B": 2}
     return story
 
 
@@ -378,7 +383,7 @@ def nothing_is_shown_without_instances() -> Story:
         if pod.revision == REVISIONS["B"].id:
             story.cluster.unready(name, None)
     story.run()
-    assert _counts(story) == {"A": 10}
+    assert counts_by_letter(story) == {"A": 10}
     return story
 
 
@@ -388,7 +393,7 @@ def regenerated_with_terminating_pods_that_count() -> Story:
     for _ in range(300):
         story.run(1)
         assert len(story.cluster.pods) <= 11
-    assert _counts(story) == {"A": 8, "B": 2}
+    assert counts_by_letter(story) == {"A": 8, "B": 2}
     return story
 
 
@@ -414,6 +419,7 @@ def quarantined_in_a_pause() -> Story:
 
 
 STORIES = [
+    all_instances_before_the_last_pause,
     *(step_by_step, promoted_before_the_pause, check_passes_at_its_step, check_fails_at_its_step),
     *(failed_canary_is_held, first_instance_crashes, aborted, scaled_in_a_pause),
     *(instances_lost_in_a_pause, modified_in_a_pause, newer_spec_in_a_pause, reverted_in_a_pause),

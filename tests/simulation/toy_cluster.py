@@ -28,6 +28,7 @@ from immutable_operator.domain.model import (
     DisruptionBudget,
     Finding,
     Freeze,
+    HttpRoute,
     Instance,
     Outcome,
     Quarantine,
@@ -35,10 +36,12 @@ from immutable_operator.domain.model import (
     Retire,
     Revision,
     Route,
+    RouteLack,
     RunCheck,
     SetBudget,
     SetRoute,
     SetVerdict,
+    SetWeights,
     Source,
     Spec,
     Trouble,
@@ -46,6 +49,7 @@ from immutable_operator.domain.model import (
     revision_name,
 )
 from immutable_operator.domain.routing import route_as_set
+from immutable_operator.domain.weights import weights_as_set
 from immutable_operator.kube.errors import (
     DISRUPTION_BUDGET,
     Conflict,
@@ -117,6 +121,8 @@ class ToyCluster:
         self.routes: dict[str, Route] = {}
         self.freezes: tuple[Freeze, ...] = ()
         self.refuses_routes = False
+        self.http_route: HttpRoute | None = None
+        self.has_gateway = True
         self.requests: dict[str, Request] = {}
         self.retry = ""
         # What the checks of a revision find, one measurement after the other; the last one stays.
@@ -290,6 +296,29 @@ class ToyCluster:
             self.routes[order.name] = route_as_set(order)
         elif known is not None and known.uid == order.uid:
             del self.routes[order.name]
+
+    def weigh(self, order: SetWeights) -> None:
+        """Write the weights of the HTTPRoute; a gateway uses them at once, if there is one."""
+        if self.refuses_routes:
+            raise Forbidden(403, "Forbidden", "the route may not be written")
+        if self.http_route is None or self.http_route.version != order.version:
+            raise Conflict(409, "Conflict", "the object has been modified")
+        written = weights_as_set(self.http_route, order)
+        self.http_route = replace(written, is_observed=self.has_gateway)
+
+    def edit_weights(self, percent: int | None, editor: str = "kubectl-edit") -> None:
+        """Somebody else writes the weights, or deletes the HTTPRoute (None)."""
+        if percent is None or self.http_route is None:
+            self.http_route = HttpRoute("web", "shop", lack=RouteLack.MISSING)
+            return
+        order = SetWeights("shop", "web", "", self.http_route.version, percent)
+        self.http_route = replace(weights_as_set(self.http_route, order), editor=editor)
+
+    def gateway(self, *, is_there: bool) -> None:
+        """Take the gateway away, or let it come back and look at the HTTPRoute."""
+        self.has_gateway = is_there
+        if self.http_route is not None and is_there:
+            self.http_route = replace(self.http_route, is_observed=True)
 
     def edit_route(self, name: str, **fields: Any) -> None:
         """Somebody changes a Service of the operator; without fields, it is deleted."""

@@ -33,6 +33,7 @@ from immutable_operator.domain.model import (
     SetBudget,
     SetRoute,
     SetVerdict,
+    SetWeights,
     Source,
     Status,
     View,
@@ -157,6 +158,7 @@ class ToyOperator:
             snapshots=frozenset(cluster.snapshots),
             budgets=cluster.budgets,
             routes=tuple(cluster.routes.values()),
+            http_route=cluster.http_route if cluster.spec.http_route else None,
             freezes=cluster.freezes,
             requests=tuple(cluster.requests.values()),
             answers=self._answered(),
@@ -224,6 +226,9 @@ class ToyOperator:
             case SetRoute() | DeleteRoute():
                 move, subject, revision = Move.ROUTE, action.name, ""
                 write = lambda: cluster.route(action)  # noqa: E731
+            case SetWeights():
+                move, subject, revision = Move.WEIGHTS, action.name, ""
+                write = lambda: cluster.weigh(action)  # noqa: E731
         try:
             write()
         except NotFound:

@@ -34,6 +34,7 @@ from immutable_operator.domain.model import (
     Finding,
     Freeze,
     HttpQuestion,
+    HttpRoute,
     Instance,
     Move,
     NodeEnd,
@@ -50,6 +51,8 @@ from immutable_operator.domain.model import (
     Revision,
     Rollout,
     Route,
+    RouteLack,
+    RouteRef,
     SetReplicas,
     SetRoute,
     SetWeight,
@@ -160,6 +163,17 @@ ROUTES: list[tuple[Route, ...]] = [
     (Route(SERVICE, "foreign"),),
     (OWN_ROUTE, route_as_set(SetRoute(PREVIEW, IDS[1], HTTP))),
     (OWN_ROUTE, Route(PREVIEW, "foreign")),
+]
+HTTP_ROUTE = HttpRoute(SERVICE, "shop", "route", 7, rules=1, percent=0, is_observed=True)
+HTTP_ROUTES: list[HttpRoute | None] = [
+    None,
+    HTTP_ROUTE,
+    replace(HTTP_ROUTE, percent=20, sends=True),
+    replace(HTTP_ROUTE, percent=20, sends=True, is_observed=False),
+    replace(HTTP_ROUTE, percent=None, sends=True, editor="kubectl-edit", rules=2),
+    replace(HTTP_ROUTE, percent=50, sends=True, refused="a backend does not exist"),
+    replace(HTTP_ROUTE, rules=0),
+    *(HttpRoute(SERVICE, "shop", lack=lack) for lack in RouteLack),
 ]
 CLOSED = Window(Cron("0 0 1 1 *", "UTC"), 60.0)
 REGENERATIONS = [
@@ -387,6 +401,8 @@ def any_view(draw: st.DrawFn) -> View:
         spec = replace(spec, strategy="BlueGreen", traffic=HTTP, canary=None)
     elif spec.canary is not None:
         spec = replace(spec, strategy="Canary")
+        if draw(st.booleans()):
+            spec = replace(spec, traffic=HTTP, http_route=RouteRef(SERVICE))
     records = [REVISIONS[letter] for letter in draw(some_records)]
     source = draw(st.sampled_from(SOURCES)) if pinned else None
     if pinned:
@@ -408,6 +424,7 @@ def any_view(draw: st.DrawFn) -> View:
         revisions=tuple(records),
         budgets=draw(st.sampled_from(BUDGETS)),
         routes=draw(st.sampled_from(ROUTES)),
+        http_route=draw(st.sampled_from(HTTP_ROUTES)) if spec.http_route else None,
         ends=draw(st.sampled_from(ENDS)),
         configs={SETTINGS: source} if source else {},
         snapshots=frozenset(f"web-cfg{letter}" for letter in copies),

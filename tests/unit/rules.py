@@ -47,22 +47,25 @@ from immutable_operator.domain.model import (
     SetRoute,
     SetVerdict,
     SetWeight,
+    SetWeights,
     Spec,
     Status,
     TroubleKind,
     Verdict,
     View,
+    preview_name,
 )
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.protection import BUDGET_CONFLICT, BUDGET_REFUSED
 from immutable_operator.domain.routing import ROUTE_REFUSED, ROUTE_TAKEN
+from immutable_operator.domain.weights import ROUTE_UNUSABLE
 
 __all__ = ["Case", "check", "is_converged"]
 
 # What a key makes unique may be said by each plan: it is told once.
 TOLD_BY_KEY = {
     *("NameTaken", "Promoted", "RevisionRejected", "ServiceRestored", "CheckPassed"),
-    "StepCompleted",
+    *("StepCompleted", "WeightsRestored"),
 }
 # Planning a crowd again takes long and says no more of the status than planning a few.
 MANY = 30
@@ -149,8 +152,9 @@ class Case:
 
     @cached_property
     def live(self) -> Revision | None:
-        """The revision that has the traffic with BlueGreen, once one was promoted."""
-        if self.spec.blue_green is None:
+        """The revision that has the traffic, if one alone has it, once one was promoted."""
+        by_route = self.spec.canary is not None and self.spec.http_route is not None
+        if self.spec.blue_green is None and not by_route:
             return None
 
         def stamps(revision: Revision) -> list[float]:
@@ -198,6 +202,11 @@ class Case:
         return share if self.births_of(last) else max(share, desired - there)
 
     @property
+    def taken(self) -> int:
+        """How many places of all that are wanted a step of a canary takes: none with a route."""
+        return (self.share or 0) if self.live is None else 0
+
+    @property
     def most(self) -> int:
         """How many may exist: with BlueGreen a second fleet, too."""
         return self.budget.most + (self.budget.desired if self.live is not None else 0)
@@ -205,6 +214,12 @@ class Case:
     def of(self, revision: str) -> list[Instance]:
         """The instances of a revision; of all with ""."""
         return [i for i in self.view.instances if i.active and revision in ("", i.revision)]
+
+    @property
+    def shown(self) -> str | None:
+        """The revision that the preview Service of the operator selects."""
+        own = (r for r in self.view.routes if r.is_own and not r.is_leaving)
+        return next((r.revision for r in own if r.name == preview_name(self.view.name)), None)
 
     @property
     def route(self) -> Route | None:
@@ -495,7 +510,7 @@ def _5_the_wanted_revision_grows_and_one_that_works_while_it_does_not(case: Case
     assert len(others) <= 1
     if beside:
         there, more = len(case.of(beside)), sum(c.revision == beside for c in case.creates)
-        assert there + more <= max(case.budget.most - (case.share or 0), there)
+        assert there + more <= max(case.budget.most - case.taken, there)
     if others:
         assert not case.works
         (other,) = others
@@ -608,7 +623,7 @@ def _deletes_are_the_owners_will_or_hurt_no_budget(case: Case) -> None:
             most = min(most, few) if is_preview and few is not None else most
             if case.share is not None and before is not None:
                 is_before = mine[action.name] == before.id
-                most = most - case.share if is_before else case.share
+                most = most - case.taken if is_before else case.share
             assert len(case.of(mine[action.name])) > most
         if isinstance(action, Retire) and action.while_unready:
             assert action.name not in ready
@@ -693,7 +708,9 @@ def _what_taints_again_is_tried_one_at_a_time(case: Case) -> None:
         for i in case.view.instances
         if i.active and i.heals and case.now - i.born < Policy().heal_memory and case.to_heal(i)
     ]
-    healed = [c for c in case.creates if c.because.deviates]
+    # What has the traffic beside them is made good from its own revision.
+    own = case.wanted.id if case.wanted is not None else ""
+    healed = [c for c in case.creates if c.because.deviates and c.revision == own]
     if relapsed and all(i.revision == case.wanted.id for i in case.view.instances if case.wanted):
         left = [i for i in case.view.instances if not i.active or i.terminating]
         assert len(healed) <= 1 + len(left) + len(case.view.departed)
@@ -778,10 +795,43 @@ def _only_own_services_are_written(case: Case) -> None:
     assert not {a.name for a in sets} & {a.name for a in deletes}
     assert all(a.traffic == case.spec.traffic for a in sets if a.name == case.view.name)
     assert {a.revision for a in sets} <= {"", *(r.id for r in case.view.revisions)}
-    if case.spec.blue_green is None:
+    if case.spec.blue_green is None and case.spec.http_route is None:
         with_traffic = [a for a in sets if a.name == case.view.name]
         assert {a.revision for a in with_traffic} <= {""}
         assert case.spec.canary is not None or sets == with_traffic
+
+
+def _weights_follow_what_can_answer(case: Case) -> None:
+    """A revision gets traffic by a weight only while it works, and keeps what may get some."""
+    route, shown = case.view.http_route, case.shown
+    weighs = [a for a in case.plan.actions if isinstance(a, SetWeights)]
+    assert len(weighs) <= 1
+    for order in weighs:
+        assert case.spec.http_route is not None
+        assert not case.spec.suspend
+        assert route is not None
+        assert route.lack is None
+        assert route.percent != order.percent
+        assert 0 <= order.percent <= 100
+        if order.percent:
+            assert shown is not None
+            assert case.wanted is not None
+            assert shown == case.wanted.id
+            assert case.available(case.of(shown))
+            assert not case.wanted.verdict.is_failed
+            steps = case.spec.canary.steps if case.spec.canary else ()
+            assert order.percent in {s.percent for s in steps if isinstance(s, SetWeight)}
+    if route is None or not route.sends or case.live is None or shown in ("", None, case.live.id):
+        return
+    if case.spec.http_route is None or case.spec.template is None:
+        return
+    preview = preview_name(case.view.name)
+    moved = [a for a in case.plan.actions if isinstance(a, SetRoute) and a.name == preview]
+    assert {a.revision for a in moved} <= {shown}
+    others = {
+        i.name for i in case.of(shown or "") if case.wanted is None or shown != case.wanted.id
+    }
+    assert not others & case.retired
 
 
 def _traffic_stays_where_instances_are_enough(case: Case) -> None:
@@ -854,6 +904,8 @@ def _refused_moves_wait_for_their_time(case: Case) -> None:
         elif refusal.move is Move.ROUTE:
             routes = (a for a in case.plan.actions if isinstance(a, SetRoute | DeleteRoute))
             assert refusal.subject not in {a.name for a in routes}
+        elif refusal.move is Move.WEIGHTS:
+            assert not any(isinstance(a, SetWeights) for a in case.plan.actions)
 
 
 def _12_conditions_tell_the_truth(case: Case) -> None:
@@ -879,7 +931,8 @@ def _12_conditions_tell_the_truth(case: Case) -> None:
         assert status.stale == len(prepared)
         assert status.rollout is None
         routes = {ROUTE_TAKEN, ROUTE_REFUSED} if case.spec.suspend else set()
-        assert {b.reason for b in status.blockers} <= {BUDGET_CONFLICT, BUDGET_REFUSED, *routes}
+        beside = {BUDGET_CONFLICT, BUDGET_REFUSED, ROUTE_UNUSABLE, *routes}
+        assert {b.reason for b in status.blockers} <= beside
         assert not status.desired or status.last_good_revision == case.wanted.id
 
 
@@ -892,7 +945,8 @@ def _13_what_is_suspended_or_refused_or_deleted_is_left_alone(case: Case) -> Non
 
 def _16_converged_means_nothing_to_do(case: Case) -> None:
     if is_converged(case):
-        beside = DeleteRevision | SetVerdict | SetBudget | DeleteBudget | SetRoute | DeleteRoute
+        traffic = SetRoute | DeleteRoute | SetWeights
+        beside = DeleteRevision | SetVerdict | SetBudget | DeleteBudget | traffic
         assert not [a for a in case.plan.actions if not isinstance(a, beside)]
         assert case.plan.status is not None
         true = [c for c in case.plan.status.conditions[:3] if c.status == "True"]
@@ -937,6 +991,7 @@ RULES: tuple[Callable[[Case], None], ...] = (
     _27_what_others_can_write_changes_no_move,
     _deletes_are_the_owners_will_or_hurt_no_budget,
     _a_canary_has_its_share,
+    _weights_follow_what_can_answer,
     _6_a_record_is_new,
     _same_revision_same_content,
     _9_names_are_free,

@@ -343,6 +343,18 @@ REFUSED = [
         "more",
     ),
     Refused(
+        "weights that fall",
+        stepped({"setWeight": 50}, {"pause": {"for": "5m"}}, {"setWeight": 20}),
+        "spec.rollout.canary: a setWeight is lower than one before it; a new revision can only get "
+        "more traffic from step to step, so put the weights in rising order",
+    ),
+    Refused(
+        "a route without a canary",
+        spec(traffic={"ports": [{"port": 80}], "route": {"name": "web"}}),
+        "spec.traffic: route has an effect only with strategy Canary; remove it, or set "
+        "rollout.strategy: Canary",
+    ),
+    Refused(
         "a pause without an end",
         stepped({"setWeight": 20}, {"pause": {}}),
         "spec.rollout.canary.steps[1].pause: a pause has exactly one of for and until",

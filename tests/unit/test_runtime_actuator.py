@@ -27,6 +27,7 @@ from immutable_operator.kube.errors import Unreachable
 from immutable_operator.kube.lease import NotLeader
 from immutable_operator.runtime.actuator import AT_ONCE, PLAN_SECONDS, Actuator
 from immutable_operator.runtime.budgets import BudgetWriter
+from immutable_operator.runtime.gateway import Gateway
 from immutable_operator.runtime.memory import OwnerMemory
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.records import RecordMove, Records
@@ -177,6 +178,7 @@ def act(
             Book(writes),
             cast(BudgetWriter, None),
             cast(RouteWriter, None),
+            cast(Gateway, None),
             metrics or Metrics(),
             lambda: EPOCH,
             tick,

@@ -103,6 +103,16 @@ def merged(script: Script) -> Any:
     return asked.body
 
 
+def test_pool_takes_over_no_node_of_a_deleted_one_with_its_name() -> None:
+    own, of_the_deleted = node(), node("web-old", annotations={ANNOTATION_POOL_UID: "deleted"})
+
+    async def story(client: KubeClient) -> list[str]:
+        provider = SimulatedProvider(client, Cluster(own, of_the_deleted).observer)
+        return [instance.name for instance in provider.observe(OWNER)]
+
+    assert Script().run(story) == [NODE]
+
+
 # Births.
 
 

@@ -32,6 +32,10 @@ _TWICE: Final = (
     "two steps wait for the same check, which runs once; give the second one another entry in"
     " rollout.checks, with another name and the same ref"
 )
+_FALLS: Final = (
+    "a setWeight is lower than one before it; a new revision can only get more traffic from step to"
+    " step, so put the weights in rising order"
+)
 
 
 def _not_zero(value: int | str) -> int | str:
@@ -77,11 +81,14 @@ class Step(ApiModel):
     set_replicas: Annotated[IntOrPercent, AfterValidator(_not_zero)] | None = None
     """So many instances are of the new revision: a number, at least 1, or a percentage of
     spec.replicas, rounded up. The step is done when they are available, and the instances that they
-    replace are removed."""
+    replace are removed. With spec.traffic.route nothing is removed, and the share of the traffic
+    stays as it is."""
 
     set_weight: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
-    """Percentage of the traffic that the new revision gets, 1 to 100. As many of the instances are
-    of the new revision, rounded up, because each instance gets the same share of the traffic."""
+    """Percentage of the traffic that the new revision gets, 1 to 100, not lower than at a step
+    before. As many instances are of the new revision, rounded up. Without spec.traffic.route they
+    replace others, because each instance gets the same share of the traffic. With it they are
+    created beside all others, and the route gives them the share when they are available."""
 
     pause: Pause | None = None
     """Nothing changes for some time, or until the revision is promoted."""
@@ -107,6 +114,7 @@ class Canary(ApiModel):
             " self.steps.exists_one(t, has(t.check) && t.check == s.check))",
             _TWICE,
         ),
+        Rule("self.steps.filter(s, has(s.setWeight)).map(s, s.setWeight).isSorted()", _FALLS),
     )
 
     steps: Annotated[list[Step], Field(min_length=1, max_length=32)]
@@ -120,6 +128,9 @@ class Canary(ApiModel):
             raise ValueError(_FIRST)
         if any(count > 1 for count in Counter(_checks(self)).values()):
             raise ValueError(_TWICE)
+        weights = [step.set_weight for step in self.steps if step.set_weight is not None]
+        if weights != sorted(weights):
+            raise ValueError(_FALLS)
         return self
 
 

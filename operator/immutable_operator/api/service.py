@@ -24,7 +24,7 @@ from immutable_operator.api.scaling import Int32, IntOrPercent, Replicas, is_zer
 from immutable_operator.api.stateless import STATELESS_RULES
 from immutable_operator.api.status import Name, OwnerStatus
 from immutable_operator.api.template import template_problems
-from immutable_operator.api.traffic import NAME_RULE, Traffic, name_problems
+from immutable_operator.api.traffic import NAME_RULE, ROUTE_NEEDS_CANARY, Traffic, name_problems
 
 __all__ = [
     "SERVICE",
@@ -254,6 +254,12 @@ class ImmutableServiceSpec(ApiModel):
             NEEDS_TRAFFIC,
             field=".rollout",
         ),
+        Rule(
+            "!has(self.traffic) || !has(self.traffic.route)"
+            " || self.?rollout.?strategy.orValue('Rolling') == 'Canary'",
+            ROUTE_NEEDS_CANARY,
+            field=".traffic",
+        ),
     )
 
     replicas: Replicas | None = None
@@ -349,6 +355,8 @@ def validate_service(name: str, spec: Mapping[str, Any]) -> ImmutableServiceSpec
     def more(given: ImmutableServiceSpec) -> Iterator[str]:
         if given.traffic is not None:
             yield from name_problems(name)
+            if given.traffic.route is not None and given.rollout.strategy != "Canary":
+                yield f"spec.traffic: {ROUTE_NEEDS_CANARY}"
         elif given.rollout.strategy == "BlueGreen":
             yield f"spec.rollout: {NEEDS_TRAFFIC}"
         yield from template_problems(given.template)

@@ -77,6 +77,9 @@ class RolloutStatus(ApiModel):
     """Number of the step at which the rollout is, from 1, with strategy Canary."""
     steps: Annotated[Int32, Field(le=32)] | None = None
     """Number of steps of the rollout, with strategy Canary."""
+    weight: Annotated[Int32, Field(le=100)] | None = None
+    """Percentage of the traffic that spec.traffic.route gives to the revision that is being rolled
+    out. Unset without a route."""
 
 
 class Deviation(ApiModel):

@@ -1,4 +1,4 @@
-"""How clients reach the instances of a service: the Services that the operator creates."""
+"""How clients reach the instances of a service: the operator's Services, and weights."""
 
 import re
 from collections import Counter
@@ -11,11 +11,13 @@ from immutable_operator.api.cel import Rule, quote
 from immutable_operator.api.kind import ApiModel
 from immutable_operator.api.names import RESERVED_PREFIX
 
-__all__ = ["NAME_RULE", "Traffic", "TrafficPort", "name_problems"]
+__all__ = ["NAME_RULE", "ROUTE_NEEDS_CANARY", "Traffic", "TrafficPort", "name_problems"]
 
 _MOST_PORTS: Final = 64
 _MOST_PORT: Final = 65535
 _SERVICE_NAME: Final = "[a-z]([-a-z0-9]*[a-z0-9])?"
+_LABEL: Final = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 _PORT_NAME: Final = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 
 _NAME = (
@@ -34,6 +36,9 @@ _NODE_PORT = (
     "nodePort has no effect with type ClusterIP; remove it, or use type NodePort or LoadBalancer"
 )
 _RESERVED = f"keys with the prefix {RESERVED_PREFIX} are reserved for the operator; remove them"
+ROUTE_NEEDS_CANARY: Final = (
+    "route has an effect only with strategy Canary; remove it, or set rollout.strategy: Canary"
+)
 
 NAME_RULE: Final = Rule(
     f"!has(self.spec.traffic) || self.metadata.name.matches('^{_SERVICE_NAME}$')",
@@ -114,6 +119,17 @@ def _unique(field: str, *, with_protocol: bool = True) -> str:
     return f"self.ports.all(p, !has(p.{field}) || self.ports.exists_one(q, {same}))"
 
 
+class RouteRef(ApiModel):
+    """An HTTPRoute of the Gateway API."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253, pattern=_SUBDOMAIN)]
+    """Name of the HTTPRoute."""
+
+    namespace: Annotated[str, Field(min_length=1, max_length=63, pattern=_LABEL)] | None = None
+    """Namespace of the HTTPRoute. In another namespace than that of this object, a ReferenceGrant
+    there must permit the reference. Default: the namespace of this object."""
+
+
 class Traffic(ApiModel):
     """How clients reach the instances: the Service that the operator owns."""
 
@@ -153,6 +169,12 @@ class Traffic(ApiModel):
     annotations: Annotated[dict[str, Text], Field(max_length=64)] | None = None
     """Annotations of the Service, for example for the load balancer of a cloud provider.
     Annotations that others add to the Service are kept. Default: none."""
+
+    route: RouteRef | None = None
+    """The HTTPRoute that divides the traffic between the previous and the new revision, with
+    strategy Canary. The operator writes the weights of the backendRefs to the Services <name> and
+    <name>-preview in each rule that refers to <name>, and nothing else. Needs gateway.enabled in
+    the values of the chart. Default: none; each instance gets the same share of the traffic."""
 
     @field_validator("annotations")
     @classmethod

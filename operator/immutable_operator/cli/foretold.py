@@ -17,6 +17,7 @@ from immutable_operator.kube.times import second
 
 __all__ = ["Foretold", "as_json", "as_text"]
 
+TOLD = ("switch", "weight", "step")
 TABLE = ("SLOT", "GOES", "COMES", "CREATED", "RETIRED", "BECAUSE")
 
 
@@ -126,7 +127,7 @@ def _summary(told: Foretold) -> list[str]:
         )
     if told.moves or found.holds:
         lines.append(_duration(told))
-    lines += [_told(told, step) for step in found.steps if step.kind in ("switch", "step")]
+    lines += [_told(told, step) for step in found.steps if step.kind in TOLD]
     lines += [_held(hold) for hold in found.holds]
     if not told.is_changed:
         lines.append("nothing would change")
@@ -162,9 +163,11 @@ def _duration(told: Foretold) -> str:
 
 
 def _told(told: Foretold, step: Step) -> str:
-    """Return the line about a Service that is switched, or a step of a canary that is done."""
+    """Return the line about a Service that is switched, a weight, or a step that is done."""
     if step.kind == "step":
         return f"{_after(told, step)}: {step.name} is done"
+    if step.kind == "weight":
+        return f"{_after(told, step)}: revision {step.revision} gets {step.name}"
     whom = f"revision {step.revision}" if step.revision else "all pods"
     return f"{_after(told, step)}: Service {step.name} selects {whom}"
 

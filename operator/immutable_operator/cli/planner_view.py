@@ -27,11 +27,13 @@ from immutable_operator.domain.model import (
     DisruptionBudget,
     Evidence,
     Freeze,
+    HttpRoute,
     Instance,
     NodeEnd,
     Request,
     Revision,
     Route,
+    RouteLack,
     Source,
     Spec,
     View,
@@ -39,12 +41,18 @@ from immutable_operator.domain.model import (
 from immutable_operator.instances.nodes.observe import Observer
 from immutable_operator.instances.nodes.watched import Daemons, Guests, Nodes, Volumes
 from immutable_operator.instances.pods.codec import PodRecord, decode_pod
-from immutable_operator.kube.errors import Forbidden
+from immutable_operator.kube.errors import Forbidden, NotFound
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.wire.action import ACTIONS, decode_action
 from immutable_operator.wire.budget import BUDGETS, covering, decode_budget
 from immutable_operator.wire.config import CONFIG_MAPS, decode_config
 from immutable_operator.wire.freeze import FREEZES, decode_freeze
+from immutable_operator.wire.http_route import (
+    HTTP_ROUTES,
+    decode_http_route,
+    lacking,
+    observed,
+)
 from immutable_operator.wire.node import decode_node
 from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.revision import decode_revision
@@ -119,6 +127,7 @@ class _Reading:
             freezes=await self._freezes(owner),
             budgets=budgets,
             routes=await self._routes(owner),
+            http_route=await self._http_route(owner),
             ends=await self._ends(instances),
             configs=await self._configs(spec, revisions),
             snapshots=await self._snapshots(revisions),
@@ -188,6 +197,20 @@ class _Reading:
             items = await self._items(path, ROUTES.resource, fieldSelector=named)
             found += map(decode_route, items)
         return routes_of(owner, found)
+
+    async def _http_route(self, owner: OwnerRecord) -> HttpRoute | None:
+        """Return the HTTPRoute that a service names, if it can be read; else it is supposed."""
+        ref = owner.spec.http_route
+        if ref is None:
+            return None
+        namespace = ref.namespace or owner.namespace
+        path, named = HTTP_ROUTES.collection(namespace), f"metadata.name={ref.name}"
+        try:
+            items = await self._items(path, HTTP_ROUTES.resource, fieldSelector=named)
+        except NotFound:
+            return lacking(namespace, ref.name, RouteLack.UNSERVED)
+        found = [observed(owner, decode_http_route(item)) for item in items]
+        return next(iter(found), lacking(namespace, ref.name, RouteLack.MISSING))
 
     async def _room(self) -> tuple[int | None, str]:
         """Return how many more pods the quotas of the namespace admit, and which one is least."""

@@ -13,19 +13,29 @@ from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.goal import current_step, share
 from immutable_operator.domain.model import AwaitCheck, CanaryStep, Pause, Verdict
 from immutable_operator.domain.promotion import is_frozen
+from immutable_operator.domain.standing import live_revision
 from immutable_operator.domain.turn import Turn
+from immutable_operator.domain.weights import in_effect
 
 __all__ = ["advanced", "is_reached"]
 
 
 def is_reached(turn: Turn, fleet: Fleet) -> bool:
-    """Return whether as many instances are of the wanted revision as its step allows."""
+    """Return whether the wanted revision has the share that its step allows.
+
+    With an HTTPRoute that is its share of the traffic as well, beside all instances of the revision
+    that has the rest.
+    """
     count, desired = share(turn), turn.budget.desired
     if count is None or len(fleet.current) != count:
         return False
-    # On a cordoned node those that have successors wait until somebody evicts them.
-    others = sum(i.name not in fleet.cordoned for i in fleet.stale)
-    return fleet.available_current >= count and others <= desired - count
+    if live_revision(turn.view) is not None:
+        has_share = in_effect(turn)
+    else:
+        # On a cordoned node those that have successors wait until somebody evicts them.
+        others = sum(i.name not in fleet.cordoned for i in fleet.stale)
+        has_share = others <= desired - count
+    return fleet.available_current >= count and has_share
 
 
 def advanced(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Verdict, float | None]:

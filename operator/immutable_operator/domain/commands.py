@@ -12,7 +12,7 @@ from dataclasses import replace
 from immutable_operator.domain.checks import waiting
 from immutable_operator.domain.config.snapshots import plan_snapshots
 from immutable_operator.domain.fleet import Fleet, count_current
-from immutable_operator.domain.goal import current_step, is_stepping
+from immutable_operator.domain.goal import current_step, is_previewing, is_stepping
 from immutable_operator.domain.model import (
     Command,
     Outcome,
@@ -177,7 +177,7 @@ def _not_in_steps(turn: Turn, asked: Revision, verb: str) -> str:
     """Return why a canary can be neither promoted nor aborted, or ""."""
     if asked.verdict.is_failed:
         return f"{asked} failed, so there is nothing to {verb}"
-    if asked != turn.wanted or is_stepping(turn):
+    if asked != turn.wanted or is_stepping(turn) or (verb == "abort" and is_previewing(turn)):
         return ""
     back = "; create an action of type RollBack to go back" if verb == "abort" else ""
     return f"no step of {asked} is left, so there is nothing to {verb}{back}"

@@ -188,7 +188,9 @@ def _excused(turn: Turn, fleet: Fleet) -> bool:
 
 def _is_held_back(turn: Turn, fleet: Fleet) -> bool:
     """Return whether a refusal of the API server, or a node, holds the rollout back."""
-    if any(r.cause in EXCUSES and r.move is not Move.ROUTE for r in turn.view.refusals):
+    if any(
+        r.cause in EXCUSES and r.move not in (Move.ROUTE, Move.WEIGHTS) for r in turn.view.refusals
+    ):
         return True
     troubles: list[Trouble] = [i.trouble for i in (*fleet.current, *fleet.ended) if i.trouble]
     return any(turn.family.excuses(t) for t in troubles)

@@ -34,7 +34,8 @@ class Step:
     """One move of the planner.
 
     ``at`` is in seconds since the epoch, ``kind`` is ``record``, ``create``, ``retire``,
-    ``quarantine``, ``switch`` (a Service selects a revision) or ``step`` (one of a canary is done);
+    ``quarantine``, ``switch`` (a Service selects a revision), ``weight`` (an HTTPRoute gives it a
+    share) or ``step`` (one of a canary is done);
     ``available`` is the number of available instances when it is made. ``replaces`` is the
     predecessor of an instance that is created.
     """

@@ -7,6 +7,7 @@ copies, from the instances that are left of it.
 
 from __future__ import annotations
 
+from immutable_operator.domain.desired import desired_number
 from immutable_operator.domain.ledger import resolve
 from immutable_operator.domain.model import CanaryStep, Revision, SetReplicas, SetWeight
 from immutable_operator.domain.standing import has_begun, latest_completed, live_revision, ran
@@ -78,9 +79,11 @@ def step_number(turn: Turn) -> int:
 
 def share(turn: Turn) -> int | None:
     """Return how many instances of the wanted revision its step allows; None without steps."""
-    canary, desired = turn.spec.canary, turn.budget.desired
+    canary = turn.spec.canary
     if canary is None or not is_stepping(turn):
         return None
+    # Of all that are wanted, also where the turn is about one side of them.
+    desired = desired_number(turn.view)
     for step in reversed(canary.steps[: step_number(turn)]):
         if isinstance(step, SetReplicas | SetWeight):
             given = step.count if isinstance(step, SetReplicas) else f"{step.percent}%"

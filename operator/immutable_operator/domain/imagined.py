@@ -40,10 +40,13 @@ from immutable_operator.domain.model import (
     SetBudget,
     SetRoute,
     SetVerdict,
+    SetWeights,
     View,
+    preview_name,
     revision_name,
 )
 from immutable_operator.domain.routing import route_as_set
+from immutable_operator.domain.weights import weights_as_set
 
 __all__ = ["World"]
 
@@ -181,6 +184,8 @@ class World:
                 self._protect(action)
             case SetRoute() | DeleteRoute():
                 self._expose(action)
+            case SetWeights():
+                self._weigh(action)
             case _:
                 return False
         return True
@@ -224,6 +229,15 @@ class World:
                 name, revision = action.name, action.revision
                 self.steps.append(Step(self.now, "switch", name, revision, self._works))
         self.view = replace(self.view, routes=(*others, *own))
+
+    def _weigh(self, action: SetWeights) -> None:
+        route = self.view.http_route
+        if route is None:
+            return
+        self.view = replace(self.view, http_route=weights_as_set(route, action))
+        shown = (r.revision for r in self.view.routes if r.name == preview_name(self.view.name))
+        name = f"{action.percent} % of the traffic"
+        self.steps.append(Step(self.now, "weight", name, next(shown, None) or "", self._works))
 
     def _create(self, birth: Create) -> bool:
         there = sum(not i.ended for i in self._instances.values()) - len(self.view.instances)

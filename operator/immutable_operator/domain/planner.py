@@ -23,6 +23,7 @@ from immutable_operator.domain.strategies.step import Step, Strategy
 from immutable_operator.domain.target import choose
 from immutable_operator.domain.turn import Turn
 from immutable_operator.domain.verdict import Verdicts, verdicts
+from immutable_operator.domain.weights import weighing
 
 __all__ = ["plan"]
 
@@ -55,7 +56,7 @@ def plan(
 
 
 def _strategy(spec: Spec) -> Strategy:
-    if spec.blue_green is not None:
+    if spec.sides is not None:
         return BLUE_GREEN
     return ROLLING if spec.canary is None else CANARY
 
@@ -72,12 +73,13 @@ def _plan(turn: Turn, fleet: Fleet, judged: Verdicts, step: Step) -> Plan:
     told = None if target.is_open or judged.decides else tell(turn, fleet)
     care = turn.care
     budgets, later = protection(turn)
-    routed = routing(turn)
+    routed, weighed = routing(turn), weighing(turn)
     actions = (
         *target.moves,
         *judged.marks,
         *budgets,
         *routed.moves,
+        *weighed.moves,
         *care.moves,
         *step.quarantines,
         *step.retires,
@@ -90,6 +92,7 @@ def _plan(turn: Turn, fleet: Fleet, judged: Verdicts, step: Step) -> Plan:
         *judged.due,
         *later,
         *routed.due,
+        *weighed.due,
         *care.due,
         told.deadline if told else None,
         turn.next_available(fleet.active),
@@ -103,6 +106,7 @@ def _plan(turn: Turn, fleet: Fleet, judged: Verdicts, step: Step) -> Plan:
             *target.notes,
             *_marked(judged.marks),
             *routed.notes,
+            *weighed.notes,
             *care.notes,
             *step.notes,
         )
@@ -111,6 +115,7 @@ def _plan(turn: Turn, fleet: Fleet, judged: Verdicts, step: Step) -> Plan:
             *target.announcements,
             *judged.announcements,
             *routed.announcements,
+            *weighed.announcements,
             *(told.announcements if told else ()),
         ),
         stale=tuple((i.name, fleet.why[i.name].reason) for i in fleet.stale if i.name in fleet.why),

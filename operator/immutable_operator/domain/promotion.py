@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from immutable_operator.domain.fleet import Fleet
-from immutable_operator.domain.goal import goal, is_previewing, is_restored
+from immutable_operator.domain.goal import goal, is_previewing, is_restored, is_stepping
 from immutable_operator.domain.model import (
     BlueGreen,
     Revision,
@@ -60,7 +60,7 @@ def keeps_until(turn: Turn) -> float | None:
     They are needed until the Service is seen to select those of the promoted revision, and as long
     as that bakes.
     """
-    given, live = turn.spec.blue_green, live_revision(turn.view)
+    given, live = turn.spec.sides, live_revision(turn.view)
     if given is None or live is None or live.verdict.promoted is None:
         return None
     until = live.verdict.promoted + given.keep_for
@@ -74,7 +74,7 @@ def taken_over(turn: Turn, fleet: Fleet) -> Revision | None:
 
     A new service, or one that was Rolling before, has one as soon as a revision has all instances.
     """
-    if turn.spec.blue_green is None or live_revision(turn.view) is not None:
+    if turn.spec.sides is None or live_revision(turn.view) is not None:
         return None
     last, wanted = latest_completed(turn.view), turn.wanted
     for revision in (wanted,) if not turn.budget.desired else (last, wanted):
@@ -100,7 +100,7 @@ def promotion(
     ``passed`` says that its checks have passed: until then it is not promoted, even on request.
     A freeze holds the promotion of a revision, and not that of one that is restored.
     """
-    given, live = turn.spec.blue_green, live_revision(turn.view)
+    given, live = turn.spec.sides, live_revision(turn.view)
     if given is None or turn.spec.suspend or turn.target.is_open:
         return verdict, None
     if live is None or not is_previewing(turn) or not _is_begun(turn, verdict):
@@ -112,6 +112,8 @@ def promotion(
     if verdict.is_failed or is_restored(turn):
         takes = is_better or (is_full and not verdict.is_failed)
         return (promoted(turn, verdict) if takes else verdict), None
+    if is_stepping(turn):
+        return verdict, None
     if not turn.target.is_asked or is_frozen(turn, verdict):
         return verdict, None
     if works >= goal(turn):

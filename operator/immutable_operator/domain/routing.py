@@ -27,6 +27,7 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.domain.standing import live_revision
 from immutable_operator.domain.turn import Turn
+from immutable_operator.domain.weights import previewed_by_weight
 
 __all__ = [
     "ROUTE_REFUSED",
@@ -140,11 +141,23 @@ def _wanted(turn: Turn) -> tuple[SetRoute, ...]:
     route = SetRoute(name, _selected(turn, live), traffic)
     if turn.spec.blue_green is None and turn.spec.canary is None:
         return (route,)
-    shown = turn.wanted or live
+    shown = _shown(turn, live)
     # What is outside of the cluster, and fixed ports of nodes, exist once.
     ports = tuple(replace(port, node_port=None) for port in traffic.ports)
     inside = replace(traffic, ports=ports, type="ClusterIP", annotations=())
-    return route, SetRoute(preview_name(name), shown.id if shown else "", inside)
+    return route, SetRoute(preview_name(name), shown, inside)
+
+
+def _shown(turn: Turn, live: Revision | None) -> str:
+    """Return the revision by which the preview Service is to select, "" for all.
+
+    One that gets traffic by a weight is selected until the weight was seen to be 0.
+    """
+    sent = previewed_by_weight(turn)
+    if sent is not None and any(r.id == sent for r in turn.view.revisions):
+        return sent
+    wanted = turn.wanted or live
+    return wanted.id if wanted else ""
 
 
 def _selected(turn: Turn, live: Revision | None) -> str:

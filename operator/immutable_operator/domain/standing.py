@@ -47,7 +47,7 @@ def live_revision(view: View) -> Revision | None:
     None if another one was completed since, by Rolling, or if none was promoted: then all instances
     have it.
     """
-    if view.spec.blue_green is None or not view.revisions:
+    if view.spec.sides is None or not view.revisions:
         return None
 
     def stamp(revision: Revision) -> float:

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -49,7 +49,7 @@ class Transport:
         method: str,
         path: str,
         headers: Mapping[str, str],
-        body: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
         *,
         seconds: float | None,
         silence: float | None,
@@ -58,7 +58,7 @@ class Transport:
 
         It may last ``seconds`` in all, and ``silence`` seconds without a byte; None: any time.
         """
-        sent: Mapping[str, Any] | str | None = body
+        sent: Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | None = body
         if headers.get("Content-Type") == YAML:
             # With a charset the Kubernetes client sends text as it is.
             headers, sent = {**headers, "Content-Type": f"{YAML}; charset=utf-8"}, yaml_of(body)
@@ -87,7 +87,7 @@ class Transport:
             raise Unreachable(0, "Unreachable", text) from error
 
 
-def yaml_of(body: Mapping[str, Any] | None) -> str:
+def yaml_of(body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None) -> str:
     """Return a body as JSON that is YAML, too: an emoji in a message is no pair of escapes."""
     return _PAIR.sub(lambda pair: str(json.loads(f'"{pair[0]}"')), json.dumps(body))
 

@@ -30,10 +30,12 @@ from immutable_operator.domain.model import (
     Retire,
     SetBudget,
     SetRoute,
+    SetWeights,
 )
 from immutable_operator.instances.driver import Driver, InstanceMove, Refused, Seen, Unknown
 from immutable_operator.runtime.budgets import BudgetWriter
 from immutable_operator.runtime.gate import FairGate
+from immutable_operator.runtime.gateway import Gateway
 from immutable_operator.runtime.memory import OwnerMemory
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.move_names import because_of, identify
@@ -78,6 +80,7 @@ class Actuator:
         records: Records,
         budgets: BudgetWriter,
         routes: RouteWriter,
+        gateway: Gateway,
         metrics: Metrics,
         clock: Callable[[], float],
         tick: Callable[[], float],
@@ -87,7 +90,7 @@ class Actuator:
         self._records = records
         self._metrics = metrics
         self._clock, self._tick = clock, tick
-        self._budgets, self._routes = budgets, routes
+        self._budgets, self._routes, self._gateway = budgets, routes, gateway
         self._holds = holds
         self._gate = FairGate(AT_ONCE)
 
@@ -201,6 +204,8 @@ class Actuator:
                 return await self._budgets.write(owner, action)
             case SetRoute() | DeleteRoute():
                 return await self._routes.write(owner, action)
+            case SetWeights():
+                return await self._gateway.write(owner, action)
             case _:
                 return await self._records.write(owner, action)
 
@@ -224,6 +229,8 @@ class Actuator:
                 return self._budgets.resource, self._budgets.shows(owner, action)
             case SetRoute() | DeleteRoute():
                 return self._routes.resource, self._routes.shows(owner, action)
+            case SetWeights():
+                return self._gateway.resource, self._gateway.shows(owner, action)
             case _:
                 return self._records.resource(action), self._records.shows(owner, action)
 

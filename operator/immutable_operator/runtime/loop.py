@@ -55,6 +55,7 @@ from immutable_operator.runtime.checks import CheckOptions, CheckRunner
 from immutable_operator.runtime.contents import Contents
 from immutable_operator.runtime.copies import CopyWriter
 from immutable_operator.runtime.evidence import Witnesses
+from immutable_operator.runtime.gateway import Gateway
 from immutable_operator.runtime.lineages import Lineages
 from immutable_operator.runtime.memory import OwnerMemory
 from immutable_operator.runtime.metrics import Metrics
@@ -117,6 +118,7 @@ class ControlLoop:
         check_runner: CheckRunner | None = None,
         budgets: Children[BudgetRecord] | None = None,
         routes: Children[RouteRecord] | None = None,
+        gateway: Gateway | None = None,
         ends: Callable[[], Mapping[str, NodeEnd]] = dict,
         schedules: Schedules | None = None,
         lineages: Lineages | None = None,
@@ -138,6 +140,7 @@ class ControlLoop:
         self._budgets = none if budgets is None else budgets
         no_routes: Children[RouteRecord] = Children(lambda key: None)
         self._routes = no_routes if routes is None else routes
+        self._gateway = gateway or Gateway(client, services, queue.add)
         self._policy = policy or Policy()
         self._checks = checks or Checks(lambda namespace: None)
         self._runner = check_runner or CheckRunner(client, CheckOptions(), queue.add)
@@ -150,6 +153,7 @@ class ControlLoop:
             Records(client, revisions, CopyWriter(client, configs[CONFIG_MAP], self._secrets)),
             BudgetWriter(client, self._budgets),
             RouteWriter(client, self._routes),
+            self._gateway,
             metrics,
             client.clock.time,
             time.monotonic,
@@ -323,6 +327,7 @@ class ControlLoop:
             revisions=revisions,
             budgets=covering(owner, self._budgets.of(owner.namespace)) if is_service else (),
             routes=routes_of(owner, self._known_routes(owner)) if is_service else (),
+            http_route=self._gateway.look(owner) if is_service else None,
             ends=_ends_of(instances, self._ends()),
             configs={**configs, **secrets.sources},
             snapshots=snapshots | secrets.copies,

@@ -87,6 +87,7 @@ async def _run(given: argparse.Namespace) -> int:
         ),
         plain_http_registries=frozenset(given.plain_http_registry),
         nodes=_node_options(given),
+        gateway=given.gateway,
         owner_metrics=given.owner_metrics,
         enforcement=Chosen(
             Allowed(tuple(given.allowed_verb), tuple(given.allow_unpinned)),
@@ -218,6 +219,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_enforcement(run)
     _add_pinning(run)
     _add_checks(run)
+    run.add_argument(
+        "--gateway",
+        action="store_true",
+        help="write the weights of HTTPRoutes that services name in spec.traffic.route; needs"
+        " permission to list, watch and patch HTTPRoutes (see gateway of the chart)",
+    )
     _add_nodes(run)
     _add_webhook(run)
     _add_notify(run)

@@ -22,6 +22,7 @@ from immutable_operator.domain.model import (
     SetBudget,
     SetRoute,
     SetVerdict,
+    SetWeights,
 )
 
 __all__ = ["because_of", "identify"]
@@ -50,6 +51,8 @@ def identify(action: Action) -> tuple[Move, str, str | None]:
             return Move.BUDGET, action.name, None
         case SetRoute() | DeleteRoute():
             return Move.ROUTE, action.name, None
+        case SetWeights():
+            return Move.WEIGHTS, action.name, None
         case Admit():
             return Move.ADMIT, action.name, None
         case Mark():
@@ -86,6 +89,9 @@ def because_of(action: Action) -> tuple[str, str]:
             return "Routed", f"Routed: Service {action.name} selects {whom}"
         case DeleteRoute():
             return "Routed", f"Routed: Service {action.name} is no longer needed"
+        case SetWeights():
+            gets = f"{action.percent} % of the traffic goes to the preview"
+            return "Routed", f"Routed: by HTTPRoute {action.name} {gets}"
         case Admit():
             return "Verified", "Verified: it is ready for workloads"
         case Mark():

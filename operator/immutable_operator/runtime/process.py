@@ -68,6 +68,7 @@ class Options:
     checks: CheckOptions = field(default_factory=CheckOptions)
     plain_http_registries: frozenset[str] = frozenset()
     nodes: NodeOptions | None = None
+    gateway: bool = False
     owner_metrics: int = 500
     enforcement: Chosen = field(default_factory=Chosen)
     notify: NotifyOptions | None = None
@@ -100,6 +101,7 @@ class Operator:
             pinning=options.pinning,
             break_glass=webhook is not None,
             nodes=options.nodes,
+            gateway=options.gateway,
             enforcement=options.enforcement,
         )
         kinds = (SERVICE,) if options.nodes is None else (SERVICE, POOL)
@@ -275,6 +277,7 @@ class Operator:
             check_runner=self._checks,
             budgets=watches.budgets,
             routes=watches.routes,
+            gateway=watches.gateway,
             ends=lambda: watches.nodes.ends,
             schedules=watches.schedules,
             lineages=lineages,

@@ -21,6 +21,7 @@ from immutable_operator.kube.reflector import Reflector, Sink
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.runtime.claims import Claims
 from immutable_operator.runtime.contents import Contents
+from immutable_operator.runtime.gateway import Gateway
 from immutable_operator.runtime.guards import Guards
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.node_watches import NodeOptions, NodeWatches
@@ -62,6 +63,7 @@ class Watches:
         pinning: SecretOptions | None = None,
         break_glass: bool = False,
         nodes: NodeOptions | None = None,
+        gateway: bool = False,
         enforcement: Chosen | None = None,
     ) -> None:
         self._client, self._metrics, self._queue = client, metrics, queue
@@ -83,6 +85,7 @@ class Watches:
         )
         self.budgets: Children[BudgetRecord] = Children(self._budgets_changed)
         self.routes: Children[RouteRecord] = Children(self._routes_changed)
+        self.gateway = Gateway(client, self.owners, queue.add, enabled=gateway)
         self.freezes = Freezes(self.all_again)
         self.checks = Checks(self._checks_changed)
         self.guards = Guards(
@@ -119,7 +122,10 @@ class Watches:
             self._reflector(NODES, decode_node, self.nodes),
             *(
                 self._reflector(path, decode, sink, **options)
-                for path, decode, sink, options in (self.pools.sources if self.pools else ())
+                for path, decode, sink, options in (
+                    *self.gateway.sources,
+                    *(self.pools.sources if self.pools else ()),
+                )
             ),
         )
 

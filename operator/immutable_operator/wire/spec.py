@@ -31,6 +31,7 @@ from immutable_operator.domain.model import (
     OnTaint,
     Pause,
     Port,
+    RouteRef,
     SetReplicas,
     SetWeight,
     Spec,
@@ -94,6 +95,7 @@ def read_spec(name: str, body: Any, since: float) -> tuple[Spec, str | None]:
         accepted=_accepted(immutability),
         strategy=rollout.strategy,
         traffic=_traffic(checked),
+        http_route=_http_route(checked),
         checks=tuple(checks_of(rollout.checks)),
         blue_green=_blue_green(checked),
         canary=_canary(checked),
@@ -128,6 +130,11 @@ def _traffic(spec: ImmutableServiceSpec) -> Traffic | None:
         distribution=given.traffic_distribution or "",
         annotations=tuple(sorted((given.annotations or {}).items())),
     )
+
+
+def _http_route(spec: ImmutableServiceSpec) -> RouteRef | None:
+    given = spec.traffic.route if spec.traffic else None
+    return None if given is None else RouteRef(given.name, given.namespace or "")
 
 
 def _blue_green(spec: ImmutableServiceSpec) -> BlueGreen | None:

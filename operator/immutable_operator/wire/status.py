@@ -52,6 +52,7 @@ class _Rollout(Body, frozen=True):
     progressed_at: Second | None = None
     step: int | None = None
     steps: int | None = None
+    weight: int | None = None
 
 
 class _Deviation(Body, frozen=True):

@@ -9,7 +9,7 @@ import asyncio
 import functools
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from typing import Any, cast
@@ -114,7 +114,7 @@ class Connection(KubeClient):
         verb: str,
         resource: str,
         query: Mapping[str, str | int] | None,
-        body: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
         headers: Mapping[str, str],
         seconds: float | None,
         silence: float | None = None,
@@ -123,7 +123,7 @@ class Connection(KubeClient):
             self.who,
             method,
             path,
-            dict(body or {}),
+            dict(body or {}) if not isinstance(body, Sequence) else {"operations": list(body)},
             {key: str(value) for key, value in (query or {}).items()},
             headers.get("Content-Type", ""),
             "PartialObjectMetadata" in headers["Accept"],

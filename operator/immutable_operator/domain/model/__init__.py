@@ -41,6 +41,7 @@ from immutable_operator.domain.model.config import (
 from immutable_operator.domain.model.fact import Fact, FactType
 from immutable_operator.domain.model.freeze import Freeze
 from immutable_operator.domain.model.guard import Guard
+from immutable_operator.domain.model.http_route import HttpRoute, RouteLack, RouteRef
 from immutable_operator.domain.model.instance import (
     Instance,
     Trouble,
@@ -78,6 +79,7 @@ from immutable_operator.domain.model.moves import (
     SetBudget,
     SetRoute,
     SetVerdict,
+    SetWeights,
 )
 from immutable_operator.domain.model.node_end import NodeEnd
 from immutable_operator.domain.model.owner import (
@@ -174,6 +176,7 @@ __all__ = [
     "Guest",
     "GuestKind",
     "HttpQuestion",
+    "HttpRoute",
     "Instance",
     "JobQuestion",
     "Machine",
@@ -206,6 +209,8 @@ __all__ = [
     "Revision",
     "Rollout",
     "Route",
+    "RouteLack",
+    "RouteRef",
     "RunCheck",
     "SecretKey",
     "SetBudget",
@@ -213,6 +218,7 @@ __all__ = [
     "SetRoute",
     "SetVerdict",
     "SetWeight",
+    "SetWeights",
     "Source",
     "Spec",
     "Status",

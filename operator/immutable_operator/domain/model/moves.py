@@ -33,6 +33,7 @@ __all__ = [
     "SetBudget",
     "SetRoute",
     "SetVerdict",
+    "SetWeights",
 ]
 
 
@@ -161,6 +162,20 @@ class DeleteRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class SetWeights:
+    """Let the preview Service get ``percent`` of the traffic by an HTTPRoute, as of ``version``.
+
+    Only the weights of the two Services of the operator are written.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
 class Admit:
     """Let workloads on a new node that is verified, and record the facts that must not change."""
 
@@ -223,6 +238,7 @@ Action = (
     | DeleteBudget
     | SetRoute
     | DeleteRoute
+    | SetWeights
     | Create
     | Retire
     | Quarantine

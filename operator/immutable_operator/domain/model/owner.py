@@ -12,6 +12,7 @@ from immutable_operator.domain.model.admission import Accepted, OnAdmission
 from immutable_operator.domain.model.backoff import Backoff
 from immutable_operator.domain.model.check import Check
 from immutable_operator.domain.model.config import ConfigKey
+from immutable_operator.domain.model.http_route import RouteRef
 from immutable_operator.domain.model.machine import PoolSpec
 from immutable_operator.domain.model.route import Traffic
 
@@ -155,7 +156,8 @@ class Spec:
     has; then ``template`` has the keys ``image``, ``template`` and ``provider`` of the pool's spec.
     ``strategy`` is how instances are replaced, ``blue_green`` and ``canary`` what only those
     strategies need; None with another one. ``traffic`` is what the operator's Services are to be;
-    None if it is to have none. ``checks`` must pass before a rollout is complete.
+    None if it is to have none. ``http_route`` is the HTTPRoute that divides the traffic.
+    ``checks`` must pass before a rollout is complete.
     """
 
     template: Mapping[str, Any] | None
@@ -185,9 +187,21 @@ class Spec:
     blue_green: BlueGreen | None = None
     canary: Canary | None = None
     traffic: Traffic | None = None
+    http_route: RouteRef | None = None
     checks: tuple[Check, ...] = ()
 
     @property
     def proves(self) -> bool:
         """Whether a new revision must prove itself once all of its instances are available."""
         return bool(self.bake_seconds or self.checks)
+
+    @property
+    def sides(self) -> BlueGreen | None:
+        """How the traffic is switched from all instances of one revision to those of another.
+
+        None if it goes to all instances. A canary with an HTTPRoute is promoted after its last
+        step.
+        """
+        if self.blue_green is not None or self.canary is None or self.http_route is None:
+            return self.blue_green
+        return BlueGreen(is_auto=True)

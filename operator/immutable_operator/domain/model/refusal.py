@@ -20,6 +20,7 @@ class Move(StrEnum):
     FORGET = "forget"
     BUDGET = "budget"
     ROUTE = "route"
+    WEIGHTS = "weights"
     ADMIT = "admit"
     MARK = "mark"
     PROBE = "probe"

@@ -52,7 +52,8 @@ class Rollout:
 
     Only a new best value moves ``progressed_at``: an instance that flaps between ready and unready
     does not postpone the deadline. ``progressed_at`` is None while suspended. ``step`` of ``steps``
-    is where a canary is, from 1; None if there is none.
+    is where a canary is, from 1; None if there is none. ``weight`` is the percentage of the traffic
+    that an HTTPRoute gives to the revision; None if there is none.
     """
 
     revision: str
@@ -63,6 +64,7 @@ class Rollout:
     progressed_at: float | None
     step: int | None = None
     steps: int | None = None
+    weight: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

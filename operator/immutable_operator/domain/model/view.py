@@ -12,6 +12,7 @@ from immutable_operator.domain.model.command import Request
 from immutable_operator.domain.model.config import ConfigKey, Source
 from immutable_operator.domain.model.freeze import Freeze
 from immutable_operator.domain.model.guard import Guard
+from immutable_operator.domain.model.http_route import HttpRoute
 from immutable_operator.domain.model.instance import Instance
 from immutable_operator.domain.model.node_end import NodeEnd
 from immutable_operator.domain.model.owner import Spec
@@ -36,10 +37,10 @@ class View:
     names of the copies that exist with the content that their revision recorded. ``withheld`` are
     Secrets that the spec wants pinned, and that the operator may not read. ``budgets`` are the
     PodDisruptionBudgets that cover its instances, ``routes`` the Services with the names of its
-    own. ``ends`` are by name the nodes that are about to
-    be taken away. ``retired`` are the uids of the instances that this process retired, as far as it
-    remembers. ``is_protected`` says that the deletion of the owner waits until the operator permits
-    it. ``answers`` are those of checks that are not on record yet.
+    own, ``http_route`` the HTTPRoute that it names. ``ends`` are by name the nodes that are about
+    to be taken away. ``retired`` are the uids of the instances that this process retired, as far as
+    it remembers. ``is_protected`` says that the deletion of the owner waits until the operator
+    permits it. ``answers`` are those of checks that are not on record yet.
     """
 
     name: str
@@ -62,6 +63,7 @@ class View:
     freezes: tuple[Freeze, ...] = ()
     budgets: tuple[DisruptionBudget, ...] = ()
     routes: tuple[Route, ...] = ()
+    http_route: HttpRoute | None = None
     ends: Mapping[str, NodeEnd] = field(default_factory=dict)
     configs: Mapping[ConfigKey, Source] = field(default_factory=dict)
     snapshots: frozenset[str] = frozenset()

@@ -22,6 +22,7 @@ from immutable_operator.domain.protection import obstacle
 from immutable_operator.domain.routing import unrouted
 from immutable_operator.domain.target import FROZEN, INVALID_SPEC
 from immutable_operator.domain.turn import Turn
+from immutable_operator.domain.weights import ROUTE_UNUSABLE, unweighed
 
 __all__ = ["STALLING", "TAINT_RETURNS", "Waits", "waits"]
 
@@ -85,6 +86,8 @@ def waits(turn: Turn, fleet: Fleet) -> Waits:
     found = _waits(turn, fleet)
     if (lacking := unrouted(turn)) is not None:
         found.add(*lacking, None)
+    if (prevented := unweighed(turn)) is not None:
+        found.add(ROUTE_UNUSABLE, prevented, None)
     return found
 
 
@@ -151,7 +154,7 @@ def _holds_back(turn: Turn, fleet: Fleet, refusal: Refusal) -> bool:
             return missing > 0 and refusal.revision in growing and not taken
         case Move.RETIRE | Move.QUARANTINE:
             return refusal.subject in fleet.why or missing < 0
-        case Move.RECORD | Move.SNAPSHOT | Move.BUDGET | Move.ROUTE | Move.EVICT:
+        case Move.RECORD | Move.SNAPSHOT | Move.BUDGET | Move.ROUTE | Move.WEIGHTS | Move.EVICT:
             return False  # reported with the target, or with the node that is drained
         case _:
             return True

@@ -8,6 +8,7 @@ from immutable_operator.domain.fleet import Fleet
 from immutable_operator.domain.goal import is_stepping, step_number
 from immutable_operator.domain.model import Rollout
 from immutable_operator.domain.turn import Turn
+from immutable_operator.domain.weights import observed_weight
 
 __all__ = ["progress"]
 
@@ -23,6 +24,7 @@ def progress(turn: Turn, fleet: Fleet) -> Rollout | None:
     if found is None or turn.spec.canary is None:
         return found
     steps = len(turn.spec.canary.steps)
+    found = replace(found, weight=observed_weight(turn))
     if not is_stepping(turn):
         return replace(found, step=None, steps=None)
     return replace(found, step=step_number(turn), steps=steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from immutable_operator.domain.calendar.cron import wall
 from immutable_operator.domain.fleet import Fleet, count_current
-from immutable_operator.domain.goal import goal, is_previewing
+from immutable_operator.domain.goal import goal, is_previewing, is_stepping
 from immutable_operator.domain.model import Announcement, Status
 from immutable_operator.domain.promotion import is_switched, keeps_until
 from immutable_operator.domain.routing import unswitched
@@ -22,10 +22,12 @@ KEEPING = "KeepingPrevious"
 def promotion_waits(turn: Turn, fleet: Fleet) -> tuple[str, str] | None:
     """Return what a promotion waits for, or what follows after it: a reason and a sentence."""
     wanted, live = turn.wanted, live_revision(turn.view)
-    if turn.spec.blue_green is None or wanted is None or live is None:
+    if turn.spec.sides is None or wanted is None or live is None:
         return None
     if not is_previewing(turn):
         return _keeping(turn, fleet)
+    if is_stepping(turn):
+        return None
     if not turn.target.is_asked or fleet.available_current < goal(turn):
         return None
     if (check := awaited(turn, wanted.verdict)) is not None:
@@ -44,7 +46,7 @@ def _all(turn: Turn) -> str:
 
 def _at(turn: Turn) -> float | None:
     """Return when it is promoted without a command; None if it is not."""
-    given, wanted = turn.spec.blue_green, turn.wanted
+    given, wanted = turn.spec.sides, turn.wanted
     if given is None or wanted is None or not given.is_auto:
         return None
     since = wanted.verdict.previewed

@@ -9,6 +9,7 @@ from immutable_operator.domain.model import AwaitCheck, Pause
 from immutable_operator.domain.status.promoting import WAITING, ways
 from immutable_operator.domain.status.proving import CHECKING, awaited
 from immutable_operator.domain.turn import Turn
+from immutable_operator.domain.weights import ROUTE_UNUSABLE, observed_weight, unweighed
 
 __all__ = ["at_step", "step_waits"]
 
@@ -20,7 +21,9 @@ def at_step(turn: Turn) -> str:
     step, canary = current_step(turn), turn.spec.canary
     if step is None or canary is None:
         return ""
-    return f"step {step_number(turn)} of {len(canary.steps)} ({step}), "
+    percent = observed_weight(turn)
+    gets = "" if percent is None else f"{percent} % of the traffic, "
+    return f"step {step_number(turn)} of {len(canary.steps)} ({step}), {gets}"
 
 
 def step_waits(turn: Turn, fleet: Fleet, counts: str) -> tuple[str, str] | None:
@@ -33,7 +36,8 @@ def step_waits(turn: Turn, fleet: Fleet, counts: str) -> tuple[str, str] | None:
     if turn.target.freeze.holds and (isinstance(step, Pause) or is_reached(turn, fleet)):
         return PAUSED, f"{counts}a freeze holds the next step: {turn.target.freeze.message}"
     if not isinstance(step, Pause):
-        return None
+        prevented = unweighed(turn) if step is not None else None
+        return (ROUTE_UNUSABLE, f"{counts}{prevented}") if prevented else None
     if step.seconds is None:
         return WAITING, f"{counts}waiting for its promotion{ways(turn, None)}"
     since = wanted.verdict.stepped or wanted.verdict.started or turn.now

@@ -17,6 +17,7 @@ from immutable_operator.domain.ledger import Budget, Ledger
 from immutable_operator.domain.model import Instance, OnTaint, Revision
 from immutable_operator.domain.promotion import is_switched, keeps_until
 from immutable_operator.domain.standing import going_back, live_revision
+from immutable_operator.domain.strategies.canary import CANARY
 from immutable_operator.domain.strategies.rolling import (
     ROLLING,
     Growth,
@@ -28,6 +29,7 @@ from immutable_operator.domain.strategies.rolling import (
 from immutable_operator.domain.strategies.side import side
 from immutable_operator.domain.strategies.step import Step
 from immutable_operator.domain.turn import Turn
+from immutable_operator.domain.weights import previewed_by_weight
 
 __all__ = ["BLUE_GREEN", "BlueGreenStrategy"]
 
@@ -40,11 +42,12 @@ class BlueGreenStrategy:
         """Return one step: before a first promotion as Rolling, then by the two sides."""
         live = live_revision(turn.view)
         if live is None or turn.wanted is None:
-            return ROLLING.step(turn, fleet, ledger)
+            whole = ROLLING if turn.spec.canary is None else CANARY
+            return whole.step(turn, fleet, ledger)
         step = _with_traffic(turn, fleet, live)
         room = _most(turn) - len(fleet.active) - counts(turn, fleet).terminating
         del step.creates[max(0, room) :]
-        kept = _kept(turn, fleet, live, step)
+        kept = _kept(turn, fleet, live, step) | _weighted(turn, fleet, step)
         if turn.wanted.id == live.id:
             _retire(turn, fleet, live, kept, step)
         else:
@@ -94,6 +97,17 @@ def _kept(turn: Turn, fleet: Fleet, live: Revision, step: Step) -> frozenset[str
         step.due.append(until)
     step.notes.append(f"keep {len(own)} of {before} for a rollback")
     return frozenset(i.name for i in own)
+
+
+def _weighted(turn: Turn, fleet: Fleet, step: Step) -> frozenset[str]:
+    """Return the instances that get traffic by a weight, as long as they may get some."""
+    sent = previewed_by_weight(turn)
+    own = [i.name for i in fleet.stale if i.revision == sent]
+    live = live_revision(turn.view)
+    if not own or live is None or live.id == sent:
+        return frozenset()
+    step.notes.append(f"keep {len(own)} of revision {sent} until they get no traffic by a weight")
+    return frozenset(own)
 
 
 def _retire(turn: Turn, fleet: Fleet, live: Revision, kept: frozenset[str], step: Step) -> None:
