@@ -47,6 +47,7 @@ make chart-lint            check the chart with ct, kubeconform and helm-docs (b
 make chart-docs            write the chart's README from values.yaml (builds helm-docs once)
 make monitoring            run the tests with Prometheus and promtool (builds them once, 6 minutes)
 make gitops                run the tests with real Flux and Argo CD (builds them once, 15 minutes)
+make gateway               run the tests of weights with a real gateway (builds Contour once, 3 minutes)
 make browser               run the tests of the dashboard in a real browser (Chromium)
 make faults                disturb the operator at each of its writes, and write a report (1 hour)
 make soak HOURS=<number>   random users and faults for hours, and a report (SEED=<number>; default 2 hours)
@@ -114,6 +115,7 @@ RELEASES := $(call in_cluster,admission_refuse chart_upgrade during_rollback exa
 PEOPLE := $(wildcard tests/cluster/test_cli_*.py) \
   $(call in_cluster,convert dashboard docs exec migrate)
 OWN_BEDS := $(patsubst %,tests/real/test_%.py,demo leftovers nodes operator_image)
+GATEWAY := tests/real/gateway
 # The tests of all lanes that passed only the second time (tests/flaky.py).
 RETRIED := .pytest_cache/retried
 
@@ -153,7 +155,7 @@ faults-lane:
 
 .PHONY: real-lane
 real-lane:
-	@$(call lane,real,tests/real $(addprefix --ignore=,$(OWN_BEDS)))
+	@$(call lane,real,tests/real $(addprefix --ignore=,$(OWN_BEDS) $(GATEWAY)))
 
 # $(call lane,<name>,<arguments of pytest>): its output with the name in front of each line.
 lane = ( mkdir -p .pytest_cache; { RETRIED=$(RETRIED) $(BIN)/pytest -o cache_dir=.pytest_cache/$(1) $(2); \
@@ -163,7 +165,13 @@ lane = ( mkdir -p .pytest_cache; { RETRIED=$(RETRIED) $(BIN)/pytest -o cache_dir
 
 .PHONY: real
 real: venv
-	@$(BIN)/pytest tests/real
+	@$(BIN)/pytest tests/real --ignore=$(GATEWAY)
+
+# Contour and Envoy are no part of `make test`, where a stand-in accepts the routes.
+.PHONY: gateway
+gateway: venv
+	@$(PY) -W ignore::RuntimeWarning -m tests.controlplane.build contour
+	@$(BIN)/pytest $(GATEWAY)
 
 .PHONY: monitoring
 monitoring: venv

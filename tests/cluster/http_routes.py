@@ -84,13 +84,15 @@ class HttpRoute:
     namespace: str
     name: str = "web"
 
-    def apply(self, *rules: Json, gateway: str = "gateway") -> None:
+    def apply(self, *rules: Json, gateway: str = "gateway", gateway_namespace: str = "") -> None:
+        """Apply it, attached to a Gateway; "" is the namespace of the route."""
+        parent = {"name": gateway, "namespace": gateway_namespace or self.namespace}
         body = {
             "apiVersion": f"{GATEWAY_API}/v1",
             "kind": "HTTPRoute",
             "metadata": {"name": self.name, "namespace": self.namespace},
             "spec": {
-                "parentRefs": [{"name": gateway}],
+                "parentRefs": [parent],
                 "rules": list(rules) or [{"backendRefs": [backend("web")]}],
             },
         }
