@@ -13,6 +13,7 @@ from immutable_operator.cli.dashboard_world import Belongings
 from immutable_operator.cli.get import pod_state, stale
 from immutable_operator.cli.objects import Json, condition, is_there
 from immutable_operator.cli.owner import Owner
+from immutable_operator.cli.traffic import shares
 from immutable_operator.domain.calendar.windows import Window, next_close, next_open
 from immutable_operator.domain.lineage import Entry
 from immutable_operator.kube.times import moment
@@ -36,10 +37,12 @@ def lanes(owner: Owner, has: Belongings, now: float) -> tuple[list[Json], int]:
     states = {i["metadata"]["uid"]: (_state(owner, i), _since(i)) for i in has.items or ()}
     ancestry = ancestry_of(owner, _with_departed(has), has.items)
     numbers = {str(r["spec"]["revision"]): int(r["spec"]["number"]) for r in has.records}
+    traffic = shares(owner.body, has.records)
     by_slot: dict[int, list[Json]] = defaultdict(list)
     for known in ancestry.instances:
         bar = _bar(owner, ancestry, known, states, now)
         bar["number"] = numbers.get(known.entry.revision)
+        bar["traffic"] = traffic.get(known.entry.revision) if bar["lives"] else None
         by_slot[known.entry.slot].append(bar)
 
     def rank(slot: int) -> tuple[bool, int]:

@@ -13,6 +13,7 @@ from immutable_operator.cli.get import state
 from immutable_operator.cli.objects import Json, condition
 from immutable_operator.cli.owner import Owner
 from immutable_operator.cli.records import identity, outcome, phase
+from immutable_operator.cli.traffic import shares
 from immutable_operator.cli.why import advice
 from immutable_operator.kube.times import moment
 
@@ -112,7 +113,7 @@ def _conditions(owner: Owner) -> list[Json]:
 
 def _revisions(owner: Owner, records: Sequence[Json]) -> list[Json]:
     """Return the verdicts, the newest revision first."""
-    current = owner.status.get("currentRevision")
+    current, traffic = owner.status.get("currentRevision"), shares(owner.body, records)
     return [
         {
             "id": identity(record),
@@ -124,6 +125,7 @@ def _revisions(owner: Owner, records: Sequence[Json]) -> list[Json]:
             "created": _at(record["metadata"].get("creationTimestamp")),
             "outcome": outcome(record, records),
             "runs": identity(record) == current,
+            "traffic": traffic.get(identity(record)),
         }
         for record in reversed(records)
     ]

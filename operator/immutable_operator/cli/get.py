@@ -24,6 +24,7 @@ from immutable_operator.cli.owner import (
 from immutable_operator.cli.problem import CannotRun
 from immutable_operator.cli.release import release_lines
 from immutable_operator.cli.table import age, visible
+from immutable_operator.cli.traffic import traffic_line
 from immutable_operator.cli.watching import Render, Shown, follow
 from immutable_operator.cli.written import written
 from immutable_operator.domain.lineage import Entry
@@ -196,6 +197,8 @@ def head(owner: Owner, records: Sequence[Json], now: float) -> list[str]:
             f" {spec['by']}, {_ago(current['metadata']['creationTimestamp'], now)} ago"
         )
         lines += release_lines(owner.body, verdict)
+    if told := traffic_line(owner.body, records):
+        lines.append(f"traffic: {told}")
     counts = ("desired", "current", "ready", "available", "stale", "quarantined")
     numbers = [(name, status.get(f"{name}Replicas", 0)) for name in counts]
     lines.append(", ".join(f"{n} {name}" for name, n in numbers if n or name != "quarantined"))

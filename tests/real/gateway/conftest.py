@@ -80,5 +80,7 @@ def granted(contour: Contour, installed: Release, builds: tuple[str, str]) -> It
 
 
 @pytest.fixture
-def gateway(contour: Contour, granted: None, web: WebService) -> Gateway:
-    return Gateway(contour, HttpRoute(web.plane, web.namespace))
+def gateway(contour: Contour, granted: None, web: WebService) -> Iterator[Gateway]:
+    """The gateway, with no route afterwards: the oldest one for a path has precedence."""
+    yield Gateway(contour, HttpRoute(web.plane, web.namespace))
+    web.kubectl("delete", "httproutes", "--all")
