@@ -111,7 +111,7 @@ APART := $(wildcard tests/cluster/test_policies_*.py) \
 SLOW := $(call in_cluster,benchmarks break_glass_rotation catch_up cloud_reboot detection leadership \
   reflector regeneration restart stuck_release writes)
 RELEASES := $(call in_cluster,admission_refuse chart_upgrade during_rollback examples gitops \
-  rollback_records upgrade)
+  rollback_records upgrade weights)
 PEOPLE := $(wildcard tests/cluster/test_cli_*.py) \
   $(call in_cluster,convert dashboard docs exec migrate)
 OWN_BEDS := $(patsubst %,tests/real/test_%.py,demo leftovers nodes operator_image)
