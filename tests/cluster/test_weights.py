@@ -78,7 +78,8 @@ def route(gateway: threading.Event, web: Service) -> Iterator[HttpRoute]:
 
 
 def begin(web: Service, *steps: Json, namespace: str | None = None, **rollout: object) -> None:
-    canary = {"strategy": "Canary", "canary": {"steps": list(steps or STEPS)}, **rollout}
+    given = {"steps": list(steps or STEPS), "keepFor": "5s"}
+    canary = {"strategy": "Canary", "canary": given, **rollout}
     ref = {"name": "web"} | ({"namespace": namespace} if namespace else {})
     traffic = {"ports": [{"port": 80, "targetPort": 8080}], "route": ref}
     web.apply(image="a", replicas=5, rollout=canary, spec={"traffic": traffic})

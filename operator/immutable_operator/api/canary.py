@@ -121,6 +121,10 @@ class Canary(ApiModel):
     """Steps in the order in which they are done, at most 32. After the last one the remaining
     instances are replaced as with strategy Rolling."""
 
+    keep_for: Duration | None = None
+    """With spec.traffic.route: how long the instances of the previous revision are kept after the
+    last step, for a rollback: a whole number with the unit s, m, h or d. Default 60s."""
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
         first = self.steps[0]

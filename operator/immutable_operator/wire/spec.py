@@ -153,7 +153,10 @@ def _blue_green(spec: ImmutableServiceSpec) -> BlueGreen | None:
 
 def _canary(spec: ImmutableServiceSpec) -> Canary | None:
     given = spec.rollout.canary
-    return None if given is None else Canary(tuple(map(_step, given.steps)))
+    if given is None:
+        return None
+    steps, kept = tuple(map(_step, given.steps)), given.keep_for
+    return Canary(steps) if kept is None else Canary(steps, seconds(kept))
 
 
 def _step(given: Step) -> CanaryStep:

@@ -14,21 +14,30 @@ import pytest
 from tests.cluster.faults.report import Report
 from tests.cluster.faults.stage import Outcome, Stage
 from tests.cluster.guards import until_in_force, until_kinds_are_known
+from tests.cluster.http_routes import install_definitions, stand_in_gateway
 from tests.cluster.operator_process import USER, Installation, Operators
 from tests.cluster.write_proxy import WriteProxy
 from tests.controlplane import ControlPlane
 
-FLAGS = ("--nodes", "--simulated-nodes")
-VALUES = "nodes.enabled=true,nodes.simulated=true"
+FLAGS = ("--nodes", "--simulated-nodes", "--gateway")
+VALUES = "nodes.enabled=true,nodes.simulated=true,gateway.enabled=true"
 
 
 @pytest.fixture(scope="session")
 def installation(control_plane: ControlPlane) -> Installation:
-    """The chart's objects, with the rights that node pools need, without pods."""
+    """The chart's objects, with the rights of node pools and of weights, without pods."""
+    install_definitions(control_plane)
     installed = Installation.install(control_plane, "--set", VALUES)
     until_in_force(control_plane)
     until_kinds_are_known(control_plane, USER)
     return installed
+
+
+@pytest.fixture(scope="session", autouse=True)
+def gateway(installation: Installation, control_plane: ControlPlane) -> Iterator[None]:
+    """What accepts HTTPRoutes."""
+    with stand_in_gateway(control_plane):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.cluster.actions import act
 from tests.cluster.history import History, Recording
+from tests.cluster.http_routes import HttpRoute
 from tests.cluster.node_pools import NodeHistory, Pool, Workload, is_verified
 from tests.cluster.people import BREAK_GLASS
 from tests.cluster.rollbacks import CRASH
@@ -346,6 +347,18 @@ SCENARIOS = {
                 "strategy": "Canary",
                 "canary": {"steps": [{"setReplicas": 1}, {"pause": {"for": "1s"}}]},
             },
+        ),
+        OfService(
+            "canary with weights",
+            30,
+            lambda web: web.apply(image="b"),
+            sets=2,
+            rollout={
+                "strategy": "Canary",
+                "canary": {"steps": [{"setWeight": 50}, {"pause": {"for": "1s"}}], "keepFor": "1s"},
+            },
+            wish={"spec": {"traffic": {**EXPOSED["spec"]["traffic"], "route": {"name": "web"}}}},
+            prepare=lambda web: HttpRoute(web.plane, web.namespace).apply(),
         ),
         OfService(
             "scaling up",

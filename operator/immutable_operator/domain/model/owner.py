@@ -134,9 +134,13 @@ CanaryStep = SetReplicas | SetWeight | Pause | AwaitCheck
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """The steps after which all instances are of the new revision; the first one sets a share."""
+    """The steps after which all instances are of the new revision; the first one sets a share.
+
+    With an HTTPRoute the previous instances are kept for ``keep_for`` seconds after the last one.
+    """
 
     steps: tuple[CanaryStep, ...]
+    keep_for: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,4 +208,4 @@ class Spec:
         """
         if self.blue_green is not None or self.canary is None or self.http_route is None:
             return self.blue_green
-        return BlueGreen(is_auto=True)
+        return BlueGreen(is_auto=True, keep_for=self.canary.keep_for)
