@@ -32,6 +32,7 @@ OF_NODES = (
     "tests/unit/test_domain_node*.py",
     "tests/unit/test_instances_nodes.py",
     "tests/wire/test_nodes_driver.py",
+    "tests/wire/test_karpenter.py",
 )
 FAILED = re.compile(r"^(?:FAILED|ERROR) (?:.*/)?(.+?)(?: - .*)?$", re.MULTILINE)
 

@@ -518,6 +518,31 @@ _OF_NODES: dict[str, Bug] = {
         "return Relapse(policy.heal_nodes, policy.heal_nodes_memory)",
         "return Relapse(policy.heal, policy.heal_memory)",
     ),
+    "a claim that Karpenter deletes is no failed try": Bug(
+        "families/nodes.py", "_failed(_given_up(i, view), spec, now)", "_failed(i, spec, now)"
+    ),
+    "a node that gets into a pool is forgotten": Bug(
+        "../instances/nodes/watched.py",
+        "        self._by_name[item.name] = item\n        self._ends",
+        "        if item.uid in self._by_uid and not item.owner:\n"
+        "            self._by_name[item.name] = item\n        self._ends",
+    ),
+    "a machine from another image is verified": Bug(
+        "../wire/claim.py",
+        'return "" if same or not wanted or not self.image else self.image',
+        'return "" if same or wanted or not self.image else self.image',
+    ),
+    "a claim with a node is deleted without a drain": Bug(
+        "../instances/nodes/driver.py",
+        "        if node is None:\n            if provider is not None:",
+        "        if node is None or provider.name == 'karpenter':\n"
+        "            if provider is not None:",
+    ),
+    "the deadline runs while there is no capacity": Bug(
+        "failing.py",
+        "known = (*fleet.current, *fleet.ended, *lost)",
+        "known = (*fleet.current, *fleet.ended)",
+    ),
     "a node is retired when the successor of another one is verified": Bug(
         "families/nodes.py", "is_one_to_one = True", "is_one_to_one = False"
     ),

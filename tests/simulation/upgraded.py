@@ -33,7 +33,7 @@ class Upgraded(World):
 
     def __init__(self, version: str, later: float, suspended: str = "") -> None:
         super().__init__(0)
-        self.pools = True
+        self.pools = "simulated"
         self.writes: list[Request] = []
         self.api.storage.listeners.remove(self.cluster._heard)
         folder = FIXTURES / version

@@ -356,6 +356,26 @@ def test_successors_of_machines_that_vanish_are_created_with_growing_pauses() ->
     assert told(planned(given, decided.due)) == "create B0'"
 
 
+def test_successor_of_a_machine_that_its_provider_deletes_waits_for_its_turn() -> None:
+    """Finalizers keep it for a while; it counts as a failed try from the start."""
+    going = nodes("B .", B0={"deleted": NOW - 1, "terminating": True, "tries": 3, "born": NOW - 5})
+    given = pool_view([*nodes("A ###"), *going], wanted="B", max_surge=2)
+    decided = planned(given)
+    assert told(decided) == ""
+    assert decided.due is not None
+    assert told(planned(given, decided.due)) == "create B0'"
+    [birth] = [a for a in planned(given, decided.due).actions if isinstance(a, Create)]
+    assert birth.tries == 4
+
+
+def test_node_that_the_operator_retires_is_no_failed_try() -> None:
+    going = nodes("B .", B0={"deleted": NOW - 1, "terminating": True, "born": NOW - 5})
+    given = pool_view([*nodes("A ###"), *going], wanted="B")
+    assert NODES.judged(given, NOW).instances[-1].ended
+    known = replace(given, retired=frozenset({going[0].uid}))
+    assert not NODES.judged(known, NOW).instances[-1].ended
+
+
 def test_node_that_was_retired_because_it_failed_counts_as_a_failed_try() -> None:
     """Else its slot would be tried again and again without any pause."""
     late = replace(nodes("B .")[0], born=NOW - 9000)

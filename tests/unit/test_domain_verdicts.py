@@ -194,6 +194,10 @@ NODE_CAUSES: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+def plan_nodes(given: View, now: float) -> Plan:
+    return planner.plan(given, now, family=NODES)
+
+
 @pytest.mark.parametrize(("rule", "change", "reason"), NODE_CAUSES, ids=[c[0] for c in NODE_CAUSES])
 def test_trouble_of_nodes_fails_their_revision(
     rule: str, change: dict[str, Any], reason: str
@@ -202,8 +206,22 @@ def test_trouble_of_nodes_fails_their_revision(
     assert pool is not None
     *others, last = pool.instances
     pool = replace(pool, instances=(*others, replace(last, **change)))
-    found = settled(pool, NOW, lambda given, now: planner.plan(given, now, family=NODES))
-    assert verdict_of(found, "B").reason == reason, rule
+    assert verdict_of(settled(pool, NOW, plan_nodes), "B").reason == reason, rule
+
+
+def test_deadline_stands_still_while_a_provider_has_no_machines() -> None:
+    """Each claim vanishes until the next try; the revision is not the cause."""
+    pool = as_pool(view(instances=fleet("A ### B ."), wanted="B"), NOW)
+    assert pool is not None
+    *others, last = pool.instances
+    assert last.machine is not None
+    machine = replace(last.machine, verified=None)
+    for trouble, reason in ((NO_MACHINE, ""), (None, "ProgressDeadlineExceeded")):
+        lost = replace(last, machine=machine, trouble=trouble, tries=9, born=NOW - 1)
+        given = replace(pool, instances=tuple(others), departed=(lost,))
+        later = NOW + given.spec.progress_deadline_seconds * 3
+        found = settled(settled(given, NOW, plan_nodes), later, plan_nodes)
+        assert verdict_of(found, "B").reason == reason
 
 
 def test_last_good_revision_does_not_fail() -> None:

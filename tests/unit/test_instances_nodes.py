@@ -138,6 +138,19 @@ def test_facts_are_steady_since_they_changed() -> None:
     assert cluster.machine.steady_since == cluster.now
 
 
+def test_node_that_gets_into_a_pool_after_it_registered_stays_known_by_its_name() -> None:
+    """Karpenter annotates a node when its kubelet has registered it."""
+    cluster = Cluster(node(annotations={"immutable.dev/pool-uid": ""}))
+    cluster.now += 50
+    cluster.see(node(version=8, info={"bootID": "b2"}, annotations={"immutable.dev/pool-uid": ""}))
+    changed = cluster.now
+    cluster.now += 50
+    cluster.see(node(version=9, info={"bootID": "b2"}))
+    assert [n.name for n in cluster.nodes.of("pool-1")] == [NODE]
+    assert cluster.nodes.all[NODE].owner == "pool-1"
+    assert cluster.machine.steady_since == changed
+
+
 def test_two_pools_do_not_see_the_nodes_of_each_other() -> None:
     other = node("other", annotations={"immutable.dev/pool-uid": "pool-2"})
     cluster = Cluster(node(), other)

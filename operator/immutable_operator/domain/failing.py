@@ -187,12 +187,16 @@ def _excused(turn: Turn, fleet: Fleet) -> bool:
 
 
 def _is_held_back(turn: Turn, fleet: Fleet) -> bool:
-    """Return whether a refusal of the API server, or a node, holds the rollout back."""
+    """Return whether a refusal of the API server, a node, or a provider holds the rollout back."""
     if any(
         r.cause in EXCUSES and r.move not in (Move.ROUTE, Move.WEIGHTS) for r in turn.view.refusals
     ):
         return True
-    troubles: list[Trouble] = [i.trouble for i in (*fleet.current, *fleet.ended) if i.trouble]
+    wanted = turn.wanted.id if turn.wanted else ""
+    # A machine that its provider cannot start is gone until the next try.
+    lost = (i for i in turn.view.departed if i.ended and i.revision == wanted)
+    known = (*fleet.current, *fleet.ended, *lost)
+    troubles: list[Trouble] = [i.trouble for i in known if i.trouble]
     return any(turn.family.excuses(t) for t in troubles)
 
 

@@ -55,8 +55,15 @@ def tries(claim: Json) -> int:
     return int(claim["metadata"]["annotations"].get(ANNOTATION_TRIES, 0))
 
 
+def finalizers(*names: str) -> Json:
+    return {"metadata": {"finalizers": list(names)}}
+
+
 class Refusing(threading.Thread):
-    """Plays Karpenter, which is not running, in a zone without capacity: says so, deletes."""
+    """Plays Karpenter, which is not running, in a zone without capacity: says so, deletes.
+
+    Its finalizer keeps the claim until it comes to it again.
+    """
 
     def __init__(self, pool: ProvidedPool) -> None:
         super().__init__(daemon=True)
@@ -65,11 +72,16 @@ class Refusing(threading.Thread):
         self.seen: dict[str, Json] = {}
 
     def run(self) -> None:
-        while not self._over.wait(0.1):
+        while not self._over.wait(0.2):
             for name, claim in self._pool.objects().items():
-                if name not in self._kept:
-                    self.seen[claim["metadata"]["uid"]] = claim
-                    self._refuse(name, claim["metadata"]["uid"])
+                meta = claim["metadata"]
+                if name in self._kept:
+                    continue
+                if "deletionTimestamp" in meta:
+                    self._pool.plane.api().merge_patch(f"{CLAIMS}/{name}", finalizers())
+                else:
+                    self.seen[meta["uid"]] = claim
+                    self._refuse(name, meta["uid"])
 
     def _refuse(self, name: str, uid: str) -> None:
         api = self._pool.plane.api()
@@ -82,6 +94,7 @@ class Refusing(threading.Thread):
             "type": "Warning",
         }
         try:
+            api.merge_patch(f"{CLAIMS}/{name}", finalizers("karpenter.sh/termination"))
             api.request("POST", EVENTS, event)
             self._pool.delete_object(name)
         except ApiError as error:

@@ -23,6 +23,7 @@ from immutable_operator.api.names import (
     ANNOTATION_VERIFIED,
     LABEL_GUARD,
     LABEL_POOL,
+    LABEL_SERVICE,
     TAINT_RETIRING,
     TAINT_UNVERIFIED,
 )
@@ -196,19 +197,15 @@ def test_n2_exempt_namespaces_may_reach_into_nodes(bed: Bed, namespace: str) -> 
     )
 
 
-def test_n2_kubelet_reports_its_static_pods(bed: Bed) -> None:
+def report_static_pod(bed: Bed, **more: Json) -> None:
+    """Try what the kubelet of the node does for a static pod, which it names after the node."""
     node = bed.plane.api().get(f"{NODES}/{bed.node}")["metadata"]
+    owner = {"apiVersion": "v1", "kind": "Node", "name": node["name"], "uid": node["uid"]}
     metadata = {
+        "name": f"proxy-{bed.node}",
         "annotations": {"kubernetes.io/config.mirror": "1", "kubernetes.io/config.source": "file"},
-        "ownerReferences": [
-            {
-                "apiVersion": "v1",
-                "kind": "Node",
-                "name": node["name"],
-                "uid": node["uid"],
-                "controller": True,
-            }
-        ],
+        "ownerReferences": [{**owner, "controller": True}],
+        **more,
     }
     pod = {"hostPID": True, "containers": [privileged("in")], **host_path("/")}
     bed.plane.api(f"system:node:{bed.node}").request(
@@ -216,6 +213,15 @@ def test_n2_kubelet_reports_its_static_pods(bed: Bed) -> None:
         f"/api/v1/namespaces/{bed.namespace}/pods?dryRun=All",
         json.loads(bed.pod(pod, metadata=metadata)),
     )
+
+
+def test_n2_kubelet_reports_its_static_pods(bed: Bed) -> None:
+    report_static_pod(bed)
+
+
+def test_p19_kubelet_cannot_report_a_static_pod_as_an_instance(bed: Bed) -> None:
+    with pytest.raises(ApiError, match="only the operator can create a pod with a label"):
+        report_static_pod(bed, labels={LABEL_SERVICE: "web"})
 
 
 def workload(kind: str, pod: Json) -> str:

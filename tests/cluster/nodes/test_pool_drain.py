@@ -12,6 +12,7 @@ from immutable_operator.api.names import TAINT_RETIRING, TAINT_UNVERIFIED
 from immutable_operator.domain.families.draining import DO_NOT_DISRUPT, DRAIN_TIMEOUT
 from immutable_operator.domain.families.nodes import NO_OTHER_NODE
 from immutable_operator.domain.families.verifying import NOT_VERIFIED
+from tests.cluster.audit import OperatorRequests
 from tests.cluster.history import History
 from tests.cluster.node_pools import (
     NodeHistory,
@@ -207,6 +208,50 @@ def daemons(pool: Pool, namespace: str, fault: str | None) -> Iterator[None]:
         yield
     finally:
         pool.plane.kubectl("delete", "daemonset", "agent", namespace=namespace)
+
+
+def static_pod(pool: Pool, namespace: str) -> str:
+    """Report a static pod, as the kubelet of the only node of a pool does; return its name."""
+    [node] = pool.nodes().values()
+    name, uid = node["metadata"]["name"], node["metadata"]["uid"]
+    owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid, "controller": True}
+    annotations = {"kubernetes.io/config.mirror": "1", "kubernetes.io/config.source": "file"}
+    body = {
+        "metadata": {
+            "name": f"proxy-{name}",
+            "annotations": annotations,
+            "ownerReferences": [owner],
+        },
+        "spec": {
+            "nodeName": name,
+            "containers": [{"name": "proxy", "image": "registry.example/proxy:1"}],
+            "tolerations": [{"operator": "Exists"}],
+        },
+    }
+    kubelet = pool.plane.api(f"system:node:{name}")
+    kubelet.request("POST", f"/api/v1/namespaces/{namespace}/pods", body)
+    return f"proxy-{name}"
+
+
+def test_pods_of_daemonsets_and_static_pods_are_not_evicted(
+    one: Pool, app: Workload, namespace: str
+) -> None:
+    app.apply()
+    static = static_pod(one, namespace)
+    with daemons(one, namespace, None):
+        one.plane.kubectl(
+            *("rollout", "status", "daemonset/agent", "--timeout=60s"), namespace=namespace
+        )
+        path = f"/api/v1/namespaces/{namespace}/pods"
+        there = {pod["metadata"]["name"] for pod in one.plane.api().get(path)["items"]}
+        [pod] = app.pods()
+        assert len(there) == 3
+        assert static in there
+        asked = OperatorRequests.from_now(one.plane)
+        one.apply(image={"id": "image-2"})
+        one.until_ready()
+        left = [r.name for r in asked.writes() if r.resource == "pods" and r.name in there]
+    assert set(left) == {pod["metadata"]["name"]}
 
 
 def test_node_is_verified_after_the_pods_of_daemonsets_are_ready(

@@ -12,6 +12,7 @@ from immutable_operator.api.names import (
     ANNOTATION_SLOT,
     ANNOTATION_VERIFIED,
 )
+from tests.cluster import kstatus
 from tests.cluster.audit import OperatorRequests
 from tests.cluster.node_pools import NodeHistory, Pool, is_verified
 from tests.cluster.operator_process import OperatorProcess, Operators
@@ -86,6 +87,38 @@ def test_nothing_is_written_while_nothing_changes(three: Pool) -> None:
     other.remove()
     own = [r for r in asked.writes() if r.name.startswith(f"{three.name}-") or r.name == three.name]
     assert own == []
+
+
+def test_kstatus_follows_a_replacement(pool: Pool) -> None:
+    def reads(state: str) -> bool:
+        return kstatus.compute(pool.get()) == state
+
+    pool.apply(replicas=1, rollout={"verify": {"settle": "3s"}})
+    assert reads("InProgress")
+    pool.until_ready()
+    assert reads("Current")
+    pool.apply(image={"id": "image-2"})
+    pool.until("its node is replaced", lambda: pool.condition("Ready")["reason"] == "Replacing")
+    assert reads("InProgress")
+    pool.until_ready()
+    assert reads("Current")
+
+
+def test_cordoned_node_is_not_replaced(three: Pool) -> None:
+    before, cordoned = set(three.nodes()), min(three.nodes())
+    asked = OperatorRequests.from_now(three.plane)
+    three.plane.kubectl("cordon", cordoned)
+    # Another pool comes and goes through all its states meanwhile.
+    other = Pool(three.plane, f"{three.name}x")
+    other.apply(replicas=1)
+    other.until_ready()
+    other.remove()
+    assert [r for r in asked.writes() if r.name in before] == []
+    assert set(three.nodes()) == before
+    # A rollout replaces it like the others.
+    three.apply(image={"id": "image-2"})
+    three.until_ready()
+    assert not before & set(three.nodes())
 
 
 def test_scaled_pool_creates_and_drains_nodes(three: Pool) -> None:

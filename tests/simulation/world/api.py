@@ -65,7 +65,8 @@ class Answer:
 class ModelApi:
     """One API server. ``quota`` is on pods; ``budgets`` are PodDisruptionBudgets by name.
 
-    ``machines`` is how many more a provider has; None if there is no end to them.
+    ``machines`` is how many more a provider has; None if there is no end to them. ``kinds`` are
+    kinds that clients ask for, and their plurals, by group.
     """
 
     def __init__(self, loop: VirtualLoop, page: int = 500) -> None:
@@ -75,6 +76,7 @@ class ModelApi:
         self.quota: int | None = None
         self.machines: int | None = None
         self.budgets: dict[str, Obj] = {}
+        self.kinds: dict[str, tuple[str, str]] = {}
         self.unwanted: Callable[[Obj], str | None] = lambda pod: None
         self.streams: list[Stream] = []
         self._tokens = itertools.count()
@@ -127,6 +129,8 @@ class ModelApi:
         namespace, resource, name, sub = request.route
         if resource == "selfsubjectreviews":
             return encode({"status": {"userInfo": {"username": "the operator"}}})
+        if resource == "discovery":
+            return encode(self._discover(request.path))
         if not name:
             if request.method == "GET":
                 return self._list(request, namespace, resource)
@@ -146,6 +150,16 @@ class ModelApi:
                 return encode(self._change(request, resource, sub, before))
         raise Refused(405, "MethodNotAllowed", request.method)
 
+    def _discover(self, path: str) -> Obj:
+        """What a group or a version of it has: only the kinds in ``kinds``."""
+        _, _, group, *version = path.split("/")
+        if group not in self.kinds:
+            raise Refused(404, "NotFound", "the server could not find the requested resource")
+        kind, plural = self.kinds[group]
+        if version:
+            return {"resources": [{"name": plural, "kind": kind}]}
+        return {"preferredVersion": {"groupVersion": f"{group}/v1"}}
+
     def _list(self, request: Request, namespace: str, resource: str) -> bytes:
         query = request.query
         token = query.get("continue", "")
@@ -160,7 +174,7 @@ class ModelApi:
                 for obj in self.storage.all(resource)
                 if (not namespace or obj["metadata"].get("namespace") == namespace)
                 and matches(query.get("labelSelector", ""), obj)
-                and query.get("fieldSelector", "") in ("", f"metadata.name={_name(obj)}")
+                and query.get("fieldSelector", "") in _fields(obj)
             ]
         limit = min(int(query.get("limit", "0")) or len(items) or 1, self.page)
         rest, token = items[limit:], ""
@@ -311,14 +325,17 @@ _second = functools.lru_cache(maxsize=16)(second)
 @functools.lru_cache(maxsize=1000)
 def _route(path: str) -> tuple[str, str, str, str]:
     found = ROUTE.fullmatch(path)
+    if found is None and path.startswith("/apis/"):
+        return "", "discovery", "", ""
     assert found, path
     namespace, resource, name, sub = (part or "" for part in found.groups())
     return namespace, resource, name, sub
 
 
-def _name(obj: Obj) -> str:
-    name: str = obj["metadata"]["name"]
-    return name
+def _fields(obj: Obj) -> tuple[str, ...]:
+    """The field selectors that select an object."""
+    about = (obj.get("involvedObject") or {}).get("uid")
+    return "", f"metadata.name={obj['metadata']['name']}", f"involvedObject.uid={about}"
 
 
 def _check(preconditions: Mapping[str, Any], obj: Obj) -> None:

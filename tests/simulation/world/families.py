@@ -13,12 +13,17 @@ from typing import Any
 from tests.simulation.world.admission import is_ready
 from tests.simulation.world.storage import Obj
 
-__all__ = ["HOME", "NODES", "PODS", "Family", "Limits", "State", "is_held", "letter_of", "of"]
+__all__ = [
+    *("CLAIMS", "HOME", "NODES", "PODS", "Family", "Limits", "State"),
+    *("is_held", "letter_of", "of", "uid_of"),
+]
 
 HOME = "immutable-system"
+CLAIMS = "nodeclaims"
 PREFIX = "immutable.dev/"
 QUARANTINED, TAINTED = f"{PREFIX}quarantined", f"{PREFIX}tainted"
 VERIFIED, RETIRING, UNVERIFIED = f"{PREFIX}verified", f"{PREFIX}retiring", f"{PREFIX}unverified"
+IMAGE = f"{PREFIX}image"
 FACTS = [
     "machineID",
     "bootID",
@@ -65,7 +70,7 @@ class State:
 
 @dataclass(frozen=True)
 class Family:
-    """``owners`` and ``instances`` are resources, ``home`` is where records are if not beside.
+    """``owners`` is a resource, ``home`` is where records are if not beside.
 
     ``recorded`` gives the letter of a record. With ``counts_leaving`` an instance counts against
     the most as long as it exists.
@@ -73,7 +78,6 @@ class Family:
 
     word: str
     owners: str
-    instances: str
     home: str
     surge: Any
     letter: Callable[[Obj], str]
@@ -120,9 +124,18 @@ def _pod_state(pod: Obj) -> State:
     )
 
 
-def _image_of_node(node: Obj) -> str:
-    """Of the image from which it was started."""
-    image: str = node["status"]["nodeInfo"]["osImage"]
+def uid_of(obj: Obj) -> str:
+    """The uid of the instance that an object is, or belongs to: a claim and its node are one."""
+    owners = obj["metadata"].get("ownerReferences") or ()
+    claims = (owner["uid"] for owner in owners if owner["kind"] == "NodeClaim")
+    uid: str = next(claims, obj["metadata"]["uid"])
+    return uid
+
+
+def _image_of_node(obj: Obj) -> str:
+    """Of the image from which it was to be started."""
+    asked = (obj["metadata"].get("annotations") or {}).get(IMAGE)
+    image: str = asked or obj["status"]["nodeInfo"]["osImage"]
     return image.rstrip(")")[-1].upper()
 
 
@@ -131,7 +144,16 @@ def is_held(node: Obj) -> bool:
     return any(t["key"] == UNVERIFIED for t in node["spec"].get("taints") or ())
 
 
+def _claim_state(claim: Obj) -> State:
+    """A claim alone: its machine may be another one than it asked for."""
+    meta, started = claim["metadata"], (claim.get("status") or {}).get("imageID", "")
+    ended = started not in ("", meta["annotations"][IMAGE])
+    return State(ready=False, terminating="deletionTimestamp" in meta, ended=ended)
+
+
 def _node_state(node: Obj) -> State:
+    if node.get("kind") == "NodeClaim":
+        return _claim_state(node)
     meta, status = node["metadata"], node["status"]
     annotations = meta.get("annotations") or {}
     verified = VERIFIED in annotations and not is_held(node)
@@ -148,7 +170,6 @@ def _node_state(node: Obj) -> State:
 PODS = Family(
     word="service",
     owners="immutableservices",
-    instances="pods",
     home="",
     surge="25%",
     letter=letter_of,
@@ -159,7 +180,6 @@ PODS = Family(
 NODES = Family(
     word="pool",
     owners="immutablenodepools",
-    instances="nodes",
     home=HOME,
     surge=1,
     letter=_image_of_node,
@@ -169,7 +189,9 @@ NODES = Family(
     counts_leaving=True,
 )
 _BY_RESOURCE = {family.owners: family for family in (PODS, NODES)} | {
-    family.instances: family for family in (PODS, NODES)
+    "pods": PODS,
+    "nodes": NODES,
+    CLAIMS: NODES,
 }
 
 

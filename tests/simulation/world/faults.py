@@ -6,13 +6,13 @@ Each fault says by how much a view may be behind because of it (`World.staleness
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from tests.simulation.world.connection import Network
 from tests.simulation.world.process import Process
 from tests.simulation.world.world import World
 
-__all__ = ["Faults"]
+__all__ = ["KINDS", "Faults"]
 
 KINDS = ["", "pods", "immutablerevisions", "immutableservices", "immutableactions", "configmaps"]
 RETRIES = 60.0  # a reflector that fails again and again
@@ -21,8 +21,8 @@ RETRIES = 60.0  # a reflector that fails again and again
 class Faults:
     """Each public method is one fault, of a size that the seed picks."""
 
-    def __init__(self, world: World, rng: random.Random) -> None:
-        self.world, self.rng = world, rng
+    def __init__(self, world: World, rng: random.Random, kinds: Sequence[str] = KINDS) -> None:
+        self.world, self.rng, self.kinds = world, rng, kinds
         self.all: list[Callable[[], None]] = [
             self.crash,
             self.crash_at_a_write,
@@ -136,7 +136,7 @@ class Faults:
     # Watches.
 
     def lag(self, kind: str | None = None, seconds: float | None = None) -> None:
-        kind = self.rng.choice(KINDS) if kind is None else kind
+        kind = self.rng.choice(self.kinds) if kind is None else kind
         seconds = seconds or self.rng.choice([0.2, 1.0, 6.0, 30.0])
         self._behind(2 * seconds)
         self.world.say("watches", f"of {kind or 'all'} are up to {seconds:g} s late")

@@ -8,9 +8,11 @@ from typing import Any
 
 from immutable_operator.domain.model import instance_name
 from tests.simulation.world.cluster import GOOD
-from tests.simulation.world.faults import Faults
+from tests.simulation.world.families import CLAIMS, IMAGE, uid_of
+from tests.simulation.world.faults import KINDS, Faults
+from tests.simulation.world.karpenter import PROVIDER, Karpenter
 from tests.simulation.world.machines import Machines
-from tests.simulation.world.pool_people import PoolPeople
+from tests.simulation.world.pool_people import CLAIMS_PATH, PoolPeople
 from tests.simulation.world.storage import Obj
 from tests.simulation.world.world import World
 
@@ -27,6 +29,7 @@ LIMITS: list[dict[str, Any]] = [
 SMOKE = {"image": f"registry.example/smoke@sha256:{'a' * 64}", "timeout": "20s"}
 DEADLINE = 120
 FACTS = ["kubeletVersion", "kernelVersion", "containerRuntimeVersion"]
+NODES_PATH = "/api/v1/nodes"
 DRIFT = [*FACTS, "bootID", "reachedInto"]
 
 
@@ -38,7 +41,9 @@ class NodeAdversary:
         self.world, self.machines = world, world.cluster
         self.rng = rng = random.Random(f"nodes/{seed}")
         self.people = PoolPeople(world)
-        self.faults = Faults(world, rng)
+        self.karpenter = self.machines if isinstance(self.machines, Karpenter) else None
+        self.faults = Faults(world, rng, [*KINDS, "nodes", CLAIMS] if self.karpenter else KINDS)
+        self.provider: Obj = PROVIDER if self.karpenter else {"simulated": {}}
         self.strangers: list[str] = []
         self._changes = 0
         self.smoke = rng.random() < 0.3
@@ -76,7 +81,15 @@ class NodeAdversary:
             self.workload,
             self.stranger,
         ]
+        clouds: list[Callable[[], None]] = [
+            self.karpenter_leaves,
+            self.delete_a_claim,
+            self.delete_a_claim,
+            self.node_class,
+            self.no_capacity_for_a_while,
+        ]
         self.kinds = [
+            *(rng.sample(clouds, rng.randint(1, 3)) if self.karpenter else ()),
             *rng.sample(people, rng.randint(1, 4)),
             *rng.sample(cluster, rng.randint(1, 4)),
             *rng.sample(self.faults.all, rng.choice([0, 1, 1, 2, 3])),
@@ -90,7 +103,7 @@ class NodeAdversary:
         self.people.apply(
             replicas=self.rng.choice([1, 2, 3, 3, 4]),
             image=self.image("A"),
-            provider={"simulated": {}},
+            provider=self.provider,
             rollout=self.rollout(),
             drain={"timeout": "60s", "onBlocked": self.rng.choice(["Wait", "DeleteAfter"])},
             historyLimit=self.rng.choice([1, 10]),
@@ -120,12 +133,12 @@ class NodeAdversary:
         self.faults.stop()
         self.free()
         for name in self.strangers:
-            self.people.ask("DELETE", f"/api/v1/nodes/{name}")
+            self.people.ask("DELETE", f"{CLAIMS_PATH if self.karpenter else NODES_PATH}/{name}")
         self.people.thaw()
         self._wait_for_deletion()
         self.people.apply(
             image=self.image(self.rng.choice(GOOD)),
-            provider={"simulated": {}},
+            provider=self.provider,
             replicas=self.rng.randint(1, 4),
             rollout=self.rollout(),
             suspend=False,
@@ -149,6 +162,9 @@ class NodeAdversary:
         self.world.api.machines = None
         self.world.api.budgets.clear()
         self.machines.daemons_work = True
+        if self.karpenter:
+            self.karpenter.serve_class(ready=True)
+            self.karpenter.come_back()
         for pod in self.world.api.storage.all("pods"):
             if pod["spec"].get("hostPID"):
                 self.people.delete_pod(pod, force=True)
@@ -169,7 +185,7 @@ class NodeAdversary:
         self.people.apply(template=self.rng.choice([{"labels": labels}, None]))
 
     def break_image(self) -> None:
-        self.people.apply(image=self.image(self.rng.choice("CDEF")))
+        self.people.apply(image=self.image(self.rng.choice("CDEFGH" if self.karpenter else "CDEF")))
 
     def scale(self) -> None:
         self.people.apply(replicas=self.rng.choice([0, 1, 2, 3, 5, None]))
@@ -200,7 +216,7 @@ class NodeAdversary:
 
     def request(self) -> None:
         node = self.any_node() if self.rng.random() < 0.5 else None
-        self.people.regenerate(node, override=self.rng.random() < 0.3)
+        self.people.regenerate(node and self._instance(node), override=self.rng.random() < 0.3)
 
     def freeze(self) -> None:
         self.people.freeze(self.rng.choice([5.0, 60.0]), repairs=self.rng.random() < 0.3)
@@ -227,7 +243,8 @@ class NodeAdversary:
         service = self.people.service
         starting = [p for p in service.active if not p.verified] if service else []
         if starting:
-            self.people.delete_node(starting[-1].name)
+            name = starting[-1].name
+            (self.people.delete_claim if self.karpenter else self.people.delete_node)(name)
 
     def change_in_place(self) -> None:
         if name := self.any_node():
@@ -307,8 +324,49 @@ class NodeAdversary:
             assert service is not None
             slot, incarnation = self.rng.randint(0, 4), self.rng.randint(0, 2)
             name = instance_name(service.name, service.uid, revision, slot, incarnation)
-            status = {"nodeInfo": {"osImage": "Other (a)"}}
-            body = {"metadata": {"name": name}, "spec": {}, "status": status}
-            if self.people.ask("POST", "/api/v1/nodes", body):
+            if self.people.ask(
+                "POST", CLAIMS_PATH if self.karpenter else NODES_PATH, self._other(name)
+            ):
                 self.strangers.append(name)
                 self.world.say("stranger", f"is the node {name}")
+
+    def _other(self, name: str) -> Obj:
+        """The body of what belongs to somebody else; a claim that Karpenter cannot serve."""
+        if self.karpenter:
+            meta = {"name": name, "annotations": {IMAGE: "img-g"}}
+            return {"kind": "NodeClaim", "metadata": meta, "spec": {}}
+        status = {"nodeInfo": {"osImage": "Other (a)"}}
+        return {"metadata": {"name": name}, "spec": {}, "status": status}
+
+    # Karpenter.
+
+    def _instance(self, node: str) -> str:
+        """The name of the instance that a node is."""
+        found = self.machines.node(node)
+        named = {c["metadata"]["uid"]: c["metadata"]["name"] for c in self._claims()}
+        return named.get(uid_of(found), node) if found else node
+
+    def _claims(self) -> list[Obj]:
+        return self.world.api.storage.all(CLAIMS)
+
+    def karpenter_leaves(self) -> None:
+        if self.karpenter:
+            self.karpenter.leave(self.rng.choice([5.0, 60.0, 200.0]))
+
+    def delete_a_claim(self) -> None:
+        names = sorted(c["metadata"]["name"] for c in self._claims())
+        if names:
+            self.people.delete_claim(self.rng.choice(names))
+
+    def node_class(self) -> None:
+        """The node class is deleted, does not work, or is there again."""
+        if self.karpenter:
+            self.karpenter.serve_class(ready=self.rng.choice([None, False, True]))
+
+    def no_capacity_for_a_while(self) -> None:
+        """No machine is left, for as long as pauses take to grow; then there are some again."""
+        self.world.say("capacity", "none for a while")
+        self.world.api.machines = 0
+        self.rng.choice([self.request, self.change_image, self.scale])()
+        self.world.run(self.rng.choice([30.0, 200.0]))
+        self.world.api.machines = None

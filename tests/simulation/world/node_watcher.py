@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import floor, inf
 from typing import TYPE_CHECKING
 
-from tests.simulation.world.families import RETIRING, is_held
+from tests.simulation.world.families import CLAIMS, IMAGE, RETIRING, is_held, uid_of
 from tests.simulation.world.storage import Commit, Obj
 from tests.simulation.world.truth import SWEEP, Pod, Service, Truth
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["NodeWatcher"]
 
 PREFIX = "immutable.dev/"
+EVACUATING = "Evacuating"
 PROMPT = 5.0
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -45,21 +46,25 @@ class NodeWatcher:
         self._retired: dict[str, float] = {}
         self._health: dict[str, Health] = {}
         self._streaks: dict[str, list[tuple[float, float]]] = {}
+        self._named: dict[str, float] = {}  # since when a claim names its node
 
     def hear(self, commit: Commit) -> None:
         """Take in what anybody did: pods that were bound, nodes that were retired, or got fit."""
-        if commit.resource not in ("pods", "nodes", "daemonsets"):
+        if commit.resource not in ("pods", "nodes", "daemonsets", CLAIMS):
             return
         obj = commit.obj
         if commit.resource == "pods" and obj["spec"].get("nodeName"):
             self._bound.setdefault(obj["metadata"]["uid"], commit.at)
+        if commit.resource == CLAIMS and (obj.get("status") or {}).get("nodeName"):
+            self._named.setdefault(obj["metadata"]["uid"], commit.at)
         for node in self._world.api.storage.all("nodes"):
-            uid = node["metadata"]["uid"]
+            uid = uid_of(node)
             if RETIRING in (node["metadata"].get("annotations") or {}):
                 self._retired.setdefault(uid, commit.at)
+            if "status" in node:
+                self._note_ready(node["metadata"]["uid"], commit.at, ready=_ready(node))
             if not is_held(node):
                 continue
-            self._note_ready(uid, commit.at, ready=_ready(node))
             lacks, known = self._lacks(node), self._health.get(uid)
             if known is None or bool(known.lacks) != bool(lacks):
                 self._health[uid] = Health(lacks, commit.at)
@@ -89,9 +94,12 @@ class NodeWatcher:
     def born(self, service: Service, commit: Commit, late: set[str]) -> None:
         """26: at most one living successor a predecessor; a lost one may have one of each revision.
 
-        What works is repaired while another revision tries to take its place.
+        What works is repaired while another revision tries to take its place. If the end of a node
+        is taken back, its successor has a place of its own.
         """
-        replaces = (commit.obj["metadata"].get("annotations") or {}).get(PREFIX + "replaces-uid")
+        annotations = commit.obj["metadata"].get("annotations") or {}
+        replaces = annotations.get(PREFIX + "replaces-uid")
+        evacuates = annotations.get(PREFIX + "because", "").startswith(EVACUATING)
         deadline = min(
             float((known.spec.get("rollout") or {}).get("progressDeadlineSeconds", 1800))
             for known in service.of_late(self._world.behind)
@@ -101,14 +109,17 @@ class NodeWatcher:
             lives = not other.terminating and not fails and other.uid not in late
             labels = commit.obj["metadata"].get("labels") or {}
             same = other.revision == labels.get(PREFIX + "revision")
-            if replaces and other.replaces == replaces and lives and same:
+            apart = other.because == EVACUATING and not evacuates
+            if replaces and other.replaces == replaces and lives and same and not apart:
                 self._broken("26", f"{commit.name} and {other.name} succeed the same node")
 
     def committed(self, service: Service, known: Pod, commit: Commit) -> None:
-        """An operator wrote, or deleted, a node of a pool."""
+        """An operator wrote, or deleted, a node of a pool, or its claim."""
         before, after = commit.before, commit.after
         assert before is not None
-        if after is None:
+        if commit.resource == CLAIMS and after is not None:
+            self._only_deleted(before, after)
+        if commit.resource == CLAIMS or after is None:
             self._ended(service, known)
             return
         self._written(before, after)
@@ -129,13 +140,22 @@ class NodeWatcher:
             for limits in service.of_late(behind)
         ]
         settle = min(_seconds(one.get("settle", "60s")) for one in verify)
-        seen = [start for start, end in self._streaks.get(known.uid, ()) if end > behind]
-        if not any(floor(start) + settle <= now for start in seen):
+        node = self._place(known.uid)
+        streaks = self._streaks[node["metadata"]["uid"]] if node is not None else ()
+        seen = [start for start, end in streaks if end > behind]
+        # The clock of the API server is known to a second.
+        early = 0.0 if self._world.clocks_right else 1.0
+        if not any(floor(start) + settle - early <= now for start in seen):
             self._broken("26", f"{known.name} was let into work before it settled, {settle:g} s")
         smoke = self._world.api.storage.get("pods", ("immutable-system", f"{known.name}-smoke"))
         done = smoke is not None and smoke["status"]["phase"] == "Succeeded"
         if not done and all("smokePod" in one for one in verify):
             self._broken("26", f"{known.name} was let into work before its smoke pod was done")
+        for claim in self._world.api.storage.all(CLAIMS):
+            started = (claim.get("status") or {}).get("imageID", "")
+            asked = (claim["metadata"].get("annotations") or {}).get(IMAGE)
+            if claim["metadata"]["uid"] == known.uid and started not in ("", asked):
+                self._broken("26", f"{known.name} was let into work from the image {started}")
 
     # Retirements and ends.
 
@@ -154,18 +174,27 @@ class NodeWatcher:
             self._broken("26", f"{text}: {after} places are held, {fewest} are demanded")
 
     def _ended(self, service: Service, known: Pod) -> None:
+        """15: with no pod on it. What has no node yet, or none any more, needs no retirement."""
+        behind = self._world.behind
+        node = self._place(known.uid)
+        if CLAIMS in known.parts and (node is None or self._named.get(known.uid, inf) >= behind):
+            return
         if known.uid not in self._retired:
             self._broken("26", f"{known.name} was deleted without having been retired")
             return
         if self._gives_up(service, known.uid):
             return
-        behind = self._world.behind
+        name = node["metadata"]["name"] if node is not None else known.name
         for pod in self._world.api.storage.all("pods"):
-            if _node_of(pod) != known.name or not _is_guest(pod):
+            if _node_of(pod) != name or not _is_guest(pod):
                 continue
             if self._bound[pod["metadata"]["uid"]] < behind:
-                name = pod["metadata"]["name"]
-                self._broken("15", f"{known.name} was deleted, and pod {name} was still on it")
+                guest = pod["metadata"]["name"]
+                self._broken("15", f"{known.name} was deleted, and pod {guest} was still on it")
+
+    def _place(self, uid: str) -> Obj | None:
+        """The node of an instance."""
+        return next((n for n in self._world.api.storage.all("nodes") if uid_of(n) == uid), None)
 
     def _gives_up(self, service: Service, uid: str) -> bool:
         """Whether a drain of this node may have lasted too long, by the spec."""
@@ -176,6 +205,15 @@ class NodeWatcher:
             if drain.get("onBlocked") == "DeleteAfter" and over <= self._world.now:
                 return True
         return False
+
+    def _only_deleted(self, before: Obj, after: Obj) -> None:
+        """7: Karpenter's claims are created and deleted, never written."""
+        marks = {"deletionTimestamp": "", "resourceVersion": ""}
+        if {**before, "metadata": {**before["metadata"], **marks}} != {
+            **after,
+            "metadata": {**after["metadata"], **marks},
+        }:
+            self._broken("7", f"the claim {after['metadata']['name']} was written")
 
     def _written(self, before: Obj, after: Obj) -> None:
         """7: only what is the operator's, and the cordon of one that is retired."""
@@ -204,12 +242,12 @@ class NodeWatcher:
         node = self._world.api.storage.get("nodes", ("", _node_of(pod)))
         if node is None:
             return
-        service = self._truth.of_pod(node)
-        if service is None or node["metadata"]["uid"] not in self._retired:
+        service, uid = self._truth.of_pod(node), uid_of(node)
+        if service is None or uid not in self._retired:
             self._broken("15", f"pod {name} was to leave a node that is not retired")
         elif _controller(pod).get("kind") == "DaemonSet":
             self._broken("15", f"pod {name} of a DaemonSet was to leave its node")
-        elif request.method == "DELETE" and not self._gives_up(service, node["metadata"]["uid"]):
+        elif request.method == "DELETE" and not self._gives_up(service, uid):
             self._broken("15", f"pod {name} was deleted, not evicted")
 
     def may_evict(self, commit: Commit) -> bool:

@@ -12,7 +12,9 @@ from tests.simulation.world.storage import Obj
 from tests.simulation.world.truth import Service
 from tests.simulation.world.world import World
 
-__all__ = ["PoolPeople"]
+__all__ = ["CLAIMS_PATH", "PoolPeople"]
+
+CLAIMS_PATH = "/apis/karpenter.sh/v1/nodeclaims"
 
 
 class PoolPeople(People):
@@ -44,6 +46,10 @@ class PoolPeople(People):
         verify = (service.now.spec.get("rollout") or {}).get("verify") or {}
         settle = float(str(verify.get("settle", "60s")).removesuffix("s"))
         return 2.0 * (1.5 * self.world.cluster.start_seconds + settle + 20.0)
+
+    def delete_claim(self, name: str) -> None:
+        self.world.say("jane", f"deletes claim {name}")
+        self.ask("DELETE", f"{CLAIMS_PATH}/{name}")
 
     def delete_node(self, name: str) -> None:
         self.world.say("jane", f"deletes node {name}")

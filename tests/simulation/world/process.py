@@ -26,6 +26,7 @@ from tests.simulation.world.api import Request
 from tests.simulation.world.clock import PROCESS, Running
 from tests.simulation.world.connection import Connection, Network
 from tests.simulation.world.families import HOME
+from tests.simulation.world.karpenter import KARPENTER
 
 if TYPE_CHECKING:
     from tests.simulation.world.world import World
@@ -136,7 +137,7 @@ def start_operator(world: World, name: str) -> Process:
             namespace=HOME,
             identity=name,
             lease=world.lease_times,
-            nodes=NodeOptions(home=HOME, simulated=True) if world.pools else None,
+            nodes=_node_options(world.pools),
         )
         operator = Operator(options, client, Metrics())
         process.lease = operator._lease
@@ -155,6 +156,12 @@ def start_operator(world: World, name: str) -> Process:
     context.run(PROCESS.set, process)
     world.loop.create_task(live(), context=context)
     return process
+
+
+def _node_options(provider: str) -> NodeOptions | None:
+    if not provider:
+        return None
+    return NodeOptions(home=HOME, simulated=True, karpenter=provider == KARPENTER)
 
 
 def _cause(error: BaseException | None) -> str:

@@ -41,6 +41,9 @@ class Story:
                 if what := _of_node(commit):
                     letter = NODES.letter(commit.obj)
                     self.say(at, commit.who, f"{letter} {commit.name} {what}")
+            case "nodeclaims":
+                if what := _of_claim(commit):
+                    self.say(at, commit.who, f"{NODES.letter(commit.obj)} {commit.name} {what}")
             case "immutableservices" | "immutablenodepools":
                 self._service(commit, at)
             case "immutablerevisions" if commit.before is None or commit.after is None:
@@ -77,7 +80,7 @@ def _of_pod(commit: Commit) -> str:
 
 
 def _of_node(commit: Commit) -> str:
-    if commit.before is None:
+    if commit.before is None or POOL_UID not in commit.before["metadata"].get("annotations", {}):
         annotations = commit.obj["metadata"].get("annotations") or {}
         return f"born: {annotations.get(BECAUSE, '')[:110]}"
     if commit.after is None:
@@ -98,6 +101,20 @@ def _of_node(commit: Commit) -> str:
     if was.facts != now.facts:
         told.append("has other facts")
     return ", ".join(told)
+
+
+def _of_claim(commit: Commit) -> str:
+    if commit.before is None:
+        annotations = commit.obj["metadata"].get("annotations") or {}
+        return f"claimed: {annotations.get(BECAUSE, '')[:110]}"
+    if commit.after is None:
+        return "gone, the claim"
+    was, now = ("deletionTimestamp" in o["metadata"] for o in (commit.before, commit.after))
+    if now and not was:
+        return "deleted, the claim"
+    node = (commit.after.get("status") or {}).get("nodeName", "")
+    new = node and not (commit.before.get("status") or {}).get("nodeName")
+    return f"is the node {node}" if new else ""
 
 
 def _differ(before: Obj, after: Obj, key: str) -> bool:

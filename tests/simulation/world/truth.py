@@ -8,24 +8,28 @@ Counted again here, with arithmetic of its own; nothing of the operator is asked
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import floor
 
 from tests.simulation.world import families
-from tests.simulation.world.families import PODS, Family, Limits
+from tests.simulation.world.families import CLAIMS, PODS, Family, Limits, State, uid_of
 from tests.simulation.world.storage import Commit, Obj
 
 __all__ = ["SWEEP", "Pod", "Service", "Truth"]
 
 REVISION, REPLACES = "immutable.dev/revision", "immutable.dev/replaces-uid"
-POOL_UID = "immutable.dev/pool-uid"
+POOL_UID, BECAUSE = "immutable.dev/pool-uid", "immutable.dev/because"
 # What vanishes while kopf lists anew is known to be gone after the next sweep only.
 SWEEP = 700.0
 
 
 @dataclass
 class Pod:
-    """One pod, or one node, as it is. ``drifted``: what must not change of a node has changed."""
+    """One pod, or one node, as it is. ``drifted``: what must not change of a node has changed.
+
+    ``parts`` are its objects by resource: a node of Karpenter is a claim, and later a node, too.
+    ``because`` is the reason of its birth.
+    """
 
     name: str
     uid: str
@@ -40,8 +44,10 @@ class Pod:
     tainted: bool = False
     verified: bool = False
     replaces: str = ""
+    because: str = ""
     facts: tuple[str, ...] = ()
     drifted: bool = False
+    parts: dict[str, State] = field(default_factory=dict)
 
     @property
     def active(self) -> bool:
@@ -140,7 +146,7 @@ class Truth:
         if commit.resource == family.owners:
             self._service(commit, family)
         else:
-            service = self.of_pod(commit.obj) or self._holder(commit.obj["metadata"]["uid"])
+            service = self.of_pod(commit.obj) or self._holder(uid_of(commit.obj))
             if service is not None:
                 self._pod(service, commit, voluntary)
 
@@ -180,24 +186,24 @@ class Truth:
 
     def _pod(self, service: Service, commit: Commit, voluntary: bool) -> None:
         meta, at = commit.obj["metadata"], commit.at
-        uid = meta["uid"]
+        uid = uid_of(commit.obj)
         known = service.pods.get(uid)
         was = known is not None and known.active and known.ready_since is not None
-        if commit.after is None:
+        if commit.after is None and uid == meta["uid"]:
             service.pods.pop(uid, None)
-        else:
-            known = service.pods.setdefault(
-                uid,
-                Pod(
-                    meta["name"],
-                    uid,
-                    service.family.letter(commit.after),
-                    (meta.get("labels") or {}).get(REVISION, ""),
-                    at,
-                    replaces=(meta.get("annotations") or {}).get(REPLACES, ""),
-                ),
-            )
-            _update(known, commit.after, at, service.family)
+        elif commit.after is None:
+            if known is not None:  # the node of a claim
+                known.parts.pop(commit.resource, None)
+                _update(known, commit.obj, at)
+        elif known is not None or uid == meta["uid"]:
+            labels, annotations = (meta.get(key) or {} for key in ("labels", "annotations"))
+            letter, revision = service.family.letter(commit.after), labels.get(REVISION, "")
+            replaces = annotations.get(REPLACES, "")
+            new = Pod(meta["name"], uid, letter, revision, at, replaces=replaces)
+            new.because = annotations.get(BECAUSE, "").partition(":")[0]
+            known = service.pods.setdefault(uid, new)
+            known.parts[commit.resource] = service.family.state(commit.after)
+            _update(known, commit.after, at)
         still = uid in service.pods and known is not None and known.active
         ready = still and known is not None and known.ready_since is not None
         if was and not ready and not voluntary:
@@ -220,14 +226,25 @@ class Truth:
             service.good = revisions.pop()
 
 
-def _update(pod: Pod, obj: Obj, at: float, family: Family) -> None:
-    state = family.state(obj)
+def _update(pod: Pod, obj: Obj, at: float) -> None:
+    state = _whole(pod.parts)
     pod.version = obj["metadata"]["resourceVersion"]
     pod.terminating, pod.ended = state.terminating, state.ended
     pod.quarantined, pod.tainted = state.quarantined, state.tainted
-    pod.drifted = pod.drifted or (pod.verified and state.facts != pod.facts)
+    changed = bool(state.facts) and state.facts != pod.facts
+    pod.drifted = pod.drifted or (pod.verified and changed)
     pod.verified, pod.facts = state.verified, state.facts
     if not state.ready:
         pod.ready_since = None
     elif pod.ready_since is None:
         pod.ready_since = at
+
+
+def _whole(parts: dict[str, State]) -> State:
+    """The state of an instance, of one object or of a claim and its node."""
+    claim = parts.get(CLAIMS)
+    if claim is None:
+        return next(iter(parts.values()))
+    node = parts.get("nodes", claim)
+    leaves, ended = claim.terminating or node.terminating, claim.ended
+    return replace(node, terminating=leaves, ended=ended, ready=node.ready and not ended)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from immutable_operator.api.names import LABEL_SERVICE
 from tests.simulation.world import families
 from tests.simulation.world.exposure import wrong_write
-from tests.simulation.world.families import NODES, PODS
+from tests.simulation.world.families import NODES, PODS, uid_of
 from tests.simulation.world.node_watcher import NodeWatcher
 from tests.simulation.world.storage import Commit, Obj
 from tests.simulation.world.truth import SWEEP, Pod, Service, Truth
@@ -93,13 +93,13 @@ class Watcher:
     def _instance(self, commit: Commit) -> None:
         service = self._truth.of_pod(commit.obj)
         before, after = commit.before, commit.after
-        if service is None or commit.resource != service.family.instances:
+        if service is None or families.of(commit.resource) is not service.family:
             self._foreign(commit)
             return
         if before is None:
             self._born(service, commit)
             return
-        known = service.pods.get(commit.obj["metadata"]["uid"])
+        known = service.pods.get(uid_of(commit.obj))
         if service.family is NODES and known is not None:
             self.nodes.committed(service, known, commit)
         if after is None or service.family.state(after).terminating:

@@ -13,7 +13,8 @@ from tests.simulation.world.api import NAMESPACE, ModelApi, Request
 from tests.simulation.world.clock import VirtualLoop
 from tests.simulation.world.cluster import Cluster
 from tests.simulation.world.connection import Network
-from tests.simulation.world.families import NODES, PODS, Family
+from tests.simulation.world.families import CLAIMS, NODES, PODS, Family, uid_of
+from tests.simulation.world.karpenter import KARPENTER, Karpenter
 from tests.simulation.world.machines import Machines
 from tests.simulation.world.process import (
     LEASE,
@@ -50,10 +51,10 @@ class World:
     ``replicas`` operators run at a time; each that ends is followed by a new one. ``network`` is
     what those that start from now on find. ``staleness`` is by how many seconds a view may be
     behind in this run. Of services that are gone it may be behind until the next sweep. With
-    ``pools`` there are machines, and the operator serves node pools, too.
+    ``pools`` there are machines of this provider, and the operator serves node pools, too.
     """
 
-    def __init__(self, seed: int, *, replicas: int = 1, pools: bool = False) -> None:
+    def __init__(self, seed: int, *, replicas: int = 1, pools: str = "") -> None:
         self.rng = random.Random(seed)
         shuffle = random.Random(seed + 1) if self.rng.random() < 0.5 else None
         self.loop = VirtualLoop(shuffle)
@@ -61,7 +62,8 @@ class World:
         self.api = ModelApi(self.loop, page=self.rng.choice([2, 500]))
         self.story, self.truth = Story(), Truth()
         self.pools = pools
-        self.cluster = (Machines if pools else Cluster)(self.api, self.rng, self.say)
+        kinds: dict[str, type[Cluster]] = {"": Cluster, "simulated": Machines, KARPENTER: Karpenter}
+        self.cluster = kinds[pools](self.api, self.rng, self.say)
         self.watcher = Watcher(self, self.truth, self.broken)
         self.storm = Storm(self.broken)
         self.network = Network()
@@ -139,8 +141,8 @@ class World:
         for service in reversed(self.truth.services.values()):
             if service.uid in owners or uid == service.uid or name.startswith(service.name):
                 return service
-            if service.family is NODES and request.route[1] == "pods":
-                return service  # a pod on one of its nodes
+            if service.family is NODES and request.route[1] in ("pods", "nodes"):
+                return service  # a pod on one of its nodes, or a node of a claim
         return None
 
     def _committed(self, commit: Commit) -> None:
@@ -149,19 +151,21 @@ class World:
             return
         if voluntary:
             self.watcher.committed(commit)
-        service = self.truth.of_pod(commit.obj) if commit.resource in ("pods", "nodes") else None
-        before = service.pods.get(commit.obj["metadata"]["uid"]) if service else None
+        is_instance = commit.resource in ("pods", "nodes", CLAIMS)
+        service = self.truth.of_pod(commit.obj) if is_instance else None
+        uid = uid_of(commit.obj)
+        before = service.pods.get(uid) if service else None
         known = before is not None and not before.terminating
         lived = before is not None and self.now - before.born > 5.0
         ended, tainted = (before.ended, before.tainted) if before else (False, False)
-        facts = before.facts if before else ()
+        facts, worked = (before.facts, before.verified) if before else ((), False)
         self.truth.take(commit, voluntary=voluntary)
         if self.pools:
             self.watcher.nodes.hear(commit)
         self.story.committed(commit, self.loop.passed)
         if service is None:
             return
-        after = service.pods.get(commit.obj["metadata"]["uid"])
+        after = service.pods.get(uid)
         moved = before is None or (known and (after is None or after.terminating))
         if voluntary and moved:
             self.storm.moved(service, commit)
@@ -172,9 +176,10 @@ class World:
                 or (after.tainted and not tainted)
                 or (after.verified and after.facts != facts)
             )
-            if (left and not ended) or (harmed and lived):
+            given_up = left and not worked and commit.who == KARPENTER
+            if ((left and not ended) or (harmed and lived)) and not given_up:
                 self.storm.explain(service, 1, self.now)
-            elif harmed:
+            elif harmed or (given_up and not ended):
                 self.storm.ended_young(service, self.now)
 
     # Processes.
@@ -246,7 +251,7 @@ class World:
 
 
 @contextmanager
-def world(seed: int, *, replicas: int = 1, pools: bool = False) -> Iterator[World]:
+def world(seed: int, *, replicas: int = 1, pools: str = "") -> Iterator[World]:
     """A world of one seed, and no trace of it afterwards."""
     made = World(seed, replicas=replicas, pools=pools)
     with stand_ins(made.loop, seed):

@@ -65,7 +65,7 @@ class Nodes:
         A pool that is to be drained before it is deleted wants no nodes.
         """
         spec = view.spec
-        instances = tuple(_failed(i, spec, now) for i in view.instances)
+        instances = tuple(_failed(_given_up(i, view), spec, now) for i in view.instances)
         departed = tuple(_vanished(i, view, now) for i in view.departed)
         view = replace(view, instances=instances, departed=departed)
         drains = spec.pool is not None and spec.pool.drains and view.is_protected
@@ -222,6 +222,19 @@ def _failed(instance: Instance, spec: Spec, now: float) -> Instance:
     lacks = f": {machine.lacks[0]}" if machine.lacks else ""
     late = f"it was not verified within {spec.progress_deadline_seconds} s{lacks}"
     return replace(instance, ended=True, trouble=Trouble(kind, late, settled=True))
+
+
+def _given_up(instance: Instance, view: View) -> Instance:
+    """Return an instance that another client deletes before it was verified, as an ended one.
+
+    Its finalizers keep it for a while; without this its successor would not wait for its turn.
+    """
+    machine = instance.machine
+    if machine is None or machine.verified is not None or machine.deleted is None:
+        return instance
+    if machine.retiring is not None or instance.uid in view.retired:
+        return instance
+    return replace(instance, ended=True)
 
 
 def _vanished(instance: Instance, view: View, now: float) -> Instance:

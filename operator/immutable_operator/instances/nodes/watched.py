@@ -52,9 +52,10 @@ class Nodes(Children[NodeRecord]):
 
     def _put(self, item: NodeRecord) -> None:
         known, since = self._steady.get(item.uid, (item.facts, 0.0))
+        # This drops a node that gets into a pool: Karpenter annotates it after it registered.
+        super()._put(item)
         self._steady[item.uid] = (item.facts, since if known == item.facts else self._clock())
         self._by_name[item.name] = item
-        super()._put(item)
         self._ends.put(item.name, item)
 
     def _drop(self, item: NodeRecord) -> None:
