@@ -12,7 +12,8 @@ from urllib.parse import unquote
 import pytest
 
 from tests.cluster.checked import Checked
-from tests.cluster.operator_process import Operators
+from tests.cluster.measures import metrics, sample
+from tests.cluster.operator_process import OperatorProcess, Operators
 from tests.cluster.plugin import run
 from tests.cluster.rollbacks import record, until_back, verdict
 from tests.cluster.secret_grants import check_flags, checks_granted
@@ -57,9 +58,12 @@ def test_revision_is_good_once_its_check_has_passed(web: Service, up: Checked) -
     assert len(up.asked) == asked, "a repair runs no checks"
 
 
-def test_check_that_fails_rolls_back_with_its_evidence(web: Service, up: Checked) -> None:
+def test_check_that_fails_rolls_back_with_its_evidence(
+    web: Service, up: Checked, operator: OperatorProcess
+) -> None:
     web.apply(image="a", replicas=2, rollout={"checks": [checking(up.url)]})
     web.until_ready()
+    before = metrics(operator)
     up.status, up.body = 500, "password=hunter2"
     web.apply(image="b")
     told = until_back(web)
@@ -71,9 +75,17 @@ def test_check_that_fails_rolls_back_with_its_evidence(web: Service, up: Checked
     assert evidence in web.events("RevisionFailed")[0]["message"]
     assert "hunter2" not in web.kubectl("get", "imrev,imsvc,events", "-o", "json")
     assert "up: failed" in web.kubectl("get", "imrev", "-o", "yaml")
+    after = metrics(operator)
+    measured = 'immutable_check_measurements_total{check="http",found="Failed"}'
+    assert sample(after, measured) > sample(before, measured)
+    about = 'kind="ImmutableService",outcome="RolledBack",strategy="Rolling"'
+    back = f"immutable_revision_outcomes_total{{{about}}}"
+    assert sample(after, back) - sample(before, back) == 1
 
 
-def test_check_without_a_result_waits_and_passes_later(web: Service, up: Checked) -> None:
+def test_check_without_a_result_waits_and_passes_later(
+    web: Service, up: Checked, operator: OperatorProcess
+) -> None:
     up.hangs_up = True
     patient = {"inconclusive": "Wait", "inconclusiveLimit": 1}
     web.apply(image="a", replicas=1, rollout={"checks": [checking(up.url, **patient)]})
@@ -81,6 +93,9 @@ def test_check_without_a_result_waits_and_passes_later(web: Service, up: Checked
     assert condition(web.get(), "Ready")["reason"] == "Checking"
     assert told is not None
     web.until("a blocker", lambda: web.blocker("CheckInconclusive"))
+    about = f'kind="ImmutableService",name="web",namespace="{web.namespace}"'
+    blocked = f'immutable_owner_blocked_seconds{{{about},reason="CheckInconclusive"}}'
+    web.until("it is measured for the alert", lambda: sample(metrics(operator), blocked) > 1)
     assert verdict(web, 1)["phase"] == "Progressing"
     up.hangs_up = False
     web.until_ready()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.measures import sample
 from tests.cluster.rollbacks import record
 from tests.cluster.services import is_ready
 from tests.controlplane import ControlPlane
@@ -92,8 +93,7 @@ def findings(web: WebService, number: int) -> list[str]:
 def counted(release: Release) -> list[float]:
     """The values of `COUNTERS` on the leader; 0 where there is no series yet."""
     _, text = release.says(release.leader(), "/metrics")
-    found = [re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE) for series in COUNTERS]
-    return [float(match[1]) if match else 0.0 for match in found]
+    return [sample(text, series) for series in COUNTERS]
 
 
 def rises(release: Release, before: list[float]) -> list[float]:
