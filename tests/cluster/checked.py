@@ -8,10 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-__all__ = ["Checked", "address_of_host", "checked_server"]
+from tests.cluster.services import Service, condition, pin
+from tests.controlplane.api import Json
+
+__all__ = ["JOB", "Checked", "address_of_host", "checked_server", "until_message"]
 
 # Documentation address: nothing is sent to it, the kernel only says from where it would be.
 ELSEWHERE = ("203.0.113.1", 9)
+# A check that is a Job.
+JOB = {
+    "name": "smoke",
+    "job": {"template": {"spec": {"containers": [{"name": "smoke", "image": pin("smoke")}]}}},
+}
 
 
 def address_of_host() -> str:
@@ -60,3 +68,7 @@ def checked_server() -> Iterator[Checked]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def until_message(web: Service, words: str) -> Json:
+    return web.once(words, lambda body: words in condition(body, "Ready")["message"])

@@ -7,7 +7,8 @@ from typing import Any
 
 from immutable_operator.api.names import API_VERSION
 from tests.cluster.audit import OperatorRequests, until_quiet
-from tests.cluster.operator_process import Operators
+from tests.cluster.measures import metrics, sample
+from tests.cluster.operator_process import OperatorProcess, Operators
 from tests.cluster.plugin import run
 from tests.cluster.services import Service, condition, pin
 from tests.controlplane.api import Json
@@ -59,9 +60,10 @@ def preview(web: Service, **way: Any) -> set[str]:
 
 
 def test_promotion_by_hand_gives_the_traffic_to_the_very_pods_that_were_previewed(
-    web: Service,
+    web: Service, operator: OperatorProcess
 ) -> None:
     previews = preview(web, keepFor="5s")
+    before = metrics(operator)
     assert len(previews) == 2
     told = condition(web.get(), "Reconciling")["message"]
     assert "kubectl immutable promote web" in told
@@ -77,6 +79,11 @@ def test_promotion_by_hand_gives_the_traffic_to_the_very_pods_that_were_previewe
     record = web.revisions()[-1]["status"]
     assert record["phase"] == "Good"
     assert record["promotedAt"]
+    after = metrics(operator)
+    for outcome in ("Promoted", "Good"):
+        about = f'kind="ImmutableService",outcome="{outcome}",strategy="BlueGreen"'
+        series = f"immutable_revision_outcomes_total{{{about}}}"
+        assert sample(after, series) - sample(before, series) == 1, series
 
 
 def test_promotion_by_itself_follows_when_all_are_available(web: Service) -> None:

@@ -11,12 +11,13 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.cluster.checked import Checked
-from tests.cluster.operator_process import Operators
+from tests.cluster.checked import JOB, Checked, until_message
+from tests.cluster.measures import metrics, sample
+from tests.cluster.operator_process import OperatorProcess, Operators
 from tests.cluster.plugin import run
 from tests.cluster.rollbacks import record, until_back, verdict
-from tests.cluster.secret_grants import check_flags, checks_granted
-from tests.cluster.services import Service, Wish, condition, pin
+from tests.cluster.secret_grants import checks_granted
+from tests.cluster.services import Service, Wish, condition
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 
@@ -40,10 +41,6 @@ def results(web: Service, number: int) -> list[str]:
     return [result["found"] for result in check["results"]]
 
 
-def until_message(web: Service, words: str) -> Json:
-    return web.once(words, lambda body: words in condition(body, "Ready")["message"])
-
-
 def test_revision_is_good_once_its_check_has_passed(web: Service, up: Checked) -> None:
     web.apply(image="a", replicas=2, rollout={"checks": [checking(up.url)]})
     web.until_ready()
@@ -57,9 +54,12 @@ def test_revision_is_good_once_its_check_has_passed(web: Service, up: Checked) -
     assert len(up.asked) == asked, "a repair runs no checks"
 
 
-def test_check_that_fails_rolls_back_with_its_evidence(web: Service, up: Checked) -> None:
+def test_check_that_fails_rolls_back_with_its_evidence(
+    web: Service, up: Checked, operator: OperatorProcess
+) -> None:
     web.apply(image="a", replicas=2, rollout={"checks": [checking(up.url)]})
     web.until_ready()
+    before = metrics(operator)
     up.status, up.body = 500, "password=hunter2"
     web.apply(image="b")
     told = until_back(web)
@@ -71,9 +71,17 @@ def test_check_that_fails_rolls_back_with_its_evidence(web: Service, up: Checked
     assert evidence in web.events("RevisionFailed")[0]["message"]
     assert "hunter2" not in web.kubectl("get", "imrev,imsvc,events", "-o", "json")
     assert "up: failed" in web.kubectl("get", "imrev", "-o", "yaml")
+    after = metrics(operator)
+    measured = 'immutable_check_measurements_total{check="http",found="Failed"}'
+    assert sample(after, measured) > sample(before, measured)
+    about = 'kind="ImmutableService",outcome="RolledBack",strategy="Rolling"'
+    back = f"immutable_revision_outcomes_total{{{about}}}"
+    assert sample(after, back) - sample(before, back) == 1
 
 
-def test_check_without_a_result_waits_and_passes_later(web: Service, up: Checked) -> None:
+def test_check_without_a_result_waits_and_passes_later(
+    web: Service, up: Checked, operator: OperatorProcess
+) -> None:
     up.hangs_up = True
     patient = {"inconclusive": "Wait", "inconclusiveLimit": 1}
     web.apply(image="a", replicas=1, rollout={"checks": [checking(up.url, **patient)]})
@@ -81,6 +89,9 @@ def test_check_without_a_result_waits_and_passes_later(web: Service, up: Checked
     assert condition(web.get(), "Ready")["reason"] == "Checking"
     assert told is not None
     web.until("a blocker", lambda: web.blocker("CheckInconclusive"))
+    about = f'kind="ImmutableService",name="web",namespace="{web.namespace}"'
+    blocked = f'immutable_owner_blocked_seconds{{{about},reason="CheckInconclusive"}}'
+    web.until("it is measured for the alert", lambda: sample(metrics(operator), blocked) > 1)
     assert verdict(web, 1)["phase"] == "Progressing"
     up.hangs_up = False
     web.until_ready()
@@ -136,60 +147,6 @@ def test_secret_authorizes_the_request_where_it_is_granted(
         web.until_ready()
     assert up.asked[-1] == ("/healthz", "Bearer s3cr3t")
     assert "s3cr3t" not in web.kubectl("get", "imrev,imsvc,events", "-o", "json")
-
-
-def job_of(web: Service) -> Json:
-    """The one Job of a check of a service."""
-    found = json.loads(web.kubectl("get", "jobs", "-l", "immutable.dev/service=web", "-o", "json"))
-    job: Json
-    [job] = found["items"]
-    return job
-
-
-def end_pod(web: Service, phase: str) -> None:
-    """Let the pod of the Job end, as a kubelet would tell: it is only simulated."""
-    selector = f"job-name={job_of(web)['metadata']['name']}"
-    web.until("a pod", lambda: web.kubectl("get", "pods", "-l", selector, "-o", "name").strip())
-    [pod] = web.kubectl("get", "pods", "-l", selector, "-o", "name").split()
-    body = json.dumps({"status": {"phase": phase}})
-    web.kubectl("patch", pod, "--subresource=status", "--type=merge", "-p", body)
-
-
-JOB = {
-    "name": "smoke",
-    "job": {"template": {"spec": {"containers": [{"name": "smoke", "image": pin("smoke")}]}}},
-}
-
-
-def test_job_needs_a_grant(web: Service) -> None:
-    check = {**JOB, "inconclusive": "Wait", "inconclusiveLimit": 1}
-    web.apply(image="a", replicas=1, rollout={"checks": [check]})
-    until_message(web, "add it to checks.jobs.namespaces of the chart")
-
-
-def test_job_that_completes_passes_and_one_that_fails_rolls_back(
-    running_operators: Operators, web: Service
-) -> None:
-    with checks_granted(running_operators, web.namespace):
-        web.apply(image="a", replicas=1, rollout={"checks": [{**JOB, "inconclusive": "Wait"}]})
-        web.until("a Job", lambda: "smoke" in web.kubectl("get", "jobs", "-o", "yaml"))
-        job = job_of(web)
-        [container] = job["spec"]["template"]["spec"]["containers"]
-        assert {v["name"]: v["value"] for v in container["env"]} == {
-            "IMMUTABLE_SERVICE": "web",
-            "IMMUTABLE_REVISION": web.revision(),
-        }
-        assert job["metadata"]["ownerReferences"][0]["name"] == record(web, 1)["metadata"]["name"]
-        running_operators.restart(*check_flags(web.namespace)).until_leading()
-        end_pod(web, "Succeeded")
-        web.until_ready()
-        assert job_of(web)["metadata"]["uid"] == job["metadata"]["uid"], "a restart makes no second"
-        web.kubectl("delete", "jobs", "--all")
-        web.apply(image="b")
-        web.until("a Job", lambda: "smoke" in web.kubectl("get", "jobs", "-o", "yaml"))
-        end_pod(web, "Failed")
-        until_back(web)
-    assert "failed: BackoffLimitExceeded" in verdict(web, 2)["message"]
 
 
 def selected(web: Service) -> str:

@@ -7,6 +7,7 @@ import re
 from functools import partial
 
 from immutable_operator.api.names import API_VERSION
+from tests.cluster.measures import metrics, sample
 from tests.cluster.operator_process import OperatorProcess, Operators
 from tests.cluster.services import Service
 from tests.waiting import wait_for
@@ -27,6 +28,9 @@ METRICS = {
     "immutable_step_failures": "counter",
     "immutable_notifications": "counter",
     "immutable_notifications_waiting": "gauge",
+    "immutable_revision_outcomes": "counter",
+    "immutable_check_measurements": "counter",
+    "immutable_check_seconds": "histogram",
     "immutable_sweep_corrections": "counter",
     "immutable_claims": "counter",
     "immutable_stale_seconds": "histogram",
@@ -49,18 +53,6 @@ METRICS = {
     "immutable_owner_series_omitted": "gauge",
 }
 SECRET = "s3cr3t-value-of-a-user"  # noqa: S105
-
-
-def sample(text: str, series: str) -> float:
-    """The value of one series; 0 where it is not there (yet)."""
-    found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
-    return float(found[1]) if found else 0.0
-
-
-def metrics(operator: OperatorProcess) -> str:
-    status, text = operator.get("/metrics")
-    assert status == 200
-    return text
 
 
 def test_probe_endpoints_answer(operator: OperatorProcess) -> None:

@@ -21,7 +21,7 @@ from tests.controlplane.build import GO_MODULES, BuildError, binaries, find_go
 from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.processes import free_ports
 
-__all__ = ["Prometheus", "operator_crds"]
+__all__ = ["JOB", "Prometheus", "operator_crds", "targets_at"]
 
 COMPONENT = "prometheus"
 JOB = "immutable-operator"
@@ -40,32 +40,34 @@ def operator_crds(*plurals: str) -> list[Path]:
     return [folder / f"monitoring.coreos.com_{plural}.yaml" for plural in plurals]
 
 
-class Prometheus:
-    """Prometheus that scrapes ``targets`` (host:port) each second; ends with the block.
+def targets_at(targets: Sequence[str], labels: Mapping[str, str]) -> Json:
+    """Scrape these targets (host:port); ``labels`` do not replace those of their metrics."""
+    found = [{"targets": list(targets), "labels": dict(labels)}]
+    return {"job_name": JOB, "honor_labels": True, "static_configs": found}
 
-    ``groups`` are groups of rules, as in a rule file. ``labels`` are labels of the targets, which
-    do not replace those of their metrics.
+
+class Prometheus:
+    """Prometheus that scrapes each second; ends with the block.
+
+    ``job`` is a scrape configuration, ``groups`` are groups of rules, as in a rule file. It listens
+    on ``host``, an address of this machine.
     """
 
     def __init__(
         self,
         plane: ControlPlane,
-        targets: Sequence[str],
-        groups: Sequence[Json],
-        labels: Mapping[str, str],
+        job: Json,
+        groups: Sequence[Json] = (),
+        host: str = "127.0.0.1",
     ) -> None:
         self._plane = plane
         [self._port] = free_ports(1)
+        self.address = f"http://{host}:{self._port}"
         # Of its own: the series of another one would still count for five minutes.
         folder = plane.folder / f"{COMPONENT}-{self._port}"
         folder.mkdir()
         self._rules, self._configuration = folder / "rules.yaml", folder / "prometheus.yaml"
         self._rules.write_text(json.dumps({"groups": list(groups)}))
-        job = {
-            "job_name": JOB,
-            "honor_labels": True,
-            "static_configs": [{"targets": list(targets), "labels": dict(labels)}],
-        }
         often = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
         body = {"global": often, "rule_files": [str(self._rules)], "scrape_configs": [job]}
         self._configuration.write_text(yaml.safe_dump(body))
@@ -75,7 +77,7 @@ class Prometheus:
             str(binaries([COMPONENT])[COMPONENT]),
             f"--config.file={self._configuration}",
             f"--storage.tsdb.path={self._configuration.with_name('data')}",
-            f"--web.listen-address=127.0.0.1:{self._port}",
+            f"--web.listen-address={self.address.removeprefix('http://')}",
         ]
         self._plane.run_beside(COMPONENT, command, {}, [self._port], self._is_ready)
         return self
@@ -119,7 +121,7 @@ class Prometheus:
     def _ask(self, path: str) -> tuple[int, str]:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(f"http://127.0.0.1:{self._port}{path}", timeout=10) as answer:
+            with opener.open(f"{self.address}{path}", timeout=10) as answer:
                 return int(answer.status), answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -445,6 +445,13 @@ PLANTED: dict[str, Bug] = {
     "equal Secrets have equal digests": Bug(
         "config/keyed.py", ', "name": name, "namespace": namespace}', "}"
     ),
+    # What becomes of revisions, for notifications and metrics.
+    "a revision that is restored is good once more before it is complete": Bug(
+        "outcomes.py", " and not verdict.is_under_way:", ":"
+    ),
+    "each change of a record tells again what was known": Bug(
+        "outcomes.py", "known = set(outcomes(before))", "known: set[object] = set()"
+    ),
 }
 
 # The oracles of the world of pools notice each of them.

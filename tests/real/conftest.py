@@ -56,7 +56,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     with _shown(session.config):
         try:
-            binaries([*COMPONENTS, *PROGRAMS])
+            asked = {name for item in session.items for name in _fixtures(item)}
+            more = ["prometheus"] if "prometheus_program" in asked else []
+            binaries([*COMPONENTS, *PROGRAMS, *more])
             if any(map(_needs_image, session.items)):
                 for revision in BUILDS:
                     _built(revision)
@@ -163,13 +165,17 @@ def web(
     return WebService(control_plane, namespace)
 
 
+def _fixtures(item: pytest.Item) -> list[str]:
+    return list(getattr(item, "fixturenames", ()))
+
+
 def _needs_nodes(item: pytest.Item) -> bool:
-    return "control_plane" in getattr(item, "fixturenames", ())
+    return "control_plane" in _fixtures(item)
 
 
 def _needs_image(item: pytest.Item) -> bool:
     """Whether a test needs the operator in a pod."""
-    return "builds" in getattr(item, "fixturenames", ())
+    return "builds" in _fixtures(item)
 
 
 def _built(revision: str) -> OperatorImage:

@@ -17,10 +17,14 @@ from immutable_operator.domain.model import (
     DeleteRevision,
     Instance,
     Move,
+    Phase,
     Quarantine,
     Reason,
     Retire,
+    Revision,
+    SetVerdict,
     Status,
+    Verdict,
 )
 from immutable_operator.instances.driver import InstanceMove, Refused, Seen, Unknown
 from immutable_operator.kube.errors import Unreachable
@@ -146,8 +150,8 @@ class Book(Records):
 
 
 def _subject(move: RecordMove) -> str:
-    assert isinstance(move, DeleteRevision)
-    return move.name
+    assert isinstance(move, DeleteRevision | SetVerdict)
+    return move.name if isinstance(move, DeleteRevision) else move.revision.name
 
 
 class Lists:
@@ -434,3 +438,24 @@ def test_plan_that_was_held_up_is_not_carried_on() -> None:
 
     act(writes, [FORGET, retirement(1)], knowing("r1"), tick=tick)
     assert writes.begun == [FORGET.name]
+
+
+def test_what_becomes_of_a_revision_is_counted_once_it_is_on_record() -> None:
+    before = Verdict(Phase.PROGRESSING, started=100.0)
+    after = replace(before, phase=Phase.FAILED, failed=150.0, fallback="0a1b2c3d")
+    revision = Revision("0a1b2c3e", 2, "v4:0", "web-im0a1b2c3e", "u-r2", verdict=before)
+    refused, metrics, writes = Metrics(), Metrics(), Writes()
+    act(writes, [SetVerdict(revision, after)], metrics=metrics)
+    writes.ends[revision.name] = QUOTA
+    act(writes, [SetVerdict(revision, after)], metrics=refused)
+    assert _outcomes(metrics) == {"Failed": 1.0, "RolledBack": 1.0}
+    assert _outcomes(refused) == {}
+
+
+def _outcomes(metrics: Metrics) -> dict[str, float]:
+    """How often each outcome was counted, all of a service that is Rolling."""
+    samples = [s for metric in metrics.outcomes.collect() for s in metric.samples]
+    counted = [s for s in samples if s.name.endswith("_total")]
+    about = {(s.labels["kind"], s.labels["strategy"]) for s in counted}
+    assert about <= {("ImmutableService", "Rolling")}
+    return {s.labels["outcome"]: s.value for s in counted}

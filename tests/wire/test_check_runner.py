@@ -33,6 +33,7 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.runtime.checks import CheckOptions, CheckRunner
+from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.wire.owner import OwnerRecord
 from tests.unit.service_specs import spec
 from tests.wire.api import until
@@ -53,6 +54,14 @@ class Cluster:
         self.asked: list[str] = []
         self.denied = ""
         self.down = 0
+        self.metrics = Metrics()
+
+    def counted(self, check: str) -> dict[str, float]:
+        """The measurements of a kind of check by what they found, and their number ("")."""
+        value = self.metrics.registry.get_sample_value
+        total = "immutable_check_measurements_total"
+        found = {f.value: value(total, {"check": check, "found": f}) or 0.0 for f in Finding}
+        return found | {"": value("immutable_check_seconds_count", {"check": check}) or 0.0}
 
     async def handle(self, request: web.Request) -> web.Response:
         path = request.path
@@ -95,7 +104,8 @@ def playing(work: Work, monkeypatch: pytest.MonkeyPatch, **granted: frozenset[st
         async with TestServer(app, host="127.0.0.1") as server:
             url = f"http://127.0.0.1:{server.port}"
             client = KubeClient(Configuration(host=url))
-            runner = CheckRunner(client, CheckOptions(**granted), lambda uid: None)
+            options = CheckOptions(**granted)
+            runner = CheckRunner(client, options, lambda uid: None, cluster.metrics)
             task = asyncio.create_task(runner.run())
             try:
                 await work(cluster, runner, url)
@@ -205,6 +215,7 @@ def test_trouble_of_the_api_server_is_no_result(monkeypatch: pytest.MonkeyPatch)
         port = int(url.rpartition(":")[2])
         found = await answer(runner, run(HttpQuestion(path="/healthz", port=port, status=200)))
         assert found.found is Finding.PASSED
+        assert cluster.counted("http") == {"Passed": 1, "Failed": 0, "Inconclusive": 0, "": 1}
 
     playing(work, monkeypatch)
 
@@ -231,6 +242,7 @@ def test_check_that_cannot_be_asked_says_why(monkeypatch: pytest.MonkeyPatch) ->
     async def work(cluster: Cluster, runner: CheckRunner, url: str) -> None:
         found = await answer(runner, run(Unanswerable("it does not exist")))
         assert (found.found, found.message) == (Finding.INCONCLUSIVE, "it does not exist")
+        assert cluster.counted("unknown") == {"Passed": 0, "Failed": 0, "Inconclusive": 1, "": 1}
 
     playing(work, monkeypatch)
 
@@ -270,6 +282,11 @@ def test_job_is_created_once_and_its_end_is_the_result(
         assert found.found is finding
         assert said in found.message
         assert len(cluster.made) == 1
+        counted = cluster.counted("job")
+        assert (counted[finding], sum(counted.values())) == (1, 2)
+        seconds = cluster.metrics.registry.get_sample_value
+        lasted = seconds("immutable_check_seconds_sum", {"check": "job"}) or 0.0
+        assert lasted >= 0.05, "the looks at a Job that has not ended are one measurement"
 
     playing(work, monkeypatch, jobs=frozenset({"shop"}))
 

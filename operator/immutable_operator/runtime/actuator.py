@@ -30,8 +30,10 @@ from immutable_operator.domain.model import (
     Retire,
     SetBudget,
     SetRoute,
+    SetVerdict,
     SetWeights,
 )
+from immutable_operator.domain.outcomes import new_outcomes
 from immutable_operator.instances.driver import Driver, InstanceMove, Refused, Seen, Unknown
 from immutable_operator.runtime.budgets import BudgetWriter
 from immutable_operator.runtime.gate import FairGate
@@ -184,6 +186,10 @@ class Actuator:
             memory.accepted.add(action.revision)
         if isinstance(action, Retire):
             memory.retired.add(action.uid)
+        if isinstance(action, SetVerdict):
+            strategy = owner.spec.strategy
+            for outcome in new_outcomes(action.revision.verdict, action.verdict):
+                self._metrics.outcomes.labels(owner.kind.name, strategy, outcome).inc()
         reason, because = because_of(action)
         self._metrics.actions.labels(owner.kind.name, type(action).__name__, reason).inc()
         if isinstance(action, Create) and action.replaces:

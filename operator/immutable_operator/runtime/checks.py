@@ -7,6 +7,7 @@ measured again by the next one: the key of a measurement is the same in every pr
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -29,6 +30,7 @@ from immutable_operator.domain.model import (
     HttpQuestion,
     JobQuestion,
     PrometheusQuestion,
+    Question,
     Revision,
     RunCheck,
     SecretKey,
@@ -39,6 +41,7 @@ from immutable_operator.kube.errors import ApiError, ServerTrouble, TooManyReque
 from immutable_operator.kube.lease import NotLeader
 from immutable_operator.kube.paths import PODS
 from immutable_operator.runtime.inquiry import Inquiry
+from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.wire.config import SECRETS, decode_secret
 from immutable_operator.wire.owner import OwnerRecord
 
@@ -77,9 +80,15 @@ class CheckRunner:
     """Only the leader runs it. ``changed`` is called with the uid of an owner with an answer."""
 
     def __init__(
-        self, client: KubeClient, options: CheckOptions, changed: Callable[[str], None]
+        self,
+        client: KubeClient,
+        options: CheckOptions,
+        changed: Callable[[str], None],
+        metrics: Metrics,
     ) -> None:
         self._client, self._options, self._changed = client, options, changed
+        self._metrics = metrics
+        self._begun: dict[CheckKey, float] = {}
         self._answers: dict[str, dict[CheckKey, Answer]] = {}
         self._wanted: dict[str, frozenset[CheckKey]] = {}
         self._inquiry: Inquiry[_Ask] = Inquiry(
@@ -123,8 +132,9 @@ class CheckRunner:
 
     async def _ask(self, ask: _Ask) -> float | None:
         """Make a measurement, or a part of it: return after how many seconds it goes on."""
-        if ask.run.key not in self._wanted.get(ask.owner, ()):
+        if not self._is_wanted(ask):
             return None
+        began = self._begun.setdefault(ask.run.key, time.monotonic())
         try:
             found = await self._measured(ask)
             if found is None:
@@ -138,8 +148,11 @@ class CheckRunner:
         except (ApiError, msgspec.MsgspecError, ValueError) as error:
             said = error.message if isinstance(error, ApiError) else type(error).__name__
             found = Found(Finding.INCONCLUSIVE, said)
-        if ask.run.key not in self._wanted.get(ask.owner, ()):
-            return None  # another question is asked now, or the owner is gone
+        if not self._is_wanted(ask):
+            return None
+        self._begun.pop(ask.run.key, None)
+        kind = _kind(ask.run.check.question)
+        self._metrics.count_measurement(kind, found.finding, time.monotonic() - began)
         now = self._client.clock.time()
         answer = Answer(ask.run.key, now, found.finding, found.message)
         self._answers.setdefault(ask.owner, {}).setdefault(ask.run.key, answer)
@@ -153,6 +166,13 @@ class CheckRunner:
         )
         self._changed(ask.owner)
         return None
+
+    def _is_wanted(self, ask: _Ask) -> bool:
+        """Return False if another question is asked now, or the owner is gone."""
+        wanted = ask.run.key in self._wanted.get(ask.owner, ())
+        if not wanted:
+            self._begun.pop(ask.run.key, None)
+        return wanted
 
     async def _measured(self, ask: _Ask) -> Found | None:
         match ask.run.check.question:
@@ -218,6 +238,19 @@ class CheckRunner:
         if value is None:
             raise NoAnswer(f"Secret {secret.name} has no key {secret.key}")
         return {"Authorization": _header(value, secret)}
+
+
+def _kind(question: Question) -> str:
+    """Return the kind of a check for metrics, as users write it."""
+    match question:
+        case HttpQuestion():
+            return "http"
+        case PrometheusQuestion():
+            return "prometheus"
+        case JobQuestion():
+            return "job"
+        case _:
+            return "unknown"
 
 
 def _header(encoded: str, secret: SecretKey) -> str:

@@ -143,7 +143,7 @@ class ControlLoop:
         self._gateway = gateway or Gateway(client, services, queue.add)
         self._policy = policy or Policy()
         self._checks = checks or Checks(lambda namespace: None)
-        self._runner = check_runner or CheckRunner(client, CheckOptions(), queue.add)
+        self._runner = check_runner or CheckRunner(client, CheckOptions(), queue.add, metrics)
         self._memories: dict[str, OwnerMemory] = {}
         self._schedules = schedules or Schedules()
         self._lineages = lineages or Lineages(client, self._now, time.monotonic)

@@ -9,12 +9,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from immutable_operator.domain.model import Finding
 from immutable_operator.runtime.owner_series import OwnerSeries
 
 __all__ = ["Metrics"]
 
 MARKED = ("tainted", "already-tainted")  # outcomes of break-glass access
 RESULTS = ("sent", "failed", "dropped")  # of notifications
+CHECKS = ("http", "prometheus", "job", "unknown")  # kinds of checks
 AGES = (60, 600, 3600, 14400, 43200, 86400, 3 * 86400, 7 * 86400, 30 * 86400)
 
 
@@ -174,6 +176,29 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.outcomes = Counter(
+            "immutable_revision_outcomes",
+            "What became of revisions: Good, Failed, RolledBack or Promoted",
+            ["kind", "strategy", "outcome"],
+            registry=self.registry,
+        )
+        self.measurements = Counter(
+            "immutable_check_measurements",
+            "Measurements of checks, by kind of the check and what was found",
+            ["check", "found"],
+            registry=self.registry,
+        )
+        self.check_seconds = Histogram(
+            "immutable_check_seconds",
+            "Time of a measurement of a check; for a Job, until it ends",
+            ["check"],
+            buckets=(0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600),
+            registry=self.registry,
+        )
+        for check in CHECKS:
+            for found in Finding:
+                self.measurements.labels(check, found)
+
         self.owners = OwnerSeries(0, lambda: False, time.time)
 
     def watch_owners(self, limit: int, leads: Callable[[], bool], now: Callable[[], float]) -> None:
@@ -197,3 +222,7 @@ class Metrics:
 
     def count_review(self, outcome: str) -> None:
         self.reviews.labels(outcome).inc()
+
+    def count_measurement(self, check: str, found: Finding, seconds: float) -> None:
+        self.measurements.labels(check, found).inc()
+        self.check_seconds.labels(check).observe(seconds)

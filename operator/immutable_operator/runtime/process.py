@@ -112,7 +112,7 @@ class Operator:
         registries = Registries(options.plain_http_registries)
         self._images = ImageProofs(registries, self._queue.add, metrics)
         self._admissions = Admissions(client, self._queue.add)
-        self._checks = CheckRunner(client, options.checks, self._queue.add)
+        self._checks = CheckRunner(client, options.checks, self._queue.add, metrics)
         self._lease = Lease(
             client, options.namespace, options.lease_name, options.identity, options.lease
         )

@@ -12,7 +12,7 @@ import yaml
 from tests.cluster.operator_process import NAMESPACE, OperatorProcess, Operators
 from tests.cluster.services import Service
 from tests.controlplane import ControlPlane
-from tests.controlplane.prometheus import Prometheus, operator_crds
+from tests.controlplane.prometheus import Prometheus, operator_crds, targets_at
 from tests.waiting import wait_for
 
 Json = dict[str, Any]
@@ -35,8 +35,8 @@ def prometheus(
     targets = [f"127.0.0.1:{port_of(replica)}" for replica in (operators.main, standby)]
     [rule] = [d for d in monitoring if d["kind"] == "PrometheusRule"]
     # As a ServiceMonitor does: the label of the metrics must win.
-    labels = {"namespace": NAMESPACE}
-    with Prometheus(control_plane, targets, rule["spec"]["groups"], labels) as running:
+    job = targets_at(targets, {"namespace": NAMESPACE})
+    with Prometheus(control_plane, job, rule["spec"]["groups"]) as running:
         yield running
 
 

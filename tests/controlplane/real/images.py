@@ -25,6 +25,8 @@ ARCHITECTURES = ("amd64", "arm64")
 COMMANDS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("web", "v1"): ("/web", "serve", "-version=v1", "-drain=5s"),
     ("web", "v2"): ("/web", "serve", "-version=v2", "-drain=5s"),
+    # Answers 5 % of the requests with an error.
+    ("failing", "v3"): ("/web", "serve", "-version=v3", "-drain=5s", "-fail=20"),
     ("broken", "v1"): ("/web", "exit", "1"),
     ("never-ready", "v1"): ("/web", "serve", "-version=v1", "-ready=never"),
     ("slow-stop", "v1"): ("/web", "serve", "-version=v1", "-drain=20s"),

@@ -12,13 +12,13 @@ from immutable_operator.domain.model import (
     Fact,
     FactType,
     Instance,
-    Phase,
     Plan,
     Reason,
     Revision,
     Status,
     View,
 )
+from immutable_operator.domain.outcomes import outcomes
 from immutable_operator.domain.verdict import failure_in_words
 
 __all__ = ["facts"]
@@ -33,7 +33,7 @@ def facts(view: View, decided: Plan, now: float) -> tuple[Fact, ...]:
     found = [
         fact
         for revision in sorted(view.revisions, key=lambda r: r.number)
-        for fact in (*_good(revision), *_failed(view, revision), *_promoted(revision))
+        for fact in _of_record(view, revision)
     ]
     if decided.status is not None:
         found += [*_announced(view, decided, decided.status, now)]
@@ -41,33 +41,19 @@ def facts(view: View, decided: Plan, now: float) -> tuple[Fact, ...]:
     return tuple(found)
 
 
-def _good(revision: Revision) -> Iterator[Fact]:
+def _of_record(view: View, revision: Revision) -> Iterator[Fact]:
+    """Yield what became of a revision, as its record says."""
     verdict = revision.verdict
-    if verdict.phase is not Phase.GOOD or verdict.completed is None or verdict.is_under_way:
-        return
-    text = f"{revision} is good: {verdict.replaced}".removesuffix(": ")
-    key, at = str(int(verdict.completed)), verdict.completed
-    yield Fact(FactType.GOOD, revision.uid, key, revision, verdict.reason, text, at)
-
-
-def _failed(view: View, revision: Revision) -> Iterator[Fact]:
-    """Yield that a revision failed or was rejected, and that the service goes back."""
-    verdict = revision.verdict
-    if not verdict.is_failed or verdict.failed is None:
-        return
-    text, key = failure_in_words(view, revision, verdict), str(int(verdict.failed))
-    kinds = (FactType.FAILED, FactType.ROLLED_BACK) if verdict.fallback else (FactType.FAILED,)
-    for kind in kinds:
-        said = (verdict.reason, text, verdict.failed, verdict.rejected_by)
-        yield Fact(kind, revision.uid, key, revision, *said)
-
-
-def _promoted(revision: Revision) -> Iterator[Fact]:
-    """Yield that a revision got the traffic, the first one and one that is restored, too."""
-    at = revision.verdict.promoted
-    if at is not None:
-        text = f"{revision} gets the traffic"
-        yield Fact(FactType.PROMOTED, revision.uid, str(int(at)), revision, "", text, at)
+    for kind, at in outcomes(verdict):
+        reason, by = verdict.reason, ""
+        match kind:
+            case FactType.GOOD:
+                text = f"{revision} is good: {verdict.replaced}".removesuffix(": ")
+            case FactType.PROMOTED:
+                reason, text = "", f"{revision} gets the traffic"
+            case _:
+                text, by = failure_in_words(view, revision, verdict), verdict.rejected_by
+        yield Fact(kind, revision.uid, str(int(at)), revision, reason, text, at, by)
 
 
 def _announced(view: View, decided: Plan, status: Status, now: float) -> Iterator[Fact]:

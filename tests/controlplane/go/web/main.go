@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-const usage = `web [serve] [-version V] [-listen :8080] [-ready now|never|<delay>] [-drain 3s]
+const usage = `web [serve] [-version V] [-listen :8080] [-ready now|never|<delay>] [-drain 3s] [-fail N]
 web pause            wait to be ended (the container that holds a pod's namespaces)
 web exit CODE        end at once
 web get URL          print what it answers; a path alone asks the API server as the pod's account

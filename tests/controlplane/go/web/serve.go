@@ -19,8 +19,11 @@ const finishWithin = 60 * time.Second
 type server struct {
 	version  string
 	instance string
+	fail     uint64
 	ready    atomic.Bool
 	draining atomic.Bool
+	asked    atomic.Uint64
+	failed   atomic.Uint64
 }
 
 // serve answers until SIGTERM. Then it says that it is not ready, goes on answering for the time
@@ -31,10 +34,11 @@ func serve(arguments []string) error {
 	listen := flags.String("listen", ":8080", "address to listen on")
 	ready := flags.String("ready", "now", "now, never, or the time until /readyz says yes")
 	drain := flags.Duration("drain", 3*time.Second, "how long to go on after SIGTERM")
+	fail := flags.Uint64("fail", 0, "one of so many requests of / is answered with 500; 0: none")
 	if err := flags.Parse(arguments); err != nil {
 		return err
 	}
-	s := &server{version: *version, instance: os.Getenv("HOSTNAME")}
+	s := &server{version: *version, instance: os.Getenv("HOSTNAME"), fail: *fail}
 	if err := s.becomeReady(*ready); err != nil {
 		return err
 	}
@@ -85,9 +89,8 @@ func (s *server) becomeReady(when string) error {
 
 func (s *server) handler() http.Handler {
 	paths := http.NewServeMux()
-	paths.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, s.version)
-	})
+	paths.HandleFunc("/{$}", s.answer)
+	paths.HandleFunc("/metrics", s.metrics)
 	paths.HandleFunc("/wait/{time}", s.wait)
 	paths.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "ok")
@@ -108,6 +111,27 @@ func (s *server) handler() http.Handler {
 		}
 		paths.ServeHTTP(w, r)
 	})
+}
+
+// answer tells the version, also where it fails, so that a client knows whose answer it is.
+func (s *server) answer(w http.ResponseWriter, _ *http.Request) {
+	if asked := s.asked.Add(1); s.fail > 0 && asked%s.fail == 0 {
+		s.failed.Add(1)
+		http.Error(w, s.version, http.StatusInternalServerError)
+		return
+	}
+	fmt.Fprintln(w, s.version)
+}
+
+// metrics tells Prometheus of the requests of /; like most programs it has no series for a code
+// that it has not answered.
+func (s *server) metrics(w http.ResponseWriter, _ *http.Request) {
+	failed := s.failed.Load()
+	fmt.Fprintln(w, "# TYPE http_requests_total counter")
+	fmt.Fprintf(w, "http_requests_total{code=\"200\"} %d\n", s.asked.Load()-failed)
+	if failed > 0 {
+		fmt.Fprintf(w, "http_requests_total{code=\"500\"} %d\n", failed)
+	}
 }
 
 // wait answers as / does, but only after the time in the path: a request that is under way.
