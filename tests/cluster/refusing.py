@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from immutable_operator.instances.refused import Refused, pause_after
 from immutable_operator.kube.client import KubeClient, load_configuration
 from immutable_operator.kube.errors import ApiError
 from tests.cluster.guards import OWNED
+from tests.cluster.operator_process import ACCOUNT, USER
+from tests.cluster.operator_process import NAMESPACE as SYSTEM
 from tests.cluster.services import pin
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError as BedError
@@ -27,6 +29,7 @@ from tests.waiting import wait_for
 __all__ = [
     *("CONFIG_MAP", "GROUP", "NODES", "Bed", "Write"),
     *("config_map", "deletion", "evict", "in_namespace", "items", "metadata", "pod", "record"),
+    *("stale", "verdict"),
     *("assert_read", "endings", "refusal", "until_denied"),
 ]
 
@@ -80,6 +83,15 @@ class Bed:
     namespace: str
     operator: Path
 
+    @classmethod
+    def made(cls, plane: ControlPlane, namespace: str) -> Bed:
+        bed = cls(plane, namespace, plane.service_account_kubeconfig(SYSTEM, ACCOUNT))
+        api = plane.api()
+        api.request("POST", bed.pods, pod())
+        api.request("POST", bed.config_maps, config_map("c"))
+        replace(api, impersonated=USER).request("POST", bed.records, record())
+        return bed
+
     @property
     def pods(self) -> str:
         return items(self.namespace)
@@ -115,6 +127,20 @@ def config_map(name: str, **more: object) -> Json:
 
 def deletion(path: str, **preconditions: str) -> Write:
     return Write("delete", path, {"preconditions": preconditions})
+
+
+def stale(**meta: str) -> Json:
+    return {**CONFIG_MAP, "metadata": {"name": "c", **meta}, "data": {"a": "b"}}
+
+
+def verdict(bed: Bed, **meta: str) -> Write:
+    body = {
+        "apiVersion": API_VERSION,
+        "kind": "ImmutableRevision",
+        "metadata": {"name": "probe-im00000000", **meta},
+        "status": {"phase": "Good"},
+    }
+    return Write("apply", f"{bed.records}/probe-im00000000/status", body)
 
 
 def evict(namespace: str, name: str, **preconditions: str) -> Write:

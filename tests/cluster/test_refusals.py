@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from immutable_operator.api.names import API_VERSION
 from immutable_operator.domain.model import Cause, Move
 from immutable_operator.kube.errors import Conflict, NotFound, Unauthorized
-from tests.cluster.operator_process import ACCOUNT, NAMESPACE, USER, Installation
+from tests.cluster.operator_process import Installation
 from tests.cluster.refusing import (
-    CONFIG_MAP,
     GROUP,
     NODES,
     Bed,
@@ -32,6 +29,8 @@ from tests.cluster.refusing import (
     pod,
     record,
     refusal,
+    stale,
+    verdict,
 )
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
@@ -55,18 +54,10 @@ OWNER: Json = {
 
 @pytest.fixture(scope="module")
 def bed(control_plane: ControlPlane, installation: Installation, module_namespace: str) -> Bed:
-    operator = control_plane.service_account_kubeconfig(NAMESPACE, ACCOUNT)
-    made = Bed(control_plane, module_namespace, operator)
-    api = control_plane.api()
-    api.request("POST", made.pods, pod())
-    api.request("POST", made.config_maps, config_map("c"))
-    replace(api, impersonated=USER).request("POST", made.records, record())
+    made = Bed.made(control_plane, module_namespace)
     control_plane.grant(EDITOR, module_namespace, "edit")
-    editor = control_plane.api(EDITOR)
-    wait_for(
-        "the right to create pods",
-        lambda: editor.request("POST", f"{made.pods}?dryRun=All", pod("x")),
-    )
+    editor, path = control_plane.api(EDITOR), f"{made.pods}?dryRun=All"
+    wait_for("the right to create pods", lambda: editor.request("POST", path, pod("new")))
     return made
 
 
@@ -181,20 +172,6 @@ CONFLICTS: dict[str, tuple[Move, Made]] = {
 
 def node() -> Json:
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-0"}}
-
-
-def stale(**meta: str) -> Json:
-    return {**CONFIG_MAP, "metadata": {"name": "c", **meta}, "data": {"a": "b"}}
-
-
-def verdict(bed: Bed, **meta: str) -> Write:
-    body = {
-        "apiVersion": API_VERSION,
-        "kind": "ImmutableRevision",
-        "metadata": {"name": "probe-im00000000", **meta},
-        "status": {"phase": "Good"},
-    }
-    return Write("apply", f"{bed.records}/probe-im00000000/status", body)
 
 
 @pytest.mark.parametrize("what", CONFLICTS)
