@@ -19,6 +19,7 @@ from tests.controlplane.real.nodes import PROGRAMS as REAL_PROGRAMS
 from tests.controlplane.real.requirements import missing
 from tests.flaky import Retries
 from tests.namespaces import fresh_namespace
+from tests.unit.examples import examples
 
 NODES = 5
 # Programs that only some tests need, by the fixture that gives them.
@@ -34,6 +35,8 @@ PROGRAMS = {
 # Without a deadline: how long an example takes says how busy the machine is.
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.register_profile("fixed", deadline=None, derandomize=True)
+# `make unit`: a part of the same examples.
+settings.register_profile("quick", deadline=None, derandomize=True, max_examples=examples())
 SEARCH = "random" if os.environ.get("HYPOTHESIS_EXAMPLES") else "fixed"
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", SEARCH))
 

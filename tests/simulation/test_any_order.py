@@ -6,7 +6,6 @@ A failing seed is run again with ``SEEDS=4711 pytest tests/simulation/test_any_o
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import pytest
@@ -17,7 +16,9 @@ from immutable_operator.domain.model import ABSENT, Canary, OnFailure, Pause, So
 from immutable_operator.domain.planner import plan
 from tests.simulation.adversary import Adversary, begun
 from tests.simulation.simulation import Simulation
+from tests.simulation.world.seeds import chosen
 from tests.unit.any_view import NEW, any_view
+from tests.unit.examples import examples
 from tests.unit.given import SERVICE
 from tests.unit.rules import Case, is_converged
 
@@ -28,12 +29,7 @@ ONCE_FAILED: list[int] = []
 REST = 4 * 3600.0
 
 
-def _seeds() -> list[int]:
-    first, _, last = os.environ.get("SEEDS", "0-39").partition("-")
-    return [*ONCE_FAILED, *range(int(first), int(last or first) + 1)]
-
-
-@pytest.mark.parametrize("seed", _seeds())
+@pytest.mark.parametrize("seed", chosen("0-39", ONCE_FAILED))
 def test_attacked_planner_keeps_the_rules_and_comes_to_rest(seed: int) -> None:
     run = begun(seed)
     adversary = Adversary(run)
@@ -72,11 +68,8 @@ def _is_routed(run: Simulation) -> None:
     assert not whole or {route.revision for route in cluster.routes.values()} <= whole | {""}
 
 
-EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
-
-
 @settings(
-    max_examples=int(EXAMPLES or 40),
+    max_examples=examples(40),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -38,7 +38,7 @@ def test_name_is_unique_and_the_uid_is_a_precondition(api: ModelApi) -> None:
     made = _pod(api, "web-1")
     with pytest.raises(Conflict, match="already exists"):
         _pod(api, "web-1")
-    with pytest.raises(Conflict, match="uid in precondition"):
+    with pytest.raises(Conflict, match="the UID in the precondition"):
         api.ask("me", "DELETE", f"{PODS}/web-1", {"preconditions": {"uid": "another"}})
     api.ask("me", "DELETE", f"{PODS}/web-1", {"preconditions": {"uid": made["metadata"]["uid"]}})
     assert "deletionTimestamp" in api.ask("me", "GET", f"{PODS}/web-1")["metadata"]

@@ -25,6 +25,7 @@ from immutable_operator.admission.rotation import (
     rotate,
     write_keys,
 )
+from tests.unit.examples import examples
 
 START = datetime(2026, 11, 22, 4, 30, tzinfo=UTC)
 NAMES = ("immutable-operator-webhook.immutable-system.svc", "127.0.0.1")
@@ -137,7 +138,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(STEPS)
 def test_served_certificate_is_trusted_by_every_replica(
     steps: list[tuple[int, str]],
@@ -240,7 +241,7 @@ def test_emptied_bundle_restarts_the_wait() -> None:
 
 @pytest.mark.parametrize("broken", ["ca.crt", "tls.crt", "tls.key", "since.json"])
 @given(damage=st.text(max_size=50))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_damaged_secret_is_read_as_far_as_it_is_valid(broken: str, damage: str) -> None:
     pair = issue(NAMES, START, TIMES.lifetime)
     data = write_keys(Keys(serving=pair)) | {broken: damage}

@@ -7,7 +7,6 @@ longer; tests/cluster/test_any_spec.py shows it with a real API server.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -35,6 +34,7 @@ from immutable_operator.wire.owner import POOL, SERVICE, OwnerKind, OwnerRecord
 from immutable_operator.wire.revision import decode_revision, revision_body
 from immutable_operator.wire.status import status_body, stored_status
 from tests.unit.any_spec import any_spec
+from tests.unit.examples import examples
 from tests.unit.given import NOW
 from tests.unit.service_specs import spec as good_spec
 
@@ -42,9 +42,8 @@ Json = dict[str, Any]
 
 # Of a forecast: what is odd about a spec shows at its begin, and a year of short lives is long.
 SHORT = {"MOST_PLANS": 30, "MOST_WORK": 3000}
-EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
 any_example = settings(
-    max_examples=int(EXAMPLES or 80),
+    max_examples=examples(80),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -8,11 +8,13 @@ import is a decision.
 from __future__ import annotations
 
 import ast
+import copy
 import re
 import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,11 @@ PURE = {
 }
 
 
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def test_imports_go_one_way() -> None:
     lint = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run(
@@ -70,7 +77,7 @@ def _imported(tree: ast.Module) -> set[str]:
 
 @pytest.mark.parametrize("path", DOMAIN, ids=lambda p: p.stem)
 def test_domain_module_imports_nothing_impure(path: Path) -> None:
-    imported = _imported(ast.parse(path.read_text(encoding="utf-8")))
+    imported = _imported(_tree(path))
     assert {name.partition(".")[0] for name in imported} <= PURE
     own = {name for name in imported if name.startswith("immutable_operator")}
     # The names under which instances are found are part of what messages say.
@@ -81,7 +88,7 @@ def test_domain_module_imports_nothing_impure(path: Path) -> None:
 @pytest.mark.parametrize("path", DOMAIN, ids=lambda p: p.stem)
 def test_domain_module_has_no_side_effects(path: Path) -> None:
     forbidden = {"print", "open", "input", "exec", "eval", "__import__"}
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = _tree(path)
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert not used & forbidden
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)]
@@ -93,7 +100,7 @@ def test_domain_module_has_no_side_effects(path: Path) -> None:
 
 @pytest.mark.parametrize("path", DOMAIN, ids=lambda p: p.stem)
 def test_domain_function_has_at_most_five_parameters(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = _tree(path)
     for node in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)):
         given = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
         named = given[1:] if given[:1] in (["self"], ["cls"]) else given
@@ -102,7 +109,7 @@ def test_domain_function_has_at_most_five_parameters(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_module_has_a_docstring(path: Path) -> None:
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    docstring = ast.get_docstring(_tree(path))
     assert docstring, f"{path.relative_to(ROOT)} has no docstring: say what lives there"
 
 
@@ -120,16 +127,17 @@ def test_module_has_no_catch_all_name(path: Path) -> None:
 
 def _functions(path: Path) -> Iterator[tuple[str, str]]:
     """Name and code, without the docstring, of each function at the top of a test module."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in _tree(path).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node) is not None:
-                del node.body[0]
-            yield node.name, ast.unparse(node)
+            told = ast.get_docstring(node) is not None
+            bare = copy.copy(node)
+            bare.body = node.body[1:] if told else node.body
+            yield node.name, ast.unparse(bare)
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda p: p.stem)
 def test_test_module_imports_no_other_test_module(path: Path) -> None:
-    imported = _imported(ast.parse(path.read_text(encoding="utf-8")))
+    imported = _imported(_tree(path))
     others = {name for name in imported if re.match(r"tests\..*\btest_", name)}
     assert not others, "what test modules share belongs into a module of its own"
 
@@ -194,7 +202,7 @@ def test_no_test_asserts_measured_time(folder: str) -> None:
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in sorted((ROOT / "tests" / folder).rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(_tree(path))
         if isinstance(node, ast.Assert) and _reads_clock(node.test)
     ]
     assert not found

@@ -5,7 +5,6 @@ B replaces A, 3 wanted, and all instances of B are available; B has one check, `
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,6 +32,7 @@ from immutable_operator.domain.model import (
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.standing import is_good
 from tests.unit.any_view import any_view
+from tests.unit.examples import examples
 from tests.unit.given import (
     NOW,
     begun,
@@ -317,7 +317,7 @@ def test_events_tell_which_check_passed() -> None:
 
 
 @settings(
-    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES") or 200),
+    max_examples=examples(200),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

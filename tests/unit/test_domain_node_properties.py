@@ -30,10 +30,13 @@ from immutable_operator.domain.model import (
     Retire,
     View,
 )
+from tests.unit.examples import examples
 from tests.unit.given import NOW, refusal
 from tests.unit.given_nodes import changed, guest, nodes, planned, pool_view
 
-some_pools = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+some_pools = settings(
+    max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 HOMELESS = guest("db", homeless="uses PersistentVolumeClaim data")
 GUESTS = (
     *((), (guest("a"),), (guest("a"), guest("dns", critical=True))),

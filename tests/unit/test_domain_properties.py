@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random
 from dataclasses import replace
 from typing import Any
@@ -19,12 +18,12 @@ from immutable_operator.domain.model import Status, View
 from immutable_operator.domain.planner import plan
 from tests.unit import both_families
 from tests.unit.any_view import any_view
+from tests.unit.examples import examples
 from tests.unit.given import NOW, view
 from tests.unit.rules import Case, check
 
-EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
 any_time = settings(
-    max_examples=int(EXAMPLES or 200),
+    max_examples=examples(200),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -25,17 +24,16 @@ from immutable_operator.domain.calendar.regeneration import (
     spell,
 )
 from immutable_operator.domain.calendar.windows import Cron, Window, is_open
+from tests.unit.examples import examples
 from tests.unit.moments import DAY, HOUR, MINUTE, at
 from tests.unit.toy_fleet import Swap, ToyFleet
 
 BERLIN = "Europe/Berlin"
 
-EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
 
-
-def searching(examples: int) -> settings:
+def searching(full: int) -> settings:
     return settings(
-        max_examples=int(EXAMPLES or examples),
+        max_examples=examples(full),
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )

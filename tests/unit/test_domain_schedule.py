@@ -23,6 +23,7 @@ from immutable_operator.domain.calendar.windows import (
     problem_of,
     wall,
 )
+from tests.unit.examples import examples
 from tests.unit.moments import DAY, HOUR, at
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Havana"]
@@ -172,7 +173,7 @@ CHANGES = [datetime(2026, *d, tzinfo=UTC) for d in [(3, 7), (3, 28), (4, 4), (10
 SPAN = timedelta(hours=44)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.sampled_from(ZONES),
     st.sampled_from(CHANGES),
@@ -206,7 +207,7 @@ def test_slot_is_the_first_moment_at_which_the_local_clock_has_reached_it(
         assert cron.last_before(t) == before
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.text(alphabet="0123456789*/,-#L W?abcdMONJAN@ \n²", max_size=40),
     st.text(max_size=20) | st.sampled_from([*ZONES, "Europe", "../UTC", "/etc/passwd", "a\0b"]),
@@ -370,7 +371,7 @@ def test_close_of_joined_windows_is_searched_once_between_two_slots(
     assert next_close(joined, t + 9 * DAY) == end
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(
         st.builds(

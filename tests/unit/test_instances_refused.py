@@ -10,8 +10,16 @@ import pytest
 
 from immutable_operator.api.names import API_VERSION
 from immutable_operator.domain.model import Cause, Move
-from immutable_operator.instances.refused import Refused, cause_of, pause_after
-from immutable_operator.kube.errors import ApiError, Invalid, ServerTrouble, Unreachable, error_from
+from immutable_operator.instances.refused import Refused, cause_of, pause_after, refused
+from immutable_operator.kube.errors import (
+    ApiError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    ServerTrouble,
+    Unreachable,
+    error_from,
+)
 
 EVERY = tuple(Move)
 OTHERS = tuple(move for move in Move if move is not Move.CREATE)
@@ -49,10 +57,10 @@ def denied_by_policy(code: int, reason: str, kind: str = "pods") -> ApiError:
     return status(code, reason, said, kind, "w", causes=[{"message": words}])
 
 
-def denied_by_webhook(code: int, reason: str, words: str = "not now") -> ApiError:
-    """A webhook says code, reason and words as it likes."""
+def denied_by_webhook(code: int, reason: str, words: str = "not now", **details: Any) -> ApiError:
+    """A webhook says code, reason, words and details as it likes."""
     said = f'admission webhook "drain.example.com" denied the request: {words}'
-    return status(code, reason, said, "", "")
+    return status(code, reason, said, **{"kind": "", **details})
 
 
 NO_FINALIZERS = (
@@ -66,6 +74,18 @@ NO_MAPPING = (
 )
 BUDGET = "The disruption budget web needs 3 healthy pods and has 3 currently"
 EVICTION = "Cannot evict pod as it would violate the pod's disruption budget."
+TOO_LONG = (
+    "rpc error: code = ResourceExhausted desc = trying to send message larger than max"
+    " (2500685 vs. 2097152)"
+)
+ANOTHER_UID = status(
+    422,
+    "Invalid",
+    'Pod "w" is invalid: metadata.uid: Invalid value: "u": field is immutable',
+    "Pod",
+    "w",
+    **because("FieldValueInvalid", field="metadata.uid"),
+)
 TOO_MANY = "Too many requests, please try again later."
 
 Case = tuple[str, tuple[Move, ...], ApiError, Cause]
@@ -188,6 +208,17 @@ CASES: list[Case] = [
     ),
     ("a webhook, of a birth", (Move.CREATE,), denied_by_webhook(403, ""), Cause.TEMPLATE),
     *(
+        (f"a webhook that says the cause {cause}", OTHERS, error, Cause.ADMISSION)
+        for cause in ("DisruptionBudget", "NamespaceTerminating")
+        for error in [denied_by_webhook(429, "TooManyRequests", **because(cause, "in other words"))]
+    ),
+    (
+        "a webhook that speaks of a namespace",
+        OTHERS,
+        denied_by_webhook(404, "NotFound", kind="namespaces", name="n"),
+        Cause.ADMISSION,
+    ),
+    *(
         (f"a webhook that says: {words}", (Move.RETIRE,), denied_by_webhook(403, "", words), cause)
         for cause in (Cause.ADMISSION,)
         for words in (
@@ -234,6 +265,12 @@ CASES: list[Case] = [
         status(413, "RequestEntityTooLarge", "limit is 3145728", "", ""),
         Cause.TEMPLATE,
     ),
+    *(
+        (f"more than is stored: {words}", (Move.CREATE, Move.RECORD), status(500, "", words), cause)
+        for cause in (Cause.TEMPLATE,)
+        for words in ("etcdserver: request is too large", TOO_LONG)
+    ),
+    ("an object of another uid", EVERY, ANOTHER_UID, Cause.API_SERVER),
     # Budgets, and what looks like them.
     (
         "a budget",
@@ -324,11 +361,26 @@ def test_blocking_disruption_budget_is_named() -> None:
     assert the_case("a budget").message == BUDGET
 
 
-@pytest.mark.parametrize("what", ["a policy, 403", "a webhook, 429"])
+@pytest.mark.parametrize(
+    "what", ["a policy, 403", "a webhook, 429", "a webhook that says the cause DisruptionBudget"]
+)
 def test_refusing_policy_or_webhook_is_quoted(what: str) -> None:
     message = the_case(what).message
     assert "not now" in message
     assert "'moving'" in message or "drain.example.com" in message
+
+
+@pytest.mark.parametrize("code", [401, 404, 409, 410])
+def test_webhook_says_nothing_of_the_object(code: int) -> None:
+    """Otherwise an eviction that it denies counts as done, and a name as taken."""
+    error = denied_by_webhook(code, "")
+    assert isinstance(error, Forbidden)
+    assert error.status == code
+
+
+def test_patch_of_an_object_with_another_uid_is_a_conflict() -> None:
+    assert isinstance(ANOTHER_UID, Conflict)
+    assert isinstance(the_case("a pod that went between two requests"), NotFound)
 
 
 def test_answer_that_is_no_status_object_is_quoted_in_short() -> None:
@@ -338,7 +390,7 @@ def test_answer_that_is_no_status_object_is_quoted_in_short() -> None:
 
 
 def _said(cause: Cause, error: ApiError) -> Refused:
-    invalid = isinstance(error, Invalid)
+    invalid = refused(Move.CREATE, error).is_invalid
     return Refused(cause, error.message, error.retry_after, is_invalid=invalid)
 
 
@@ -359,15 +411,20 @@ def test_missing_dependency_is_retried_each_second_at_first() -> None:
     assert len(asked) < 90, "then ever rarer"
 
 
-def test_lifted_policy_is_noticed_within_half_a_minute() -> None:
-    refused = the_case("a policy, of a birth")
-    for cause, error in ((Cause.ADMISSION, refused), (Cause.TEMPLATE, the_case("pod security"))):
-        asked = tries(cause, error, 600)
-        assert max(b - a for a, b in itertools.pairwise(asked)) <= 30.0
+@pytest.mark.parametrize("cause", [Cause.ADMISSION, Cause.TEMPLATE])
+@pytest.mark.parametrize(
+    "what", ["a policy, of a birth", "a policy, 413", "a webhook, 400", "pod security"]
+)
+def test_lifted_policy_is_noticed_within_half_a_minute(cause: Cause, what: str) -> None:
+    asked = tries(cause, the_case(what), 600)
+    assert max(b - a for a, b in itertools.pairwise(asked)) <= 30.0
 
 
-def test_invalid_template_is_retried_rarely() -> None:
-    assert len(tries(Cause.TEMPLATE, the_case("a wrong field"), 3600)) < 20
+@pytest.mark.parametrize(
+    "what", ["a wrong field", "a record that is too large", f"more than is stored: {TOO_LONG}"]
+)
+def test_invalid_template_is_retried_rarely(what: str) -> None:
+    assert len(tries(Cause.TEMPLATE, the_case(what), 3600)) < 20
 
 
 def test_retry_after_of_the_api_server_is_the_minimum() -> None:

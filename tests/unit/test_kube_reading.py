@@ -37,6 +37,7 @@ from immutable_operator.wire.guard import decode_guard
 from immutable_operator.wire.lineage import decode_lineage
 from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.revision import decode_revision
+from tests.unit.examples import examples
 
 DEEP = "[" * 5000 + "]" * 5000
 Path = tuple[str | int, ...]
@@ -176,7 +177,7 @@ def test_valid_object_of_each_kind_is_read(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_mutated_object_is_read_or_refused(kind: str, data: st.DataObject) -> None:
     decode, body = KINDS[kind]
     given_paths = paths_of(body)
@@ -306,7 +307,7 @@ json_values = st.recursive(
 
 
 @given(json_values)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 def test_shallow_body_is_kept_byte_for_byte(value: Any) -> None:
     text = json.dumps(value).encode()
     assert shallow(text) == text

@@ -9,7 +9,9 @@ import argparse
 import json
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,9 @@ NAME = "web"
 WORDS = ("1h", "1", "2126-12-27T06:00:00Z", "web", "a=b")
 SOON = "0.3"
 LONGEST = 8.0
+# What it says when it serves; it is left to do so for a moment.
+SERVES = "Ctrl-C ends it"
+MOMENT = 1.0
 
 
 def _commands() -> dict[str, argparse.ArgumentParser]:
@@ -66,15 +71,28 @@ def exit_code(words: list[str]) -> int:
 
     What serves until Ctrl-C, such as a page in the browser, gets it.
     """
-    timer = threading.Timer(LONGEST, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    ended = threading.Event()
+    waiting = threading.Thread(target=_interrupt, args=(ended, sys.stdout))
+    waiting.start()
     try:
         main(words)
-    except SystemExit as ended:
-        return int(ended.code or 0)
+    except SystemExit as code:
+        return int(code.code or 0)
     finally:
-        timer.cancel()
+        ended.set()
+        waiting.join()
     raise AssertionError("the plug-in did not exit")
+
+
+def _interrupt(ended: threading.Event, out: Any) -> None:
+    """Press Ctrl-C a moment after it says that it serves, and at the latest after `LONGEST`."""
+    latest = time.monotonic() + LONGEST
+    while not ended.wait(0.05) and time.monotonic() < latest:
+        if SERVES in getattr(out, "getvalue", str)():
+            ended.wait(MOMENT)
+            break
+    if not ended.is_set():
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def _positional(action: argparse.Action, name: str) -> Iterator[str]:

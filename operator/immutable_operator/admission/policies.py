@@ -10,9 +10,11 @@ with parameters refuses all requests until the API server has read them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
+import msgspec
 import yaml
 
 from immutable_operator.api.names import GROUP
@@ -88,6 +90,17 @@ def source(guard: str) -> str:
     return text.replace("NODE_FOLDERS", str([f"{folder}/" for folder in NODE_FOLDERS]))
 
 
+@lru_cache(maxsize=128)
+def _encoded(text: str) -> bytes:
+    """Return a policy as JSON, which is read a hundred times faster than YAML at each check."""
+    return msgspec.json.encode(yaml.safe_load(text))
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    spec: dict[str, Any] = msgspec.json.decode(_encoded(text))
+    return spec
+
+
 class Allowed(NamedTuple):
     """What the policies let through: ``enforcement.allowedVerbs`` and ``.allowUnpinned``."""
 
@@ -112,14 +125,14 @@ def policies(operator_user: str, allowed: Allowed = NOTHING) -> dict[str, dict[s
     for name, values in zip(LISTS, allowed, strict=True):
         listed = "[" + ", ".join(f"'{value}'" for value in values) + "]"
         texts = {guard: text.replace(name, listed) for guard, text in texts.items()}
-    return {guard: yaml.safe_load(text) for guard, text in texts.items()}
+    return {guard: _parsed(text) for guard, text in texts.items()}
 
 
 def node_policies(operator_user: str, *, break_glass: bool) -> dict[str, dict[str, Any]]:
     """As `policies`, those of node pools; ``break_glass``: members of the group are let through."""
     allowed = "true" if break_glass else "false"
     return {
-        guard: yaml.safe_load(
+        guard: _parsed(
             source(guard).replace(PLACEHOLDER, operator_user).replace(BREAK_GLASS, allowed)
         )
         for guard in NODE_GUARDS

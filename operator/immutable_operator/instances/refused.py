@@ -18,6 +18,7 @@ from immutable_operator.kube.errors import (
     Invalid,
     NotFound,
     TooManyRequests,
+    own_words,
 )
 
 __all__ = ["Refused", "cause_of", "pause_after", "refused"]
@@ -27,13 +28,6 @@ TOO_LARGE = 413
 # Moves whose body is taken from the user's template.
 OF_THE_TEMPLATE = (Move.CREATE, Move.RECORD, Move.SNAPSHOT)
 
-# `pods "web" is forbidden: ` or `pods is forbidden: `: the message of the refusing part follows.
-_FORBIDDEN = re.compile(r'[\w./-]+(?: "[^"]*")? is forbidden: ')
-# A policy or webhook may answer with any code, reason and details; its name comes first.
-_ADMISSION = re.compile(
-    r'admission webhook "[^"]*" denied the request'
-    r"|(?:Validating|Mutating)AdmissionPolicy '[^']*' with binding '[^']*' denied request"
-)
 _RBAC = re.compile(r'User "[^"]*" cannot ')
 _OWNER_RIGHT = re.compile(r"cannot set (?:an ownerRef|blockOwnerDeletion) (?:on|if) ")
 _QUOTA = re.compile(r"exceeded quota: |insufficient quota to match these scopes: ")
@@ -52,13 +46,16 @@ _BUDGET = re.compile(
     r"Cannot evict pod as it would violate the pod's disruption budget"
     r"|This pod has more than one PodDisruptionBudget"
 )
+# Of etcd and of the client with which the API server calls it; such a Status has no reason.
+_STORED = re.compile(
+    r"etcdserver: request is too large"
+    r"|rpc error: code = ResourceExhausted desc = trying to send message larger than max "
+)
 
 
 def cause_of(move: Move, error: ApiError) -> Cause:
     """Return what a refusal of this move means."""
-    found = _FORBIDDEN.match(error.message)
-    words = error.message[found.end() :] if found else error.message
-    if _ADMISSION.match(words):
+    if error.denied:
         return _not_admitted(move)
     if NAMESPACE_TERMINATING in error.causes:
         return Cause.NAMESPACE_TERMINATING
@@ -68,8 +65,8 @@ def cause_of(move: Move, error: ApiError) -> Cause:
         # The watch will show that the object is gone; a missing namespace or kind is awaited.
         return Cause.API_SERVER if error.kind not in ("", "namespaces") else Cause.DEPENDENCY
     if isinstance(error, Forbidden):
-        return _forbidden(move, words)
-    if isinstance(error, Invalid) or error.status == TOO_LARGE:
+        return _forbidden(move, own_words(error.message))
+    if isinstance(error, Invalid) or _is_too_large(error):
         return Cause.TEMPLATE if move in OF_THE_TEMPLATE else Cause.ADMISSION
     return Cause.API_SERVER
 
@@ -79,6 +76,13 @@ def _is_budget(error: ApiError) -> bool:
     if DISRUPTION_BUDGET in error.causes or error.kind.startswith("poddisruptionbudget"):
         return isinstance(error, TooManyRequests | Forbidden)
     return error.status in (429, 500) and _BUDGET.match(error.message) is not None
+
+
+def _is_too_large(error: ApiError) -> bool:
+    """Return whether an object is too large for the API server (3 MiB) or for etcd (1.5 MiB)."""
+    return error.status == TOO_LARGE or (
+        error.status == 500 and _STORED.match(error.message) is not None
+    )
 
 
 def _forbidden(move: Move, words: str) -> Cause:
@@ -146,7 +150,7 @@ class Refused(Exception):
 
 def refused(move: Move, error: ApiError) -> Refused:
     """Return the API server's refusal of a move."""
-    invalid = isinstance(error, Invalid)
+    invalid = (isinstance(error, Invalid) or _is_too_large(error)) and not error.denied
     return Refused(cause_of(move, error), error.message, error.retry_after, is_invalid=invalid)
 
 

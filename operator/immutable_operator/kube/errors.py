@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -21,11 +22,20 @@ __all__ = [
     "Unauthorized",
     "Unreachable",
     "error_from",
+    "own_words",
 ]
 
 # The type of the cause in an eviction's response if a budget forbids the eviction.
 DISRUPTION_BUDGET = "DisruptionBudget"
 MOST_PAUSE = 300.0
+# `pods "web" is forbidden: ` or `pods is forbidden: `: the message of the refusing part follows.
+_FORBIDDEN = re.compile(r'[\w./-]+(?: "[^"]*")? is forbidden: ')
+# A policy or webhook may answer with any code, reason and details; its name comes first.
+_DENIED = re.compile(
+    r'admission webhook "[^"]*" denied the request'
+    r"|(?:Validating|Mutating)AdmissionPolicy '[^']*' with binding '[^']*' denied request"
+)
+_UID = "metadata.uid"
 
 
 class ApiError(Exception):
@@ -33,7 +43,8 @@ class ApiError(Exception):
 
     ``status`` is the HTTP status (0 without a response), ``reason`` the machine-readable reason of
     the Status object, ``message`` its sentence, ``causes`` the types of its causes, ``kind`` and
-    ``name`` the object that its details name (mostly a resource: "pods").
+    ``name`` the object that its details name (mostly a resource: "pods"). ``denied`` says that a
+    policy or webhook refused it, which may choose the status, the reason and the causes.
     """
 
     def __init__(
@@ -46,6 +57,7 @@ class ApiError(Exception):
         kind: str = "",
         name: str = "",
         retry_after: float | None = None,
+        denied: bool = False,
     ) -> None:
         super().__init__(f"{status} {reason}: {message}" if status else message)
         self.status = status
@@ -55,6 +67,7 @@ class ApiError(Exception):
         self.kind = kind
         self.name = name
         self.retry_after = retry_after
+        self.denied = denied
 
 
 class NotFound(ApiError):
@@ -62,7 +75,10 @@ class NotFound(ApiError):
 
 
 class Conflict(ApiError):
-    """409: it exists already (reason AlreadyExists), or a precondition failed (Conflict)."""
+    """409: it exists already (reason AlreadyExists), or a precondition failed (Conflict).
+
+    Also 422 if a patch names another uid than that of the object.
+    """
 
 
 class Gone(ApiError):
@@ -74,7 +90,10 @@ class Invalid(ApiError):
 
 
 class Forbidden(ApiError):
-    """403: by RBAC, quota, admission or a terminating namespace; ``message`` says which."""
+    """403: by RBAC, quota, admission or a terminating namespace; ``message`` says which.
+
+    Also a policy or webhook that answers 401, 404, 409 or 410: that says nothing of the object.
+    """
 
 
 class Unauthorized(ApiError):
@@ -118,12 +137,12 @@ def error_from(status: int, body: bytes, retry_after: str | None = None) -> ApiE
     causes = [c for c in causes if isinstance(c, dict)] if isinstance(causes, list) else []
     quoted = body[:200].decode(errors="replace").strip() or "no further explanation"
     message = _text(decoded.get("message")) or quoted
-    for cause in causes:
+    denied = _DENIED.match(own_words(message)) is not None
+    for cause in causes if not denied else ():
         # An eviction's message says only that a budget forbids it; the cause names the budget.
         if cause.get("reason") == DISRUPTION_BUDGET and _text(cause.get("message")):
             message = _text(cause.get("message"))
-    kind = _KINDS.get(status, ServerTrouble if status >= 500 else ApiError)
-    return kind(
+    return _kind(status, denied, causes)(
         status,
         _text(decoded.get("reason")),
         message,
@@ -131,7 +150,23 @@ def error_from(status: int, body: bytes, retry_after: str | None = None) -> ApiE
         kind=_text(details.get("kind")),
         name=_text(details.get("name")),
         retry_after=_seconds(retry_after) or _seconds(details.get("retryAfterSeconds")),
+        denied=denied,
     )
+
+
+def own_words(message: str) -> str:
+    """Return what the refusing part itself said, without the name of the object before it."""
+    found = _FORBIDDEN.match(message)
+    return message[found.end() :] if found else message
+
+
+def _kind(status: int, denied: bool, causes: list[dict[str, Any]]) -> type[ApiError]:
+    kind = _KINDS.get(status, ServerTrouble if status >= 500 else ApiError)
+    if denied and kind in (Unauthorized, NotFound, Conflict, Gone):
+        return Forbidden
+    if status == 422 and not denied and any(cause.get("field") == _UID for cause in causes):
+        return Conflict
+    return kind
 
 
 def _decoded(body: bytes) -> dict[str, Any]:

@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
+from tests.simulation.world.refusals import Refused, budget_forbids, forbidden, invalid
 from tests.simulation.world.storage import Obj
 
-__all__ = ["Refused", "admit_eviction", "admit_node", "admit_pod", "is_ready"]
+__all__ = ["admit_eviction", "admit_node", "admit_pod", "is_ready"]
 
 ENDED = ("Failed", "Succeeded")
-
-
-class Refused(Exception):
-    """An answer that is a Status."""
-
-    def __init__(
-        self, code: int, reason: str, message: str, causes: tuple[dict[str, Any], ...] = ()
-    ) -> None:
-        super().__init__(message)
-        self.code = code
-        details = {"details": {"causes": list(causes)}} if causes else {}
-        self.status = {
-            "kind": "Status",
-            "status": "Failure",
-            "code": code,
-            "reason": reason,
-            "message": message,
-            **details,
-        }
 
 
 def is_ready(pod: Obj) -> bool:
@@ -42,26 +23,23 @@ def admit_pod(
     """The API server's validation, then admission, then the quota."""
     name = pod["metadata"]["name"]
     if refusal := unwanted(pod):
-        raise Refused(422, "Invalid", f'Pod "{name}" is invalid: {refusal}')
+        field, _, said = refusal.partition(": ")
+        raise invalid("pods", name, field, f"Forbidden: {said}", "FieldValueForbidden")
     used = sum(p["status"]["phase"] not in ENDED for p in pods)
     if quota is not None and used >= quota:
         counts = f"requested: pods=1, used: pods={used}, limited: pods={quota}"
-        text = f'pods "{name}" is forbidden: exceeded quota: pods, {counts}'
-        raise Refused(403, "Forbidden", text)
+        raise forbidden("pods", name, f"exceeded quota: pods, {counts}")
 
 
 def admit_node(node: Obj, left: int | None) -> None:
     """A webhook of the provider: what an image does, and how many machines there are."""
-    name = node["metadata"]["name"]
     said = ""
     if node["status"]["nodeInfo"]["osImage"].endswith("f)"):
         said = "image: a policy forbids it"
     elif left is not None and left <= 0:
         said = "no machine of this type is left"
     if said:
-        text = (
-            f'nodes "{name}" is forbidden: admission webhook "machines" denied the request: {said}'
-        )
+        text = f'admission webhook "machines.example.com" denied the request: {said}'
         raise Refused(403, "Forbidden", text)
 
 
@@ -74,7 +52,7 @@ def admit_eviction(pod: Obj, pods: Iterable[Obj], budgets: dict[str, Obj]) -> No
         return
     if len(asked) > 1:
         text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does"
-        raise Refused(500, "InternalError", f"{text} not support.")
+        raise Refused(500, "", f"{text} not support.")
     [(name, budget)] = asked.items()
     selected = [p for p in pods if _selects(budget, p) and not _leaves(p)]
     healthy, least = sum(is_ready(p) for p in selected), budget["minAvailable"]
@@ -82,10 +60,7 @@ def admit_eviction(pod: Obj, pods: Iterable[Obj], budgets: dict[str, Obj]) -> No
         return
     if is_ready(pod) and healthy > least:
         return
-    text = f"The disruption budget {name} needs {least} healthy pods and has {healthy} currently"
-    cause = {"reason": "DisruptionBudget", "message": text}
-    message = "Cannot evict pod as it would violate the pod's disruption budget."
-    raise Refused(429, "TooManyRequests", message, (cause,))
+    raise budget_forbids(name, f"needs {least} healthy pods and has {healthy} currently")
 
 
 def _leaves(pod: Obj) -> bool:

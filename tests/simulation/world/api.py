@@ -18,9 +18,17 @@ import msgspec
 
 from immutable_operator.kube.errors import error_from
 from immutable_operator.kube.times import second
-from tests.simulation.world.admission import Refused, admit_eviction, admit_node, admit_pod
+from tests.simulation.world.admission import admit_eviction, admit_node, admit_pod
 from tests.simulation.world.clock import VirtualLoop
 from tests.simulation.world.fields import applied_status, taken_over
+from tests.simulation.world.refusals import (
+    Refused,
+    already_exists,
+    check_metadata,
+    check_preconditions,
+    check_replacement,
+    not_found,
+)
 from tests.simulation.world.storage import Key, Obj, Storage, encode, merged, partial
 from tests.simulation.world.watching import Lag, Stream, matches
 
@@ -137,14 +145,14 @@ class ModelApi:
             return encode(self._create(request, namespace, resource))
         before = self.storage.get(resource, (namespace, name))
         if before is None:
-            raise Refused(404, "NotFound", f'{resource} "{name}" not found')
+            raise not_found(resource, name)
         match request.method:
             case "GET":
                 return encode(before)
             case "POST" if sub == "eviction":
                 return encode(self._evict(request, before))
             case "DELETE":
-                _check(request.body.get("preconditions") or {}, before)
+                check_preconditions(request.body.get("preconditions") or {}, resource, before)
                 return encode(self.remove(request.who, resource, before, request.body))
             case "PUT" | "PATCH":
                 return encode(self._change(request, resource, sub, before))
@@ -189,7 +197,7 @@ class ModelApi:
         body = request.body
         name = body["metadata"]["name"]
         if self.storage.get(resource, (namespace, name)) is not None:
-            raise Refused(409, "AlreadyExists", f'{resource} "{name}" already exists')
+            raise already_exists(resource, name)
         meta = {
             **body["metadata"],
             "uid": self.storage.new_uid(),
@@ -221,7 +229,11 @@ class ModelApi:
     def _change(self, request: Request, resource: str, sub: str, before: Obj) -> Obj:
         """PUT, a merge patch, or an apply of a status."""
         body = request.body
-        _check(body.get("metadata") or {}, before)
+        if request.method == "PUT":
+            check_replacement(body.get("metadata") or {}, resource, before)
+        # The status of a custom resource is written whatever uid is named.
+        bound = not (sub == "status" and resource in CUSTOM)
+        check_metadata(body.get("metadata") or {}, resource, before, bound=bound)
         manager = request.query.get("fieldManager", request.who)
         if sub == "status":
             after = self._with_status(request, before, manager)
@@ -272,7 +284,7 @@ class ModelApi:
         preconditions = options.get("preconditions") or {}
         if not pod["metadata"].get("deletionTimestamp"):
             admit_eviction(pod, self.storage.all("pods"), self.budgets)
-        _check(preconditions, pod)
+        check_preconditions(preconditions, "pods", pod)
         condition = {
             "type": "DisruptionTarget",
             "status": "True",
@@ -338,10 +350,6 @@ def _fields(obj: Obj) -> tuple[str, ...]:
     return "", f"metadata.name={obj['metadata']['name']}", f"involvedObject.uid={about}"
 
 
-def _check(preconditions: Mapping[str, Any], obj: Obj) -> None:
-    """uid and resourceVersion, wherever a request names them."""
-    for key in ("uid", "resourceVersion"):
-        wanted, found = preconditions.get(key), obj["metadata"][key]
-        if wanted is not None and wanted != found:
-            text = f"Precondition failed: {key} in precondition: {wanted}, in object: {found}"
-            raise Refused(409, "Conflict", text)
+def _name(obj: Obj) -> str:
+    name: str = obj["metadata"]["name"]
+    return name

@@ -21,9 +21,9 @@ from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.clock import ServerClock
 from immutable_operator.kube.errors import Unreachable, error_from
 from immutable_operator.kube.transport import Transport
-from tests.simulation.world.admission import Refused
 from tests.simulation.world.api import ModelApi, Request
 from tests.simulation.world.clock import WallClock
+from tests.simulation.world.refusals import Refused
 from tests.simulation.world.storage import encode
 from tests.simulation.world.watching import Stream
 
@@ -199,8 +199,7 @@ class Connection(KubeClient):
             text = rng.choice([b"<html>bad gateway</html>", b""])
             raise error_from(code, text or _status(code, "InternalError", "etcd is slow"))
         if network.throttled and rng.random() < network.throttled:
-            body = _status(429, "TooManyRequests", "too many requests, try again later")
-            raise error_from(429, body, "1")
+            raise error_from(429, b"Too many requests, please try again later.\n", "1")
 
     def _pause(self) -> float:
         return LATENCY * (0.2 + self._rng.random())
