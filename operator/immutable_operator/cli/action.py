@@ -165,5 +165,6 @@ async def _create(owner: Owner, wanted: Wanted) -> str:
         except Conflict:
             continue
         return name
-    again = f"{owner.name} already has actions of this second; run the command again"
+    again = f"the names of actions of {owner.name} for this second are in use; run the command"
+    " again"
     raise ApiError(409, "AlreadyExists", again)
