@@ -134,7 +134,7 @@ def test_path_is_requested_from_the_instance(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(
     ("pod", "said"),
-    [({"status": {}}, "has no address"), (None, "not found")],
+    [({"status": {}}, "has no IP address yet"), (None, "not found")],
     ids=["no address", "gone"],
 )
 def test_instance_that_cannot_be_asked_has_no_result(
@@ -308,7 +308,7 @@ def test_job_of_a_stranger_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None
         cluster.objects[path] = {"metadata": {"name": name, "uid": "x"}, "status": done}
         found = await answer(runner, run(JOB))
         assert found.found is Finding.INCONCLUSIVE
-        assert "not the operator's" in found.message
+        assert "does not belong to this service" in found.message
 
     playing(work, monkeypatch, jobs=frozenset({"shop"}))
 

@@ -99,7 +99,7 @@ async def measure_job(
             await client.create(JOBS.collection(namespace), body, resource=JOBS.resource)
         return None
     if run.uid not in {owner.uid for owner in job.metadata.owner_references}:
-        raise NoAnswer(f"a Job {name} exists that is not the operator's; delete it")
+        raise NoAnswer(f"Job {name} exists but does not belong to this service; delete it")
     ended = {c.type: c.reason for c in job.status.conditions if c.status == "True"}
     if "Complete" in ended:
         return Found(Finding.PASSED, f"Job {name} completed")

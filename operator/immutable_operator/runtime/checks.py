@@ -195,12 +195,12 @@ class CheckRunner:
     async def _url(self, ask: _Ask, question: HttpQuestion) -> str:
         """Return the URL of a path of an instance."""
         if not ask.run.instance:
-            raise NoAnswer("there is no instance to ask")
+            raise NoAnswer("there is no instance of the revision to which the request can be sent")
         path = PODS.item(ask.namespace, ask.run.instance)
         pod = msgspec.json.decode(await self._client.get(path, resource=PODS.resource), type=_Pod)
         address = pod.status.pod_ip
         if not address:
-            raise NoAnswer(f"{ask.run.instance} has no address")
+            raise NoAnswer(f"instance {ask.run.instance} has no IP address yet")
         host = f"[{address}]" if ":" in address else address
         return f"http://{host}:{question.port}{question.path}"
 

@@ -56,7 +56,7 @@ class Claims:
         self._services = services
         self._metrics = metrics
         self._inquiry: Inquiry[Suspect] = Inquiry(
-            "pod cannot be claimed back", self._look, retry=RETRY
+            "label and owner of a pod cannot be restored", self._look, retry=RETRY
         )
         self.pods = Pods(changed, self._suspect_record, services.home)
 
@@ -135,5 +135,7 @@ class Claims:
         self.pods.adopt(uid, service.uid)
         await self._client.patch(path, body, resource="pods", manager=FIELD_MANAGER)
         self._metrics.claims.inc()
-        log.warning("pod claimed back", namespace=namespace, pod=name, service=service.name)
+        log.warning(
+            "label and owner of a pod restored", namespace=namespace, pod=name, service=service.name
+        )
         return True

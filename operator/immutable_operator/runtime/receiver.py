@@ -43,7 +43,10 @@ class NotifyOptions:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("--notify-url is not a URL such as https://receiver.example/events")
         if parts.scheme == "http" and not self.allow_http:
-            raise ValueError("--notify-url is not encrypted; use https, or set --notify-allow-http")
+            raise ValueError(
+                "--notify-url is an http:// URL, which is not encrypted; use https,"
+                " or set --notify-allow-http"
+            )
         if self.timeout <= 0:
             raise ValueError("--notify-timeout-seconds must be more than 0")
 
