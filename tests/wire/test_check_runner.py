@@ -18,12 +18,12 @@ from structlog.testing import capture_logs
 from immutable_operator.checks.addresses import Judge
 from immutable_operator.checks.job import job_name
 from immutable_operator.domain.model import (
-    Answer,
     Check,
     CheckRecord,
     Finding,
     HttpQuestion,
     JobQuestion,
+    Measured,
     Question,
     Revision,
     RunCheck,
@@ -110,7 +110,7 @@ def playing(work: Work, monkeypatch: pytest.MonkeyPatch, **granted: frozenset[st
 RECORD = Revision("0a1b2c3d", 1, "v4:0", "web-im0a1b2c3d", "u-r")
 
 
-async def answer(runner: CheckRunner, asked: RunCheck) -> Answer:
+async def answer(runner: CheckRunner, asked: RunCheck) -> Measured:
     """Wait for the answer of a measurement."""
     runner.want(WEB, (asked,))
     await until(lambda: runner.of(WEB.uid, (RECORD,)))

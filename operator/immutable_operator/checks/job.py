@@ -21,7 +21,7 @@ from immutable_operator.kube.errors import Conflict, NotFound
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
 
-__all__ = ["JOBS", "job_body", "job_name", "measure_job"]
+__all__ = ["job_name", "measure_job"]
 
 JOBS = ApiPath("apis/batch/v1", "jobs")
 KEPT_SECONDS = 3600  # so that people can read the log of its pod

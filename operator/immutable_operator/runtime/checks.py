@@ -22,12 +22,12 @@ from immutable_operator.checks.http import measure_http
 from immutable_operator.checks.job import measure_job
 from immutable_operator.checks.prometheus import measure_prometheus
 from immutable_operator.domain.model import (
-    Answer,
     Backoff,
     CheckKey,
     Finding,
     HttpQuestion,
     JobQuestion,
+    Measured,
     PrometheusQuestion,
     Revision,
     RunCheck,
@@ -80,7 +80,7 @@ class CheckRunner:
         self, client: KubeClient, options: CheckOptions, changed: Callable[[str], None]
     ) -> None:
         self._client, self._options, self._changed = client, options, changed
-        self._answers: dict[str, dict[CheckKey, Answer]] = {}
+        self._answers: dict[str, dict[CheckKey, Measured]] = {}
         self._wanted: dict[str, frozenset[CheckKey]] = {}
         self._inquiry: Inquiry[_Ask] = Inquiry(
             "check cannot be measured", self._ask, lane=lambda ask: ask.owner, retry=RETRY
@@ -98,7 +98,7 @@ class CheckRunner:
             if run.key not in there:
                 self._inquiry.want(_Ask(owner.uid, owner.namespace, owner.name, run))
 
-    def of(self, owner: str, revisions: Iterable[Revision]) -> tuple[Answer, ...]:
+    def of(self, owner: str, revisions: Iterable[Revision]) -> tuple[Measured, ...]:
         """Return the answers that are not on the record of a revision; drop all others."""
         known = self._answers.get(owner)
         if not known:
@@ -141,7 +141,7 @@ class CheckRunner:
         if ask.run.key not in self._wanted.get(ask.owner, ()):
             return None  # another question is asked now, or the owner is gone
         now = self._client.clock.time()
-        answer = Answer(ask.run.key, now, found.finding, found.message)
+        answer = Measured(ask.run.key, now, found.finding, found.message)
         self._answers.setdefault(ask.owner, {}).setdefault(ask.run.key, answer)
         log.info(
             "check",

@@ -22,7 +22,7 @@ from immutable_operator.instances.pods.watched import Pods
 from immutable_operator.kube.client import METADATA_LIST, KubeClient
 from immutable_operator.kube.errors import ApiError, NotFound
 from immutable_operator.kube.meta import ObjectMeta
-from immutable_operator.kube.reading import READ_ERRORS, decoded
+from immutable_operator.kube.reading import READ_ERRORS, decoded, metadata_of
 from immutable_operator.kube.store import Owners
 from immutable_operator.runtime.inquiry import Inquiry
 from immutable_operator.runtime.metrics import Metrics
@@ -118,7 +118,7 @@ class Claims:
             answer = await self._client.get(path, resource="pods")
         except NotFound:
             return False
-        metadata = msgspec.json.decode(answer, type=_Meta).metadata
+        metadata = metadata_of(answer)
         read = {key: value for key, value in metadata.items() if key != "managedFields"}
         meta = msgspec.convert(read, type=ObjectMeta)
         if meta.uid != uid or not is_lost(meta, service):

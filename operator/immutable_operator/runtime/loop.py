@@ -335,7 +335,7 @@ class ControlLoop:
             requests=tuple(self._requests(owner)),
             freezes=tuple(self._freezes.of(owner)) if self._freezes else (),
             prior=memory.planned or stored_status(owner),
-            answers=self._runner.of(owner.uid, revisions),
+            measured=self._runner.of(owner.uid, revisions),
             retry=owner.retry,
             desired_before=memory.desired,
         )

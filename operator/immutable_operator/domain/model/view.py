@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from immutable_operator.domain.model.because import Evidence
 from immutable_operator.domain.model.budget import DisruptionBudget
-from immutable_operator.domain.model.check import Answer
+from immutable_operator.domain.model.check import Measured
 from immutable_operator.domain.model.command import Request
 from immutable_operator.domain.model.config import ConfigKey, Source
 from immutable_operator.domain.model.freeze import Freeze
@@ -39,7 +39,7 @@ class View:
     own. ``ends`` are by name the nodes that are about to
     be taken away. ``retired`` are the uids of the instances that this process retired, as far as it
     remembers. ``is_protected`` says that the deletion of the owner waits until the operator permits
-    it. ``answers`` are those of checks that are not on record yet.
+    it. ``measured`` is what checks found and is not on record yet.
     """
 
     name: str
@@ -67,6 +67,6 @@ class View:
     snapshots: frozenset[str] = frozenset()
     withheld: frozenset[ConfigKey] = frozenset()
     prior: Status = field(default_factory=Status)
-    answers: tuple[Answer, ...] = ()
+    measured: tuple[Measured, ...] = ()
     retry: str = ""
     desired_before: int | None = None
