@@ -11,6 +11,13 @@ from urllib.parse import unquote
 
 import pytest
 
+from immutable_operator.api.check import (
+    NO_EXPECTATION,
+    OF_THE_CHECK,
+    ONE_KIND,
+    PATH_AND_PORT,
+    URL_OR_PATH,
+)
 from tests.cluster.checked import JOB, Checked, until_message
 from tests.cluster.measures import metrics, sample
 from tests.cluster.operator_process import OperatorProcess, Operators
@@ -203,33 +210,33 @@ REFUSED = [
         "container x: image registry.example/x:latest has no digest",
     ),
     ({"name": "x", "job": {"template": {"spec": {"containers": []}}}}, "should have at least 1"),
-    ({**JOB, "http": {"url": "http://web/", "expect": {"status": 200}}}, "exactly one kind"),
-    ({"name": "x", "prometheus": {"address": "http://p", "query": "up"}}, "cannot fail"),
+    ({**JOB, "http": {"url": "http://web/", "expect": {"status": 200}}}, ONE_KIND),
+    ({"name": "x", "prometheus": {"address": "http://p", "query": "up"}}, NO_EXPECTATION),
     (
         {"name": "x", "prometheus": {"address": "http://p", "query": "up", "success": "ok"}},
         "should match",
     ),
-    ({"name": "x"}, "exactly one kind"),
-    ({"name": "x", "http": {"url": "http://web/", "expect": {}}}, "cannot fail"),
+    ({"name": "x"}, ONE_KIND),
+    ({"name": "x", "http": {"url": "http://web/", "expect": {}}}, NO_EXPECTATION),
     (
         {
             "name": "x",
             "ref": {"name": "y"},
             "http": {"url": "http://w/", "expect": {"status": 200}},
         },
-        "exactly one kind",
+        ONE_KIND,
     ),
-    ({"name": "x", "http": {"path": "/", "expect": {"status": 200}}}, "path and port belong"),
+    ({"name": "x", "http": {"path": "/", "expect": {"status": 200}}}, PATH_AND_PORT),
     (
         {
             "name": "x",
             "http": {"url": "http://a/", "path": "/", "port": 1, "expect": {"body": "x"}},
         },
-        "exactly one of url and path",
+        URL_OR_PATH,
     ),
     ({"name": "x", "http": {"url": "ftp://web/", "expect": {"status": 200}}}, "should match"),
     ({"name": "x", "http": {"url": "http://me@web/", "expect": {"status": 200}}}, "should match"),
-    ({"name": "x", "ref": {"name": "y"}, "inconclusive": "Wait"}, "belong to the check itself"),
+    ({"name": "x", "ref": {"name": "y"}, "inconclusive": "Wait"}, OF_THE_CHECK),
 ]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
+from immutable_operator.cli.check import NO_DEPLOYMENT
 from immutable_operator.cli.version import plugin_version
 from tests.cluster.operator_process import OperatorProcess, Operators
 from tests.cluster.plugin import Told, run, start, told
@@ -183,7 +184,7 @@ def test_check_finds_leader_definitions_and_policies(steady: Service) -> None:
     rows = {row["CHECK"]: row for row in done.table}
     assert {row["RESULT"] for row in rows.values()} == {"ok"}, done.out
     # The operator of the tests and of the demo is a process without a Deployment.
-    assert "not in a Deployment" in rows["operator"]["DETAILS"]
+    assert NO_DEPLOYMENT in rows["operator"]["DETAILS"]
     assert (done.code, done.err) == (0, "")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.api import provider
 from immutable_operator.api.names import API_VERSION
 from tests.cluster.kstatus import compute
 from tests.cluster.refusals import told
@@ -101,9 +102,7 @@ def test_unknown_provider_of_a_tool_without_strict_checks_is_refused_with_those_
 ) -> None:
     result = apply(manifest(pool(provider={"clusterAPI": {}})), "--validate=false", check=False)
     assert result.returncode == 1
-    assert "no provider is set, or one that does not exist; set simulated or karpenter" in (
-        result.stderr
-    )
+    assert provider.NO_PROVIDER in result.stderr
 
 
 def test_provider_of_a_pool_cannot_be_changed_but_its_settings_can(

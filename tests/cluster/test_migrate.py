@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.cli.migration import NO_DIGEST
 from tests.cluster.autoscaling import DEPLOYMENT, autoscale, scaled_kind
 from tests.cluster.deployments import Deployment
 from tests.cluster.history import History
@@ -155,7 +156,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"metadata": {"annotations": {"argocd.argoproj.io/tracking-id": "x"}}}, "Argo CD (annotation"),
     ({"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/name": "x"}}}, "Flux (label"),
     ({"strategy": {"type": "Recreate"}}, "its strategy is Recreate"),
-    ({"container": {"image": "registry.example/web:v1"}}, "does not tell the digest"),
+    ({"container": {"image": "registry.example/web:v1"}}, NO_DIGEST),
 ]
 
 

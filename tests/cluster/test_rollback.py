@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
+from immutable_operator.domain import target
 from tests.cluster import kstatus
 from tests.cluster.actions import act, freeze_of, outcome, phase
 from tests.cluster.history import History
@@ -270,10 +271,7 @@ def test_first_revision_that_fails_is_kept_and_may_recover(web: Service) -> None
     until_failed(web, 1)
     web.until(
         "it says so",
-        lambda: (
-            "there is no revision to go back to"
-            in condition(web.get(), "Stalled").get("message", "")
-        ),
+        lambda: target.NOTHING_ELSE in condition(web.get(), "Stalled").get("message", ""),
     )
     assert len(web.active()) == 2
     for pod in web.active():

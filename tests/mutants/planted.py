@@ -226,8 +226,8 @@ PLANTED: dict[str, Bug] = {
     ),
     "an answer of another rollout counts": Bug(
         "checks.py",
-        "answers = {answer.key: answer for answer in turn.answers}",
-        "answers = {(*a.key[:2], started, a.key[3]): a for a in turn.answers}",
+        "answers = {answer.key: answer for answer in turn.measured}",
+        "answers = {(*a.key[:2], started, a.key[3]): a for a in turn.measured}",
     ),
     "a freeze asks checks": Bug(
         "proving.py",

@@ -15,7 +15,6 @@ from immutable_operator.domain.model import (
     ABSENT,
     Action,
     Announcement,
-    Answer,
     Cause,
     CheckKey,
     ConfigKey,
@@ -25,6 +24,7 @@ from immutable_operator.domain.model import (
     DeleteBudget,
     DeleteRevision,
     DeleteRoute,
+    Measured,
     Move,
     Plan,
     Quarantine,
@@ -82,7 +82,7 @@ class ToyOperator:
         self._keys: set[tuple[str, str]] = set()
         self._leaving: set[str] = set()
         self._asked: dict[CheckKey, tuple[float, RunCheck]] = {}
-        self._answers: dict[CheckKey, Answer] = {}
+        self._answers: dict[CheckKey, Measured] = {}
         self.restart()
 
     def restart(self) -> None:
@@ -128,12 +128,12 @@ class ToyOperator:
             if run.key not in self._asked and run.key not in self._answers:
                 self._asked[run.key] = (self.cluster.now + MEASURED_AFTER, run)
 
-    def _answered(self) -> tuple[Answer, ...]:
+    def _answered(self) -> tuple[Measured, ...]:
         """The answers that have arrived."""
         for key, (at, run) in list(self._asked.items()):
             if at <= self.cluster.now:
                 del self._asked[key]
-                self._answers[key] = Answer(key, at, self.cluster.found(run), FOUND)
+                self._answers[key] = Measured(key, at, self.cluster.found(run), FOUND)
         return tuple(self._answers.values())
 
     def view(self) -> View:
@@ -161,7 +161,7 @@ class ToyOperator:
             http_route=cluster.http_route if cluster.spec.http_route else None,
             freezes=cluster.freezes,
             requests=tuple(cluster.requests.values()),
-            answers=self._answered(),
+            measured=self._answered(),
             retry=cluster.retry,
             prior=self.status,
             desired_before=self.desk.desired,

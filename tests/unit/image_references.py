@@ -4,7 +4,14 @@ They are tried on the operator's own check (test_api_image.py) and on the CEL ru
 server (tests/cluster/test_crds.py).
 """
 
-from immutable_operator.api.image import HOW_TO_PIN, NO_DIGEST
+from immutable_operator.api.image import (
+    HOW_TO_PIN,
+    LENGTH,
+    MALFORMED,
+    NO_DIGEST,
+    NO_REGISTRY,
+    UPPER_CASE,
+)
 
 __all__ = ["HEX", "PINNED", "PROBLEMS"]
 
@@ -27,36 +34,30 @@ PINNED = [
     f"Registry.Example/web@sha256:{HEX}",
 ]
 
+WEB = "registry.example/web"
 PROBLEMS = {
     "": f"it has no image; {HOW_TO_PIN}",
-    "registry.example/web:1.25": f"image registry.example/web:1.25 {NO_DIGEST}; {HOW_TO_PIN}",
+    f"{WEB}:1.25": f"image {WEB}:1.25 {NO_DIGEST}; {HOW_TO_PIN}",
     "nginx": f"image nginx {NO_DIGEST}; {HOW_TO_PIN}",
-    f"registry.example/web@sha256:{HEX[:-1]}": f"image registry.example/web@sha256:{HEX[:-1]} has "
-    "a sha256 digest of 63 instead of 64 hex digits; copy the complete digest",
-    f"registry.example/web@sha256:{HEX}0": f"image registry.example/web@sha256:{HEX}0 has a sha256 "
-    "digest of 65 instead of 64 hex digits; copy the complete digest",
-    f"registry.example/web@sha512:{HEX}": f"image registry.example/web@sha512:{HEX} has a sha512 "
-    "digest of 64 instead of 128 hex digits; copy the complete digest",
-    "registry.example/web@sha256:": "image registry.example/web@sha256: has a sha256 digest of 0 "
-    "instead of 64 hex digits; copy the complete digest",
-    f"registry.example/web@sha256:{HEX.upper()}": "image registry.example/web@sha256:"
-    f"{HEX.upper()} has a digest in upper case; write the same digest in lower case",
-    f"web@sha256:{HEX}": f"image web@sha256:{HEX} has no registry, so each node would choose "
-    "one; add the registry in front of the name",
-    f"team/web@sha256:{HEX}": f"image team/web@sha256:{HEX} has no registry, so each node "
-    "would choose one; add the registry in front of the name",
-    f"registry.example/Web@sha256:{HEX}": f"image registry.example/Web@sha256:{HEX} is not a "
-    f"valid image reference; {HOW_TO_PIN}",
-    f"registry.example/web@md5:{HEX}": f"image registry.example/web@md5:{HEX} is not a valid "
-    f"image reference; {HOW_TO_PIN}",
-    f"registry.example//web@sha256:{HEX}": f"image registry.example//web@sha256:{HEX} is not a "
-    f"valid image reference; {HOW_TO_PIN}",
-    f"registry.example/web@sha256:{HEX}@sha256:{HEX}": f"image registry.example/web@sha256:{HEX}"
-    f"@sha256:{HEX} is not a valid image reference; {HOW_TO_PIN}",
-    f"registry.example/web@{HEX}": f"image registry.example/web@{HEX} is not a valid image "
-    f"reference; {HOW_TO_PIN}",
-    f" registry.example/web@sha256:{HEX}": f"image  registry.example/web@sha256:{HEX} is not a "
-    f"valid image reference; {HOW_TO_PIN}",
-    f"registry.example/web@sha256:{HEX}\n": f"image registry.example/web@sha256:{HEX}\n is not a "
-    f"valid image reference; {HOW_TO_PIN}",
+    f"{WEB}@sha256:{HEX[:-1]}": f"image {WEB}@sha256:{HEX[:-1]} has a sha256 digest of 63 instead "
+    f"of 64{LENGTH}",
+    f"{WEB}@sha256:{HEX}0": f"image {WEB}@sha256:{HEX}0 has a sha256 digest of 65 instead of 64"
+    f"{LENGTH}",
+    f"{WEB}@sha512:{HEX}": f"image {WEB}@sha512:{HEX} has a sha512 digest of 64 instead of 128"
+    f"{LENGTH}",
+    f"{WEB}@sha256:": f"image {WEB}@sha256: has a sha256 digest of 0 instead of 64{LENGTH}",
+    f"{WEB}@sha256:{HEX.upper()}": f"image {WEB}@sha256:{HEX.upper()}{UPPER_CASE}",
+    f"web@sha256:{HEX}": f"image web@sha256:{HEX}{NO_REGISTRY}",
+    f"team/web@sha256:{HEX}": f"image team/web@sha256:{HEX}{NO_REGISTRY}",
+} | {
+    image: f"image {image}{MALFORMED}"
+    for image in (
+        f"registry.example/Web@sha256:{HEX}",
+        f"{WEB}@md5:{HEX}",
+        f"registry.example//web@sha256:{HEX}",
+        f"{WEB}@sha256:{HEX}@sha256:{HEX}",
+        f"{WEB}@{HEX}",
+        f" {WEB}@sha256:{HEX}",
+        f"{WEB}@sha256:{HEX}\n",
+    )
 }

@@ -8,16 +8,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from immutable_operator.api import (
+    machine_image,
+    node_template,
+    nodepool,
+    owner,
+    provider,
+    regeneration,
+)
 from immutable_operator.api.image import HOW_TO_PIN, NO_DIGEST
 from immutable_operator.api.regeneration import TOO_YOUNG
-from tests.unit.service_specs import LONG_NAME, PIN, RESERVED, Refused
+from immutable_operator.api.template import RESERVED
+from tests.unit.service_specs import LONG_NAME, PIN, Refused
 
 __all__ = ["IMAGE_IDS", "POOLS", "POOLS_REFUSED", "karpenter", "pool"]
 
 Json = dict[str, Any]
 
 HEX = "9f2c41d07a1b" * 5 + "9f2c"
-ONE_IMAGE = "write the id of one image, such as ami-0abc1234def567890"
 
 IMAGE_IDS = [
     "ami-0abc1234def567890",
@@ -34,34 +42,19 @@ IMAGE_IDS = [
     "x" * 512,
 ]
 
-IMAGE_PROBLEMS = {
-    "al2023@latest": f" is an alias, and an alias can be moved to a different image; {ONE_IMAGE}",
-    "al2023@v20260101": " is an alias, and an alias can be moved to a different image; "
-    + ONE_IMAGE,
-    "/aws/Alias/al2023": " is an alias, and an alias can be moved to a different image; "
-    + ONE_IMAGE,
-    f"registry.example/os@sha256:{HEX}": " is the image of a registry with its digest; remove id "
-    "and write the digest only, as image.digest: sha256:<64 lower-case hex digits>",
-    "ubuntu-latest": " contains the word latest, which stands for a different image later; "
-    + ONE_IMAGE,
-    "/images/b/versions/LATEST": " contains the word latest, which stands for a different image "
-    f"later; {ONE_IMAGE}",
-    "ubuntu:latest": " contains the word latest, which stands for a different image later; "
-    + ONE_IMAGE,
-    "projects/p/global/images/family/debian-12": " is an image family, whose newest image "
-    f"changes; {ONE_IMAGE}",
-    "ubuntu:24.04": " has a colon, as a tag does, and a tag can be moved to a different image; "
-    + ONE_IMAGE,
-    "resolve:ssm:/aws/x": " has a colon, as a tag does, and a tag can be moved to a different "
-    f"image; {ONE_IMAGE}",
-    "ami-*": f" is a selector, which can match a different image later; {ONE_IMAGE}",
-    "ami-0abc?": f" is a selector, which can match a different image later; {ONE_IMAGE}",
-    "name=al2023": f" is a selector, which can match a different image later; {ONE_IMAGE}",
-    "al2023 arm64": f" is a selector, which can match a different image later; {ONE_IMAGE}",
-    "ami-[0-9]": f" is a selector, which can match a different image later; {ONE_IMAGE}",
-    "ami-ü": f" is not a valid image id; {ONE_IMAGE}",
-    "-ami": f" is not a valid image id; {ONE_IMAGE}",
-}
+_MOVING: list[tuple[str, tuple[str, ...]]] = [
+    (machine_image.OF_A_REGISTRY, (f"registry.example/os@sha256:{HEX}",)),
+    (machine_image.ALIAS, ("al2023@latest", "al2023@v20260101", "/aws/Alias/al2023")),
+    (machine_image.LATEST, ("ubuntu-latest", "/images/b/versions/LATEST", "ubuntu:latest")),
+    (machine_image.FAMILY, ("projects/p/global/images/family/debian-12",)),
+    (machine_image.TAG, ("ubuntu:24.04", "resolve:ssm:/aws/x")),
+    (
+        machine_image.SELECTOR,
+        ("ami-*", "ami-0abc?", "name=al2023", "al2023 arm64", "ami-[0-9]"),
+    ),
+    (machine_image.MALFORMED, ("ami-ü", "-ami")),
+]
+IMAGE_PROBLEMS = {image: says for says, images in _MOVING for image in images}
 
 
 def pool(rollout: Json | None = None, **fields: Any) -> Json:
@@ -139,27 +132,19 @@ def _key_refused(field: str, at: str, key: str, told: str, wrap: Any) -> Refused
     return Refused(
         f"{field} {key}",
         pool(template={field: wrap(key)}),
-        f"spec.template.{at}: key {key} {told}",
+        f"spec.template.{at}: key {key}{told}",
         value=key if at.endswith("key") else "",
     )
 
 
 _KEYS = {
     "immutable.dev/pool": RESERVED,
-    "kubernetes.io/hostname": "has a different value on each node, and the template applies to "
-    "all of them; remove it",
-    "my team": "is not valid; write a key such as team or example.com/team",
-    "Example.com/team": "is not valid; write a key such as team or example.com/team",
+    "kubernetes.io/hostname": node_template.DIFFERS,
+    "my team": node_template.BAD_KEY,
+    "Example.com/team": node_template.BAD_KEY,
 }
-_CONTROL_PLANE = (
-    "spec: a label or taint of the template makes these nodes part of the control plane "
-    "(node-role.kubernetes.io/control-plane or node-role.kubernetes.io/master), and replacing them "
-    "can make the cluster unavailable; remove it, or set controlPlane: true"
-)
-_BOTH_ZERO = (
-    "spec.rollout: maxSurge and maxUnavailable are both 0, so no instance can be replaced; set one "
-    "of them to 1 or more"
-)
+_CONTROL_PLANE = f"spec: {nodepool.ON_CONTROL_PLANE}"
+_BOTH_ZERO = f"spec.rollout: {owner.BOTH_ZERO}"
 _GPU = {"key": "example.com/gpu", "effect": "NoSchedule"}
 _REQUIREMENT = "spec.provider.karpenter.requirements[0]"
 
@@ -178,8 +163,8 @@ POOLS_REFUSED = [
     Refused(
         "empty image id",
         pool(image={"id": ""}),
-        f"spec.image.id: the image id is empty; {ONE_IMAGE}",
-        f'spec.image.id: Invalid value: "": the image id is empty; {ONE_IMAGE}',
+        f"spec.image.id: {machine_image.EMPTY}",
+        f'spec.image.id: Invalid value: "": {machine_image.EMPTY}',
     ),
     Refused(
         "image id that is too long",
@@ -197,14 +182,13 @@ POOLS_REFUSED = [
     Refused(
         "digest in upper case",
         pool(image={"digest": f"sha256:{HEX.upper()}"}),
-        f"spec.image.digest: digest sha256:{HEX.upper()} is in upper case; write the same digest "
-        "in lower case",
+        f"spec.image.digest: digest sha256:{HEX.upper()}{machine_image.UPPER_CASE}",
         value=f"sha256:{HEX.upper()}",
     ),
     Refused(
         "no digest",
         pool(image={"digest": "ubuntu"}),
-        "spec.image.digest: digest ubuntu is not a digest; write sha256:<64 lower-case hex digits>",
+        f"spec.image.digest: digest ubuntu{machine_image.NO_DIGEST}",
         value="ubuntu",
     ),
     Refused("no image", {"provider": {"simulated": {}}}, "spec.image: required value",
@@ -212,33 +196,29 @@ POOLS_REFUSED = [
     Refused(
         "neither id nor digest",
         pool(image={}),
-        "spec.image: the image has neither id nor digest; set id to the provider's id of it, such "
-        "as ami-0abc1234def567890",
+        f"spec.image: {machine_image.NONE}",
     ),
     Refused(
         "both id and digest",
         pool(image={"id": "ami-0abc1234def567890", "digest": f"sha256:{HEX}"}),
-        "spec.image: the image has both id and digest, which can contradict each other; remove one "
-        "of them",
+        f"spec.image: {machine_image.BOTH}",
     ),
     Refused("no provider", {"image": {"id": "ami-1"}}, "spec.provider: required value",
             "spec.provider: Required value"),
     Refused(
         "no kind of provider",
         pool(provider={}),
-        "spec.provider: no provider is set, or one that does not exist; set simulated or karpenter",
+        f"spec.provider: {provider.NO_PROVIDER}",
     ),
     Refused(
         "two providers",
         pool(provider=karpenter()["provider"] | {"simulated": {}}),
-        "spec.provider: both simulated and karpenter are set, and a pool has one provider; remove "
-        "one",
+        f"spec.provider: {provider.BOTH}",
     ),
     Refused(
         "settings of the kubelet for Karpenter",
         karpenter() | {"template": {"kubelet": {"maxPods": 50}}},
-        "spec: template.kubelet is set, but Karpenter takes settings of the kubelet from the node "
-        "class only; set them there, and remove template.kubelet",
+        f"spec: {nodepool.KUBELET}",
     ),
     Refused(
         "reference without a name",
@@ -283,16 +263,13 @@ POOLS_REFUSED = [
     Refused(
         "label with an invalid value",
         pool(template={"labels": {"team": "a b"}}),
-        "spec.template.labels.team: value a b is not valid; use letters, digits, -, _ and ., with "
-        "a letter or digit at both ends",
-        'spec.template.labels[team]: Invalid value: "a b": value a b is not valid; use letters, '
-        "digits, -, _ and ., with a letter or digit at both ends",
+        f"spec.template.labels.team: value a b{node_template.BAD_VALUE}",
+        f'spec.template.labels[team]: Invalid value: "a b": value a b{node_template.BAD_VALUE}',
     ),
     Refused(
         "taint with an invalid value",
         pool(template={"taints": [_GPU | {"value": "-"}]}),
-        "spec.template.taints[0].value: value - is not valid; use letters, digits, -, _ and ., "
-        "with a letter or digit at both ends",
+        f"spec.template.taints[0].value: value -{node_template.BAD_VALUE}",
         value="-",
     ),
     Refused(
@@ -327,30 +304,27 @@ POOLS_REFUSED = [
     Refused(
         "requirement without values",
         karpenter({"key": "a", "operator": "In"}),
-        f"{_REQUIREMENT}: the operators In and NotIn need values; set values, or use Exists",
+        f"{_REQUIREMENT}: {provider.NEED_VALUES}",
     ),
     Refused(
         "requirement with values too many",
         karpenter({"key": "a", "operator": "Exists", "values": ["b"]}),
-        f"{_REQUIREMENT}: the operators Exists and DoesNotExist have no values; remove values",
+        f"{_REQUIREMENT}: {provider.NO_VALUES}",
     ),
     Refused(
         "requirement with a text for a number",
         karpenter({"key": "a", "operator": "Gt", "values": ["b"]}),
-        f"{_REQUIREMENT}: the operators Gt and Lt need one whole number; set values to a list such "
-        "as ['4']",
+        f"{_REQUIREMENT}: {provider.ONE_NUMBER}",
     ),
     Refused(
         "requirement with two numbers for one",
         karpenter({"key": "a", "operator": "Lt", "values": ["1", "2"]}),
-        f"{_REQUIREMENT}: the operators Gt and Lt need one whole number; set values to a list such "
-        "as ['4']",
+        f"{_REQUIREMENT}: {provider.ONE_NUMBER}",
     ),
     Refused(
         "requirement with fewer values than minValues",
         karpenter({"key": "a", "operator": "In", "values": ["b"], "minValues": 2}),
-        f"{_REQUIREMENT}: minValues is greater than the number of values; decrease it or add "
-        "values",
+        f"{_REQUIREMENT}: {provider.MIN_VALUES}",
     ),
     Refused("neither surge nor unavailable", pool({"maxSurge": 0}), _BOTH_ZERO),
     Refused(
@@ -361,8 +335,7 @@ POOLS_REFUSED = [
     Refused(
         "deadline before the node has settled",
         pool({"progressDeadlineSeconds": 60}),
-        "spec.rollout: progressDeadlineSeconds is not greater than verify.settle, so every rollout "
-        "would be reported as stalled; increase progressDeadlineSeconds",
+        f"spec.rollout: {nodepool.DEADLINE}",
     ),
     Refused(
         "smoke pod by tag",
@@ -388,8 +361,7 @@ POOLS_REFUSED = [
     Refused(
         "maximum age above the hard one",
         pool(regeneration={"maxAge": "21d", "hardMaxAge": "14d"}),
-        "spec.regeneration: maxAge is greater than hardMaxAge, so windows would have no effect; "
-        "decrease maxAge or increase hardMaxAge",
+        f"spec.regeneration: {regeneration.AGES}",
     ),
     Refused(
         "maximum age that is too low",

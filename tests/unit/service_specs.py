@@ -9,6 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from immutable_operator.api import (
+    blue_green,
+    canary,
+    image,
+    owner,
+    scaling,
+    service,
+    stateless,
+    traffic,
+)
+from immutable_operator.api import template as pod
 from immutable_operator.api.image import HOW_TO_PIN, NO_DIGEST
 
 __all__ = [
@@ -17,7 +28,6 @@ __all__ = [
         "LONG_NAME",
         "PIN",
         "REFUSED",
-        "RESERVED",
         "Refused",
         "exposed",
         "spec",
@@ -29,7 +39,6 @@ __all__ = [
 
 PIN = "registry.example/web@sha256:" + "9f2c41d07a1b" * 5 + "9f2c"
 LONG_NAME = "a-service-with-a-name-that-is-one-too-long-for"
-RESERVED = "is reserved: only the operator writes keys with the prefix immutable.dev/; remove it"
 
 
 @dataclass(frozen=True)
@@ -94,53 +103,43 @@ def _privileged(field: str, name: str) -> dict[str, Any]:
     return template(**({"containers": [web]} | {field: [web | {"name": "first"}, root]}))
 
 
-_NODE_LOCAL = "or set immutability.nodeLocal: Allow"
 _SIDECAR = {"name": "proxy", "image": PIN, "restartPolicy": "Always"}
 
 KEPT_STATE = [
     Refused(
         "a folder of the node",
         volume("hostPath"),
-        "spec.template.spec.volumes: volume data uses hostPath, so its content stays on the node "
-        "when the pod is replaced; use emptyDir, a ConfigMap or a persistentVolumeClaim, "
-        + _NODE_LOCAL,
+        f"spec.template.spec.volumes: volume data{stateless.HOST_PATH}",
     ),
     Refused(
         "the processes of the node",
         template(hostPID=True),
-        "spec.template.spec.hostPID: the pod would share the process namespace of its node; remove "
-        f"it, {_NODE_LOCAL}",
+        f"spec.template.spec.hostPID: {stateless.HOST_FIELDS['hostPID']}",
     ),
     Refused(
         "the memory segments of the node",
         template(hostIPC=True),
-        "spec.template.spec.hostIPC: the pod would share the memory segments of its node; remove "
-        f"it, {_NODE_LOCAL}",
+        f"spec.template.spec.hostIPC: {stateless.HOST_FIELDS['hostIPC']}",
     ),
     Refused(
         "a privileged container",
         _privileged("containers", "root"),
-        "spec.template.spec.containers: container root is privileged, so it can change its node; "
-        f"remove securityContext.privileged, {_NODE_LOCAL}",
+        f"spec.template.spec.containers: container root{stateless.PRIVILEGED}",
     ),
     Refused(
         "a privileged init container",
         _privileged("initContainers", "setup"),
-        "spec.template.spec.initContainers: init container setup is privileged, so it can change "
-        f"its node; remove securityContext.privileged, {_NODE_LOCAL}",
+        f"spec.template.spec.initContainers: init container setup{stateless.PRIVILEGED}",
     ),
     Refused(
         "a privileged sidecar container",
         template(initContainers=[_SIDECAR | {"securityContext": {"privileged": True}}]),
-        "spec.template.spec.initContainers: init container proxy is privileged, so it can change "
-        f"its node; remove securityContext.privileged, {_NODE_LOCAL}",
+        f"spec.template.spec.initContainers: init container proxy{stateless.PRIVILEGED}",
     ),
     Refused(
         "a claim with several replicas",
         volume("persistentVolumeClaim", replicas=2),
-        "spec.template.spec.volumes: volume data uses a persistentVolumeClaim, which all replicas "
-        "would share, and the operator cannot tell whether several pods can use its volume at "
-        "once; set replicas: 1, or immutability.sharedVolumes: Allow if they can",
+        f"spec.template.spec.volumes: volume data{stateless.CLAIM}",
     ),
 ]
 """Specs that are refused because their pods would keep state, unless the spec permits it."""
@@ -173,8 +172,7 @@ REFUSED = [
         "digest in upper case",
         template(containers=[{"name": "web", "image": PIN.replace("f2c", "F2C")}]),
         "spec.template.spec.containers[0].image: container web: image "
-        f"{PIN.replace('f2c', 'F2C')} has a digest in upper case; write the same digest in lower "
-        "case",
+        f"{PIN.replace('f2c', 'F2C')}{image.UPPER_CASE}",
     ),
     Refused(
         "init container by tag",
@@ -198,31 +196,30 @@ REFUSED = [
     Refused(
         "template without a pod",
         {"template": {}},
-        "spec.template.spec.containers: at least one container is required",
+        f"spec.template.spec.containers: {pod.NO_CONTAINERS}",
         "spec.template.spec: Required value",
     ),
     Refused(
         "no container",
         template(containers=[]),
-        "spec.template.spec.containers: at least one container is required",
+        f"spec.template.spec.containers: {pod.NO_CONTAINERS}",
         "spec.template.spec.containers: Invalid value: 0: spec.template.spec.containers in body "
         "should have at least 1 items",
     ),
     Refused(
         "reserved label",
         {"template": spec()["template"] | {"metadata": {"labels": {"immutable.dev/service": "x"}}}},
-        f"spec.template.metadata.labels: key immutable.dev/service {RESERVED}",
+        f"spec.template.metadata.labels: key immutable.dev/service{pod.RESERVED}",
     ),
     Refused(
         "reserved annotation",
         {"template": spec()["template"] | {"metadata": {"annotations": {"immutable.dev/a": "x"}}}},
-        f"spec.template.metadata.annotations: key immutable.dev/a {RESERVED}",
+        f"spec.template.metadata.annotations: key immutable.dev/a{pod.RESERVED}",
     ),
     Refused(
         "restartPolicy",
         template(restartPolicy="OnFailure"),
-        "spec.template.spec.restartPolicy: only Always is allowed, because instances of a service "
-        "run continuously; leave it out",
+        f"spec.template.spec.restartPolicy: {pod.RESTART_POLICY}",
     ),
     Refused(
         "name too long",
@@ -272,20 +269,17 @@ REFUSED = [
     Refused(
         "neither surge nor unavailable",
         spec({"maxSurge": 0}),
-        "spec.rollout: maxSurge and maxUnavailable are both 0, so no instance can be "
-        "replaced; set one of them to 1 or more",
+        f"spec.rollout: {owner.BOTH_ZERO}",
     ),
     Refused(
         "neither surge nor unavailable, in percent",
         spec({"maxSurge": "0%", "maxUnavailable": "0%"}),
-        "spec.rollout: maxSurge and maxUnavailable are both 0, so no instance can be "
-        "replaced; set one of them to 1 or more",
+        f"spec.rollout: {owner.BOTH_ZERO}",
     ),
     Refused(
         "maxSurge in words",
         spec({"maxSurge": "a few"}),
-        'spec.rollout.maxSurge: "a few": neither a number nor a percentage; use a value '
-        "such as 1 or 25%",
+        f'spec.rollout.maxSurge: "a few": {scaling.NEITHER}',
     ),
     Refused(
         "negative maxUnavailable",
@@ -297,8 +291,7 @@ REFUSED = [
     Refused(
         "deadline before readiness",
         spec({"minReadySeconds": 600}),
-        "spec.rollout: progressDeadlineSeconds is not greater than minReadySeconds, so every "
-        "rollout would be reported as stalled; increase progressDeadlineSeconds",
+        f"spec.rollout: {service.DEADLINE}",
     ),
     Refused(
         "a strategy that does not exist",
@@ -310,37 +303,32 @@ REFUSED = [
     Refused(
         "Canary without steps",
         spec({"strategy": "Canary"}),
-        "spec.rollout: strategy Canary needs steps; add canary.steps, or use strategy Rolling",
+        f"spec.rollout: {canary.NEEDS_CANARY}",
     ),
     Refused(
         "steps with another strategy",
         spec({"canary": {"steps": [{"setWeight": 20}]}}),
-        "spec.rollout: canary has an effect only with strategy Canary; remove it, or set "
-        "strategy: Canary",
+        f"spec.rollout: {canary.OF_CANARY}",
     ),
     Refused(
         "a step without a kind",
         stepped({"setWeight": 20}, {}),
-        "spec.rollout.canary.steps[1]: a step is exactly one of setReplicas, setWeight, pause, "
-        "check",
+        f"spec.rollout.canary.steps[1]: {canary.ONE_KIND}",
     ),
     Refused(
         "a step of two kinds",
         stepped({"setWeight": 20, "setReplicas": 1}),
-        "spec.rollout.canary.steps[0]: a step is exactly one of setReplicas, setWeight, pause, "
-        "check",
+        f"spec.rollout.canary.steps[0]: {canary.ONE_KIND}",
     ),
     Refused(
         "a first step that shows nothing",
         stepped({"pause": {"for": "5m"}}, {"setWeight": 20}),
-        "spec.rollout.canary: before the first step the new revision has no instance; begin with "
-        "setReplicas or setWeight",
+        f"spec.rollout.canary: {canary.FIRST_STEP}",
     ),
     Refused(
         "a canary of 0",
         stepped({"setReplicas": "0%"}),
-        "spec.rollout.canary.steps[0].setReplicas: setReplicas: 0 would show nothing; use 1 or "
-        "more",
+        f"spec.rollout.canary.steps[0].setReplicas: {canary.NO_REPLICAS}",
     ),
     Refused(
         "weights that fall",
@@ -357,45 +345,39 @@ REFUSED = [
     Refused(
         "a pause without an end",
         stepped({"setWeight": 20}, {"pause": {}}),
-        "spec.rollout.canary.steps[1].pause: a pause has exactly one of for and until",
+        f"spec.rollout.canary.steps[1].pause: {canary.ONE_END}",
     ),
     Refused(
         "a pause with two ends",
         stepped({"setWeight": 20}, {"pause": {"for": "5m", "until": "Promoted"}}),
-        "spec.rollout.canary.steps[1].pause: a pause has exactly one of for and until",
+        f"spec.rollout.canary.steps[1].pause: {canary.ONE_END}",
     ),
     Refused(
         "a step with a check that is not there",
         stepped({"setWeight": 20}, {"check": "errors"}),
-        "spec.rollout: a step waits for a check that rollout.checks does not have; add the check "
-        "there, or correct the name",
-        "spec.rollout.canary: Invalid value: a step waits for a check that rollout.checks does not "
-        "have; add the check there, or correct the name",
+        f"spec.rollout: {canary.NO_SUCH_CHECK}",
+        f"spec.rollout.canary: Invalid value: {canary.NO_SUCH_CHECK}",
     ),
     Refused(
         "two steps with one check",
         stepped({"setWeight": 20}, {"check": "up"}, {"check": "up"}, checks=("up",)),
-        "spec.rollout.canary: two steps wait for the same check, which runs once; give the second "
-        "one another entry in rollout.checks, with another name and the same ref",
+        f"spec.rollout.canary: {canary.TWICE}",
     ),
     Refused(
         "BlueGreen without a Service",
         spec({"strategy": "BlueGreen"}),
-        "spec.rollout: strategy BlueGreen switches the Service of the operator, so it needs "
-        "spec.traffic; add spec.traffic, or use strategy Rolling",
+        f"spec.rollout: {blue_green.NEEDS_TRAFFIC}",
     ),
     Refused(
         "both strategies at once",
         exposed({"port": 80}) | {"rollout": {"blueGreen": {"promotion": "Auto"}}},
-        "spec.rollout: blueGreen has an effect only with strategy BlueGreen; remove it, or set "
-        "strategy: BlueGreen",
+        f"spec.rollout: {blue_green.OF_BLUE_GREEN}",
     ),
     Refused(
         "a time for a promotion by hand",
         exposed({"port": 80})
         | {"rollout": {"strategy": "BlueGreen", "blueGreen": {"promoteAfter": "5m"}}},
-        "spec.rollout.blueGreen: promoteAfter has no effect with promotion Manual; remove it, or "
-        "set promotion: Auto",
+        f"spec.rollout.blueGreen: {blue_green.PROMOTE_AFTER}",
     ),
     Refused(
         "no preview at all",
@@ -415,17 +397,17 @@ REFUSED = [
     Refused(
         "two ports without names",
         exposed({"port": 80}, {"port": 81}),
-        "spec.traffic: with more than one port, each port needs a name",
+        f"spec.traffic: {traffic.NAMELESS}",
     ),
     Refused(
         "two ports with one name",
         exposed({"name": "http", "port": 80}, {"name": "http", "port": 81}),
-        "spec.traffic: two ports have the same name; give each port its own name",
+        f"spec.traffic: {traffic.SAME_NAME}",
     ),
     Refused(
         "one port twice",
         exposed({"name": "a", "port": 80}, {"name": "b", "port": 80, "protocol": "TCP"}),
-        "spec.traffic: two ports have the same number and protocol; use each number once",
+        f"spec.traffic: {traffic.SAME_PORT}",
     ),
     Refused(
         "one port of the nodes twice",
@@ -434,13 +416,12 @@ REFUSED = [
             {"name": "b", "port": 81, "nodePort": 30080},
             type="NodePort",
         ),
-        "spec.traffic: two ports have the same nodePort; use each number once",
+        f"spec.traffic: {traffic.SAME_NODE_PORT}",
     ),
     Refused(
         "a port of the nodes with ClusterIP",
         exposed({"port": 80, "nodePort": 30080}),
-        "spec.traffic: nodePort has no effect with type ClusterIP; remove it, or use type NodePort "
-        "or LoadBalancer",
+        f"spec.traffic: {traffic.NODE_PORT}",
     ),
     Refused(
         "a port beyond the last",
@@ -452,14 +433,12 @@ REFUSED = [
     Refused(
         "a target that is no name of a port",
         exposed({"port": 80, "targetPort": "Web"}),
-        'spec.traffic.ports[0].targetPort: "Web": neither a port number from 1 to 65535 nor the '
-        "name of a container port; use a value such as 8080 or http",
+        f'spec.traffic.ports[0].targetPort: "Web": {traffic.TARGET}',
     ),
     Refused(
         "a reserved annotation of the Service",
         exposed({"port": 80}, annotations={"immutable.dev/x": "y"}),
-        "spec.traffic.annotations: keys with the prefix immutable.dev/ are reserved for the "
-        "operator; remove them",
+        f"spec.traffic.annotations: {traffic.RESERVED}",
     ),
     Refused(
         "a type of Service that selects nothing",
@@ -471,9 +450,7 @@ REFUSED = [
     Refused(
         "a name that no Service can have",
         exposed({"port": 80}),
-        "metadata.name: name 1.web is not the name of a Service, because it has a dot or begins "
-        "with a digit; spec.traffic needs a name of lower-case letters, digits and - that begins "
-        "with a letter",
+        f"metadata.name: name 1.web{traffic.NAME}",
         name="1.web",
     ),
     Refused(

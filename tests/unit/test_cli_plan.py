@@ -145,7 +145,7 @@ def test_text_of_a_scale_to_fewer_names_those_that_go() -> None:
 
 def test_text_of_what_never_ends_names_the_reason() -> None:
     text = as_text(foretold(view("A ###", wanted="B", recorded="A", suspend=True)))
-    assert "the end is not foreseeable" in text
+    assert "the time of completion cannot be predicted" in text
     assert "until an unknown time: Suspended: " in text
 
 

@@ -259,7 +259,7 @@ def test_check_of_the_operator_counts_ready_replicas_and_compares_versions() -> 
     good = operator(deployed(1))
     assert good.ok
     assert good.text.startswith("immutable-system/op: 1 of 2 replicas are ready, version 0.1.0, ")
-    assert "use that of the operator's version" in operator(deployed(2, "0.0.9")).text
+    assert "install the version of the operator" in operator(deployed(2, "0.0.9")).text
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_freeze_holds_a_promotion(way: BlueGreen) -> None:
     assert not is_promoted(frozen)
     status = planned(frozen).status
     assert status is not None
-    assert "which a freeze holds back: " in status.conditions[0].message
+    assert "which a freeze delays: " in status.conditions[0].message
     assert is_promoted(frozen, now=NOW + 601)
 
 

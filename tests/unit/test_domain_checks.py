@@ -15,12 +15,12 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from immutable_operator.domain.model import (
-    Answer,
     Check,
     CheckPhase,
     Finding,
     Freeze,
     HttpQuestion,
+    Measured,
     OnFailure,
     OnInconclusive,
     Phase,
@@ -58,8 +58,8 @@ def rollout(*checks: Check, drawn: str = "B ###", **more: Any) -> View:
 
 
 def answered(given: View, decided: Plan, finding: Finding, now: float, said: str = "so") -> View:
-    answers = tuple(Answer(run.key, now, finding, said) for run in decided.checks)
-    return replace(given, answers=answers)
+    answers = tuple(Measured(run.key, now, finding, said) for run in decided.checks)
+    return replace(given, measured=answers)
 
 
 def asking(given: View, now: float) -> tuple[View, float]:
@@ -77,7 +77,7 @@ def played(given: View, findings: Sequence[Finding], now: float = NOW) -> tuple[
         given, now = asking(given, now)
         decided = plan(given, now)
         given = settled(answered(given, decided, finding, now), now)
-        given = replace(given, answers=())
+        given = replace(given, measured=())
     return given, now
 
 
@@ -107,7 +107,7 @@ def test_result_is_written_before_the_verdict() -> None:
     first = plan(arrived, NOW)
     marks = [a for a in first.actions if isinstance(a, SetVerdict)]
     assert [m.verdict.phase for m in marks] == [Phase.PROGRESSING]
-    after = plan(written(replace(arrived, answers=()), first), NOW)
+    after = plan(written(replace(arrived, measured=()), first), NOW)
     verdicts = [a.verdict for a in after.actions if isinstance(a, SetVerdict)]
     assert [v.reason for v in verdicts] == ["CheckFailed"]
 
@@ -191,9 +191,9 @@ def test_all_checks_must_pass() -> None:
     given = settled(rollout(UP, other), NOW)
     runs = plan(given, NOW).checks
     assert [run.check.name for run in runs] == ["up", "other"]
-    given = settled(replace(given, answers=(Answer(runs[0].key, NOW, PASSED),)), NOW)
+    given = settled(replace(given, measured=(Measured(runs[0].key, NOW, PASSED),)), NOW)
     assert verdict_of(given, "B").phase is Phase.PROGRESSING
-    given = settled(replace(given, answers=(Answer(runs[1].key, NOW, PASSED),)), NOW)
+    given = settled(replace(given, measured=(Measured(runs[1].key, NOW, PASSED),)), NOW)
     assert verdict_of(given, "B").phase is Phase.GOOD
 
 
@@ -255,7 +255,7 @@ def test_answer_of_another_rollout_or_measurement_counts_nothing() -> None:
         (uid, "other", started, number, digest),
         (uid, name, started, number, "what-was-asked-before"),
     ):
-        late = replace(given, answers=(Answer(key, NOW, PASSED),))
+        late = replace(given, measured=(Measured(key, NOW, PASSED),))
         assert verdict_of(settled(late, NOW), "B").phase is Phase.PROGRESSING, key
 
 
@@ -331,7 +331,7 @@ def test_no_revision_becomes_good_before_all_its_checks_have_passed(
         decided = plan(given, NOW)
         asked = [run for run in decided.checks if data.draw(st.booleans())]
         given = written(given, decided)
-        given = replace(given, answers=tuple(Answer(r.key, NOW, finding) for r in asked))
+        given = replace(given, measured=tuple(Measured(r.key, NOW, finding) for r in asked))
     decided = plan(given, NOW)
     for mark in (a for a in decided.actions if isinstance(a, SetVerdict)):
         if mark.verdict.completed in (None, mark.revision.verdict.completed):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain import planner
+from immutable_operator.domain import planner, turn
 from immutable_operator.domain.commands import SUPERSEDED, applies_to_another
 from immutable_operator.domain.model import (
     Command,
@@ -24,6 +24,7 @@ from immutable_operator.domain.model import (
     Verdict,
     View,
 )
+from immutable_operator.domain.staleness import requested
 from tests.unit.both_families import plan
 from tests.unit.given import (
     NOW,
@@ -229,7 +230,7 @@ def test_command_waits_while_the_service_is_suspended(command: Command) -> None:
     verdict = {BACK: None, RETRY: failed("B"), RESUME: rejected(command="u0")}[command]
     given = asked("A ###", verdict, suspend=True, requests=[action(command)])
     [(phase, said)] = outcomes(given)
-    assert (phase, said.partition(";")[2]) == ("Pending", " set spec.suspend: false to resume")
+    assert (phase, said.partition(";")[2]) == ("Pending", f" {turn.RESUME}")
     assert marked(given) is None
     assert marked(replace(given, spec=replace(given.spec, suspend=False))) is not None
 
@@ -474,8 +475,4 @@ def test_held_action_never_applies_to_a_later_spec(command: Command, recorded: s
 def test_regeneration_is_no_command_for_a_revision() -> None:
     given = asked("A ###", failed("B"), requests=[action(Command.REGENERATE)])
     assert marked(given) is None
-    assert plan(given, NOW).outcomes == (
-        Outcome(
-            "act-u1", "u1", "Running", "replacing the instances that are older than this action"
-        ),
-    )
+    assert plan(given, NOW).outcomes == (Outcome("act-u1", "u1", "Running", requested.REPLACING),)

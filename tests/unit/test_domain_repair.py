@@ -377,7 +377,7 @@ def test_no_instance_is_retired_for_a_birth_that_is_impossible() -> None:
     )
     decided = plan(given, NOW)
     assert not [a for a in decided.actions if isinstance(a, Retire)], decided.notes
-    assert any("is gone" in note for note in decided.notes), decided.notes
+    assert any("was deleted" in note for note in decided.notes), decided.notes
 
 
 def test_flapping_instance_keeps_the_working_revision() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.domain import planner
+from immutable_operator.domain import planner, target
 from immutable_operator.domain.calendar.regeneration import Regeneration
 from immutable_operator.domain.config.hashing import revision_hash
 from immutable_operator.domain.model import (
@@ -141,7 +141,7 @@ def test_message_of_a_failed_revision_says_that_it_is_kept() -> None:
     assert "the revision failed and is kept (onFailure is Hold)" in held.conditions[0].message
     alone = settled(first("B ."), NOW).prior
     assert condition(alone) == "Stalled CrashLoop"
-    assert "(there is no revision to go back to)" in alone.conditions[0].message
+    assert f"({target.NOTHING_ELSE})" in alone.conditions[0].message
 
 
 def test_later_choice_to_roll_back_goes_back() -> None:
@@ -323,7 +323,7 @@ def test_verdict_says_which_copy_is_lost_if_an_older_revision_is_restored() -> N
     failed_now = verdict_of(settled(given, NOW, planner.plan), "C")
     assert failed_now.fallback == REVISIONS["A"].id
     assert failed_now.message.startswith(f"{name_of('C2')}: {STUCK.message}; ConfigMap web-cfgB, ")
-    assert f"for revision 2 ({REVISIONS['B'].id}), is gone" in failed_now.message
+    assert f"for revision 2 ({REVISIONS['B'].id}), was deleted" in failed_now.message
 
 
 # Records that people delete, and those that are deleted as too many.

@@ -111,7 +111,7 @@ def test_edit_by_somebody_else_is_told_with_its_fields() -> None:
     (told,) = plan(exposed(edited), NOW).announcements
     assert (told.reason, told.warning) == ("ServiceRestored", True)
     assert told.message == (
-        "Service web was changed by kubectl-edit: selector, ports; it is set back"
+        "Service web was changed by kubectl-edit: selector, ports; the operator restores it"
     )
 
 

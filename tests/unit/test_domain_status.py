@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.domain.families.pods import PODS
 from immutable_operator.domain.fleet import remain
 from immutable_operator.domain.model import (
     Blocker,
@@ -177,6 +178,8 @@ STATES: list[tuple[str, str, dict[str, Any], str, str]] = [
     ),
 ]
 
+advised = PODS.words.advised
+
 
 @pytest.mark.parametrize(
     ("rule", "drawn", "more", "true", "read"), STATES, ids=[s[0] for s in STATES]
@@ -244,7 +247,7 @@ def test_message_has_count_revision_and_blocker() -> None:
     assert status is not None
     assert status.conditions[0].message == (
         f"{REVISIONS['B']}: 1 of 3 instances are current and available, {remain(3)};"
-        " blocked by PodDisruptionBudget: budget web needs 3"
+        f" blocked by PodDisruptionBudget: {advised(Cause.DISRUPTION_BUDGET, 'budget web needs 3')}"
     )
 
 
@@ -448,16 +451,18 @@ def blocked(given: View, now: float = NOW) -> list[tuple[str, str, float, str | 
 def test_blocker_has_its_cause_and_start() -> None:
     forbids = refusal(Move.RETIRE, "A0", Cause.DISRUPTION_BUDGET, since=NOW - 30)
     assert blocked(view("A ### B #", wanted="B", refusals=[forbids])) == [
-        ("PodDisruptionBudget", "no", NOW - 30, name_of("A0"))
+        ("PodDisruptionBudget", advised(Cause.DISRUPTION_BUDGET, "no"), NOW - 30, name_of("A0"))
     ]
     # A birth that was refused has no object: its name would say nothing to people.
     quota = refusal(Move.CREATE, "B0", Cause.QUOTA, revision="B", since=NOW - 20)
     assert blocked(view("A ###", wanted="B", refusals=[quota])) == [
-        ("QuotaExceeded", "no", NOW - 20, None)
+        ("QuotaExceeded", advised(Cause.QUOTA, "no"), NOW - 20, None)
     ]
     stuck = fleet("A ### B .", B0={"trouble": STUCK})
     kept = settled(view(instances=stuck, wanted="B", on_failure=OnFailure.HOLD), NOW)
-    assert blocked(kept) == [("CrashLoop", f"{name_of('B0')}: {STUCK.message}", NOW, name_of("B0"))]
+    assert blocked(kept) == [
+        ("CrashLoop", f"{name_of('B0')}: {advised(STUCK.kind, STUCK.message)}", NOW, name_of("B0"))
+    ]
 
 
 def test_blocker_keeps_its_start_while_message_and_object_change() -> None:
@@ -465,7 +470,9 @@ def test_blocker_keeps_its_start_while_message_and_object_change() -> None:
     first = view("A ###", wanted="B", refusals=[quota])
     other = replace(quota, subject=name_of("B1"), message="used 11", since=NOW + 50)
     later = replace(seen(first, NOW), refusals=(other,))
-    assert blocked(later, NOW + 60) == [("QuotaExceeded", "used 11", NOW - 20, None)]
+    assert blocked(later, NOW + 60) == [
+        ("QuotaExceeded", advised(Cause.QUOTA, "used 11"), NOW - 20, None)
+    ]
 
 
 def test_blockers_have_unique_reasons_with_the_settled_and_oldest_first() -> None:
@@ -567,7 +574,7 @@ def test_new_blocker_is_announced_unless_it_is_the_stall() -> None:
     first = view("A ### B #", wanted="B", refusals=[forbids])
     (blocked_told,) = plan(first, NOW).announcements
     assert (blocked_told.reason, blocked_told.warning) == ("Blocked", True)
-    assert blocked_told.message == "PodDisruptionBudget: no"
+    assert blocked_told.message == f"PodDisruptionBudget: {advised(Cause.DISRUPTION_BUDGET, 'no')}"
     assert told(seen(first, NOW), NOW + 1) == []
     quota = refusal(Move.CREATE, "B0", Cause.QUOTA, revision="B")
     assert told(view("A ###", wanted="B", refusals=[quota]), NOW) == ["Stalled"]

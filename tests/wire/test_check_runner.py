@@ -18,12 +18,12 @@ from structlog.testing import capture_logs
 from immutable_operator.checks.addresses import Judge
 from immutable_operator.checks.job import job_name
 from immutable_operator.domain.model import (
-    Answer,
     Check,
     CheckRecord,
     Finding,
     HttpQuestion,
     JobQuestion,
+    Measured,
     Question,
     Revision,
     RunCheck,
@@ -120,7 +120,7 @@ def playing(work: Work, monkeypatch: pytest.MonkeyPatch, **granted: frozenset[st
 RECORD = Revision("0a1b2c3d", 1, "v4:0", "web-im0a1b2c3d", "u-r")
 
 
-async def answer(runner: CheckRunner, asked: RunCheck) -> Answer:
+async def answer(runner: CheckRunner, asked: RunCheck) -> Measured:
     """Wait for the answer of a measurement."""
     runner.want(WEB, (asked,))
     await until(lambda: runner.of(WEB.uid, (RECORD,)))
@@ -144,7 +144,7 @@ def test_path_is_requested_from_the_instance(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(
     ("pod", "said"),
-    [({"status": {}}, "has no address"), (None, "not found")],
+    [({"status": {}}, "has no IP address yet"), (None, "not found")],
     ids=["no address", "gone"],
 )
 def test_instance_that_cannot_be_asked_has_no_result(
@@ -325,7 +325,7 @@ def test_job_of_a_stranger_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None
         cluster.objects[path] = {"metadata": {"name": name, "uid": "x"}, "status": done}
         found = await answer(runner, run(JOB))
         assert found.found is Finding.INCONCLUSIVE
-        assert "not the operator's" in found.message
+        assert "does not belong to this service" in found.message
 
     playing(work, monkeypatch, jobs=frozenset({"shop"}))
 

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from immutable_operator.checks.asking import Found, NoAnswer
-from immutable_operator.checks.prometheus import judged, measure_prometheus
+from immutable_operator.checks.prometheus import NOT_PROMETHEUS, judged, measure_prometheus
 from immutable_operator.domain.model import Finding, PrometheusQuestion, Threshold
 from tests.wire.asked import HIDDEN, Local, answering
 
@@ -85,9 +85,9 @@ def test_result_of_a_query_is_read() -> None:
 
 
 NO_ANSWERS: list[tuple[str, object, int, str]] = [
-    ("not JSON", f"<html>{HIDDEN}</html>", 200, "not a response of Prometheus"),
-    ("JSON of another kind", [HIDDEN], 200, "not a response of Prometheus"),
-    ("nested without end", "[" * 60_000, 200, "not a response of Prometheus"),
+    ("not JSON", f"<html>{HIDDEN}</html>", 200, NOT_PROMETHEUS),
+    ("JSON of another kind", [HIDDEN], 200, NOT_PROMETHEUS),
+    ("nested without end", "[" * 60_000, 200, NOT_PROMETHEUS),
     ("too large", "x" * 70_000, 200, "longer than 64 KiB"),
     ("a gateway", HIDDEN, 502, "status 502"),
     (

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from kubernetes.aio.client import Configuration
 
+from immutable_operator.cli import dashboard_server
 from immutable_operator.cli.dashboard_server import Server, Shown
 from immutable_operator.cli.dashboard_world import World
 from immutable_operator.cli.problem import CannotRun
@@ -85,9 +86,7 @@ def test_page_is_served_to_the_person_with_the_token() -> None:
 def test_address_without_the_token_is_refused(path: Callable[[Server], str]) -> None:
     code, text, headers = answer(path)
     assert code == 403
-    assert (
-        text == "This address is not valid. Use the one that kubectl immutable dashboard printed."
-    )
+    assert text == dashboard_server.WRONG
     assert "default-src 'none'" in headers["Content-Security-Policy"]
 
 

@@ -30,7 +30,7 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.instances.driver import Refused, Seen
 from immutable_operator.instances.nodes.claimed import NodeClaims
-from immutable_operator.instances.nodes.karpenter import KarpenterProvider
+from immutable_operator.instances.nodes.karpenter import NOT_SERVED, KarpenterProvider
 from immutable_operator.instances.nodes.observe import Observer
 from immutable_operator.instances.nodes.simulated import SimulatedProvider
 from immutable_operator.instances.nodes.watched import Daemons, Guests, Nodes, Volumes
@@ -205,7 +205,7 @@ def test_missing_karpenter_is_named_without_a_request() -> None:
     bed.claims.serve(False)
     refused = bed.refused(Script())
     assert refused.cause is Cause.DEPENDENCY
-    assert refused.message == "NodeClaim (karpenter.sh/v1) is not installed; install Karpenter"
+    assert refused.message == NOT_SERVED
     bed.claims.serve(True)
     assert len(bed.changed) == 2, "the pools are planned again"
     assert bed.refused(Script(*DISCOVERY, PINNED, ABSENT)).cause is Cause.DEPENDENCY

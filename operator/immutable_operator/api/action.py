@@ -46,8 +46,9 @@ class ImmutableActionSpec(ApiModel):
     that the spec asks for, and run another one with its configuration instead, until the template
     or its configuration changes. Resume: end a RollBack, and roll out the revision that the spec
     asks for. Promote: with strategy BlueGreen, switch the traffic to the revision that the spec
-    asks for; with strategy Canary, end the pause at which that revision is. Abort: with one of
-    these strategies, reject that revision before it is complete, as RollBack does."""
+    asks for; with strategy Canary, end the pause in which that revision is. Abort: with either
+    strategy, reject that revision before its rollout is complete, as RollBack does.
+    """
 
     service: OwnerName | None = None
     """Name of the ImmutableService in the same namespace. Exactly one of service and pool must be

@@ -9,7 +9,7 @@ from immutable_operator.api.duration import Duration
 from immutable_operator.api.kind import ApiModel
 from immutable_operator.api.scaling import INT32_MAX
 
-__all__ = ["NEEDS_TRAFFIC", "OF_BLUE_GREEN", "BlueGreen"]
+__all__ = ["NEEDS_TRAFFIC", "OF_BLUE_GREEN", "PROMOTE_AFTER", "BlueGreen"]
 
 NEEDS_TRAFFIC: Final = (
     "strategy BlueGreen switches the Service of the operator, so it needs spec.traffic; add"
@@ -18,7 +18,7 @@ NEEDS_TRAFFIC: Final = (
 OF_BLUE_GREEN: Final = (
     "blueGreen has an effect only with strategy BlueGreen; remove it, or set strategy: BlueGreen"
 )
-_PROMOTE_AFTER: Final = (
+PROMOTE_AFTER: Final = (
     "promoteAfter has no effect with promotion Manual; remove it, or set promotion: Auto"
 )
 
@@ -27,7 +27,7 @@ class BlueGreen(ApiModel):
     """When a new revision gets the traffic, and how long the previous one is kept."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("!has(self.promoteAfter) || self.promotion == 'Auto'", _PROMOTE_AFTER),
+        Rule("!has(self.promoteAfter) || self.promotion == 'Auto'", PROMOTE_AFTER),
     )
 
     promotion: Literal["Manual", "Auto"] = "Manual"
@@ -40,8 +40,10 @@ class BlueGreen(ApiModel):
     promoted: a whole number with the unit s, m, h or d. Default: at once."""
 
     preview_replicas: Annotated[int, Field(strict=True, ge=1, le=INT32_MAX)] | None = None
-    """Number of instances of a new revision before its promotion is decided, at most spec.replicas.
-    The others are created before the traffic is switched. Default: spec.replicas."""
+    """Number of instances of a new revision that are created to preview it, at most spec.replicas.
+    The others are created when its promotion is decided, before the traffic is switched. Default:
+    spec.replicas.
+    """
 
     keep_for: Duration = "60s"
     """How long the instances of the previous revision are kept after a promotion, so that a
@@ -50,5 +52,5 @@ class BlueGreen(ApiModel):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.promote_after is not None and self.promotion == "Manual":
-            raise ValueError(_PROMOTE_AFTER)
+            raise ValueError(PROMOTE_AFTER)
         return self

@@ -11,7 +11,19 @@ from immutable_operator.api.duration import Duration
 from immutable_operator.api.kind import ApiModel
 from immutable_operator.api.scaling import IntOrPercent, is_zero
 
-__all__ = ["NEEDS_CANARY", "NO_SUCH_CHECK", "OF_CANARY", "Canary", "Step", "unknown_checks"]
+__all__ = [
+    "FIRST_STEP",
+    "NEEDS_CANARY",
+    "NO_REPLICAS",
+    "NO_SUCH_CHECK",
+    "OF_CANARY",
+    "ONE_END",
+    "ONE_KIND",
+    "TWICE",
+    "Canary",
+    "Step",
+    "unknown_checks",
+]
 
 NEEDS_CANARY: Final = "strategy Canary needs steps; add canary.steps, or use strategy Rolling"
 OF_CANARY: Final = (
@@ -21,14 +33,15 @@ NO_SUCH_CHECK: Final = (
     "a step waits for a check that rollout.checks does not have; add the check there, or correct"
     " the name"
 )
-_NO_REPLICAS: Final = "setReplicas: 0 would show nothing; use 1 or more"
+NO_REPLICAS: Final = "setReplicas: 0 would create no instance of the new revision; use 1 or more"
 _KINDS: Final = ("setReplicas", "setWeight", "pause", "check")
-_ONE_KIND: Final = f"a step is exactly one of {', '.join(_KINDS)}"
-_ONE_END: Final = "a pause has exactly one of for and until"
-_FIRST: Final = (
-    "before the first step the new revision has no instance; begin with setReplicas or setWeight"
+ONE_KIND: Final = f"a step has exactly one kind; set one of {', '.join(_KINDS)}"
+ONE_END: Final = "a pause ends after a time or by a promotion; set exactly one of for and until"
+FIRST_STEP: Final = (
+    "the new revision has no instance before a step creates one; make setReplicas or setWeight the"
+    " first step"
 )
-_TWICE: Final = (
+TWICE: Final = (
     "two steps wait for the same check, which runs once; give the second one another entry in"
     " rollout.checks, with another name and the same ref"
 )
@@ -40,14 +53,14 @@ _FALLS: Final = (
 
 def _not_zero(value: int | str) -> int | str:
     if is_zero(value):
-        raise ValueError(_NO_REPLICAS)
+        raise ValueError(NO_REPLICAS)
     return value
 
 
 class Pause(ApiModel):
     """A pause of a canary."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (Rule("has(self.__for__) != has(self.until)", _ONE_END),)
+    rules: ClassVar[tuple[Rule, ...]] = (Rule("has(self.__for__) != has(self.until)", ONE_END),)
 
     duration: Annotated[Duration | None, Field(alias="for")] = None
     """How long the pause lasts: a whole number with the unit s, m, h or d. An ImmutableAction of
@@ -60,7 +73,7 @@ class Pause(ApiModel):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if (self.duration is None) == (self.until is None):
-            raise ValueError(_ONE_END)
+            raise ValueError(ONE_END)
         return self
 
 
@@ -68,18 +81,16 @@ class Step(ApiModel):
     """One step of a canary."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            f"[{', '.join(f'has(self.{k})' for k in _KINDS)}].filter(x, x).size() == 1", _ONE_KIND
-        ),
+        Rule(f"[{', '.join(f'has(self.{k})' for k in _KINDS)}].filter(x, x).size() == 1", ONE_KIND),
         Rule(
             "!has(self.setReplicas) || !(string(self.setReplicas) in ['0', '0%'])",
-            _NO_REPLICAS,
+            NO_REPLICAS,
             field=".setReplicas",
         ),
     )
 
     set_replicas: Annotated[IntOrPercent, AfterValidator(_not_zero)] | None = None
-    """So many instances are of the new revision: a number, at least 1, or a percentage of
+    """Number of instances of the new revision: a number of at least 1, or a percentage of
     spec.replicas, rounded up. The step is done when they are available, and the instances that they
     replace are removed. With spec.traffic.route nothing is removed, and the share of the traffic
     stays as it is."""
@@ -91,7 +102,7 @@ class Step(ApiModel):
     created beside all others, and the route gives them the share when they are available."""
 
     pause: Pause | None = None
-    """Nothing changes for some time, or until the revision is promoted."""
+    """The rollout pauses: for some time, or until the revision is promoted."""
 
     check: CheckName | None = None
     """Name of an entry of rollout.checks that must pass. It runs at this step."""
@@ -100,7 +111,7 @@ class Step(ApiModel):
     def _possible(self) -> Self:
         kinds = (self.set_replicas, self.set_weight, self.pause, self.check)
         if sum(kind is not None for kind in kinds) != 1:
-            raise ValueError(_ONE_KIND)
+            raise ValueError(ONE_KIND)
         return self
 
 
@@ -108,11 +119,11 @@ class Canary(ApiModel):
     """The steps in which a new revision replaces the previous one."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("has(self.steps[0].setReplicas) || has(self.steps[0].setWeight)", _FIRST),
+        Rule("has(self.steps[0].setReplicas) || has(self.steps[0].setWeight)", FIRST_STEP),
         Rule(
             "self.steps.all(s, !has(s.check) ||"
             " self.steps.exists_one(t, has(t.check) && t.check == s.check))",
-            _TWICE,
+            TWICE,
         ),
         Rule("self.steps.filter(s, has(s.setWeight)).map(s, s.setWeight).isSorted()", _FALLS),
     )
@@ -129,9 +140,9 @@ class Canary(ApiModel):
     def _possible(self) -> Self:
         first = self.steps[0]
         if first.set_replicas is None and first.set_weight is None:
-            raise ValueError(_FIRST)
+            raise ValueError(FIRST_STEP)
         if any(count > 1 for count in Counter(_checks(self)).values()):
-            raise ValueError(_TWICE)
+            raise ValueError(TWICE)
         weights = [step.set_weight for step in self.steps if step.set_weight is not None]
         if weights != sorted(weights):
             raise ValueError(_FALLS)

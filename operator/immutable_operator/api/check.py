@@ -16,6 +16,7 @@ from immutable_operator.api.image import MAX_IMAGE, pin_rule
 from immutable_operator.api.kind import ApiModel, Column, Kind, Version
 
 __all__ = [
+    *("NO_EXPECTATION", "OF_THE_CHECK", "ONE_KIND", "PATH_AND_PORT", "URL_OR_PATH"),
     "CHECK",
     "Check",
     "HttpCheck",
@@ -37,7 +38,22 @@ Threshold = Annotated[
 Limit = Annotated[int, Field(strict=True, ge=0, le=1000)]
 Count = Annotated[int, Field(strict=True, ge=1, le=1000)]
 
+NO_EXPECTATION: Final = (
+    "without status and body every response passes, so the check cannot fail; set status, body or"
+    " both"
+)
+URL_OR_PATH: Final = (
+    "a check requests either a URL or a path of an instance; set exactly one of url and path"
+)
+PATH_AND_PORT: Final = (
+    "path and port must be set together to request from an instance; set both, or set url instead"
+)
+OF_THE_CHECK: Final = (
+    "inconclusive and inconclusiveLimit belong to the check itself; set them in the ImmutableCheck"
+    " to which ref refers"
+)
 _KINDS: Final = ("http", "prometheus", "job")
+ONE_KIND: Final = f"a check has exactly one kind; set one of {', '.join(_KINDS)}"
 _CHOSEN: Final = f"[{', '.join(f'has(self.{kind})' for kind in _KINDS)}].filter(x, x).size()"
 
 
@@ -57,8 +73,7 @@ class HttpExpectation(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "has(self.status) || has(self.body)",
-            "without status and body every response passes, so the check cannot fail; set status,"
-            " body or both",
+            NO_EXPECTATION,
         ),
     )
 
@@ -74,10 +89,13 @@ class HttpCheck(ApiModel):
     """A GET request that must be answered as expected."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("has(self.url) != has(self.path)", "set exactly one of url and path"),
+        Rule(
+            "has(self.url) != has(self.path)",
+            URL_OR_PATH,
+        ),
         Rule(
             "has(self.path) == has(self.port)",
-            "path and port belong together: they name what is requested from an instance",
+            PATH_AND_PORT,
         ),
     )
 
@@ -95,8 +113,9 @@ class HttpCheck(ApiModel):
     """What the response must be."""
 
     within: Duration | None = None
-    """Time, from the first request, in which the response must be as expected: until then the
-    request is repeated. A whole number with the unit s, m, h or d. Default 30s."""
+    """Time, from the first request, within which a response must be as expected. Until then the
+    request is repeated. A whole number with the unit s, m, h or d. Default 30s.
+    """
 
     interval: Duration | None = None
     """Interval between two requests. Default 5s."""
@@ -210,9 +229,7 @@ class JobCheck(ApiModel):
 class ImmutableCheckSpec(ApiModel):
     """What is measured, and when the check has passed or failed."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(f"{_CHOSEN} == 1", f"a check has exactly one kind; set one of {', '.join(_KINDS)}"),
-    )
+    rules: ClassVar[tuple[Rule, ...]] = (Rule(f"{_CHOSEN} == 1", ONE_KIND),)
 
     http: HttpCheck | None = None
     """A GET request that must be answered as expected."""
@@ -247,12 +264,11 @@ class Check(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             f"has(self.ref) ? {_CHOSEN} == 0 : {_CHOSEN} == 1",
-            f"a check has exactly one kind; set one of {', '.join(_KINDS)} and ref",
+            f"{ONE_KIND} and ref",
         ),
         Rule(
             "!has(self.ref) || !(has(self.inconclusive) || has(self.inconclusiveLimit))",
-            "inconclusive and inconclusiveLimit belong to the check itself; set them in the"
-            " ImmutableCheck to which ref refers",
+            OF_THE_CHECK,
         ),
     )
 
@@ -260,7 +276,7 @@ class Check(ApiModel):
     """Name of the check, unique in the service; it is shown in the status and in events."""
 
     ref: CheckReference | None = None
-    """The ImmutableCheck that says what is measured."""
+    """The ImmutableCheck that defines what is measured."""
 
     http: HttpCheck | None = None
     """A GET request that must be answered as expected."""

@@ -32,8 +32,9 @@ class ImmutableFreezeSpec(ApiModel):
     namespaces: (
         Annotated[list[Annotated[str, Field(max_length=63)]], Field(max_length=64)] | None
     ) = None
-    """Namespaces of the services that are frozen. If unset, services in all namespaces are frozen,
-    and node pools; if set, no node pools, because they have no namespace."""
+    """Namespaces of the services that are frozen. If unset, services in all namespaces and node
+    pools are frozen. If set, no node pool is frozen, because node pools have no namespace.
+    """
 
     match_labels: Labels | None = None
     """Labels that a service or node pool must have to be frozen. If unset, everything that

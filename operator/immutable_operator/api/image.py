@@ -14,9 +14,13 @@ from immutable_operator.api.cel import Rule, quote
 __all__ = [
     "DIGEST",
     "HOW_TO_PIN",
+    "LENGTH",
+    "MALFORMED",
     "MAX_IMAGE",
     "NO_DIGEST",
+    "NO_REGISTRY",
     "PINNED",
+    "UPPER_CASE",
     "digest_of",
     "is_pinned",
     "pin_problem",
@@ -39,12 +43,12 @@ HOW_TO_PIN: Final = "write registry/name@sha256:<64 lower-case hex digits>"
 _NO_IMAGE = f"it has no image; {HOW_TO_PIN}"
 NO_DIGEST: Final = "has no digest, and a tag can be moved to different content"
 _NO_DIGEST = f" {NO_DIGEST}; {HOW_TO_PIN}"
-_UPPER_CASE = " has a digest in upper case; write the same digest in lower case"
-_LENGTH = " hex digits; copy the complete digest"
-_NO_REGISTRY = (
+UPPER_CASE = " has a digest in upper case; write the same digest in lower case"
+LENGTH = " hex digits; copy the complete digest"
+NO_REGISTRY = (
     " has no registry, so each node would choose one; add the registry in front of the name"
 )
-_MALFORMED = f" is not a valid image reference; {HOW_TO_PIN}"
+MALFORMED = f" is not a valid image reference; {HOW_TO_PIN}"
 _LENGTHS = {"sha256": 64, "sha512": 128}
 
 _pinned = re.compile(PINNED)
@@ -77,14 +81,14 @@ def _what_is_wrong(image: str, digest: str) -> str:
         return _NO_DIGEST
     if _digest.fullmatch(digest):
         lacks_registry = _pinned.fullmatch(f"registry.invalid/{image}") is not None
-        return _NO_REGISTRY if lacks_registry else _MALFORMED
+        return NO_REGISTRY if lacks_registry else MALFORMED
     if _digest.fullmatch(digest.lower()):
-        return _UPPER_CASE
+        return UPPER_CASE
     for algorithm, length in _LENGTHS.items():
         if re.fullmatch(f"{algorithm}:[0-9a-fA-F]*", digest):
             count = len(digest) - len(algorithm) - 1
-            return f" has a {algorithm} digest of {count} instead of {length}{_LENGTH}"
-    return _MALFORMED
+            return f" has a {algorithm} digest of {count} instead of {length}{LENGTH}"
+    return MALFORMED
 
 
 def pin_rule(owner: str, field: str, *, named: bool = True) -> Rule:
@@ -103,15 +107,15 @@ def pin_rule(owner: str, field: str, *, named: bool = True) -> Rule:
     image = f"self.{field}"
     digest = f"{image}.substring({image}.indexOf('@') + 1)"
     # Nested from the innermost, least specific case outwards, in the order of _what_is_wrong.
-    what = quote(_MALFORMED)
+    what = quote(MALFORMED)
     for algorithm, length in reversed(_LENGTHS.items()):
         count = f"size({digest}) - {len(algorithm) + 1}"
-        told = quote(f" has a {algorithm} digest of %d instead of {length}{_LENGTH}")
+        told = quote(f" has a {algorithm} digest of %d instead of {length}{LENGTH}")
         text = f"{told}.format([{count}])"
         what = f"{digest}.matches('^{algorithm}:[0-9a-fA-F]*$') ? {text} : {what}"
-    what = f"{digest}.lowerAscii().matches('^{DIGEST}$') ? {quote(_UPPER_CASE)} : {what}"
+    what = f"{digest}.lowerAscii().matches('^{DIGEST}$') ? {quote(UPPER_CASE)} : {what}"
     lacks = f"('registry.invalid/' + {image}).matches(r'^{PINNED}$')"
-    valid_digest = f"({lacks} ? {quote(_NO_REGISTRY)} : {quote(_MALFORMED)})"
+    valid_digest = f"({lacks} ? {quote(NO_REGISTRY)} : {quote(MALFORMED)})"
     what = f"{digest}.matches('^{DIGEST}$') ? {valid_digest} : {what}"
     what = f"!{image}.contains('@') ? {quote(_NO_DIGEST)} : {what}"
     # format, not +: the API server estimates the size of a formatted number as unbounded, so that

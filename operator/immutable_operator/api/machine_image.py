@@ -12,50 +12,57 @@ from pydantic import AfterValidator, Field, model_validator
 from immutable_operator.api.cel import Rule, quote, validations
 from immutable_operator.api.kind import ApiModel
 
-__all__ = ["MachineImage"]
+__all__ = [
+    "ALIAS",
+    "BOTH",
+    "EMPTY",
+    "FAMILY",
+    "LATEST",
+    "LENGTH",
+    "MALFORMED",
+    "NONE",
+    "NO_DIGEST",
+    "OF_A_REGISTRY",
+    "SELECTOR",
+    "TAG",
+    "UPPER_CASE",
+    "MachineImage",
+]
 
 _MAX_ID: Final = 512
 _EXAMPLE = "such as ami-0abc1234def567890"
 _VALID = r"(https://)?[A-Za-z0-9/_][A-Za-z0-9/_.+~-]*"
-_ONE = f"write the id of one image, {_EXAMPLE}"
+ONE = f"write the id of one image, {_EXAMPLE}"
 
+OF_A_REGISTRY: Final = (
+    " is the image of a registry with its digest; remove id and write the digest only, as"
+    " image.digest: sha256:<64 lower-case hex digits>"
+)
+ALIAS: Final = f" is an alias, and an alias can be moved to a different image; {ONE}"
+LATEST: Final = f" contains the word latest, which stands for a different image later; {ONE}"
+FAMILY: Final = f" is an image family, whose newest image changes; {ONE}"
+SELECTOR: Final = f" is a selector, which can match a different image later; {ONE}"
 # The first that is found in an id in lower case says what is wrong with it.
 _MOVING: Final = (
-    (
-        "@sha256:",
-        " is the image of a registry with its digest; remove id and write the digest only, as"
-        " image.digest: sha256:<64 lower-case hex digits>",
-    ),
-    (
-        "@|(^|[^a-z0-9-])alias([^a-z0-9-]|$)",
-        f" is an alias, and an alias can be moved to a different image; {_ONE}",
-    ),
-    (
-        "(^|[^a-z0-9])latest([^a-z0-9]|$)",
-        f" contains the word latest, which stands for a different image later; {_ONE}",
-    ),
-    (
-        "(^|/)family/",
-        f" is an image family, whose newest image changes; {_ONE}",
-    ),
-    (
-        r"[\[\]*?={}(),;|<>!$^ ]",
-        f" is a selector, which can match a different image later; {_ONE}",
-    ),
+    ("@sha256:", OF_A_REGISTRY),
+    ("@|(^|[^a-z0-9-])alias([^a-z0-9-]|$)", ALIAS),
+    ("(^|[^a-z0-9])latest([^a-z0-9]|$)", LATEST),
+    ("(^|/)family/", FAMILY),
+    (r"[\[\]*?={}(),;|<>!$^ ]", SELECTOR),
 )
-_TAG = f" has a colon, as a tag does, and a tag can be moved to a different image; {_ONE}"
-_MALFORMED = f" is not a valid image id; {_ONE}"
-_EMPTY = f"the image id is empty; {_ONE}"
+TAG = f" has a colon, as a tag does, and a tag can be moved to a different image; {ONE}"
+MALFORMED = f" is not a valid image id; {ONE}"
+EMPTY = f"the image id is empty; {ONE}"
 _MOVES = "|".join(f"({pattern})" for pattern, _ in _MOVING)
 
 _HEX = "sha256:[0-9a-f]{64}"
 _HOW_DIGEST = "write sha256:<64 lower-case hex digits>"
-_UPPER_CASE = " is in upper case; write the same digest in lower case"
-_LENGTH = " instead of 64 hex digits; copy the complete digest"
-_NO_DIGEST = f" is not a digest; {_HOW_DIGEST}"
+UPPER_CASE = " is in upper case; write the same digest in lower case"
+LENGTH = " instead of 64 hex digits; copy the complete digest"
+NO_DIGEST = f" is not a digest; {_HOW_DIGEST}"
 
-_NONE = f"the image has neither id nor digest; set id to the provider's id of it, {_EXAMPLE}"
-_BOTH = "the image has both id and digest, which can contradict each other; remove one of them"
+NONE = f"the image has neither id nor digest; set id to the provider's id of it, {_EXAMPLE}"
+BOTH = "the image has both id and digest, which can contradict each other; remove one of them"
 
 
 def _check_id(given: str) -> str:
@@ -63,20 +70,20 @@ def _check_id(given: str) -> str:
     if re.fullmatch(_VALID, given) and not re.search(_MOVES, lower):
         return given
     if not given:
-        raise ValueError(_EMPTY)
+        raise ValueError(EMPTY)
     for pattern, told in _MOVING:
         if re.search(pattern, lower):
             raise ValueError(f"image id {given}{told}")
-    raise ValueError(f"image id {given}{_TAG if ':' in given else _MALFORMED}")
+    raise ValueError(f"image id {given}{TAG if ':' in given else MALFORMED}")
 
 
 def _id_rule() -> Rule:
-    what = f"(self.contains(':') ? {quote(_TAG)} : {quote(_MALFORMED)})"
+    what = f"(self.contains(':') ? {quote(TAG)} : {quote(MALFORMED)})"
     for pattern, told in reversed(_MOVING):
         what = f"self.lowerAscii().matches(r'{pattern}') ? {quote(told)} : {what}"
     return Rule(
         f"self.matches(r'^{_VALID}$') && !self.lowerAscii().matches(r'{_MOVES}')",
-        f"self == '' ? {quote(_EMPTY)} : {quote('image id %s%s')}.format([self, {what}])",
+        f"self == '' ? {quote(EMPTY)} : {quote('image id %s%s')}.format([self, {what}])",
         computed=True,
     )
 
@@ -85,16 +92,16 @@ def _check_digest(given: str) -> str:
     if re.fullmatch(_HEX, given):
         return given
     if re.fullmatch(_HEX, given.lower()):
-        raise ValueError(f"digest {given}{_UPPER_CASE}")
+        raise ValueError(f"digest {given}{UPPER_CASE}")
     if re.fullmatch("sha256:[0-9a-fA-F]*", given):
-        raise ValueError(f"digest {given} has {len(given) - len('sha256:')}{_LENGTH}")
-    raise ValueError(f"digest {given}{_NO_DIGEST}")
+        raise ValueError(f"digest {given} has {len(given) - len('sha256:')}{LENGTH}")
+    raise ValueError(f"digest {given}{NO_DIGEST}")
 
 
 def _digest_rule() -> Rule:
-    length = f"{quote(' has %d' + _LENGTH)}.format([size(self) - {len('sha256:')}])"
-    what = f"self.matches('^sha256:[0-9a-fA-F]*$') ? {length} : {quote(_NO_DIGEST)}"
-    what = f"self.lowerAscii().matches('^{_HEX}$') ? {quote(_UPPER_CASE)} : {what}"
+    length = f"{quote(' has %d' + LENGTH)}.format([size(self) - {len('sha256:')}])"
+    what = f"self.matches('^sha256:[0-9a-fA-F]*$') ? {length} : {quote(NO_DIGEST)}"
+    what = f"self.lowerAscii().matches('^{_HEX}$') ? {quote(UPPER_CASE)} : {what}"
     return Rule(
         f"self.matches('^{_HEX}$')",
         f"{quote('digest %s%s')}.format([self, {what}])",
@@ -120,7 +127,7 @@ class MachineImage(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "has(self.id) != has(self.digest)",
-            f"has(self.id) ? {quote(_BOTH)} : {quote(_NONE)}",
+            f"has(self.id) ? {quote(BOTH)} : {quote(NONE)}",
             computed=True,
         ),
     )
@@ -138,5 +145,5 @@ class MachineImage(ApiModel):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if (self.id is None) == (self.digest is None):
-            raise ValueError(_NONE if self.id is None else _BOTH)
+            raise ValueError(NONE if self.id is None else BOTH)
         return self

@@ -14,8 +14,18 @@ from immutable_operator.api.kind import ApiModel
 from immutable_operator.api.names import RESERVED_PREFIX
 from immutable_operator.api.quantity import Resources
 from immutable_operator.api.scaling import Int32
+from immutable_operator.api.template import RESERVED
 
-__all__ = ["CONTROL_PLANE", "LabelKey", "LabelValue", "NodeTemplate", "Taint"]
+__all__ = [
+    "BAD_KEY",
+    "BAD_VALUE",
+    "CONTROL_PLANE",
+    "DIFFERS",
+    "LabelKey",
+    "LabelValue",
+    "NodeTemplate",
+    "Taint",
+]
 
 CONTROL_PLANE: Final = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 """Keys of labels and taints that only nodes of the control plane have."""
@@ -28,12 +38,9 @@ _MAX_KEY: Final = 317
 _MAX_VALUE: Final = 63
 _MAX_ENTRIES: Final = 64
 
-_RESERVED = (
-    f" is reserved: only the operator writes keys with the prefix {RESERVED_PREFIX}; remove it"
-)
-_DIFFERS = " has a different value on each node, and the template applies to all of them; remove it"
-_BAD_KEY = " is not valid; write a key such as team or example.com/team"
-_BAD_VALUE = " is not valid; use letters, digits, -, _ and ., with a letter or digit at both ends"
+DIFFERS = " has a different value on each node, and the template applies to all of them; remove it"
+BAD_KEY = " is not valid; write a key such as team or example.com/team"
+BAD_VALUE = " is not valid; use letters, digits, -, _ and ., with a letter or digit at both ends"
 
 
 def _key_rules(bad: str, keys: str, first: str) -> list[Rule]:
@@ -43,9 +50,9 @@ def _key_rules(bad: str, keys: str, first: str) -> list[Rule]:
     a place for the condition of a violation, in which ``keys`` is the name of the key.
     """
     conditions = (
-        (f"{keys}.startsWith({quote(RESERVED_PREFIX)})", _RESERVED),
-        (f"{keys} == {quote(_HOSTNAME)}", _DIFFERS),
-        (f"!{keys}.matches(r'^{_KEY}$')", _BAD_KEY),
+        (f"{keys}.startsWith({quote(RESERVED_PREFIX)})", RESERVED),
+        (f"{keys} == {quote(_HOSTNAME)}", DIFFERS),
+        (f"!{keys}.matches(r'^{_KEY}$')", BAD_KEY),
     )
     return [
         Rule(
@@ -63,11 +70,11 @@ _ONE_KEY: Final = _key_rules("!({})", "self", "self")
 
 def _check_key(key: str) -> str:
     if key.startswith(RESERVED_PREFIX):
-        raise ValueError(f"key {key}{_RESERVED}")
+        raise ValueError(f"key {key}{RESERVED}")
     if key == _HOSTNAME:
-        raise ValueError(f"key {key}{_DIFFERS}")
+        raise ValueError(f"key {key}{DIFFERS}")
     if not re.fullmatch(_KEY, key):
-        raise ValueError(f"key {key}{_BAD_KEY}")
+        raise ValueError(f"key {key}{BAD_KEY}")
     return key
 
 
@@ -79,7 +86,7 @@ def _check_keys(given: Mapping[str, str]) -> Mapping[str, str]:
 
 def _check_value(value: str) -> str:
     if not re.fullmatch(_VALUE, value):
-        raise ValueError(f"value {value}{_BAD_VALUE}")
+        raise ValueError(f"value {value}{BAD_VALUE}")
     return value
 
 
@@ -91,7 +98,7 @@ LabelKey = Annotated[
 """Key of a label or taint."""
 
 _value_rule = Rule(
-    f"self.matches('^{_VALUE}$')", f"'value ' + self + {quote(_BAD_VALUE)}", computed=True
+    f"self.matches('^{_VALUE}$')", f"'value ' + self + {quote(BAD_VALUE)}", computed=True
 )
 LabelValue = Annotated[
     str,

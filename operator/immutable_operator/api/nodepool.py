@@ -19,6 +19,9 @@ from immutable_operator.api.scaling import Int32, IntOrPercent, Nodes, is_zero
 from immutable_operator.api.status import OwnerStatus
 
 __all__ = [
+    "DEADLINE",
+    "KUBELET",
+    "ON_CONTROL_PLANE",
     "POOL",
     "ImmutableNodePoolSpec",
     "ImmutableNodePoolStatus",
@@ -26,16 +29,16 @@ __all__ = [
     "validate_pool",
 ]
 
-_DEADLINE = (
+DEADLINE = (
     "progressDeadlineSeconds is not greater than verify.settle, so every rollout would be reported"
     " as stalled; increase progressDeadlineSeconds"
 )
-_CONTROL_PLANE = (
+ON_CONTROL_PLANE = (
     "a label or taint of the template makes these nodes part of the control plane "
     f"({' or '.join(CONTROL_PLANE)}), and replacing them can make the cluster unavailable; remove "
     "it, or set controlPlane: true"
 )
-_KUBELET = (
+KUBELET = (
     "template.kubelet is set, but Karpenter takes settings of the kubelet from the node class "
     "only; set them there, and remove template.kubelet"
 )
@@ -83,7 +86,7 @@ class PoolRollout(ApiModel):
         NEVER_REPLACES,
         Rule(
             f"self.progressDeadlineSeconds > {seconds_rule('self.verify.settle')}",
-            _DEADLINE,
+            DEADLINE,
         ),
     )
 
@@ -122,7 +125,7 @@ class PoolRollout(ApiModel):
         if is_zero(self.max_surge) and is_zero(self.max_unavailable):
             raise ValueError(BOTH_ZERO)
         if self.progress_deadline_seconds <= seconds(self.verify.settle):
-            raise ValueError(_DEADLINE)
+            raise ValueError(DEADLINE)
         return self
 
 
@@ -179,11 +182,11 @@ class ImmutableNodePoolSpec(ApiModel):
             "self.controlPlane || !has(self.template) || !("
             f"(has(self.template.labels) && self.template.labels.exists(k, k in {_roles})) || "
             f"(has(self.template.taints) && self.template.taints.exists(t, t.key in {_roles})))",
-            _CONTROL_PLANE,
+            ON_CONTROL_PLANE,
         ),
         Rule(
             "!has(self.provider.karpenter) || !has(self.template) || !has(self.template.kubelet)",
-            _KUBELET,
+            KUBELET,
         ),
     )
 
@@ -238,9 +241,9 @@ class ImmutableNodePoolSpec(ApiModel):
         template = self.template or NodeTemplate()
         keys = {*(template.labels or ()), *(taint.key for taint in template.taints or ())}
         if not self.control_plane and keys.intersection(CONTROL_PLANE):
-            raise ValueError(_CONTROL_PLANE)
+            raise ValueError(ON_CONTROL_PLANE)
         if self.provider.karpenter is not None and template.kubelet is not None:
-            raise ValueError(_KUBELET)
+            raise ValueError(KUBELET)
         return self
 
 

@@ -10,20 +10,30 @@ from immutable_operator.api.kind import ApiModel
 from immutable_operator.api.node_template import LabelKey, LabelValue
 from immutable_operator.api.quantity import Resources
 
-__all__ = ["Karpenter", "Provider", "Simulated"]
+__all__ = [
+    "BOTH",
+    "MIN_VALUES",
+    "NEED_VALUES",
+    "NO_PROVIDER",
+    "NO_VALUES",
+    "ONE_NUMBER",
+    "Karpenter",
+    "Provider",
+    "Simulated",
+]
 
-_NO_PROVIDER: Final = "no provider is set, or one that does not exist; set simulated or karpenter"
-_BOTH: Final = "both simulated and karpenter are set, and a pool has one provider; remove one"
+NO_PROVIDER: Final = "no provider is set, or one that does not exist; set simulated or karpenter"
+BOTH: Final = "both simulated and karpenter are set, and a pool has one provider; remove one"
 _OTHER: Final = (
     "the provider of a pool cannot be changed, because only it can remove the nodes that exist; "
     "create another pool"
 )
-_NEED_VALUES: Final = "the operators In and NotIn need values; set values, or use Exists"
-_NO_VALUES: Final = "the operators Exists and DoesNotExist have no values; remove values"
-_ONE_NUMBER: Final = (
+NEED_VALUES: Final = "the operators In and NotIn need values; set values, or use Exists"
+NO_VALUES: Final = "the operators Exists and DoesNotExist have no values; remove values"
+ONE_NUMBER: Final = (
     "the operators Gt and Lt need one whole number; set values to a list such as ['4']"
 )
-_MIN_VALUES: Final = "minValues is greater than the number of values; decrease it or add values"
+MIN_VALUES: Final = "minValues is greater than the number of values; decrease it or add values"
 
 
 class Simulated(ApiModel):
@@ -50,22 +60,22 @@ class Requirement(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
-            _NEED_VALUES,
+            NEED_VALUES,
         ),
         Rule(
             "!(self.operator in ['Exists', 'DoesNotExist']) || "
             "!has(self.values) || size(self.values) == 0",
-            _NO_VALUES,
+            NO_VALUES,
         ),
         Rule(
             "!(self.operator in ['Gt', 'Lt']) || (has(self.values) && size(self.values) == 1 && "
             "self.values[0].matches('^[0-9]+$'))",
-            _ONE_NUMBER,
+            ONE_NUMBER,
         ),
         Rule(
             "!has(self.minValues) || self.operator != 'In' || !has(self.values) || "
             "self.minValues <= size(self.values)",
-            _MIN_VALUES,
+            MIN_VALUES,
         ),
     )
 
@@ -88,16 +98,16 @@ class Requirement(ApiModel):
         match self.operator:
             case "In" | "NotIn":
                 if not values:
-                    raise ValueError(_NEED_VALUES)
+                    raise ValueError(NEED_VALUES)
             case "Exists" | "DoesNotExist":
                 if values:
-                    raise ValueError(_NO_VALUES)
+                    raise ValueError(NO_VALUES)
             case _:
                 number = values[0] if len(values) == 1 else ""
                 if not (number.isascii() and number.isdigit()):
-                    raise ValueError(_ONE_NUMBER)
+                    raise ValueError(ONE_NUMBER)
         if self.operator == "In" and self.min_values and self.min_values > len(values):
-            raise ValueError(_MIN_VALUES)
+            raise ValueError(MIN_VALUES)
         return self
 
 
@@ -129,7 +139,7 @@ class Provider(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "has(self.simulated) != has(self.karpenter)",
-            f"has(self.simulated) ? {quote(_BOTH)} : {quote(_NO_PROVIDER)}",
+            f"has(self.simulated) ? {quote(BOTH)} : {quote(NO_PROVIDER)}",
             computed=True,
         ),
         Rule("has(self.simulated) == has(oldSelf.simulated)", _OTHER),
@@ -143,5 +153,5 @@ class Provider(ApiModel):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if (self.simulated is None) == (self.karpenter is None):
-            raise ValueError(_NO_PROVIDER if self.simulated is None else _BOTH)
+            raise ValueError(NO_PROVIDER if self.simulated is None else BOTH)
         return self

@@ -10,10 +10,10 @@ from immutable_operator.api.duration import Duration, seconds, seconds_rule
 from immutable_operator.api.kind import ApiModel
 from immutable_operator.api.scaling import Int32
 
-__all__ = ["TOO_YOUNG", "Regeneration", "Window"]
+__all__ = ["AGES", "TOO_YOUNG", "Regeneration", "Window"]
 
 AGE_FLOOR: Final = 10
-_AGES = (
+AGES = (
     "maxAge is greater than hardMaxAge, so windows would have no effect; decrease maxAge or"
     " increase hardMaxAge"
 )
@@ -54,7 +54,7 @@ class Regeneration(ApiModel):
         Rule(
             "!has(self.maxAge) || !has(self.hardMaxAge) || "
             f"{seconds_rule('self.maxAge')} <= {seconds_rule('self.hardMaxAge')}",
-            _AGES,
+            AGES,
         ),
         Rule(
             f"!has(self.maxAge) || {seconds_rule('self.maxAge')} >= {AGE_FLOOR}",
@@ -103,7 +103,7 @@ class Regeneration(ApiModel):
     def _possible(self) -> Self:
         ages = [seconds(age) for age in (self.max_age, self.hard_max_age) if age]
         if len(ages) == 2 and ages[0] > ages[1]:
-            raise ValueError(_AGES)
+            raise ValueError(AGES)
         if any(age < AGE_FLOOR for age in ages):
             raise ValueError(TOO_YOUNG)
         return self

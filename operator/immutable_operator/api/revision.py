@@ -164,7 +164,7 @@ class CheckOutcome(ApiModel):
     inconclusive: Int32 | None = None
     """Number of consecutive measurements without a result, up to the latest."""
     digest: Annotated[str, Field(max_length=16)] | None = None
-    """Digest of what was asked. If the check asks something else, it begins anew."""
+    """Digest of the definition of the check. If the definition changes, the check starts again."""
     results: Annotated[list[CheckMeasurement], Field(max_length=10)] | None = None
     """The last measurements, oldest first."""
 
@@ -208,11 +208,13 @@ class ImmutableRevisionStatus(ApiModel):
     """Time since which the progress deadline has been paused, because something other than the
     revision delays its rollout."""
     baking_since: datetime | None = None
-    """Time at which all instances were available, so that the bake (rollout.bakeSeconds) began, and
-    with strategy Rolling the checks (rollout.checks)."""
+    """Time at which all instances were available. At this time the bake (rollout.bakeSeconds)
+    began, and with strategy Rolling also the checks (rollout.checks).
+    """
     previewed_at: datetime | None = None
-    """Time at which all instances that are wanted before the promotion were available, with
-    strategy BlueGreen, if it is promoted automatically or has checks."""
+    """Time at which all instances that are required before the promotion were available. Set with
+    strategy BlueGreen, if the revision is promoted automatically or has checks.
+    """
     approved_at: datetime | None = None
     """Time at which the promotion was decided, by an ImmutableAction or after promoteAfter. With
     strategy Canary it is unset again when the next step begins."""
@@ -220,7 +222,7 @@ class ImmutableRevisionStatus(ApiModel):
     """Time at which the revision was promoted. The revision with the latest time has the traffic.
     Set with strategy BlueGreen."""
     step: Annotated[Int32, Field(le=32)] | None = None
-    """Number of steps of a canary that are done, with strategy Canary."""
+    """Number of steps that are done, with strategy Canary."""
     stepped_at: datetime | None = None
     """Time at which the last of these steps was done."""
     failed_at: datetime | None = None

@@ -12,6 +12,7 @@ __all__ = [
     "INT32_MAX",
     "MAX_NODES",
     "MAX_REPLICAS",
+    "NEITHER",
     "Int32",
     "Int64",
     "IntOrPercent",
@@ -33,8 +34,8 @@ Int32 = Annotated[
 Int64 = Annotated[int, Field(strict=True, json_schema_extra={"format": "int64"})]
 
 _PERCENT = "(0|[1-9][0-9]{0,2})%"
-_NEITHER = "neither a number nor a percentage; use a value such as 1 or 25%"
-_RULE = Rule(f"type(self) == int || self.matches('^{_PERCENT}$')", _NEITHER)
+NEITHER = "neither a number nor a percentage; use a value such as 1 or 25%"
+_RULE = Rule(f"type(self) == int || self.matches('^{_PERCENT}$')", NEITHER)
 
 _percent = re.compile(_PERCENT)
 
@@ -43,9 +44,9 @@ def _check(value: object) -> object:
     """Refuse what the CRD refuses, with its message: pydantic's text for a union is hard to
     read."""
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(_NEITHER)
+        raise ValueError(NEITHER)
     if isinstance(value, str) and not _percent.fullmatch(value):
-        raise ValueError(f'"{value}": {_NEITHER}')
+        raise ValueError(f'"{value}": {NEITHER}')
     if isinstance(value, int) and not 0 <= value <= INT32_MAX:
         raise ValueError(f"{value} is not allowed; use 0 or more")
     return value

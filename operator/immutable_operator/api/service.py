@@ -27,6 +27,7 @@ from immutable_operator.api.template import template_problems
 from immutable_operator.api.traffic import NAME_RULE, ROUTE_NEEDS_CANARY, Traffic, name_problems
 
 __all__ = [
+    "DEADLINE",
     "SERVICE",
     "Config",
     "Immutability",
@@ -36,7 +37,7 @@ __all__ = [
     "validate_service",
 ]
 
-_DEADLINE = (
+DEADLINE = (
     "progressDeadlineSeconds is not greater than minReadySeconds, so every rollout would be "
     "reported as stalled; increase progressDeadlineSeconds"
 )
@@ -51,7 +52,7 @@ class Rollout(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         NEVER_REPLACES,
-        Rule("self.progressDeadlineSeconds > self.minReadySeconds", _DEADLINE),
+        Rule("self.progressDeadlineSeconds > self.minReadySeconds", DEADLINE),
         Rule("!has(self.blueGreen) || self.strategy == 'BlueGreen'", OF_BLUE_GREEN),
         Rule("!has(self.canary) || self.strategy == 'Canary'", OF_CANARY),
         Rule("has(self.canary) || self.strategy != 'Canary'", NEEDS_CANARY),
@@ -146,7 +147,7 @@ class Rollout(ApiModel):
         if is_zero(self.max_surge) and is_zero(self.max_unavailable):
             raise ValueError(BOTH_ZERO)
         if self.progress_deadline_seconds <= self.min_ready_seconds:
-            raise ValueError(_DEADLINE)
+            raise ValueError(DEADLINE)
         if self.blue_green is not None and self.strategy != "BlueGreen":
             raise ValueError(OF_BLUE_GREEN)
         if (self.canary is None) == (self.strategy == "Canary"):

@@ -10,21 +10,29 @@ from typing import Any, Final
 
 from immutable_operator.api.cel import Rule, quote
 
-__all__ = ["STATELESS_RULES", "claims", "node_local"]
+__all__ = [
+    "CLAIM",
+    "HOST_FIELDS",
+    "HOST_PATH",
+    "PRIVILEGED",
+    "STATELESS_RULES",
+    "claims",
+    "node_local",
+]
 
 _NODE_LOCAL: Final = "or set immutability.nodeLocal: Allow"
-_HOST_PATH: Final = (
+HOST_PATH: Final = (
     " uses hostPath, so its content stays on the node when the pod is replaced; use emptyDir, a"
     f" ConfigMap or a persistentVolumeClaim, {_NODE_LOCAL}"
 )
-_PRIVILEGED: Final = (
+PRIVILEGED: Final = (
     f" is privileged, so it can change its node; remove securityContext.privileged, {_NODE_LOCAL}"
 )
-_HOST_FIELDS: Final = {
+HOST_FIELDS: Final = {
     "hostPID": f"the pod would share the process namespace of its node; remove it, {_NODE_LOCAL}",
     "hostIPC": f"the pod would share the memory segments of its node; remove it, {_NODE_LOCAL}",
 }
-_CLAIM: Final = (
+CLAIM: Final = (
     " uses a persistentVolumeClaim, which all replicas would share, and the operator cannot tell"
     " whether several pods can use its volume at once; set replicas: 1, or"
     " immutability.sharedVolumes: Allow if they can"
@@ -36,15 +44,15 @@ def node_local(template: Mapping[str, Any]) -> Iterator[str]:
     """Yield what ties pods of a template to their node, each with its path."""
     spec = template.get("spec") or {}
     for name in _volumes_from(spec, "hostPath"):
-        yield f"spec.template.spec.volumes: volume {name}{_HOST_PATH}"
-    for field, sentence in _HOST_FIELDS.items():
+        yield f"spec.template.spec.volumes: volume {name}{HOST_PATH}"
+    for field, sentence in HOST_FIELDS.items():
         if spec.get(field):
             yield f"spec.template.spec.{field}: {sentence}"
     for field, owner in _LISTS:
         for container in spec.get(field) or ():
             if (container.get("securityContext") or {}).get("privileged"):
                 name = container.get("name")
-                yield f"spec.template.spec.{field}: {owner} {name}{_PRIVILEGED}"
+                yield f"spec.template.spec.{field}: {owner} {name}{PRIVILEGED}"
                 break
 
 
@@ -53,7 +61,7 @@ def claims(template: Mapping[str, Any]) -> str:
     if nothing is.
     """
     for name in _volumes_from(template.get("spec") or {}, "persistentVolumeClaim"):
-        return f"spec.template.spec.volumes: volume {name}{_CLAIM}"
+        return f"spec.template.spec.volumes: volume {name}{CLAIM}"
     return ""
 
 
@@ -94,15 +102,15 @@ def _named(field: str, holds: str, owner: str, sentence: str) -> tuple[str, str]
 
 def _rules() -> Iterator[Rule]:
     free = _unchanged("nodeLocal")
-    of_volumes = _named("volumes", "has(i.hostPath)", "volume", _HOST_PATH)
+    of_volumes = _named("volumes", "has(i.hostPath)", "volume", HOST_PATH)
     yield _rule("nodeLocal", *of_volumes, "volumes", free)
-    for field, sentence in _HOST_FIELDS.items():
+    for field, sentence in HOST_FIELDS.items():
         unset = f"self.template.spec.?{field}.orValue(false) != true"
         yield _rule("nodeLocal", unset, sentence, field, free)
     for field, owner in _LISTS:
         privileged = "i.?securityContext.?privileged.orValue(false) == true"
-        yield _rule("nodeLocal", *_named(field, privileged, owner, _PRIVILEGED), field, free)
-    none, message = _named("volumes", "has(i.persistentVolumeClaim)", "volume", _CLAIM)
+        yield _rule("nodeLocal", *_named(field, privileged, owner, PRIVILEGED), field, free)
+    none, message = _named("volumes", "has(i.persistentVolumeClaim)", "volume", CLAIM)
     several = " && oldSelf.value().?replicas.orValue(1) > 1"
     few = f"self.?replicas.orValue(1) <= 1 || {none}"
     yield _rule("sharedVolumes", few, message, "volumes", _unchanged("sharedVolumes", several))

@@ -74,7 +74,7 @@ class RolloutStatus(ApiModel):
     """Time at which mostCurrent last increased or leastStale last decreased. The progress deadline
     is measured from it."""
     step: Annotated[Int32, Field(le=32)] | None = None
-    """Number of the step at which the rollout is, from 1, with strategy Canary."""
+    """Number of the current step of the rollout, starting at 1, with strategy Canary."""
     steps: Annotated[Int32, Field(le=32)] | None = None
     """Number of steps of the rollout, with strategy Canary."""
     weight: Annotated[Int32, Field(le=100)] | None = None

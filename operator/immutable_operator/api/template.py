@@ -10,7 +10,15 @@ from immutable_operator.api.cel import Rule, quote
 from immutable_operator.api.image import pin_problem, pin_rule
 from immutable_operator.api.names import RESERVED_PREFIX
 
-__all__ = ["IGNORED", "TEMPLATE_RULES", "born_with", "template_problems"]
+__all__ = [
+    "IGNORED",
+    "NO_CONTAINERS",
+    "RESERVED",
+    "RESTART_POLICY",
+    "TEMPLATE_RULES",
+    "born_with",
+    "template_problems",
+]
 
 IGNORED: Final = (
     *("name", "generateName", "namespace", "uid", "resourceVersion", "generation", "selfLink"),
@@ -26,18 +34,18 @@ _STRUCTS: Final = frozenset(
     )
 )
 
-_RESERVED = (
+RESERVED = (
     f" is reserved: only the operator writes keys with the prefix {RESERVED_PREFIX}; remove it"
 )
-_RESTART_POLICY = (
+RESTART_POLICY = (
     "only Always is allowed, because instances of a service run continuously; leave it out"
 )
-_NO_CONTAINERS = "at least one container is required"
+NO_CONTAINERS = "at least one container is required"
 
 _reserved_key = f"k.startsWith({quote(RESERVED_PREFIX)})"
 _reserved_rule = Rule(
     f"self.all(k, !{_reserved_key})",
-    f"'key ' + self.filter(k, {_reserved_key})[0] + {quote(_RESERVED)}",
+    f"'key ' + self.filter(k, {_reserved_key})[0] + {quote(RESERVED)}",
     computed=True,
 )
 
@@ -46,7 +54,7 @@ TEMPLATE_RULES: Final[Mapping[str, Rule]] = {
     "metadata.annotations": _reserved_rule,
     "spec": Rule(
         "!has(self.restartPolicy) || self.restartPolicy in ['', 'Always']",
-        _RESTART_POLICY,
+        RESTART_POLICY,
         field=".restartPolicy",
     ),
     "spec.containers[]": pin_rule("container", "image"),
@@ -95,9 +103,9 @@ def template_problems(template: Mapping[str, Any]) -> Iterator[str]:
     yield from _reserved_keys(template.get("metadata") or {})
     spec = template.get("spec") or {}
     if not spec.get("containers"):
-        yield f"spec.template.spec.containers: {_NO_CONTAINERS}"
+        yield f"spec.template.spec.containers: {NO_CONTAINERS}"
     if (spec.get("restartPolicy") or "Always") != "Always":
-        yield f"spec.template.spec.restartPolicy: {_RESTART_POLICY}"
+        yield f"spec.template.spec.restartPolicy: {RESTART_POLICY}"
     yield from _unpinned_images(spec)
 
 
@@ -105,7 +113,7 @@ def _reserved_keys(metadata: Mapping[str, Any]) -> Iterator[str]:
     for field in ("labels", "annotations"):
         for key in sorted(metadata.get(field) or {}):
             if key.startswith(RESERVED_PREFIX):
-                yield f"spec.template.metadata.{field}: key {key}{_RESERVED}"
+                yield f"spec.template.metadata.{field}: key {key}{RESERVED}"
 
 
 def _unpinned_images(spec: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,21 @@ from immutable_operator.api.cel import Rule, quote
 from immutable_operator.api.kind import ApiModel
 from immutable_operator.api.names import RESERVED_PREFIX
 
-__all__ = ["NAME_RULE", "ROUTE_NEEDS_CANARY", "Traffic", "TrafficPort", "name_problems"]
+__all__ = [
+    "NAME",
+    "NAMELESS",
+    "NAME_RULE",
+    "NODE_PORT",
+    "RESERVED",
+    "ROUTE_NEEDS_CANARY",
+    "SAME_NAME",
+    "SAME_NODE_PORT",
+    "SAME_PORT",
+    "TARGET",
+    "Traffic",
+    "TrafficPort",
+    "name_problems",
+]
 
 _MOST_PORTS: Final = 64
 _MOST_PORT: Final = 65535
@@ -20,47 +34,47 @@ _LABEL: Final = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 _PORT_NAME: Final = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 
-_NAME = (
+NAME = (
     " is not the name of a Service, because it has a dot or begins with a digit; spec.traffic needs"
     " a name of lower-case letters, digits and - that begins with a letter"
 )
-_TARGET = (
+TARGET = (
     "neither a port number from 1 to 65535 nor the name of a container port; use a value such as"
     " 8080 or http"
 )
-_NAMELESS = "with more than one port, each port needs a name"
-_SAME_NAME = "two ports have the same name; give each port its own name"
-_SAME_PORT = "two ports have the same number and protocol; use each number once"
-_SAME_NODE_PORT = "two ports have the same nodePort; use each number once"
-_NODE_PORT = (
+NAMELESS = "with more than one port, each port needs a name"
+SAME_NAME = "two ports have the same name; give each port its own name"
+SAME_PORT = "two ports have the same number and protocol; use each number once"
+SAME_NODE_PORT = "two ports have the same nodePort; use each number once"
+NODE_PORT = (
     "nodePort has no effect with type ClusterIP; remove it, or use type NodePort or LoadBalancer"
 )
-_RESERVED = f"keys with the prefix {RESERVED_PREFIX} are reserved for the operator; remove them"
+RESERVED = f"keys with the prefix {RESERVED_PREFIX} are reserved for the operator; remove them"
 ROUTE_NEEDS_CANARY: Final = (
     "route has an effect only with strategy Canary; remove it, or set rollout.strategy: Canary"
 )
 
 NAME_RULE: Final = Rule(
     f"!has(self.spec.traffic) || self.metadata.name.matches('^{_SERVICE_NAME}$')",
-    f"{quote('name %s' + _NAME)}.format([self.metadata.name])",
+    f"{quote('name %s' + NAME)}.format([self.metadata.name])",
     computed=True,
     field=".metadata.name",
 )
 
 _TARGET_RULE: Final = Rule(
     f"type(self) == int || self.matches('^{_PORT_NAME}$')",
-    _TARGET,
+    TARGET,
 )
 
 
 def _check_target(value: object) -> object:
     """Refuse what the CRD refuses, with its message."""
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(_TARGET)
+        raise ValueError(TARGET)
     if isinstance(value, str) and (len(value) > 15 or not re.fullmatch(_PORT_NAME, value)):
-        raise ValueError(f'"{value}": {_TARGET}')
+        raise ValueError(f'"{value}": {TARGET}')
     if isinstance(value, int) and not 1 <= value <= _MOST_PORT:
-        raise ValueError(f"{value}: {_TARGET}")
+        raise ValueError(f"{value}: {TARGET}")
     return value
 
 
@@ -134,18 +148,18 @@ class Traffic(ApiModel):
     """How clients reach the instances: the Service that the operator owns."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("size(self.ports) <= 1 || self.ports.all(p, has(p.name))", _NAMELESS),
-        Rule(_unique("name", with_protocol=False), _SAME_NAME),
-        Rule(_unique("port"), _SAME_PORT),
-        Rule(_unique("nodePort"), _SAME_NODE_PORT),
+        Rule("size(self.ports) <= 1 || self.ports.all(p, has(p.name))", NAMELESS),
+        Rule(_unique("name", with_protocol=False), SAME_NAME),
+        Rule(_unique("port"), SAME_PORT),
+        Rule(_unique("nodePort"), SAME_NODE_PORT),
         Rule(
             "self.type != 'ClusterIP' || !self.ports.exists(p, has(p.nodePort))",
-            _NODE_PORT,
+            NODE_PORT,
         ),
         Rule(
             "!has(self.annotations) || "
             f"self.annotations.all(k, !k.startsWith({quote(RESERVED_PREFIX)}))",
-            _RESERVED,
+            RESERVED,
             field=".annotations",
         ),
     )
@@ -180,7 +194,7 @@ class Traffic(ApiModel):
     @classmethod
     def _not_reserved(cls, given: dict[str, str] | None) -> dict[str, str] | None:
         if any(key.startswith(RESERVED_PREFIX) for key in given or ()):
-            raise ValueError(_RESERVED)
+            raise ValueError(RESERVED)
         return given
 
     @model_validator(mode="after")
@@ -192,16 +206,16 @@ class Traffic(ApiModel):
     def _problems(self) -> Iterator[str]:
         names = [port.name for port in self.ports]
         if len(names) > 1 and None in names:
-            yield _NAMELESS
+            yield NAMELESS
         if _repeated(name for name in names if name is not None):
-            yield _SAME_NAME
+            yield SAME_NAME
         if _repeated((port.port, port.protocol or "TCP") for port in self.ports):
-            yield _SAME_PORT
+            yield SAME_PORT
         fixed = [port for port in self.ports if port.node_port is not None]
         if _repeated((port.node_port, port.protocol or "TCP") for port in fixed):
-            yield _SAME_NODE_PORT
+            yield SAME_NODE_PORT
         if fixed and self.type == "ClusterIP":
-            yield _NODE_PORT
+            yield NODE_PORT
 
 
 def _repeated(keys: Iterator[object]) -> bool:
@@ -211,4 +225,4 @@ def _repeated(keys: Iterator[object]) -> bool:
 def name_problems(name: str) -> Iterator[str]:
     """Yield what is wrong with the name of a service that has a Service."""
     if not re.fullmatch(_SERVICE_NAME, name):
-        yield f"metadata.name: name {name}{_NAME}"
+        yield f"metadata.name: name {name}{NAME}"

@@ -87,9 +87,9 @@ def _meant(address: Address) -> Iterator[Address]:
 def _why_not(address: Address) -> str | None:
     """Return what kind of address this is, if no check may connect to it."""
     if address in METADATA:
-        return "a metadata"
+        return "a cloud metadata"
     if address.version == 6 and address in TRANSLATED_LOCALLY:
-        return "a translated"
+        return "a locally translated (64:ff9b:1::/48)"
     if address.is_loopback:
         return "a loopback"
     if address.is_link_local:

@@ -21,7 +21,7 @@ from immutable_operator.kube.errors import Conflict, NotFound
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
 
-__all__ = ["JOBS", "job_body", "job_name", "measure_job"]
+__all__ = ["job_name", "measure_job"]
 
 JOBS = ApiPath("apis/batch/v1", "jobs")
 KEPT_SECONDS = 3600  # so that people can read the log of its pod
@@ -99,7 +99,7 @@ async def measure_job(
             await client.create(JOBS.collection(namespace), body, resource=JOBS.resource)
         return None
     if run.uid not in {owner.uid for owner in job.metadata.owner_references}:
-        raise NoAnswer(f"a Job {name} exists that is not the operator's; delete it")
+        raise NoAnswer(f"Job {name} exists but does not belong to this service; delete it")
     ended = {c.type: c.reason for c in job.status.conditions if c.status == "True"}
     if "Complete" in ended:
         return Found(Finding.PASSED, f"Job {name} completed")

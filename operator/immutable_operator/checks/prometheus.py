@@ -15,7 +15,9 @@ from immutable_operator.checks.addresses import Judge
 from immutable_operator.checks.asking import MOST_BYTES, Found, NoAnswer, Reply, fetch, shown
 from immutable_operator.domain.model import Finding, PrometheusQuestion, Threshold
 
-__all__ = ["measure_prometheus"]
+__all__ = ["NOT_PROMETHEUS", "judged", "measure_prometheus"]
+
+NOT_PROMETHEUS = "the response is not one of the Prometheus API; correct the URL of the check"
 
 SIGNS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,
@@ -72,7 +74,7 @@ def _values(reply: Reply) -> list[float]:
     try:
         response = msgspec.json.decode(reply.body, type=_Response)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        raise NoAnswer(f"status {reply.status}, not a response of Prometheus") from None
+        raise NoAnswer(f"status {reply.status}, {NOT_PROMETHEUS}") from None
     if response.status != "success" or response.data is None:
         kind = response.error_type if WORD.fullmatch(response.error_type) else "unknown"
         raise NoAnswer(f"status {reply.status}, the query failed: {kind}")

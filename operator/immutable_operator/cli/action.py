@@ -25,7 +25,7 @@ from immutable_operator.kube.errors import (
 )
 from immutable_operator.wire.action import ACTIONS, ENDED
 
-__all__ = ["INTERRUPTED", "NOT_ANSWERED", "PLUGIN", "Wanted", "act", "carry_out"]
+__all__ = ["INTERRUPTED", "NOT_ANSWERED", "PLUGIN", "Wanted", "act", "carry_out", "wanted"]
 
 # The name of the plug-in as a field manager. Flux removes the fields of all managers whose name
 # begins with "kubectl", such as a spec.suspend that is not in Git.
@@ -61,6 +61,16 @@ class Wanted:
         }
         given = {key: value for key, value in optional.items() if value}
         return {"type": str(self.command), owner.kind.word: owner.name, **given}
+
+
+def wanted(given: argparse.Namespace, command: Command) -> Wanted:
+    """Return the action that the options of a verb describe."""
+    return Wanted(
+        command,
+        reason=given.reason or "",
+        override_freeze=getattr(given, "override_freeze", False),
+        timeout=given.timeout if given.wait else 0.0,
+    )
 
 
 async def act(given: argparse.Namespace, wanted: Wanted, say: Say, show: Say) -> int:
@@ -165,5 +175,6 @@ async def _create(owner: Owner, wanted: Wanted) -> str:
         except Conflict:
             continue
         return name
-    again = f"{owner.name} already has actions of this second; run the command again"
+    again = f"the names of actions of {owner.name} for this second are in use; run the command"
+    " again"
     raise ApiError(409, "AlreadyExists", again)

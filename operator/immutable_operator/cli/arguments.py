@@ -19,6 +19,7 @@ __all__ = [
     "Say",
     "add_login",
     "add_output",
+    "add_override",
     "add_owner",
     "add_reason",
     "add_wait",
@@ -62,6 +63,14 @@ def add_owner(parser: argparse.ArgumentParser, *, instance: bool = False) -> Non
 
 def add_reason(parser: argparse.ArgumentParser, more: str = "") -> None:
     parser.add_argument("--reason", help=f"reason to record{more}")
+
+
+def add_override(
+    parser: argparse.ArgumentParser, what: str = "carry it out even if an ImmutableFreeze applies"
+) -> None:
+    """Add --reason and --override-freeze."""
+    add_reason(parser, "; required with --override-freeze")
+    parser.add_argument("--override-freeze", action="store_true", help=what)
 
 
 def add_wait(parser: argparse.ArgumentParser) -> None:

@@ -42,7 +42,17 @@ from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.times import moment
 from immutable_operator.wire.guard import GUARD_PATHS, decode_guard
 
-__all__ = ["Row", "add", "allowed_by", "definitions", "guards", "leader", "operator", "run"]
+__all__ = [
+    "NO_DEPLOYMENT",
+    "Row",
+    "add",
+    "allowed_by",
+    "definitions",
+    "guards",
+    "leader",
+    "operator",
+    "run",
+]
 
 SLICES = ApiPath("apis/discovery.k8s.io/v1", "endpointslices")
 REVIEWS = ApiPath("apis/authorization.k8s.io/v1", "selfsubjectaccessreviews")
@@ -51,6 +61,7 @@ REQUIRED = (
     *(SERVICE_PLURAL, REVISION_PLURAL, ACTION_PLURAL, FREEZE_PLURAL, CHECK_PLURAL),
     LINEAGE_PLURAL,
 )
+NO_DEPLOYMENT = "it runs, but no Deployment has the label app.kubernetes.io/name=immutable-operator"
 INSTALL = "install or upgrade the chart (see README.md)"
 LOGS = "see the logs of the operator's pods"
 WORDS = {True: "ok", False: "FAILED", None: "unknown"}
@@ -85,7 +96,7 @@ def add(commands: Any) -> None:
         "--mode",
         choices=("Deny", "Warn", "Audit", "Off"),
         default="Deny",
-        help="what the policies have to do: enforcement.mode of the chart [%(default)s]",
+        help="expected mode of the policies: enforcement.mode of the chart [%(default)s]",
     )
     add_output(command, "json", "yaml")
     add_login(command, "namespace for which your permissions are checked [the context's]")
@@ -131,7 +142,7 @@ async def _rows(client: KubeClient, namespace: str, mode: Mode) -> list[Row]:
     replicas = await _allowed("operator", look)
     leads = await _allowed("leader", lambda: _leader(client, found))
     if replicas.ok is not None and found is None and leads.ok:
-        replicas = Row("operator", True, "it runs, but not in a Deployment with its label")
+        replicas = Row("operator", True, NO_DEPLOYMENT)
     rows += [replicas, leads]
     rows += await _guards(client, found, mode)
     rows.append(await _rights(client, namespace))
@@ -171,7 +182,7 @@ def operator(found: Json | None) -> Row:
     if not ready:
         return Row("operator", False, f"{text}; see its events and logs")
     if release != plugin_version():
-        text += f"; this plug-in is {plugin_version()}, use that of the operator's version"
+        text += f"; this plug-in is {plugin_version()}; install the version of the operator"
     return Row("operator", True, text)
 
 
@@ -194,7 +205,7 @@ def leader(lease: Json, now: float) -> Row:
     past, valid = max(0.0, now - moment(renewed)), float(spec.get("leaseDurationSeconds") or 0)
     text = f"{holder} renewed its lease {past:.0f} s ago"
     if past > valid:
-        return Row("leader", False, f"{text}; that was valid for {valid:.0f} s; {LOGS}")
+        return Row("leader", False, f"{text}, which was valid for {valid:.0f} s only; {LOGS}")
     return Row("leader", True, text)
 
 

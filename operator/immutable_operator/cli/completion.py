@@ -18,8 +18,9 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "completion",
         description="Prints a script. bash, zsh, fish: completes kubectl-immutable in that shell;"
-        " its first lines say where it belongs. kubectl: a program that belongs on the PATH as"
-        " kubectl_complete-immutable; kubectl's own completion then completes kubectl immutable."
+        " its first lines say where to store it. kubectl: a program to store on the PATH under the"
+        " name kubectl_complete-immutable; kubectl's own completion then completes kubectl"
+        " immutable."
         " pip installs that program, krew does not.",
         epilog="Exit codes: 0 printed.",
     )

@@ -164,8 +164,9 @@ def _rollout(given: Json, found: Conversion) -> Json:
     if "progressDeadlineSeconds" in made:
         found.note(
             "spec.progressDeadlineSeconds",
-            "moved to spec.rollout; a Deployment only reports that it is over, an ImmutableService"
-            " goes back to the last good revision; to only report it, set rollout.onFailure: Hold",
+            "moved to spec.rollout; when the deadline has passed, a Deployment only reports it,"
+            " and an ImmutableService goes back to the last good revision; to keep the failed"
+            " revision instead, set rollout.onFailure: Hold",
         )
     return made
 
@@ -221,8 +222,8 @@ def _immutability(template: Json, found: Conversion, *, several: bool) -> Json:
         else:
             found.note(
                 path,
-                f"{what}; a successor waits for a disk that only one node can use: then set"
-                " rollout.maxSurge: 0 and rollout.maxUnavailable: 1",
+                f"{what}; if only one node can use the volume at a time, a successor cannot start"
+                " beside its predecessor: set rollout.maxSurge: 0 and rollout.maxUnavailable: 1",
             )
     if _writes_root(_mapping(template.get("spec"))):
         made["writableRootFilesystem"] = True
@@ -262,7 +263,7 @@ def _surge(spec: Json, found: Conversion) -> None:
 
 def pod_problems(pod: Json) -> list[tuple[str, str]]:
     """Return what keeps a successor from running beside its predecessor: path, sentence."""
-    advice = "if there is none to spare, set rollout.maxSurge: 0 and rollout.maxUnavailable: 1"
+    advice = "if no node is free, set rollout.maxSurge: 0 and rollout.maxUnavailable: 1"
     if pod.get("hostNetwork"):
         return [("hostNetwork", f"a successor needs another node while both run; {advice}")]
     for kind in LISTS:

@@ -27,15 +27,16 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "convert",
-        description="Reads a file, turns each Deployment into an ImmutableService and the"
-        " autoscaler beside it into one of the service, and prints the result; all other documents,"
-        " comments and the order are kept. No cluster is asked. What has no equivalent is named on"
-        " standard error: the field, what became of it, what to do.",
+        description="Reads a file, turns each Deployment into an ImmutableService, and its"
+        " HorizontalPodAutoscaler into one of the service, and prints the result; all other"
+        " documents, comments and the order are kept. The command contacts no cluster. Fields"
+        " without an equivalent are listed on standard error: the field, what became of it, what"
+        " to do.",
         epilog="Exit codes: 0 converted, 1 converted, but a field has to be changed before the API"
         " server accepts the result, 2 cannot run.",
     )
     add_file(command)
-    add_login(command, "without effect")
+    add_login(command, "without effect: no namespace is used")
     command.set_defaults(run=run)
 
 

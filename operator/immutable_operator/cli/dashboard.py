@@ -27,9 +27,9 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "dashboard",
         description="Serves a page on 127.0.0.1 and opens it in the browser. It shows all services"
-        " and pools with their state; of one of them each instance over time, why it was replaced,"
-        " freezes and windows, what is waited for, and the verdicts of its revisions. It runs until"
-        " Ctrl-C, and only reads, with your permissions.",
+        " and pools with their state, and for the selected one: its instances over time and why"
+        " they were replaced, freezes and windows, what it waits for, and the outcomes of its"
+        " revisions. It runs until Ctrl-C, and only reads, with your permissions.",
         epilog="Exit codes: 130 ended by Ctrl-C, 2 cannot run.",
     )
     add = command.add_argument
@@ -87,7 +87,9 @@ async def _serve(
     await server.start()
     try:
         show(f"dashboard: {server.url(path)}")
-        show("It is for you only: the address contains a secret. Ctrl-C ends it.")
+        show(
+            "Do not share this address: it contains a secret. To stop the dashboard, press Ctrl-C."
+        )
         if not given.no_browser:
             await asyncio.to_thread(_browse, f"{server.ticket_url}{path}")
         await world.run()

@@ -98,7 +98,9 @@ class Server:
             return web.Response(status=403, text=WRONG)
         if request.method != "GET":
             allowed = {"Allow": "GET"}
-            return web.Response(status=405, text="The dashboard only reads: GET.", headers=allowed)
+            return web.Response(
+                status=405, text="The dashboard only accepts GET requests.", headers=allowed
+            )
         match request.path.split("/"):
             case ["", "open", ticket] if self._ticket and _same(ticket, self._ticket):
                 self._ticket = ""
@@ -183,9 +185,10 @@ async def _send(response: web.StreamResponse, name: str, data: bytes) -> None:
 
 
 def _port_problem(port: int, error: OSError) -> str:
-    why = {errno.EADDRINUSE: "is in use", errno.EACCES: "may not be used by you"}.get(
-        error.errno or 0, f"cannot be used ({error.strerror})"
-    )
+    why = {
+        errno.EADDRINUSE: "is in use",
+        errno.EACCES: "requires more permissions of the operating system",
+    }.get(error.errno or 0, f"cannot be used ({error.strerror})")
     return (
         f"port {port} on {HERE} {why}; choose another one with --port, or leave it out for a free"
         " one"

@@ -159,8 +159,8 @@ def _locally(
     if invalid:
         raise CannotRun(f"{kind.name} {manifest.name} would be refused: {invalid}")
     warning = (
-        f"{error.message}: the API server was not asked, so what a policy would refuse is not"
-        " noticed; ask for the role edit"
+        f"{error.message}: the API server was not asked, so a refusal by a policy cannot be"
+        " predicted; ask for the role edit"
     )
     return Supposed(before, after, warning)
 

@@ -58,7 +58,7 @@ def add(commands: Any) -> None:
         epilog="Exit codes: those of the command; 1 not confirmed, 2 cannot run.",
     )
     add = parser.add_argument
-    add("--yes", "-y", action="store_true", help="do not ask")
+    add("--yes", "-y", action="store_true", help="do not ask for confirmation")
     add("--container", "-c", default="", help="container [the default one]")
     add("--stdin", "-i", action="store_true", help="pass standard input to the command")
     add("--tty", "-t", action="store_true", help="standard input is a terminal")

@@ -154,11 +154,9 @@ def _duration(told: Foretold) -> str:
     supposed = f"if each one is ready {age(told.start)} after its creation, {source}"
     if told.found.is_cut:
         by = age(told.found.steps[-1].at - told.now) if told.found.steps else "0s"
-        return (
-            f"there are more steps than are computed: this is how far it is after {by}, {supposed}"
-        )
+        return f"only the first steps are computed: this is the state after {by}, {supposed}"
     if told.found.ends is None:
-        return f"the end is not foreseeable, {supposed}"
+        return f"the time of completion cannot be predicted, {supposed}"
     return f"done after about {age(told.found.ends - told.now)}, {supposed}"
 
 

@@ -69,7 +69,7 @@ def add_unfreeze(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "unfreeze",
-        description="Deletes an ImmutableFreeze: the rollouts that it delayed start.",
+        description="Deletes an ImmutableFreeze, so that the rollouts that it delayed start.",
         epilog="Exit codes: 0 ended, 2 cannot run.",
     )
     _add_freeze(command, "freeze to delete")

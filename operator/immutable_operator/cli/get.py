@@ -45,9 +45,10 @@ def add(commands: Any) -> None:
     """Add the verb to the command line."""
     command = commands.add_parser(
         "get",
-        description="Without a name: the services of a namespace. With a name: its state and since"
-        " when, what it waits for, and for each pod slot, revision, age, state, why it was created"
-        " and which pod it replaces. With --pool: the same of node pools and their nodes.",
+        description="Without a name: the services of a namespace. With a name: the state of the"
+        " service and since when it lasts, what it waits for, and for each pod its slot, revision,"
+        " age and state, why it was created and which pod it replaces. With --pool: the same for"
+        " node pools and their nodes.",
         epilog="Exit codes: 0 shown, 2 cannot run.",
     )
     add = command.add_argument
@@ -58,7 +59,7 @@ def add(commands: Any) -> None:
         "--watch",
         "-w",
         action="store_true",
-        help="until Ctrl-C: redraw it; if the output is not a terminal, print a line a change",
+        help="redraw until Ctrl-C; if the output is not a terminal, print one line for each change",
     )
     add_output(command, "json", "yaml", "name")
     add_login(command, "namespace of the service [the context's]")

@@ -29,7 +29,8 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "lineage",
         description="Shows the existing instances of a service and the last 100 on record,"
-        " including those that are gone. An instance stands below the one that it replaced. BORN"
+        " including those that are gone. Each instance is shown below the one that it replaced."
+        " BORN"
         " and RETIRED are in UTC; BY is the user whose action asked for it, or the tool that wrote"
         " its revision; BECAUSE is why it was created.",
         epilog="Exit codes: 0 shown, 2 cannot run.",

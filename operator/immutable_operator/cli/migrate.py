@@ -47,9 +47,11 @@ def add(commands: Any) -> None:
         description="Creates an ImmutableService with the template of a Deployment, pinned to the"
         " digests that its pods run, and moves the pods in small steps: a pod of the Deployment is"
         " removed only when a pod of the service is available instead. A HorizontalPodAutoscaler"
-        " is brought along. The Deployment is kept without pods. It can be interrupted and run"
+        " of the Deployment is moved, too. The Deployment is kept without pods. It can be"
+        " interrupted and run"
         " again at any time.",
-        epilog="Exit codes: 0 moved, 1 it cannot go on, 2 cannot run, 130 interrupted.",
+        epilog="Exit codes: 0 moved, 1 the migration cannot continue, 2 cannot run, 130"
+        " interrupted.",
     )
     command.add_argument("name", metavar="deployment/NAME", help="the Deployment to move")
     way = command.add_mutually_exclusive_group()
@@ -91,8 +93,8 @@ async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
             raise CannotRun(not_installed(SERVICE)) from error
         except asyncio.CancelledError:
             say(
-                "interrupted: all pods that run stay; to go on, run the same command again; to"
-                f" return: kubectl immutable migrate deployment/{name}{_return(given)}"
+                "interrupted: running pods are kept; to continue, run the same command again; to"
+                f" go back: kubectl immutable migrate deployment/{name}{_return(given)}"
             )
             return INTERRUPTED
 
@@ -156,9 +158,9 @@ class _Migration:
             )
             wait = f"kubectl rollout status deployment/{self.name}"
         self.say(
-            f"error: {tool}, which would change it back; make two commits instead:\n"
+            f"error: {tool}, which would undo the migration; make two commits instead:\n"
             f"1. {first}: {made}. Wait until: {wait}\n"
-            "2. Remove the old one, and let autoscalers name the new one in scaleTargetRef."
+            "2. Remove the old object, and set scaleTargetRef of its autoscalers to the new one."
         )
 
     # Forth
@@ -186,8 +188,9 @@ class _Migration:
         if code == 0:
             await self.deployment.mark({REPLICAS: total, MOVED: True})
             self.show(
-                f"deployment {self.name} was moved to ImmutableService {self.name}. Replace it in"
-                " your manifests, and when you are sure: kubectl delete deployment"
+                f"deployment {self.name} was moved to ImmutableService {self.name}. Replace the"
+                " Deployment in your manifests, and when you no longer need it, run: kubectl"
+                " delete deployment"
                 f" {self.name} -n {self.deployment.namespace}"
             )
         return code
@@ -205,8 +208,8 @@ class _Migration:
             )
         if made.get(SOURCE) != fingerprint(source["spec"]["template"]):
             raise CannotRun(
-                f"the template of deployment {self.name} changed since the migration began; go back"
-                " with --abort, and begin again"
+                f"the template of deployment {self.name} changed since the migration began; go"
+                " back with --abort, and start the migration again"
             )
 
     async def _create(self, source: Json, body: Json) -> None:
@@ -230,7 +233,7 @@ class _Migration:
         self.show(f"{total} pods would be moved, {surge} at a time")
         if scaler is not None:
             name = scaler["metadata"]["name"]
-            self.show(f"HorizontalPodAutoscaler {name} would be brought along")
+            self.show(f"HorizontalPodAutoscaler {name} would be moved, too")
         return 0
 
     # Back
@@ -308,8 +311,8 @@ class _Migration:
         if not (problem := await moving.run()):
             return 0
         self.say(
-            f"error: {problem}; all pods that run stay. Correct the cause and run the command"
-            f" again, or return: kubectl immutable migrate deployment/{self.name}"
+            f"error: {problem}; running pods are kept. Correct the cause and run the command"
+            f" again, or go back: kubectl immutable migrate deployment/{self.name}"
             f"{_return(self.given)}"
         )
         return 1

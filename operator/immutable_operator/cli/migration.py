@@ -19,9 +19,20 @@ from immutable_operator.registry.tags import Tagged
 
 __all__ = [
     *("DEPLOYMENT_TARGET", "SERVICE_TARGET", "Count", "deployment_of", "fingerprint"),
-    *("MOVED", "REPLICAS", "pinned_template", "refusal", "step", "surge_of", "tool_of", "total_of"),
+    *(
+        "MOVED",
+        "NO_DIGEST",
+        "REPLICAS",
+        "pinned_template",
+        "refusal",
+        "step",
+        "surge_of",
+        "tool_of",
+        "total_of",
+    ),
 ]
 
+NO_DIGEST = "the node does not report the digest of the image"
 DEPLOYMENT_TARGET: Json = {"apiVersion": "apps/v1", "kind": "Deployment"}
 SERVICE_TARGET: Json = {"apiVersion": API_VERSION, "kind": SERVICE_KIND}
 # Field managers, and the beginnings of labels and annotations, of tools that own what they apply.
@@ -171,10 +182,7 @@ def _digest(container: str, statuses: str, pods: list[Json]) -> str:
     [digest], [image] = digests, list(found)[:1]
     # Without a repository it is the digest of a configuration, which no registry has as an image.
     if "@" not in image or not DIGEST.fullmatch(digest):
-        raise CannotRun(
-            f"the node does not tell the digest of the image of container {container}: {image!r};"
-            f" {advice}"
-        )
+        raise CannotRun(f"{NO_DIGEST} of container {container}: {image!r}; {advice}")
     return digest
 
 

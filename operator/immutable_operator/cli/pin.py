@@ -33,9 +33,9 @@ def add(commands: Any) -> None:
         "pin",
         description="Reads a file, asks the registry of each image without a digest which digest"
         " its tag has now, and prints the file with registry/name:tag@sha256:...; everything else,"
-        " also comments, is the same to the byte. The credentials are those of docker login"
-        " ($DOCKER_CONFIG/config.json and the credential helpers that it names). No cluster is"
-        " asked. In a Kustomization, newTag becomes digest.",
+        " including comments, stays identical. The credentials are those of docker login"
+        " ($DOCKER_CONFIG/config.json and the credential helpers that it names). The command"
+        " contacts no cluster. In a Kustomization, newTag becomes digest.",
         epilog="Exit codes: 0 all images have a digest, 2 cannot run; then nothing is written.",
     )
     add_file(command)
@@ -50,7 +50,7 @@ def add(commands: Any) -> None:
         help="registry (host or host:port) to ask over HTTP; may be given several times [those of"
         " this machine]",
     )
-    add_login(command, "without effect")
+    add_login(command, "without effect: no namespace is used")
     command.set_defaults(run=run)
 
 

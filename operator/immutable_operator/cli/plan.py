@@ -42,10 +42,11 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "plan",
         description="Runs the planner of the operator with the services and node pools of a file,"
-        " against the present state of the cluster, and changes nothing: whether there would be a"
-        " new revision, what differs, which pods would be replaced, in which order and how fast,"
-        " and which freeze or budget holds that. The API server is asked by a dry run, so what it"
-        " would refuse is refused here, too. ConfigMaps of the file count as well.",
+        " against the present state of the cluster, and changes nothing. It shows whether there"
+        " would be a new revision, what differs, which pods would be replaced, in which order and"
+        " how fast, and which freeze or budget would delay that. It asks the API server with a dry"
+        " run, so that what would be refused is refused here, too. ConfigMaps in the file are"
+        " taken into account.",
         epilog="Exit codes: 0 nothing would change, 1 something would, 2 cannot run, or the file"
         " would be refused.",
     )
@@ -60,7 +61,7 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--output", "-o", choices=("text", "json", "yaml"), default="text", help="format [text]"
     )
-    add_login(command, "namespace of what has none in the file [the context's]")
+    add_login(command, "namespace of objects that have none in the file [the context's]")
     command.set_defaults(run=run)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from immutable_operator.cli.action import Wanted, act
-from immutable_operator.cli.arguments import Say, add_owner, add_reason, add_wait
+from immutable_operator.cli.action import act, wanted
+from immutable_operator.cli.arguments import Say, add_override, add_owner, add_reason, add_wait
 from immutable_operator.domain.model import Command
 
 __all__ = ["add", "add_abort", "run", "run_abort"]
@@ -24,11 +24,8 @@ def add(commands: Any) -> None:
         " ended), 1 failed or timed out, 2 cannot run.",
     )
     add_owner(command)
-    add_reason(command, "; required with --override-freeze")
-    command.add_argument(
-        "--override-freeze",
-        action="store_true",
-        help="promote even during a freeze; requires the permission to override freezes",
+    add_override(
+        command, "promote even during a freeze; requires the permission to override freezes"
     )
     add_wait(command)
     command.set_defaults(run=run)
@@ -53,18 +50,9 @@ def add_abort(commands: Any) -> None:
 
 async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
     """Create the action and return the exit code."""
-    return await _act(given, Command.PROMOTE, say, show, override=given.override_freeze)
+    return await act(given, wanted(given, Command.PROMOTE), say, show)
 
 
 async def run_abort(given: argparse.Namespace, say: Say, show: Say) -> int:
     """Create the action and return the exit code."""
-    return await _act(given, Command.ABORT, say, show)
-
-
-async def _act(
-    given: argparse.Namespace, command: Command, say: Say, show: Say, *, override: bool = False
-) -> int:
-    timeout = given.timeout if given.wait else 0.0
-    reason = given.reason or ""
-    wanted = Wanted(command, reason=reason, override_freeze=override, timeout=timeout)
-    return await act(given, wanted, say, show)
+    return await act(given, wanted(given, Command.ABORT), say, show)

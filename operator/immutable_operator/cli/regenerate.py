@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
-from immutable_operator.cli.action import Wanted, act
-from immutable_operator.cli.arguments import Say, add_owner, add_reason, add_wait
+from immutable_operator.cli.action import act, wanted
+from immutable_operator.cli.arguments import Say, add_override, add_owner, add_wait
 from immutable_operator.domain.model import Command
 
 __all__ = ["add", "run"]
@@ -25,23 +26,12 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--instance", default="", help="name of a single pod or node to replace [all]"
     )
-    add_reason(command, "; required with --override-freeze")
-    command.add_argument(
-        "--override-freeze",
-        action="store_true",
-        help="carry it out even if an ImmutableFreeze applies",
-    )
+    add_override(command)
     add_wait(command)
     command.set_defaults(run=run)
 
 
 async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
     """Create the action; with --wait wait for its end. Returns the exit code."""
-    wanted = Wanted(
-        Command.REGENERATE,
-        reason=given.reason or "",
-        instance=given.instance,
-        override_freeze=given.override_freeze,
-        timeout=given.timeout if given.wait else 0.0,
-    )
-    return await act(given, wanted, say, show)
+    action = replace(wanted(given, Command.REGENERATE), instance=given.instance)
+    return await act(given, action, say, show)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from immutable_operator.cli.action import Wanted, act
+from immutable_operator.cli.action import act, wanted
 from immutable_operator.cli.arguments import Say, add_owner, add_reason, add_wait
 from immutable_operator.domain.model import Command
 
@@ -29,6 +29,4 @@ def add(commands: Any) -> None:
 
 async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
     """Create the action and return the exit code."""
-    timeout = given.timeout if given.wait else 0.0
-    wanted = Wanted(Command.RETRY, reason=given.reason or "", timeout=timeout)
-    return await act(given, wanted, say, show)
+    return await act(given, wanted(given, Command.RETRY), say, show)

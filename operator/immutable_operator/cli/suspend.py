@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from immutable_operator.cli.action import PLUGIN, Wanted, carry_out
+from immutable_operator.cli.action import PLUGIN, carry_out, wanted
 from immutable_operator.cli.arguments import Say, add_owner, add_reason, add_wait, place
 from immutable_operator.cli.asked import read_asked
 from immutable_operator.cli.contents import Contents
@@ -67,8 +67,7 @@ async def resume(given: argparse.Namespace, say: Say, show: Say) -> int:
 
     async def work(owner: Owner) -> int:
         if not owner.body["spec"].get("suspend"):
-            wanted = Wanted(Command.RESUME, reason=given.reason or "", timeout=timeout)
-            return await carry_out(owner, wanted, say, show)
+            return await carry_out(owner, wanted(given, Command.RESUME), say, show)
         await _set(owner, False)
         show(f"{owner.kind.word} {owner.name} resumed")
         await _mention_rejected(owner, say)

@@ -48,8 +48,8 @@ class Transfer:
                 return problem
             if time.monotonic() - self._moved > self.timeout:
                 return (
-                    f"nothing changed for {self.timeout:g} s ({self._told}); see: kubectl immutable"
-                    f" why {self.new.name}, and kubectl immutable check"
+                    f"nothing changed for {self.timeout:g} s ({self._told}); to see what it waits"
+                    f" for: kubectl immutable why {self.new.name}"
                 )
             await asyncio.sleep(POLL_SECONDS)
 

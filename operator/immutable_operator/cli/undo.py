@@ -6,8 +6,14 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
-from immutable_operator.cli.action import Wanted, carry_out
-from immutable_operator.cli.arguments import Say, add_owner, add_reason, add_wait, place
+from immutable_operator.cli.action import carry_out, wanted
+from immutable_operator.cli.arguments import (
+    Say,
+    add_override,
+    add_owner,
+    add_wait,
+    place,
+)
 from immutable_operator.cli.owner import Owner, with_owner
 from immutable_operator.cli.records import find_good, identity
 from immutable_operator.domain.model import Command
@@ -33,11 +39,9 @@ def add(commands: Any) -> None:
         metavar="N",
         help="number or id of the revision to go back to [the last good one]",
     )
-    add_reason(command, "; required with --override-freeze")
-    command.add_argument(
-        "--override-freeze",
-        action="store_true",
-        help="carry it out even if an ImmutableFreeze applies; not needed for the last good"
+    add_override(
+        command,
+        "carry it out even if an ImmutableFreeze applies; not needed for the last good"
         " revision, which no freeze delays",
     )
     add_wait(command)
@@ -46,18 +50,13 @@ def add(commands: Any) -> None:
 
 async def run(given: argparse.Namespace, say: Say, show: Say) -> int:
     """Create the action and return the exit code."""
-    wanted = Wanted(
-        Command.ROLL_BACK,
-        reason=given.reason or "",
-        override_freeze=given.override_freeze,
-        timeout=given.timeout if given.wait else 0.0,
-    )
+    action = wanted(given, Command.ROLL_BACK)
 
     async def work(owner: Owner) -> int:
         to = ""
         if given.to:
             # The operator checks it, too; but only a command that waits shows its answer.
             to = identity(find_good(await owner.records(), given.to))
-        return await carry_out(owner, replace(wanted, revision=to), say, show)
+        return await carry_out(owner, replace(action, revision=to), say, show)
 
     return await with_owner(place(given), work, say)

@@ -47,7 +47,7 @@ VERBS = (
     Verb("events", "list the events of a service and of its pods"),
     Verb("history", "list the revisions of a service with their outcomes"),
     Verb("diff", "show what differs between two revisions"),
-    Verb("plan", "show what would happen if a file was applied"),
+    Verb("plan", "show what would happen if a file were applied"),
     Verb("undo", "run a good revision instead of the one that the spec asks for"),
     Verb("retry", "roll out again the revision that the spec asks for, after it failed"),
     Verb("promote", "switch the traffic to the revision that waits for its promotion"),
@@ -61,7 +61,9 @@ VERBS = (
     Verb("pin", "add digests to the images in a file"),
     Verb("migrate", "move a running Deployment to an ImmutableService, or back"),
     Verb("exec", "run a command in a pod in an emergency; the pod is then replaced", "enter"),
-    Verb("dashboard", "show services in the browser, live: who was replaced, when and why"),
+    Verb(
+        "dashboard", "show services in the browser, live: which instance was replaced, when and why"
+    ),
     Verb("check", "check that the operator runs and that the cluster enforces its policies"),
     Verb("verify", "check that pods of ImmutableServices cannot be changed in place", "verifying"),
     Verb("completion", "print the script that completes commands in a shell"),

@@ -33,10 +33,12 @@ def add(commands: Any) -> None:
         epilog="Exit codes: 0 printed, 2 cannot run.",
     )
     command.add_argument(
-        "--client", action="store_true", help="only that of the plug-in, without asking a cluster"
+        "--client",
+        action="store_true",
+        help="print only the version of the plug-in, without contacting the cluster",
     )
     add_output(command, "json", "yaml")
-    add_login(command, "without effect")
+    add_login(command, "without effect: no namespace is used")
     command.set_defaults(run=run)
 
 

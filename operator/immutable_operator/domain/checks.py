@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from immutable_operator.domain.model import (
     Announcement,
-    Answer,
     Backoff,
     Check,
     CheckKey,
@@ -19,6 +18,7 @@ from immutable_operator.domain.model import (
     CheckRecord,
     CheckResult,
     Finding,
+    Measured,
     OnInconclusive,
     Revision,
     RunCheck,
@@ -38,7 +38,7 @@ class CheckTurn:
     """
 
     now: float
-    answers: Iterable[Answer]
+    measured: Iterable[Measured]
     retry: Backoff
     begun: float
     instances: Sequence[str] = ()
@@ -62,7 +62,7 @@ def look(checks: Sequence[Check], revision: Revision, turn: CheckTurn) -> Checke
     started = revision.verdict.started
     if started is None:
         return Checked(revision.verdict.checks)
-    answers = {answer.key: answer for answer in turn.answers}
+    answers = {answer.key: answer for answer in turn.measured}
     known = {record.name: record for record in revision.verdict.checks}
     records, runs, due = [], [], []
     for check in checks:
@@ -85,7 +85,7 @@ def look(checks: Sequence[Check], revision: Revision, turn: CheckTurn) -> Checke
 def _noted(
     check: Check,
     record: CheckRecord,
-    answers: Mapping[CheckKey, Answer],
+    answers: Mapping[CheckKey, Measured],
     rollout: tuple[str, float],
 ) -> CheckRecord:
     key = (rollout[0], check.name, rollout[1], record.measured, check.digest)

@@ -33,7 +33,7 @@ from immutable_operator.domain.standing import (
     live_revision,
     running_revision,
 )
-from immutable_operator.domain.turn import Turn
+from immutable_operator.domain.turn import RESUME, Turn
 
 __all__ = ["anew", "applies_to_another", "commands"]
 
@@ -116,7 +116,7 @@ def _carried_out(turn: Turn, request: Request) -> tuple[Verdict | None, str, str
         return None, "Failed", applies_to_another(request.asked, asked_id)
     if turn.spec.suspend:
         owner = turn.words.owner
-        return None, "Pending", f"the {owner} is suspended; set spec.suspend: false to resume"
+        return None, "Pending", f"the {owner} is suspended; {RESUME}"
     if asked is None or turn.target.is_open:
         return None, "Pending", NO_SPEC
     if problem := _problem(turn, request, asked):

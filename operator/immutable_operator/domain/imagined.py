@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from immutable_operator.domain.families import Family
 from immutable_operator.domain.foreseen import Assumed, Limit, Step
 from immutable_operator.domain.model import (
-    Answer,
     Backoff,
     Because,
     Cause,
@@ -29,6 +28,7 @@ from immutable_operator.domain.model import (
     Finding,
     Instance,
     Machine,
+    Measured,
     Move,
     Outcome,
     Plan,
@@ -73,7 +73,7 @@ class World:
         self._instances = {i.name: i for i in self.view.instances}
         self._refusals: dict[tuple[Move, str], Refusal] = {}
         self._requests = {r.uid: r for r in self.view.requests}
-        self._answers: dict[CheckKey, Answer] = {}
+        self._answers: dict[CheckKey, Measured] = {}
         self.status = self.view.prior
         self._works = 0
         self.changed = self.now
@@ -99,7 +99,7 @@ class World:
             instances=tuple(self._instances.values()),
             refusals=tuple(self._refusals.values()),
             requests=tuple(self._requests.values()),
-            answers=tuple(self._answers.values()),
+            measured=tuple(self._answers.values()),
             prior=self.status,
         )
 
@@ -149,7 +149,7 @@ class World:
     def _measure(self, decided: Plan) -> bool:
         """Let each measurement of a check pass at once; return whether there were new ones."""
         new = [run.key for run in decided.checks if run.key not in self._answers]
-        self._answers |= {key: Answer(key, self.now, Finding.PASSED) for key in new}
+        self._answers |= {key: Measured(key, self.now, Finding.PASSED) for key in new}
         return bool(new)
 
     def _answer(self, outcome: Outcome) -> None:

@@ -21,7 +21,7 @@ from immutable_operator.domain.strategies.canary import CANARY
 from immutable_operator.domain.strategies.rolling import ROLLING, counts
 from immutable_operator.domain.strategies.step import Step, Strategy
 from immutable_operator.domain.target import choose
-from immutable_operator.domain.turn import Turn
+from immutable_operator.domain.turn import RESUME, Turn
 from immutable_operator.domain.verdict import Verdicts, verdicts
 from immutable_operator.domain.weights import weighing
 
@@ -141,7 +141,7 @@ def _outcomes(turn: Turn) -> tuple[Outcome, ...]:
     requests = tuple(r for r in view.requests if r.command is Command.REGENERATE)
     there, listing = view.instances, turn.words.listing
     if turn.spec.suspend:
-        held = f"the {turn.words.owner} is suspended; set spec.suspend: false to resume"
+        held = f"the {turn.words.owner} is suspended; {RESUME}"
         return outcomes(requests, there, held, listing)
     if not freeze.holds:
         return outcomes(requests, there, None, listing)

@@ -90,9 +90,9 @@ def _checked(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> Ch
     begun = verdict.previewed or verdict.baking or verdict.failed or turn.now
     if is_stepping(turn):
         begun = verdict.stepped or begun
-    retry, answers = turn.policy.retry_check, turn.view.answers
+    retry, measured = turn.policy.retry_check, turn.view.measured
     asks = frozenset(_asked(turn, fleet, wanted, verdict))
-    given = CheckTurn(turn.now, answers, retry, begun, names, asks)
+    given = CheckTurn(turn.now, measured, retry, begun, names, asks)
     return look(turn.spec.checks, wanted, given)
 
 

@@ -245,5 +245,5 @@ def _restored(turn: Turn, moves: tuple[RouteMove, ...]) -> Iterator[Announcement
             continue
         fields = ", ".join(_differences(found, move))
         by = f" by {found.editor}" if found.editor else ""
-        text = f"Service {found.name} was changed{by}: {fields}; it is set back"
+        text = f"Service {found.name} was changed{by}: {fields}; the operator restores it"
         yield Announcement(ROUTE_RESTORED, text, f"{found.uid}/{fields}/{found.editor}", True)

@@ -11,7 +11,10 @@ from immutable_operator.domain.ledger import Budget
 from immutable_operator.domain.model import Instance, Policy, Revision, Spec, View
 from immutable_operator.domain.target import Target
 
-__all__ = ["Turn"]
+__all__ = ["RESUME", "Turn"]
+
+# What to do about a suspension, at the end of the messages that report it.
+RESUME = "set spec.suspend: false to resume"
 
 
 @dataclass(frozen=True, slots=True)

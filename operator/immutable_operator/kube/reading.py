@@ -6,11 +6,14 @@ import contextlib
 import re
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-__all__ = ["READ_ERRORS", "Identity", "decoded", "shallow", "version_of"]
+__all__ = [
+    *("READ_ERRORS", "Identity", "decoded", "metadata_of", "shallow", "version_of"),
+    "written_version",
+]
 
 M = TypeVar("M")
 Raw = bytes | msgspec.Raw
@@ -35,6 +38,20 @@ def version_of(text: object) -> int:
     if isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS:
         return int(text)
     raise ValueError(f"resource version {str(text)[:40]!r} is not a number")
+
+
+class _Written(msgspec.Struct):
+    metadata: dict[str, Any]
+
+
+def metadata_of(response: Raw) -> dict[str, Any]:
+    """Return the metadata of the object in a response."""
+    return msgspec.json.decode(response, type=_Written).metadata
+
+
+def written_version(response: Raw) -> int:
+    """Return the resource version of the object in the response to a write."""
+    return version_of(metadata_of(response)["resourceVersion"])
 
 
 def shallow(body: Raw, most: int = MOST_DEPTH) -> bytes:

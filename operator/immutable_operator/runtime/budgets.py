@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
-
-import msgspec
 
 from immutable_operator.api.names import FIELD_MANAGER
 from immutable_operator.domain.model import Cause, DeleteBudget, Move, SetBudget, budget_name
@@ -13,7 +10,7 @@ from immutable_operator.domain.protection import taken
 from immutable_operator.instances.driver import Refused, Seen, outcome_of
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
-from immutable_operator.kube.reading import version_of
+from immutable_operator.kube.reading import written_version
 from immutable_operator.kube.store import Children
 from immutable_operator.wire.budget import (
     BUDGETS,
@@ -25,10 +22,6 @@ from immutable_operator.wire.budget import (
 from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["BudgetWriter"]
-
-
-class _Meta(msgspec.Struct):
-    metadata: dict[str, Any]
 
 
 class BudgetWriter:
@@ -47,8 +40,7 @@ class BudgetWriter:
             answer = await self._set(service, move)
         except ApiError as error:
             raise outcome_of(Move.BUDGET, error) from error
-        metadata = msgspec.json.decode(answer, type=_Meta).metadata
-        version, shows = version_of(metadata["resourceVersion"]), self.shows(service, move)
+        version, shows = written_version(answer), self.shows(service, move)
         return lambda: self._budgets.version >= version or shows()
 
     async def _set(self, service: OwnerRecord, move: SetBudget) -> bytes:

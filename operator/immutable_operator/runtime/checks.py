@@ -23,12 +23,12 @@ from immutable_operator.checks.http import measure_http
 from immutable_operator.checks.job import measure_job
 from immutable_operator.checks.prometheus import measure_prometheus
 from immutable_operator.domain.model import (
-    Answer,
     Backoff,
     CheckKey,
     Finding,
     HttpQuestion,
     JobQuestion,
+    Measured,
     PrometheusQuestion,
     Question,
     Revision,
@@ -89,7 +89,7 @@ class CheckRunner:
         self._client, self._options, self._changed = client, options, changed
         self._metrics = metrics
         self._begun: dict[CheckKey, float] = {}
-        self._answers: dict[str, dict[CheckKey, Answer]] = {}
+        self._answers: dict[str, dict[CheckKey, Measured]] = {}
         self._wanted: dict[str, frozenset[CheckKey]] = {}
         self._inquiry: Inquiry[_Ask] = Inquiry(
             "check cannot be measured", self._ask, lane=lambda ask: ask.owner, retry=RETRY
@@ -107,7 +107,7 @@ class CheckRunner:
             if run.key not in there:
                 self._inquiry.want(_Ask(owner.uid, owner.namespace, owner.name, run))
 
-    def of(self, owner: str, revisions: Iterable[Revision]) -> tuple[Answer, ...]:
+    def of(self, owner: str, revisions: Iterable[Revision]) -> tuple[Measured, ...]:
         """Return the answers that are not on the record of a revision; drop all others."""
         known = self._answers.get(owner)
         if not known:
@@ -154,7 +154,7 @@ class CheckRunner:
         kind = _kind(ask.run.check.question)
         self._metrics.count_measurement(kind, found.finding, time.monotonic() - began)
         now = self._client.clock.time()
-        answer = Answer(ask.run.key, now, found.finding, found.message)
+        answer = Measured(ask.run.key, now, found.finding, found.message)
         self._answers.setdefault(ask.owner, {}).setdefault(ask.run.key, answer)
         log.info(
             "check",
@@ -215,12 +215,12 @@ class CheckRunner:
     async def _url(self, ask: _Ask, question: HttpQuestion) -> str:
         """Return the URL of a path of an instance."""
         if not ask.run.instance:
-            raise NoAnswer("there is no instance to ask")
+            raise NoAnswer("there is no instance of the revision to which the request can be sent")
         path = PODS.item(ask.namespace, ask.run.instance)
         pod = msgspec.json.decode(await self._client.get(path, resource=PODS.resource), type=_Pod)
         address = pod.status.pod_ip
         if not address:
-            raise NoAnswer(f"{ask.run.instance} has no address")
+            raise NoAnswer(f"instance {ask.run.instance} has no IP address yet")
         host = f"[{address}]" if ":" in address else address
         return f"http://{host}:{question.port}{question.path}"
 

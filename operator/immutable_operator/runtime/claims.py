@@ -22,7 +22,7 @@ from immutable_operator.instances.pods.watched import Pods
 from immutable_operator.kube.client import METADATA_LIST, KubeClient
 from immutable_operator.kube.errors import ApiError, NotFound
 from immutable_operator.kube.meta import ObjectMeta
-from immutable_operator.kube.reading import READ_ERRORS, decoded
+from immutable_operator.kube.reading import READ_ERRORS, decoded, metadata_of
 from immutable_operator.kube.store import Owners
 from immutable_operator.runtime.inquiry import Inquiry
 from immutable_operator.runtime.metrics import Metrics
@@ -56,7 +56,7 @@ class Claims:
         self._services = services
         self._metrics = metrics
         self._inquiry: Inquiry[Suspect] = Inquiry(
-            "pod cannot be claimed back", self._look, retry=RETRY
+            "label and owner of a pod cannot be restored", self._look, retry=RETRY
         )
         self.pods = Pods(changed, self._suspect_record, services.home)
 
@@ -118,7 +118,7 @@ class Claims:
             answer = await self._client.get(path, resource="pods")
         except NotFound:
             return False
-        metadata = msgspec.json.decode(answer, type=_Meta).metadata
+        metadata = metadata_of(answer)
         read = {key: value for key, value in metadata.items() if key != "managedFields"}
         meta = msgspec.convert(read, type=ObjectMeta)
         if meta.uid != uid or not is_lost(meta, service):
@@ -135,5 +135,7 @@ class Claims:
         self.pods.adopt(uid, service.uid)
         await self._client.patch(path, body, resource="pods", manager=FIELD_MANAGER)
         self._metrics.claims.inc()
-        log.warning("pod claimed back", namespace=namespace, pod=name, service=service.name)
+        log.warning(
+            "label and owner of a pod restored", namespace=namespace, pod=name, service=service.name
+        )
         return True

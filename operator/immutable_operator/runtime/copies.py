@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from immutable_operator.domain.model import SECRET, Cause, CreateSnapshot, Move, Pin
 from immutable_operator.instances.driver import Refused, Seen, Unknown, outcome_of
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
-from immutable_operator.kube.reading import READ_ERRORS, version_of
+from immutable_operator.kube.reading import READ_ERRORS, written_version
 from immutable_operator.runtime.contents import read_content
 from immutable_operator.runtime.secrets import PinnedSecrets
 from immutable_operator.wire.config import (
@@ -27,10 +25,6 @@ from immutable_operator.wire.config import (
 from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["CopyWriter"]
-
-
-class _Meta(msgspec.Struct):
-    metadata: dict[str, Any]
 
 
 class CopyWriter:
@@ -67,7 +61,7 @@ class CopyWriter:
             # Nothing watches Secrets: the response is all that will be seen.
             self._secrets.copies.made(decode_config(answer))
             return lambda: True
-        version = version_of(msgspec.json.decode(answer, type=_Meta).metadata["resourceVersion"])
+        version = written_version(answer)
         return lambda: self._configs.version >= version or self.exists(owner.namespace, move.pin)
 
     async def _source(self, namespace: str, move: CreateSnapshot) -> Content | SecretContent:

@@ -340,7 +340,7 @@ class ControlLoop:
             requests=tuple(self._requests(owner)),
             freezes=tuple(self._freezes.of(owner)) if self._freezes else (),
             prior=memory.planned or stored_status(owner),
-            answers=self._runner.of(owner.uid, revisions),
+            measured=self._runner.of(owner.uid, revisions),
             retry=owner.retry,
             desired_before=memory.desired,
         )
@@ -374,7 +374,9 @@ class ControlLoop:
         now = time.monotonic()
         if late := memory.barrier.ask(now, self._lists):
             self._metrics.barrier_timeouts.inc(late)
-            log.warning("own writes not visible yet, listing again", key=key)
+            log.warning(
+                "writes of the operator are not visible in the watch yet, listing again", key=key
+            )
         # The awaited write arrives as an event of its own; this is the safety net.
         self._queue.add_at(key, memory.barrier.due(now))
         return False
@@ -421,7 +423,12 @@ class ControlLoop:
         try:
             self._notifications.note(owner, facts(view, decided, self._now()))
         except Exception as error:
-            log.warning("facts cannot be noted", **_about(owner), error=str(error), exc_info=error)
+            log.warning(
+                "notifications of a step cannot be queued",
+                **_about(owner),
+                error=str(error),
+                exc_info=error,
+            )
 
     def _failed(self, key: str, error: Exception) -> None:
         """Retry a failed service with back-off, without delaying the others."""
@@ -445,8 +452,8 @@ def orphaned_nodes(pool: str, nodes: Sequence[str]) -> str:
     """Return the message about nodes that stay after their pool was deleted."""
     others = f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
     return (
-        f"pool {pool} was deleted, and its nodes stay: {nodes[0]}{others}; drain and delete those"
-        f" that you do not need (kubectl get nodes -l {LABEL_POOL}={pool})"
+        f"pool {pool} was deleted, and its nodes still exist: {nodes[0]}{others}; drain and delete"
+        f" those that you do not need (kubectl get nodes -l {LABEL_POOL}={pool})"
     )
 
 

@@ -148,7 +148,8 @@ def _notify_options(given: argparse.Namespace) -> NotifyOptions | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="immutable-operator",
-        description="Replaces pods instead of patching them: the operator for ImmutableServices.",
+        description="The operator for ImmutableServices and ImmutableNodePools: it replaces pods"
+        " and nodes, and never patches them.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run one replica of the operator")
@@ -181,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
         "--writes-per-second",
         type=float,
         default=200.0,
-        help="maximum number of writes of all services and pools",
+        help="maximum number of writes to the API server per second",
     )
     run.add_argument(
         "--listen",
@@ -235,7 +236,7 @@ def _parser() -> argparse.ArgumentParser:
         "--log-level",
         choices=("DEBUG", "INFO", "WARNING"),
         default="INFO",
-        help="lowest level of messages in the log [INFO]",
+        help="minimum level of messages in the log [INFO]",
     )
     return parser
 
@@ -405,7 +406,7 @@ def _add_notify(run: argparse.ArgumentParser) -> None:
         "--notify-timeout-seconds",
         type=float,
         default=NotifyOptions.timeout,
-        help="time that the receiver has for one event [%(default)g]",
+        help="maximum time in which the receiver must accept one event [%(default)g]",
     )
     group.add_argument(
         "--notify-ca-file",

@@ -29,7 +29,7 @@ class _Ages(Collector):
     def collect(self) -> Iterator[Metric]:
         family = HistogramMetricFamily(
             "immutable_instance_age_seconds",
-            "Current ages of the instances by kind of their owner; counts can decrease",
+            "Current ages of the instances, by kind of their owner; its counts can decrease",
             labels=["kind"],
         )
         for kind, ages in self._ages().items():
@@ -63,7 +63,7 @@ class Metrics:
         )
         self.unknown = Counter(
             "immutable_unknown_outcomes",
-            "Writes without a response, whose outcome only the watch can show",
+            "Writes without a response, whose outcome becomes known by the watch",
             ["kind", "move"],
             registry=self.registry,
         )
@@ -75,7 +75,7 @@ class Metrics:
         )
         self.resumptions = Counter(
             "immutable_watch_resumptions",
-            "Watches opened again after a stream ended",
+            "Watches that were opened again after their stream ended",
             ["resource"],
             registry=self.registry,
         )
@@ -92,12 +92,13 @@ class Metrics:
         )
         self.claims = Counter(
             "immutable_claims",
-            "Instances that lost their label or owner and were claimed back",
+            "Instances that lost their label or owner, which the operator restored",
             registry=self.registry,
         )
         self.image_verdicts = Counter(
             "immutable_image_verdicts",
-            "Reported image digests that differ from the pinned one, by verdict",
+            "Image digests reported by nodes that differ from the pinned one, by result of the"
+            " comparison",
             ["verdict"],
             registry=self.registry,
         )
@@ -131,7 +132,10 @@ class Metrics:
             registry=self.registry,
         )
         self.objects = Gauge(
-            "immutable_objects", "Known objects, by kind", ["kind"], registry=self.registry
+            "immutable_objects",
+            "Objects in the caches of the operator, by kind",
+            ["kind"],
+            registry=self.registry,
         )
         self.queue_depth = Gauge(
             "immutable_queue_depth",

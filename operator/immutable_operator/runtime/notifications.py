@@ -16,7 +16,7 @@ import structlog
 
 from immutable_operator.domain.model import Backoff, Fact
 from immutable_operator.runtime.metrics import Metrics
-from immutable_operator.runtime.receiver import Answer, Notice, NotifyOptions, Receiver
+from immutable_operator.runtime.receiver import Attempt, Notice, NotifyOptions, Receiver
 from immutable_operator.wire.cloud_event import cloud_event, event_id
 from immutable_operator.wire.owner import OwnerRecord
 
@@ -129,11 +129,11 @@ class Notifications:
             if is_late:
                 return
 
-    def _pause(self, answer: Answer) -> float:
+    def _pause(self, answer: Attempt) -> float:
         usual = self._retry.after(self._failures) * random.uniform(0.5, 1.0)  # noqa: S311
         return max(usual, min(answer.pause, self._give_up))
 
-    def _say(self, answer: Answer) -> None:
+    def _say(self, answer: Attempt) -> None:
         """Log the first problem, and the end of all problems since."""
         host = self._options.host if self._options else ""
         if answer.problem and not self._problem:

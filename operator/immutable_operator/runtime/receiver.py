@@ -15,7 +15,7 @@ import aiohttp
 from immutable_operator.domain.model import FactType
 from immutable_operator.wire.cloud_event import CONTENT_TYPE, keys_of, signature
 
-__all__ = ["Answer", "Notice", "NotifyOptions", "Receiver"]
+__all__ = ["Attempt", "Notice", "NotifyOptions", "Receiver"]
 
 AGAIN = (408, 429)
 MOST_TEXT = 300
@@ -43,7 +43,10 @@ class NotifyOptions:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("--notify-url is not a URL such as https://receiver.example/events")
         if parts.scheme == "http" and not self.allow_http:
-            raise ValueError("--notify-url is not encrypted; use https, or set --notify-allow-http")
+            raise ValueError(
+                "--notify-url is an http:// URL, which is not encrypted; use https,"
+                " or set --notify-allow-http"
+            )
         if self.timeout <= 0:
             raise ValueError("--notify-timeout-seconds must be more than 0")
 
@@ -63,7 +66,7 @@ class Notice:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Attempt:
     """The result of an attempt: no ``problem``, or what it was and whether to try again.
 
     ``pause`` is how long the receiver asked to wait, in seconds.
@@ -82,24 +85,24 @@ class Receiver:
         self._clock = clock
         self._trust: tuple[float, ssl.SSLContext] | None = None
 
-    async def send(self, notice: Notice) -> Answer:
+    async def send(self, notice: Notice) -> Attempt:
         """Try once. Never raises: whatever happens, the next attempt may work."""
         try:
             headers = self._headers(notice)
             async with asyncio.timeout(self._options.timeout):
                 return await self._post(notice, headers)
         except TimeoutError:
-            return Answer(f"no answer within {self._options.timeout:g} s", again=True)
+            return Attempt(f"no answer within {self._options.timeout:g} s", again=True)
         except Exception as error:
             text = f"{type(error).__name__}: {error}".replace(self._options.url, self._options.host)
-            return Answer(text[:MOST_TEXT], again=True)
+            return Attempt(text[:MOST_TEXT], again=True)
 
     def _headers(self, notice: Notice) -> dict[str, str]:
         keys = keys_of(self._options.key_file.read_bytes().decode(errors="replace"))
         signed = signature(keys, notice.id, int(self._clock()), notice.body)
         return {"Content-Type": CONTENT_TYPE, **signed}
 
-    async def _post(self, notice: Notice, headers: dict[str, str]) -> Answer:
+    async def _post(self, notice: Notice, headers: dict[str, str]) -> Attempt:
         trust = await self._context()
         async with (
             aiohttp.ClientSession(trust_env=False) as session,
@@ -113,12 +116,12 @@ class Receiver:
         ):
             return self._read(answer.status, answer.headers.get("Retry-After", ""))
 
-    def _read(self, status: int, retry_after: str) -> Answer:
+    def _read(self, status: int, retry_after: str) -> Attempt:
         if 200 <= status < 300:
-            return Answer()
+            return Attempt()
         again = status >= 500 or status in AGAIN
         pause = self._seconds(retry_after) if again else 0.0
-        return Answer(f"the receiver answered {status}", again, pause)
+        return Attempt(f"the receiver answered {status}", again, pause)
 
     def _seconds(self, text: str) -> float:
         """Return a Retry-After in seconds: a number or a date; 0 if it is neither."""

@@ -22,7 +22,7 @@ from immutable_operator.domain.model import (
 from immutable_operator.instances.driver import Refused, Seen, outcome_of
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
-from immutable_operator.kube.reading import READ_ERRORS, version_of
+from immutable_operator.kube.reading import READ_ERRORS, written_version
 from immutable_operator.kube.store import Children
 from immutable_operator.runtime.copies import CopyWriter
 from immutable_operator.wire.config import CONFIG_PATHS
@@ -38,10 +38,6 @@ from immutable_operator.wire.revision import (
 __all__ = ["Records"]
 
 RecordMove = CreateRevision | CreateSnapshot | DeleteRevision | SetVerdict
-
-
-class _Meta(msgspec.Struct):
-    metadata: dict[str, Any]
 
 
 class Records:
@@ -174,5 +170,5 @@ def _is_recorded(answer: bytes, owner: OwnerRecord, move: CreateRevision) -> boo
 
 
 def _until(view: Children[RevisionRecord], answer: bytes, shows: Seen) -> Seen:
-    version = version_of(msgspec.json.decode(answer, type=_Meta).metadata["resourceVersion"])
+    version = written_version(answer)
     return lambda: view.version >= version or shows()

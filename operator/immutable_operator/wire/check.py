@@ -55,7 +55,12 @@ def _check(name: str, spec: CheckOfService | ImmutableCheckSpec) -> Check:
     elif spec.job is not None:
         check = _job(name, spec.job)
     else:
-        return Check(name, Unanswerable("this version of the operator does not know its kind"))
+        return Check(
+            name,
+            Unanswerable(
+                "this version of the operator does not know its kind; upgrade the operator"
+            ),
+        )
     return replace(
         check,
         on_inconclusive=OnInconclusive(spec.inconclusive or OnInconclusive.FAIL),
@@ -138,7 +143,9 @@ def decode_check(raw: bytes | msgspec.Raw) -> CheckObject:
         spec = ImmutableCheckSpec.model_validate(msgspec.json.decode(body.spec))
         content = _check(meta.name, spec)
     except READ_ERRORS:
-        content = Check(meta.name, Unanswerable(f"{CHECK_KIND} {meta.name} cannot be read"))
+        content = Check(
+            meta.name, Unanswerable(f"{CHECK_KIND} {meta.name} cannot be read; correct its spec")
+        )
     return CheckObject(meta.namespace, meta.name, content)
 
 

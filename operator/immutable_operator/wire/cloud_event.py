@@ -20,7 +20,7 @@ from immutable_operator.domain.model import Fact, Revision
 from immutable_operator.kube.times import stamp
 from immutable_operator.wire.owner import OwnerRecord
 
-__all__ = ["CONTENT_TYPE", "cloud_event", "event_id", "event_type", "keys_of", "signature"]
+__all__ = ["CONTENT_TYPE", "cloud_event", "event_id", "keys_of", "signature"]
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 PREFIX = "whsec_"
@@ -29,7 +29,7 @@ MOST_KEYS = 4
 MOST_MESSAGE, MOST_NAME = 1024, 256
 
 
-def event_type(fact: Fact) -> str:
+def _event_type(fact: Fact) -> str:
     """Return the type, such as ``dev.immutable.revision.good``."""
     domain = ".".join(reversed(GROUP.split(".")))
     return f"{domain}.revision.{fact.type.lower()}"
@@ -51,7 +51,7 @@ def cloud_event(owner: OwnerRecord, fact: Fact, source: str) -> bytes:
             "specversion": "1.0",
             "id": event_id(fact),
             "source": source,
-            "type": event_type(fact),
+            "type": _event_type(fact),
             "subject": "/".join(part for part in parts if part),
             "time": stamp(fact.at),
             "datacontenttype": "application/json",

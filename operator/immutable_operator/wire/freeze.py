@@ -45,7 +45,8 @@ def decode_freeze(raw: bytes | msgspec.Raw) -> FreezeRecord:
     try:
         return _understood(name, ImmutableFreezeSpec.model_validate(body.get("spec") or {}))
     except READ_ERRORS:
-        reason = "its spec cannot be read, so it freezes all services; correct it or delete it"
+        reason = "its spec cannot be read, so it freezes all services and node pools; correct it"
+        " or delete it"
         return FreezeRecord(name, (), (), Freeze(name, reason))
 
 

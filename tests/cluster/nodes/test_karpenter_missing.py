@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from immutable_operator.instances.nodes.karpenter import NOT_SERVED
 from tests.cluster.node_claims import NodeClaims
 from tests.cluster.node_pools import Pool
 from tests.cluster.node_providers import KARPENTER, ProvidedPool
@@ -27,7 +28,7 @@ def test_pool_says_that_karpenter_is_missing_and_recovers_when_it_comes(
     asking.apply()
     asking.until("it says so", lambda: "DependencyMissing" in asking.blockers())
     said = asking.blockers()["DependencyMissing"]
-    assert said == "NodeClaim (karpenter.sh/v1) is not installed; install Karpenter"
+    assert said == NOT_SERVED
     # A replica that starts now leads, and serves the other pools.
     operators.restart().until_leading()
     other = Pool(asking.plane, f"{asking.name}-other")

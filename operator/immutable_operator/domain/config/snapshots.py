@@ -202,7 +202,7 @@ def plan_snapshots(view: View, wanted: Revision, now: float) -> Copies:
 def _lost(pin: Pin, wanted: Revision) -> str:
     return (
         f"{pin.kind} {pin.snapshot}, the copy of {pin.kind} {pin.name} for revision"
-        f" {wanted.number} ({wanted.id}), is gone, and {pin.name} has changed since: no more"
-        f" instances of that revision can be created; restore the former content of {pin.name},"
-        " or roll out a revision with its present content"
+        f" {wanted.number} ({wanted.id}), was deleted, and {pin.name} has changed since it was"
+        f" copied, so no more instances of that revision can be created; restore the former"
+        f" content of {pin.name}, or roll out a revision with its present content"
     )

@@ -6,7 +6,7 @@ Planner, ledger, strategies and status call a `Family` and never check which one
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from immutable_operator.domain.model import (
@@ -35,7 +35,8 @@ class Words:
     ``owner`` is how an owner is called, ``label`` the label of its instances, ``listing`` the
     command that lists them. ``reporting`` is the field of a spec that keeps modified instances,
     ``relapse`` what to do if each new instance is modified, ``leaving`` the reason while instances
-    that count against the maximum are being removed.
+    that count against the maximum are being removed. ``advice`` says what to do about causes and
+    troubles whose messages are those of the API server or a kubelet, which do not say it.
     """
 
     owner: str
@@ -44,6 +45,12 @@ class Words:
     reporting: str
     relapse: str
     leaving: str
+    advice: Mapping[str, str] = field(default_factory=dict)
+
+    def advised(self, reason: str, message: str) -> str:
+        """Return a message with what to do about it."""
+        what = self.advice.get(reason)
+        return f"{message.rstrip('.')}; {what}" if what else message
 
 
 @dataclass(frozen=True, slots=True)

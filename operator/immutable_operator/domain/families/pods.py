@@ -12,6 +12,7 @@ from immutable_operator.domain.families.admitted import judged_admission
 from immutable_operator.domain.model import (
     POD_HASH,
     Because,
+    Cause,
     Deviation,
     Evidence,
     Instance,
@@ -29,6 +30,20 @@ from immutable_operator.domain.model import (
 
 __all__ = ["PODS", "SPEC_CHANGED", "deviation"]
 
+# What to do about causes that the API server or a kubelet describes in its own words.
+ADVICE: Mapping[str, str] = {
+    Cause.QUOTA: "raise the quota, or reduce the requests of the template",
+    Cause.TEMPLATE: "correct spec.template, or the policy that refuses it",
+    Cause.ADMISSION: "correct the policy or webhook, or exempt this service from it",
+    Cause.FORBIDDEN: "run helm upgrade of the chart, or grant this permission to the operator",
+    Cause.DISRUPTION_BUDGET: (
+        "the operator retries; if the budget never allows it, change the budget"
+    ),
+    TroubleKind.IMAGE_PULL: "correct the image or its pull secret",
+    TroubleKind.CONTAINER_CONFIG: "create what is missing, or correct spec.template",
+    TroubleKind.CRASH_LOOP: "kubectl logs --previous shows why",
+    TroubleKind.UNSCHEDULABLE: "add nodes, or reduce the requests of the template",
+}
 SPEC_CHANGED = "its spec was changed while it was running"
 
 
@@ -64,6 +79,7 @@ class Pods:
         relapse="exempt this service from the webhook, controller or autoscaler that changes every"
         " new pod, or set immutability.onTaint: Report",
         leaving="Terminating",
+        advice=ADVICE,
     )
     hash_version = POD_HASH
     is_one_to_one = False

@@ -12,7 +12,6 @@ from immutable_operator.domain.model.backoff import Backoff
 from immutable_operator.domain.model.because import Because, Evidence, Reason
 from immutable_operator.domain.model.budget import DisruptionBudget, budget_name
 from immutable_operator.domain.model.check import (
-    Answer,
     Check,
     CheckKey,
     CheckPhase,
@@ -21,6 +20,7 @@ from immutable_operator.domain.model.check import (
     Finding,
     HttpQuestion,
     JobQuestion,
+    Measured,
     OnInconclusive,
     PrometheusQuestion,
     Question,
@@ -136,7 +136,6 @@ __all__ = [
     "Admission",
     "Admit",
     "Announcement",
-    "Answer",
     "AwaitCheck",
     "Backoff",
     "Because",
@@ -181,6 +180,7 @@ __all__ = [
     "JobQuestion",
     "Machine",
     "Mark",
+    "Measured",
     "Move",
     "NodeEnd",
     "Obstacle",

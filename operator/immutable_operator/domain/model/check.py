@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 __all__ = [
-    "Answer",
     "Check",
     "CheckKey",
     "CheckPhase",
@@ -16,6 +15,7 @@ __all__ = [
     "Finding",
     "HttpQuestion",
     "JobQuestion",
+    "Measured",
     "OnInconclusive",
     "PrometheusQuestion",
     "Question",
@@ -205,7 +205,7 @@ class RunCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Measured:
     """What the measurement with this key found. ``message`` is evidence, without any secret."""
 
     key: CheckKey

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from immutable_operator.domain.model.because import Evidence
 from immutable_operator.domain.model.budget import DisruptionBudget
-from immutable_operator.domain.model.check import Answer
+from immutable_operator.domain.model.check import Measured
 from immutable_operator.domain.model.command import Request
 from immutable_operator.domain.model.config import ConfigKey, Source
 from immutable_operator.domain.model.freeze import Freeze
@@ -40,7 +40,8 @@ class View:
     own, ``http_route`` the HTTPRoute that it names. ``ends`` are by name the nodes that are about
     to be taken away. ``retired`` are the uids of the instances that this process retired, as far as
     it remembers. ``is_protected`` says that the deletion of the owner waits until the operator
-    permits it. ``answers`` are those of checks that are not on record yet.
+    permits it. ``measured`` is what checks found and is
+    not on record yet.
     """
 
     name: str
@@ -69,6 +70,6 @@ class View:
     snapshots: frozenset[str] = frozenset()
     withheld: frozenset[ConfigKey] = frozenset()
     prior: Status = field(default_factory=Status)
-    answers: tuple[Answer, ...] = ()
+    measured: tuple[Measured, ...] = ()
     retry: str = ""
     desired_before: int | None = None

@@ -114,11 +114,13 @@ def _waits(turn: Turn, fleet: Fleet) -> Waits:
         if _holds_back(turn, fleet, refusal) and not _is_passing(refusal):
             # The name of a refused birth does not help people: the pod does not exist.
             subject = None if refusal.revision else refusal.subject
-            found.add(refusal.cause, refusal.message, subject, refusal.since)
+            text = turn.words.advised(refusal.cause, refusal.message)
+            found.add(refusal.cause, text, subject, refusal.since)
     if fleet.healing.held & fleet.held:
         found.add(TAINT_RETURNS, _taint_returns(fleet), None)
     for instance, trouble in _troubles(turn, fleet):
-        found.add(trouble.kind, f"{instance.name}: {trouble.message}", instance.name)
+        text = turn.words.advised(trouble.kind, trouble.message)
+        found.add(trouble.kind, f"{instance.name}: {text}", instance.name)
         if trouble.settled or _was_settled(turn, trouble):
             found.stalling.add(trouble.kind)
     return found

@@ -33,7 +33,7 @@ def promotion_waits(turn: Turn, fleet: Fleet) -> tuple[str, str] | None:
     if (check := awaited(turn, wanted.verdict)) is not None:
         return CHECKING, f"{wanted} is not promoted before its checks have passed: {check}"
     if turn.target.freeze.holds:
-        held = f"which a freeze holds back: {turn.target.freeze.message}"
+        held = f"which a freeze delays: {turn.target.freeze.message}"
         return WAITING, f"{wanted} waits for its promotion, {held}"
     if wanted.verdict.approved is not None or _is_due(turn):
         return PROMOTING, f"{wanted} gets the traffic when {_all(turn)}"

@@ -34,7 +34,7 @@ def step_waits(turn: Turn, fleet: Fleet, counts: str) -> tuple[str, str] | None:
     if isinstance(step, AwaitCheck):
         return CHECKING, f"{counts}{awaited(turn, wanted.verdict)}"
     if turn.target.freeze.holds and (isinstance(step, Pause) or is_reached(turn, fleet)):
-        return PAUSED, f"{counts}a freeze holds the next step: {turn.target.freeze.message}"
+        return PAUSED, f"{counts}a freeze delays the next step: {turn.target.freeze.message}"
     if not isinstance(step, Pause):
         prevented = unweighed(turn) if step is not None else None
         return (ROUTE_UNUSABLE, f"{counts}{prevented}") if prevented else None

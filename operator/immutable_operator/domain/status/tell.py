@@ -41,7 +41,7 @@ from immutable_operator.domain.target import (
     ROLLED_BACK,
     SUSPENDED,
 )
-from immutable_operator.domain.turn import Turn
+from immutable_operator.domain.turn import RESUME, Turn
 from immutable_operator.domain.verdict import last_good
 
 __all__ = ["Told", "modified_in_place", "prepared", "same_but_for_counts", "tell"]
@@ -131,15 +131,12 @@ def _say(turn: Turn, fleet: Fleet, waited: Waits, *, overdue: bool, complete: bo
     target, spec = turn.target, turn.spec
     counts = _counts(turn, fleet)
     if turn.wanted is None and spec.suspend:
-        text = "suspended before its first revision: no instance is created"
+        text = f"suspended before its first revision: no instance is created; {RESUME}"
         return Saying(SUSPENDED, SUSPENDED, text)
     if spec.suspend:
         kind = "Ready" if complete else SUSPENDED
-        return Saying(
-            kind,
-            SUSPENDED,
-            f"{counts}suspended: no instance is replaced",
-        )
+        text = f"{counts}suspended: no instance is created or replaced; {RESUME}"
+        return Saying(kind, SUSPENDED, text)
     if complete and (lacking := unrouted(turn)) is not None:
         reason, text = lacking
         return Saying("Stalled", reason, f"{counts}{text}")

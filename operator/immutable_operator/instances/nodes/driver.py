@@ -42,7 +42,7 @@ from immutable_operator.instances.nodes.watched import Guests, Nodes
 from immutable_operator.instances.pods.codec import PODS
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
-from immutable_operator.kube.reading import version_of
+from immutable_operator.kube.reading import written_version
 from immutable_operator.kube.times import stamp
 from immutable_operator.wire.node import NODES, NodeRecord
 from immutable_operator.wire.owner import OwnerRecord
@@ -60,10 +60,6 @@ MOVES = {
     End: Move.END,
     Protect: Move.PROTECT,
 }
-
-
-class _Meta(msgspec.Struct):
-    metadata: dict[str, Any]
 
 
 class Provider(Protocol):
@@ -215,7 +211,7 @@ class NodeDriver:
     ) -> Seen:
         path = NODES.item("", node.name)
         answer = await self._client.patch(path, body, resource="nodes", manager=FIELD_MANAGER)
-        version = version_of(msgspec.json.decode(answer, type=_Meta).metadata["resourceVersion"])
+        version = written_version(answer)
         shows = self.shows(owner, move)
         return lambda: self._nodes.version >= version or shows()
 

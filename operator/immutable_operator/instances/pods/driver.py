@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
 from immutable_operator.api.names import FIELD_MANAGER
 from immutable_operator.domain.config.admission import differences
 from immutable_operator.domain.families.admitted import WAYS_ON
@@ -32,14 +30,10 @@ from immutable_operator.instances.pods.form import opened
 from immutable_operator.instances.pods.watched import Pods
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
-from immutable_operator.kube.reading import READ_ERRORS, version_of
+from immutable_operator.kube.reading import READ_ERRORS, metadata_of, written_version
 from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["PodDriver"]
-
-
-class _Meta(msgspec.Struct):
-    metadata: dict[str, Any]
 
 
 def _is_born(answer: bytes, service: OwnerRecord, birth: Create) -> bool:
@@ -155,7 +149,7 @@ class PodDriver:
         path = PODS.item(service.namespace, order.name)
         try:
             found = await self._client.get(path, resource="pods")
-            labels = msgspec.json.decode(found, type=_Meta).metadata.get("labels") or {}
+            labels = metadata_of(found).get("labels") or {}
             body = quarantine_body(service, labels, order, self._clock())
             answer = await self._client.patch(path, body, resource="pods", manager=FIELD_MANAGER)
         except NotFound:
@@ -181,5 +175,5 @@ class PodDriver:
         return pod is None or what(pod.content)
 
     def _until(self, answer: bytes, shows: Seen) -> Seen:
-        version = version_of(msgspec.json.decode(answer, type=_Meta).metadata["resourceVersion"])
+        version = written_version(answer)
         return lambda: self._pods.version >= version or shows()
