@@ -7,14 +7,16 @@ from typing import Any
 
 from immutable_operator.api.names import API_VERSION
 from tests.cluster.audit import OperatorRequests, until_quiet
+from tests.cluster.history import History
 from tests.cluster.measures import metrics, sample
 from tests.cluster.operator_process import OperatorProcess, Operators
 from tests.cluster.plugin import run
-from tests.cluster.services import Service, condition, pin
+from tests.cluster.services import Service, condition, pin, ports
 from tests.controlplane.api import Json
 
 HTTP = {"name": "http", "port": 80, "targetPort": 8080}
 WAITS = "WaitingForPromotion"
+DISRUPTED = "karpenter.sh/disrupted"
 
 
 def rollout(**way: Any) -> Json:
@@ -136,6 +138,53 @@ def test_few_previews_are_completed_before_the_switch(web: Service) -> None:
     assert len(preview(web, previewReplicas=1)) == 1
     assert run(web, "promote", "web", "--wait", "--timeout=60").code == 0
     assert len(web.of("b")) == 2
+    assert selected(web) == revision_of(web, "b")
+
+
+def test_second_promotion_follows_while_the_first_pods_are_still_kept(web: Service) -> None:
+    preview(web, keepFor="10m")
+    assert run(web, "promote", "web", "--wait", "--timeout=60").code == 0
+    web.until("a is kept", lambda: web.reason() == "KeepingPrevious")
+    served = web.of("b")
+    web.apply(image="c")
+    web.until("c waits", lambda: web.reason() == WAITS and len(web.of("c")) == 2)
+    web.until("a made room", lambda: not web.of("a"))
+    assert (selected(web), web.of("b")) == (revision_of(web, "b"), served)
+    shown = web.of("c")
+    assert run(web, "promote", "web", "--wait", "--timeout=60").code == 0
+    assert (selected(web), web.of("c")) == (revision_of(web, "c"), shown)
+    assert run(web, "undo", "web", "--wait", "--timeout=60").code == 0
+    web.until("b has the traffic again", lambda: selected(web) == revision_of(web, "b"))
+    assert web.of("b") == served
+
+
+def test_promotion_and_drain_of_a_node_do_not_disturb_each_other(web: Service) -> None:
+    begin(web, keepFor="1s")
+    node = next(str(pod["spec"]["nodeName"]) for pod in web.active())
+    with History(web) as history:
+        web.plane.kubectl("taint", "node", node, f"{DISRUPTED}:NoSchedule")
+        try:
+            web.apply(image="b")
+            web.until("b waits elsewhere", lambda: web.reason() == WAITS)
+            assert run(web, "promote", "web", "--wait", "--timeout=60").code == 0
+            web.until_ready()
+        finally:
+            web.plane.kubectl("taint", "node", node, f"{DISRUPTED}:NoSchedule-")
+        history.assert_budget(most=5, fewest=2)
+    assert node not in {pod["spec"]["nodeName"] for pod in web.active()}
+    assert (web.images(), selected(web)) == ([pin("b")] * 2, revision_of(web, "b"))
+
+
+def test_services_that_are_deleted_while_a_preview_waits_come_back_as_they_were(
+    web: Service,
+) -> None:
+    before = preview(web)
+    web.kubectl("delete", "service", "web", "web-preview", "--wait=false")
+    web.until("they are back", lambda: {"web", "web-preview"} <= set(ports(web)))
+    web.until("a has the traffic", lambda: selected(web) == revision_of(web, "a"))
+    web.until("b is shown", lambda: selected(web, "web-preview") == revision_of(web, "b"))
+    assert web.of("b") == before
+    assert run(web, "promote", "web", "--wait", "--timeout=60").code == 0
     assert selected(web) == revision_of(web, "b")
 
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.cluster.actions import phase
+from tests.cluster.http_routes import install_definitions
 from tests.cluster.operator_process import Operators
 from tests.cluster.services import Service, budgets, condition
 from tests.controlplane import ControlPlane
@@ -36,6 +37,7 @@ FILES = sorted(
 def applied(control_plane: ControlPlane, running_operators: Operators) -> Iterator[str]:
     """A namespace to which all examples were applied."""
     running_operators.main.until_leading()
+    install_definitions(control_plane)
     checked = [f for f in FILES if documents(f)[0]["kind"] in ONLY_CHECKED]
     with fresh_namespace(control_plane) as namespace:
         for file in FILES:

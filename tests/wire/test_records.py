@@ -169,18 +169,27 @@ def test_missing_record_counts_as_deleted() -> None:
     assert seen()
 
 
-def test_verdict_is_applied_to_the_status_with_the_uid() -> None:
-    script, view = Script(record(version=12)), View(record())
+def test_verdict_is_applied_to_the_status_of_the_version_that_was_seen() -> None:
+    """The API server does not compare the uid in an apply of a status."""
+    script, view = Script(record(version=12)), View(record(version=7))
     seen = written(script, MARK, view)
     [asked] = script.asked
     assert asked.line == f"PATCH {RECORD}/status"
     assert asked.form == "application/apply-patch+yaml"
     assert asked.body["metadata"]["uid"] == UID
+    assert asked.body["metadata"]["resourceVersion"] == "7"
     assert asked.body["status"]["phase"] == "Good"
     assert "spec" not in asked.body
     assert not seen()
     view.revisions.advance(12)
     assert seen()
+
+
+def test_verdict_on_a_record_that_was_written_since_is_tried_again() -> None:
+    text = "the object has been modified; please apply your changes to the latest version"
+    with pytest.raises(Refused) as caught:
+        written(Script(refusal(409, text)), MARK, View(record()))
+    assert caught.value.cause is Cause.API_SERVER
 
 
 def test_verdict_on_a_missing_record_is_dropped() -> None:

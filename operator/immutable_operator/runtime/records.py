@@ -138,7 +138,9 @@ class Records:
 
     async def _mark(self, owner: OwnerRecord, move: SetVerdict) -> Seen:
         path = REVISIONS.item(owner.namespace, move.revision.name, "status")
-        body = verdict_body(owner.namespace, move.revision, move.verdict)
+        known = self._revisions.get(move.revision.uid)
+        version = known.version if known else 0
+        body = verdict_body(owner.namespace, move.revision, move.verdict, version)
         resource = f"{REVISION_PLURAL}/status"
         try:
             answer = await self._client.apply(path, body, resource=resource, manager=FIELD_MANAGER)

@@ -35,7 +35,7 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.kube.meta import ObjectMeta
 from immutable_operator.kube.paths import ApiPath
-from immutable_operator.kube.reading import READ_ERRORS
+from immutable_operator.kube.reading import READ_ERRORS, version_of
 from immutable_operator.wire.nouns import Body, Micro, Text128, Text512, Text1024
 from immutable_operator.wire.owner import OwnerRecord
 
@@ -140,12 +140,13 @@ class _RevisionObject(msgspec.Struct, frozen=True):
 
 
 class RevisionRecord(msgspec.Struct, frozen=True):
-    """A revision object: its owner's uid, and what the planner knows of it."""
+    """A revision object: its owner's uid, what the planner knows of it, and its version."""
 
     uid: str
     owner: str
     content: Revision
     namespace: str = ""
+    version: int = 0
 
 
 def decode_revision(raw: bytes | msgspec.Raw) -> RevisionRecord:
@@ -163,7 +164,8 @@ def decode_revision(raw: bytes | msgspec.Raw) -> RevisionRecord:
         verdict=_verdict(body.status),
         author=spec.by,
     )
-    return RevisionRecord(meta.uid, meta.controller, revision, meta.namespace)
+    version = version_of(meta.resource_version)
+    return RevisionRecord(meta.uid, meta.controller, revision, meta.namespace, version)
 
 
 def _verdict(raw: msgspec.Raw) -> Verdict:
@@ -174,14 +176,25 @@ def _verdict(raw: msgspec.Raw) -> Verdict:
         return Verdict()
 
 
-def verdict_body(namespace: str, revision: Revision, verdict: Verdict) -> dict[str, Any]:
-    """Return the body of a server-side apply of a record's status, bound to its uid."""
+def verdict_body(
+    namespace: str, revision: Revision, verdict: Verdict, version: int = 0
+) -> dict[str, Any]:
+    """Return the body of a server-side apply of a record's status.
+
+    With a resource version (0: none) it is refused if the record was written since, or is another
+    one of the same name: the API server does not compare the uid in an apply of a status.
+    """
     start = verdict.start_seconds
     whole = replace(verdict, start_seconds=None if start is None else ceil(start))
     return {
         "apiVersion": API_VERSION,
         "kind": REVISION_KIND,
-        "metadata": {"name": revision.name, "namespace": namespace, "uid": revision.uid},
+        "metadata": {
+            "name": revision.name,
+            "namespace": namespace,
+            "uid": revision.uid,
+            **({"resourceVersion": str(version)} if version else {}),
+        },
         "status": {"phase": verdict.phase, **_Verdict.written(whole)},
     }
 
