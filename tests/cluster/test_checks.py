@@ -13,6 +13,7 @@ import pytest
 
 from immutable_operator.api.check import (
     NO_EXPECTATION,
+    NO_THRESHOLD,
     OF_THE_CHECK,
     ONE_KIND,
     PATH_AND_PORT,
@@ -211,7 +212,7 @@ REFUSED = [
     ),
     ({"name": "x", "job": {"template": {"spec": {"containers": []}}}}, "should have at least 1"),
     ({**JOB, "http": {"url": "http://web/", "expect": {"status": 200}}}, ONE_KIND),
-    ({"name": "x", "prometheus": {"address": "http://p", "query": "up"}}, NO_EXPECTATION),
+    ({"name": "x", "prometheus": {"address": "http://p", "query": "up"}}, NO_THRESHOLD),
     (
         {"name": "x", "prometheus": {"address": "http://p", "query": "up", "success": "ok"}},
         "should match",

@@ -91,9 +91,9 @@ class Step(ApiModel):
 
     set_replicas: Annotated[IntOrPercent, AfterValidator(_not_zero)] | None = None
     """Number of instances of the new revision: a number of at least 1, or a percentage of
-    spec.replicas, rounded up. The step is done when they are available, and the instances that they
-    replace are removed. With spec.traffic.route nothing is removed, and the share of the traffic
-    stays as it is."""
+    spec.replicas, rounded up. The step is done when they are available and the instances that they
+    replace are removed. With spec.traffic.route no instance is removed, and the share of the
+    traffic stays the same."""
 
     set_weight: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
     """Percentage of the traffic that the new revision gets, 1 to 100, not lower than at a step

@@ -16,7 +16,8 @@ from immutable_operator.api.image import MAX_IMAGE, pin_rule
 from immutable_operator.api.kind import ApiModel, Column, Kind, Version
 
 __all__ = [
-    *("NO_EXPECTATION", "OF_THE_CHECK", "ONE_KIND", "PATH_AND_PORT", "URL_OR_PATH"),
+    *("NO_EXPECTATION", "NO_THRESHOLD", "OF_THE_CHECK", "ONE_KIND", "PATH_AND_PORT"),
+    "URL_OR_PATH",
     "CHECK",
     "Check",
     "HttpCheck",
@@ -40,6 +41,10 @@ Count = Annotated[int, Field(strict=True, ge=1, le=1000)]
 
 NO_EXPECTATION: Final = (
     "without status and body every response passes, so the check cannot fail; set status, body or"
+    " both"
+)
+NO_THRESHOLD: Final = (
+    "without success and failure every result passes, so the check cannot fail; set one of them or"
     " both"
 )
 URL_OR_PATH: Final = (
@@ -132,8 +137,7 @@ class PrometheusCheck(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "has(self.success) || has(self.failure)",
-            "without success and failure every result passes, so the check cannot fail; set one of"
-            " them or both",
+            NO_THRESHOLD,
         ),
     )
 

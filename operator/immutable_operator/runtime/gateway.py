@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from immutable_operator.api.names import FIELD_MANAGER
 from immutable_operator.domain.model import Cause, HttpRoute, Move, RouteLack, SetWeights
 from immutable_operator.instances.driver import Refused, Seen, outcome_of
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError
 from immutable_operator.kube.paths import ApiPath
-from immutable_operator.kube.reading import version_of
+from immutable_operator.kube.reading import written_version
 from immutable_operator.kube.reflector import Sink
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.wire.http_route import (
@@ -35,10 +33,6 @@ __all__ = ["Gateway"]
 
 # A collection, how its objects are read, where they go, and options of its reflector.
 Source = tuple[ApiPath, Any, Sink[Any], dict[str, Any]]
-
-
-class _Meta(msgspec.Struct):
-    metadata: dict[str, Any]
 
 
 class Gateway:
@@ -127,7 +121,7 @@ class Gateway:
             )
         except ApiError as error:
             raise outcome_of(Move.WEIGHTS, error) from error
-        version = version_of(msgspec.json.decode(answer, type=_Meta).metadata["resourceVersion"])
+        version = written_version(answer)
         shows = self.shows(service, move)
         return lambda: self._routes.version >= version or shows()
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
-
-import msgspec
 
 from immutable_operator.api.names import FIELD_MANAGER
 from immutable_operator.domain.model import Cause, DeleteRoute, Move, SetRoute
@@ -13,16 +10,12 @@ from immutable_operator.domain.routing import digest_of, name_taken
 from immutable_operator.instances.driver import Refused, Seen, outcome_of
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound
-from immutable_operator.kube.reading import version_of
+from immutable_operator.kube.reading import written_version
 from immutable_operator.kube.store import Children
 from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.route import ROUTES, RouteRecord, route_body, route_change, route_key
 
 __all__ = ["RouteWriter"]
-
-
-class _Meta(msgspec.Struct):
-    metadata: dict[str, Any]
 
 
 class RouteWriter:
@@ -43,8 +36,7 @@ class RouteWriter:
             answer = await self._set(service, move)
         except ApiError as error:
             raise outcome_of(Move.ROUTE, error) from error
-        metadata = msgspec.json.decode(answer, type=_Meta).metadata
-        version, shows = version_of(metadata["resourceVersion"]), self.shows(service, move)
+        version, shows = written_version(answer), self.shows(service, move)
         return lambda: self._routes.version >= version or shows()
 
     def _own(self, service: OwnerRecord, name: str) -> RouteRecord | None:

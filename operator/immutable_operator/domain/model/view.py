@@ -40,8 +40,7 @@ class View:
     own, ``http_route`` the HTTPRoute that it names. ``ends`` are by name the nodes that are about
     to be taken away. ``retired`` are the uids of the instances that this process retired, as far as
     it remembers. ``is_protected`` says that the deletion of the owner waits until the operator
-    permits it. ``measured`` is what checks found and is
-    not on record yet.
+    permits it. ``measured`` is what checks found and is not on record yet.
     """
 
     name: str
