@@ -33,6 +33,7 @@ LEFT_TO_A_PERSON = {
     "docs/dashboard.md": ("runs until Ctrl-C: tests/cluster/test_dashboard.py",),
     "docs/enforcement.md": ("ends all protection: tests/cluster/test_guarded.py",),
     "docs/gitops.md": ("needs Argo CD: tests/cluster/gitops",),
+    "docs/how-to/canary.md": (RELEASE,),
     "docs/migrate.md": (
         "asks a public registry: tests/wire/test_pin.py",
         "is run by docs/how-to/migrate.md",
