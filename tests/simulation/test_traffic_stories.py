@@ -265,6 +265,24 @@ def newer_spec_while_the_previous_ones_are_kept() -> Story:
     return story
 
 
+def rolled_back_after_two_promotions() -> Story:
+    """The second one was made while the previous pods of the first one were still kept."""
+    story = _previewed("Rolled back after two promotions")
+    story.cluster.behaviours["C"] = WORKS
+    story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
+    story.run(30)
+    assert _selected(story) == "B"
+    story.user("changes the image again", "C")
+    story.run(20)
+    story.act("creates an ImmutableAction of type Promote", Command.PROMOTE)
+    story.run(10)
+    assert _selected(story) == "C"
+    story.act("creates an ImmutableAction of type RollBack", Command.ROLL_BACK)
+    story.run()
+    assert _selected(story) == "B", "it had the traffic, and all of its pods worked"
+    return story
+
+
 def rolled_back_while_kept() -> Story:
     story = _previewed("Rolled back while the previous ones are kept")
     kept = {n for n, pod in story.cluster.pods.items() if pod.revision == REVISIONS["A"].id}
@@ -380,6 +398,7 @@ STORIES = [
     *(promoted_together_with_the_template, scaled_to_zero_while_waiting),
     *(fails_in_the_bake_while_kept, retried_while_the_failed_one_has_the_traffic),
     service_is_taken_at_the_promotion,
+    rolled_back_after_two_promotions,
     *(newer_spec_while_waiting, newer_spec_while_the_previous_ones_are_kept),
     *(rolled_back_while_kept, rolled_back_later),
     *(crash_after_promotion, preview_fails, drained_while_waiting, scaled_while_waiting),

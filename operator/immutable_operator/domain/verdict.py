@@ -28,6 +28,7 @@ from immutable_operator.domain.model import (
     later_than,
 )
 from immutable_operator.domain.promotion import (
+    is_switched,
     promoted,
     promotion,
     taken_over,
@@ -39,6 +40,7 @@ from immutable_operator.domain.standing import (
     going_back,
     has_begun,
     latest_completed,
+    live_revision,
     ran,
 )
 from immutable_operator.domain.target import HELD, NOTHING_ELSE
@@ -186,9 +188,45 @@ def last_good(turn: Turn, fleet: Fleet) -> Revision | None:
 def _of_other(turn: Turn, fleet: Fleet, revision: Revision, wanted: Revision) -> Verdict:
     verdict = _seen_available(turn, fleet, revision, revision.verdict)
     if turn.target.is_asked and not turn.spec.suspend and verdict.phase in OPEN:
+        if _serves(turn, fleet, revision):
+            return _good(turn, revision, verdict)
         text = f"revision {wanted.number} ({wanted.id}) superseded it before it was complete"
         verdict = replace(verdict, phase=Phase.SUPERSEDED, message=text)
     return verdict
+
+
+def _serves(turn: Turn, fleet: Fleet, revision: Revision) -> bool:
+    """Return whether a promoted revision works: only what is kept of the previous one is left.
+
+    One that is superseded then is the one to go back to.
+    """
+    baked = revision.verdict.baking, turn.spec.bake_seconds
+    if baked[1] and (baked[0] is None or baked[0] + baked[1] > turn.now):
+        return False
+    own = (i for i in fleet.active if i.revision == revision.id)
+    is_live = revision == live_revision(turn.view) and is_switched(turn, revision)
+    return is_live and turn.count_available(own) >= turn.budget.desired > 0
+
+
+def _good(turn: Turn, revision: Revision, verdict: Verdict) -> Verdict:
+    """Return a verdict that says that a revision is complete."""
+    ends = [r.verdict.completed for r in turn.view.revisions if r != revision]
+    return _noted(
+        turn,
+        replace(
+            verdict,
+            phase=Phase.GOOD,
+            reason="Completed",
+            message="",
+            first_available=verdict.first_available or turn.now,
+            completed=later_than(ends, turn.now),
+            failed=None,
+            rejected_by="",
+            fallback="",
+            baking=None,
+            paused=None,
+        ),
+    )
 
 
 def _seen_available(turn: Turn, fleet: Fleet, revision: Revision, verdict: Verdict) -> Verdict:
@@ -267,24 +305,10 @@ def _completed(turn: Turn, fleet: Fleet, wanted: Revision, verdict: Verdict) -> 
     if turn.target.holds_failed:
         return verdict
     if is_whole(turn, fleet) and (wanted != last or verdict.phase is not Phase.GOOD):
-        ends = [r.verdict.completed for r in turn.view.revisions if r != wanted]
-        verdict = _noted(
-            turn,
-            replace(
-                verdict,
-                phase=Phase.GOOD,
-                reason="Completed",
-                message="",
-                first_available=verdict.first_available or turn.now,
-                completed=later_than(ends, turn.now),
-                failed=None,
-                rejected_by="",
-                fallback="",
-                baking=None,
-                paused=None,
-                replaced=_replaced(fleet, last, turn.now - (turn.target.began or turn.now)),
-                start_seconds=start_seconds(fleet.active),
-            ),
+        verdict = replace(
+            _good(turn, wanted, verdict),
+            replaced=_replaced(fleet, last, turn.now - (turn.target.began or turn.now)),
+            start_seconds=start_seconds(fleet.active),
         )
     return verdict
 

@@ -31,8 +31,8 @@ def _finished(turn: Turn, status: Status) -> list[Announcement]:
     if not rollout or status.last_good_revision == prior.last_good_revision:
         return []
     before = next((r for r in view.revisions if r.id == prior.last_good_revision), None)
-    if before is None or wanted is None:
-        return []
+    if before is None or wanted is None or status.last_good_revision != wanted.id:
+        return []  # the one before was promoted, and is good since this one superseded it
     seconds = max(0, round(turn.now - rollout.started_at))
     text = (
         f"revision {wanted.number} ({wanted.id}) replaced revision {before.number}"
