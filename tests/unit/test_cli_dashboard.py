@@ -157,6 +157,17 @@ def test_pods_that_may_not_be_listed_are_unknown_and_not_gone() -> None:
     assert [bar["uid"] for lane in view["lanes"] for bar in lane["bars"]] == ["u0", "u1"]
 
 
+def test_revisions_and_their_bars_show_the_traffic_that_an_http_route_gives_them() -> None:
+    old = replace(FIRST, slot=1)
+    steps = {"rollout": {"strategy": "Canary"}, "traffic": {"route": {"name": "web"}}}
+    records = [record(1, OLD, promotedAt=second(NOW - 500)), record(2, NEW, phase="Progressing")]
+    has = Belongings(records=records, items=[pod(old), pod(SECOND)])
+    seen = shown(has, owner(steps, rollout={"revision": NEW, "weight": 20}))
+    assert [(r["number"], r["traffic"]) for r in seen["revisions"]] == [(2, 20), (1, 80)]
+    bars = [bar for lane in seen["lanes"] for bar in lane["bars"] if bar["lives"]]
+    assert {bar["number"]: bar["traffic"] for bar in bars} == {1: 80, 2: 20}
+
+
 def test_lanes_in_which_something_happened_are_kept_when_there_are_too_many() -> None:
     many = [
         replace(FIRST, slot=slot, name=f"web-im{NEW}-{slot:05}", uid=f"p{slot}", revision=NEW)
