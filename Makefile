@@ -84,7 +84,7 @@ cluster-stop: venv
 
 # The fast tests without requirements come first.
 FAST := $(wildcard tests/unit tests/wire tests/simulation)
-HALF := $(wildcard tests/wire tests/unit/test_[a-c]*.py tests/unit/test_[e-z]*.py)
+HALF := $(wildcard tests/wire tests/unit/test_[b-c]*.py tests/unit/test_[e-z]*.py)
 
 # The programs are built before the tests, because the build shows its progress.
 .PHONY: test
