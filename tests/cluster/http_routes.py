@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.cluster.operator_process import ACCOUNT, CHART, NAMESPACE, Operators
+from tests.cluster.operator_process import Operators
+from tests.cluster.secret_grants import upgrade
 from tests.controlplane import ControlPlane
+from tests.controlplane.accounts import install_crds
 from tests.controlplane.api import ApiError, Json
 from tests.controlplane.build import binaries
 
@@ -37,28 +39,18 @@ PAUSE = 0.05
 def install_definitions(plane: ControlPlane) -> None:
     """Install the definitions of HTTPRoutes and ReferenceGrants, those of their own release."""
     folder = binaries(["modelschema"])["modelschema"].parent
-    files = [f"--filename={folder / f'{GATEWAY_API}_{kind}.yaml'}" for kind in KINDS]
-    plane.kubectl("apply", "--server-side", *files)
-    plane.kubectl("wait", "--for=condition=Established", *files)
+    install_crds(plane, [folder / f"{GATEWAY_API}_{kind}.yaml" for kind in KINDS])
 
 
 @contextmanager
 def gateway_granted(operators: Operators) -> Iterator[None]:
     """Inside of the block the operator writes weights, with the rights of the chart for it."""
-    _upgrade(operators, "--set=gateway.enabled=true")
+    upgrade(operators, "--set=gateway.enabled=true")
     try:
         with operators.usually("--gateway"):
             yield
     finally:
-        _upgrade(operators)
-
-
-def _upgrade(operators: Operators, *values: str) -> None:
-    operators.aim_webhook_as_installed()
-    operators.plane.helm(
-        *("upgrade", ACCOUNT, str(CHART), "--set=replicas=0"), *values, namespace=NAMESPACE
-    )
-    operators.aim_webhook()
+        upgrade(operators)
 
 
 def backend(name: str, **fields: Any) -> Json:

@@ -15,6 +15,7 @@ __all__ = [
     "checks_granted",
     "flags_for",
     "secrets_granted",
+    "upgrade",
 ]
 
 # The Role in each namespace, and the Secret with the key in the operator's own.
@@ -45,25 +46,25 @@ def secrets_granted(
     """
     GRANTED.update(namespaces, checks)
     granted = f"--set=pinning.secrets.namespaces={{{','.join(namespaces)}}}"
-    _upgrade(operators, granted, *(_check_values(name) for name in checks))
+    upgrade(operators, granted, *(_check_values(name) for name in checks))
     flags = [flag for name in checks for flag in check_flags(name)]
     try:
         with operators.usually(*flags_for(*namespaces), *flags):
             yield
     finally:
-        _upgrade(operators)
+        upgrade(operators)
 
 
 @contextmanager
 def checks_granted(operators: Operators, namespace: str) -> Iterator[None]:
     """Inside of the block checks can use the Secrets of this namespace and run Jobs there."""
     GRANTED.add(namespace)
-    _upgrade(operators, _check_values(namespace))
+    upgrade(operators, _check_values(namespace))
     try:
         with operators.usually(*check_flags(namespace)):
             yield
     finally:
-        _upgrade(operators)
+        upgrade(operators)
 
 
 def _check_values(namespace: str) -> str:
@@ -71,7 +72,8 @@ def _check_values(namespace: str) -> str:
     return f"--set=checks.secrets.{where},checks.jobs.{where}"
 
 
-def _upgrade(operators: Operators, *values: str) -> None:
+def upgrade(operators: Operators, *values: str) -> None:
+    """Upgrade the release of the chart, with values; without any: as it was installed."""
     operators.aim_webhook_as_installed()
     operators.plane.helm(
         *("upgrade", ACCOUNT, str(CHART), "--set=replicas=0"), *values, namespace=NAMESPACE

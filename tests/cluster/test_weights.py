@@ -220,6 +220,15 @@ def test_route_of_another_namespace_needs_a_grant(
         assert route.weights() == {"web": 80, "web-preview": 20}
         (_, added) = route.get()["spec"]["rules"][0]["backendRefs"]
         assert added["namespace"] == web.namespace
+        # Taken back: it is not written any more, and who gets traffic by it stays.
+        control_plane.kubectl("delete", "referencegrants", "--all", namespace=other)
+        assert run(web, "abort", "web").code == 0
+        web.until("it is told", lambda: "ReferenceGrant" in str(web.blocker(UNUSABLE)))
+        web.always("they stay", lambda: of_a_and_b(web) == (5, 1), 3)
+        assert route.weights() == {"web": 80, "web-preview": 20}
+        grant(control_plane, other, SERVICES | {"namespace": web.namespace}, ROUTES)
+        web.until("they are gone", lambda: of_a_and_b(web) == (5, 0))
+        assert route.weights() == {"web": 100, "web-preview": 0}
 
 
 def test_freeze_holds_weights_and_a_scale_keeps_the_share(web: Service, route: HttpRoute) -> None:

@@ -283,6 +283,22 @@ def rolled_back_after_two_promotions() -> Story:
     return story
 
 
+def superseded_before_its_checks_have_passed() -> Story:
+    """It has all instances and the traffic, as the first revision; that it works is not shown."""
+    told = "3 wanted, maxSurge 1, BlueGreen, promotion Manual, with a check"
+    story = TrafficStory("Superseded before its checks have passed")
+    story.cluster.findings[REVISIONS["A"].id] = [Finding.INCONCLUSIVE] * 100
+    fields = {"strategy": "BlueGreen", "blue_green": MANUAL, "traffic": HTTP, "checks": (UP,)}
+    story.user(f"applies web: {told}", "A", replicas=3, max_surge=1, max_unavailable=0, **fields)
+    story.run(30)
+    assert _selected(story) == "A"
+    story.user("changes the image", "B")
+    story.run(30)
+    [first] = [r for r in story.cluster.revisions.values() if r.id == REVISIONS["A"].id]
+    assert first.verdict.completed is None
+    return story
+
+
 def rolled_back_while_kept() -> Story:
     story = _previewed("Rolled back while the previous ones are kept")
     kept = {n for n, pod in story.cluster.pods.items() if pod.revision == REVISIONS["A"].id}
@@ -399,6 +415,7 @@ STORIES = [
     *(fails_in_the_bake_while_kept, retried_while_the_failed_one_has_the_traffic),
     service_is_taken_at_the_promotion,
     rolled_back_after_two_promotions,
+    superseded_before_its_checks_have_passed,
     *(newer_spec_while_waiting, newer_spec_while_the_previous_ones_are_kept),
     *(rolled_back_while_kept, rolled_back_later),
     *(crash_after_promotion, preview_fails, drained_while_waiting, scaled_while_waiting),

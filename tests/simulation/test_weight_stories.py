@@ -7,6 +7,7 @@ diff.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from immutable_operator.domain.model import (
     OnFailure,
     Pause,
     Port,
+    RouteLack,
     RouteRef,
     SetReplicas,
     SetWeight,
@@ -176,6 +178,35 @@ def route_is_created_late() -> Story:
     return story
 
 
+def grant_is_taken_back_at_a_weight() -> Story:
+    """It cannot be written any more, and still sends what was written: those that get it stay."""
+    story = _paused("Grant is taken back at a weight")
+    story.say("somebody", "deletes the ReferenceGrant")
+    story.cluster.http_route = replace(story.cluster.http_route or ROUTE, lack=RouteLack.UNGRANTED)
+    story.act("creates an ImmutableAction of type Abort", Command.ABORT)
+    story.run(300)
+    assert (counts_by_letter(story), _percent(story)) == ({"A": 10, "B": 2}, 20)
+    story.say("somebody", "creates it again")
+    story.cluster.http_route = replace(story.cluster.http_route or ROUTE, lack=None)
+    story.operator.due = story.cluster.now
+    story.run()
+    return _ended(story, {"A": 10})
+
+
+def back_after_two_canaries() -> Story:
+    """The second one began while the previous pods of the first one were still kept."""
+    story = _begun("Back after two canaries", (SetWeight(50), Pause(10.0)))
+    story.cluster.behaviours["C"] = BEHAVIOURS["A"]
+    story.user("changes the image", "B")
+    story.run(40)
+    story.user("changes the image again", "C")
+    story.run(40)
+    assert counts_by_letter(story) == {"B": 10, "C": 10}
+    story.act("creates an ImmutableAction of type RollBack", Command.ROLL_BACK)
+    story.run()
+    return _ended(story, {"B": 10})
+
+
 def preview_service_is_deleted() -> Story:
     story = _paused("Preview Service is deleted")
     story.say("somebody", "deletes Service web-preview")
@@ -274,6 +305,8 @@ STORIES: tuple[Callable[[], Story], ...] = (
     gateway_is_away_at_a_step,
     weights_are_edited,
     route_is_created_late,
+    grant_is_taken_back_at_a_weight,
+    back_after_two_canaries,
     preview_service_is_deleted,
     freeze_at_a_weight,
     freeze_before_a_weight,

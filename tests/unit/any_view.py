@@ -173,6 +173,7 @@ HTTP_ROUTES: list[HttpRoute | None] = [
     replace(HTTP_ROUTE, percent=None, sends=True, editor="kubectl-edit", rules=2),
     replace(HTTP_ROUTE, percent=50, sends=True, refused="a backend does not exist"),
     replace(HTTP_ROUTE, rules=0),
+    replace(HTTP_ROUTE, percent=20, sends=True, lack=RouteLack.UNGRANTED),
     *(HttpRoute(SERVICE, "shop", lack=lack) for lack in RouteLack),
 ]
 CLOSED = Window(Cron("0 0 1 1 *", "UTC"), 60.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from immutable_operator.domain.canary import advanced
-from immutable_operator.domain.checks import passings
+from immutable_operator.domain.checks import all_passed, passings
 from immutable_operator.domain.commands import anew, commands
 from immutable_operator.domain.failing import Failure, failure, is_judged, progressed
 from immutable_operator.domain.families.admitted import recorded_admission
@@ -200,8 +200,10 @@ def _serves(turn: Turn, fleet: Fleet, revision: Revision) -> bool:
 
     One that is superseded then is the one to go back to.
     """
-    baked = revision.verdict.baking, turn.spec.bake_seconds
-    if baked[1] and (baked[0] is None or baked[0] + baked[1] > turn.now):
+    verdict, bakes = revision.verdict, turn.spec.bake_seconds
+    if bakes and (verdict.baking is None or verdict.baking + bakes > turn.now):
+        return False
+    if not all_passed(turn.spec.checks, verdict.checks):
         return False
     own = (i for i in fleet.active if i.revision == revision.id)
     is_live = revision == live_revision(turn.view) and is_switched(turn, revision)

@@ -126,10 +126,10 @@ def in_effect(turn: Turn) -> bool:
 def previewed_by_weight(turn: Turn) -> str | None:
     """Return the revision that gets traffic by a weight, as observed; None if none does.
 
-    Its instances are needed until the weight was seen to be 0.
+    Its instances are needed until the weight was seen to be 0, also where it may not be written.
     """
-    route, shown = usable(turn), _service(turn, preview_name(turn.view.name))
-    if route is None or not route.sends or shown is None:
+    route, shown = turn.view.http_route, _service(turn, preview_name(turn.view.name))
+    if turn.spec.http_route is None or route is None or not route.sends or shown is None:
         return None
     return shown.revision or None
 
@@ -153,7 +153,7 @@ def unweighed(turn: Turn) -> str | None:
     if not is_previewing(turn):
         return None
     if route.refused:
-        return f"{_named(turn, route)} is not used as it is: {route.refused}"
+        return f"a gateway refuses {_named(turn, route)}: {route.refused}"
     if not route.is_observed:
         return f"no gateway has accepted the present rules of {_named(turn, route)} yet"
     return None
@@ -167,7 +167,7 @@ def _lacking(turn: Turn, route: HttpRoute, lack: RouteLack) -> str:
             " gateway.enabled; set it in the values of the chart, or remove spec.traffic.route"
         )
     if lack is RouteLack.UNSERVED:
-        return f"the API server has no HTTPRoutes; install the Gateway API, so that {named} exists"
+        return f"the API server has no HTTPRoutes; install the Gateway API, and create {named}"
     if lack is RouteLack.MISSING:
         return f"{named} does not exist; create it, or correct spec.traffic.route"
     return (

@@ -13,7 +13,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import aiohttp
 import msgspec
@@ -23,10 +23,11 @@ from immutable_operator.domain.model import Backoff
 from immutable_operator.kube.client import JSON, METADATA, METADATA_LIST, KubeClient
 from immutable_operator.kube.errors import ApiError, Forbidden, Gone, NotFound
 from immutable_operator.kube.messages import Event, Page, Unreadable, error_in, read
+from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.reader import Reader
 from immutable_operator.kube.reading import Identity
 
-__all__ = ["Reflector", "Sink"]
+__all__ = ["Reflector", "Sink", "Source"]
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -52,6 +53,10 @@ class Sink(Protocol[T]):
     def advance(self, version: int) -> None: ...
     def known(self, which: Identity) -> T | None:
         """Return the object in its last known state."""
+
+
+# A collection, how its objects are read, where they go, and options of its reflector.
+Source = tuple[ApiPath, Any, Sink[Any], dict[str, Any]]
 
 
 class Reflector(Generic[T]):

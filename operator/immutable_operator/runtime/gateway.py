@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 from immutable_operator.api.names import FIELD_MANAGER
 from immutable_operator.domain.model import Cause, HttpRoute, Move, RouteLack, SetWeights
 from immutable_operator.instances.driver import Refused, Seen, outcome_of
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError
-from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.reading import written_version
-from immutable_operator.kube.reflector import Sink
+from immutable_operator.kube.reflector import Source
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.wire.http_route import (
     GRANTS,
@@ -30,9 +29,6 @@ from immutable_operator.wire.http_route import (
 from immutable_operator.wire.owner import OwnerRecord
 
 __all__ = ["Gateway"]
-
-# A collection, how its objects are read, where they go, and options of its reflector.
-Source = tuple[ApiPath, Any, Sink[Any], dict[str, Any]]
 
 
 class Gateway:
@@ -71,12 +67,11 @@ class Gateway:
         if ref is None:
             return None
         namespace = ref.namespace or service.namespace
-        if (lack := self._lack(service, namespace, ref.name)) is not None:
-            return lacking(namespace, ref.name, lack)
-        found = self._of(namespace, ref.name)
+        lack, found = self._lack(service, namespace, ref.name), self._of(namespace, ref.name)
         if found is None:
-            return lacking(namespace, ref.name, RouteLack.MISSING)
-        return observed(service, found)
+            return lacking(namespace, ref.name, lack or RouteLack.MISSING)
+        # Without a grant it is not written, but it may still send what was written before.
+        return replace(observed(service, found), lack=lack)
 
     def _lack(self, service: OwnerRecord, namespace: str, name: str) -> RouteLack | None:
         if not self._enabled:

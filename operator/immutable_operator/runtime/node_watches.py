@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from immutable_operator.admission.fault import NodeScope
 from immutable_operator.domain.model import Backoff
@@ -16,8 +15,7 @@ from immutable_operator.instances.nodes.simulated import SimulatedProvider
 from immutable_operator.instances.nodes.watched import Daemons, Guests, Nodes, Volumes
 from immutable_operator.instances.pods.codec import PODS
 from immutable_operator.kube.client import KubeClient
-from immutable_operator.kube.paths import ApiPath
-from immutable_operator.kube.reflector import Sink
+from immutable_operator.kube.reflector import Source
 from immutable_operator.kube.store import Owners
 from immutable_operator.runtime.inquiry import Inquiry
 from immutable_operator.wire.claim import CLAIMS, decode_claim
@@ -32,9 +30,6 @@ RETRY = Backoff(1.0, 60.0)
 # An event can appear after the end of the claim that it is about.
 LOOK_SECONDS = 2.0
 MOST_LOOKS = 4
-
-# A collection, how its objects are read, where they go, and options of its reflector.
-Source = tuple[ApiPath, Any, Sink[Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,10 @@ class RouteLack(StrEnum):
 class HttpRoute:
     """An HTTPRoute that a service names, as observed.
 
-    ``lack`` is why it cannot be used; then the other fields say nothing. ``rules`` is the number of
-    its rules that refer to the Service of the service. In each of them ``percent`` of what the two
-    Services get goes to the preview Service; None if the rules differ, or if it is no whole
-    percentage. ``sends`` says that any of these rules sends something there. ``refused`` is a
+    ``lack`` is why it cannot be written; what is known of it is observed all the same. ``rules`` is
+    the number of its rules that refer to the Service of the service. In each of them ``percent`` of
+    what the two Services get goes to the preview Service; None if the rules differ, or if it is no
+    whole percentage. ``sends`` says that any of these rules sends something there. ``refused`` is a
     sentence if a gateway does not use the present rules, "" if all do; ``is_observed`` says that
     each has looked at them. ``version`` is the resource version, ``editor`` the last writer of the
     rules.

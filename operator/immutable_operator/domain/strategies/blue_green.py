@@ -106,7 +106,7 @@ def _weighted(turn: Turn, fleet: Fleet, step: Step) -> frozenset[str]:
     live = live_revision(turn.view)
     if not own or live is None or live.id == sent:
         return frozenset()
-    step.notes.append(f"keep {len(own)} of revision {sent} until they get no traffic by a weight")
+    step.notes.append(f"keep {len(own)} of revision {sent} until the HTTPRoute sends them none")
     return frozenset(own)
 
 
