@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.cluster.operator_process import Operators
@@ -27,6 +28,7 @@ __all__ = [
     "gateway_granted",
     "grant",
     "install_definitions",
+    "remove_definitions",
     "stand_in_gateway",
 ]
 
@@ -38,8 +40,18 @@ PAUSE = 0.05
 
 def install_definitions(plane: ControlPlane) -> None:
     """Install the definitions of HTTPRoutes and ReferenceGrants, those of their own release."""
+    install_crds(plane, _definitions())
+
+
+def remove_definitions(plane: ControlPlane) -> None:
+    """Delete them, with all HTTPRoutes, if another test installed them."""
+    files = [f"--filename={path}" for path in _definitions()]
+    plane.kubectl("delete", "--ignore-not-found", *files)
+
+
+def _definitions() -> list[Path]:
     folder = binaries(["modelschema"])["modelschema"].parent
-    install_crds(plane, [folder / f"{GATEWAY_API}_{kind}.yaml" for kind in KINDS])
+    return [folder / f"{GATEWAY_API}_{kind}.yaml" for kind in KINDS]
 
 
 @contextmanager

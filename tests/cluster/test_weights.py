@@ -17,6 +17,7 @@ from tests.cluster.http_routes import (
     gateway_granted,
     grant,
     install_definitions,
+    remove_definitions,
     stand_in_gateway,
 )
 from tests.cluster.operator_process import ACCOUNT, Operators
@@ -48,6 +49,7 @@ def granted(running_operators: Operators) -> Iterator[None]:
 
 
 def test_canary_goes_on_once_the_gateway_api_is_installed(granted: None, web: Service) -> None:
+    remove_definitions(web.plane)
     begin(web)
     web.apply(image="b")
     web.until("it is told", lambda: "has no HTTPRoutes" in str(web.blocker(UNUSABLE)))

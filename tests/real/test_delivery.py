@@ -61,7 +61,7 @@ def test_client_loses_no_request_during_a_canary(
 ) -> None:
     v1, v2 = (real.images.digest("web", version) for version in ("v1", "v2"))
     steps = [{"setReplicas": 1}, {"pause": {"until": "Promoted"}}]
-    rollout = {"strategy": "Canary", "canary": {"steps": steps}, "minReadySeconds": 2}
+    rollout = {"strategy": "Canary", "canary": {"steps": steps}}
     web.apply_image(v1, replicas=REPLICAS, rollout=rollout, spec=EXPOSED, pod=SPREAD)
     web.until_ready(90)
     with web.history() as history, web.traffic() as traffic:

@@ -40,7 +40,6 @@ ROLLOUT: Json = {
     "strategy": "Canary",
     "canary": {"steps": [{"setWeight": 25}, {"check": "errors"}]},
     "checks": [{"name": "errors", "ref": {"name": "error-rate"}}],
-    "minReadySeconds": 2,
 }
 COUNTERS = (
     'immutable_check_measurements_total{check="prometheus",found="Passed"}',
@@ -104,7 +103,7 @@ def begin(web: WebService, real: RealNodes, prometheus: Prometheus) -> set[str]:
     """Until version v1 runs, with the check of what comes next; gives its pods."""
     declare(web, prometheus)
     v1 = real.images.digest("web", "v1")
-    web.apply_image(v1, replicas=REPLICAS, rollout={"minReadySeconds": 2}, spec=EXPOSED, pod=SPREAD)
+    web.apply_image(v1, replicas=REPLICAS, spec=EXPOSED, pod=SPREAD)
     web.until_ready(90)
     return {pod["metadata"]["uid"] for pod in web.active()}
 

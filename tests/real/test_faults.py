@@ -51,8 +51,7 @@ def draining(web: WebService, real: RealNodes) -> WebService:
 
 
 def started(web: WebService, real: RealNodes, container: Json | None = None) -> WebService:
-    image, rollout = real.images.digest("web"), {"minReadySeconds": 2}
-    web.apply_image(image, container, replicas=REPLICAS, rollout=rollout)
+    web.apply_image(real.images.digest("web"), container, replicas=REPLICAS)
     web.expose()
     web.until_ready()
     return web

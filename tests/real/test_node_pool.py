@@ -83,7 +83,7 @@ def test_replaced_node_costs_no_request(
     [(name, node)] = pool.nodes().items()
     assert facts(node)["kubeletVersion"] == KUBERNETES_VERSION
     assert facts(node)["osImage"] == system_of("image-1")
-    rollout = {"maxSurge": 1, "maxUnavailable": 0, "minReadySeconds": 2}
+    rollout = {"maxSurge": 1, "maxUnavailable": 0}
     web.apply_image(
         real.images.digest("web"), replicas=REPLICAS, rollout=rollout, pod=on_pool(pool)
     )

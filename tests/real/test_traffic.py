@@ -22,7 +22,7 @@ def test_client_loses_no_request_during_rollout(
     web: WebService, real: RealNodes, show: Callable[[object], None]
 ) -> None:
     v1, v2 = (real.images.digest("web", version) for version in ("v1", "v2"))
-    web.apply_image(v1, replicas=REPLICAS, rollout={"minReadySeconds": 2}, pod=SPREAD)
+    web.apply_image(v1, replicas=REPLICAS, pod=SPREAD)
     web.expose()
     web.until_ready()
     assert [image_ids(pod) for pod in web.active()] == [[v1]] * REPLICAS

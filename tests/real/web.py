@@ -28,6 +28,8 @@ from tests.real.traffic import Traffic
 __all__ = ["SPREAD", "WebService", "at_once", "forget", "image_ids", "sleeping_before_stop"]
 
 DRAINING = 3
+# A kubelet may report a pod Ready, and a moment later with the status that it read before.
+CAREFUL: Json = {"minReadySeconds": 2}
 # Over nodes as evenly as it goes; nodes that are drained or lost do not count.
 SPREAD = {
     "topologySpreadConstraints": [
@@ -52,6 +54,7 @@ class WebService(Service):
     def apply_image(self, image: str, container: Json | None = None, **changes: Any) -> None:
         """Apply the manifest so far with this image, and what else is changed."""
         self.image = image
+        changes["rollout"] = CAREFUL | dict(changes.get("rollout", self.wish.rollout))
         self.apply(container=_container(image) | (container or {}), **changes)
 
     def expose(self) -> None:
