@@ -12,12 +12,21 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.measure import RAW, Json
 from benchmarks.plot import bars
 
-__all__ = ["TABLES", "admission_table", "main", "plan_table", "render", "scale_table"]
+__all__ = [
+    "TABLES",
+    "admission_table",
+    "main",
+    "plan_table",
+    "render",
+    "rollout_table",
+    "scale_table",
+]
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "performance.md"
@@ -89,6 +98,35 @@ def _signed(seconds: float) -> str:
     return f"{seconds * 1000:+.1f}"
 
 
+def rollout_table(results: Sequence[Json]) -> str:
+    """A row for each number of pods and contender: medians, and the range of the seconds."""
+    rows = []
+    for pods, limits in sorted({(r["pods"], r["limits"]) for r in results}):
+        for contender in dict.fromkeys(r["contender"] for r in results):
+            its = (contender, pods, limits)
+            runs = [r for r in results if (r["contender"], r["pods"], r["limits"]) == its]
+            if not runs:
+                continue
+            seconds, writes, cpu, every = (
+                [r["seconds"] for r in runs],
+                [r["controller_writes"] for r in runs],
+                [r["cpu_seconds"] for r in runs],
+                [sum(r["writes"].values()) for r in runs],
+            )
+            rows.append(
+                [
+                    str(pods),
+                    contender,
+                    f"{median(seconds):.1f} ({min(seconds):.1f}–{max(seconds):.1f})",
+                    f"{median(writes):.0f}",
+                    f"{median(every):.0f}",
+                    f"{median(cpu):.2f}",
+                ]
+            )
+    heads = ["pods", "", "seconds (range)", "writes of its controllers", "all writes", "CPU-s"]
+    return _markdown(heads, rows)
+
+
 def plan_table(results: Sequence[Json]) -> str:
     """A row for each case, a column for each number of instances; CPU time in ms."""
     sizes = sorted({r["instances"] for r in results})
@@ -108,6 +146,7 @@ TABLES: Mapping[str, Callable[[Sequence[Json]], str]] = {
     "plan": plan_table,
     "scale": scale_table,
     "admission": admission_table,
+    "rollout": rollout_table,
 }
 
 

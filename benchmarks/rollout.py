@@ -1,13 +1,15 @@
-"""Compares the same rollout of an ImmutableService and of a Deployment.
+"""Compares the same rollout of an ImmutableService, a Deployment and a Rollout of Argo Rollouts.
 
-    python -m benchmarks.rollout                    # 20 and 200 pods, 3 pairs each, ABBA
-    python -m benchmarks.rollout --pods 200 --pairs 7 --limits shipped --raw /tmp/raw.json
+    python -m benchmarks.rollout                    # 20 and 200 pods, 3 rounds each
+    python -m benchmarks.rollout --pods 200 --rounds 7 --of ImmutableService Deployment
+    python -m benchmarks.rollout --limits shipped --raw /tmp/raw.json
 
-Both replace all pods with maxSurge 25 % and maxUnavailable 0 on simulated nodes. For each run it
+All replace all pods with maxSurge 25 % and maxUnavailable 0 on simulated nodes. For each run it
 reports the seconds from the change until all pods are new and ready and no old pod exists (from one
 watch), the writes of each actor (from the audit log, including events), and the CPU-seconds of the
-controllers (from /proc). Only one contender runs at a time. The counts and CPU-seconds are
-reliable; the seconds vary by up to a half on two shared cores.
+controllers (from /proc). Only one contender runs at a time, and each round is in the opposite order
+of the one before. The counts and CPU-seconds are reliable; the seconds vary by up to a half on two
+shared cores.
 """
 
 from __future__ import annotations
@@ -17,35 +19,22 @@ import http.client
 import json
 import secrets
 import ssl
-import statistics
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.measure import cpu_seconds
-from immutable_operator.api.names import API_VERSION
+from benchmarks.contenders import CONTENDERS, SYSTEM, Contender, image
+from benchmarks.measure import cpu_seconds, store
+from benchmarks.report import rollout_table
 from tests.controlplane import ControlPlane
 from tests.controlplane.audit import WRITING_VERBS
 
-SYSTEM = "immutable-system"
-OPERATOR = f"system:serviceaccount:{SYSTEM}:immutable-operator"
-CONTROLLERS = {
-    "ImmutableService": (OPERATOR,),
-    "Deployment": (
-        "system:serviceaccount:kube-system:deployment-controller",
-        "system:serviceaccount:kube-system:replicaset-controller",
-    ),
-}
 LIMIT_SECONDS = 300.0
 
 
@@ -55,6 +44,7 @@ class Result:
 
     contender: str
     pods: int
+    limits: str
     seconds: float
     controller_writes: int
     cpu_seconds: float
@@ -72,125 +62,77 @@ def main() -> None:
             *("--namespace", SYSTEM, "--create-namespace", "--set", "replicas=0"),
         )
         for pods in options.pods:
-            for contender in _abba(options.pairs):
+            for contender in _in_turn(options.of, options.rounds):
                 say(f"{contender}, {pods} pods …")
-                result = run(plane, contender, pods)
+                result = run(plane, CONTENDERS[contender], pods, options.limits)
                 say(f"  {result.seconds:.1f} s, {result.controller_writes} writes")
                 results.append(result)
-    if options.raw:
-        Path(options.raw).write_text(json.dumps([asdict(r) for r in results], indent=1))
-    Console(width=150).print(table(results, options.limits))
+    raw = [asdict(result) for result in results]
+    store("rollout", raw, options.beside, options.raw)
+    print(rollout_table(raw))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--pods", type=int, nargs="+", default=[20, 200])
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--of", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
     parser.add_argument(
         "--limits",
         choices=("lifted", "shipped"),
         default="lifted",
-        help="client limits of kube-controller-manager (shipped: 20 requests/s)",
+        help="client limits of the controllers (shipped: 20 requests/s for Deployments, and 200"
+        " writes/s for ImmutableServices)",
     )
-    parser.add_argument("--raw", help="file to which the results of each run are written, as JSON")
+    parser.add_argument("--raw", type=Path, help="file for the raw results [benchmarks/raw]")
+    parser.add_argument("--beside", default="nothing", help="what else ran on the machine")
     return parser.parse_args()
 
 
-def _abba(pairs: int) -> Iterator[str]:
-    for number in range(pairs):
-        order = ("ImmutableService", "Deployment")
-        yield from order if number % 2 == 0 else reversed(order)
+def _in_turn(contenders: Sequence[str], rounds: int) -> Iterator[str]:
+    for number in range(rounds):
+        yield from contenders if number % 2 == 0 else reversed(contenders)
 
 
-def run(plane: ControlPlane, contender: str, pods: int) -> Result:
+def run(plane: ControlPlane, contender: Contender, pods: int, limits: str) -> Result:
     """Create one contender, change its image, measure until all pods are new, clean up."""
     namespace = f"bench-{secrets.token_hex(3)}"
     api = plane.api()
     api.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
-    with _controller(plane, contender) as pid:
-        group = "apis/apps/v1" if contender == "Deployment" else f"apis/{API_VERSION}"
-        plural = "deployments" if contender == "Deployment" else "immutableservices"
-        path = f"/{group}/namespaces/{namespace}/{plural}"
-        api.request("POST", path, workload(contender, pods, "a"))
-        replaced(plane, namespace, pods, _image("a"))
+    with contender.run(plane, limits == "lifted") as pid:
+        path = contender.collection(namespace)
+        api.request("POST", path, contender.workload(pods, "a"))
+        replaced(plane, namespace, pods, image("a"))
         quiet(plane)
         mark, cpu = plane.audit().mark(), cpu_seconds(pid)
         began = time.monotonic()
-        container = {"name": "web", "image": _image("b")}
+        container = {"name": "web", "image": image("b")}
         change = {"spec": {"template": {"spec": {"containers": [container]}}}}
         api.merge_patch(f"{path}/bench", change)
-        replaced(plane, namespace, pods, _image("b"))
+        replaced(plane, namespace, pods, image("b"))
         seconds = time.monotonic() - began
         quiet(plane)
         spent = cpu_seconds(pid) - cpu
         writes = _writes(plane, mark)
-    api.request("DELETE", f"/api/v1/namespaces/{namespace}")
-    _gone(plane, f"/api/v1/namespaces/{namespace}")
-    mine = sum(writes[user] for user in CONTROLLERS[contender])
-    return Result(contender, pods, seconds, mine, spent, dict(writes))
+        # Its controller may have to release it.
+        api.request("DELETE", f"/api/v1/namespaces/{namespace}")
+        _gone(plane, f"/api/v1/namespaces/{namespace}")
+    mine = sum(writes[user] for user in contender.accounts)
+    return Result(contender.kind, pods, limits, seconds, mine, spent, dict(writes))
 
 
-@contextmanager
-def _controller(plane: ControlPlane, contender: str) -> Iterator[int]:
-    """The process whose CPU time is measured: the operator, or the controller manager."""
-    if contender == "Deployment":
-        yield plane.pid_of("kube-controller-manager")
-        return
-    kubeconfig = plane.service_account_kubeconfig(SYSTEM, "immutable-operator")
-    command = [sys.executable, "-m", "immutable_operator.runtime.main", "run"]
-    command += ["--kubeconfig", str(kubeconfig), "--namespace", SYSTEM]
-    command += ["--listen", "127.0.0.1:0", "--log-level", "WARNING"]
-    process = subprocess.Popen(command)
-    try:
-        yield process.pid
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _image(letter: str) -> str:
-    return f"registry.example/web@sha256:{letter * 64}"
-
-
-def workload(contender: str, pods: int, letter: str) -> dict[str, Any]:
-    """A workload of the kind, with the same pods and limits for both kinds."""
-    template = {
-        "metadata": {"labels": {"app": "bench"}},
-        "spec": {"containers": [{"name": "web", "image": _image(letter)}]},
-    }
-    budget = {"maxSurge": "25%", "maxUnavailable": 0}
-    if contender == "ImmutableService":
-        return {
-            "apiVersion": API_VERSION,
-            "kind": "ImmutableService",
-            "metadata": {"name": "bench"},
-            "spec": {"replicas": pods, "template": template, "rollout": budget},
-        }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "bench"},
-        "spec": {
-            "replicas": pods,
-            "selector": {"matchLabels": {"app": "bench"}},
-            "template": template,
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": budget},
-        },
-    }
-
-
-def replaced(plane: ControlPlane, namespace: str, pods: int, image: str) -> None:
-    """Return when all pods have ``image`` and are ready, and no other pod exists (or
+def replaced(plane: ControlPlane, namespace: str, pods: int, wanted: str) -> None:
+    """Return when all pods have the image ``wanted`` and are ready, and no other pod exists (or
     terminates)."""
     deadline = time.monotonic() + LIMIT_SECONDS
     while time.monotonic() < deadline:
         # The API server disconnects slow readers; a new watch starts with the existing pods.
-        if _all_new(plane, namespace, pods, image):
+        if _all_new(plane, namespace, pods, wanted):
             return
     raise TimeoutError(f"{pods} pods were not replaced within {LIMIT_SECONDS:.0f} s")
 
 
-def _all_new(plane: ControlPlane, namespace: str, pods: int, image: str) -> bool:
+def _all_new(plane: ControlPlane, namespace: str, pods: int, wanted: str) -> bool:
     state: dict[str, tuple[bool, bool]] = {}
     for kind, pod in _pod_events(plane, namespace):
         meta, uid = pod["metadata"], pod["metadata"]["uid"]
@@ -199,7 +141,7 @@ def _all_new(plane: ControlPlane, namespace: str, pods: int, image: str) -> bool
         else:
             conditions = pod.get("status", {}).get("conditions") or ()
             ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-            state[uid] = (pod["spec"]["containers"][0]["image"] == image, ready)
+            state[uid] = (pod["spec"]["containers"][0]["image"] == wanted, ready)
         if len(state) == pods and all(new and ready for new, ready in state.values()):
             return True
     return False
@@ -251,36 +193,6 @@ def _gone(plane: ControlPlane, path: str) -> None:
         except RuntimeError:
             return
         time.sleep(0.5)
-
-
-def table(results: list[Result], limits: str) -> Table:
-    """Medians with the range, a row for each contender and size."""
-    title = f"rollout, maxSurge 25 %, maxUnavailable 0, controller limits {limits}"
-    shown = Table(title=title)
-    for column in ("pods", "contender", "seconds", "controller writes", "controller CPU-s"):
-        shown.add_column(column, justify="right")
-    shown.add_column("all writes by actor (median run)")
-    for pods in sorted({r.pods for r in results}):
-        for contender in CONTROLLERS:
-            runs = [r for r in results if (r.pods, r.contender) == (pods, contender)]
-            if not runs:
-                continue
-            middle = sorted(runs, key=lambda r: r.seconds)[len(runs) // 2]
-            actors = sorted(middle.writes.items(), key=lambda item: -item[1])
-            shown.add_row(
-                str(pods),
-                contender,
-                _spread([r.seconds for r in runs], 1),
-                _spread([float(r.controller_writes) for r in runs], 0),
-                _spread([r.cpu_seconds for r in runs], 2),
-                ", ".join(f"{name.rpartition(':')[2]} {count}" for name, count in actors),
-            )
-    return shown
-
-
-def _spread(values: list[float], digits: int) -> str:
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
 if __name__ == "__main__":

@@ -119,6 +119,12 @@ TARGETS: tuple[Target, ...] = (
         100,
         files=("../../examples/contour/01-crds.yaml", "../../examples/gateway/00-crds.yaml"),
     ),
+    Target(
+        "argo-rollouts",
+        {"rollouts-controller": "github.com/argoproj/argo-rollouts/cmd/rollouts-controller"},
+        280,
+        files=("../../manifests/crds/*-crd.yaml",),
+    ),
     Target("kube-score", {"kube-score": "github.com/zegl/kube-score/cmd/kube-score"}, 120),
     Target(
         "krew",

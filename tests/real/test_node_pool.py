@@ -141,7 +141,8 @@ def test_kubelet_replaced_in_place_is_drift(
 
 def assert_ended_empty(pool: Pool, machines: Machines, real: RealNodes, name: str) -> None:
     """One machine was ended, with no pod on it, and nothing is left of it."""
-    pool.until("the machine is ended", lambda: name not in real.names)
+    pool.until("the machine is ended", lambda: name in {end.name for end in machines.ended})
+    assert name not in real.names
     [ended] = machines.ended
     assert ended.name == name
     assert not ended.pods
