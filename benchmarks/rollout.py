@@ -114,9 +114,8 @@ def run(plane: ControlPlane, contender: Contender, pods: int, limits: str) -> Re
         quiet(plane)
         spent = cpu_seconds(pid) - cpu
         writes = _writes(plane, mark)
-        # Its controller may have to release it.
-        api.request("DELETE", f"/api/v1/namespaces/{namespace}")
-        _gone(plane, f"/api/v1/namespaces/{namespace}")
+    api.request("DELETE", f"/api/v1/namespaces/{namespace}")
+    _gone(plane, f"/api/v1/namespaces/{namespace}")
     mine = sum(writes[user] for user in contender.accounts)
     return Result(contender.kind, pods, limits, seconds, mine, spent, dict(writes))
 

@@ -472,7 +472,7 @@ def test_chart_grants_only_needed_rights(plane: ControlPlane) -> None:
     ]
     assert roles["Role", NAME] == [
         (("leases",), ("create",), ()),
-        (("leases",), ("get", "update"), (NAME,)),
+        (("leases",), ("get", "update", "list", "watch"), (NAME,)),
         (("secrets",), ("get", "update"), (f"{NAME}-webhook",)),
     ]
 

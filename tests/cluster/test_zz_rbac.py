@@ -22,6 +22,7 @@ from tests.cluster.secret_grants import CHECKS, GRANT, GRANTED, secrets_granted
 from tests.cluster.services import Service, budgets, condition, pin, ports
 from tests.cluster.webhook import GROUP, mark_of, member
 from tests.controlplane import ControlPlane
+from tests.waiting import wait_for
 
 # Checked by the admission plugin OwnerReferencesPermissionEnforcement when an owner reference
 # with blockOwnerDeletion is written; it is never a request of its own.
@@ -156,8 +157,21 @@ def exercise(web: Service) -> None:
     web.until_recorded()
 
 
-def test_granted_rights_equal_used_rights(web: Service, shop: str) -> None:
+def stand_by(operators: Operators) -> None:
+    """Let a second replica watch the lease of the first."""
+    asked = OperatorRequests.from_now(operators.plane)
+    standby = operators.start("standby")
+
+    def watches_lease() -> bool:
+        return any((r.verb, r.resource) == ("watch", "leases") for r in asked)
+
+    wait_for("it watches the lease", watches_lease)
+    assert standby.stop() == 0
+
+
+def test_granted_rights_equal_used_rights(web: Service, shop: str, operators: Operators) -> None:
     exercise(web)
+    stand_by(operators)
     pin_secret(Service(web.plane, shop, "vault"))
     run_job(Service(web.plane, shop, "checked"))
     requests = OperatorRequests(web.plane)

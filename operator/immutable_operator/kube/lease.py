@@ -20,6 +20,7 @@ import structlog
 
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound, Unreachable
+from immutable_operator.kube.handover import handover
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.reading import READ_ERRORS, decoded
 
@@ -135,8 +136,9 @@ class Lease:
 
     async def run(self) -> None:
         """Acquire the lease, then renew it; return when it is lost."""
-        while not await self.try_acquire():
-            await asyncio.sleep(self.times.retry * random.uniform(0.8, 1.2))  # noqa: S311
+        async with handover(self._client, self._collection, self._name) as wait_for_release:
+            while not await self.try_acquire():
+                await wait_for_release(self.times.retry * random.uniform(0.8, 1.2))  # noqa: S311
         self.acquired.set()
         log.info("leading", identity=self.identity)
         while True:

@@ -68,8 +68,8 @@ class Reflector(Generic[T]):
         URL of the collection, and its name for metrics and logs.
     decode
         Decodes the bytes of one object to what the sink keeps.
-    selector
-        A label selector that the API server applies, or "".
+    selector, fields
+        A label selector and a field selector that the API server applies, or "".
     metadata_only
         Request only the metadata of each object.
     resumed
@@ -94,6 +94,7 @@ class Reflector(Generic[T]):
         sink: Sink[T],
         *,
         selector: str = "",
+        fields: str = "",
         metadata_only: bool = False,
         resumed: Callable[[str], None] = lambda resource: None,
         unreadable: Callable[[str], None] = lambda resource: None,
@@ -105,7 +106,8 @@ class Reflector(Generic[T]):
         self.resource = resource
         self._reader = Reader(resource, decode, unreadable)
         self._sink = sink
-        self._selector = {"labelSelector": selector} if selector else {}
+        selectors = {"labelSelector": selector, "fieldSelector": fields}
+        self._selector = {key: text for key, text in selectors.items() if text}
         self._accept = METADATA_LIST if metadata_only else JSON
         self._accept_watch = METADATA if metadata_only else JSON
         self._resumed, self._served = resumed, served

@@ -181,5 +181,5 @@ def instance_name(service: str, uid: str, revision: str, slot: int, incarnation:
     the first one and ends in 409 instead of in a second pod.
     """
     seed = f"{uid}/{revision}/{slot}/{incarnation}".encode()
-    tail = base64.b32encode(hashlib.sha256(seed).digest()).decode().lower()[:5]
+    tail = base64.b32encode(hashlib.sha256(seed).digest()[:5]).decode().lower()[:5]
     return f"{service}-im{revision}-{tail}"
