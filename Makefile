@@ -386,6 +386,7 @@ benchmarks: venv
 	@$(PY) -m benchmarks.plan --beside '$(BESIDE)'
 	@$(PY) -m benchmarks.scale --services $(SERVICES) --pods $(PODS) --beside '$(BESIDE)'
 	@$(PY) -m benchmarks.admission --beside '$(BESIDE)'
+	@$(PY) -m benchmarks.rollout --beside '$(BESIDE)'
 	@$(PY) -m benchmarks.report
 
 .PHONY: crds

@@ -27,11 +27,11 @@ SURGE: Mapping[str, Any] = {"maxSurge": "25%", "maxUnavailable": 0}
 
 @dataclass(frozen=True)
 class Contender:
-    """A kind of workload, and the controller whose writes and CPU time are counted.
+    """A kind of workload, and the controllers whose writes and CPU time are counted.
 
-    ``accounts`` are the users of its writes; ``budget`` is its part of the spec that bounds a
+    ``accounts`` are the users of the writes; ``budget`` is the part of the spec that bounds a
     rollout. ``run`` is given the control plane and whether client limits are lifted; its block has
-    the pid of the controller.
+    the pids of the controllers' processes.
     """
 
     kind: str
@@ -39,7 +39,7 @@ class Contender:
     plural: str
     accounts: tuple[str, ...]
     budget: Mapping[str, Any]
-    run: Callable[[ControlPlane, bool], AbstractContextManager[int]]
+    run: Callable[[ControlPlane, bool], AbstractContextManager[tuple[int, ...]]]
 
     def collection(self, namespace: str) -> str:
         return f"/apis/{self.api_version}/namespaces/{namespace}/{self.plural}"
@@ -65,7 +65,7 @@ def image(letter: str) -> str:
 
 
 @contextmanager
-def _operator(plane: ControlPlane, lifted: bool) -> Iterator[int]:
+def _operator(plane: ControlPlane, lifted: bool) -> Iterator[tuple[int, ...]]:
     kubeconfig = plane.service_account_kubeconfig(SYSTEM, "immutable-operator")
     command = [sys.executable, "-m", "immutable_operator.runtime.main", "run"]
     command += ["--kubeconfig", str(kubeconfig), "--namespace", SYSTEM]
@@ -74,20 +74,20 @@ def _operator(plane: ControlPlane, lifted: bool) -> Iterator[int]:
         command += [f"--writes-per-second={LIFTED_PER_SECOND}"]
     process = subprocess.Popen(command)
     try:
-        yield process.pid
+        yield (process.pid,)
     finally:
         process.terminate()
         process.wait(30)
 
 
 @contextmanager
-def _controller_manager(plane: ControlPlane, lifted: bool) -> Iterator[int]:
+def _controller_manager(plane: ControlPlane, lifted: bool) -> Iterator[tuple[int, ...]]:
     """It runs all the time; the control plane was started with its limits or without."""
-    yield plane.pid_of("kube-controller-manager")
+    yield (plane.pid_of("kube-controller-manager"),)
 
 
 @contextmanager
-def _argo_rollouts(plane: ControlPlane, lifted: bool) -> Iterator[int]:
+def _argo_rollouts(plane: ControlPlane, lifted: bool) -> Iterator[tuple[int, ...]]:
     program = binaries(["rollouts-controller"])["rollouts-controller"]
     install_crds(plane, program.parent.glob("*-crd.yaml"))
     create_admin(plane, ARGO, ARGO)
@@ -99,7 +99,8 @@ def _argo_rollouts(plane: ControlPlane, lifted: bool) -> Iterator[int]:
         command += [f"--qps={LIFTED_PER_SECOND}", f"--burst={LIFTED_PER_SECOND}"]
     plane.run_beside(ARGO, command, {}, ports, partial(is_ready, health, "/healthz"))
     try:
-        yield plane.pid_of(ARGO)
+        # The pods of its ReplicaSets are created and deleted by the controller manager.
+        yield plane.pid_of(ARGO), plane.pid_of("kube-controller-manager")
     finally:
         plane.kill(ARGO)
 
@@ -108,6 +109,7 @@ def _account(namespace: str, name: str) -> str:
     return f"system:serviceaccount:{namespace}:{name}"
 
 
+REPLICA_SETS = _account("kube-system", "replicaset-controller")
 CONTENDERS: Mapping[str, Contender] = {
     "ImmutableService": Contender(
         kind="ImmutableService",
@@ -121,9 +123,7 @@ CONTENDERS: Mapping[str, Contender] = {
         kind="Deployment",
         api_version="apps/v1",
         plural="deployments",
-        accounts=tuple(
-            _account("kube-system", f"{name}-controller") for name in ("deployment", "replicaset")
-        ),
+        accounts=(_account("kube-system", "deployment-controller"), REPLICA_SETS),
         budget={"strategy": {"type": "RollingUpdate", "rollingUpdate": SURGE}},
         run=_controller_manager,
     ),
@@ -132,7 +132,7 @@ CONTENDERS: Mapping[str, Contender] = {
         kind="Rollout",
         api_version="argoproj.io/v1alpha1",
         plural="rollouts",
-        accounts=(_account(ARGO, ARGO),),
+        accounts=(_account(ARGO, ARGO), REPLICA_SETS),
         budget={"strategy": {"canary": SURGE}},
         run=_argo_rollouts,
     ),

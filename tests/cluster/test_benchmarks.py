@@ -17,12 +17,17 @@ from tests.controlplane.api import Json
 
 ROOT = Path(__file__).parents[2]
 SCALE = "--services=3 --pods=7 --busy=4 --samples=2 --idle-seconds=1 --limit-seconds=120"
+# Argo Rollouts takes minutes to build.
+ROLLOUT = "--pods=4 --rounds=1 --of ImmutableService Deployment"
 ADMISSION = "--requests=4 --at-once 1 3"
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 
-@pytest.mark.parametrize(("program", "options"), [("scale", SCALE), ("admission", ADMISSION)])
+@pytest.mark.parametrize(
+    ("program", "options"),
+    [("scale", SCALE), ("admission", ADMISSION), ("rollout", ROLLOUT)],
+)
 def test_benchmark_stores_raw_results_of_which_its_table_is_made(
     program: str, options: str, tmp_path: Path
 ) -> None:

@@ -37,6 +37,19 @@ SCALE = {
 }
 ADMISSION = {"request": "create", "at_once": 1, "with": REACTION, "without": REACTION}
 
+ROLLOUTS = [
+    {
+        "contender": "Deployment",
+        "pods": 20,
+        "limits": "lifted",
+        "seconds": seconds,
+        "controller_writes": 189,
+        "cpu_seconds": 0.25,
+        "writes": {"a": 189, "b": 100},
+    }
+    for seconds in (0.9, 0.6, 0.7)
+]
+
 
 def test_quantile_is_a_measured_value() -> None:
     values = [float(n) for n in range(1, 101)]
@@ -69,7 +82,8 @@ def test_page_has_a_place_for_each_table() -> None:
 
 def test_tables_are_written_between_their_marks_only(tmp_path: Path) -> None:
     plans = measured(20, runs=1)
-    for name, results in (("plan", plans), ("scale", [SCALE]), ("admission", [ADMISSION])):
+    given = {"plan": plans, "scale": [SCALE], "admission": [ADMISSION], "rollout": ROLLOUTS}
+    for name, results in given.items():
         store(name, results, "a test", tmp_path / f"{name}.json")
     page = "before\n" + "".join(f"<!-- table: {n} -->\nformer\n<!-- end -->\n" for n in TABLES)
     written = render(page + "after\n", tmp_path)
@@ -79,7 +93,8 @@ def test_tables_are_written_between_their_marks_only(tmp_path: Path) -> None:
     assert "| fail-over after `kill -9` | 16.0 s |" in written
     assert "| idle: writes in a minute, without the lease | 2 |" in written
     assert "| create | 1 | 40.0, 90.0 | 40.0, 90.0 | +0.0, +0.0 |" in written
-    assert written.count("What else ran on the machine: a test.") == 3
+    assert "| 20 | Deployment | 0.7 (0.6–0.9) | 189 | 289 | 0.25 |" in written
+    assert written.count("What else ran on the machine: a test.") == 4
     assert render(written, tmp_path) == written
 
 
