@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from kubernetes.aio.client import Configuration
 from structlog.testing import capture_logs
 
-from immutable_operator.domain.model import CONFIG_MAP, Guard, Outcome, Plan, Status
+from immutable_operator.domain.model import CONFIG_MAP, Guard, Outcome, Plan, Request, Status
 from immutable_operator.instances.pods.driver import PodDriver
 from immutable_operator.instances.pods.watched import Pods
 from immutable_operator.kube.client import KubeClient
-from immutable_operator.kube.errors import Unreachable
+from immutable_operator.kube.errors import Conflict, Unreachable
 from immutable_operator.kube.lease import NotLeader
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.registry.client import Registries
@@ -26,6 +27,7 @@ from immutable_operator.runtime.loop import ControlLoop
 from immutable_operator.runtime.memory import OwnerMemory
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
+from immutable_operator.wire.action import ActionRecord
 from immutable_operator.wire.config import Configs
 from immutable_operator.wire.owner import OwnerRecord
 from immutable_operator.wire.revision import RevisionRecord
@@ -245,6 +247,30 @@ def test_action_that_ended_since_the_plan_is_not_answered(story: Story) -> None:
         await bed.loop._answer(service("a"), Plan(outcomes=(again,)))
 
     story(told)
+
+
+def test_action_that_was_written_since_is_answered_later(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be another one of the same name; the watch shows it, and it is judged anew."""
+    tried = []
+
+    async def apply(self: KubeClient, path: str, body: Any, **_: Any) -> bytes:
+        tried.append(body["metadata"]["resourceVersion"])
+        raise Conflict(409, "Conflict", "the object has been modified")
+
+    async def told(bed: Bed) -> None:
+        actions: Children[ActionRecord] = Children(lambda owner: None)
+        owner = service("a")
+        request = Request("again", "u1", START, "alice")
+        actions.upsert(ActionRecord("u1", owner.key, request, "a", "7"), 8)
+        monkeypatch.setattr(bed.loop, "_actions", actions)
+        monkeypatch.setattr(KubeClient, "apply", apply)
+        again = Outcome("again", "u1", "Running", "1 of 2 instances were replaced")
+        await bed.loop._answer(owner, Plan(outcomes=(again,)))
+
+    story(told)
+    assert tried == ["7"]
 
 
 def test_memory_of_a_deleted_service_is_dropped(story: Story) -> None:

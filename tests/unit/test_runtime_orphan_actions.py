@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from immutable_operator.domain.staleness.requested import elsewhere, no_owner
 from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.errors import Conflict
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.kube.times import moment
 from immutable_operator.runtime.orphan_actions import OrphanActions
@@ -25,6 +26,7 @@ class Api:
 
     def __init__(self) -> None:
         self.services: list[str] = []
+        self.refuses: list[Exception] = []
         self.written: list[dict[str, Any]] = []
         self.clock = SimpleNamespace(time=lambda: moment(BORN))
 
@@ -35,6 +37,8 @@ class Api:
         return json.dumps({"items": found or None}).encode()
 
     async def apply(self, path: str, body: dict[str, Any], **_: Any) -> bytes:
+        if self.refuses:
+            raise self.refuses.pop()
         self.written.append(body)
         return b"{}"
 
@@ -87,6 +91,18 @@ def test_action_without_a_service_fails_once_after_a_minute() -> None:
     world.act(phase="Failed")
     assert world.step(after=1000) is None
     assert len(world.api.written) == 1
+
+
+def test_answer_is_for_the_version_that_was_seen() -> None:
+    """An action of the same name that was created meanwhile is another one."""
+    world = World()
+    world.act()
+    world.api.refuses.append(Conflict(409, "Conflict", "the object has been modified"))
+    world.step(after=60)
+    assert world.api.written == []
+    world.step(after=61)
+    [body] = world.api.written
+    assert body["metadata"]["resourceVersion"] == "1"
 
 
 def test_action_on_a_pool_outside_of_the_namespace_of_the_operator_fails() -> None:

@@ -351,20 +351,25 @@ class ControlLoop:
 
     def _requests(self, owner: OwnerRecord) -> Iterator[Request]:
         """Yield the actions on this service that are not finished."""
+        return (action.content for action in self._open_actions(owner))
+
+    def _open_actions(self, owner: OwnerRecord) -> Iterator[ActionRecord]:
         found = self._actions.of(owner.key) if self._actions else ()
-        return (action.content for action in found if not action.ended)
+        return (action for action in found if not action.ended)
 
     async def _answer(self, owner: OwnerRecord, decided: Plan) -> None:
         """Write the outcomes of requests of users, except those that ended since the plan."""
         for outcome in decided.outcomes:
-            open_ones = {r.uid: r for r in self._requests(owner)}
-            if (request := open_ones.get(outcome.uid)) is None:
+            open_ones = {action.uid: action for action in self._open_actions(owner)}
+            if (action := open_ones.get(outcome.uid)) is None:
                 continue
             path = ACTIONS.item(owner.namespace, outcome.name, "status")
-            body = action_status(owner.namespace, request, outcome, self._now())
+            body = action_status(action, outcome, self._now())
             resource = f"{ACTION_PLURAL}/status"
-            with contextlib.suppress(NotFound):
+            try:
                 await self._client.apply(path, body, resource=resource, manager=FIELD_MANAGER)
+            except (NotFound, Conflict):
+                continue  # it is another one by now: the watch shows it, and it is judged anew
             log.info("action", name=outcome.name, phase=outcome.phase, message=outcome.message)
 
     def _sees_own_writes(self, key: str, memory: OwnerMemory) -> bool:

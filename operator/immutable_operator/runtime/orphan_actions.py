@@ -16,7 +16,7 @@ from immutable_operator.api.names import ACTION_PLURAL, FIELD_MANAGER
 from immutable_operator.domain.model import Backoff
 from immutable_operator.domain.staleness.requested import elsewhere, no_owner, orphaned
 from immutable_operator.kube.client import METADATA_LIST, KubeClient
-from immutable_operator.kube.errors import NotFound
+from immutable_operator.kube.errors import Conflict, NotFound
 from immutable_operator.kube.store import Children, Owners
 from immutable_operator.runtime.inquiry import Inquiry
 from immutable_operator.wire.action import ACTIONS, ActionRecord, action_status
@@ -72,11 +72,11 @@ class OrphanActions:
 
     async def step(self, key: str) -> float | None:
         """Check once; return in how many seconds to check again, None to wait for news."""
-        requests = [a.content for a in self._actions.of(key) if not a.ended]
-        answered = self._answered.pop(key, set()) & {r.uid for r in requests}
+        waiting = {a.uid: a for a in self._actions.of(key) if not a.ended}
+        answered = self._answered.pop(key, set()) & waiting.keys()
         if answered:
             self._answered[key] = answered
-        requests = [r for r in requests if r.uid not in answered]
+        requests = [a.content for a in waiting.values() if a.uid not in answered]
         if not requests:
             return None
         if self._has_owner(key):
@@ -88,15 +88,14 @@ class OrphanActions:
         here = kind is not None and (kind.is_namespaced or namespace == self._home)
         if outcomes and kind is not None and here and await self._exists(kind, namespace, name):
             return RETRY.first  # the watch has not shown it yet
-        by_uid = {request.uid: request for request in requests}
         for outcome in outcomes:
             path = ACTIONS.item(namespace, outcome.name, "status")
-            body = action_status(namespace, by_uid[outcome.uid], outcome, now)
+            body = action_status(waiting[outcome.uid], outcome, now)
             try:
                 resource = f"{ACTION_PLURAL}/status"
                 await self._client.apply(path, body, resource=resource, manager=FIELD_MANAGER)
-            except NotFound:
-                continue
+            except (NotFound, Conflict):
+                continue  # it is another one by now: the watch shows it
             self._answered.setdefault(key, set()).add(outcome.uid)
             log.info("action", name=outcome.name, phase=outcome.phase, message=outcome.message)
         return None if due is None else max(0.0, due - now)

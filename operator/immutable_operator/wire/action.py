@@ -49,12 +49,16 @@ class _Action(msgspec.Struct, frozen=True):
 
 
 class ActionRecord(msgspec.Struct, frozen=True):
-    """An action: ``owner`` is the ``key`` of the owner that it concerns."""
+    """An action: ``owner`` is the ``key`` of the owner that it concerns.
+
+    ``version`` is its resource version, "" if it is not known.
+    """
 
     uid: str
     owner: str
     content: Request
     namespace: str = ""
+    version: str = ""
 
     @property
     def ended(self) -> bool:
@@ -82,11 +86,20 @@ def decode_action(raw: bytes | msgspec.Raw) -> ActionRecord:
         asked=status.asked_revision,
     )
     word, name = ("service", spec.service or "") if spec.pool is None else ("pool", spec.pool)
-    return ActionRecord(meta.uid, f"{word}/{meta.namespace}/{name}", request, meta.namespace)
+    key = f"{word}/{meta.namespace}/{name}"
+    return ActionRecord(meta.uid, key, request, meta.namespace, meta.resource_version)
 
 
-def action_status(namespace: str, request: Request, outcome: Outcome, now: float) -> dict[str, Any]:
-    """Return the body of a server-side apply of an action's status."""
+def action_status(action: ActionRecord, outcome: Outcome, now: float) -> dict[str, Any]:
+    """Return the body of a server-side apply of an action's status.
+
+    With the version that was seen it is refused if the action was written since, or is another one
+    of the same name: the API server does not compare the uid.
+    """
+    request = action.content
+    metadata = {"name": outcome.name, "namespace": action.namespace, "uid": outcome.uid}
+    if action.version:
+        metadata["resourceVersion"] = action.version
     status: dict[str, Any] = {
         "phase": outcome.phase,
         "message": outcome.message[:1024],
@@ -99,6 +112,6 @@ def action_status(namespace: str, request: Request, outcome: Outcome, now: float
     return {
         "apiVersion": API_VERSION,
         "kind": ACTION_KIND,
-        "metadata": {"name": outcome.name, "namespace": namespace, "uid": outcome.uid},
+        "metadata": metadata,
         "status": status,
     }
