@@ -195,7 +195,7 @@ search: venv
 	@HYPOTHESIS_EXAMPLES=$(or $(EXAMPLES),1000) $(BIN)/pytest $(wildcard tests/unit/test_*properties.py) \
 	  tests/simulation/test_any_order.py
 
-# The same examples each time, so that results are comparable: a third of those of `make test`. Two
+# The same examples each time, so that results are comparable: a fifth of those of `make test`. Two
 # halves in parallel.
 .PHONY: unit
 unit: export HYPOTHESIS_PROFILE = quick

@@ -1,4 +1,4 @@
-"""With how many examples a property is tried: in ``make unit`` a third of those of ``make test``.
+"""With how many examples a property is tried: in ``make unit`` a fifth of those of ``make test``.
 
 ``HYPOTHESIS_EXAMPLES=1000`` (`make search`) has others, and as many as it says.
 """
@@ -10,7 +10,7 @@ import os
 __all__ = ["DEFAULT", "examples"]
 
 DEFAULT = 100
-SHARE = 3
+SHARE = 5
 
 
 def examples(full: int = DEFAULT) -> int:

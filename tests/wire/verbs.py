@@ -20,6 +20,7 @@ from typing import Any
 import kubernetes.aio.client  # noqa: F401
 
 from immutable_operator.api.names import API_VERSION
+from immutable_operator.cli.dashboard import TO_STOP
 from immutable_operator.cli.main import main, new_parser
 from tests.unit.service_specs import spec
 
@@ -31,7 +32,6 @@ WORDS = ("1h", "1", "2126-12-27T06:00:00Z", "web", "a=b")
 SOON = "0.3"
 LONGEST = 8.0
 # What it says when it serves; it is left to do so for a moment.
-SERVES = "Ctrl-C ends it"
 MOMENT = 1.0
 
 
@@ -88,7 +88,7 @@ def _interrupt(ended: threading.Event, out: Any) -> None:
     """Press Ctrl-C a moment after it says that it serves, and at the latest after `LONGEST`."""
     latest = time.monotonic() + LONGEST
     while not ended.wait(0.05) and time.monotonic() < latest:
-        if SERVES in getattr(out, "getvalue", str)():
+        if TO_STOP in getattr(out, "getvalue", str)():
             ended.wait(MOMENT)
             break
     if not ended.is_set():

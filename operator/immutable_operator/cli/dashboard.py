@@ -17,9 +17,10 @@ from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import NotFound
 from immutable_operator.wire.owner import SERVICE, SERVICES
 
-__all__ = ["add", "run"]
+__all__ = ["TO_STOP", "add", "run"]
 
 MOST_PORT = 65535
+TO_STOP = "To stop the dashboard, press Ctrl-C."
 
 
 def add(commands: Any) -> None:
@@ -87,9 +88,7 @@ async def _serve(
     await server.start()
     try:
         show(f"dashboard: {server.url(path)}")
-        show(
-            "Do not share this address: it contains a secret. To stop the dashboard, press Ctrl-C."
-        )
+        show(f"Do not share this address: it contains a secret. {TO_STOP}")
         if not given.no_browser:
             await asyncio.to_thread(_browse, f"{server.ticket_url}{path}")
         await world.run()

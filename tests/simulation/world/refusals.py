@@ -33,6 +33,9 @@ KINDS = {
     "immutablefreezes": ("ImmutableFreeze", GROUP),
     "immutablechecks": ("ImmutableCheck", GROUP),
     "immutablelineages": ("ImmutableLineage", GROUP),
+    "daemonsets": ("DaemonSet", "apps"),
+    "nodeclaims": ("NodeClaim", "karpenter.sh"),
+    "cloudnodeclasses": ("CloudNodeClass", "cloud.example"),
 }
 
 
