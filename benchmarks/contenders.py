@@ -16,7 +16,7 @@ from tests.controlplane.accounts import create_admin, install_crds, is_ready
 from tests.controlplane.build import binaries
 from tests.controlplane.processes import free_ports
 
-__all__ = ["CONTENDERS", "LIFTED_PER_SECOND", "SYSTEM", "Contender", "image"]
+__all__ = ["CONTENDERS", "SYSTEM", "Contender", "image"]
 
 SYSTEM = "immutable-system"
 ARGO = "argo-rollouts"

@@ -116,6 +116,7 @@ def rollout_table(results: Sequence[Json]) -> str:
             rows.append(
                 [
                     str(pods),
+                    limits,
                     contender,
                     f"{median(seconds):.1f} ({min(seconds):.1f}–{max(seconds):.1f})",
                     f"{median(writes):.0f}",
@@ -123,7 +124,15 @@ def rollout_table(results: Sequence[Json]) -> str:
                     f"{median(cpu):.2f}",
                 ]
             )
-    heads = ["pods", "", "seconds (range)", "writes of its controllers", "all writes", "CPU-s"]
+    heads = [
+        "pods",
+        "limits",
+        "",
+        "seconds (range)",
+        "writes of its controllers",
+        "all writes",
+        "CPU-s",
+    ]
     return _markdown(heads, rows)
 
 

@@ -93,7 +93,7 @@ def test_tables_are_written_between_their_marks_only(tmp_path: Path) -> None:
     assert "| fail-over after `kill -9` | 16.0 s |" in written
     assert "| idle: writes in a minute, without the lease | 2 |" in written
     assert "| create | 1 | 40.0, 90.0 | 40.0, 90.0 | +0.0, +0.0 |" in written
-    assert "| 20 | Deployment | 0.7 (0.6–0.9) | 189 | 289 | 0.25 |" in written
+    assert "| 20 | lifted | Deployment | 0.7 (0.6–0.9) | 189 | 289 | 0.25 |" in written
     assert written.count("What else ran on the machine: a test.") == 4
     assert render(written, tmp_path) == written
 
