@@ -51,8 +51,10 @@ make gateway               run the tests of weights with a real gateway (builds 
 make browser               run the tests of the dashboard in a real browser (Chromium)
 make faults                disturb the operator at each of its writes, and write a report (1 hour)
 make soak HOURS=<number>   random users and faults for hours, and a report (SEED=<number>; default 2 hours)
-make benchmarks            measure scale, admission and planning, and write docs/performance.md
+make benchmarks            measure rollouts, ages, scale, admission and planning, and write
+                           docs/performance.md
 make mutants               plant bugs and check that the fast tests detect them (ONLY=<words>)
+make mutants-sample        the same with a random sample of a tool's bugs (SAMPLE=<number>, SEED=<number>)
 make crds                  generate the CRDs, the chart's policies, argocd-cm.yaml, the API reference and
                            the picture of the README
 make docs                  build the documentation into build/site
@@ -61,6 +63,8 @@ make lock                  update the pinned dependencies within the limits of p
 PYTHON=<program> selects the Python (3.11 or newer) with which .venv is created.
 endef
 export HELP
+# Python keeps what it has compiled, also where an image says otherwise: tests start it a thousand times.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help:
@@ -82,9 +86,8 @@ cluster: venv
 cluster-stop: venv
 	@$(PY) -m tests.controlplane stop
 
-# The fast tests without requirements come first.
+# The tests that need no cluster.
 FAST := $(wildcard tests/unit tests/wire tests/simulation)
-HALF := $(wildcard tests/wire tests/unit/test_[b-c]*.py tests/unit/test_[e-z]*.py)
 
 # The programs are built before the tests, because the build shows its progress.
 .PHONY: test
@@ -195,21 +198,16 @@ search: venv
 	@HYPOTHESIS_EXAMPLES=$(or $(EXAMPLES),1000) $(BIN)/pytest $(wildcard tests/unit/test_*properties.py) \
 	  tests/simulation/test_any_order.py
 
-# The same examples each time, so that results are comparable: a fifth of those of `make test`. Two
-# halves in parallel.
+# The same examples each time, so that results are comparable: a fifth of those of `make test`. The
+# folders in parallel: those of wire/ mostly wait.
 .PHONY: unit
 unit: export HYPOTHESIS_PROFILE = quick
 unit: venv
-	@$(MAKE) -k -j2 --output-sync=target unit-half unit-rest
+	@$(MAKE) -k -j3 --output-sync=target $(addprefix unit-,$(FAST))
 
-.PHONY: unit-half
-unit-half:
-	@$(BIN)/pytest -o cache_dir=.pytest_cache/half $(HALF)
-
-.PHONY: unit-rest
-unit-rest:
-	@$(BIN)/pytest -o cache_dir=.pytest_cache/rest $(filter-out $(HALF),$(FAST)) \
-	  $(addprefix --ignore=,$(HALF))
+.PHONY: $(addprefix unit-,$(FAST))
+$(addprefix unit-,$(FAST)): unit-%:
+	@$(BIN)/pytest -o cache_dir=.pytest_cache/$* $*
 
 # The report is build/faults.md. `make test` plays a few faults of each kind.
 .PHONY: faults
@@ -228,6 +226,13 @@ ONLY ?=
 .PHONY: mutants
 mutants: venv
 	@$(PY) -m tests.mutants $(ONLY)
+
+# A sample of the bugs that a tool (mutmut) puts into domain/, the same ones for the same SEED. A
+# sample of 300 takes an hour; the report is build/mutants.md.
+SAMPLE ?= 300
+.PHONY: mutants-sample
+mutants-sample: venv mutants-venv
+	@$(PY) -m tests.mutants.sample --count $(SAMPLE) $(if $(SEED),--seed $(SEED))
 
 .PHONY: check
 check: code chart docs
@@ -282,7 +287,6 @@ image:
 # docs/release.md.
 RELEASE_PY := .venv-release/bin/python
 RELEASE = $(RELEASE_PY) -m release
-RELEASE_PINS = cksum < requirements-release.txt | cut -d' ' -f1
 INTO ?= dist/release
 ADDRESS ?=
 TAG ?=
@@ -299,19 +303,22 @@ bed = $$($(RELEASE_PY) tests/controlplane/build.py $(1) | sed -n 's|^$(1): /|/|p
 release: venv release-tools
 	@$(BIN)/pytest tests/release
 
-.PHONY: release-venv
-release-venv:
-	@pins=$$($(RELEASE_PINS)); [ ! -e ".venv-release/ready-$$pins" ] || exit 0; \
+# Environments for what only some targets need: requirements-<name>.txt is installed in .venv-<name>.
+OWN_VENVS := release-venv mutants-venv
+.PHONY: $(OWN_VENVS)
+$(OWN_VENVS): %-venv:
+	@pins=$$(cksum < requirements-$*.txt | cut -d' ' -f1); \
+	[ ! -e ".venv-$*/ready-$$pins" ] || exit 0; \
 	for candidate in $(PYTHONS); do \
 	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then \
 	    python=$$candidate; break; \
 	  fi; \
 	done; \
-	echo "== .venv-release (about 1 minute, once)"; \
-	"$${python:-python3}" -m venv --clear .venv-release && \
-	$(RELEASE_PY) -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes \
-	  -r requirements-release.txt && \
-	touch ".venv-release/ready-$$pins"
+	echo "== .venv-$* (about 1 minute, once)"; \
+	"$${python:-python3}" -m venv --clear .venv-$* && \
+	.venv-$*/bin/python -m pip --disable-pip-version-check install --quiet --no-deps \
+	  --require-hashes -r requirements-$*.txt && \
+	touch ".venv-$*/ready-$$pins"
 
 .PHONY: release-tools
 release-tools: release-venv
@@ -387,6 +394,7 @@ benchmarks: venv
 	@$(PY) -m benchmarks.scale --services $(SERVICES) --pods $(PODS) --beside '$(BESIDE)'
 	@$(PY) -m benchmarks.admission --beside '$(BESIDE)'
 	@$(PY) -m benchmarks.rollout --beside '$(BESIDE)'
+	@$(PY) -m benchmarks.expiry --beside '$(BESIDE)'
 	@$(PY) -m benchmarks.report
 
 .PHONY: crds
@@ -404,6 +412,8 @@ lock: venv
 	@$(LOCK) --output-file requirements.txt --extra operator pyproject.toml
 	@$(LOCK) --output-file requirements-release.txt --group release
 	@$(LOCK) --output-file requirements-dev.txt --extra operator --group dev pyproject.toml
+	@$(LOCK) --output-file requirements-mutants.txt --extra operator --group dev --group mutants \
+	  --constraint requirements-dev.txt pyproject.toml
 	@$(LOCK) --output-file requirements-cli.txt --extra cli --constraint requirements-dev.txt \
 	  pyproject.toml
 

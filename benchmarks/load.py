@@ -60,7 +60,9 @@ class Load:
         for number in range(self.services):
             self.sizes[f"load-{number // NAMESPACE_SERVICES}/s{number}"] = share + (number < more)
         at_once(self._creation(key, size) for key, size in self.sizes.items())
-        until("all services are current", self.is_current, self.limit, pause=2)
+        # To list them all costs the API server what it needs to create them.
+        pause = max(2.0, self.services / 500)
+        until("all services are current", self.is_current, self.limit, pause=pause)
         return time.monotonic() - began
 
     def add(self, key: str, size: int) -> None:

@@ -21,6 +21,7 @@ from benchmarks.plot import bars
 __all__ = [
     "TABLES",
     "admission_table",
+    "expiry_table",
     "main",
     "plan_table",
     "render",
@@ -136,6 +137,23 @@ def rollout_table(results: Sequence[Json]) -> str:
     return _markdown(heads, rows)
 
 
+def expiry_table(results: Sequence[Json]) -> str:
+    """A row for each kind of pool, with and without a budget of the pods on its nodes."""
+    rows = [
+        [
+            r["contender"],
+            "one pod away" if r["budget"] else "none",
+            f"{r['pods'] - r['fewest_ready']} of {r['pods']}",
+            f"{r['lost']:.1f}",
+            str(r["started"]),
+            f"{r['seconds']:.0f}",
+        ]
+        for r in results
+    ]
+    heads = ["", "budget", "pods missing at once", "pod-seconds lost", "pods started", "seconds"]
+    return _markdown(heads, rows)
+
+
 def plan_table(results: Sequence[Json]) -> str:
     """A row for each case, a column for each number of instances; CPU time in ms."""
     sizes = sorted({r["instances"] for r in results})
@@ -154,8 +172,10 @@ def _plan_plot(results: Sequence[Json]) -> None:
 TABLES: Mapping[str, Callable[[Sequence[Json]], str]] = {
     "plan": plan_table,
     "scale": scale_table,
+    "large": scale_table,
     "admission": admission_table,
     "rollout": rollout_table,
+    "expiry": expiry_table,
 }
 
 

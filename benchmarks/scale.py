@@ -103,6 +103,7 @@ class Bench:
 
     def _idle(self, operator: OperatorProcess) -> Json:
         self._say("an idle time …")
+        until("no service is planned", lambda: rests(operator), self._options.limit_seconds)
         asked, before = OperatorRequests.from_now(self._plane), cpu_seconds(operator.pid)
         time.sleep(self._options.idle_seconds)
         share = (cpu_seconds(operator.pid) - before) / self._options.idle_seconds
@@ -194,7 +195,10 @@ class Bench:
             }
 
     def _failover(self, *, polite: bool) -> float:
-        """Seconds from the end of the leader to the first creation by the other replica."""
+        """Seconds from the signal that ends the leader to the first creation by the other replica.
+
+        The pod whose successor is created is deleted as soon as the leader writes no more.
+        """
         self._say("a fail-over, " + ("polite …" if polite else "kill -9 …"))
         with self._operator("leader", *CHEAP) as leader:
             leader.until_leading(self._options.limit_seconds)
@@ -206,7 +210,7 @@ class Bench:
                 began = datetime.now().timestamp()
                 if polite:
                     leader.terminate()
-                    leader.wait()
+                    _until_released(leader)
                 else:
                     leader.kill()
                 self._delete(namespace, name)
@@ -225,10 +229,22 @@ class Bench:
         until("the operator is quiet", is_quiet, self._options.limit_seconds, pause=0)
 
 
+def _until_released(leader: OperatorProcess) -> None:
+    what = "the lease is given back"
+    until(what, lambda: bool(leader.records("lease released")), 60, pause=0.005)
+
+
 def planned(operator: OperatorProcess) -> float:
     """How many plans this process has made."""
     found = PLANNED.search(operator.get("/metrics")[1])
     return float(found[1]) if found else 0.0
+
+
+def rests(operator: OperatorProcess) -> bool:
+    """Whether this process makes no plan for some seconds: what was written is planned again."""
+    before = planned(operator)
+    time.sleep(QUIET_SECONDS)
+    return planned(operator) == before
 
 
 if __name__ == "__main__":

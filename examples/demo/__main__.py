@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Sequence
 
 from examples.demo import own, simulated
+from examples.demo.interrupt import interruptible
 from examples.demo.place import DemoError, Place, only_one
 from examples.demo.screen import Screen
 from examples.demo.story import STEPS, play
@@ -33,7 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--stop", action="store_true", help="stop the demo and delete everything that it created"
     )
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     screen = Screen(STEPS)
     if options.context and options.real:
         parser.error(
@@ -45,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop_command = f"make demo-stop{which}"
     try:
         context, real = options.context, options.real
-        with only_one(own.folder(context) if context else simulated.folder(real)):
+        folder = own.folder(context) if context else simulated.folder(real)
+        with interruptible(), only_one(folder):
             if options.stop:
                 _stop(screen, context, real)
             else:

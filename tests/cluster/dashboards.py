@@ -79,7 +79,13 @@ class Stream:
         threading.Thread(target=self._read, daemon=True).start()
 
     def until(self, kind: str, check: Callable[[Any], object]) -> Any:
-        """Return the content of the first event of a kind for which ``check`` holds."""
+        """Return the content of the last event of a kind, or of the first one later, for which
+        ``check`` holds.
+
+        What is waited for may have come with the last one: then no other one comes.
+        """
+        if kind in self.last and check(self.last[kind]):
+            return self.last[kind]
         deadline = time.monotonic() + SECONDS
         while (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):

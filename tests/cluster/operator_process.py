@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -215,11 +214,11 @@ class OperatorProcess:
 
     def freeze(self) -> None:
         """SIGSTOP: it does nothing, and does not know that it does nothing."""
-        os.kill(self._process.pid, signal.SIGSTOP)
+        self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         self._asked_to_end = True  # a leader that slept through its lease must end
-        os.kill(self._process.pid, signal.SIGCONT)
+        self._process.send_signal(signal.SIGCONT)  # nothing, if it was killed meanwhile
 
     def wait(self, timeout: float = 60) -> int:
         """Its exit code, once it has ended."""
@@ -232,7 +231,7 @@ class OperatorProcess:
         """End it politely and give its exit code."""
         if self.exit_code is None:
             self.terminate()
-            os.kill(self._process.pid, signal.SIGCONT)
+            self._process.send_signal(signal.SIGCONT)  # nothing, if it was killed meanwhile
         return self.wait()
 
     def _signal(self, number: signal.Signals) -> None:

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 SCALE = "--services=3 --pods=7 --busy=4 --samples=2 --idle-seconds=1 --limit-seconds=120"
 # Argo Rollouts takes minutes to build.
 ROLLOUT = "--pods=4 --rounds=1 --of ImmutableService Deployment"
+EXPIRY = "--nodes=1 --age=12 --boot=1 --surge=1"
 ADMISSION = "--requests=4 --at-once 1 3"
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
@@ -26,7 +27,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 @pytest.mark.parametrize(
     ("program", "options"),
-    [("scale", SCALE), ("admission", ADMISSION), ("rollout", ROLLOUT)],
+    [("scale", SCALE), ("admission", ADMISSION), ("rollout", ROLLOUT), ("expiry", EXPIRY)],
 )
 def test_benchmark_stores_raw_results_of_which_its_table_is_made(
     program: str, options: str, tmp_path: Path

@@ -251,6 +251,7 @@ def refusal_of(plane: ControlPlane, namespace: str, *checks: Json) -> str:
     return done.stderr
 
 
+@pytest.mark.usefixtures("installation")
 @pytest.mark.parametrize(("check", "said"), REFUSED, ids=[r[1] for r in REFUSED])
 def test_check_that_can_mean_nothing_is_refused(
     control_plane: ControlPlane, module_namespace: str, check: Json, said: str
@@ -258,6 +259,7 @@ def test_check_that_can_mean_nothing_is_refused(
     assert said in refusal_of(control_plane, module_namespace, check)
 
 
+@pytest.mark.usefixtures("installation")
 def test_two_checks_of_one_name_are_refused(
     control_plane: ControlPlane, module_namespace: str
 ) -> None:

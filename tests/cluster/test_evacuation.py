@@ -167,6 +167,22 @@ def test_cordoned_node_of_protected_pods_has_successors_prepared(web: Service) -
     web.until_ready()
 
 
+def test_step_of_a_canary_goes_on_beside_a_cordoned_node_without_a_surge(web: Service) -> None:
+    """What the step leaves no place for is retired; the others wait for the drain."""
+    steps = {"steps": [{"setReplicas": 1}, {"pause": {"until": "Promoted"}}]}
+    way = {"strategy": "Canary", "canary": steps, "maxSurge": 0, "maxUnavailable": 1}
+    web.apply(image="a", replicas=REPLICAS, rollout={**way, "drainProtection": True})
+    web.until_ready()
+    node = min(placed(web).values())
+    web.plane.kubectl("cordon", node)
+    try:
+        web.apply(image="b")
+        web.until("step 1 is done", lambda: web.reason() == "WaitingForPromotion")
+        assert (len(web.of("a")), len(web.of("b"))) == (REPLICAS - 1, 1)
+    finally:
+        web.plane.kubectl("uncordon", node)
+
+
 def test_protection_follows_the_spec_and_leaves_no_budget(web: Service) -> None:
     web.apply(image="a", replicas=4, rollout={"maxUnavailable": 1, "drainProtection": True})
     web.until("4 - 1", lambda: budgets(web) == {"web-drain-protection": 3})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.cluster.audit import OperatorRequests
+import json
+
+from immutable_operator.api.names import ANNOTATION_SEEN, REVISION_PLURAL
+from tests.cluster.audit import OperatorRequests, until_quiet
 from tests.cluster.history import History
 from tests.cluster.operator_process import (
     LONG_LEASE,
@@ -10,7 +13,7 @@ from tests.cluster.operator_process import (
     OperatorProcess,
     Operators,
 )
-from tests.cluster.services import Service, annotation, pin
+from tests.cluster.services import Service, annotation, is_ready, pin
 
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/immutable-operator"
 # So long it does not ask for the lease of another.
@@ -20,6 +23,15 @@ TIMES = {"ready-delay": "1s", "terminate-delay": "500ms"}
 
 def standby_of(operators: Operators, *flags: str) -> OperatorProcess:
     return operators.start("standby", *flags).until_synced()
+
+
+def standby_of_three(web: Service, operators: Operators) -> OperatorProcess:
+    """The standby of a leader that has created three pods."""
+    operators.restart(*LONG_LEASE).until_leading()
+    standby = standby_of(operators, *LONG_LEASE, *SELDOM)
+    web.apply(image="a", replicas=3)
+    web.until_ready()
+    return standby
 
 
 def holder(operators: Operators) -> str:
@@ -102,6 +114,60 @@ def test_terminated_leader_is_succeeded_at_once(web: Service, operators: Operato
         web.until_ready()
         assert_one_each(web, history)
     assert asked.writes(standby.credential)
+
+
+def test_next_leader_lists_no_pods_if_its_watches_show_what_the_last_one_wrote(
+    web: Service, operators: Operators
+) -> None:
+    standby = standby_of_three(web, operators)
+    until_quiet(OperatorRequests.from_now(web.plane))
+    asked = OperatorRequests.from_now(web.plane)
+    operators.main.terminate()
+    assert operators.main.wait() == 0
+    standby.until_leading()
+    lost = web.pods()[0]["metadata"]["name"]
+    web.plane.kubectl("delete", "pod", lost, namespace=web.namespace)
+    web.until("its successor is ready", lambda: sum(map(is_ready, web.pods())) == 3)
+    mine = [r for r in asked if r.credential == standby.credential]
+    # Pods are listed by it for another question: which of them lost their label.
+    assert [r.target for r in mine if (r.verb, r.target) == ("list", REVISION_PLURAL)] == []
+    told = operators.plane.api().get(LEASE)["metadata"].get("annotations", {})
+    assert ANNOTATION_SEEN not in told, "it was for the next leader only"
+
+
+def test_next_leader_knows_that_a_force_deleted_pod_is_gone(
+    web: Service, operators: Operators
+) -> None:
+    """It leaves the standby's watch in the same way as a pod that lost its label."""
+    standby = standby_of_three(web, operators)
+    lost = web.pods()[0]["metadata"]["name"]
+    options = ("--force", "--grace-period=0")
+    web.plane.kubectl("delete", "pod", lost, *options, namespace=web.namespace)
+    web.until("its successor is ready", lambda: sum(map(is_ready, web.pods())) == 3)
+    until_quiet(OperatorRequests.from_now(web.plane))
+    asked = OperatorRequests.from_now(web.plane, web.namespace)
+    # As their Service does it: a webhook that is gone would be told in the status.
+    operators.aim_webhook(standby.webhook_port)
+    try:
+        operators.main.terminate()
+        assert operators.main.wait() == 0
+        standby.until_leading()
+        until_quiet(asked)
+    finally:
+        operators.aim_webhook()
+    assert [r.target for r in asked.writes(standby.credential)] == []
+
+
+def test_released_lease_says_what_the_next_leader_must_see(operators: Operators) -> None:
+    asked = OperatorRequests.from_now(operators.plane)
+    operators.main.until_leading()
+    until_quiet(asked)
+    assert operators.main.stop() == 0
+    annotations = operators.plane.api().get(LEASE)["metadata"]["annotations"]
+    seen = json.loads(annotations[ANNOTATION_SEEN])
+    for name in ("pods immutable.dev/service", REVISION_PLURAL):
+        assert seen[name] > 0, seen
+    assert "immutableservices" in seen
 
 
 def test_lease_is_released_during_its_renewal(operators: Operators) -> None:

@@ -46,9 +46,20 @@ def test_scale_subresource_serves_autoscaler(web: Service) -> None:
     assert read["status"] == {"replicas": 2, "selector": "immutable.dev/service=web"}
     picked = web.kubectl("get", "pods", "-l", read["status"]["selector"], "-o", "name")
     assert len(picked.splitlines()) == 2
-    read["spec"]["replicas"] = 3
-    answer = web.plane.api().request("PUT", scale_path(web), read)
-    assert answer["spec"]["replicas"] == 3
+
+    def written() -> bool:
+        """Write as an autoscaler does, which reads again after a conflict."""
+        scale = web.plane.api().get(scale_path(web))
+        scale["spec"]["replicas"] = 3
+        try:
+            answer = web.plane.api().request("PUT", scale_path(web), scale)
+        except ApiError as error:
+            if error.status == 409:
+                return False
+            raise
+        return bool(answer["spec"]["replicas"] == 3)
+
+    web.until("the scale is written", written)
     web.until_ready()
     assert len(web.active()) == 3
     assert web.plane.api().get(scale_path(web))["status"]["replicas"] == 3

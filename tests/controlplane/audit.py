@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from typing import Any
 __all__ = ["WRITING_VERBS", "AuditLog", "AuditRecord"]
 
 WRITING_VERBS = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+
+# Bytes of a record without bodies, at most.
+LONGEST_LINE = 65536
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,13 @@ class AuditLog:
     path: Path
 
     def mark(self) -> int:
-        """The current position; later records come after it."""
-        return self.path.stat().st_size if self.path.exists() else 0
+        """The current position; later records come after it, and one that is being written."""
+        if not self.path.exists():
+            return 0
+        with self.path.open("rb") as log:
+            end = log.seek(0, os.SEEK_END)
+            start = log.seek(max(0, end - LONGEST_LINE))
+            return start + log.read(end - start).rfind(b"\n") + 1
 
     def since(self, mark: int = 0) -> Iterator[AuditRecord]:
         """Records after ``mark``, in order, without an incomplete last line."""

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
+from tests.controlplane.patches import KWOK, Patch, PatchError, patched_module
+
 __all__ = ["KUBERNETES_VERSION", "BuildError", "binaries", "built", "cache_root", "find_go"]
 
 GO_MODULES = Path(__file__).parent / "go"
@@ -40,7 +42,8 @@ class Target:
     ``usual_seconds`` is the measured time of a cold build on two cores. ``name`` is the name of the
     folder in the cache if it differs from the module; ``goarch`` is unset for the architecture of
     this machine; ``own_source`` means that the module contains code, not only pins. ``files`` are
-    globs below the folders of the packages: what they find is put beside the programs.
+    globs below the folders of the packages: what they find is put beside the programs. ``patches``
+    are made to the source of others.
     """
 
     module: str
@@ -53,6 +56,7 @@ class Target:
     goarch: str = field(default="", repr=False)
     own_source: bool = field(default=False, repr=False)
     files: tuple[str, ...] = field(default=(), repr=False)
+    patches: tuple[Patch, ...] = field(default=(), repr=False)
 
 
 _KUBERNETES_LDFLAGS = (
@@ -72,7 +76,7 @@ TARGETS: tuple[Target, ...] = (
         480,
         _KUBERNETES_LDFLAGS,
     ),
-    Target("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, 120),
+    Target("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, 120, patches=KWOK),
     Target("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, 200),
     # Its CRDs belong to the version of the program, so they come from the same module.
     Target(
@@ -248,7 +252,7 @@ def _folder(target: Target) -> Path:
 
 def _pin_hash(target: Target) -> str:
     source = GO_MODULES / target.module
-    files = "".join(target.files)
+    files = "".join(target.files) + "".join(map(repr, target.patches))
     digest = hashlib.sha256(f"{target!r}{target.tags}{target.goarch}{files}".encode())
     for name in ("go.mod", "go.sum"):
         # Code without dependencies has no go.sum.
@@ -280,7 +284,15 @@ def _build(target: Target, folder: Path, say: Callable[[str], None]) -> None:
     listing = subprocess.run(list_all, cwd=source, env=environment, capture_output=True, text=True)
     total = len(listing.stdout.splitlines())
     command = [go, "build", "-v", "-trimpath", "-ldflags", target.ldflags, "-o", f"{staging}/"]
+    changed = staging.with_name(staging.name + ".modules")
+    if target.patches:
+        try:
+            modules = patched_module(go, target.patches, source, environment, changed)
+        except PatchError as error:
+            raise BuildError(f"{target.module}: {error}") from error
+        command += ["-modfile", str(modules)]
     _run_with_progress([*command, *packages], source, environment, target, total, say)
+    shutil.rmtree(changed, ignore_errors=True)
     # Go names a binary after the last element of the package's path, or of the module's if the
     # package is its root.
     for name, package in target.packages.items():

@@ -25,7 +25,7 @@ OPTIONS = {
         "podPlayStageParallelism": 16,
         "nodePlayStageParallelism": 4,
         "nodeLeaseParallelism": 4,
-        "podsOnNodeSyncParallelism": 1,
+        "podsOnNodeSyncParallelism": 4,
         "enablePodsOnNodeSyncListPager": True,
         "enableDebuggingHandlers": True,
     },

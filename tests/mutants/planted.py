@@ -379,7 +379,7 @@ PLANTED: dict[str, Bug] = {
     ),
     "instances on a cordoned node are retired": Bug(
         "strategies/rolling.py",
-        "if self._waits_for_eviction(instance) and not self._is_spare(instance, spare):",
+        "if self._waits_for_eviction(instance) and beyond <= 0:",
         "if False:",
     ),
     "what works stays on the node while a release is stuck": Bug(

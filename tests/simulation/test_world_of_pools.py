@@ -16,8 +16,11 @@ from tests.simulation.world.rest import comes_to_rest
 from tests.simulation.world.seeds import chosen
 from tests.simulation.world.world import Broken, World, world
 
-ONCE_FAILED: list[int] = []
-ONCE_FAILED_WITH_KARPENTER: list[int] = []
+# 1041: two revisions with one number, as a record was written after it was given up.
+ONCE_FAILED = [1041]
+# 1038: a node was let into work too early, as the operator's clock was set.
+# 3082: a machine of the model whose kubelet was dead said that it is Ready.
+ONCE_FAILED_WITH_KARPENTER = [1038, 3082]
 
 
 def _play(seed: int, provider: str = "simulated") -> World:

@@ -106,6 +106,7 @@ class Soak:
         self._report.judgement = judge(events, LAG_SECONDS)
         self._report.failures += [f"a watch has a gap: {gap}" for gap in gaps]
         self._report.failures += self._replicas.deaths
+        self._report.cut_off = self._replicas.cut_off
         self._report.failures += [str(r["exception"]) for r in self._replicas.exceptions()]
         return self._report
 

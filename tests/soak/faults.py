@@ -104,7 +104,8 @@ class Faults:
         if (leader := self._replicas.leader()) is None:
             return "none leads"
         seconds = self._chance.choice([3.0, LEASE_SECONDS + 5])
-        self._replicas.put_to_sleep(leader, seconds)
+        if not self._replicas.put_to_sleep(leader, seconds):
+            return "another one sleeps"
         return f"{leader.name} for {seconds:g} s"
 
     def _pods(self, node: str) -> list[str]:

@@ -13,12 +13,16 @@ __all__ = ["Replicas"]
 COUNT = 2
 # The records of a process that ends, after which libraries complain about being ended.
 ENDS = ("ended", "stopping")
+# A leader that cannot renew its lease in time must end: another one may lead already.
+LOST = ("lease cannot be written", "lease lost")
 
 
 class Replicas:
     """Keeps `COUNT` processes running: one that ended is replaced, as its Deployment would do it.
 
-    ``server`` is the URL of the proxy through which they reach the API server.
+    ``server`` is the URL of the proxy through which they reach the API server. ``deaths`` are the
+    logs of those that ended by themselves, ``cut_off`` is the number of leaders that the API server
+    gave no answer until their lease was lost.
     """
 
     def __init__(self, installation: Installation, flags: tuple[str, ...], server: str) -> None:
@@ -26,7 +30,9 @@ class Replicas:
         self._all: list[OperatorProcess] = []
         self._asleep: OperatorProcess | None = None
         self._wakes = 0.0
+        self._ended: set[str] = set()
         self.deaths: list[str] = []
+        self.cut_off = 0
         self.refill()
 
     def refill(self) -> None:
@@ -34,10 +40,14 @@ class Replicas:
         if self._asleep is not None and time.monotonic() > self._wakes:
             self._asleep.thaw()
             self._asleep = None
-        for process in self.running:
-            if process.died:
-                self.deaths.append(process.tail())
-        for _ in range(COUNT - len([p for p in self._all if p.exit_code is None])):
+        for process in self._all:
+            if process.exit_code is not None and process.name not in self._ended:
+                self._ended.add(process.name)
+                if process.died and all(map(process.records, LOST)):
+                    self.cut_off += 1
+                elif process.died:
+                    self.deaths.append(process.tail())
+        for _ in range(COUNT - len(self.running)):
             name = f"soak-{len(self._all)}"
             self._all.append(
                 OperatorProcess(self._installation, name, self._flags, server=self._server)
@@ -45,7 +55,8 @@ class Replicas:
 
     @property
     def running(self) -> list[OperatorProcess]:
-        return self._all[-COUNT - 1 :]
+        """Those that have not ended, the oldest first: a leader may outlive many standbys."""
+        return [process for process in self._all if process.exit_code is None]
 
     def leader(self) -> OperatorProcess | None:
         """The one that leads, as far as its own log says."""
@@ -53,14 +64,16 @@ class Replicas:
         return leading[-1] if leading else None
 
     def standby(self) -> OperatorProcess | None:
-        found = [p for p in self.running if p.exit_code is None and not p.leading]
+        found = [process for process in self.running if not process.leading]
         return found[0] if found else None
 
-    def put_to_sleep(self, process: OperatorProcess, seconds: float) -> None:
-        """SIGSTOP, for so long; at most one sleeps."""
-        if self._asleep is None:
-            process.freeze()
-            self._asleep, self._wakes = process, time.monotonic() + seconds
+    def put_to_sleep(self, process: OperatorProcess, seconds: float) -> bool:
+        """SIGSTOP, for so long; return False if another one sleeps: at most one does."""
+        if self._asleep is not None:
+            return False
+        process.freeze()
+        self._asleep, self._wakes = process, time.monotonic() + seconds
+        return True
 
     def wake(self) -> None:
         self._wakes = 0.0

@@ -16,7 +16,7 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Sample:
-    """The state of a process that leads: resident MB, CPU seconds; and writes of all so far."""
+    """The resident MB of the process that leads, and the writes of all processes so far."""
 
     minute: float
     process: str
@@ -36,6 +36,7 @@ class Report:
     judgement: Judgement = field(default_factory=Judgement)
     resting: dict[str, str] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    cut_off: int = 0
 
     @property
     def holds(self) -> bool:
@@ -96,7 +97,8 @@ class Report:
         return (
             f"Memory of the leader: median {middle:.0f} MB, most {max(memory):.0f} MB, at the end"
             f" {memory[-1]:.0f} MB. Writes of all replicas: {self.samples[-1].writes},"
-            f" at most {max(rates):.0f} a minute.\n\n"
+            f" at most {max(rates):.0f} a minute. Leaders that ended because the API server gave no"
+            f" answer until their lease was lost: {self.cut_off}.\n\n"
             "![Memory](memory.svg)\n\n![Writes](writes.svg)"
         )
 

@@ -50,6 +50,20 @@ ROLLOUTS = [
     for seconds in (0.9, 0.6, 0.7)
 ]
 
+EXPIRY = {
+    "contender": "NodePool",
+    "budget": False,
+    "nodes": 2,
+    "age": 20,
+    "boot": 2,
+    "surge": 1,
+    "pods": 4,
+    "fewest_ready": 0,
+    "lost": 15.74,
+    "started": 5,
+    "seconds": 23.9,
+}
+
 
 def test_quantile_is_a_measured_value() -> None:
     values = [float(n) for n in range(1, 101)]
@@ -82,7 +96,9 @@ def test_page_has_a_place_for_each_table() -> None:
 
 def test_tables_are_written_between_their_marks_only(tmp_path: Path) -> None:
     plans = measured(20, runs=1)
-    given = {"plan": plans, "scale": [SCALE], "admission": [ADMISSION], "rollout": ROLLOUTS}
+    given = {"plan": plans, "scale": [SCALE], "large": [SCALE], "admission": [ADMISSION]}
+    given |= {"rollout": ROLLOUTS, "expiry": [EXPIRY]}
+    assert set(given) == set(TABLES)
     for name, results in given.items():
         store(name, results, "a test", tmp_path / f"{name}.json")
     page = "before\n" + "".join(f"<!-- table: {n} -->\nformer\n<!-- end -->\n" for n in TABLES)
@@ -93,8 +109,9 @@ def test_tables_are_written_between_their_marks_only(tmp_path: Path) -> None:
     assert "| fail-over after `kill -9` | 16.0 s |" in written
     assert "| idle: writes in a minute, without the lease | 2 |" in written
     assert "| create | 1 | 40.0, 90.0 | 40.0, 90.0 | +0.0, +0.0 |" in written
+    assert "| NodePool | none | 4 of 4 | 15.7 | 5 | 24 |" in written
     assert "| 20 | lifted | Deployment | 0.7 (0.6–0.9) | 189 | 289 | 0.25 |" in written
-    assert written.count("What else ran on the machine: a test.") == 4
+    assert written.count("What else ran on the machine: a test.") == len(TABLES)
     assert render(written, tmp_path) == written
 
 

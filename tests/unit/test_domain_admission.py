@@ -28,6 +28,7 @@ from immutable_operator.domain.model import (
     SetVerdict,
     View,
 )
+from immutable_operator.domain.model.admission import changes_in_words
 from immutable_operator.domain.planner import plan
 from tests.unit.given import NOW, begun, moves, proven, refusal, seen, view
 
@@ -151,6 +152,10 @@ NO_CHANGES: dict[str, Callable[[Pod, Pod], object]] = {
         web["resources"].update(limits={"memory": "1Gi"}),
         pod["metadata"].update(annotations=LIMITED),
     ),
+    "LimitRange for requests": lambda pod, web: (
+        web["resources"]["requests"].update(memory="1Gi"),
+        pod["metadata"].update(annotations=LIMITED),
+    ),
     "gates": lambda pod, web: pod["spec"].update(schedulingGates=[{"name": "queue"}]),
     "nodes chosen while gated": lambda pod, web: (
         pod.update(placed=True),
@@ -179,6 +184,64 @@ def test_asked_toleration_that_is_missing_is_a_change() -> None:
     asked["spec"]["tolerations"] = [{"key": "spot", "operator": "Exists"}]
     removed = said(lambda pod, web: pod["spec"].pop("tolerations"), asked)
     assert removed == ["spec.tolerations removed"]
+
+
+@pytest.mark.parametrize(
+    ("asked_selector", "found_selector", "paths"),
+    [
+        pytest.param(None, {"sandbox": "yes"}, [], id="added by the runtime class"),
+        pytest.param({"zone": "a"}, {"zone": "a", "sandbox": "yes"}, [], id="added to ours"),
+        pytest.param(
+            {"zone": "a"},
+            {"zone": "b", "sandbox": "yes"},
+            ["spec.nodeSelector[sandbox] added", "spec.nodeSelector[zone] changed"],
+            id="ours changed",
+        ),
+        pytest.param({"zone": "a"}, None, ["spec.nodeSelector[zone] removed"], id="ours removed"),
+    ],
+)
+def test_what_a_runtime_class_adds_is_no_change(
+    asked_selector: Pod | None, found_selector: Pod | None, paths: list[str]
+) -> None:
+    asked = copy.deepcopy(ASKED)
+    asked["spec"]["runtimeClassName"] = "sandbox"
+    if asked_selector:
+        asked["spec"]["nodeSelector"] = asked_selector
+
+    def change(pod: Pod, web: Pod) -> None:
+        pod["spec"].update(overhead={"cpu": "250m"})
+        pod["spec"].pop("nodeSelector", None)
+        if found_selector:
+            pod["spec"]["nodeSelector"] = found_selector
+
+    assert said(change, asked) == paths
+    if not asked_selector:
+        without = said(change)
+        assert without == [
+            "spec.nodeSelector[sandbox] added",
+            "spec.overhead added",
+        ], "only a pod with a runtime class has an overhead"
+
+
+def test_changes_are_told_with_how_many_more_there_are() -> None:
+    made = [Change(f"spec.f{n}", ChangeKind.ADDED, "0") for n in range(5)]
+    three = "spec.f0 added, spec.f1 added, spec.f2 added"
+    assert changes_in_words(made[:1]) == "spec.f0 added"
+    assert changes_in_words(made[:3]) == three
+    assert changes_in_words(made[:4]) == f"{three} and 1 more"
+    assert changes_in_words(made) == f"{three} and 2 more"
+
+
+def test_digests_on_record_mean_the_same_after_an_upgrade() -> None:
+    """They are compared with those that another release of the operator recorded."""
+    [change] = differences(
+        ASKED, born(lambda pod, web: pod["spec"].update(hostPID={"b": 1, "a": 2}))
+    )
+    assert change.digest == "d3626ac30a87e6f7"
+    assert (
+        Admission.of((change,)).digest
+        == "sha256:3fefa3c76213509c1ff8dca444a5030c1c99c1709130ef1737d7844699a29ee1"
+    )
 
 
 def test_comparison_changes_neither_side() -> None:
@@ -387,3 +450,17 @@ def test_refusing_later_keeps_the_pods_that_run() -> None:
 
 def test_instances_without_known_changes_are_left_alone() -> None:
     assert plan(of(view("A ###", **REFUSE), recorded("A", *PROXY)), NOW).actions == ()
+
+
+def test_template_without_labels_is_compared_as_well() -> None:
+    bare = {"spec": ASKED["spec"]}
+    assert said(lambda pod, web: pod.update(metadata={"labels": {"mesh": "on"}}), bare) == [
+        "metadata.labels[mesh] added"
+    ]
+
+
+def test_refused_pod_of_a_release_that_nobody_wants_any_more_is_retired_for_that() -> None:
+    given = of(view("A ### B #", wanted="C", **REFUSE), recorded("A"), begun("B", wanted=False))
+    given = with_changes(given, A0=(), A1=(), A2=(), B0=PROXY)
+    retired = [a for a in plan(given, NOW).actions if isinstance(a, Retire)]
+    assert [(a.uid, a.because.reason) for a in retired] == [("uid-B0", Reason.OUTDATED)]

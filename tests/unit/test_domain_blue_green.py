@@ -27,7 +27,7 @@ from immutable_operator.domain.model import (
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.routing import route_as_set
 from immutable_operator.domain.standing import going_back, live_revision
-from tests.unit.given import NOW, REVISIONS, condition, view
+from tests.unit.given import NOW, REVISIONS, condition, fleet, view
 from tests.unit.rules import Case, check
 
 HTTP = Traffic((Port(80, 8080),))
@@ -138,6 +138,8 @@ def test_auto_counts_from_when_all_were_available(seconds: float, promoted: bool
     first = planned(blue("A ### B ###", way=way))
     assert verdicts(first)[B].previewed == NOW
     assert first.due is not None
+    assert first.status is not None
+    assert " at 2027-01-15T08:00 UTC; to promote it now: " in first.status.conditions[0].message
     given = blue("A ### B ###", way=way, marks={"B": {"previewed": NOW}})
     assert is_promoted(given, now=NOW + seconds) is promoted
 
@@ -282,3 +284,64 @@ def test_preview_service_stays_inside_of_the_cluster() -> None:
     assert routes["web"].traffic == loud
     quiet = routes["web-preview"].traffic
     assert (quiet.type, quiet.ports[0].node_port, quiet.annotations) == ("ClusterIP", None, ())
+
+
+def test_service_is_switched_to_all_that_are_wanted_though_the_previous_one_has_more() -> None:
+    """As after a scale-down."""
+    marks = {"A": {"promoted": NOW - 2000}, "B": {"promoted": NOW - 1}}
+    given = blue("A #### B ###", marks=marks)
+    assert SetRoute("web", B, HTTP) in planned(given).actions
+
+
+WORKED: list[tuple[str, str, dict[str, Any], Phase]] = [
+    ("all are available", "A ### B ###", {}, Phase.GOOD),
+    ("one is not, and the previous ones do not count", "A ### B ##.", {}, Phase.SUPERSEDED),
+    ("its bake is over", "A ### B ###", {"bake_seconds": 30}, Phase.GOOD),
+    ("it bakes", "A ### B ###", {"bake_seconds": 31}, Phase.SUPERSEDED),
+]
+
+
+@pytest.mark.parametrize(("rule", "drawn", "spec", "phase"), WORKED, ids=[w[0] for w in WORKED])
+def test_promoted_revision_that_works_is_good_although_another_one_is_wanted(
+    rule: str, drawn: str, spec: dict[str, Any], phase: Phase
+) -> None:
+    fields = {"promoted": NOW - 60, "phase": Phase.PROGRESSING, "baking": NOW - 30}
+    given = blue(drawn, live="B", wanted="C", marks={"B": fields}, **spec)
+    verdict = verdicts(planned(given))[B]
+    assert verdict.phase is phase, rule
+    assert verdict.reason == ("Completed" if phase is Phase.GOOD else "")
+
+
+def test_one_that_is_kept_is_told_with_its_revision() -> None:
+    marks = {"B": {"promoted": NOW - 10}}
+    given = blue("A # B ###", live="B", marks=marks, way=BlueGreen(keep_for=60.0))
+    status = planned(given).status
+    assert status is not None
+    kept = f"; 1 instance of revision 1 ({A}) is kept for a rollback until "
+    assert kept in status.conditions[0].message
+
+
+def test_each_rollout_that_waits_for_its_promotion_is_an_event_of_its_own() -> None:
+    keys = set()
+    for started in (NOW - 500, NOW - 100):
+        decided = planned(blue("A ### B ###", marks={"B": {"started": started}}))
+        keys |= {a.key for a in decided.announcements if a.reason == "WaitingForPromotion"}
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "then"),
+    [(PROMOTE, ""), (ABORT, "; create an action of type RollBack to go back")],
+    ids=["promote", "abort"],
+)
+def test_action_for_what_has_the_traffic_says_what_to_do(request_: Request, then: str) -> None:
+    (outcome,) = plan(replace(blue("A ###", wanted="A"), requests=(request_,)), NOW).outcomes
+    assert outcome.message == f"revision 1 ({A}) has the traffic already{then}"
+
+
+def test_repair_of_what_has_the_traffic_succeeds_an_instance_of_its_own() -> None:
+    """A preview that is being deleted is no predecessor of it."""
+    given = blue("A ## B ##-", wanted="A")
+    lost = fleet("A ###")[2]
+    decided = planned(replace(given, departed=(lost,)))
+    assert [a.replaces for a in decided.actions if isinstance(a, Create)] == [lost.name]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from immutable_operator.domain.config.canonical import canonical
 from immutable_operator.domain.config.hashing import revision_hash
+from immutable_operator.domain.config.nodes import canonical_node
 from immutable_operator.domain.config.quantity import MILLI, canonical_quantity
 from tests.unit.pod_spellings import DEFAULTS, EMPTY, IMAGE, QUANTITIES, RICH, places, rewritten
 
@@ -136,9 +137,20 @@ def host_network(**container: Any) -> Json:
     return template
 
 
+def _whole_pod(resources: Json, asked: Json) -> Json:
+    """A pod with resources of its own, and a container that asks for some."""
+    container = {"name": "web", "image": IMAGE, "resources": {"requests": asked}}
+    return {"spec": {"containers": [container], "resources": resources}}
+
+
 LATEST = IMAGE.replace("@", ":latest@")
 TERM: Json = {"topologyKey": "zone"}
 SAME: list[tuple[str, Json, Json]] = [
+    (
+        "requests of the pod follow its limits",
+        _whole_pod({"limits": {"cpu": "1"}}, asked={"memory": "1Mi"}),
+        _whole_pod({"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}, asked={"memory": "1Mi"}),
+    ),
     (
         "requests follow limits",
         web(resources={"limits": {"cpu": 1, "memory": "1Gi"}}),
@@ -258,6 +270,11 @@ DIFFERENT: list[tuple[str, Json, Json]] = [
         web(resources={"limits": {"cpu": "1001m"}}),
     ),
     (
+        "a container that asks for what the pod is limited to",
+        _whole_pod({"limits": {"cpu": "1"}}, asked={"cpu": "500m"}),
+        _whole_pod({"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}, asked={"cpu": "500m"}),
+    ),
+    (
         "a megabyte and a mebibyte",
         web(resources={"limits": {"memory": "1M"}}),
         web(resources={"limits": {"memory": "1Mi"}}),
@@ -327,3 +344,78 @@ def test_any_value_in_any_place_has_a_canonical_form(data: st.DataObject) -> Non
     path = data.draw(st.sampled_from([p[:n] for p in LEAVES for n in range(1, len(p) + 1)]))
     _at(template, path[:-1])[path[-1]] = data.draw(json_values)
     json.dumps(canonical(template))
+
+
+def _node(**changes: Any) -> Json:
+    """The template of a node; ``changes`` are fields of its provider."""
+    taints = [{"key": key, "effect": "NoSchedule"} for key in ("b", "a")]
+    kubelet = {"clusterDNS": ["10.0.0.1", "10.0.0.2"], "systemReserved": {"cpu": "100m"}}
+    needs = [{"key": key, "operator": "In", "values": ["2", "1"]} for key in ("zone", "arch")]
+    karpenter = {"requirements": needs, "resources": {"requests": {"cpu": "4"}}, **changes}
+    return {
+        "image": {"id": "img-1"},
+        "template": {"labels": {"tier": "a"}, "taints": taints, "kubelet": kubelet},
+        "provider": {"karpenter": karpenter},
+    }
+
+
+def _with(path: str, value: Any) -> Json:
+    """The node with another value at a path of fields."""
+    made = _node()
+    *fields, last = path.split(".")
+    place = made
+    for field in fields:
+        place = place[field]
+    place[last] = value
+    return made
+
+
+TAINTS = [{"key": key, "effect": "NoSchedule"} for key in ("a", "b")]
+SAME_NODES = {
+    "order of taints": _with("template.taints", TAINTS),
+    "order of values": _node(
+        requirements=[
+            {"key": "arch", "operator": "In", "values": ["1", "2"]},
+            {"key": "zone", "operator": "In", "values": ["2", "1"]},
+        ]
+    ),
+    "quantity of the provider": _node(resources={"requests": {"cpu": "4000m"}}),
+    "quantity of the kubelet": _with("template.kubelet.systemReserved", {"cpu": "0.1"}),
+    "null": _with("template.annotations", None),
+    "empty map": _with("template.annotations", {}),
+    "empty list": _with("template.kubelet.allowedUnsafeSysctls", []),
+    "empty map of the provider": _node(limits={}),
+}
+OTHER_NODES = {
+    "order of name servers": _with("template.kubelet.clusterDNS", ["10.0.0.2", "10.0.0.1"]),
+    "quantity": _node(resources={"requests": {"cpu": "5"}}),
+    "number where no quantity is": _with("template.labels", {"tier": "1000m"}),
+    "false": _with("template.kubelet.failSwapOn", False),
+    "zero": _with("template.kubelet.maxPods", 0),
+    "effect": _with("template.taints", [*TAINTS[:1], {"key": "b", "effect": "NoExecute"}]),
+}
+
+
+@pytest.mark.parametrize("why", SAME_NODES)
+def test_spelling_of_a_node_makes_no_other_revision(why: str) -> None:
+    assert canonical_node(SAME_NODES[why]) == canonical_node(_node())
+
+
+@pytest.mark.parametrize("why", OTHER_NODES)
+def test_other_node_is_another_revision(why: str) -> None:
+    assert canonical_node(OTHER_NODES[why]) != canonical_node(_node())
+
+
+@pytest.mark.parametrize("field", ["capacity", "requests", "systemReserved", "kubeReserved"])
+def test_quantities_of_a_node_are_compared_as_numbers(field: str) -> None:
+    spelt = [canonical_node({field: {"cpu": text}}) for text in ("1", "1000m", 1)]
+    assert spelt == [{field: {"cpu": "1"}}] * 3
+
+
+def test_label_of_a_node_that_looks_like_a_quantity_is_kept_as_written() -> None:
+    assert canonical_node({"labels": {"size": "1000m"}}) == {"labels": {"size": "1000m"}}
+
+
+def test_provider_without_settings_is_named_nevertheless() -> None:
+    assert canonical_node({"provider": {"karpenter": {}}}) == {"provider": {"karpenter": {}}}
+    assert canonical_node({"template": {"kubelet": {}}}) == {}

@@ -13,12 +13,14 @@ import pytest
 from immutable_operator.domain import planner, turn
 from immutable_operator.domain.commands import SUPERSEDED, applies_to_another
 from immutable_operator.domain.model import (
+    ABSENT,
     Command,
     Freeze,
     Outcome,
     Phase,
     Request,
     SetVerdict,
+    Source,
     Trouble,
     TroubleKind,
     Verdict,
@@ -476,3 +478,12 @@ def test_regeneration_is_no_command_for_a_revision() -> None:
     given = asked("A ###", failed("B"), requests=[action(Command.REGENERATE)])
     assert marked(given) is None
     assert plan(given, NOW).outcomes == (Outcome("act-u1", "u1", "Running", requested.REPLACING),)
+
+
+def test_held_action_names_no_revision_while_configuration_is_missing() -> None:
+    """Which one the spec asks for is not known before its ConfigMap is there."""
+    given = asked("A ###", wanted="B", recorded="A", requests=[action(RETRY)])
+    spec = replace(given.spec, pinned={("ConfigMap", "settings"): False})
+    missing = {("ConfigMap", "settings"): Source(ABSENT)}
+    [outcome] = plan(replace(given, spec=spec, configs=missing), NOW).outcomes
+    assert (outcome.phase, outcome.asked) == ("Pending", "")

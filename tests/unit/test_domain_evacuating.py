@@ -9,11 +9,14 @@ import pytest
 
 from immutable_operator.domain.model import (
     Because,
+    Canary,
     Create,
     Freeze,
     NodeEnd,
+    Pause,
     Reason,
     Retire,
+    SetReplicas,
     Status,
     Trouble,
     TroubleKind,
@@ -21,11 +24,22 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.domain.status.tell import prepared
 from tests.unit.both_families import plan
-from tests.unit.given import NOW, condition, fleet, moves, name_of, view
+from tests.unit.given import (
+    NOW,
+    REVISIONS,
+    begun,
+    condition,
+    fleet,
+    moves,
+    name_of,
+    view,
+    with_verdict,
+)
 
 DISRUPTED = {"n2": NodeEnd(NOW - 5, "has the taint karpenter.sh/disrupted")}
 CORDONED = {"n2": NodeEnd(NOW - 5, "is cordoned", announced=False)}
 THERE = {"node": "n2"}
+A = REVISIONS["A"].id
 
 
 def leaving(drawn: str, ends: dict[str, NodeEnd], *, spec: Any = None, **on: Any) -> View:
@@ -205,3 +219,44 @@ def test_stuck_release_keeps_its_surge_if_no_instance_leaves() -> None:
 def test_rollout_replaces_first_what_leaves_a_node() -> None:
     given = view("A ### B #", wanted="B", instances=fleet("A ### B #", A2=THERE))
     assert moves(plan(replace(given, ends=DISRUPTED), NOW)).startswith("retire A2")
+
+
+STEPPED: list[tuple[str, str, dict[str, Any], int, dict[str, Any], str]] = [
+    ("the others have the share", "A ### B #", {"A0": THERE, "A2": HEIR}, 1, {}, ""),
+    ("two of three are one too many", "A ## B #", {"A0": THERE}, 2, {}, "retire A0; create B1"),
+    (
+        "it has a successor, which counts",
+        "A ## B #",
+        {"A0": THERE, "A1": HEIR},
+        2,
+        {},
+        "create B1",
+    ),
+    ("no surge", "A ###", {"A0": THERE}, 1, {"max_surge": 0}, "retire A0"),
+    (
+        "no surge, and all are on it",
+        "A ###",
+        {"A0": THERE, "A1": THERE, "A2": THERE},
+        1,
+        {"max_surge": 0},
+        "retire A0",
+    ),
+    ("all on it are one too many", "A ## B #", {"A0": THERE, "A1": THERE}, 2, {}, "retire A0"),
+]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "on", "count", "spec", "expected"),
+    [row[1:] for row in STEPPED],
+    ids=[row[0] for row in STEPPED],
+)
+def test_step_of_a_canary_retires_from_a_cordoned_node_only_what_has_no_place(
+    drawn: str, on: dict[str, Any], count: int, spec: dict[str, Any], expected: str
+) -> None:
+    """Three are wanted, one may be missing, and drains are protected."""
+    canary = Canary((SetReplicas(count), Pause()))
+    steps: dict[str, Any] = {"strategy": "Canary", "canary": canary, "max_unavailable": 1}
+    made = view(wanted="B", instances=fleet(drawn, **on), drain_protection=True, **(steps | spec))
+    begins = replace(begun("B").verdict, takes_over_from=A)
+    given = replace(with_verdict(made, "B", begins), ends=CORDONED)
+    assert moves(plan(given, NOW)).removesuffix("; create A0'") == expected

@@ -111,6 +111,7 @@ def test_stalled_is_a_fact_when_its_event_is_told() -> None:
     [told] = [a for a in decided.announcements if a.reason == "Stalled"]
     fact = found(given)[FactType.STALLED]
     assert (fact.key, f"{fact.reason}: {fact.message}") == (told.key, told.message)
+    assert fact.at == NOW
     assert fact.revision is not None
     assert fact.revision.id == REVISIONS["B"].id
     assert decided.status is not None

@@ -8,26 +8,40 @@ from typing import Any
 import pytest
 
 from immutable_operator.domain import forecast as module
+from immutable_operator.domain.calendar.cron import Cron
+from immutable_operator.domain.calendar.regeneration import Regeneration
+from immutable_operator.domain.families import Family
+from immutable_operator.domain.families.nodes import NODES
 from immutable_operator.domain.families.pods import PODS
 from immutable_operator.domain.forecast import forecast
 from immutable_operator.domain.foreseen import Assumed, Forecast, Limit
+from immutable_operator.domain.imagined import World
 from immutable_operator.domain.model import (
+    Because,
     BlueGreen,
     Canary,
     Check,
     Freeze,
+    Machine,
     Pause,
+    Plan,
     Policy,
     Port,
     PrometheusQuestion,
+    Reason,
+    Retire,
     SetReplicas,
     SetRoute,
     Threshold,
     Traffic,
+    Trouble,
+    TroubleKind,
     View,
 )
+from immutable_operator.domain.planner import plan
 from immutable_operator.domain.routing import route_as_set
-from tests.unit.given import MIN_READY, NOW, REVISIONS, name_of, view
+from tests.unit.given import MIN_READY, NOW, REVISIONS, begun, name_of, proven, view
+from tests.unit.given_nodes import guest, nodes, pool_view
 
 START = 10.0
 
@@ -170,3 +184,97 @@ def test_steps_of_a_canary_are_foreseen_up_to_the_pause_that_waits_for_a_person(
     ]
     assert found.ends is None
     assert [hold.reason for hold in found.holds] == ["WaitingForPromotion"]
+
+
+def starting(ago: float, trouble: Trouble | None = None) -> View:
+    """A rollout to B whose first instance was created some seconds ago."""
+    given = view("A ### B .", wanted="B", recorded="AB")
+    late = (
+        replace(i, born=NOW - ago, trouble=trouble) if i.revision == REVISIONS["B"].id else i
+        for i in given.instances
+    )
+    return replace(given, instances=tuple(late), revisions=(proven("A"), begun("B")))
+
+
+def test_instance_that_starts_already_is_ready_so_much_sooner() -> None:
+    assert moves(told(starting(4.0)))[0] == (START - 4.0 + MIN_READY, "retire", 0)
+    # One that takes longer than assumed is ready at once.
+    assert moves(told(starting(50.0)))[0] == (1.0 + MIN_READY, "retire", 0)
+
+
+def test_instance_in_trouble_that_may_pass_becomes_ready() -> None:
+    slow = Trouble(TroubleKind.IMAGE_PULL, "it is being pulled")
+    assert moves(told(starting(4.0, slow))) == moves(told(starting(4.0)))
+
+
+def test_instance_in_trouble_that_waiting_does_not_help_never_becomes_ready() -> None:
+    stuck = Trouble(TroubleKind.CRASH_LOOP, "it crashes", settled=True)
+    found = told(starting(4.0, stuck))
+    assert moves(found) == [(0.0, "retire", 0)], "it is given up"
+    assert [hold.reason for hold in found.holds] == ["RolledBack"]
+    assert found.ends is None
+
+
+def test_instance_that_ends_makes_room_when_it_is_gone() -> None:
+    end = 25.0
+    ending = view("A ##-", max_surge=0, max_unavailable=1, counts_terminating=True)
+    assert moves(told(ending, end=end)) == [(end, "create", 2)]
+    assert moves(told(view("A ##-"), end=end)) == [(0.0, "create", 2)]
+
+
+def test_scaling_down_needs_no_budget() -> None:
+    """Nobody evicts an instance that the user does not want any more."""
+    found = told(view("A ###", replicas=2), limits=(Limit("web", 3),))
+    assert [(kind, slot) for _, kind, slot in moves(found)] == [("retire", 2)]
+
+
+def test_nodes_are_replaced_successor_first() -> None:
+    given = pool_view(nodes("A ##"), wanted="B", replicas=2)
+    found = forecast(given, NOW, NODES, Assumed(START), Policy())
+    kinds = [kind for _, kind, _ in moves(found)]
+    assert kinds == ["create", "retire"] * 2
+
+
+def test_nodes_that_need_longer_than_the_deadline_are_foreseen_to_fail() -> None:
+    given = pool_view(nodes("A ##"), wanted="B", replicas=2)
+    found = forecast(given, NOW, NODES, Assumed(3000.0), Policy())
+    assert found.ends is None
+    [hold] = found.holds
+    assert hold.reason == "RolledBack"
+    assert "no progress for 1800 s" in hold.message
+    assert "its node is not ready" in hold.message
+
+
+def test_forecast_is_cut_beyond_its_bound_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_WORK", 3)
+    assert not told(view("A ###")).is_cut, "one plan for three instances"
+    monkeypatch.setattr(module, "MOST_WORK", 2)
+    assert told(view("A ###")).is_cut
+
+
+def test_instances_that_will_be_created_have_an_age() -> None:
+    nightly = Regeneration(schedule=Cron("0 3 * * *", "UTC"), schedule_since=NOW - 9000.0)
+    assert moves(told(edited(regeneration=nightly))) == moves(told(edited()))
+
+
+def world(given: View, family: Family = PODS, **assumed: Any) -> World:
+    return World(given, NOW, family, Assumed(START, **assumed))
+
+
+def test_move_that_is_refused_again_was_refused_since_the_first_time() -> None:
+    full = world(edited(), room=0, quota="it is full")
+    for seconds in (0.0, 1.0, 60.0):  # the revision is recorded first
+        full.advance(NOW + seconds)
+        full.carry_out(plan(full.seen(), full.now))
+    [refused] = full.seen().refusals
+    assert (refused.since, refused.attempts) == (NOW + 1.0, 2)
+
+
+def test_node_that_is_retired_is_drained_at_once() -> None:
+    pool = world(pool_view(nodes("A ###", A0={"machine": Machine(guests=(guest(),))})), NODES)
+    leaving = pool.seen().instances[0]
+    because = Because(Reason.OUTDATED, "another revision is wanted")
+    pool.carry_out(Plan((Retire(leaving.name, leaving.uid, because),)))
+    machine = pool.seen().instances[0].machine
+    assert machine is not None
+    assert (machine.retiring, machine.deleted, machine.guests) == (NOW, NOW, ())

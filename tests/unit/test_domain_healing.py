@@ -25,7 +25,17 @@ from immutable_operator.domain.model import (
 )
 from immutable_operator.domain.planner import plan
 from immutable_operator.domain.status.tell import modified_in_place
-from tests.unit.given import MIN_READY, NOW, condition, fleet, moves, refusal, template, view
+from tests.unit.given import (
+    MIN_READY,
+    NOW,
+    condition,
+    fleet,
+    moves,
+    name_of,
+    refusal,
+    template,
+    view,
+)
 
 TAINT: dict[str, Any] = {"taint": "exec by jane at noon"}
 OTHER = "registry.example/web@sha256:" + "f" * 64
@@ -182,7 +192,8 @@ def test_waiting_replacement_is_reported_and_due() -> None:
     assert decided.due == NOW + 100
     assert decided.status is not None
     [blocker] = decided.status.blockers
-    assert "2 replacements in a row were modified as well; next attempt at" in blocker.message
+    then = "next attempt at 2027-01-15T08:01 UTC"
+    assert f"2 replacements in a row were modified as well; {then}" in blocker.message
     assert decided.status.stale == 1
     later = replace(given, prior=decided.status)
     assert plan(later, NOW + 50).status == decided.status, "it says the same until the next try"
@@ -415,3 +426,10 @@ def test_healing_waits_for_min_ready_seconds() -> None:
     given = view("A ###+", instances=fleet("A ###+", A1=TAINT, A3={"replaces": "x"}))
     assert moves(plan(given, NOW)) == ""
     assert moves(plan(given, NOW + MIN_READY)) == "retire A1"
+
+
+def test_successor_of_a_modified_instance_that_goes_already_counts_on() -> None:
+    drawn = "A ##-"
+    gone = {"A2": {**again(3, 100), "ready_since": None}}
+    [create] = [a for a in planned(drawn, gone, {})[1].actions if isinstance(a, Create)]
+    assert (create.replaces, create.heals) == (name_of("A2"), 4)

@@ -285,3 +285,9 @@ def test_instance_that_stays_after_all_gets_another_successor_for_its_age() -> N
     for order in ((*instances, born), (born, *reversed(instances))):
         after = replace(given, instances=order)
         assert moves(plan(after, NOW + 1)) == "", "the successor is retired again"
+
+
+def test_birth_that_was_requested_says_by_whom() -> None:
+    asked = replace(view("A ###"), requests=(Request("go", "r1", NOW - 30, "jane"),))
+    [birth] = [a for a in plan(asked, NOW).actions if isinstance(a, Create)]
+    assert birth.because == Because(Reason.REQUESTED, "requested by jane (go)", birth.purpose)

@@ -11,9 +11,11 @@ from immutable_operator.domain.calendar.regeneration import Regeneration
 from immutable_operator.domain.families.nodes import NODES
 from immutable_operator.domain.model import (
     FACTS,
+    Admit,
     Because,
     Cause,
     Create,
+    Deviation,
     Evidence,
     Instance,
     Move,
@@ -23,11 +25,12 @@ from immutable_operator.domain.model import (
     Reason,
     Request,
     Spec,
+    Trouble,
     TroubleKind,
     View,
 )
 from immutable_operator.domain.planner import plan
-from tests.unit.given import NOW, condition, moves, refusal
+from tests.unit.given import NOW, condition, moves, name_of, refusal
 from tests.unit.given_nodes import (
     as_machine,
     cared,
@@ -132,6 +135,13 @@ def test_changed_declared_label_or_taint_is_reported(change: dict[str, Any], cau
     assert _why(node, drift, DECLARED) == Because(Reason.DRIFTED, cause)
 
 
+def test_taint_without_a_value_is_told_as_set() -> None:
+    declared = {"template": {"taints": [{"key": "only", "effect": "NoSchedule"}]}}
+    why = _why(_node(taints=()), template=declared)
+    assert why is not None
+    assert why.cause == "taint only:NoSchedule: set → removed"
+
+
 def test_node_of_another_revision_is_not_compared_with_what_is_declared_now() -> None:
     assert _why(_node(), template=None) is None
 
@@ -206,8 +216,11 @@ def test_other_nodes_with_the_same_change_are_kept_and_with_another_replaced() -
     others = nodes(
         "A ###", A1={"facts": changed(bootID="2")}, A2={"facts": changed(osImage="other")}
     )
-    given = pool_view([_as_before("bootID", REBOOTED), *others[1:]])
-    assert told(planned(given)) == "create A2'"
+    given = pool_view([_as_before("bootID", REBOOTED, heals=3), *others[1:]])
+    decided = planned(given)
+    assert told(decided) == "create A2'"
+    [birth] = [a for a in decided.actions if isinstance(a, Create)]
+    assert birth.heals == 1, "it is not counted with those that return"
 
 
 def test_later_attempts_are_one_at_a_time_with_longer_pauses() -> None:
@@ -591,3 +604,67 @@ def test_refused_write_for_a_node_is_tried_again_after_a_pause(
     assert waiting.moves == ()
     assert NOW + 5.0 in waiting.due
     assert told(NODES.care(given, NOW + 5.0).moves) == expected
+
+
+def test_only_facts_that_change_on_many_nodes_are_one_incident() -> None:
+    said = {"osImage: a:1 → b": "osImage", "taint only:NoSchedule: web → removed": ""}
+    for message, incident in said.items():
+        assert NODES.incident(Deviation("node-A0", "Drifted", message)) == incident
+
+
+def test_trouble_of_a_failed_try_is_told_while_it_is_being_removed() -> None:
+    """The next try waits until the provider has removed its machine."""
+    trouble = Trouble(TroubleKind.BOOT_TIMEOUT, "it was not verified within 600 s", settled=True)
+    gone = {"ended": True, "terminating": True, "tries": 1, "trouble": trouble}
+    status = planned(pool_view(nodes("A ##.", A2=gone))).status
+    assert status is not None
+    [blocker] = status.blockers
+    assert blocker.reason == "BootTimeout"
+    assert blocker.message.endswith("; the provider's log shows why no node has registered")
+
+
+def test_first_pod_that_could_run_on_no_other_node_is_named() -> None:
+    """There may be several: the choice is always the same."""
+    homeless = (guest("b", homeless="uses a volume"), guest("a", homeless="uses a volume"))
+    [node] = nodes("A #", A0={"guests": homeless})
+    obstacle = NODES.obstacle(node, pool_view("A #").spec)
+    assert obstacle is not None
+    assert obstacle.subject == "pod/shop/a"
+
+
+def test_node_that_lacks_nothing_known_has_failed_at_its_deadline_nevertheless() -> None:
+    given = pool_view(nodes("B .", B0={"born": NOW - 1800, "lacks": ()}), wanted="B")
+    [node] = NODES.judged(given, NOW).instances
+    assert node.trouble is not None
+    assert node.trouble.message == "it was not verified within 1800 s"
+
+
+def test_verified_node_that_still_keeps_workloads_off_is_admitted_again() -> None:
+    """The operator was ended between the two writes of an admission."""
+    given = pool_view(nodes("A ##.", A2={"verified": NOW - 5, "held": True}))
+    assert cared(given).moves == (Admit(name_of("A2"), "uid-A2"),)
+
+
+def test_node_whose_smoke_pod_never_ends_has_failed_for_this_reason() -> None:
+    slow = {"born": NOW - 1800, "lacks": (), "smoke": "Running"}
+    given = pool_view(nodes("B .", B0=slow), wanted="B")
+    [node] = NODES.judged(given, NOW).instances
+    assert node.trouble is not None
+    late = "it was not verified within 1800 s: its smoke pod has not ended"
+    assert node.trouble.message == late
+
+
+@pytest.mark.parametrize(
+    ("cause", "advice"),
+    [
+        (Cause.FORBIDDEN, "grant this permission to the operator"),
+        (Cause.TEMPLATE, "correct spec.template or spec.provider"),
+    ],
+)
+def test_refused_node_is_told_with_what_to_do(cause: Cause, advice: str) -> None:
+    refused = refusal(Move.CREATE, "A2", cause, revision="A", message="no")
+    status = planned(pool_view(nodes("A ##"), refusals=(refused,))).status
+    assert status is not None
+    [blocker] = status.blockers
+    assert blocker.message.startswith("no; ")
+    assert advice in blocker.message

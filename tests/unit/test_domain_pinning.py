@@ -12,6 +12,7 @@ from immutable_operator.domain.config.hashing import find_revision, is_made_of, 
 from immutable_operator.domain.config.references import (
     config_author,
     config_change,
+    config_kinds,
     config_read,
     config_references,
     content_digest,
@@ -23,6 +24,7 @@ from immutable_operator.domain.model import (
     ABSENT,
     CONFIG_MAP,
     Cause,
+    Command,
     Create,
     CreateRevision,
     CreateSnapshot,
@@ -32,10 +34,12 @@ from immutable_operator.domain.model import (
     Pin,
     Plan,
     Refusal,
+    Request,
     Retire,
     Revision,
     Source,
     Status,
+    Verdict,
     View,
     instance_name,
     revision_id,
@@ -306,6 +310,19 @@ def test_record_precedes_copy_and_copy_precedes_birth() -> None:
     assert birth.revision == FIRST.id
 
 
+def test_number_of_a_record_that_may_still_be_written_is_not_given_again() -> None:
+    """Its request may arrive late, long after it was given up."""
+    given = service(FIRST, says=NEW, copies=(FIRST,), running=FIRST)
+    [record] = plan(given, NOW).actions
+    assert isinstance(record, CreateRevision)
+    assert record.number == 2
+    [other] = plan(replace(given, sent_numbers={"0ther000": 2}), NOW).actions
+    assert isinstance(other, CreateRevision)
+    assert other.number == 3
+    [again] = plan(replace(given, sent_numbers={record.id: 2}), NOW).actions
+    assert again == record, "its own number it keeps"
+
+
 def test_changed_config_map_is_a_new_revision_with_its_cause() -> None:
     decided = plan(service(FIRST, says=NEW, copies=(FIRST,), running=FIRST), NOW)
     [record] = decided.actions
@@ -456,3 +473,30 @@ def test_converged_service_plans_nothing() -> None:
     decided = plan(given, NOW)
     assert not decided.actions
     assert condition(decided.status) == "Ready Current"
+
+
+def test_change_names_only_the_kinds_of_what_changed() -> None:
+    config, secret = ("ConfigMap", "a"), ("Secret", "a")
+    before = {config: OLD, secret: OLD}
+    assert config_kinds(before, {config: NEW, secret: OLD}) == "ConfigMap"
+    assert config_kinds(before, {config: OLD, secret: NEW}) == "Secret"
+    assert config_kinds(before, {}) == "ConfigMap and Secret"
+
+
+def test_new_revision_is_compared_with_the_newest_one_where_none_runs() -> None:
+    """As after a backup without the statuses of records was restored."""
+    other = recorded(OLD, 2, "B")
+    for records in ((FIRST, other), (other, FIRST)):
+        lost = tuple(replace(r, verdict=Verdict()) for r in records)
+        given = replace(service(says=NEW), revisions=lost)
+        [record] = [a for a in plan(given, NOW).actions if isinstance(a, CreateRevision)]
+        assert record.reason == "TemplateChanged"
+
+
+def test_rollback_to_a_revision_whose_copy_is_lost_fails_and_names_it() -> None:
+    given = service(FIRST, SECOND, says=NEW, copies=(SECOND,), running=SECOND)
+    both = tuple(_marked(r, was_good=True) for r in given.revisions)
+    back = Request("back", "u1", NOW, "jane", command=Command.ROLL_BACK, revision=FIRST.id)
+    [outcome] = plan(replace(given, revisions=both, requests=(back,)), NOW).outcomes
+    assert outcome.phase == "Failed"
+    assert FIRST.config[0].snapshot in outcome.message

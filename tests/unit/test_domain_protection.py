@@ -62,7 +62,11 @@ def test_another_budget_is_a_blocker_that_names_it() -> None:
     assert condition(status) == "Ready Current"
     (blocker,) = status.blockers
     assert blocker.reason == BUDGET_CONFLICT
-    assert blocker.message.startswith("PodDisruptionBudget keep-web covers the pods")
+    assert blocker.message == (
+        "PodDisruptionBudget keep-web covers the pods of this service; two budgets on one pod make"
+        " every eviction fail, so rollout.drainProtection has no effect; delete that budget, or set"
+        " drainProtection: false"
+    )
 
 
 def test_taken_name_is_a_blocker() -> None:

@@ -426,3 +426,12 @@ def test_failed_revision_is_never_the_fallback() -> None:
         for r in given.revisions
     )
     assert choose(replace(given, revisions=failed), NOW, PODS).fallback is None
+
+
+def test_release_that_is_refused_more_instances_does_not_count_as_working() -> None:
+    """What was lost is born from what works, though one instance of the release is available."""
+    spec: dict[str, Any] = {"replicas": 4, "max_unavailable": 1, "max_surge": 0}
+    refused = refusal(Move.CREATE, "B1", Cause.CHANGED, revision="B")
+    given = view("A # B #", wanted="B", refusals=[refused], **spec)
+    assert moves(plan(replace(given, refusals=()), NOW)) == "create B1 B2"
+    assert moves(plan(given, NOW)) == "create A1"

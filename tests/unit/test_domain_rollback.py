@@ -486,3 +486,12 @@ def test_restored_revision_records_the_duration_of_the_rollback() -> None:
     assert verdict.completed == NOW
     assert verdict.replaced == f"3 instances in 50 s; replaced revision 1 ({a})"
     assert begun("C").verdict != verdict
+
+
+@pytest.mark.parametrize(("drawn", "goes"), [("A ##. B ..", 1), ("A #.. B ...", 2)])
+def test_failed_instances_give_up_only_the_places_that_are_missing(drawn: str, goes: int) -> None:
+    """The restored revision finds no place on any node until some of them are gone."""
+    unplaced = {"trouble": Trouble(TroubleKind.UNSCHEDULABLE, "no node has a place for it")}
+    given = view(wanted="B", instances=fleet(drawn, A2=unplaced), max_surge=2)
+    decided = planner.plan(with_verdict(given, "B", failed("B")), NOW)
+    assert sum(isinstance(a, Retire) for a in decided.actions) == goes

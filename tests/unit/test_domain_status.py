@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from immutable_operator.domain.calendar.regeneration import Regeneration
 from immutable_operator.domain.families.pods import PODS
 from immutable_operator.domain.fleet import remain
 from immutable_operator.domain.model import (
     Blocker,
     Cause,
     Deviation,
+    Guard,
     Instance,
     Move,
     OnFailure,
@@ -643,12 +645,58 @@ def test_unreadable_regeneration_is_reported_whatever_else_goes_on(drawn: str) -
 
 def test_unreadable_regeneration_has_one_event_until_it_changes() -> None:
     given = view("A ###", problems=IGNORED[:1])
-    [event] = plan(given, NOW).announcements
-    assert (event.reason, event.warning) == ("RegenerationUnreadable", True)
-    assert IGNORED[0] in event.message
+    [first] = plan(given, NOW).announcements
+    assert (first.reason, first.warning) == ("RegenerationUnreadable", True)
+    assert IGNORED[0] in first.message
     assert plan(seen(given, NOW), NOW + 1).announcements == ()
     [event] = plan(seen(given, NOW, spec={"problems": IGNORED}), NOW + 1).announcements
     assert IGNORED[1] in event.message
+    assert first.key != event.key, "an operator that was restarted tells each of them once"
     corrected = plan(seen(given, NOW, spec={"problems": ()}), NOW + 1).status
     assert corrected
     assert corrected.condition("RegenerationUnreadable") is None
+
+
+@pytest.mark.parametrize(
+    ("drawn", "says"),
+    [
+        ("A ##.", ("True", "at least 2 of 3 instances are available")),
+        ("A #..", ("False", "fewer than the required 2 of 3 instances are available")),
+    ],
+)
+def test_available_says_how_many_are_required(drawn: str, says: tuple[str, str]) -> None:
+    status = plan(view(drawn, max_unavailable=1), NOW).status
+    assert status is not None
+    available = status.condition("Available")
+    assert available is not None
+    assert (available.status, available.message) == says
+
+
+def test_guarded_says_since_when() -> None:
+    given = replace(view("A ###"), guard=Guard(holds=False, reason="Missing", message="no policy"))
+    status = plan(given, NOW).status
+    assert status is not None
+    guarded = status.condition("Guarded")
+    assert guarded is not None
+    assert (guarded.status, guarded.since) == ("False", NOW)
+    later = plan(replace(given, prior=status), NOW + 60).status
+    assert later is not None
+    assert later.condition("Guarded") == guarded
+
+
+@pytest.mark.parametrize(("attempts", "told"), [(2, False), (3, True)])
+def test_trouble_of_the_api_server_is_told_at_its_third_attempt(attempts: int, told: bool) -> None:
+    busy = refusal(Move.CREATE, "A2", Cause.API_SERVER, attempts=attempts, revision="A")
+    status = plan(view("A ##", refusals=[busy]), NOW).status
+    assert status is not None
+    assert [b.reason for b in status.blockers] == (["ApiServer"] if told else [])
+
+
+def test_next_regeneration_is_told_while_nothing_is_due() -> None:
+    status = plan(view("A ###", regeneration=Regeneration(max_age=86_400.0)), NOW).status
+    assert status is not None
+    assert status.next_regeneration is not None
+    assert NOW < status.next_regeneration <= NOW + 86_400
+    regenerating = status.condition("Regenerating")
+    assert regenerating is not None
+    assert (regenerating.status, regenerating.reason) == ("False", "NothingDue")

@@ -34,6 +34,7 @@ from immutable_operator.domain.model import (
     Status,
     Trouble,
     TroubleKind,
+    Verdict,
     View,
 )
 from tests.unit.both_families import as_pool, plan
@@ -52,6 +53,7 @@ from tests.unit.given import (
     view,
     with_verdict,
 )
+from tests.unit.given_nodes import machine
 
 CRASHING = Trouble(TroubleKind.CRASH_LOOP, "container web keeps exiting with code 1")
 STUCK = replace(CRASHING, settled=True)
@@ -471,6 +473,12 @@ BAKES: list[tuple[str, str, dict[str, Any], str]] = [
     ("an instance was deleted", "B ##", {}, ""),
     ("its successor is not ready yet", "B ##.", {"changes": {"B2": {"born": NOW - 5}}}, ""),
     (
+        "one was born when the bake began",
+        "B ##.",
+        {"changes": {"B2": {"born": NOW - 50}}},
+        "FailedWhileBaking",
+    ),
+    (
         "its successor crashes once",
         "B ##.",
         {"changes": {"B2": {"born": NOW - 5, "trouble": CRASHING}}},
@@ -543,3 +551,46 @@ def test_failure_is_announced_once_even_if_the_record_is_written_again() -> None
 def told(decided: Plan) -> list[str]:
     """The reasons of the events."""
     return [a.reason for a in decided.announcements]
+
+
+@pytest.mark.parametrize(
+    ("smoke", "needs"),
+    [("Running", ": its smoke pod has not ended"), ("Succeeded", ""), ("", "")],
+)
+def test_deadline_tells_that_a_smoke_pod_does_not_end(smoke: str, needs: str) -> None:
+    given = rollout(B0={"machine": machine(".", lacks=(), smoke=smoke)})
+    told = f"; {name_of('B0')}{needs}" if needs else ""
+    assert verdict_of(settled(given, NOW + 600), "B").message == f"no progress for 600 s{told}"
+
+
+@pytest.mark.parametrize("mark", [".", "x"])
+def test_deadline_tells_what_a_new_node_still_needs(mark: str) -> None:
+    """A node is given up at the same deadline: it has ended, or it has not yet."""
+    lacks = ("DaemonSet monitoring/agent has no ready pod on node node-B0",)
+    new = machine(".", lacks=lacks)
+    given = rollout(B0={"machine": new, "ended": mark == "x"})
+    verdict = verdict_of(settled(given, NOW + 600), "B")
+    assert verdict.message == f"no progress for 600 s; {name_of('B0')}: {lacks[0]}"
+
+
+def test_suspended_service_fails_no_revision() -> None:
+    stuck = rollout(B0={"trouble": STUCK})
+    assert verdict_of(settled(stuck, NOW), "B").is_failed
+    held = replace(stuck, spec=replace(stuck.spec, suspend=True))
+    assert not verdict_of(settled(held, NOW), "B").is_failed
+
+
+def test_rollout_begins_after_all_others_though_the_clock_was_set_back() -> None:
+    given = view("A ###", wanted="B")
+    given = with_verdict(given, "A", replace(verdict_of(given, "A"), started=NOW + 500))
+    given = with_verdict(given, "B", Verdict(number_floor=2))
+    begun_at = verdict_of(settled(given, NOW), "B").started
+    assert begun_at is not None
+    assert begun_at > NOW + 500
+
+
+def test_deadline_tells_the_trouble_of_now_before_that_of_an_instance_that_ended() -> None:
+    gone = {"ended": True, "trouble": Trouble(TroubleKind.ENDED, "it ended (Failed)")}
+    given = rollout("A ### B ..", B0=gone, B1={"trouble": UNPLACED})
+    verdict = verdict_of(settled(given, NOW + 600), "B")
+    assert verdict.message == f"no progress for 600 s; {name_of('B1')}: {UNPLACED.message}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from email.utils import formatdate
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,8 +17,12 @@ class Clocks:
     """A local clock, and a server's that is ``ahead`` seconds ahead of it."""
 
     def __init__(self) -> None:
-        self.local, self.ahead = START, 0.0
-        self.server = ServerClock()
+        self.day = self.local = START
+        self.ahead = 0.0
+
+    @functools.cached_property
+    def server(self) -> ServerClock:
+        return ServerClock()
 
     def ask(self, at: float, way: float = 0.01) -> None:
         """One request and its answer, at this local time, ``way`` seconds there and back each."""
@@ -29,7 +35,9 @@ class Clocks:
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     made = Clocks()
-    monkeypatch.setattr("immutable_operator.kube.clock.time.time", lambda: made.local)
+    now = SimpleNamespace(time=lambda: made.day, monotonic=lambda: made.local - START)
+    monkeypatch.setattr("immutable_operator.kube.clock.time", now)
+    assert made.server.local() == START
     return made
 
 
@@ -61,7 +69,14 @@ def test_many_answers_narrow_the_bounds(clocks: Clocks, ahead: float) -> None:
     assert clocks.server.offset == pytest.approx(ahead, abs=0.15)
 
 
-def test_local_clock_that_is_set_is_noticed_at_the_next_answer(clocks: Clocks) -> None:
+def test_local_clock_that_is_set_moves_nothing(clocks: Clocks) -> None:
+    clocks.ask(0.0)
+    before = clocks.server.time()
+    clocks.day += 3600.0
+    assert clocks.server.time() == before
+
+
+def test_server_clock_that_is_set_is_noticed_at_the_next_answer(clocks: Clocks) -> None:
     clocks.ask(0.0)
     clocks.ahead = 30.0
     clocks.ask(1.0)

@@ -119,7 +119,7 @@ def test_fields_of_foreign_writers_are_reported() -> None:
     status = {**WRITTEN["status"], "rollout": {}, "deviations": []}
     answer = {"metadata": {"resourceVersion": "5"}, "status": status}
     written = StoredStatus.of(json.dumps(answer).encode(), WRITTEN)
-    assert written.beside(WRITTEN) == ["deviations", "rollout"]
+    assert written.beside == ("deviations", "rollout")
 
 
 IMAGE = "registry.example/web@sha256:" + "a" * 64

@@ -14,6 +14,7 @@ from immutable_operator.domain.model import (
     Because,
     Cause,
     Create,
+    CreateRevision,
     DeleteRevision,
     Instance,
     Move,
@@ -150,7 +151,9 @@ class Book(Records):
 
 
 def _subject(move: RecordMove) -> str:
-    assert isinstance(move, DeleteRevision | SetVerdict)
+    assert isinstance(move, CreateRevision | DeleteRevision | SetVerdict)
+    if isinstance(move, CreateRevision):
+        return move.id
     return move.name if isinstance(move, DeleteRevision) else move.revision.name
 
 
@@ -297,6 +300,14 @@ def test_write_with_an_unknown_result_is_awaited_and_no_refusal(
     assert lists.asked == [resource]
     writes.shown.add(move.name)
     assert memory.barrier.is_open()
+
+
+def test_number_of_a_record_with_an_unknown_result_is_remembered() -> None:
+    record = CreateRevision("0a1b2c3d", 4, "v3:" + "0" * 64, "TemplateChanged", "alice", ())
+    writes = Writes()
+    assert act(writes, [record]).sent_numbers == {}, "it is on record"
+    writes.ends[record.id] = lost()
+    assert act(writes, [record]).sent_numbers == {"0a1b2c3d": 4}
 
 
 def test_birth_with_an_unknown_result_ends_the_births() -> None:

@@ -318,3 +318,66 @@ def test_recovered_service_is_retried_soon_when_it_fails_again(story: Story) -> 
             await asyncio.wait([running])
 
     story(told)
+
+
+class Turns:
+    """Turns that last until the test ends them."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.end = asyncio.Event()
+
+    async def step(self, key: str) -> None:
+        self.begun.append(key)
+        await self.end.wait()
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
+    made = Turns()
+    monkeypatch.setattr(ControlLoop, "step", lambda loop, key: made.step(key))
+    return made
+
+
+def test_resting_loop_begins_no_turn(story: Story, turns: Turns) -> None:
+    async def told(bed: Bed) -> None:
+        working = asyncio.create_task(bed.loop.run())
+        bed.add("a")
+        await until(lambda: turns.begun == ["a"])
+        resting = asyncio.create_task(bed.loop.rest(60.0))
+        await asyncio.sleep(0)
+        bed.add("b")
+        for _ in range(100):
+            bed.now += 0.1
+            await asyncio.sleep(0)
+        assert turns.begun == ["a"]
+        assert not resting.done(), "a turn is not complete"
+        turns.end.set()
+        bed.now += 0.1
+        assert await resting
+        assert turns.begun == ["a"]
+        working.cancel()
+
+    story(told)
+
+
+def test_long_turn_is_not_waited_for(story: Story, turns: Turns) -> None:
+    async def told(bed: Bed) -> None:
+        working = asyncio.create_task(bed.loop.run())
+        bed.add("a")
+        await until(lambda: turns.begun == ["a"])
+        assert not await bed.loop.rest(0.0)
+        working.cancel()
+
+    story(told)
+
+
+def test_loop_rests_when_the_view_shows_its_writes(story: Story) -> None:
+    async def told(bed: Bed) -> None:
+        shown: list[bool] = []
+        bed.expects("a", lambda: bool(shown), START)
+        assert not await bed.loop.rest(0.0)
+        shown.append(True)
+        assert await bed.loop.rest(0.0)
+
+    story(told)

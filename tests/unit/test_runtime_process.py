@@ -32,6 +32,11 @@ class Asked:
     def add(self, key: str) -> None:
         self.keys.add(key)
 
+    add_later = add
+
+    def postpone(self, seconds: float) -> None:
+        """The order of keys does not count here."""
+
     def take(self) -> set[str]:
         taken, self.keys = self.keys, set()
         return taken
@@ -113,22 +118,48 @@ class Planned(Exception):
     """The first look of a new leader, which ends the test."""
 
 
-@pytest.mark.parametrize("took_over", [True, False])
-def test_new_leader_lists_again_after_another_leader(
-    operator: Operator, took_over: bool, monkeypatch: pytest.MonkeyPatch
+HANDED_OVER = {"pods": 7}
+
+
+@pytest.mark.parametrize(
+    ("took_over", "seen", "owners_late", "read"),
+    [
+        (False, {}, True, []),
+        # The owners are listed beside the rest.
+        (True, {}, True, ["refresh begins", "sweep", "refresh is complete"]),
+        (True, HANDED_OVER, False, ["refresh begins", "refresh is complete"]),
+        (True, HANDED_OVER, True, ["refresh begins", "refresh is complete", "sweep"]),
+    ],
+    ids=["first", "after a killed one", "handed over", "handed over, services late"],
+)
+def test_new_leader_reads_what_it_may_lack(
+    operator: Operator,
+    took_over: bool,
+    seen: dict[str, int],
+    owners_late: bool,
+    read: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     steps: list[str] = []
 
-    async def refresh() -> None:
+    async def refresh(given: dict[str, int]) -> bool:
+        assert given == seen
         steps.append("refresh begins")
-        await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
         steps.append("refresh is complete")
+        return owners_late
+
+    async def sweep() -> int:
+        steps.append("sweep")
+        return 0
 
     async def look() -> None:
         steps.append("looks")
         raise Planned
 
     monkeypatch.setattr(operator._watches, "refresh", refresh)
+    monkeypatch.setattr(operator, "_sweep", sweep)
     monkeypatch.setattr(operator._watches.guards, "look", look)
 
     async def run() -> None:
@@ -136,11 +167,10 @@ def test_new_leader_lists_again_after_another_leader(
         for _ in range(10):
             await asyncio.sleep(0)
         assert steps == [], "it does not lead yet"
-        operator._lease.took_over = took_over
+        operator._lease.took_over, operator._lease.handed_over = took_over, seen
         operator._lease.acquired.set()
         with pytest.raises(Planned):
             await work
 
     asyncio.run(run())
-    read = ["refresh begins", "refresh is complete"] if took_over else []
     assert steps == [*read, "looks"]

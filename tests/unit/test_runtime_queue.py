@@ -143,3 +143,64 @@ def test_worker_that_ended_while_it_waited_is_not_called() -> None:
         assert await asyncio.wait_for(stays, 10) == "web"
 
     asyncio.run(story())
+
+
+def test_changed_keys_and_others_come_up_in_turn() -> None:
+    async def story() -> None:
+        queue: KeyQueue[str] = KeyQueue(Clock())
+        for number in range(4):
+            queue.add_later(f"old-{number}")
+        assert await taken(queue) == "old-0"
+        for number in range(4):
+            queue.add(f"new-{number}")
+        queue.add("old-3")
+        found = [await taken(queue) for _ in range(8)]
+        assert found == ["new-0", "old-1", "new-1", "old-2", "new-2", "new-3", "old-3", None]
+
+    asyncio.run(story())
+
+
+def test_key_that_is_looked_at_again_is_not_lost() -> None:
+    async def story() -> None:
+        clock = Clock()
+        queue: KeyQueue[str] = KeyQueue(clock, pace=1.0)
+        queue.add_later("web")
+        queue.add_later("web")
+        assert len(queue) == 1
+        assert await taken(queue) == "web"
+        assert queue.busy == 1
+        queue.add_later("web")
+        assert await taken(queue) is None, "one key was in two hands"
+        queue.done("web")
+        assert queue.busy == 0
+        assert await taken(queue) is None, "it came up sooner than its pace allows"
+        clock.now += 1.0
+        assert await taken(queue) == "web"
+
+    asyncio.run(story())
+
+
+def test_waiting_worker_gets_a_key_that_is_looked_at_again() -> None:
+    async def story() -> None:
+        queue: KeyQueue[str] = KeyQueue(Clock())
+        worker = asyncio.create_task(queue.get())
+        await asyncio.sleep(0)
+        queue.add_later("web")
+        assert await asyncio.wait_for(worker, 10) == "web"
+
+    asyncio.run(story())
+
+
+def test_what_a_standby_heard_long_ago_does_not_delay_what_it_heard_just_now() -> None:
+    async def story() -> None:
+        clock = Clock()
+        queue: KeyQueue[str] = KeyQueue(clock)
+        for number in range(5):
+            queue.add(f"s{number}")
+        clock.now += 100.0
+        queue.add("s3")
+        queue.postpone(30.0)
+        assert len(queue) == 5
+        assert [await taken(queue) for _ in range(6)] == ["s3", "s0", "s1", "s2", "s4", None]
+
+    asyncio.run(story())

@@ -144,8 +144,10 @@ def checked(verb: str, code: int, told: str, server: AnsweringServer | None) -> 
 def test_verb_says_in_a_sentence_what_is_wrong(
     verb: str, answer: Answer, given: Given, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # What never answers is waited for in vain.
+    patience = "100ms" if answer is silent else "400ms"
     with answering(answer) as server:
-        code = given.run(verb, server.url)
+        code = given.run(verb, server.url, patience=patience)
     checked(verb, code, capsys.readouterr().err, server)
 
 

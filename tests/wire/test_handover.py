@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from immutable_operator.kube.handover import handover
+from immutable_operator.kube.handover import WatchedLease, handover
 from tests.wire.api import PATH, Api, event, page, serving, thing
 
-Wait = Callable[[float], Awaitable[None]]
 # Far longer than a test may take.
 EVER = 3600.0
 
@@ -21,10 +20,11 @@ def lease(holder: str | None, version: int = 1) -> dict[str, Any]:
     return thing("lease", version, spec={"holderIdentity": holder})
 
 
-def story(api: Api, told: Callable[[Wait], Awaitable[None]]) -> None:
+def story(api: Api, told: Callable[[WatchedLease], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with serving(api) as client, handover(client, PATH, "lease") as wait:
-            await told(wait)
+        watched = WatchedLease()
+        async with serving(api) as client, handover(client, PATH, "lease", watched):
+            await told(watched)
 
     asyncio.run(run())
 
@@ -43,8 +43,8 @@ def test_wait_ends_when_the_lease_is_free(last: bytes) -> None:
     api = Api()
     api.pages.append(page(lease("leader")))
 
-    async def told(wait: Wait) -> None:
-        waiting = asyncio.ensure_future(wait(EVER))
+    async def told(watched: WatchedLease) -> None:
+        waiting = asyncio.ensure_future(watched.wait(EVER))
         await api.push(event("MODIFIED", lease("leader", 11)))
         await asyncio.sleep(0.1)
         assert not waiting.done(), "a renewal is no release"
@@ -60,10 +60,10 @@ def test_release_during_a_try_counts_for_the_next_wait_only() -> None:
     api = Api()
     api.pages.append(page(lease("")))
 
-    async def told(wait: Wait) -> None:
-        await asyncio.wait_for(wait(EVER), 20)
+    async def told(watched: WatchedLease) -> None:
+        await asyncio.wait_for(watched.wait(EVER), 20)
         began = time.monotonic()
-        await wait(0.2)
+        await watched.wait(0.2)
         assert time.monotonic() - began >= 0.2
 
     story(api, told)
@@ -74,10 +74,32 @@ def test_without_the_right_to_watch_the_wait_takes_its_time() -> None:
     api.pages.append(page(lease("leader")))
     api.refused = [(403, b'{"message":"not allowed"}')] * 9
 
-    async def told(wait: Wait) -> None:
+    async def told(watched: WatchedLease) -> None:
         began = time.monotonic()
-        await wait(0.2)
+        await watched.wait(0.2)
         assert time.monotonic() - began >= 0.2
 
     story(api, told)
     assert api.watches
+
+
+def test_version_is_known_since_the_watch_showed_it() -> None:
+    api = Api()
+    api.pages.append(page(lease("leader")))
+
+    async def told(watched: WatchedLease) -> None:
+        before = time.monotonic()
+        await api.push(event("MODIFIED", lease("leader", 11)))
+        while watched.since("11") is None:
+            await asyncio.sleep(0.01)
+        at = watched.since("11")
+        assert at is not None
+        assert before <= at <= time.monotonic()
+        # The same version once more, as a list after a lost watch shows it, is no renewal.
+        await api.push(event("MODIFIED", lease("leader", 11)))
+        await api.push(event("MODIFIED", lease("", 12)))
+        await asyncio.wait_for(watched.wait(EVER), 20)
+        assert watched.since("11") is None
+        assert watched.since("") is None
+
+    story(api, told)

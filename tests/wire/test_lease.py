@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from immutable_operator.api.names import ANNOTATION_SEEN
+from immutable_operator.kube import handover as handover_module
 from immutable_operator.kube import lease as lease_module
 from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.handover import handover
 from immutable_operator.kube.lease import Lease, LeaseTimes, NotLeader
-from tests.wire.api import PATH, Api, serving
+from tests.wire.api import PATH, Api, page, serving
 
 TIMES = LeaseTimes(duration=15.0, renew=10.0, retry=2.0)
 
@@ -56,14 +59,14 @@ class Leases:
         self.down = False
         self.things = 0
         self._clock = clock
-        self._version = 100
+        self.version = 100
         if holder is not None:
             self.renew(holder, **spec)
 
     def renew(self, holder: str, **spec: Any) -> None:
         """Another replica writes the lease."""
-        self._version += 1
-        meta = {"name": "lease", "namespace": "ns", "resourceVersion": str(self._version)}
+        self.version += 1
+        meta = {"name": "lease", "namespace": "ns", "resourceVersion": str(self.version)}
         stated = {"holderIdentity": holder, "leaseDurationSeconds": 15, **spec}
         self.stored = {"metadata": meta, "spec": stated}
 
@@ -86,8 +89,8 @@ class Leases:
         now = self.stored["metadata"]["resourceVersion"] if self.stored else None
         if body["metadata"].get("resourceVersion") != now:
             return web.json_response({"reason": "Conflict"}, status=409)
-        self._version += 1
-        body["metadata"]["resourceVersion"] = str(self._version)
+        self.version += 1
+        body["metadata"]["resourceVersion"] = str(self.version)
         self.stored = body
         return web.json_response(body)
 
@@ -354,5 +357,91 @@ def test_lease_is_released_although_answer_takes_longer_than_pause_between_tries
         await lease.release()
         assert leases.holder == ""
         assert not lease.leading
+
+    story(leases, told)
+
+
+@pytest.mark.parametrize("seen", [{"pods a/b": 12, "nodes": 7}, {}, None])
+def test_next_leader_learns_what_the_one_before_had_seen(
+    clock: Clock, seen: dict[str, int] | None
+) -> None:
+    leases = Leases(clock)
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        assert await lease.try_acquire()
+        await lease.release(seen)
+        following = Lease(client, "ns", "lease", "next", TIMES)
+        assert await following.try_acquire()
+        assert following.took_over
+        assert following.handed_over == (seen or {})
+        # It is said once: who takes over from the next one by force must not believe it.
+        clock.now += 15.0
+        assert not await lease.try_acquire()
+        clock.now += 15.0
+        assert await lease.try_acquire()
+        assert lease.handed_over == {}
+
+    story(leases, told)
+
+
+@pytest.mark.parametrize("told_by_hand", ["{", "[]", '{"pods": "x"}', "null", ""])
+def test_nonsense_in_the_lease_is_no_hand_over(clock: Clock, told_by_hand: str) -> None:
+    leases = Leases(clock, "")
+    assert leases.stored is not None
+    leases.stored["metadata"]["annotations"] = {ANNOTATION_SEEN: told_by_hand}
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        assert await lease.try_acquire()
+        assert lease.handed_over == {}
+
+    story(leases, told)
+
+
+def test_lease_that_still_has_a_holder_hands_nothing_over(clock: Clock) -> None:
+    leases = Leases(clock, "other")
+    assert leases.stored is not None
+    leases.stored["metadata"]["annotations"] = {ANNOTATION_SEEN: '{"pods": 12}'}
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        assert not await lease.try_acquire()
+        clock.now += 15.0
+        assert await lease.try_acquire()
+        assert lease.handed_over == {}
+
+    story(leases, told)
+
+
+def test_lease_that_is_not_renewed_is_taken_as_soon_as_it_runs_out(clock: Clock) -> None:
+    leases = Leases(clock, "other")
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        began = clock.now
+        assert not await lease.try_acquire()
+        while not await lease.try_acquire():
+            clock.now += lease._pause()
+        assert clock.now == pytest.approx(began + 15.0)
+
+    story(leases, told)
+
+
+def test_duration_of_a_lease_counts_from_when_the_watch_showed_it(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not from the next read, which is up to a pause between two tries later."""
+    monkeypatch.setattr(handover_module, "time", clock)
+    leases = Leases(clock, "other")
+    # The watch begins with what it lists now, the first try comes later.
+    leases.api.pages.insert(0, page(leases.stored))
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        began = clock.now
+        watched = lease._watched
+        async with handover(client, PATH, "lease", watched):
+            while watched.since(str(leases.version)) is None:
+                await asyncio.sleep(0.01)
+            clock.now += 1.5
+            while not await lease.try_acquire():
+                clock.now += lease._pause()
+        assert clock.now == pytest.approx(began + 15.0)
 
     story(leases, told)

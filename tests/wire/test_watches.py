@@ -1,18 +1,22 @@
-"""A new leader's view: lists that began after it took over, of all that instances depend on."""
+"""A new leader's view shows all that the leader before wrote: by lists, or by what that one saw."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
+import pytest
 from aiohttp import web
 
 from immutable_operator.api.names import REVISION_PLURAL
+from immutable_operator.kube.reflector import Reflector
 from immutable_operator.runtime.metrics import Metrics
 from immutable_operator.runtime.queue import KeyQueue
 from immutable_operator.runtime.watches import Watches
-from tests.wire.api import Api, page, serving, until
+from immutable_operator.wire.owner import OwnerRecord
+from tests.wire.api import Api, event, page, serving, thing, until
 
 
 class Held:
@@ -29,25 +33,23 @@ class Held:
         return web.Response(body=page(version=10), content_type="application/json")
 
 
-def test_refresh_ends_when_pods_and_revisions_were_listed_again() -> None:
+WANTED = ("pods", REVISION_PLURAL)
+Told = Callable[[Watches, Held, Api], Awaitable[None]]
+
+
+def story(told: Told) -> None:
+    """Run a test with watches of pods and revisions that have listed once, at version 10."""
+
     async def run() -> None:
         api, held = Api(), Held()
         api.pages.append(held)
         async with serving(api) as client:
             watches = Watches(client, Metrics(), KeyQueue(time.monotonic))
-            wanted = ("pods", REVISION_PLURAL)
-            mirrors = [r for r in watches.reflectors if r.resource in wanted]
-            running = [asyncio.create_task(mirror.run()) for mirror in mirrors]
+            running = [asyncio.create_task(mirror.run()) for mirror in mirrors(watches)]
             try:
-                await until(_all_synced(watches, wanted))
-                held.go_on.clear()
+                await until(lambda: not set(watches.late) & set(WANTED))
                 held.begun.clear()
-                refresh = asyncio.create_task(watches.refresh())
-                await until(lambda: sorted(held.begun) == sorted(wanted))
-                assert not refresh.done()
-                held.go_on.set()
-                await refresh
-                assert [mirror.lists for mirror in mirrors] == [2, 2]
+                await told(watches, held, api)
             finally:
                 for task in running:
                     task.cancel()
@@ -56,5 +58,106 @@ def test_refresh_ends_when_pods_and_revisions_were_listed_again() -> None:
     asyncio.run(run())
 
 
-def _all_synced(watches: Watches, wanted: tuple[str, ...]) -> Callable[[], bool]:
-    return lambda: not set(watches.late) & set(wanted)
+def mirrors(watches: Watches) -> list[Reflector[Any]]:
+    return [mirror for mirror in watches.reflectors if mirror.resource in WANTED]
+
+
+def told_of(watches: Watches) -> list[int]:
+    """What the next leader is told of the watches of this test."""
+    return [watches.seen()[mirror.name] for mirror in mirrors(watches)]
+
+
+def test_refresh_ends_when_pods_and_revisions_were_listed_again() -> None:
+    async def told(watches: Watches, held: Held, api: Api) -> None:
+        held.go_on.clear()
+        refresh = asyncio.create_task(watches.refresh({}))
+        await until(lambda: sorted(held.begun) == sorted(WANTED))
+        assert not refresh.done()
+        held.go_on.set()
+        assert await refresh, "the owners are to be listed, too"
+        assert [mirror.lists for mirror in mirrors(watches)] == [2, 2]
+
+    story(told)
+
+
+def test_view_that_shows_what_the_leader_before_saw_is_not_listed() -> None:
+    async def told(watches: Watches, held: Held, api: Api) -> None:
+        assert told_of(watches) == [10, 10]
+        assert not await watches.refresh(watches.seen())
+        assert held.begun == []
+
+    story(told)
+
+
+def test_change_on_its_way_is_waited_for() -> None:
+    async def told(watches: Watches, held: Held, api: Api) -> None:
+        later = watches.seen() | {mirror.name: 12 for mirror in mirrors(watches)}
+        refresh = asyncio.create_task(watches.refresh(later))
+        await until(lambda: len(api.watches) == len(WANTED))
+        assert not refresh.done()
+        # One stream after the other gets it: a bookmark says the same as a change.
+        for _ in WANTED:
+            await api.push(event("BOOKMARK", thing("", 12)))
+        await refresh
+        assert held.begun == []
+        assert told_of(watches) == [10, 10], "a bookmark is no change"
+
+    story(told)
+
+
+@pytest.mark.parametrize("missing", ["late", "unknown"])
+def test_only_what_does_not_come_is_listed(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("immutable_operator.runtime.watches.CATCH_UP_SECONDS", 0.1)
+
+    async def told(watches: Watches, held: Held, api: Api) -> None:
+        seen = watches.seen()
+        pods = next(name for name in seen if name.startswith("pods"))
+        if missing == "late":
+            seen[pods] = 12
+        else:
+            del seen[pods]
+        await watches.refresh(seen)
+        assert held.begun == ["pods"]
+
+    story(told)
+
+
+def test_owners_that_the_leader_before_had_seen_are_listed_by_the_caller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("immutable_operator.runtime.watches.CATCH_UP_SECONDS", 0.1)
+
+    async def told(watches: Watches, held: Held, api: Api) -> None:
+        meta = {"name": "web", "namespace": "shop", "uid": "u1", "resourceVersion": "7"}
+        watches.owners.upsert(OwnerRecord.of({"metadata": meta, "spec": {}}))
+        seen = watches.seen()
+        assert seen["immutableservices"] == 7
+        assert not await watches.refresh(seen)
+        assert await watches.refresh(seen | {"immutableservices": 8})
+        assert held.begun == []
+
+    story(told)
+
+
+def test_pod_that_may_be_gone_makes_a_list_necessary() -> None:
+    async def told(watches: Watches, held: Held, api: Api) -> None:
+        watches.pods.doubtful.add("u1")
+        await watches.refresh(watches.seen())
+        assert held.begun == ["pods"]
+        assert not watches.pods.doubtful
+
+    story(told)
+
+
+def test_view_that_is_about_to_be_listed_shows_nothing() -> None:
+    async def told(watches: Watches, held: Held, api: Api) -> None:
+        [pods, _] = mirrors(watches)
+        held.go_on.clear()
+        pods.relist()
+        assert pods.shown == -1
+        await until(lambda: held.begun == ["pods"])
+        assert pods.shown == -1
+        held.go_on.set()
+        await until(lambda: pods.shown == 10)
+
+    story(told)

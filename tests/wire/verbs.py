@@ -6,6 +6,7 @@ A new verb is in the table without a change here, unless no argument can be gues
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import signal
@@ -35,6 +36,7 @@ LONGEST = 8.0
 MOMENT = 1.0
 
 
+@functools.cache
 def _commands() -> dict[str, argparse.ArgumentParser]:
     for action in new_parser()._actions:
         if isinstance(action, argparse._SubParsersAction):

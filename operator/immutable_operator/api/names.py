@@ -92,6 +92,10 @@ ANNOTATION_RETIRING: Final = f"{GROUP}/retiring"
 """On a node, as JSON: {"since": "2026-11-22T04:30:00Z", "because": "Outdated: …"}: its drain has
 begun."""
 
+ANNOTATION_SEEN: Final = f"{GROUP}/seen"
+"""On a lease that its holder gave back, as JSON: {"pods immutable.dev/service": 4711, …}: the
+resource versions up to which a view must be to show all that the former leader wrote."""
+
 FINALIZER_POOL: Final = f"{GROUP}/drain"
 """Finalizer of a node pool whose nodes are drained and deleted before it."""
 

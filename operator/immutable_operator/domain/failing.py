@@ -143,9 +143,15 @@ def _late(turn: Turn, fleet: Fleet, verdict: Verdict) -> tuple[Failure | None, f
 
 
 def _seen(turn: Turn, fleet: Fleet) -> str:
-    """Return the trouble of the wanted revision that was seen last, "" if there is none."""
+    """Return what keeps the wanted revision from progress, "" if nothing is known."""
     wanted = turn.wanted.id if turn.wanted else ""
-    said = [_told(i) for i in _by_age(fleet.current) if i.trouble]
+    # A node is given up at the same deadline: it may have ended, or be gone, already.
+    over = (*fleet.ended, *fleet.terminating, *turn.view.departed)
+    ended = (i for i in over if i.ended and i.revision == wanted)
+    tried = [*_by_age(fleet.current), *_by_age(ended)]
+    said = [_told(i) for i in tried if i.trouble]
+    machines = ((i.name, i.machine.waits_for) for i in tried if i.machine)
+    said += [f"{name}: {waits_for}" for name, waits_for in machines if waits_for]
     said += [r.message for r in turn.view.refusals if r.revision == wanted]
     # An operator that was restarted does not know that it refused them.
     own = (i for i in turn.view.instances if i.revision == wanted)

@@ -153,8 +153,8 @@ class World:
         return bool(new)
 
     def _answer(self, outcome: Outcome) -> None:
-        request = self._requests.pop(outcome.uid, None)
-        if request is not None and outcome.phase not in ("Succeeded", "Failed"):
+        request = self._requests.pop(outcome.uid)
+        if outcome.phase not in ("Succeeded", "Failed"):
             told = replace(request, phase=outcome.phase, message=outcome.message)
             self._requests[outcome.uid] = told
 

@@ -286,7 +286,8 @@ def _recorded(view: View, asked: _Asked, running: Revision | None, setting: _Set
         lack = Obstacle(refused.cause, refused.message, None)
         note = f"record 0 of 1 revision: {refused.message}"
         return Target(running, False, held, lacking=(lack,), due=(refused.retry_at,), notes=(note,))
-    number = next_number(view.revisions)
+    sent = (number for id_, number in view.sent_numbers.items() if id_ != short)
+    number = next_number(view.revisions, sent)
     reason, change, author, kinds = _change(view, asked.config, running)
     pinned = pins(view, short, digests)
     record = CreateRevision(short, number, full_hash, reason, author, pinned)

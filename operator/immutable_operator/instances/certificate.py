@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any
 
 from immutable_operator.api.names import (
@@ -48,7 +49,7 @@ def read_certificate(meta: ObjectMeta) -> dict[str, Any]:
     or "".
     """
     return {
-        "revision": meta.labels.get(LABEL_REVISION, ""),
+        "revision": sys.intern(meta.labels.get(LABEL_REVISION, "")),
         "slot": number(meta.annotations.get(ANNOTATION_SLOT)),
         "incarnation": number(meta.annotations.get(ANNOTATION_INCARNATION)),
         "replaces": meta.annotations.get(ANNOTATION_REPLACES),

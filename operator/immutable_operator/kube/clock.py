@@ -20,12 +20,18 @@ class ServerClock:
 
     Each answer bounds the difference of the two clocks: the server wrote its date after the
     request was sent and before the answer came, and cut it to whole seconds. Bounds of many
-    answers are kept together. An answer that contradicts them means that a clock was set, and
-    only the new bounds count. While the bounds allow that both clocks agree, nothing is corrected.
+    answers are kept together. An answer that contradicts them means that the server's clock was
+    set, and only the new bounds count. While the bounds allow that both clocks agree, nothing is
+    corrected.
     """
 
     def __init__(self) -> None:
+        self._began = time.time() - time.monotonic()
         self._least, self._most = -math.inf, math.inf
+
+    def local(self) -> float:
+        """Return this process's own time: that of the day at its start, and never set since."""
+        return self._began + time.monotonic()
 
     @property
     def offset(self) -> float:
@@ -33,15 +39,13 @@ class ServerClock:
         return min(max(0.0, self._least), self._most)
 
     def time(self) -> float:
-        return time.time() + self.offset
+        return self.local() + self.offset
 
     def note(self, sent: float, date: str | None) -> None:
-        """Take in one answer, now; ``sent`` is the local time at which its request was sent."""
+        """Take in one answer, now; ``sent`` is the `local` time at which its request was sent."""
         if (shown := _moment(date or "")) is None:
             return
-        least, most = shown - time.time(), shown + 1.0 - sent
-        if least > most:
-            return  # the local clock was set back in between
+        least, most = shown - self.local(), shown + 1.0 - sent
         self._least, self._most = max(self._least, least), min(self._most, most)
         if self._least > self._most:
             self._least, self._most = least, most

@@ -1,10 +1,11 @@
-"""What a standby sees of the lease: that its holder gave it back."""
+"""What a standby sees of the lease: when it was renewed, and that its holder gave it back."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -13,14 +14,19 @@ from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.reading import Identity, decoded
 from immutable_operator.kube.reflector import Reflector
 
-__all__ = ["handover"]
+__all__ = ["WatchedLease", "handover"]
 
 
 class _Spec(msgspec.Struct, rename="camel"):
     holder_identity: str | None = None
 
 
+class _Meta(msgspec.Struct, rename="camel"):
+    resource_version: str = ""
+
+
 class _Lease(msgspec.Struct):
+    metadata: _Meta
     spec: _Spec | None = None
 
     @property
@@ -28,22 +34,46 @@ class _Lease(msgspec.Struct):
         return not (self.spec and self.spec.holder_identity)
 
 
-class _Seen:
-    """The sink of the watch: ``free`` is set when no replica holds the lease any more."""
+class WatchedLease:
+    """The sink of the watch.
+
+    Without a watch `wait` waits for the whole time, and `since` knows no version.
+    """
 
     def __init__(self) -> None:
-        self.free = asyncio.Event()
+        self._free = asyncio.Event()
+        self._version = ""
+        self._at = 0.0
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until no replica holds the lease, at most so long.
+
+        What happened since the last call counts.
+        """
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._free.wait(), seconds)
+        self._free.clear()
+
+    def since(self, version: str) -> float | None:
+        """Return since when the lease has had this version, by this process's monotonic clock.
+
+        This is never before its holder sent it. None for another version than the newest one, and
+        for "", which is none.
+        """
+        return self._at if version and version == self._version else None
 
     def replace(self, items: list[_Lease], version: int) -> None:
         for lease in items:
             self.upsert(lease, version)
 
     def upsert(self, item: _Lease, version: int) -> None:
+        if item.metadata.resource_version != self._version:
+            self._version, self._at = item.metadata.resource_version, time.monotonic()
         if item.is_free:
-            self.free.set()
+            self._free.set()
 
     def remove(self, item: _Lease, version: int) -> None:
-        self.free.set()
+        self._free.set()
 
     def advance(self, version: int) -> None:
         pass
@@ -54,32 +84,21 @@ class _Seen:
 
 @asynccontextmanager
 async def handover(
-    client: KubeClient, collection: str, name: str
-) -> AsyncIterator[Callable[[float], Awaitable[None]]]:
-    """Watch one lease; yield a function that waits until it is free, at most so many seconds.
-
-    What happened since the last call counts. Without the watch the function waits for the whole
-    time.
-    """
-    seen = _Seen()
-
-    async def wait(seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(seen.free.wait(), seconds)
-        seen.free.clear()
-
+    client: KubeClient, collection: str, name: str, watched: WatchedLease
+) -> AsyncIterator[None]:
+    """Tell ``watched`` about one lease as long as the context lasts."""
     watch = Reflector(
         client,
         collection,
         "leases",
         lambda raw: decoded(raw, _Lease),
-        seen,
+        watched,
         fields=f"metadata.name={name}",
         optional=True,
     )
     watching = asyncio.create_task(watch.run(), name="lease of another replica")
     try:
-        yield wait
+        yield
     finally:
         watching.cancel()
         await asyncio.wait([watching])

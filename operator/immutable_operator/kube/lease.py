@@ -9,8 +9,10 @@ running.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,9 +20,10 @@ from typing import Any
 import msgspec
 import structlog
 
+from immutable_operator.api.names import ANNOTATION_SEEN
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.errors import ApiError, Conflict, NotFound, Unreachable
-from immutable_operator.kube.handover import handover
+from immutable_operator.kube.handover import WatchedLease, handover
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.reading import READ_ERRORS, decoded
 
@@ -34,6 +37,7 @@ LEASES = ApiPath("apis/coordination.k8s.io/v1", "leases")
 
 class _Meta(msgspec.Struct, rename="camel"):
     resource_version: str
+    annotations: dict[str, str] | None = None
 
 
 class _Spec(msgspec.Struct, rename="camel"):
@@ -52,6 +56,17 @@ class _Lease(msgspec.Struct):
     @property
     def holder(self) -> str:
         return (self.spec and self.spec.holder_identity) or ""
+
+    @property
+    def handed_over(self) -> dict[str, int]:
+        """What its last holder had seen, if it gave the lease back and said so."""
+        told = (self.metadata.annotations or {}).get(ANNOTATION_SEEN)
+        if self.holder or not told:
+            return {}
+        try:
+            return msgspec.json.decode(told, type=dict[str, int])
+        except msgspec.DecodeError:
+            return {}
 
     @property
     def duration(self) -> float:
@@ -96,7 +111,8 @@ class Lease:
     times
         A write needs ``retry`` seconds of validity to be allowed, and gets at most what is left.
 
-    ``took_over`` says that there was a leader before, whose last writes may not be visible yet.
+    ``took_over`` says that there was a leader before, whose last writes may not be visible yet;
+    ``handed_over`` is what it had seen, if it ended politely (see `release`).
     """
 
     def __init__(
@@ -115,10 +131,12 @@ class Lease:
         self.times = times
         self._valid_until = 0.0
         self._held: _Lease | None = None
+        self._watched = WatchedLease()
         self._seen_version = ""
         self._seen_at = self._seen_period = 0.0
         self.acquired = asyncio.Event()
         self.took_over = False
+        self.handed_over: dict[str, int] = {}
 
     @property
     def leading(self) -> bool:
@@ -136,9 +154,9 @@ class Lease:
 
     async def run(self) -> None:
         """Acquire the lease, then renew it; return when it is lost."""
-        async with handover(self._client, self._collection, self._name) as wait_for_release:
+        async with handover(self._client, self._collection, self._name, self._watched):
             while not await self.try_acquire():
-                await wait_for_release(self.times.retry * random.uniform(0.8, 1.2))  # noqa: S311
+                await self._watched.wait(self._pause())
         self.acquired.set()
         log.info("leading", identity=self.identity)
         while True:
@@ -148,6 +166,12 @@ class Lease:
                 log.error("lease lost", identity=self.identity)
                 self._valid_until = 0.0
                 return
+
+    def _pause(self) -> float:
+        """Seconds until the next try: a lease that is not renewed is tried when it runs out."""
+        usual = self.times.retry * random.uniform(0.8, 1.2)  # noqa: S311
+        left = self._seen_at + self._seen_period - time.monotonic()
+        return min(usual, left) if left > 0 else usual
 
     async def try_acquire(self) -> bool:
         """Try once to take a lease that is free, or that did not change for its duration."""
@@ -172,6 +196,7 @@ class Lease:
         if self._is_anothers(lease.metadata.resource_version):
             return False
         transitions = lease.transitions + (lease.holder != self.identity)
+        self.handed_over = lease.handed_over
         return await self._hold("PUT", self._path, self._body(lease, transitions))
 
     def _is_anothers(self, version: str) -> bool:
@@ -180,7 +205,10 @@ class Lease:
         ``version`` is the resource version of the present lease, "" if there is none.
         """
         if version != self._seen_version:
-            self._seen_version, self._seen_at = version, time.monotonic()
+            # The watch may have shown it long before this try.
+            since = self._watched.since(version)
+            self._seen_version = version
+            self._seen_at = time.monotonic() if since is None else since
         return time.monotonic() - self._seen_at < self._seen_period
 
     async def try_renew(self) -> bool:
@@ -191,14 +219,21 @@ class Lease:
         body["spec"]["acquireTime"] = self._held.spec.acquire_time if self._held.spec else None
         return await self._hold("PUT", self._path, body)
 
-    async def release(self) -> None:
-        """Give the lease back, so that the next leader need not wait until it expires."""
+    async def release(self, seen: Mapping[str, int] | None = None) -> None:
+        """Give the lease back, so that the next leader need not wait until it expires.
+
+        ``seen`` says how far a view must be to show all writes of this leader; without it the next
+        one lists everything, because some may not be visible yet.
+        """
         for _ in range(2):
             if self._held is None or not self.leading:
                 return
             body = self._body(self._held, self._held.transitions)
             body["spec"]["holderIdentity"] = ""
             body["spec"]["leaseDurationSeconds"] = 1
+            if seen:
+                told = json.dumps(seen, separators=(",", ":"))
+                body["metadata"]["annotations"] = {ANNOTATION_SEEN: told}
             try:
                 await self._client.hold("PUT", self._path, body, self.times.renew / 2)
             except Conflict:

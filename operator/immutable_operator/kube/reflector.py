@@ -114,6 +114,7 @@ class Reflector(Generic[T]):
         self._optional = optional or served is not None
         self._retry = RETRY
         self._version = 0
+        self.changed = 0
         self._failures = 0
         self._unreadable = 0
         self._told = 0
@@ -122,6 +123,17 @@ class Reflector(Generic[T]):
         self._begun = self._completed = 0
         self.lists = 0
         self.synced = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """The collection and what is selected of it: the same in each replica."""
+        return " ".join([self.resource, *self._selector.values()])
+
+    @property
+    def shown(self) -> int:
+        """The version up to which the sink shows all changes; -1 while it is to be listed again."""
+        is_listing = self._wanted.is_set() or self._completed < self._begun
+        return -1 if self.lists and is_listing else self._version
 
     def relist(self) -> None:
         """List now, whatever the watch is doing; used if a write does not become visible."""
@@ -240,7 +252,7 @@ class Reflector(Generic[T]):
         except BaseException:
             self._wanted.set()
             raise
-        self._version = version
+        self._version = self.changed = version
         self._sink.replace(items, version)
         self._completed = began
         self.lists += 1
@@ -328,7 +340,10 @@ class Reflector(Generic[T]):
             version = self._version
         if event.type == "BOOKMARK":
             self._sink.advance(version)
-        elif event.type == "DELETED":
+            self._version = version
+            self._told += 1
+            return
+        if event.type == "DELETED":
             # Even if its last state cannot be read, the known object is gone.
             item = self._read(event.object)
             if item is not None:
@@ -342,5 +357,5 @@ class Reflector(Generic[T]):
                 self._sink.advance(version)
             else:
                 self._sink.upsert(item, version)
-        self._version = version
+        self._version = self.changed = version
         self._told += 1

@@ -6,10 +6,10 @@ most commands of the plug-in take to run.
 
 from __future__ import annotations
 
+import asyncio.sslproto
 import json
 import os
 import re
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +28,9 @@ CONNECT_SECONDS = 10.0
 YAML = "application/apply-patch+yaml"
 # How JSON in ASCII writes one character beyond the first 65 536; YAML has no such escapes.
 _PAIR = re.compile(r"\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}")
+# asyncio gives each TLS connection a buffer of 256 kB, and a replica has dozens of connections. A
+# record of TLS has 16 kB at most.
+asyncio.sslproto.SSLProtocol.max_size = 32 * 1024
 
 
 class Transport:
@@ -69,7 +72,7 @@ class Transport:
                 method, path, header_params=headers, auth_settings=["BearerToken"]
             )
             # After a login, which may take some time.
-            begun = time.time()
+            begun = self._clock.local()
             answer = await self._api.call_api(method, url, headers, sent, _request_timeout=timeout)
         except LOST as error:
             text = f"{no_answer(error)} ({method} {path.partition('?')[0]})"

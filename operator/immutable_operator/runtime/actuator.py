@@ -19,6 +19,7 @@ from immutable_operator.domain.model import (
     Action,
     Admit,
     Create,
+    CreateRevision,
     DeleteBudget,
     DeleteRoute,
     End,
@@ -155,6 +156,8 @@ class Actuator:
             seen = await self._write(owner, action)
         except Unknown as error:
             course.broken = True
+            if isinstance(action, CreateRevision):
+                memory.sent_numbers[action.id] = action.number
             memory.barrier.expect(resource, shows, self._tick(), unknown=True)
             self._metrics.unknown.labels(owner.kind.name, move).inc()
             log.warning(
@@ -184,6 +187,8 @@ class Actuator:
         memory.refusals.accepted(move, subject, revision)
         if isinstance(action, Create):
             memory.accepted.add(action.revision)
+        if isinstance(action, CreateRevision):
+            memory.note_records(action.id)
         if isinstance(action, Retire):
             memory.retired.add(action.uid)
         if isinstance(action, SetVerdict):

@@ -1,14 +1,15 @@
 """Claims back pods that lost their label or owner: notices them, reads them, patches them.
 
-There are three ways to notice one: a pod leaves the watch although it was not deleted, a pod has
-our label and no owner, and, every ten minutes, a list of all pods without our label. Only the
-leader runs it.
+There are three ways to notice one: a pod leaves the watch although it was not told to end, a pod
+has our label and no owner, and, every ten minutes, a list of all pods without our label. A standby
+checks the noticed ones, too: those that are gone must not be in its view when it leads. Only the
+leader lists, and patches.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -33,6 +34,8 @@ __all__ = ["Claims"]
 log = structlog.get_logger()
 SWEEP_SECONDS = 600.0
 PAGE = 500
+# How long a standby leaves a lost pod to the leader before it looks again.
+STANDBY_SECONDS = 5.0
 RETRY = Backoff(1.0, 600.0)
 
 Suspect = tuple[str, str, str]
@@ -55,9 +58,12 @@ class Claims:
         self._client = client
         self._services = services
         self._metrics = metrics
+        self._leads = False
         self._inquiry: Inquiry[Suspect] = Inquiry(
             "label and owner of a pod cannot be restored", self._look, retry=RETRY
         )
+        self._unanswered: set[str] = set()
+        self._patched_up_to = 0
         self.pods = Pods(changed, self._suspect_record, services.home)
 
     def _suspect_record(self, pod: PodRecord) -> None:
@@ -70,13 +76,18 @@ class Claims:
         else:
             self.pods.forget(uid)
 
-    async def run(self) -> None:
-        """Run forever: check noticed pods at once, and all others every ten minutes."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._sweeps())
-            tasks.create_task(self._inquiry.run())
+    def is_settled(self) -> bool:
+        """Return whether the view shows all patches, and none is without an answer."""
+        return not self._unanswered and self._patched_up_to <= self.pods.version
 
-    async def _sweeps(self) -> None:
+    async def check(self) -> None:
+        """Run forever, in each replica: check noticed pods at once."""
+        await self._inquiry.run()
+
+    async def lead(self) -> None:
+        """Run forever, in the leader: look for other lost pods every ten minutes."""
+        self._leads = True
+        self._inquiry.renew_all()
         while True:
             try:
                 await self.sweep()
@@ -100,14 +111,21 @@ class Claims:
             if not token:
                 return
 
-    async def _look(self, suspect: Suspect) -> None:
-        if not await self.look(*suspect):
+    async def _look(self, suspect: Suspect) -> float | None:
+        found = await self.look(*suspect)
+        if found is None:
+            return STANDBY_SECONDS
+        if found:
+            self.pods.settle(suspect[0])
+        else:
+            self._unanswered.discard(suspect[0])
             self.pods.forget(suspect[0])
+        return None
 
-    async def look(self, uid: str, namespace: str, name: str) -> bool:
+    async def look(self, uid: str, namespace: str, name: str) -> bool | None:
         """Claim one pod back if it is a lost instance of an existing service.
 
-        Return False if it is gone or not one of ours.
+        Return False if it is gone or not one of ours, None if the leader has to claim it.
         """
         owner = service_of(name)
         service = self._services.named(SERVICE.key(namespace, owner)) if owner else None
@@ -122,6 +140,7 @@ class Claims:
         read = {key: value for key, value in metadata.items() if key != "managedFields"}
         meta = msgspec.convert(read, type=ObjectMeta)
         if meta.uid != uid or not is_lost(meta, service):
+            self._answered(uid, metadata)
             return meta.uid == uid
         body = claim_body(service, meta, metadata, self._client.clock.time())
         if body is None:
@@ -131,11 +150,20 @@ class Claims:
                 pod=name,
             )
             return False
+        if not self._leads:
+            return None
         # Before the patch, because the event of the patch needs the owner.
         self.pods.adopt(uid, service.uid)
-        await self._client.patch(path, body, resource="pods", manager=FIELD_MANAGER)
+        self._unanswered.add(uid)
+        answer = await self._client.patch(path, body, resource="pods", manager=FIELD_MANAGER)
+        self._answered(uid, metadata_of(answer))
         self._metrics.claims.inc()
         log.warning(
             "label and owner of a pod restored", namespace=namespace, pod=name, service=service.name
         )
         return True
+
+    def _answered(self, uid: str, metadata: Mapping[str, Any]) -> None:
+        """Note the version of a pod that shows what was patched."""
+        self._patched_up_to = max(self._patched_up_to, int(metadata["resourceVersion"]))
+        self._unanswered.discard(uid)

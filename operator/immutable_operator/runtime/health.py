@@ -65,9 +65,8 @@ class Health:
         return web.Response(text="ok\n")
 
 
-async def heartbeat(health: Health, observe: Callable[[], None]) -> None:
-    """Beat every second, and refresh the gauges."""
+async def heartbeat(health: Health) -> None:
+    """Beat every second."""
     while True:
         health.beat()
-        observe()
         await asyncio.sleep(1)

@@ -65,6 +65,11 @@ class Inquiry(Generic[K]):
         self._open.add(key)
         self._queue.add(key)
 
+    def renew_all(self) -> None:
+        """Ask all open questions now."""
+        for key in list(self._open):
+            self._queue.add(key)
+
     async def run(self) -> None:
         """Ask questions forever."""
         async with asyncio.TaskGroup() as tasks:

@@ -35,6 +35,7 @@ from immutable_operator.domain.model import (
     NodeEnd,
     Plan,
     Policy,
+    Reason,
     Request,
     Status,
     View,
@@ -145,6 +146,7 @@ class ControlLoop:
         self._checks = checks or Checks(lambda namespace: None)
         self._runner = check_runner or CheckRunner(client, CheckOptions(), queue.add, metrics)
         self._memories: dict[str, OwnerMemory] = {}
+        self._resting = self._was_cut_off = False
         self._schedules = schedules or Schedules()
         self._lineages = lineages or Lineages(client, self._now, time.monotonic)
         self._notifications = notifications or Notifications(None, metrics)
@@ -166,18 +168,39 @@ class ControlLoop:
             for _ in range(WORKERS):
                 workers.create_task(self._work())
 
+    async def rest(self, seconds: float) -> bool:
+        """Begin no turn any more; return whether, within these seconds, those that had begun ended
+        and the view showed all writes.
+        """
+        self._resting = True
+        until = time.monotonic() + seconds
+        while not self._is_settled():
+            if time.monotonic() >= until:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
+    def _is_settled(self) -> bool:
+        if self._was_cut_off or self._queue.busy:
+            return False
+        return all(memory.barrier.is_open() for memory in self._memories.values())
+
     async def _work(self) -> None:
         while True:
             key = await self._queue.get()
+            if self._resting:
+                self._queue.done(key)
+                return
             try:
                 await self.step(key)
-            except NotLeader:
+            except (NotLeader, asyncio.CancelledError):
+                # Whether its last write was done is not known.
+                self._was_cut_off = True
                 raise
             except Exception as error:
                 self._failed(key, error)
             finally:
                 self._queue.done(key)
-                self._metrics.queue_depth.set(len(self._queue))
 
     def _holds(self, planned: OwnerRecord) -> bool:
         """Return whether the plan for an owner is still to be carried out."""
@@ -206,9 +229,12 @@ class ControlLoop:
         decided = plan(view, self._now(), self._policy, family)
         self._metrics.plan_seconds.observe(time.perf_counter() - began)
         log.debug("planned", **_about(owner), notes=list(decided.notes))
+        memory.note_records(*(revision.id for revision in view.revisions))
+        if await self._is_gone(owner, decided, memory):
+            self._queue.add(key)
+            return
         if decided.actions:
             await self._actuator.act(owner, decided.actions, memory)
-            await self._confirm(owner, decided, memory)
         records = any(isinstance(a, CreateRevision) for a in decided.actions)
         if not (records and any(r.move is Move.RECORD for r in memory.refusals.all())):
             await self._tell(owner, decided, memory)  # a refused record is not announced
@@ -239,16 +265,22 @@ class ControlLoop:
         if turn is not None:
             self._queue.add_at(owner.uid, turn)
 
-    async def _confirm(self, owner: OwnerRecord, decided: Plan, memory: OwnerMemory) -> None:
-        """From time to time, while instances are created, check that the service itself still
-        exists.
+    async def _is_gone(self, owner: OwnerRecord, decided: Plan, memory: OwnerMemory) -> bool:
+        """Return whether the owner is found to be gone before anything is created for it.
 
-        Its watch may miss the deletion; the garbage collector would then delete the new instances,
-        and they would be created again.
+        Its deletion may be seen after that of what it owned, which the garbage collector deletes,
+        or never, if its watch missed it. So it is looked up whenever something that was there is to
+        be created once more, and otherwise from time to time.
         """
-        made = any(isinstance(a, Create | CreateRevision) for a in decided.actions)
-        if made and time.monotonic() - memory.confirmed_at > CONFIRM_SECONDS:
+        births = [a for a in decided.actions if isinstance(a, Create)]
+        records = [a for a in decided.actions if isinstance(a, CreateRevision)]
+        again = any(memory.was_recorded(record.id) for record in records) or any(
+            birth.because.reason is Reason.MISSING for birth in births
+        )
+        is_due = time.monotonic() - memory.confirmed_at > CONFIRM_SECONDS
+        if again or (is_due and (births or records)):
             await self._look_up(owner, memory)
+        return self._services.get(owner.uid) is None
 
     async def _look_up(self, owner: OwnerRecord, memory: OwnerMemory) -> None:
         """Ask the API server for the service of this name; the permission to list is enough."""
@@ -343,6 +375,7 @@ class ControlLoop:
             measured=self._runner.of(owner.uid, revisions),
             retry=owner.retry,
             desired_before=memory.desired,
+            sent_numbers=memory.unanswered_numbers(revisions),
         )
 
     def _known_routes(self, owner: OwnerRecord) -> Iterator[RouteRecord]:

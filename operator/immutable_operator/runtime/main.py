@@ -40,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, run a replica, exit with its code."""
     options = _parser().parse_args(arguments)
     configure_logs(options.log_format, options.log_level)
-    # Many small long-lived objects: collect rarely (measured).
-    gc.set_threshold(100_000, 50, 100)
+    # Many small long-lived objects: collect all of them rarely. The young ones are collected more
+    # often than that: what 100 000 of them leave behind is 15 MB (measured).
+    gc.set_threshold(10_000, 50, 100)
     sys.exit(asyncio.run(_run(options)))
 
 

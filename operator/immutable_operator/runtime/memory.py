@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from immutable_operator.domain.model import Instance, Status
+from immutable_operator.domain.model import Instance, Revision, Status
 from immutable_operator.runtime.barrier import Barrier
 from immutable_operator.runtime.evidence import Baselines
 from immutable_operator.runtime.refusals import Refusals
@@ -14,6 +14,7 @@ from immutable_operator.wire.owner import OwnerRecord
 __all__ = ["OwnerMemory"]
 
 MOST_DEPARTED = 1000
+MOST_SENT = 16
 RETELL = 3600.0  # seconds that the API server keeps an event
 
 
@@ -33,6 +34,8 @@ class OwnerMemory:
         self.refusals = Refusals()
         self.barrier = Barrier()
         self.retired: set[str] = set()
+        self.sent_numbers: dict[str, int] = {}
+        self._recorded: dict[str, None] = {}
         self.accepted: set[str] = set()
         self.planned: Status | None = None
         self.desired: int | None = None
@@ -46,6 +49,23 @@ class OwnerMemory:
         self._told: dict[tuple[str, str], float] = {}
         self._last: dict[str, Instance] = {}
         self._departed: dict[str, Instance] = {}
+
+    def note_records(self, *revisions: str) -> None:
+        """Note that these revisions are on record, or were just recorded; a few others are kept."""
+        others = [revision for revision in self._recorded if revision not in revisions]
+        self._recorded = dict.fromkeys((*others[-MOST_SENT:], *revisions))
+
+    def was_recorded(self, revision: str) -> bool:
+        """Return whether a revision was on record lately."""
+        return revision in self._recorded
+
+    def unanswered_numbers(self, revisions: Iterable[Revision]) -> Mapping[str, int]:
+        """Return, by id, the numbers of revisions that were sent and are not on record."""
+        for revision in revisions:
+            self.sent_numbers.pop(revision.id, None)
+        while len(self.sent_numbers) > MOST_SENT:
+            del self.sent_numbers[next(iter(self.sent_numbers))]
+        return dict(self.sent_numbers)
 
     def departed(
         self, instances: tuple[Instance, ...], gone: Mapping[str, Instance]

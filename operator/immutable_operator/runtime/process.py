@@ -11,7 +11,7 @@ import asyncio
 import gc
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,10 @@ log = structlog.get_logger()
 SWEEP_SECONDS = 600.0
 SECOND_SWEEP_SECONDS = 15.0
 GRACE_SECONDS = 5.0
+# How long a leader that ends waits for the end of the turns that have begun.
+REST_SECONDS = 0.5
+# A new leader looks first at what changed so lately that the one before may not have seen it.
+RECENT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class Operator:
         self._stop = asyncio.Event()
         self._kopf_ready = asyncio.Event()
         self._swept = asyncio.Event()
+        self._control: ControlLoop | None = None
         self._queue: KeyQueue[str] = KeyQueue(time.monotonic)
         self._watches = Watches(
             client,
@@ -119,6 +124,7 @@ class Operator:
         client.fence = self._lease.fence
         metrics.watch_owners(options.owner_metrics, lambda: self._lease.leading, client.clock.time)
         self._health.waits_for = self._waits_for
+        self._measure()
 
     async def run(self) -> int:
         """Run until a signal or a failure; return the exit code."""
@@ -127,7 +133,7 @@ class Operator:
         leader = self._part("leader", self._lead())
         parts = [
             leader,
-            self._part("heartbeat", heartbeat(self._health, self._observe)),
+            self._part("heartbeat", heartbeat(self._health)),
             *(self._part(f"reflector {r.resource}", r.run()) for r in self._watches.reflectors),
             self._part("sweeper", self._sweeps()),
         ]
@@ -137,15 +143,31 @@ class Operator:
         host = self._part("kopf", self._host())
         await asyncio.wait([*parts, host, told], return_when=asyncio.FIRST_COMPLETED)
         code = self._verdict(parts, host)
-        # First stop all writes, then give the lease back, then end the rest.
-        await _end([leader])
-        await self._lease.release()
+        await self._step_down(leader)
         await _end([*parts, told])
         self._stop.set()
         await asyncio.wait([host], timeout=GRACE_SECONDS)
         await self._health.stop()
         await self._client.close()
         return code
+
+    async def _step_down(self, leader: asyncio.Task[None]) -> None:
+        """First stop all writes, then give the lease back, with what the next leader must see."""
+        settled = False
+        if self._control is not None and not leader.done():
+            # What fails meanwhile cuts off writes of which nobody knows whether they were done.
+            settled = await self._rested(self._control) and not leader.done()
+        await _end([leader])
+        settled = settled and self._watches.claims.is_settled()
+        await self._lease.release(self._watches.seen() if settled else None)
+
+    async def _rested(self, control: ControlLoop) -> bool:
+        try:
+            return await control.rest(REST_SECONDS)
+        except Exception as error:
+            # The lease is given back whatever happens.
+            log.error("the view cannot be handed over", error=str(error))
+            return False
 
     def _part(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         return asyncio.create_task(work, name=name)
@@ -197,9 +219,7 @@ class Operator:
         pauses = iter([SECOND_SWEEP_SECONDS])
         while True:
             try:
-                corrected = 0
-                for reader in self._readers:
-                    corrected += await sweep(self._client, self._watches.owners, reader)
+                corrected = await self._sweep()
                 if corrected and self._swept.is_set():
                     self._metrics.corrections.inc(corrected)
                     log.warning("the watches missed some services or pools", missed=corrected)
@@ -209,6 +229,11 @@ class Operator:
                 log.warning("services or pools cannot be listed", error=str(error))
                 pause = 1.0
             await asyncio.sleep(pause)
+
+    async def _sweep(self) -> int:
+        """List the owners; return how many the watches had not reported."""
+        owners = self._watches.owners
+        return sum([await sweep(self._client, owners, reader) for reader in self._readers])
 
     async def _lead(self) -> None:
         """Stand by until the view is complete and the lease is ours; then plan until it is lost."""
@@ -220,19 +245,23 @@ class Operator:
         log.info("synced", services=self._count(SERVICE), pods=len(self._watches.pods))
         election = asyncio.create_task(self._lease.run(), name="lease")
         work = asyncio.create_task(self._work(), name="control loop")
+        doubts = asyncio.create_task(self._watches.claims.check(), name="doubtful pods")
+        parts = [work, election, doubts]
         try:
-            await asyncio.wait([election, work], return_when=asyncio.FIRST_COMPLETED)
-            for task in (work, election):
+            await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for task in parts:
                 if task.done() and (error := task.exception()):
                     raise error
             raise NotLeader("the lease was lost")
         finally:
-            await _end([work, election])
+            await _end(parts)
 
     async def _work(self) -> None:
         await self._lease.acquired.wait()
+        # A standby plans nothing: what it heard long ago is as good as planned.
+        self._queue.postpone(RECENT_SECONDS)
         if self._lease.took_over:
-            await self._watches.refresh()
+            await self._catch_up(self._lease.handed_over)
         # A new leader does not rely on plans of its predecessor: it plans every service.
         await self._watches.guards.look()
         self._watches.all_again()
@@ -240,10 +269,11 @@ class Operator:
             clock = self._client.clock.time
             lineages = Lineages(self._client, clock, time.monotonic)
             notifications = Notifications(self._options.notify, self._metrics, clock)
-            tasks.create_task(self._loop(lineages, notifications).run())
+            self._control = self._loop(lineages, notifications)
+            tasks.create_task(self._control.run())
             tasks.create_task(lineages.run())
             tasks.create_task(notifications.run())
-            tasks.create_task(self._watches.claims.run())
+            tasks.create_task(self._watches.claims.lead())
             tasks.create_task(self._watches.contents.run())
             tasks.create_task(self._watches.secrets.run())
             tasks.create_task(self._images.run())
@@ -255,6 +285,26 @@ class Operator:
                 tasks.create_task(self._watches.pools.run())
             if self._webhook:
                 tasks.create_task(self._webhook.renew(self._client))
+
+    async def _catch_up(self, seen: Mapping[str, int]) -> None:
+        """Wait until the view shows the last write of the leader before.
+
+        After one that was killed everything is listed, the owners beside the rest.
+        """
+        if seen:
+            if await self._watches.refresh(seen):
+                await self._sweep_again()
+        else:
+            await asyncio.gather(self._watches.refresh(seen), self._sweep_again())
+
+    async def _sweep_again(self) -> None:
+        while True:
+            try:
+                await self._sweep()
+                return
+            except ApiError as error:
+                log.warning("services or pools cannot be listed", error=str(error))
+                await asyncio.sleep(1.0)
 
     def _loop(self, lineages: Lineages, notifications: Notifications) -> ControlLoop:
         watches = self._watches
@@ -304,18 +354,20 @@ class Operator:
     def _count(self, kind: OwnerKind) -> int:
         return sum(owner.kind is kind for owner in self._watches.owners)
 
-    def _observe(self) -> None:
-        self._metrics.leading.set(self._lease.leading)
-        self._metrics.queue_depth.set(len(self._queue))
-        counts = {
-            "services": self._count(SERVICE),
-            "pods": len(self._watches.pods),
-            "pools": self._count(POOL),
-            "nodes": sum(bool(node.owner) for node in self._watches.nodes.all.values()),
-            "revisions": len(self._watches.revisions),
+    def _measure(self) -> None:
+        """Let the gauges count when they are scraped: to count each second costs too much."""
+        metrics, watches = self._metrics, self._watches
+        metrics.leading.set_function(lambda: self._lease.leading)
+        metrics.queue_depth.set_function(lambda: len(self._queue))
+        counts: dict[str, Callable[[], float]] = {
+            "services": lambda: self._count(SERVICE),
+            "pods": lambda: len(watches.pods),
+            "pools": lambda: self._count(POOL),
+            "nodes": lambda: sum(bool(node.owner) for node in watches.nodes.all.values()),
+            "revisions": lambda: len(watches.revisions),
         }
         for kind, count in counts.items():
-            self._metrics.objects.labels(kind).set(count)
+            metrics.objects.labels(kind).set_function(count)
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

@@ -20,13 +20,18 @@ class KeyQueue(Generic[K]):
     A key that is added while a worker has it comes up again afterwards. At least ``pace`` seconds
     pass between two times that a key comes up, so that a burst of changes of one service is planned
     once, not once per change; without a pace the queue remembers nothing about keys.
+
+    Keys that are only looked at again (`add_later`) come up in turn with those that changed: after
+    a change of leaders, a lost instance does not wait until all owners are planned.
     """
 
     def __init__(self, clock: Callable[[], float], *, pace: float = 0.05) -> None:
         self._clock = clock
         self._pace = pace
         self._ready: deque[K] = deque()
-        self._waiting: set[K] = set()
+        self._later: dict[K, None] = {}
+        self._later_is_next = False
+        self._waiting: dict[K, float] = {}  # since when
         self._busy: set[K] = set()
         self._again: set[K] = set()
         self._due: list[tuple[float, int, K]] = []
@@ -38,7 +43,12 @@ class KeyQueue(Generic[K]):
         self._alarm_at = float("inf")
 
     def __len__(self) -> int:
-        return len(self._ready) + len(self._again)
+        return len(self._ready) + len(self._later) + len(self._again)
+
+    @property
+    def busy(self) -> int:
+        """How many keys the workers have."""
+        return len(self._busy)
 
     def add(self, key: K) -> None:
         """Let a key come up as soon as its pace allows."""
@@ -47,6 +57,22 @@ class KeyQueue(Generic[K]):
             self.add_at(key, earliest)
         else:
             self._enqueue(key)
+
+    def add_later(self, key: K) -> None:
+        """Let a key come up although nothing happened to it, in turn with keys that changed."""
+        is_paced = self._last.get(key, float("-inf")) + self._pace > self._clock()
+        if is_paced or key in self._waiting or key in self._busy:
+            self.add(key)
+        elif key not in self._later:
+            self._later[key] = None
+            self._call()
+
+    def postpone(self, seconds: float) -> None:
+        """Treat keys of which nothing was heard for so many seconds as if added by `add_later`."""
+        latest = self._clock() - seconds
+        self._later |= {key: None for key in self._ready if self._waiting[key] < latest}
+        self._ready = deque(key for key in self._ready if key not in self._later)
+        self._waiting = {key: self._waiting[key] for key in self._ready}
 
     def add_at(self, key: K, when: float) -> None:
         """Let a key come up at ``when`` (by the queue's clock) at the latest."""
@@ -61,14 +87,24 @@ class KeyQueue(Generic[K]):
         """Return the next key; call `done` when its work is done."""
         while True:
             self._promote()
-            if self._ready:
-                key = self._ready.popleft()
-                self._waiting.discard(key)
+            if self._ready or self._later:
+                key = self._next()
                 self._busy.add(key)
                 if self._pace:
                     self._last[key] = self._clock()
                 return key
             await self._called()
+
+    def _next(self) -> K:
+        if self._later and (self._later_is_next or not self._ready):
+            self._later_is_next = False
+            key = next(iter(self._later))
+            del self._later[key]
+        else:
+            self._later_is_next = True
+            key = self._ready.popleft()
+            del self._waiting[key]
+        return key
 
     async def _called(self) -> None:
         """Wait as one of the idle workers; each key calls one of them."""
@@ -104,9 +140,12 @@ class KeyQueue(Generic[K]):
         if key in self._busy:
             self._again.add(key)
         elif key not in self._waiting:
-            self._waiting.add(key)
+            self._later.pop(key, None)
+            self._waiting[key] = self._clock()
             self._ready.append(key)
             self._call()
+        else:
+            self._waiting[key] = self._clock()
 
     def _set_alarm(self) -> None:
         """Have the next due key enqueued in time, if a worker waits for it."""

@@ -42,6 +42,8 @@ class Report:
         before = self._written or stored_status(owner)
         forged = self._stored is not None and self._stored.is_overwritten(owner)
         if status == before and not forged:
+            if self._written is not None:
+                self._written = status  # the caller keeps this one
             return None
         counts_only = not forged and same_but_for_counts(before, status)
         due = self._written_at + self._pause
@@ -66,10 +68,10 @@ async def _store(client: KubeClient, owner: OwnerRecord, body: Mapping[str, Any]
     stored = StoredStatus.of(
         await client.apply(path, body, resource=resource, manager=FIELD_MANAGER), body
     )
-    if beside := stored.beside(body):
+    if stored.beside:
         # Fields that others added: an apply does not remove them, so they are patched away.
         metadata = {**body["metadata"], "resourceVersion": str(stored.version)}
-        empty = {**body, "metadata": metadata, "status": dict.fromkeys(beside)}
+        empty = {**body, "metadata": metadata, "status": dict.fromkeys(stored.beside)}
         stored = StoredStatus.of(
             await client.patch(path, empty, resource=resource, manager=FIELD_MANAGER), body
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
+import structlog
 
 from immutable_operator.admission.fault import Chosen
 from immutable_operator.api.names import LABEL_SERVICE
@@ -43,6 +45,11 @@ from immutable_operator.wire.route import ROUTES, RouteRecord, decode_route, own
 
 __all__ = ["Watches"]
 
+log = structlog.get_logger()
+# How long a new leader waits for its watches to show what the leader before had seen.
+CATCH_UP_SECONDS = 1.0
+# An old view of these would do harm; one of budgets and Services costs a refused write.
+LISTED = frozenset((PODS.resource, REVISIONS.resource, NODES.resource, CLAIMS.resource))
 T = TypeVar("T")
 Decode = Callable[[bytes | msgspec.Raw], T]
 
@@ -156,19 +163,53 @@ class Watches:
             if reflector.resource == resource:
                 reflector.relist()
 
-    async def refresh(self) -> None:
-        """List the collections that instances depend on again, and wait until that is complete.
+    def seen(self) -> dict[str, int]:
+        """Return what the next leader must have seen: by collection the last change."""
+        return {m.name: m.changed for m in self._depended_on()} | self._newest_owners()
 
-        A new leader must not plan on a view from before the last write of its predecessor.
+    async def refresh(self, seen: Mapping[str, int]) -> bool:
+        """Wait until the view shows the last write of the leader before.
+
+        ``seen`` is what that one handed over (`seen`), empty if it said nothing: then a list that
+        begins now shows it. Instances and revisions that do not get so far in a moment are listed,
+        too. Return whether the caller has to list the owners.
         """
-        resources = [PODS.resource, REVISIONS.resource]
-        if self.pools is not None:
-            resources += [NODES.resource, CLAIMS.resource]
+        until = time.monotonic() + CATCH_UP_SECONDS
+        while (late := self._behind(seen)) and seen and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        resources = {m.resource for m in self._depended_on() if m.name in late} & LISTED
+        if self.pods.doubtful:
+            resources.add(PODS.resource)
         marks = [self.mark(resource) for resource in resources]
         for resource in resources:
             self.relist(resource)
         while not all(mark() for mark in marks):
             await asyncio.sleep(0.02)
+        if seen:
+            # Where nothing is missing, the next leader began at once.
+            log.info("view handed over", missing=sorted(late), listed=sorted(resources))
+        return bool(late & self._newest_owners().keys())
+
+    def _behind(self, seen: Mapping[str, int]) -> set[str]:
+        """The collections that do not show all of ``seen``."""
+        shown = {m.name: m.shown for m in self._depended_on()} | self._newest_owners()
+        return {name for name, at in shown.items() if name not in seen or at < seen[name]}
+
+    def _newest_owners(self) -> dict[str, int]:
+        """The highest version of an owner, by collection; kopf does not tell more."""
+        kinds = (SERVICE,) if self.pools is None else (SERVICE, POOL)
+        newest = {kind.path.resource: 0 for kind in kinds}
+        for owner in self.owners:
+            resource = owner.kind.path.resource
+            newest[resource] = max(newest.get(resource, 0), owner.version)
+        return newest
+
+    def _depended_on(self) -> list[Reflector[Any]]:
+        """The mirrors of what plans are about: an old view of them would do harm."""
+        resources = [PODS.resource, REVISIONS.resource, BUDGETS.resource, ROUTES.resource]
+        if self.pools is not None:
+            resources += [NODES.resource, CLAIMS.resource]
+        return [mirror for mirror in self.reflectors if mirror.resource in resources]
 
     @property
     def late(self) -> Iterable[str]:
@@ -180,7 +221,7 @@ class Watches:
     def all_again(self) -> None:
         """Queue all owners: something changed that concerns every one of them."""
         for owner in self.owners:
-            self._queue.add(owner.uid)
+            self._queue.add_later(owner.uid)
 
     def _pools_changed(self, of: str = "") -> None:
         """Plan the pools again: a node, a pod on one, or what nodes need changed.

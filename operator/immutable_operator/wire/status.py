@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -105,35 +107,43 @@ def stored_status(record: OwnerRecord) -> Status:
 class StoredStatus:
     """A status as the API server stores it after the operator wrote it.
 
-    ``content`` lacks conditions of types that the operator does not write: others own them.
+    ``digest`` is of what it says without conditions of types that the operator does not write:
+    others own them. ``types`` are those of the operator; ``beside`` are the fields that others must
+    have set.
     """
 
     version: int
-    content: Mapping[str, Any]
+    digest: bytes
     types: frozenset[str]
+    beside: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, answer: bytes, body: Mapping[str, Any]) -> StoredStatus:
         """Return the status in the response to a write of ``body``, which `status_body` made."""
         stored = json.loads(answer)
-        types = frozenset(condition["type"] for condition in body["status"]["conditions"])
+        status, written = stored.get("status") or {}, body["status"]
+        types = _shared(frozenset(condition["type"] for condition in written["conditions"]))
+        beside = tuple(sorted(status.keys() - written.keys()))
         version = int(stored["metadata"]["resourceVersion"])
-        return cls(version, _without_others(stored.get("status") or {}, types), types)
-
-    def beside(self, body: Mapping[str, Any]) -> list[str]:
-        """Return the fields that are not in ``body`` and that others must have set."""
-        return sorted(self.content.keys() - body["status"].keys())
+        return cls(version, _digest(status, types), types, beside)
 
     def is_overwritten(self, record: OwnerRecord) -> bool:
         """Return whether others wrote something else since; False for a record from before it."""
         if record.version < self.version:
             return False
-        return _without_others(record.raw_status, self.types) != self.content
+        return _digest(record.raw_status, self.types) != self.digest
 
 
-def _without_others(status: Mapping[str, Any], types: frozenset[str]) -> dict[str, Any]:
-    conditions = status.get("conditions") or ()
-    return {**status, "conditions": [c for c in conditions if c.get("type") in types]}
+@functools.cache
+def _shared(types: frozenset[str]) -> frozenset[str]:
+    """Return one shared copy for all owners: there are thousands of them."""
+    return types
+
+
+def _digest(status: Mapping[str, Any], types: frozenset[str]) -> bytes:
+    conditions = [c for c in status.get("conditions") or () if c.get("type") in types]
+    text = msgspec.json.encode({**status, "conditions": conditions}, order="deterministic")
+    return hashlib.sha256(text).digest()
 
 
 def status_body(record: OwnerRecord, status: Status, version: int | None = None) -> dict[str, Any]:

@@ -350,7 +350,7 @@ SCENARIOS = {
         ),
         OfService(
             "canary with weights",
-            30,
+            34,
             lambda web: web.apply(image="b"),
             sets=2,
             rollout={

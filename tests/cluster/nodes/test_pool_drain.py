@@ -291,20 +291,20 @@ def test_node_is_verified_after_the_pods_of_daemonsets_are_ready(
 def test_daemonset_that_never_gets_ready_on_the_successor_keeps_the_predecessor(
     pool: Pool, namespace: str
 ) -> None:
-    """It is named after a minute; at the deadline the revision has failed."""
+    """It is named after a minute; at the deadline the revision has failed, for this reason."""
     pool.apply(replicas=1)
     pool.until_ready()
     [before] = pool.nodes()
+    missing = f"DaemonSet {namespace}/agent has no ready pod on node"
     with daemons(pool, namespace, "not-ready"):
-        pool.apply(
-            image={"id": "image-2"},
-            rollout={"progressDeadlineSeconds": 75, "verify": {"settle": "1s"}},
-        )
-        pool.until("it is named", lambda: NOT_VERIFIED in pool.blockers(), 100)
-        said = pool.blockers()[NOT_VERIFIED]
-        assert f"DaemonSet {namespace}/agent has no ready pod on node" in said
+        pool.apply(image={"id": "image-2"})
+        pool.until("it is named", lambda: NOT_VERIFIED in pool.blockers(), 120)
+        assert missing in pool.blockers()[NOT_VERIFIED]
         assert is_verified(pool.nodes()[before])
+        # The deadline is no part of a revision: a shorter one has passed at once.
+        pool.apply(rollout={"progressDeadlineSeconds": 30, "verify": {"settle": "1s"}})
         pool.until("it went back", lambda: pool.condition("Stalled")["reason"] == "RolledBack")
+        assert missing in pool.condition("Stalled")["message"]
         pool.until("the successor is gone", lambda: set(pool.nodes()) == {before})
         assert is_verified(pool.nodes()[before])
 
@@ -342,6 +342,17 @@ def test_node_is_verified_after_its_smoke_pod_succeeded(pool: Pool) -> None:
     end_smoke_pod(pool, "Succeeded")
     pool.until_ready()
     assert failed not in pool.nodes()
+
+
+def test_smoke_pod_that_never_ends_fails_the_revision_and_is_named(pool: Pool) -> None:
+    pool.apply(replicas=1)
+    pool.until_ready()
+    [before] = pool.nodes()
+    verify = {"verify": {"settle": "1s", **SMOKE}}
+    pool.apply(image={"id": "image-2"}, rollout={"progressDeadlineSeconds": 15, **verify})
+    pool.until("it went back", lambda: pool.condition("Stalled")["reason"] == "RolledBack", 90)
+    assert "its smoke pod has not ended" in pool.condition("Stalled")["message"]
+    assert is_verified(pool.nodes()[before])
 
 
 def test_node_that_never_gets_ready_blocks_its_successors_only(pool: Pool) -> None:

@@ -87,6 +87,8 @@ class Adversary:
         # With a host port there is no room for a second fleet.
         if not self.port and random.Random(f"blue-green/{seed}").random() < 0.25:
             self.kinds += [*self.exposure.ways, self.exposure.expose]
+        if random.Random(f"polite/{seed}").random() < 0.2:
+            self.kinds.append(self.faults.end_politely)
         self.picked = sorted(kind.__name__ for kind in self.kinds)
 
     def begin(self) -> None:

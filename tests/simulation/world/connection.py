@@ -22,7 +22,6 @@ from immutable_operator.kube.clock import ServerClock
 from immutable_operator.kube.errors import Unreachable, error_from
 from immutable_operator.kube.transport import Transport
 from tests.simulation.world.api import ModelApi, Request
-from tests.simulation.world.clock import WallClock
 from tests.simulation.world.refusals import Refused
 from tests.simulation.world.storage import encode
 from tests.simulation.world.watching import Stream
@@ -102,7 +101,7 @@ class Connection(KubeClient):
         self._sends, self._served = sends, served
         self._count = lambda verb, resource, code: None
         self.fence = lambda: math.inf
-        self.clock, self._wall = ServerClock(), WallClock(api.loop)
+        self.clock = ServerClock()
 
     async def close(self) -> None:
         """There is nothing to close."""
@@ -146,7 +145,7 @@ class Connection(KubeClient):
         self._stumble(request)
         loop, network, rng = self._model.loop, self._network, self._rng
         answered: asyncio.Future[Said] = loop.create_future()
-        sent = self._wall.time()
+        sent = self.clock.local()
         late = network.late and rng.random() < network.late
         delay = rng.uniform(0.5, 20.0) if late else self._pause()
         loop.after(delay, self._arrive, request, answered, loop.time() + patience)

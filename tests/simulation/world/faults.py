@@ -71,6 +71,13 @@ class Faults:
             self._behind(5.0)
             process.kill("it was killed")
 
+    def end_politely(self) -> None:
+        """SIGTERM: an upgrade, or the node of the operator is drained."""
+        if process := self._process():
+            self._behind(5.0)
+            self.world.say(process.name, "is told to end")
+            process.told_to_end.set()
+
     def crash_at_a_write(self) -> None:
         if process := self._process():
             self._behind(5.0)

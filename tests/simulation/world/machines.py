@@ -182,9 +182,20 @@ class Machines(Cluster):
             self._say_node(name, ready=ready, **facts)
 
     def reboot(self, name: str, seconds: float) -> None:
+        if self._is_silent(name):
+            return
         self.tell("node", f"{name} reboots")
         self._say_node(name, ready=False)
-        self.loop.after(seconds, self._booted, name)
+        self.loop.after(seconds, self._back, name)
+
+    def _back(self, name: str) -> None:
+        if not self._is_silent(name):
+            self._booted(name)
+
+    def _is_silent(self, name: str) -> bool:
+        """Whether its kubelet died: nothing that happens to it is seen until it is renewed."""
+        node = self.nodes.get(name)
+        return node is not None and node.silent
 
     def _booted(self, name: str) -> None:
         self._boots += 1

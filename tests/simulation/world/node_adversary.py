@@ -94,6 +94,9 @@ class NodeAdversary:
             *rng.sample(cluster, rng.randint(1, 4)),
             *rng.sample(self.faults.all, rng.choice([0, 1, 1, 2, 3])),
         ]
+        # Drawn apart, so that the other troubles of a seed stay the same.
+        if random.Random(f"polite/{seed}").random() < 0.2:
+            self.kinds.append(self.faults.end_politely)
         self.picked = sorted(kind.__name__ for kind in self.kinds)
 
     def begin(self) -> None:

@@ -10,6 +10,7 @@ import itertools
 import random
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -51,6 +52,7 @@ class Process(Running):
         self.dies_at_write: int | None = None
         self.dies_before = True
         self.lease: Lease | None = None
+        self.told_to_end = asyncio.Event()
 
     def renew_seldom(self) -> None:
         """Hold the lease for long at a time, from the next renewal on."""
@@ -120,7 +122,7 @@ def count_tasks(loop: asyncio.AbstractEventLoop) -> None:
 
 def start_operator(world: World, name: str) -> Process:
     """Build one replica of the operator as `runtime.process` does, and set it going."""
-    network = Network(**vars(world.network))
+    network = replace(world.network, lag=dict(world.network.lag))
     process = Process(world, name, network)
     process.wall_offset = world.wall_offset
 
@@ -148,7 +150,13 @@ def start_operator(world: World, name: str) -> Process:
             *_feeds(client, operator, (SERVICE, POOL) if world.pools else (SERVICE,)),
         ]
         process.tasks = [asyncio.create_task(part) for part in parts]
-        done, _ = await asyncio.wait(process.tasks, return_when=asyncio.FIRST_COMPLETED)
+        told = asyncio.create_task(process.told_to_end.wait())
+        await asyncio.wait([*process.tasks, told], return_when=asyncio.FIRST_COMPLETED)
+        done = [task for task in process.tasks if task.done()]
+        if told.done() and not done:
+            await operator._step_down(process.tasks[0])
+            process.kill("it was told to end")
+            return
         error = next((t.exception() for t in done if not t.cancelled()), None)
         process.kill(f"it ended: {_cause(error)}")
 

@@ -80,7 +80,7 @@ class Service:
     pods: dict[str, Pod] = field(default_factory=dict)
     losses: list[tuple[float, str]] = field(default_factory=list)
     worked: set[str] = field(default_factory=set)
-    highest: int = 0
+    numbers: set[int] = field(default_factory=set)
     good: str = ""
     ready: list[tuple[float, int]] = field(default_factory=list)
     observed: int = -1

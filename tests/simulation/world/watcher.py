@@ -188,10 +188,12 @@ class Watcher:
             return
         spec = commit.obj["spec"]
         if commit.before is None:
-            if spec["number"] <= service.highest and service.gone_at is None:
-                text = f"revision {spec['number']} after {service.highest}"
-                self._broken("6", f"{commit.name}: {text}")
-            service.highest = max(service.highest, spec["number"])
+            number, highest = spec["number"], max(service.numbers, default=0)
+            # What was given up may arrive after the next one, with a number of its own.
+            is_next = number > highest or commit.who.endswith("(gave up)")
+            if (number in service.numbers or not is_next) and service.gone_at is None:
+                self._broken("6", f"{commit.name}: revision {number} after {highest}")
+            service.numbers.add(number)
         elif commit.after is None:
             if spec["revision"] == service.good and self._world.may_know(commit.obj):
                 self._broken("4", f"{commit.name} is the last good one, and was deleted")

@@ -25,7 +25,10 @@ from immutable_operator.domain.model import (
     View,
 )
 
-__all__ = ["Care", "Family", "Relapse", "Words", "tried"]
+__all__ = ["GRANT_ADVICE", "Care", "Family", "Relapse", "Words", "tried"]
+
+# What to do if the operator lacks a permission.
+GRANT_ADVICE = "run helm upgrade of the chart, or grant this permission to the operator"
 
 
 @dataclass(frozen=True, slots=True)

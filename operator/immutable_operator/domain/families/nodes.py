@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from immutable_operator.api.names import LABEL_POOL
-from immutable_operator.domain.families import Care, Family, Relapse, Words, tried
+from immutable_operator.domain.families import GRANT_ADVICE, Care, Family, Relapse, Words, tried
 from immutable_operator.domain.families.draining import Draining
 from immutable_operator.domain.families.verifying import Verifying
 from immutable_operator.domain.model import (
@@ -15,6 +15,7 @@ from immutable_operator.domain.model import (
     NODE_HASH,
     REACHED_INTO,
     Because,
+    Cause,
     Deviation,
     Evidence,
     Instance,
@@ -38,6 +39,15 @@ from immutable_operator.domain.model import (
 __all__ = ["NODES", "NO_OTHER_NODE", "Nodes"]
 
 NO_OTHER_NODE = "NoOtherNode"
+# What to do about causes that an API server or a provider describes in its own words. Messages
+# about capacity and settings of a provider say it themselves.
+ADVICE: Mapping[str, str] = {
+    Cause.TEMPLATE: "correct spec.template or spec.provider, or the policy that refuses it",
+    Cause.ADMISSION: "correct the policy or webhook, or exempt the nodes of this pool from it",
+    Cause.FORBIDDEN: GRANT_ADVICE,
+    TroubleKind.BOOT_TIMEOUT: "the provider's log shows why no node has registered",
+    TroubleKind.NEVER_READY: "correct spec.image, or what its nodes need",
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,7 @@ class Nodes:
         relapse="find and stop the cause that changes every new node, or set that field of"
         " spec.drift to Report",
         leaving="Draining",
+        advice=ADVICE,
     )
     hash_version = NODE_HASH
     is_one_to_one = True
@@ -189,7 +200,7 @@ def _changes(machine: Machine, wanted: Mapping[str, Any]) -> Iterator[tuple[str,
     """
     now = dict(machine.facts)
     for fact, before in machine.birth_facts:
-        after = now.get(fact, "")
+        after = now.get(fact)
         if before and after and before != after:
             yield fact, f"{fact}: {before} → {after}"
     declared = wanted.get("template") or {}
@@ -219,7 +230,7 @@ def _failed(instance: Instance, spec: Spec, now: float) -> Instance:
     if instance.born + spec.progress_deadline_seconds > now:
         return instance
     kind = TroubleKind.BOOT_TIMEOUT if instance.node is None else TroubleKind.NEVER_READY
-    lacks = f": {machine.lacks[0]}" if machine.lacks else ""
+    lacks = f": {machine.waits_for}" if machine.waits_for else ""
     late = f"it was not verified within {spec.progress_deadline_seconds} s{lacks}"
     return replace(instance, ended=True, trouble=Trouble(kind, late, settled=True))
 

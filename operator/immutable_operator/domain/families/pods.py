@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from immutable_operator.api.names import LABEL_SERVICE
-from immutable_operator.domain.families import Care, Family, Relapse, Words
+from immutable_operator.domain.families import GRANT_ADVICE, Care, Family, Relapse, Words
 from immutable_operator.domain.families.admitted import judged_admission
 from immutable_operator.domain.model import (
     POD_HASH,
@@ -35,7 +35,7 @@ ADVICE: Mapping[str, str] = {
     Cause.QUOTA: "raise the quota, or reduce the requests of the template",
     Cause.TEMPLATE: "correct spec.template, or the policy that refuses it",
     Cause.ADMISSION: "correct the policy or webhook, or exempt this service from it",
-    Cause.FORBIDDEN: "run helm upgrade of the chart, or grant this permission to the operator",
+    Cause.FORBIDDEN: GRANT_ADVICE,
     Cause.DISRUPTION_BUDGET: (
         "the operator retries; if the budget never allows it, change the budget"
     ),

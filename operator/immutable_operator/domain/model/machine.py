@@ -120,3 +120,11 @@ class Machine:
     deleted: float | None = None
     kept_by: tuple[str, ...] = ()
     guests: tuple[Guest, ...] = ()
+
+    @property
+    def waits_for(self) -> str:
+        """What a node that is not verified needs first, in a sentence; "" if nothing is known."""
+        if self.verified is not None:
+            return ""
+        smokes = self.smoke not in ("", "Succeeded")
+        return next(iter(self.lacks), "its smoke pod has not ended" if smokes else "")

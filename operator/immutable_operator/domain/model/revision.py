@@ -154,10 +154,13 @@ def revision_id(full_hash: str, revisions: Iterable[Revision]) -> str:
     return short
 
 
-def next_number(revisions: Iterable[Revision]) -> int:
-    """Return one more than the highest number on record, including revisions that are gone."""
+def next_number(revisions: Iterable[Revision], sent: Iterable[int] = ()) -> int:
+    """Return one more than the highest number on record, including revisions that are gone.
+
+    ``sent`` are numbers whose record may still be written: a request may arrive late.
+    """
     known = (max(r.number, r.verdict.number_floor) for r in revisions)
-    return max(known, default=0) + 1
+    return max((*known, *sent), default=0) + 1
 
 
 def revision_name(service: str, revision: str) -> str:

@@ -39,7 +39,8 @@ class View:
     PodDisruptionBudgets that cover its instances, ``routes`` the Services with the names of its
     own, ``http_route`` the HTTPRoute that it names. ``ends`` are by name the nodes that are about
     to be taken away. ``retired`` are the uids of the instances that this process retired, as far as
-    it remembers. ``is_protected`` says that the deletion of the owner waits until the operator
+    it remembers; ``sent_numbers`` are, by id, the numbers of revisions whose record it sent without
+    a response. ``is_protected`` says that the deletion of the owner waits until the operator
     permits it. ``measured`` is what checks found and is not on record yet.
     """
 
@@ -72,3 +73,4 @@ class View:
     measured: tuple[Measured, ...] = ()
     retry: str = ""
     desired_before: int | None = None
+    sent_numbers: Mapping[str, int] = field(default_factory=dict)

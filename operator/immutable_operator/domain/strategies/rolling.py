@@ -236,11 +236,12 @@ class Retirements:
         surplus = len(fleet.active) - turn.budget.desired
         apart = turn.spec.on_taint is OnTaint.QUARANTINE
         spare = self._repair.there - self._repair.owed if self._repair else 0
+        beyond = self._beyond_step()
         flaps = until_steady(fleet)
         for instance in stale_in_order(fleet, self._refused):
             if instance.refused:
                 continue
-            if self._waits_for_eviction(instance) and not self._is_spare(instance, spare):
+            if self._waits_for_eviction(instance) and beyond <= 0:
                 continue
             if (apart and fleet.heals(instance)) or (unborn and surplus <= 0):
                 continue
@@ -259,6 +260,7 @@ class Retirements:
                 continue
             if self._may_go(instance):
                 spare -= owed
+                beyond -= self._works(instance)
                 surplus -= 1
                 self._retire(instance, fleet.why[instance.name])
 
@@ -278,13 +280,22 @@ class Retirements:
 
     def _waits_for_eviction(self, instance: Instance) -> bool:
         """Return whether an instance on a cordoned node stays until another client evicts it."""
-        works = self._repair is not None and instance.revision == self._repair.revision.id
-        return instance.name in (self._fleet.cordoned if works else self._fleet.prepared)
+        fleet = self._fleet
+        return instance.name in (fleet.cordoned if self._works(instance) else fleet.prepared)
 
-    def _is_spare(self, instance: Instance, spare: int) -> bool:
-        """Return whether a step of a canary leaves no place for an instance."""
-        own = self._repair is not None and instance.revision == self._repair.revision.id
-        return own and spare > 0 and is_stepping(self._turn)
+    def _works(self, instance: Instance) -> bool:
+        return self._repair is not None and instance.revision == self._repair.revision.id
+
+    def _beyond_step(self) -> int:
+        """Return for how many instances of the working revision a step of a canary has no place.
+
+        An instance and its successor share one place, so those that could have none are counted.
+        """
+        if self._repair is None or not is_stepping(self._turn):
+            return 0
+        succeeded = {i.predecessor for i in self._fleet.active}
+        own = (i for i in self._fleet.stale if self._works(i))
+        return sum(not i.is_among(succeeded) for i in own) - self._repair.owed
 
     def _owes(self, instance: Instance) -> bool:
         return self._repair is not None and self._repair.counts(self._fleet, instance)

@@ -9,6 +9,7 @@ name is never evicted.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -115,7 +116,7 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
         ready_since=_ready_since(pod.status.conditions),
         terminating=meta.deletion_timestamp is not None,
         ended=pod.status.phase in ENDED,
-        node=spec.node_name,
+        node=sys.intern(spec.node_name) if spec.node_name else None,
         deletion_cost=number(meta.annotations.get(DELETION_COST)),
         leaving=_leaving(pod.status.conditions),
         trouble=trouble_of(pod.status, images, spec.node_name),
@@ -134,9 +135,9 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
     )
     started = (s.state.running.started_at for s in statuses if s.state.running)
     since = min((moment(text) for text in started if text), default=None)
-    where = (meta.namespace, since, meta.resource_version)
+    where = (sys.intern(meta.namespace), since, meta.resource_version)
     form = form_of(meta, pod.spec, moved=meta.generation > BORN)
-    return PodRecord(meta.uid, meta.controller, instance, *where, form)
+    return PodRecord(meta.uid, sys.intern(meta.controller), instance, *where, form)
 
 
 @functools.lru_cache(maxsize=4096)
