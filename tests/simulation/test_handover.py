@@ -17,6 +17,7 @@ from tests.simulation.world.process import Process
 from tests.simulation.world.world import World, world
 
 SEED = 1
+LARGE, SMALL = 1, 2  # seeds: in worlds of odd ones the view counts as large
 
 
 class Handover:
@@ -41,6 +42,13 @@ class Handover:
     def standby(self) -> Process:
         return next(p for p in self.run.processes.values() if p.name != self.run.holder)
 
+    def kill_leader(self) -> Process:
+        """Return the one that stands by."""
+        following = self.standby
+        self.asked.clear()
+        self.leader.kill("kill -9")
+        return following
+
     def end_leader(self) -> tuple[Process, Process]:
         """Return the one that is told to end, and the one that stands by."""
         ending, following = self.leader, self.standby
@@ -52,13 +60,13 @@ class Handover:
         """How many lists of the watched pods a process has asked for."""
         mine = [request for who, request in self.asked if who == process.name]
         watched = [r for r in mine if r.query.get("labelSelector") == "immutable.dev/service"]
-        lists = [r for r in watched if not {"watch", "continue"} & r.query.keys()]
+        lists = [r for r in watched if not {"watch", "continue", "fieldSelector"} & r.query.keys()]
         return sum(r.route[1] == "pods" for r in lists)
 
 
 @contextmanager
-def replicas(instances: int = 3) -> Iterator[Handover]:
-    with world(SEED, replicas=2) as run:
+def replicas(instances: int = 3, seed: int = SEED) -> Iterator[Handover]:
+    with world(seed, replicas=2) as run:
         made = Handover(run)
         made.people.configure("good")
         run.start()
@@ -96,7 +104,7 @@ def test_next_leader_whose_watch_is_late_lists() -> None:
 
 
 def test_next_leader_of_one_whose_write_has_no_answer_lists_at_once() -> None:
-    with replicas() as told:
+    with replicas(seed=SMALL) as told:
         told.leader.network.unanswered = 1.0
         told.people.apply(replicas=4)
         told.run.run(0.3)
@@ -107,6 +115,35 @@ def test_next_leader_of_one_whose_write_has_no_answer_lists_at_once() -> None:
         assert told.lists_of_pods(following) == 1
         told.run.run(30.0)
         assert len(told.run.api.storage.all("pods")) == 4
+
+
+@pytest.mark.parametrize(("seed", "lists"), [(LARGE, 0), (SMALL, 1)])
+def test_killed_leader_is_succeeded_without_a_list_of_a_large_view(seed: int, lists: int) -> None:
+    with replicas(seed=seed) as told:
+        following = told.kill_leader()
+        [lost, *_] = told.run.api.storage.all("pods")
+        told.people.ask("DELETE", f"{PODS}/{lost['metadata']['name']}", {"gracePeriodSeconds": 0})
+        while told.run.holder != following.name:
+            told.run.run(0.1)
+        told.run.run(4.0)
+        assert told.lists_of_pods(following) == lists
+        made = [r for who, r in told.asked if who == following.name and r.method == "POST"]
+        assert [r.route[1] for r in made if r.route[1] == "pods"] == ["pods"]
+
+
+def test_killed_leader_of_a_standby_whose_watch_is_late_leaves_no_instance_too_many() -> None:
+    with replicas(seed=LARGE) as told:
+        told.standby.network.lag["pods"] = 60.0
+        told.people.apply(replicas=4)
+        told.run.run(0.5)
+        following = told.kill_leader()
+        while told.run.holder != following.name:
+            told.run.run(0.1)
+        told.run.run(30.0)
+        born = [r for _, r in told.asked if r.method == "POST" and r.route[1:] == ("pods", "", "")]
+        assert born == []
+        assert len(told.run.api.storage.all("pods")) == 4
+        assert told.lists_of_pods(following) == 1
 
 
 @pytest.mark.parametrize("grace", [0, 2])

@@ -34,8 +34,10 @@ def test_unreadable_service_keeps_its_last_state_and_hides_no_other() -> None:
         reader = OwnerReader.of(SERVICE, told.append)
         services: Owners[OwnerRecord] = Owners(lambda uid: None)
         api = Api()
+        first = page(body("one"), body("two"), body("gone"))
         api.pages += [
-            page(body("one"), body("two"), body("gone")),
+            first,
+            first,
             page(body("one", "abc"), body("two", "6"), b"null", body("new")),
         ]
         async with serving(api) as client:
@@ -44,6 +46,53 @@ def test_unreadable_service_keeps_its_last_state_and_hides_no_other() -> None:
                 await sweep(client, services, reader)
         assert {s.name for s in services} == {"one", "two", "new"}
         assert len(told) == 2, "each is told once, not with each sweep"
+
+    asyncio.run(run())
+
+
+def test_sweep_lists_metadata_only_if_the_watch_brings_what_is_missing() -> None:
+    async def run() -> None:
+        services: Owners[OwnerRecord] = Owners(lambda uid: None)
+        services.upsert(OwnerRecord.of(body("one", "4")))
+        services.upsert(OwnerRecord.of(body("gone", "4")))
+        api = Api()
+        api.pages.append(page(body("one", "5"), body("two", "6"), version=7))
+        async with serving(api) as client:
+            sweeping = asyncio.create_task(sweep(client, services, OwnerReader.of(SERVICE)))
+            await until(lambda: api.lists)
+            for name, version in {"one": "5", "two": "6", "later": "8"}.items():
+                await asyncio.sleep(0.1)
+                services.upsert(OwnerRecord.of(body(name, version)))
+                assert not sweeping.done()
+            await asyncio.sleep(0.1)
+            assert not sweeping.done()
+            services.remove("uid-gone")
+            assert await sweeping == 0
+        assert len(api.lists) == 1
+        assert {s.name for s in services} == {"one", "two", "later"}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("missing", ["new", "changed", "gone"])
+def test_sweep_takes_in_what_the_watch_does_not_bring(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("immutable_operator.runtime.host.NO_PROGRESS_SECONDS", 0.1)
+
+    async def run() -> None:
+        services: Owners[OwnerRecord] = Owners(lambda uid: None)
+        known = {"new": ["one"], "changed": ["one", "two"], "gone": ["one", "two", "three"]}
+        for name in known[missing]:
+            services.upsert(OwnerRecord.of(body(name, "4")))
+        two = "5" if missing == "changed" else "4"
+        changed = {**body("two", two), "status": {"desiredReplicas": int(two)}}
+        api = Api()
+        api.pages.append(page(body("one", "4"), changed, version=7))
+        async with serving(api) as client:
+            assert await sweep(client, services, OwnerReader.of(SERVICE)) == 1
+        assert len(api.lists) == 2
+        assert {(s.name, s.version) for s in services} == {("one", 4), ("two", int(two))}
 
     asyncio.run(run())
 

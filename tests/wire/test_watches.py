@@ -20,14 +20,20 @@ from tests.wire.api import Api, event, page, serving, thing, until
 
 
 class Held:
-    """Lists that are answered when the test says so."""
+    """Lists that are answered when the test says so; ``newest`` is what one without objects says.
+
+    A list has version 10.
+    """
 
     def __init__(self) -> None:
         self.begun: list[str] = []
+        self.newest: bytes = page(version=10)
         self.go_on = asyncio.Event()
         self.go_on.set()
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
+        if "fieldSelector" in request.query:
+            return web.Response(body=self.newest, content_type="application/json")
         self.begun.append(request.path.rpartition("/")[2])
         await self.go_on.wait()
         return web.Response(body=page(version=10), content_type="application/json")
@@ -159,5 +165,62 @@ def test_view_that_is_about_to_be_listed_shows_nothing() -> None:
         assert pods.shown == -1
         held.go_on.set()
         await until(lambda: pods.shown == 10)
+
+    story(told)
+
+
+class Brief:
+    """Which watches were opened for a few seconds only."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def __len__(self) -> int:
+        return sum(watch["timeoutSeconds"] == "3" for watch in self._api.watches)
+
+
+def test_large_view_that_is_as_far_as_the_api_server_is_not_listed() -> None:
+    async def told(watches: Watches, held: Held, api: Api) -> None:
+        watches.few = -1
+        assert await watches.refresh({}), "the owners are to be looked at"
+        assert held.begun == []
+        assert not Brief(api)
+
+    story(told)
+
+
+def test_large_view_is_not_listed_if_bookmarks_show_that_nothing_is_missing() -> None:
+    async def told(watches: Watches, held: Held, api: Api) -> None:
+        watches.few, held.newest = -1, page(version=12)
+        await until(lambda: len(api.watches) == len(WANTED))
+        refresh = asyncio.create_task(watches.refresh({}))
+        await until(lambda: len(Brief(api)) == len(WANTED))
+        assert not refresh.done()
+        await api.push(event("BOOKMARK", thing("", 12)))
+        await refresh
+        assert held.begun == []
+        assert [mirror.shown for mirror in mirrors(watches)] == [12, 12]
+        # The next watches last as long as all others.
+        api.close()
+        await until(lambda: len(api.watches) == 3 * len(WANTED))
+        assert len(Brief(api)) == len(WANTED)
+
+    story(told)
+
+
+@pytest.mark.parametrize(
+    "newest",
+    [page(version=12), page(version=9), page(version="x"), b"<html>"],
+    ids=["no bookmark comes", "a backup was restored", "no version", "a proxy"],
+)
+def test_large_view_of_which_it_is_not_known_is_listed(
+    newest: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("immutable_operator.runtime.watches.BOOKMARK_SECONDS", 0.2)
+
+    async def told(watches: Watches, held: Held, api: Api) -> None:
+        watches.few, held.newest = -1, newest
+        assert await watches.refresh({})
+        assert sorted(held.begun) == sorted(WANTED)
 
     story(told)

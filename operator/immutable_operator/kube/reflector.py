@@ -1,7 +1,6 @@
 """Keeps a sink equal to one collection of the API server: list, replace, watch, resume.
 
-One task drains the socket and another parses, because the API server ends a watch whose client
-reads slowly. The end of a stream is normal: the watch resumes from the last resource version
+The end of a stream is normal: the watch resumes from the last resource version
 without a list. Only 410 (too old) leads to a new list, and a list *replaces*: objects that vanished
 meanwhile are reported as deleted. An object that cannot be read is ignored and does not delay
 others; if it was known, its last state is kept.
@@ -13,6 +12,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any, Generic, Protocol, TypeVar
 
 import aiohttp
@@ -26,6 +26,7 @@ from immutable_operator.kube.messages import Event, Page, Unreadable, error_in, 
 from immutable_operator.kube.paths import ApiPath
 from immutable_operator.kube.reader import Reader
 from immutable_operator.kube.reading import Identity
+from immutable_operator.kube.stream import lines_of
 
 __all__ = ["Reflector", "Sink", "Source"]
 
@@ -33,9 +34,11 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 PAGE = 500
-SLICE = 100  # events parsed before other tasks get their turn
-BUFFER_LIMIT = 64 * 2**20
+SLICE = 100  # objects read before other tasks get their turn
 SERVER_SECONDS = 290
+# Two seconds before the end of a watch comes a bookmark: the shortest watch that gets one at once.
+BRIEF_SECONDS = 3
+NO_NAME = "metadata.name=-"  # selects nothing: the answer is only a version
 SILENCE_SECONDS = 70.0  # bookmarks come every minute; without one the stream is dead
 GOOD_SECONDS = 5.0  # a stream that lasted this long was no failure, even without events
 RETRY = Backoff(0.4, 30.0)
@@ -120,6 +123,8 @@ class Reflector(Generic[T]):
         self._told = 0
         self._wanted = asyncio.Event()  # a list is wanted before any further event
         self._wanted.set()
+        self._watching: asyncio.Task[None] | None = None
+        self._seconds = SERVER_SECONDS  # of the next watch
         self._begun = self._completed = 0
         self.lists = 0
         self.synced = asyncio.Event()
@@ -143,6 +148,31 @@ class Reflector(Generic[T]):
         """Return a check whether a list that began after this call has reached the sink."""
         begun = self._begun
         return lambda: self._completed > begun
+
+    async def newest(self) -> int | None:
+        """Return the present version of the collection; None if the API server does not tell it.
+
+        No object is sent, and the API server waits until its own cache is as far.
+        """
+        query = {**self._selector, "fieldSelector": NO_NAME}
+        try:
+            body = await self._client.list(
+                self._path, resource=self.resource, accept=self._accept, **query
+            )
+            return read(body, Page).version
+        except (ApiError, Unreadable) as error:
+            log.warning("version cannot be read", resource=self.resource, error=str(error))
+            return None
+
+    def hurry(self) -> None:
+        """Learn soon how far the watch is, without a list.
+
+        The watch is opened again for a few seconds, before whose end the API server sends a
+        bookmark; usually that comes once a minute.
+        """
+        self._seconds = BRIEF_SECONDS
+        if self._watching is not None:
+            self._watching.cancel()
 
     async def run(self) -> None:
         """Mirror forever. Errors of the API server are retried with full jitter, never raised.
@@ -201,14 +231,15 @@ class Reflector(Generic[T]):
         self.synced.set()
 
     async def step(self) -> bool:
-        """List if needed, then watch until the stream ends; True if a wanted list ended it."""
+        """List if needed, then watch until the stream ends; True if it was asked to end."""
         if self._wanted.is_set():
             await self._list()
-        watching = asyncio.create_task(self._watch())
+        self._watching = watching = asyncio.create_task(self._watch())
         wanted = asyncio.create_task(self._wanted.wait())
         try:
             await asyncio.wait([watching, wanted], return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._watching = None
             wanted.cancel()
             if not watching.done():
                 watching.cancel()
@@ -219,16 +250,20 @@ class Reflector(Generic[T]):
         return self._wanted.is_set()
 
     async def _watch(self) -> None:
-        async with self._client.watch(
+        seconds, self._seconds = self._seconds, SERVER_SECONDS
+        opened = self._client.watch(
             self._path,
             resource=self.resource,
             silence=SILENCE_SECONDS,
             resourceVersion=self._version,
-            timeoutSeconds=SERVER_SECONDS,
+            timeoutSeconds=seconds,
             accept=self._accept_watch,
             **self._selector,
-        ) as stream:
-            await self._follow(stream)
+        )
+        # The lines are closed at once, whatever one of them says.
+        async with opened as stream, aclosing(lines_of(stream, self.resource)) as lines:
+            async for line in lines:
+                self._handle(line)
 
     def _stumbled(self, *, progress: bool) -> None:
         """Count unreadable lines: each new watch from before such a line receives it again."""
@@ -291,42 +326,6 @@ class Reflector(Generic[T]):
         """Return the object; its last known state if it cannot be read."""
         item = self._reader.read(raw)
         return self._sink.known(Identity.of(raw)) if item is None else item
-
-    async def _follow(self, stream: aiohttp.StreamReader) -> None:
-        """Drain the socket in one task, parse in this one."""
-        buffer: list[bytes] = []
-        news = asyncio.Event()
-
-        async def drain() -> None:
-            size = 0
-            async for chunk in stream.iter_any():
-                size = sum(map(len, buffer)) + len(chunk)
-                buffer.append(chunk)
-                news.set()
-                if size > BUFFER_LIMIT:
-                    log.warning("watch buffer is full, resuming", resource=self.resource)
-                    return
-
-        drainer = asyncio.create_task(drain())
-        drainer.add_done_callback(lambda _: news.set())
-        rest = b""
-        try:
-            while not (drainer.done() and not buffer):
-                await news.wait()
-                news.clear()
-                lines = (rest + b"".join(buffer)).split(b"\n")
-                buffer.clear()
-                rest = lines.pop()
-                if len(rest) > BUFFER_LIMIT:
-                    raise Unreadable(f"a line of more than {BUFFER_LIMIT} bytes")
-                for index, line in enumerate(lines):
-                    if line:
-                        self._handle(line)
-                    if index % SLICE == SLICE - 1:
-                        await asyncio.sleep(0)
-            drainer.result()
-        finally:
-            drainer.cancel()
 
     def _handle(self, line: bytes) -> None:
         event = read(line, Event)

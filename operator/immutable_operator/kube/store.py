@@ -7,7 +7,7 @@ depends on. Every update carries a resource version, and an older one never wins
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from immutable_operator.kube.reading import Identity
@@ -178,6 +178,22 @@ class Owners(Generic[O]):
             if not namesakes:
                 del self._by_key[owner.key]
             self._changed(uid)
+
+    def missing(self, listed: Mapping[str, int], version: int, among: Callable[[O], bool]) -> int:
+        """Return how many objects of a list as of ``version`` this does not show, or still has.
+
+        ``listed`` are the resource versions by uid. What is newer here, or was deleted here since,
+        is shown. ``among`` says which objects the list could have contained.
+        """
+        late = sum(self._is_late(uid, sent) for uid, sent in listed.items())
+        return late + sum(
+            known.uid not in listed and known.version <= version and among(known)
+            for known in self._by_uid.values()
+        )
+
+    def _is_late(self, uid: str, version: int) -> bool:
+        known = self._by_uid.get(uid)
+        return uid not in self._deleted and (known is None or known.version < version)
 
     def sweep(
         self,

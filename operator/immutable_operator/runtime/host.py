@@ -8,8 +8,10 @@ vanish while it lists again, so `sweep` lists them from time to time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,11 +21,11 @@ import msgspec
 from kubernetes.aio.client import Configuration
 
 from immutable_operator.api.names import GROUP, VERSION
-from immutable_operator.kube.client import KubeClient
+from immutable_operator.kube.client import JSON, METADATA_LIST, KubeClient
 from immutable_operator.kube.errors import Unreachable
 from immutable_operator.kube.messages import Page, Unreadable, read
 from immutable_operator.kube.reader import Reader
-from immutable_operator.kube.reading import READ_ERRORS, Identity
+from immutable_operator.kube.reading import READ_ERRORS, Identity, version_of
 from immutable_operator.kube.store import Owners
 from immutable_operator.wire.owner import OwnerKind, OwnerRecord
 
@@ -32,6 +34,9 @@ __all__ = ["OwnerReader", "run_kopf", "sweep"]
 LOGIN_SECONDS = 600
 IDENTITY: Any = "immutable-operator"  # never shown: peering is off
 PAGE = 500
+# How long a watch may bring nothing of what is missing before all is listed, and between looks.
+NO_PROGRESS_SECONDS = 1.0
+PROGRESS_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -180,19 +185,59 @@ def _settings() -> kopf.OperatorSettings:
 
 
 async def sweep(client: KubeClient, owners: Owners[OwnerRecord], of: OwnerReader) -> int:
-    """List all owners of a kind once and make the store equal to the list; return how many it
-    lacked.
+    """Make the store equal to the API server's owners of a kind; return how many it lacked.
 
-    An owner that cannot be read keeps its last known state. Raises `ApiError`, also for a response
-    that is no list.
+    First only versions are compared: most often nothing is missing, or the watch is just bringing
+    it. An owner that cannot be read keeps its last known state. Raises `ApiError`, also for a
+    response that is no list.
     """
-    path = of.kind.path
+    if await _is_shown(client, owners, of):
+        return 0
     records: list[OwnerRecord] = []
     unread: set[str] = set()
+    version = 0
+    async for raws, at in _pages(client, of, JSON):
+        version = at
+        for raw in raws:
+            record = of.reader.read(raw)
+            if record is None:
+                unread.add(Identity.of(raw).uid)
+            else:
+                records.append(record)
+    return owners.sweep(records, version, unread, of.owns)
+
+
+async def _is_shown(client: KubeClient, owners: Owners[OwnerRecord], of: OwnerReader) -> bool:
+    """Return whether the watch shows all owners of a list of their metadata.
+
+    As long as fewer and fewer are missing, the watch is waited for.
+    """
+    listed: dict[str, int] = {}
+    version = 0
+    async for raws, at in _pages(client, of, METADATA_LIST):
+        version = at
+        for which in map(Identity.of, raws):
+            with contextlib.suppress(ValueError):
+                listed[which.uid] = version_of(which.version)
+    missing = owners.missing(listed, version, of.owns)
+    until = time.monotonic() + NO_PROGRESS_SECONDS
+    while missing and time.monotonic() < until:
+        await asyncio.sleep(PROGRESS_SECONDS)
+        before, missing = missing, owners.missing(listed, version, of.owns)
+        if missing < before:
+            until = time.monotonic() + NO_PROGRESS_SECONDS
+    return not missing
+
+
+async def _pages(
+    client: KubeClient, of: OwnerReader, accept: str
+) -> AsyncIterator[tuple[list[msgspec.Raw], int]]:
+    """Yield the pages of a list of all owners of a kind, each with the version of the list."""
+    path = of.kind.path
     token, version = "", 0
     while True:
         query: dict[str, Any] = {"limit": PAGE, **({"continue": token} if token else {})}
-        body = await client.list(path.all(), resource=path.resource, **query)
+        body = await client.list(path.all(), resource=path.resource, accept=accept, **query)
         try:
             page = read(body, Page)
             version = version or page.version
@@ -200,15 +245,10 @@ async def sweep(client: KubeClient, owners: Owners[OwnerRecord], of: OwnerReader
             raise Unreachable(
                 0, "Unreadable", f"the response is not a list of {path.resource}: {error}"
             ) from error
-        for raw in page.items or ():
-            record = of.reader.read(raw)
-            if record is None:
-                unread.add(Identity.of(raw).uid)
-            else:
-                records.append(record)
+        yield page.items or [], version
         before, token = token, page.successor
         if not token:
-            return owners.sweep(records, version, unread, of.owns)
+            return
         if token == before:
             raise Unreachable(0, "Unreadable", f"the list of {path.resource} never ends")
         await asyncio.sleep(0)

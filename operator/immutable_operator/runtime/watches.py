@@ -48,6 +48,10 @@ __all__ = ["Watches"]
 log = structlog.get_logger()
 # How long a new leader waits for its watches to show what the leader before had seen.
 CATCH_UP_SECONDS = 1.0
+# How long it waits for bookmarks, which tell that after a leader that said nothing.
+BOOKMARK_SECONDS = 3.0
+# So many objects are listed as fast as a bookmark comes.
+FEW = 2000
 # An old view of these would do harm; one of budgets and Services costs a refused write.
 LISTED = frozenset((PODS.resource, REVISIONS.resource, NODES.resource, CLAIMS.resource))
 T = TypeVar("T")
@@ -74,6 +78,7 @@ class Watches:
         enforcement: Chosen | None = None,
     ) -> None:
         self._client, self._metrics, self._queue = client, metrics, queue
+        self.few = FEW
         self.owners: Owners[OwnerRecord] = Owners(self._owner_changed)
         self.claims = Claims(client, self.owners, queue.add, metrics)
         self.pods = self.claims.pods
@@ -170,12 +175,13 @@ class Watches:
     async def refresh(self, seen: Mapping[str, int]) -> bool:
         """Wait until the view shows the last write of the leader before.
 
-        ``seen`` is what that one handed over (`seen`), empty if it said nothing: then a list that
-        begins now shows it. Instances and revisions that do not get so far in a moment are listed,
-        too. Return whether the caller has to list the owners.
+        ``seen`` is what that one handed over (`seen`), empty if it said nothing: then the API
+        server is asked. Instances and revisions that do not get so far in a moment are listed, too.
+        Return whether the caller has to look whether owners are missing.
         """
-        until = time.monotonic() + CATCH_UP_SECONDS
-        while (late := self._behind(seen)) and seen and time.monotonic() < until:
+        until = time.monotonic() + (CATCH_UP_SECONDS if seen else BOOKMARK_SECONDS)
+        wanted = seen or await self._newest()
+        while (late := self._behind(wanted)) & wanted.keys() and time.monotonic() < until:
             await asyncio.sleep(0.02)
         resources = {m.resource for m in self._depended_on() if m.name in late} & LISTED
         if self.pods.doubtful:
@@ -185,10 +191,28 @@ class Watches:
             self.relist(resource)
         while not all(mark() for mark in marks):
             await asyncio.sleep(0.02)
-        if seen:
-            # Where nothing is missing, the next leader began at once.
-            log.info("view handed over", missing=sorted(late), listed=sorted(resources))
+        # Where nothing had to be listed, the next leader began at once.
+        log.info("view is current", told=bool(seen), listed=sorted(resources))
         return bool(late & self._newest_owners().keys())
+
+    async def _newest(self) -> dict[str, int]:
+        """Ask up to which version instances and revisions go, and have their watches tell theirs.
+
+        Nothing of a small view is asked: it is listed as fast.
+        """
+        if len(self.pods) + len(self.revisions) <= self.few:
+            return {}
+        mirrors = [m for m in self._depended_on() if m.resource in LISTED]
+        before = [m.shown for m in mirrors]
+        newest = await asyncio.gather(*(m.newest() for m in mirrors))
+        found = {}
+        for mirror, shown, version in zip(mirrors, before, newest, strict=True):
+            # Versions that went back are those of a backup: only a list shows what it has.
+            if version is not None and version >= shown:
+                found[mirror.name] = version
+                if mirror.shown < version:
+                    mirror.hurry()
+        return found
 
     def _behind(self, seen: Mapping[str, int]) -> set[str]:
         """The collections that do not show all of ``seen``."""

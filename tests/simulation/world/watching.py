@@ -17,6 +17,7 @@ __all__ = ["Lag", "Stream", "matches"]
 
 Lag = Callable[[], float]
 BOOKMARKS = 60.0
+LAST_BOOKMARK = 2.0  # seconds before the server ends a watch
 
 
 def matches(selector: str, obj: Obj) -> bool:
@@ -64,6 +65,8 @@ class Stream:
         """Send bookmarks and end when the server's patience does."""
         self._version = version
         self._loop.after(BOOKMARKS, self._bookmark)
+        if self._seconds < BOOKMARKS:
+            self._loop.after(self._seconds - LAST_BOOKMARK, self._bookmark)
         self._loop.after(self._seconds, self.end_soon)
 
     def tell(self, commit: Commit) -> None:

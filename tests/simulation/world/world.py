@@ -55,7 +55,7 @@ class World:
     """
 
     def __init__(self, seed: int, *, replicas: int = 1, pools: str = "") -> None:
-        self.rng = random.Random(seed)
+        self.seed, self.rng = seed, random.Random(seed)
         shuffle = random.Random(seed + 1) if self.rng.random() < 0.5 else None
         self.loop = VirtualLoop(shuffle)
         count_tasks(self.loop)
