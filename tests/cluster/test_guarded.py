@@ -131,6 +131,32 @@ def test_unanswering_webhook_is_reported(running: Service, operators: Operators)
     running.until("it is guarded again", lambda: guarded(running) == ("True", "Enforced"))
 
 
+def test_restart_writes_nothing_while_the_webhook_does_not_answer(
+    running: Service, operators: Operators
+) -> None:
+    """A new leader knows after ten seconds whether it answers; until then the status stays."""
+    try:
+        operators.aim_webhook(1)
+        told = ("False", "WebhookUnreachable")
+        running.until("it is told", lambda: guarded(running) == told)
+        running.until_recorded()
+        before = running.get()
+        operators.main.stop()
+        asked = OperatorRequests.from_now(running.plane, running.namespace)
+        leader = operators.restart().until_leading()
+        running.until("the new one knows", lambda: leader.records("protection is incomplete"))
+        # It looked at all services again when it has seen to one that came after.
+        last = Service(running.plane, running.namespace, "last")
+        last.apply(replicas=1)
+        last.until_ready()
+        assert guarded(last) == told
+        assert [r for r in asked.writes() if r.name == running.name] == []
+        assert running.get() == before
+        last.kubectl("delete", "imsvc", last.name)
+    finally:
+        operators.aim_webhook()
+
+
 def test_missing_policies_are_reported_in_one_write(running: Service) -> None:
     asked = OperatorRequests.from_now(running.plane, running.namespace)
     with without_guards(running.plane):

@@ -91,38 +91,67 @@ def trouble_of(knocker: Knocker) -> str:
     return knocker.trouble.reason if knocker.trouble else ""
 
 
+class Story:
+    """A knocker whose probes are ten seconds apart, unless a test says otherwise."""
+
+    def __init__(self, door: Door) -> None:
+        self.door = door
+        self.news: list[str] = []
+        self.now = 100.0
+        self.knocker = Knocker(lambda: self.door, self._heard, lambda: self.now)
+
+    def _heard(self) -> None:
+        self.news.append(trouble_of(self.knocker))
+
+    async def step(self, seconds: float = 10.0) -> str:
+        self.now += seconds
+        await self.knocker.step()
+        return trouble_of(self.knocker)
+
+
 def test_two_failures_in_a_row_are_a_fault() -> None:
     async def story() -> None:
-        door = Door(HERE, 1, MINE.authority)
-        news: list[int] = []
-        knocker = Knocker(lambda: door, lambda: news.append(1))
-        await knocker.step()
-        assert trouble_of(knocker) == ""
-        assert news == []
-        await knocker.step()
-        assert trouble_of(knocker) == "WebhookUnreachable"
-        await knocker.step()
-        assert news == [1], "it is told once"
+        closed = Door(HERE, 1, MINE.authority)
+        told = Story(closed)
+        assert await told.step() == ""
+        assert not told.knocker.known, "it may be starting"
+        assert await told.step(1.0) == "", "the next one comes ten seconds later"
+        assert told.news == []
+        assert await told.step(9.0) == "WebhookUnreachable"
+        assert told.knocker.known
+        await told.step()
+        assert told.news == ["WebhookUnreachable"], "it is told once"
         async with listening(MINE) as port:
-            door = Door(HERE, port, MINE.authority)
-            await knocker.step()
-        assert trouble_of(knocker) == ""
-        assert news == [1, 1]
-        door = Door(HERE, 1, MINE.authority)
-        await knocker.step()
-        assert trouble_of(knocker) == "", "it counts from 0 again"
+            told.door = Door(HERE, port, MINE.authority)
+            assert await told.step() == ""
+        assert told.news == ["WebhookUnreachable", ""]
+        told.door = closed
+        assert await told.step() == "", "it counts from 0 again"
+        assert told.knocker.known, "one failure is no fault"
+
+    asyncio.run(story())
+
+
+def test_success_is_told_once_it_is_known() -> None:
+    async def story() -> None:
+        told = Story(Door(HERE, 1, MINE.authority))
+        await told.step()
+        async with listening(MINE) as port:
+            told.door = Door(HERE, port, MINE.authority)
+            await told.step(1.0)
+            assert told.knocker.known
+            await told.step()
+        assert told.news == [""]
 
     asyncio.run(story())
 
 
 def test_one_failure_of_each_of_two_endpoints_is_no_fault() -> None:
     async def story() -> None:
-        doors = [Door(HERE, port, MINE.authority) for port in (1, 2, 1, 2)]
-        knocker = Knocker(lambda: doors[0], lambda: None)
-        while doors:
-            await knocker.step()
-            assert knocker.trouble is None
-            del doors[0]
+        told = Story(Door(HERE, 1, MINE.authority))
+        for port in (1, 2, 1, 2):
+            told.door = Door(HERE, port, MINE.authority)
+            assert await told.step() == ""
 
     asyncio.run(story())
 
@@ -130,12 +159,9 @@ def test_one_failure_of_each_of_two_endpoints_is_no_fault() -> None:
 def test_two_different_failures_in_a_row_are_a_fault() -> None:
     async def story() -> None:
         async with listening(OTHER) as port:
-            door = Door(HERE, port, MINE.authority)
-            knocker = Knocker(lambda: door, lambda: None)
-            await knocker.step()
-        await knocker.step()
-        assert knocker.trouble
-        assert knocker.trouble.reason == "WebhookUnreachable"
+            told = Story(Door(HERE, port, MINE.authority))
+            await told.step()
+        assert await told.step() == "WebhookUnreachable"
 
     asyncio.run(story())
 

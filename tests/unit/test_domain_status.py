@@ -682,6 +682,10 @@ def test_guarded_says_since_when() -> None:
     later = plan(replace(given, prior=status), NOW + 60).status
     assert later is not None
     assert later.condition("Guarded") == guarded
+    # A new leader does not know it at once.
+    unknown = plan(replace(given, prior=status, guard=None), NOW + 60).status
+    assert unknown is not None
+    assert unknown.condition("Guarded") == guarded
 
 
 @pytest.mark.parametrize(("attempts", "told"), [(2, False), (3, True)])

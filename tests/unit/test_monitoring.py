@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
 from immutable_operator.runtime.metrics import Metrics
@@ -45,10 +46,23 @@ def served() -> dict[str, set[str]]:
         if isinstance(metric, MetricWrapperBase):
             name = metric._name + ("_total" if metric._type == "counter" else "")
             found[name] = set(metric._labelnames)
-    metrics.watch_ages(lambda: {"ImmutableService": [1.0]})
+    metrics.watch_ages(lambda: {"ImmutableService": [1.0]}, lambda: 2.0)
     ages = next(m for m in metrics.registry.collect() if m.name.endswith("instance_age_seconds"))
     found[ages.name] = set(ages.samples[-1].labels)
     return found
+
+
+def test_ages_are_a_histogram_of_the_present() -> None:
+    metrics = Metrics()
+    born = [940.0, 1000.1, 500.0, 939.9]
+    metrics.watch_ages(lambda: {"ImmutableService": born}, lambda: 1000.0)
+    text = generate_latest(metrics.registry).decode()
+    found = dict(re.findall(r"^immutable_instance_age_seconds_(.*) (\S+)$", text, re.MULTILINE))
+    kind = 'kind="ImmutableService"'
+    assert found[f'bucket{{{kind},le="60.0"}}'] == "2.0", "one is from a clock that is ahead"
+    assert found[f'bucket{{{kind},le="600.0"}}'] == "4.0"
+    assert found[f'bucket{{{kind},le="+Inf"}}'] == found[f"count{{{kind}}}"] == "4.0"
+    assert float(found[f"sum{{{kind}}}"]) == pytest.approx(60 - 0.1 + 500 + 60.1)
 
 
 def queries(expression: str) -> set[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Callable
 
 from immutable_operator.admission.fault import Door, Trouble
@@ -15,6 +16,7 @@ from immutable_operator.admission.fault import Door, Trouble
 __all__ = ["Knocker", "knock"]
 
 KNOCK_SECONDS = 10.0
+FIRST_SECONDS = 1.0
 # An API server waits two seconds for an answer.
 PATIENCE_SECONDS = 2.0
 
@@ -22,34 +24,51 @@ UNREACHABLE, CERTIFICATE = "WebhookUnreachable", "WebhookCertificate"
 
 
 class Knocker:
-    """The result of the last probes; ``changed`` is called when ``trouble`` changes.
+    """The result of the last probes; ``changed`` is called when it changes.
 
-    One failure is no fault: a pod may be ending, a certificate may be on its way. Two in a row are.
+    One failure is no fault: a pod may be ending, a certificate may be on its way. Only if the next
+    one fails, too, ten seconds later, there is ``trouble``. Until there was a success or a fault,
+    the result is not ``known``.
     """
 
-    def __init__(self, door: Callable[[], Door | None], changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        door: Callable[[], Door | None],
+        changed: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._door = door
         self._changed = changed
+        self._clock = clock
         self._missed: Door | None = None
+        self._missed_at = 0.0
         self.trouble: Trouble | None = None
+        self.known = False
 
     async def run(self) -> None:
+        """Probe forever."""
         while True:
             await self.step()
-            await asyncio.sleep(KNOCK_SECONDS)
+            await asyncio.sleep(KNOCK_SECONDS if self.known else FIRST_SECONDS)
 
     async def step(self) -> None:
         """Probe once, at the present address."""
-        door = self._door()
+        began, door = self._clock(), self._door()
         found = await knock(door) if door else None
-        before, missed = self.trouble, self._missed
-        self._missed = found.door if found else None
+        before = self.known, self.trouble
         # A failure at another address does not count as the second one.
-        self.trouble = found if found and found.door == missed else None
-        if before and self.trouble and before.reason == self.trouble.reason:
-            self.trouble = before  # other words for the same reason are no change
-        if before != self.trouble:
+        if found is None or found.door != self._missed:
+            self._missed, self._missed_at = (found.door if found else None), began
+        lasts = began - self._missed_at >= KNOCK_SECONDS
+        self._conclude(found if found and lasts else None, is_known=found is None or lasts)
+        if before != (self.known, self.trouble):
             self._changed()
+
+    def _conclude(self, trouble: Trouble | None, *, is_known: bool) -> None:
+        self.known = self.known or is_known
+        same = trouble and self.trouble and trouble.reason == self.trouble.reason
+        # Other words for the same reason are no change.
+        self.trouble = self.trouble if same else trouble
 
 
 async def knock(door: Door, patience: float = PATIENCE_SECONDS) -> Trouble | None:

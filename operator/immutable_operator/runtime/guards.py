@@ -113,17 +113,18 @@ class Guards:
                 await asyncio.sleep(5.0)
         self._compare()
 
-    async def run(self) -> None:
-        """Compare whenever something changed, and probe the webhook, forever."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow())
-            if self._break_glass:
-                tasks.create_task(self._knocker.run())
+    async def probe(self) -> None:
+        """Probe the webhook forever, in each replica: a new leader needs the result at once."""
+        for reflector in self.reflectors:
+            await reflector.synced.wait()
+        await self._knocker.run()
 
-    async def _follow(self) -> None:
+    async def run(self) -> None:
+        """Compare whenever something changed, forever."""
         while True:
             await self._news.wait()
-            await asyncio.sleep(SETTLE_SECONDS)
+            if self._faults is not None:
+                await asyncio.sleep(SETTLE_SECONDS)
             self._news.clear()
             self._compare()
 
@@ -131,6 +132,8 @@ class Guards:
         return door_of(self._stores[-1].contents.get(BREAK_GLASS))
 
     def _compare(self) -> None:
+        if self._break_glass and not self._knocker.known:
+            return  # half of it would be reported now, and the whole a moment later
         policies, bindings, webhooks = (store.contents for store in self._stores)
         found = Found(policies, bindings, webhooks)
         trouble = self._knocker.trouble

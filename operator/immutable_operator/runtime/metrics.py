@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import HistogramMetricFamily, Metric
@@ -21,10 +22,15 @@ AGES = (60, 600, 3600, 14400, 43200, 86400, 3 * 86400, 7 * 86400, 30 * 86400)
 
 
 class _Ages(Collector):
-    """The current ages of all instances as a histogram; its counts can decrease."""
+    """The current ages of all instances as a histogram; its counts can decrease.
 
-    def __init__(self, ages: Callable[[], Mapping[str, Sequence[float]]]) -> None:
-        self._ages = ages
+    It is made of ten thousands of instances at each scrape, between two turns of the control loop.
+    """
+
+    def __init__(
+        self, births: Callable[[], Mapping[str, list[float]]], clock: Callable[[], float]
+    ) -> None:
+        self._births, self._clock = births, clock
 
     def collect(self) -> Iterator[Metric]:
         family = HistogramMetricFamily(
@@ -32,9 +38,14 @@ class _Ages(Collector):
             "Current ages of the instances, by kind of their owner; its counts can decrease",
             labels=["kind"],
         )
-        for kind, ages in self._ages().items():
-            counts = [(str(float(most)), sum(age <= most for age in ages)) for most in AGES]
-            family.add_metric([kind], [*counts, ("+Inf", len(ages))], sum(ages))
+        now = self._clock()
+        for kind, births in self._births().items():
+            births.sort()
+            number = len(births)
+            younger = ((most, number - bisect_left(births, now - most)) for most in AGES)
+            counts = [(str(float(most)), count) for most, count in younger]
+            total = max(0.0, number * now - sum(births))
+            family.add_metric([kind], [*counts, ("+Inf", number)], total)
         yield family
 
 
@@ -211,9 +222,14 @@ class Metrics:
         if limit:
             self.registry.register(self.owners)
 
-    def watch_ages(self, ages: Callable[[], Mapping[str, Sequence[float]]]) -> None:
-        """Collect the ages of the instances (seconds) by kind of their owner at each scrape."""
-        self.registry.register(_Ages(ages))
+    def watch_ages(
+        self, births: Callable[[], Mapping[str, list[float]]], clock: Callable[[], float]
+    ) -> None:
+        """Collect the ages of the instances by kind of their owner at each scrape.
+
+        ``births`` returns when they were created, and ``clock`` the time: seconds since 1970.
+        """
+        self.registry.register(_Ages(births, clock))
 
     def count_request(self, verb: str, resource: str, code: str) -> None:
         self.requests.labels(verb, resource, code).inc()

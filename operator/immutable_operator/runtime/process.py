@@ -113,7 +113,7 @@ class Operator:
         self._readers = [
             OwnerReader.of(kind, metrics.count_unreadable, options.namespace) for kind in kinds
         ]
-        metrics.watch_ages(self._watches.ages)
+        metrics.watch_ages(self._watches.births, client.clock.time)
         registries = Registries(options.plain_http_registries)
         self._images = ImageProofs(registries, self._queue.add, metrics)
         self._admissions = Admissions(client, self._queue.add)
@@ -139,6 +139,7 @@ class Operator:
         ]
         if self._webhook:
             parts.append(self._part("webhook", self._webhook.run()))
+            parts.append(self._part("webhook probe", self._watches.guards.probe()))
         told = self._part("signal", self._told_to_stop())
         host = self._part("kopf", self._host())
         await asyncio.wait([*parts, host, told], return_when=asyncio.FIRST_COMPLETED)
@@ -266,6 +267,7 @@ class Operator:
         await self._watches.guards.look()
         self._watches.all_again()
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._first_round(time.monotonic()))
             clock = self._client.clock.time
             lineages = Lineages(self._client, clock, time.monotonic)
             notifications = Notifications(self._options.notify, self._metrics, clock)
@@ -285,6 +287,12 @@ class Operator:
                 tasks.create_task(self._watches.pools.run())
             if self._webhook:
                 tasks.create_task(self._webhook.renew(self._client))
+
+    async def _first_round(self, began: float) -> None:
+        """Say when each service and pool was planned once."""
+        while self._queue.later:
+            await asyncio.sleep(0.1)
+        log.info("planned all", seconds=round(time.monotonic() - began, 1))
 
     async def _catch_up(self, seen: Mapping[str, int]) -> None:
         """Wait until the view shows the last write of the leader before.

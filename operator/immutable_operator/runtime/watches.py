@@ -311,12 +311,11 @@ class Watches:
             for uid in self._readers.of(kind, item.namespace, item.name):
                 self._queue.add(uid)
 
-    def ages(self) -> dict[str, list[float]]:
-        """Return by kind of owner how old the active instances are, in seconds."""
-        now = self._client.clock.time()
+    def births(self) -> dict[str, list[float]]:
+        """Return by kind of owner when its active instances were created (seconds since 1970)."""
         found: dict[str, list[float]] = {SERVICE.name: []}
         for owner in self.owners:
             known = self.drivers[owner.kind.word].observe(owner)
-            ages = (max(0.0, now - i.born) for i in known if i.active)
-            found.setdefault(owner.kind.name, []).extend(ages)
+            born = [i.born for i in known if i.active]
+            found.setdefault(owner.kind.name, []).extend(born)
         return found

@@ -41,6 +41,8 @@ def conditions(turn: Turn, fleet: Fleet, saying: Saying) -> tuple[Condition, ...
         value = str(guard.holds)
         begun = since(prior, GUARDED, value, now)
         found.append(Condition(GUARDED, value, guard.reason, guard.message, begun))
+    elif (told := prior.condition(GUARDED)) is not None:
+        found.append(told)  # after a restart it is not known at once
     return tuple(found)
 
 
