@@ -612,15 +612,24 @@ def test_only_facts_that_change_on_many_nodes_are_one_incident() -> None:
         assert NODES.incident(Deviation("node-A0", "Drifted", message)) == incident
 
 
-def test_trouble_of_a_failed_try_is_told_while_it_is_being_removed() -> None:
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        (TroubleKind.BOOT_TIMEOUT, "the provider's log shows why no node has registered"),
+        (TroubleKind.NEVER_READY, "correct spec.image, or what its nodes need"),
+    ],
+)
+def test_trouble_of_a_failed_try_is_told_while_it_is_being_removed(
+    kind: TroubleKind, advice: str
+) -> None:
     """The next try waits until the provider has removed its machine."""
-    trouble = Trouble(TroubleKind.BOOT_TIMEOUT, "it was not verified within 600 s", settled=True)
+    trouble = Trouble(kind, "it was not verified within 600 s", settled=True)
     gone = {"ended": True, "terminating": True, "tries": 1, "trouble": trouble}
     status = planned(pool_view(nodes("A ##.", A2=gone))).status
     assert status is not None
     [blocker] = status.blockers
-    assert blocker.reason == "BootTimeout"
-    assert blocker.message.endswith("; the provider's log shows why no node has registered")
+    assert blocker.reason == kind
+    assert blocker.message.endswith(f"; {advice}")
 
 
 def test_first_pod_that_could_run_on_no_other_node_is_named() -> None:
@@ -659,6 +668,7 @@ def test_node_whose_smoke_pod_never_ends_has_failed_for_this_reason() -> None:
     [
         (Cause.FORBIDDEN, "grant this permission to the operator"),
         (Cause.TEMPLATE, "correct spec.template or spec.provider"),
+        (Cause.ADMISSION, "exempt the nodes of this pool from it"),
     ],
 )
 def test_refused_node_is_told_with_what_to_do(cause: Cause, advice: str) -> None:
