@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from msgspec import structs
 
 from immutable_operator.domain.model import Instance
 from immutable_operator.instances.pods.codec import PodRecord
@@ -62,6 +63,24 @@ def test_deleted_forged_pod_is_not_reported() -> None:
     pods.replace([pod("a"), pod("forged", "elsewhere")], 5)
     pods.replace([], 6)
     assert set(pods.gone("s1")) == {"a"}
+
+
+def test_pods_of_a_service_share_equal_forms() -> None:
+    def with_form(name: str, letter: str) -> PodRecord:
+        return structs.replace(pod(name), form=bytes([ord(letter)]) * 9)
+
+    pods = Pods(lambda owner: None, lambda record: None)
+    pods.upsert(with_form("a", "x"), 5)
+    pods.upsert(with_form("b", "x"), 6)
+    pods.upsert(with_form("c", "y"), 7)
+    pods.upsert(with_form("d", "y"), 8)
+    pods.upsert(with_form("a", "x"), 9)
+    forms = {each.content.name: each.form for each in pods.of("s1")}
+    assert {name: form[:1] for name, form in forms.items()} == dict(
+        zip("abcd", (b"x", b"x", b"y", b"y"), strict=True)
+    )
+    assert forms["a"] is forms["b"]
+    assert forms["c"] is forms["d"]
 
 
 def test_list_replaces_the_store_even_with_an_older_version() -> None:

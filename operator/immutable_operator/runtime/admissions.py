@@ -27,7 +27,7 @@ from immutable_operator.wire.revision import REVISIONS
 
 __all__ = ["Admissions"]
 
-MOST_FORMS = 16384
+MOST_FORMS = 4096
 MOST_TEMPLATES = 256
 RETRY = Backoff(5.0, 60.0)
 

@@ -62,9 +62,12 @@ def form_of(meta: ObjectMeta, spec: msgspec.Raw, *, moved: bool) -> bytes:
     return _shared(text.replace(meta.name.encode(), POD.encode()))
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=256)
 def _shared(form: bytes) -> bytes:
-    """Return one shared copy for all pods of a revision: there are thousands of them."""
+    """Return one shared copy for the pods that are near each other in a list: those of a service.
+
+    The view shares it among all pods of a service.
+    """
     return form
 
 

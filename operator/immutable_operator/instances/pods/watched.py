@@ -43,6 +43,20 @@ class Pods(Children[PodRecord]):
         """
         return self._gone.pop(owner, {})
 
+    def _put(self, item: PodRecord) -> None:
+        super()._put(self._with_known_form(item))
+
+    def _with_known_form(self, item: PodRecord) -> PodRecord:
+        """Return a pod with the form of the same pod before, or of its youngest sibling, if equal.
+
+        Otherwise thousands of services would each keep a form for every pod.
+        """
+        siblings = self._by_owner.get(item.owner, {})
+        for other in (self._by_uid.get(item.uid), next(reversed(siblings.values()), None)):
+            if other is not None and other.form == item.form:
+                return msgspec.structs.replace(item, form=other.form)
+        return item
+
     def _drop(self, item: PodRecord) -> None:
         super()._drop(item)
         self.doubtful.discard(item.uid)
