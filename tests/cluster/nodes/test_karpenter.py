@@ -6,7 +6,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -55,6 +55,10 @@ def tries(claim: Json) -> int:
     return int(claim["metadata"]["annotations"].get(ANNOTATION_TRIES, 0))
 
 
+def tries_of(claims: Iterable[Json]) -> list[int]:
+    return [tries(claim) for claim in claims]
+
+
 def finalizers(*names: str) -> Json:
     return {"metadata": {"finalizers": list(names)}}
 
@@ -101,16 +105,34 @@ class Refusing(threading.Thread):
             if error.status not in (404, 409):
                 raise
 
-    def most_tries(self) -> int:
-        return max(map(tries, list(self.seen.values())), default=0)
+    def most_tries(self, but: Iterable[str] = ()) -> int:
+        """Of all claims that were refused but these uids."""
+        return max((tries(claim) for uid, claim in self.refused() if uid not in but), default=0)
 
     def fewest_tries(self, slots: int) -> int:
         """Of the places 0 to ``slots`` - 1."""
-        seen: dict[str, int] = {}
-        for claim in list(self.seen.values()):
-            slot = claim["metadata"]["annotations"][ANNOTATION_SLOT]
-            seen[slot] = max(seen.get(slot, 0), tries(claim))
-        return min(seen.values()) if len(seen) == slots else 0
+        by_slot = self._by_slot()
+        return min(map(max, map(tries_of, by_slot))) if len(by_slot) == slots else 0
+
+    def assert_growing_pauses(self, asked: OperatorRequests) -> None:
+        """Each claim that was asked for is one more try of its place, later than the one before."""
+        pool = self._pool
+        pool.until("each is refused", lambda: asked.codes(CREATE) == {201: len(self.seen)})
+        for claims in self._by_slot():
+            assert tries_of(claims) == list(range(len(claims)))
+            # The second try comes at once, the next ones after 2, 4 and so on seconds.
+            _, *pauses = gaps([claim["metadata"]["creationTimestamp"] for claim in claims])
+            assert all(pause > 2 * 2**n - 1 for n, pause in enumerate(pauses)), pauses
+
+    def refused(self) -> list[tuple[str, Json]]:
+        return list(self.seen.items())
+
+    def _by_slot(self) -> list[list[Json]]:
+        """The claims of each place, in the order of their tries."""
+        slots: dict[str, list[Json]] = {}
+        for _, claim in sorted(self.refused(), key=lambda item: tries(item[1])):
+            slots.setdefault(claim["metadata"]["annotations"][ANNOTATION_SLOT], []).append(claim)
+        return list(slots.values())
 
     def __enter__(self) -> Refusing:
         self.start()
@@ -187,19 +209,15 @@ def test_refused_capacity_is_retried_with_growing_pauses_and_the_predecessor_sta
             one.apply(image={"id": "image-2"})
             blocked(one, "Capacity", NO_CAPACITY)
             one.until("it is tried again", lambda: refusing.most_tries() >= 3)
-            assert asked.codes(CREATE) == {201: refusing.most_tries() + 1}
+            refusing.assert_growing_pauses(asked)
             assert is_verified(one.nodes()[node])
             assert before in one.objects()
-            born = sorted(c["metadata"]["creationTimestamp"] for c in refusing.seen.values())
-            # The second try comes at once, the next ones after 2, 4 and so on seconds.
-            _, *pauses = gaps(born)
-            assert all(pause > 2 * 2**n - 1 for n, pause in enumerate(pauses)), pauses
             # A new leader does not know of the tries before: it begins with short pauses again.
-            refusing.seen.clear()
+            known = set(refusing.seen)
             operators.restart().until_leading()
-            asked = OperatorRequests.from_now(one.plane)
-            one.until("it is tried again", lambda: refusing.most_tries() >= 2)
-            assert asked.count(CREATE) <= refusing.most_tries() + 1
+            one.until("it is tried again", lambda: refusing.most_tries(but=known) >= 2)
+            again = [tries(claim) for uid, claim in refusing.refused() if uid not in known]
+            assert len(again) == len(set(again)), "each is one more try"
             blocked(one, "Capacity", NO_CAPACITY)
             assert is_verified(one.nodes()[node])
     finally:
@@ -217,7 +235,7 @@ def test_refused_capacity_for_a_new_pool_is_retried_with_pauses_for_each_node(
             asked = OperatorRequests.from_now(one.plane)
             one.apply(replicas=2)
             one.until("both are tried again", lambda: refusing.fewest_tries(2) >= 2)
-            assert asked.count(CREATE) <= 2 * (refusing.most_tries() + 1)
+            refusing.assert_growing_pauses(asked)
             blocked(one, "Capacity", NO_CAPACITY)
     finally:
         karpenter.revive()
