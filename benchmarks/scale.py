@@ -180,7 +180,7 @@ class Bench:
         began = datetime.now(UTC)
         with self._operator("cold") as operator:
             operator.until_leading(self._options.limit_seconds)
-            # Told by its log: to ask for its metrics all the time would take most of its time.
+            # By its log: each look at its metrics would take time of the cold start.
             until("all are planned", lambda: bool(operator.records("planned all")), 600, pause=0.5)
             self._until_quiet()
             synced, led, planned_all = (

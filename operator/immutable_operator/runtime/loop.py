@@ -146,6 +146,8 @@ class ControlLoop:
         self._checks = checks or Checks(lambda namespace: None)
         self._runner = check_runner or CheckRunner(client, CheckOptions(), queue.add, metrics)
         self._memories: dict[str, OwnerMemory] = {}
+        self._unplanned = {owner.uid for owner in services}
+        self._began = time.monotonic()
         self._resting = self._was_cut_off = False
         self._schedules = schedules or Schedules()
         self._lineages = lineages or Lineages(client, self._now, time.monotonic)
@@ -228,6 +230,7 @@ class ControlLoop:
         view = self._view(owner, memory)
         decided = plan(view, self._now(), self._policy, family)
         self._metrics.plan_seconds.observe(time.perf_counter() - began)
+        self._first_round(key)
         log.debug("planned", **_about(owner), notes=list(decided.notes))
         memory.note_records(*(revision.id for revision in view.revisions))
         if await self._is_gone(owner, decided, memory):
@@ -253,6 +256,14 @@ class ControlLoop:
         if decided.actions:
             # A refusal changes the plan, and no watch shows it.
             self._queue.add(key)
+
+    def _first_round(self, key: str) -> None:
+        """Say when all that were there at the start have been planned once, or are gone."""
+        if key not in self._unplanned:
+            return
+        self._unplanned.discard(key)
+        if not self._unplanned:
+            log.info("planned all", seconds=round(time.monotonic() - self._began, 1))
 
     async def _write_status(self, owner: OwnerRecord, status: Status, memory: OwnerMemory) -> None:
         try:
@@ -319,6 +330,7 @@ class ControlLoop:
 
     def _forget(self, key: str) -> None:
         """Drop everything about an owner that is gone."""
+        self._first_round(key)
         self._memories.pop(key, None)
         self._contents.forget(key)
         self._secrets.forget(key)

@@ -267,7 +267,6 @@ class Operator:
         await self._watches.guards.look()
         self._watches.all_again()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._first_round(time.monotonic()))
             clock = self._client.clock.time
             lineages = Lineages(self._client, clock, time.monotonic)
             notifications = Notifications(self._options.notify, self._metrics, clock)
@@ -287,12 +286,6 @@ class Operator:
                 tasks.create_task(self._watches.pools.run())
             if self._webhook:
                 tasks.create_task(self._webhook.renew(self._client))
-
-    async def _first_round(self, began: float) -> None:
-        """Say when each service and pool was planned once."""
-        while self._queue.later:
-            await asyncio.sleep(0.1)
-        log.info("planned all", seconds=round(time.monotonic() - began, 1))
 
     async def _catch_up(self, seen: Mapping[str, int]) -> None:
         """Wait until the view shows the last write of the leader before.

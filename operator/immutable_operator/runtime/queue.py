@@ -46,11 +46,6 @@ class KeyQueue(Generic[K]):
         return len(self._ready) + len(self._later) + len(self._again)
 
     @property
-    def later(self) -> int:
-        """How many keys are to be looked at again although nothing happened to them."""
-        return len(self._later)
-
-    @property
     def busy(self) -> int:
         """How many keys the workers have."""
         return len(self._busy)
