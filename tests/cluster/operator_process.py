@@ -109,6 +109,7 @@ class OperatorProcess:
         webhook_port: int = 0,
         server: str = "",
         warm: Warm | None = None,
+        program: Path | None = None,
     ) -> None:
         folder = installation.plane.folder
         self.plane = installation.plane
@@ -129,11 +130,12 @@ class OperatorProcess:
             *flags,
         ]
         self._process: subprocess.Popen[bytes] | WarmProcess
-        if warm is not None:
+        if warm is not None and program is None:
             environment = bare_environment(folder)
             self._process = warm.start(arguments, folder, self.log, environment)
         else:
-            command = [sys.executable, "-m", "immutable_operator.runtime.main", *arguments]
+            started = (str(program),) if program else ("-m", "immutable_operator.runtime.main")
+            command = [sys.executable, *started, *arguments]
             self._process, _ = spawn(name, command, folder=folder, ports=(), tied=True)
 
     def records(self, event: str | None = None) -> list[Json]:
@@ -260,10 +262,12 @@ class Operators:
         self.main = self._launch("operator", ())
         self._warm = Warm()
 
-    def start(self, name: str = "replica", *flags: str) -> OperatorProcess:
-        """A further replica, until the end of the test."""
+    def start(
+        self, name: str = "replica", *flags: str, program: Path | None = None
+    ) -> OperatorProcess:
+        """A further replica, until the end of the test; ``program`` is a script that runs it."""
         self._count += 1
-        process = self._launch(f"{name}-{self._count}", flags)
+        process = self._launch(f"{name}-{self._count}", flags, program=program)
         self._added.append(process)
         return process
 
@@ -332,8 +336,10 @@ class Operators:
         if self._warm is not None:
             self._warm.stop()
 
-    def _launch(self, name: str, flags: tuple[str, ...], server: str = "") -> OperatorProcess:
+    def _launch(
+        self, name: str, flags: tuple[str, ...], server: str = "", program: Path | None = None
+    ) -> OperatorProcess:
         port = self._webhook_port if name == "operator" else 0
         flags = (*self._always, *flags)
         server = server or self._server
-        return OperatorProcess(self._installation, name, flags, port, server, self._warm)
+        return OperatorProcess(self._installation, name, flags, port, server, self._warm, program)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from immutable_operator.api.names import ANNOTATION_SEEN, REVISION_PLURAL
 from tests.cluster.audit import OperatorRequests, until_quiet
@@ -18,6 +19,7 @@ from tests.cluster.services import Service, annotation, is_ready, pin
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/immutable-operator"
 # So long it does not ask for the lease of another.
 SELDOM = ("--retry-seconds=150",)
+LARGE_VIEW = Path(__file__).with_name("large_view.py")
 TIMES = {"ready-delay": "1s", "terminate-delay": "500ms"}
 
 
@@ -94,6 +96,25 @@ def test_killed_leader_is_succeeded_when_its_lease_expires(
         history.assert_budget(most=8, fewest=0)
     assert asked.writes(standby.credential)
     assert holder(operators) == standby.identity
+
+
+def test_killed_leader_of_many_pods_is_succeeded_without_lists(
+    web: Service, operators: Operators
+) -> None:
+    """What the standby lacked is told by bookmarks: a write of others brings none of its events."""
+    standby = operators.start("standby", program=LARGE_VIEW).until_synced()
+    with History(web) as history:
+        rollout_until_b_grows(web)
+        asked = OperatorRequests.from_now(web.plane)
+        operators.main.kill()
+        standby.until_leading()
+        web.until_ready()
+        assert_one_each(web, history)
+        history.assert_budget(most=8, fewest=0)
+    [told] = standby.records("view is current")
+    assert told["listed"] == []
+    lists = [r.target for r in asked if (r.credential, r.verb) == (standby.credential, "list")]
+    assert lists.count(REVISION_PLURAL) == 1, "the question up to which version they go"
 
 
 def renewals_of(leases: OperatorRequests, process: OperatorProcess) -> list[float]:

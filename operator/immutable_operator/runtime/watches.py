@@ -50,7 +50,7 @@ log = structlog.get_logger()
 CATCH_UP_SECONDS = 1.0
 # How long it waits for bookmarks, which tell that after a leader that said nothing.
 BOOKMARK_SECONDS = 3.0
-# So many objects are listed as fast as a bookmark comes.
+# Up to so many objects, a list takes no longer than a bookmark.
 FEW = 2000
 # An old view of these would do harm; one of budgets and Services costs a refused write.
 LISTED = frozenset((PODS.resource, REVISIONS.resource, NODES.resource, CLAIMS.resource))
@@ -179,8 +179,8 @@ class Watches:
         server is asked. Instances and revisions that do not get so far in a moment are listed, too.
         Return whether the caller has to look whether owners are missing.
         """
-        until = time.monotonic() + (CATCH_UP_SECONDS if seen else BOOKMARK_SECONDS)
         wanted = seen or await self._newest()
+        until = time.monotonic() + (CATCH_UP_SECONDS if seen else BOOKMARK_SECONDS)
         while (late := self._behind(wanted)) & wanted.keys() and time.monotonic() < until:
             await asyncio.sleep(0.02)
         resources = {m.resource for m in self._depended_on() if m.name in late} & LISTED
