@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
-from tests.cluster.audit import OperatorRequests
+from tests.cluster.audit import OperatorRequests, until_quiet
 from tests.cluster.history import History
 from tests.cluster.operator_process import LONG_LEASE, NAMESPACE, Operators
 from tests.cluster.services import Service, annotation, pin
 
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/immutable-operator"
+READS = {"envFrom": [{"configMapRef": {"name": "missing"}}]}
 
 
 def test_operator_killed_during_rollout_creates_no_extra_pod(
@@ -87,6 +90,54 @@ def test_terminated_operator_releases_lease_and_exits_with_0(operators: Operator
     assert plane.api().get(LEASE)["spec"]["holderIdentity"] == ""
     # Had it not been given back, the next one would wait for minutes.
     operators.restart().until_leading()
+
+
+class Waiting:
+    """Services of one namespace, each of which waits for something else than time."""
+
+    def __init__(self, web: Service) -> None:
+        self._web = web
+        self.all: list[Service] = []
+
+    def begin(self, name: str, **wish: Any) -> Service:
+        made = Service(self._web.plane, self._web.namespace, name)
+        made.apply(image="a", replicas=2, **wish)
+        self.all.append(made)
+        return made
+
+    def change(self, name: str, reason: str, change: Mapping[str, Any], **wish: Any) -> None:
+        """Run image a, and change it: then the service says this reason."""
+        made = self.begin(name, **wish)
+        made.until_ready()
+        made.apply(image="b", **change)
+        made.until(f"it says {reason}", lambda: made.reason() == reason, 90)
+
+
+def test_operator_restart_changes_nothing_of_services_that_wait(
+    web: Service, operators: Operators
+) -> None:
+    waiting = Waiting(web)
+    waiting.begin("unconfigured", container=READS).until_stalled("ConfigMissing")
+    taken = {"traffic": {"ports": [{"name": "http", "port": 80, "targetPort": 8080}]}}
+    web.kubectl("create", "service", "clusterip", "taken", "--tcp=80")
+    waiting.begin("taken", spec=taken).until_stalled("NameTaken")
+    waiting.change("failed", "RolledBack", {"sim": {"fault": "crash-loop"}})
+    waiting.change("suspended", "Suspended", {"spec": {"suspend": True}})
+    by_hand = {"steps": [{"setWeight": 50}, {"pause": {"until": "Promoted"}}]}
+    canary = {"strategy": "Canary", "canary": by_hand, "maxSurge": 1}
+    waiting.change("canary", "WaitingForPromotion", {}, rollout=canary)
+    preview = {"strategy": "BlueGreen", "blueGreen": {}}
+    waiting.change("preview", "WaitingForPromotion", {}, rollout=preview, spec=taken)
+    asked = OperatorRequests.from_now(web.plane, web.namespace)
+    until_quiet(asked)
+    before = {s.name: s.get() for s in waiting.all}
+    operators.main.stop()
+    asked = OperatorRequests.from_now(web.plane, web.namespace)
+    leader = operators.restart().until_leading()
+    web.until("all were planned", lambda: leader.records("planned all"))
+    until_quiet(asked)
+    assert asked.tally() == {}
+    assert {s.name: s.get() for s in waiting.all} == before
 
 
 def test_operator_restart_writes_only_the_lease(web: Service, operators: Operators) -> None:
