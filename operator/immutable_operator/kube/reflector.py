@@ -1,9 +1,9 @@
 """Keeps a sink equal to one collection of the API server: list, replace, watch, resume.
 
-The end of a stream is normal: the watch resumes from the last resource version
-without a list. Only 410 (too old) leads to a new list, and a list *replaces*: objects that vanished
-meanwhile are reported as deleted. An object that cannot be read is ignored and does not delay
-others; if it was known, its last state is kept.
+The end of a stream is normal: the watch resumes from the last resource version without a list. Only
+410 (too old) leads to a new list, and a list *replaces*: objects that vanished meanwhile are
+reported as deleted. An object that cannot be read is ignored and does not delay others; if it was
+known, its last state is kept.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ class Guards:
         """Compare whenever something changed, forever."""
         while True:
             await self._news.wait()
-            if self._faults is not None:
+            if self._faults is not None:  # what is not known yet is waited for already
                 await asyncio.sleep(SETTLE_SECONDS)
             self._news.clear()
             self._compare()
@@ -133,7 +133,7 @@ class Guards:
 
     def _compare(self) -> None:
         if self._break_glass and not self._knocker.known:
-            return  # half of it would be reported now, and the whole a moment later
+            return  # otherwise each status would be written now, and again a moment later
         policies, bindings, webhooks = (store.contents for store in self._stores)
         found = Found(policies, bindings, webhooks)
         trouble = self._knocker.trouble

@@ -70,7 +70,7 @@ class PodDriver:
         self._clock = clock
 
     def observe(self, owner: OwnerRecord) -> tuple[Instance, ...]:
-        return tuple([pod.content for pod in self._pods.of(owner.uid)])
+        return tuple(pod.content for pod in self._pods.of(owner.uid))
 
     def gone(self, owner: OwnerRecord) -> Mapping[str, Instance]:
         return self._pods.gone(owner.uid)
