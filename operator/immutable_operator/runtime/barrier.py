@@ -30,7 +30,7 @@ class Lists(Protocol):
         ...
 
 
-@dataclass
+@dataclass(slots=True)
 class _Awaited:
     resource: str
     seen: Seen
@@ -56,7 +56,7 @@ class Barrier:
         self._awaited.append(_Awaited(resource, seen, now + patience))
 
     def is_open(self) -> bool:
-        """Return whether the view shows all writes."""
+        """Return whether the view shows all writes; forget those that it shows."""
         self._awaited = [awaited for awaited in self._awaited if not awaited.is_over]
         return not self._awaited
 

@@ -254,6 +254,8 @@ class ControlLoop:
         if decided.due is not None:
             self._queue.add_at(key, time.monotonic() + max(0.0, decided.due - self._now()))
         if decided.actions:
+            # With many owners the next turn comes late: what the view shows now is not kept for it.
+            memory.barrier.is_open()
             # A refusal changes the plan, and no watch shows it.
             self._queue.add(key)
 
