@@ -204,3 +204,29 @@ def test_what_a_standby_heard_long_ago_does_not_delay_what_it_heard_just_now() -
         assert [await taken(queue) for _ in range(6)] == ["s3", "s0", "s1", "s2", "s4", None]
 
     asyncio.run(story())
+
+
+def test_everything_else_has_a_turn_between_two_keys() -> None:
+    """Thousands of plans that write nothing are longer than a lease, which somebody has to renew."""
+
+    async def story() -> None:
+        queue: KeyQueue[str] = KeyQueue(Clock())
+        turns = 0
+
+        async def lease() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        beside = asyncio.create_task(lease())
+        for number in range(100):
+            queue.add(f"web-{number}")
+        seen = []
+        for _ in range(100):
+            queue.done(await queue.get())
+            seen.append(turns)
+        beside.cancel()
+        assert seen == sorted(set(seen)), "two keys came up with nothing in between"
+
+    asyncio.run(story())

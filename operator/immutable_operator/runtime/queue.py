@@ -84,7 +84,12 @@ class KeyQueue(Generic[K]):
         self._set_alarm()
 
     async def get(self) -> K:
-        """Return the next key; call `done` when its work is done."""
+        """Return the next key; call `done` when its work is done.
+
+        Everything else has a turn first: a worker waits for nothing as long as there are keys whose
+        work needs no response, and thousands of them take longer than a lease is valid.
+        """
+        await asyncio.sleep(0)
         while True:
             self._promote()
             if self._ready or self._later:
