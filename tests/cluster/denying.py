@@ -71,7 +71,7 @@ def denied_by_webhook(
         "name": "drain.example.com",
         "admissionReviewVersions": ["v1"],
         "sideEffects": "None",
-        "timeoutSeconds": 5,
+        "timeoutSeconds": 30,
         "failurePolicy": "Fail",
         "clientConfig": {
             "url": f"https://127.0.0.1:{server.server_address[1]}/",

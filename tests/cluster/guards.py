@@ -111,7 +111,7 @@ def _kinds_are_known(plane: ControlPlane, operator: str) -> bool:
 
 def until_in_force(plane: ControlPlane) -> None:
     """Until the API server has read the policies: it does so within about a second."""
-    wait_for("all policies hold", lambda: _held(plane) == {*PROBES}, 30, lambda: _held(plane))
+    wait_for("all policies hold", lambda: _held(plane) == {*PROBES}, describe=lambda: _held(plane))
 
 
 def until_kinds_are_known(plane: ControlPlane, operator: str) -> None:
@@ -127,7 +127,7 @@ def until_kinds_are_known(plane: ControlPlane, operator: str) -> None:
 
 def until_lifted(plane: ControlPlane) -> None:
     """Until no policy refuses anything any more."""
-    wait_for("no policy holds", lambda: not _held(plane), 30, lambda: _held(plane))
+    wait_for("no policy holds", lambda: not _held(plane), describe=lambda: _held(plane))
 
 
 @contextmanager

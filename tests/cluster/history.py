@@ -94,16 +94,21 @@ class Recording:
         """All that happened until now, or until the end; waits until the watcher has seen it."""
         if self._ended:
             return list(self._changes)
-        items = self._plane.api().get(self._path)["items"]
+        listed = self._plane.api().get(self._path)
+        items, version = listed["items"], int(listed["metadata"]["resourceVersion"])
         now = {(p["metadata"]["uid"], int(p["metadata"]["resourceVersion"])) for p in items}
+        there = {uid for uid, _ in now}
         began = {
             (p["metadata"]["uid"], int(p["metadata"]["resourceVersion"]))
             for p in self._start.values()
         }
 
         def caught_up() -> bool:
-            seen = {(c.pod["metadata"]["uid"], c.version) for c in list(self._changes)}
-            return now <= seen | began
+            changes = list(self._changes)
+            seen = {(c.pod["metadata"]["uid"], c.version) for c in changes}
+            ended = {c.pod["metadata"]["uid"] for c in changes if c.kind == "DELETED"}
+            known = {uid for uid, at in seen | began if at <= version}
+            return now <= seen | began and known - there <= ended
 
         wait_for("the watcher has seen the present", caught_up)
         return list(self._changes)

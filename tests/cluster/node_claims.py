@@ -114,14 +114,13 @@ class NodeClaims:
             found = self.condition(name, kind)
             return found["status"] == status and reason in ("", found["reason"])
 
-        wait_for(f"claim {name}: {what}", check, 20, lambda: self._describe(name))
+        wait_for(f"claim {name}: {what}", check, describe=lambda: self._describe(name))
 
     def until_gone(self, name: str) -> None:
         wait_for(
             f"claim {name} is gone",
             lambda: not self.exists(name),
-            30,
-            lambda: self._describe(name),
+            describe=lambda: self._describe(name),
         )
 
     def _describe(self, name: str) -> str:

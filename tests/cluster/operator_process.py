@@ -45,6 +45,8 @@ WEBHOOK_NAMES = "127.0.0.1,localhost"
 # Longer than any test waits: whoever leads within an ordinary wait did not wait for it to expire.
 LONG_LEASE = ("--lease-seconds=300", "--renew-seconds=200")
 TAIL_LINES = 40
+# Seconds that the API server waits for the webhook.
+CHART_WAITS, BED_WAITS = 2, 10
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Installation:
         """Let the API server ask the operator process on this port; the caBundle stays.
 
         Without a port it asks the Service, as the chart says: only so can the chart be upgraded.
+        It waits longer for a process than the chart says, which may be stopped for some seconds on
+        a busy machine.
         """
         path = (
             f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{BREAK_GLASS}"
@@ -73,10 +77,12 @@ class Installation:
         body = self.plane.api().get(path)
         client = body["webhooks"][0]["clientConfig"]
         if port is None:
+            body["webhooks"][0]["timeoutSeconds"] = CHART_WAITS
             client.pop("url", None)
             service = {"name": f"{ACCOUNT}-webhook", "namespace": NAMESPACE}
             client["service"] = service | {"path": "/break-glass", "port": 443}
         else:
+            body["webhooks"][0]["timeoutSeconds"] = BED_WAITS
             client.pop("service", None)
             client["url"] = f"https://127.0.0.1:{port}/break-glass"
         self.plane.api().request("PUT", path, body)

@@ -42,7 +42,7 @@ def _run(web: Service, action: str) -> str:
 def test_health_follows_a_rollout_a_failure_and_its_repair(web: Service) -> None:
     web.apply(image="a", replicas=2)
     _until(web, "Healthy")
-    web.apply(image="b", sim={"ready-delay": "2s"})
+    web.apply(image="b", sim={"ready-delay": "5s"})
     assert _health(web.get())[0] == "Progressing"
     _until(web, "Healthy")
 
@@ -55,7 +55,7 @@ def test_health_follows_a_rollout_a_failure_and_its_repair(web: Service) -> None
         *("Healthy", "Healthy", "Degraded")
     ]
 
-    web.apply(image="b", sim={"ready-delay": "2s"})
+    web.apply(image="b", sim={"ready-delay": "5s"})
     _until(web, "Healthy")
 
 

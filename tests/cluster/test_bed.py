@@ -246,8 +246,8 @@ def test_deleted_pod_ends_at_once_unless_delayed(pods: Pods) -> None:
 
 
 def test_lost_node_does_not_act_on_planned_stage(pods: Pods) -> None:
-    pods.create("starting", ready_delay="6s")
-    pods.create("ending", terminate_delay="6s")
+    pods.create("starting", ready_delay="12s")
+    pods.create("ending", terminate_delay="12s")
     pods.until_ready("ending")
     pods.until("it runs", lambda: pods.get("starting")["status"]["phase"] == "Running")
     pods.delete("ending")
@@ -256,7 +256,7 @@ def test_lost_node_does_not_act_on_planned_stage(pods: Pods) -> None:
         pods.plane.lose_node(node)
     try:
         acted = lambda: pods.condition("starting") == "True" or "ending" not in pods.names()  # noqa: E731
-        never("a lost node acted", acted, 7)
+        never("a lost node acted", acted, 13)
     finally:
         for node in nodes:
             pods.plane.restore_node(node)

@@ -197,9 +197,9 @@ def test_undo_refuses_other_revisions_with_those_that_there_are(
 
 
 def test_retry_succeeds_once_the_cause_is_gone(web: Service) -> None:
-    until = datetime.now(UTC) + timedelta(seconds=15)
     web.apply(image="a", replicas=1)
     web.until_ready()
+    until = datetime.now(UTC) + timedelta(seconds=30)
     web.apply(image="b", sim={**CRASHES, "fault-until": f"{until:%Y-%m-%dT%H:%M:%SZ}"})
     web.until_stalled("RolledBack")
     web.until("the cause is gone", lambda: time.time() > until.timestamp() + 1)

@@ -197,7 +197,7 @@ def test_crash_after_ready_ends_rollout(web: Service) -> None:
     web.apply(
         image="b",
         sim={"fault": "crash-after-ready", "crash-after": "200ms"},
-        rollout={"minReadySeconds": 2},
+        rollout={"minReadySeconds": 20},
     )
     stalled = web.until_stalled("RolledBack")
     assert "keeps exiting with code 1 (Error)" in stalled["message"]

@@ -13,7 +13,7 @@ import pytest
 
 from immutable_operator.api.names import LABEL_SERVICE
 from immutable_operator.domain.status.tell import prepared
-from tests.cluster.audit import OperatorRequests
+from tests.cluster.audit import OperatorRequests, until_quiet
 from tests.cluster.history import Change, History
 from tests.cluster.services import Service, annotation, budgets, condition, names
 
@@ -67,6 +67,8 @@ def test_pods_leave_a_node_whose_end_is_announced(three: Service, taint: str) ->
 def test_cordoned_node_keeps_its_pods(three: Service) -> None:
     before = placed(three)
     node = min(before.values())
+    three.until_recorded()
+    until_quiet(OperatorRequests.from_now(three.plane, three.namespace))
     asked = OperatorRequests.from_now(three.plane, three.namespace)
     three.plane.kubectl("cordon", node)
     try:
@@ -192,6 +194,8 @@ def test_protection_follows_the_spec_and_leaves_no_budget(web: Service) -> None:
     web.kubectl("patch", "pdb", "web-drain-protection", "--type=merge", "-p", change)
     web.until("it is put right", lambda: budgets(web) == {"web-drain-protection": 4})
     web.until_ready()
+    web.until_recorded()
+    until_quiet(OperatorRequests.from_now(web.plane, web.namespace))
     asked = OperatorRequests.from_now(web.plane, web.namespace)
     web.always("it stays", lambda: budgets(web) == {"web-drain-protection": 4}, 2)
     assert asked.writes() == []

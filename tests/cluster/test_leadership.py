@@ -20,7 +20,8 @@ LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/immutable-o
 # So long it does not ask for the lease of another.
 SELDOM = ("--retry-seconds=150",)
 LARGE_VIEW = Path(__file__).with_name("large_view.py")
-TIMES = {"ready-delay": "1s", "terminate-delay": "500ms"}
+# So slow that a test which is stopped for some seconds still finds the rollout under way.
+TIMES = {"ready-delay": "5s", "terminate-delay": "500ms"}
 
 
 def standby_of(operators: Operators, *flags: str) -> OperatorProcess:

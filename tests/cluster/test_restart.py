@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -152,7 +151,7 @@ def test_operator_restart_writes_only_the_lease(web: Service, operators: Operato
     waiting.until("it is blocked", lambda: waiting.blocker("Unschedulable"))
     for each in (web, stalled, waiting):
         each.until_recorded()
-    time.sleep(6)  # longer than a status in which only counts moved may be put off
+    until_quiet(OperatorRequests.from_now(web.plane, web.namespace))
     before = {s.name: s.get() for s in (web, stalled, waiting)}
     operators.main.stop()
     asked = OperatorRequests.from_now(web.plane, web.namespace)

@@ -80,11 +80,11 @@ def test_registry_that_does_not_answer_is_no_failure_before_the_deadline(web: Se
 
 
 def test_rollout_that_a_budget_delays_is_reported_and_does_not_fail(web: Service) -> None:
-    web.apply(image="a", replicas=2, rollout={"progressDeadlineSeconds": 5})
+    web.apply(image="a", replicas=2)
     web.until_ready()
     # More than there are with all successors: it allows nothing, however many it counts.
     web.kubectl("create", "pdb", "mine", "--selector=app=web", "--min-available=9")
-    web.apply(image="b")
+    web.apply(image="b", rollout={"progressDeadlineSeconds": 10})
     told = web.until_stalled("ProgressDeadlineExceeded")
     assert "blocked by PodDisruptionBudget" in told["message"]
     assert verdict(web, 2)["phase"] == "Progressing"
@@ -102,7 +102,7 @@ def test_deadline_rolls_back_and_edit_ends_it(web: Service) -> None:
     until_back(web)
     assert "no progress for 5 s" in verdict(web, 2)["message"]
     with History(web) as history:
-        web.apply(image="c", sim={})
+        web.apply(image="c", sim={}, rollout={})
         web.until_ready()
     assert counts(history) == (2, 2), history.story()
     assert web.images() == [pin("c")] * 2
@@ -164,6 +164,7 @@ def test_retry_that_fails_again_and_one_that_works(web: Service) -> None:
         until_back(web)
     assert counts(history) == (1, 1), history.story()
     assert "failed again: ProgressDeadlineExceeded" in outcome(web, "again")
+    web.apply(rollout={})
     web.kubectl("annotate", "imsvc/web", "immutable.dev/retry=the-database-is-up")
 
     def works() -> bool:

@@ -214,7 +214,7 @@ def test_fixed_release_replaces_all_pods(web: Service) -> None:
 
 def test_aged_pod_is_replaced_after_its_successors_are_deleted(web: Service) -> None:
     regeneration = {"maxAge": "40s", "jitter": "0%"}
-    slow = {"ready-delay": "4s", "terminate-delay": "5s"}
+    slow = {"ready-delay": "10s", "terminate-delay": "5s"}
     web.apply(replicas=1, sim=slow, pod={"terminationGracePeriodSeconds": 30})
     web.until_ready()
     web.apply(spec={"regeneration": regeneration})

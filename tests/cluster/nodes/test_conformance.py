@@ -75,12 +75,13 @@ def test_new_node_keeps_workloads_off_until_it_is_verified(one: ProvidedPool) ->
         "annotations": {"example.com/note": "b"},
         "taints": taints,
     }
-    one.apply(template=declared, rollout={"verify": {"settle": "4s"}})
+    one.apply(template=declared, rollout={"verify": {"settle": "10m"}})
     node = one.until_node()
     one.until("it is tainted as asked", lambda: {"team"} <= taint_keys(one.until_node()))
     node = one.until_node()
     assert taint_keys(node) >= {TAINT_UNVERIFIED, OWN_TAINT, "team"}
     assert ANNOTATION_VERIFIED not in marks_of(node)
+    one.apply(rollout={"verify": {"settle": "1s"}})
     one.until_ready()
     node = one.until_node()
     assert not taint_keys(node) & {TAINT_UNVERIFIED, TAINT_RETIRING}

@@ -265,12 +265,13 @@ def test_machine_type_that_does_not_exist_is_named(one: ProvidedPool) -> None:
 
 
 def test_node_from_another_image_is_never_verified(one: ProvidedPool) -> None:
-    one.apply(rollout={"verify": {"settle": "6s"}})
+    one.apply(rollout={"verify": {"settle": "10m"}})
     with NodeHistory(one) as history:
         start(one, "ami-wrong")
         start(one, "ami-wrong")
         blocked(one, "Config", "started from image ami-wrong instead of image-1")
         right = start(one, "image-1")
+        one.apply(rollout={"verify": {"settle": "1s"}})
         one.until("the others are gone", lambda: set(one.objects()) == {right}, 90)
         one.until_ready()
         verified = {c.pod["metadata"]["uid"] for c in history.changes() if is_verified(c.pod)}

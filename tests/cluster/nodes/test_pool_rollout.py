@@ -93,13 +93,16 @@ def test_kstatus_follows_a_replacement(pool: Pool) -> None:
     def reads(state: str) -> bool:
         return kstatus.compute(pool.get()) == state
 
-    pool.apply(replicas=1, rollout={"verify": {"settle": "3s"}})
+    held, goes_on = ({"verify": {"settle": settle}} for settle in ("10m", "1s"))
+    pool.apply(replicas=1, rollout=held)
     assert reads("InProgress")
+    pool.apply(rollout=goes_on)
     pool.until_ready()
     assert reads("Current")
-    pool.apply(image={"id": "image-2"})
+    pool.apply(image={"id": "image-2"}, rollout=held)
     pool.until("its node is replaced", lambda: pool.condition("Ready")["reason"] == "Replacing")
     assert reads("InProgress")
+    pool.apply(rollout=goes_on)
     pool.until_ready()
     assert reads("Current")
 
@@ -176,10 +179,11 @@ def test_requested_regeneration_replaces_all_nodes(three: Pool) -> None:
 
 
 def test_old_nodes_are_replaced_before_they_reach_their_maximum_age(pool: Pool) -> None:
-    pool.apply(replicas=2, regeneration={"maxAge": "12s", "jitter": "0%"})
+    pool.apply(replicas=2)
     pool.until_ready()
     before = set(pool.nodes())
     with NodeHistory(pool) as history:
+        pool.apply(regeneration={"maxAge": "30s", "jitter": "0%"})
         pool.until("all are replaced", lambda: not before & set(pool.nodes()), 90)
         pool.apply(regeneration={"maxAge": "14d"})
         pool.until_ready()
