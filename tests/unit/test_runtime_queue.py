@@ -207,7 +207,7 @@ def test_what_a_standby_heard_long_ago_does_not_delay_what_it_heard_just_now() -
 
 
 def test_everything_else_has_a_turn_between_two_keys() -> None:
-    """Thousands of plans that write nothing are longer than a lease, which somebody has to renew."""
+    """Thousands of plans that write nothing take longer than a lease is valid."""
 
     async def story() -> None:
         queue: KeyQueue[str] = KeyQueue(Clock())
