@@ -8,6 +8,7 @@ from tests.cluster.operator_process import Operators
 from tests.cluster.plugin import Told, complete
 from tests.cluster.services import Service, names
 from tests.controlplane import ControlPlane
+from tests.waiting import wait_for
 
 NO_FILES = "Completion ended with directive: ShellCompDirectiveNoFileComp\n"
 
@@ -33,10 +34,16 @@ def offered(told: Told) -> list[str]:
     return [line.partition("\t")[0] for line in lines]
 
 
-def offers(web: Service, expected: set[str], *words: str) -> None:
+def offers(web: Service, expected: set[str], *words: str) -> Told:
     """Wait until these are the candidates: a slow machine may not answer in the time of a shell."""
-    what = f"{' '.join(words)}: {expected}"
-    web.until(what, lambda: set(offered(complete(web.plane, *words))) == expected)
+
+    def answered() -> Told | None:
+        told = complete(web.plane, *words)
+        return told if set(offered(told)) == expected else None
+
+    told = wait_for(f"{' '.join(words)}: {expected}", answered)
+    assert told
+    return told
 
 
 def test_services_are_offered(steady: Service) -> None:
@@ -55,9 +62,7 @@ def test_pods_of_the_service_are_offered_for_instance(steady: Service) -> None:
 
 
 def test_revisions_are_offered_the_newest_first_with_their_phase(steady: Service) -> None:
-    words = ("undo", "steady", "-n", steady.namespace, "--to", "")
-    offers(steady, {"2", "1"}, *words)
-    told = complete(steady.plane, *words)
+    told = offers(steady, {"2", "1"}, "undo", "steady", "-n", steady.namespace, "--to", "")
     assert offered(told) == ["2", "1"]
     assert told.out.splitlines()[0] == f"2\t{steady.revision()} Good"
 

@@ -1,12 +1,14 @@
 """The names that complete a command line: of services, pools, pods, revisions, contexts.
 
 A person waits for them: what the cluster does not answer in `PATIENCE_SECONDS` is left out, and
-so is every error.
+so is every error. The client is imported before that time begins: from a cold disk that alone can
+take as long, and then nothing would ever be offered.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
@@ -27,6 +29,8 @@ from immutable_operator.wire.revision import REVISIONS
 __all__ = ["names"]
 
 PATIENCE_SECONDS = 2.0
+# What a login and a client import when they are needed.
+CLIENT = ("kubernetes.aio.config.kube_config", "immutable_operator.kube.transport")
 MOST = 500
 NAMESPACES = ApiPath("api/v1", "namespaces")
 
@@ -50,6 +54,8 @@ async def names(asked: Asked) -> Offers:
             found.extend(await find(client, asked, namespace))
             return 0
 
+        for module in CLIENT:
+            importlib.import_module(module)
         async with asyncio.timeout(PATIENCE_SECONDS):
             await with_client(login, work, lambda text: None)
         return found
