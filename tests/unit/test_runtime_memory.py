@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from immutable_operator.domain.model import Instance, Revision
+from immutable_operator.domain.model import Instance, Revision, Status
 from immutable_operator.runtime.memory import OwnerMemory
 
 HERE = Instance("web-0", "u0", "0a1b2c3d", 0, 0, born=0.0)
@@ -29,8 +29,15 @@ def test_instance_that_ended_before_any_plan_observed_it_departed() -> None:
     assert OwnerMemory().departed((), {"web-0": ENDED}) == (ENDED,)
 
 
-def test_instance_that_vanished_before_any_plan_observed_it_is_unknown() -> None:
+def test_instance_that_vanished_before_the_first_plan_is_unknown() -> None:
     assert OwnerMemory().departed((), {"web-0": HERE}) == ()
+
+
+def test_instance_that_was_born_and_vanished_between_two_plans_departed() -> None:
+    """Otherwise its successor would get its name, and would not say what it replaces."""
+    memory = OwnerMemory()
+    memory.planned = Status()
+    assert memory.departed((), {"web-0": HERE}) == (HERE,)
 
 
 def test_reason_that_is_found_out_later_replaces_what_was_known() -> None:

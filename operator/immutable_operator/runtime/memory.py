@@ -73,15 +73,18 @@ class OwnerMemory:
         """Return vanished instances until their revision has a successor or the rollout is
         complete.
 
-        ``gone`` has instances by name in their last state. One that ended counts even if no plan
-        has observed it: what ends at once is retried with pauses, too.
+        ``gone`` has instances by name in their last state. One that no plan has observed counts if
+        it ended, because what ends at once is retried with pauses, too; and if it was born and
+        vanished between two plans, because its successor must not get its name. What a standby saw
+        vanish before its first plan may be long ago, and does not count.
         """
         here = {i.name: i for i in instances}
         if self.planned and self.planned.rollout is None:
             self._departed.clear()
         left = {name: i for name, i in self._last.items() if name not in here}
         self._departed |= {name: gone.get(name, i) for name, i in left.items()}
-        self._departed |= {n: i for n, i in gone.items() if i.ended and n not in here}
+        unseen = {name: i for name, i in gone.items() if name not in here}
+        self._departed |= {n: i for n, i in unseen.items() if i.ended or self.planned is not None}
         for instance in instances:
             before = self._departed.get(instance.replaces or "")
             if before is not None and before.revision == instance.revision:
