@@ -34,6 +34,10 @@ async def _passed(request: web.Request) -> web.StreamResponse | None:
     return None
 
 
+async def _at_once(request: web.Request) -> None:
+    """Pass every answer on as soon as it is there."""
+
+
 class WriteFault(StrEnum):
     """What happens at one write of the operator."""
 
@@ -48,7 +52,8 @@ class WriteProxy:
     ``writes`` are method and path of the writes since `arm`, and ``last`` is when the last one was
     (monotonic seconds). ``happened`` is set once the fault
     happened. ``spoil`` answers a request in place of the API server, or gives None; ``hold`` gives
-    the seconds for which what a watch (by its path) shows is held back.
+    the seconds for which what a watch (by its path) shows is held back. ``late`` is awaited before
+    the answer to a request is passed on.
     """
 
     def __init__(self, plane: ControlPlane) -> None:
@@ -60,6 +65,7 @@ class WriteProxy:
         self._kill: Callable[[], None] = lambda: None
         self.spoil: Callable[[web.Request], Awaitable[web.StreamResponse | None]] = _passed
         self.hold: Callable[[str], float] = lambda path: 0.0
+        self.late: Callable[[web.Request], Awaitable[None]] = _at_once
         self.writes: list[str] = []
         self.last = 0.0
         self.happened = threading.Event()
@@ -77,6 +83,7 @@ class WriteProxy:
     def calm(self) -> None:
         """Disturb nothing from now on."""
         self._number, self.spoil, self.hold = 0, _passed, lambda path: 0.0
+        self.late = _at_once
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -133,6 +140,7 @@ class WriteProxy:
                 if fault is not None:
                     await answer.read()
                     await self._end(request, kill=fault is WriteFault.AFTER)
+                await self.late(request)
                 response.set_status(answer.status)
                 for key, value in answer.headers.items():
                     if key.lower() not in HOP - {"content-encoding"}:
