@@ -477,9 +477,9 @@ def test_no_value_is_in_logs_status_events_records_or_metrics(
 
 
 def test_converged_service_costs_no_write(pinned: Service) -> None:
+    pinned.always("it is Ready", lambda: condition(pinned.get(), "Ready")["status"] == "True", 6)
     pinned.until_recorded()
     until_quiet(OperatorRequests.from_now(pinned.plane, pinned.namespace))
-    assert condition(pinned.get(), "Ready")["status"] == "True"
     asked = OperatorRequests.from_now(pinned.plane, pinned.namespace)
     pinned.kubectl("annotate", "secret", pinned.name, "note=looked-at")
     polled = ("get", "secrets")

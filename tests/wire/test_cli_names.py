@@ -18,7 +18,7 @@ from immutable_operator.cli.names import PATIENCE_SECONDS, names
 
 class Slow:
     def find_spec(self, name, path=None, target=None):
-        if name in ("kubernetes", "aiohttp"):
+        if name == "kubernetes":
             time.sleep(PATIENCE_SECONDS)
 
 sys.meta_path.insert(0, Slow())

@@ -86,8 +86,8 @@ class KeyQueue(Generic[K]):
     async def get(self) -> K:
         """Return the next key; call `done` when its work is done.
 
-        Everything else has a turn first: a worker waits for nothing as long as there are keys whose
-        work needs no response, and thousands of them take longer than a lease is valid.
+        All other tasks run first. Work that needs no response from the API server never waits, and
+        the work of thousands of keys takes longer than a lease is valid.
         """
         await asyncio.sleep(0)
         while True:
