@@ -14,12 +14,14 @@ from tests.cluster.operator_process import (
     OperatorProcess,
     Operators,
 )
-from tests.cluster.services import Service, annotation, is_ready, pin
+from tests.cluster.services import KIND_PATH, Service, Wish, annotation, is_ready, pin
 
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/immutable-operator"
 # So long it does not ask for the lease of another.
 SELDOM = ("--retry-seconds=150",)
+SHORT_LEASE = ("--lease-seconds=10", "--renew-seconds=7", "--retry-seconds=1")
 LARGE_VIEW = Path(__file__).with_name("large_view.py")
+SLOW_PLANS = Path(__file__).with_name("slow_plans.py")
 # So slow that a test which is stopped for some seconds still finds the rollout under way.
 TIMES = {"ready-delay": "5s", "terminate-delay": "500ms"}
 
@@ -111,11 +113,30 @@ def test_killed_leader_of_many_pods_is_succeeded_without_lists(
         standby.until_leading()
         web.until_ready()
         assert_one_each(web, history)
-        history.assert_budget(most=8, fewest=6)
+        history.assert_budget(most=8, fewest=0)
     [told] = standby.records("view is current")
     assert told["listed"] == []
     lists = [r.target for r in asked if (r.credential, r.verb) == (standby.credential, "list")]
     assert lists.count(REVISION_PLURAL) == 1, "the question up to which version they go"
+
+
+def test_leader_that_plans_for_longer_than_its_lease_keeps_it(
+    web: Service, operators: Operators
+) -> None:
+    path = f"{KIND_PATH}/{web.namespace}/immutableservices"
+    for number in range(60):
+        wish = Wish(replicas=0).manifest(f"web-{number}", web.namespace)
+        web.plane.api().request("POST", path, wish)
+    until_quiet(OperatorRequests.from_now(web.plane))
+    operators.main.terminate()
+    leader = operators.start("slow", *SHORT_LEASE, program=SLOW_PLANS).until_leading()
+    web.until("all were planned", lambda: leader.records("planned all"))
+    [told] = leader.records("planned all")
+    assert told["seconds"] > 10
+    web.apply(image="a", replicas=1)
+    web.until_ready()
+    assert holder(operators) == leader.identity
+    assert not leader.records("ended")
 
 
 def renewals_of(leases: OperatorRequests, process: OperatorProcess) -> list[float]:

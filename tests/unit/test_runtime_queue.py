@@ -223,10 +223,17 @@ def test_everything_else_has_a_turn_between_two_keys() -> None:
         for number in range(100):
             queue.add(f"web-{number}")
         seen = []
-        for _ in range(100):
-            queue.done(await queue.get())
-            seen.append(turns)
-        beside.cancel()
+
+        async def worker() -> None:
+            while True:
+                queue.done(await queue.get())
+                seen.append(turns)
+
+        workers = [asyncio.create_task(worker()) for _ in range(32)]
+        while len(seen) < 100:
+            await asyncio.sleep(0)
+        for task in (beside, *workers):
+            task.cancel()
         assert seen == sorted(set(seen)), "two keys came up with nothing in between"
 
     asyncio.run(story())

@@ -39,6 +39,7 @@ class KeyQueue(Generic[K]):
         self._last: dict[K, float] = {}
         self._pushed = 0  # keys of any type have no order
         self._idle: deque[asyncio.Future[None]] = deque()
+        self._turn = asyncio.Lock()
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = float("inf")
 
@@ -86,11 +87,12 @@ class KeyQueue(Generic[K]):
     async def get(self) -> K:
         """Return the next key; call `done` when its work is done.
 
-        All other tasks run first. Work that needs no response from the API server never waits, and
-        the work of thousands of keys takes longer than a lease is valid.
+        All other tasks run between two keys. Work that needs no response from the API server never
+        waits, and the work of thousands of keys takes longer than a lease is valid.
         """
-        await asyncio.sleep(0)
         while True:
+            async with self._turn:  # of all workers one: otherwise each would go on at once
+                await asyncio.sleep(0)
             self._promote()
             if self._ready or self._later:
                 key = self._next()
