@@ -171,6 +171,11 @@ class OperatorProcess:
         return self.exit_code is not None and not self._asked_to_end
 
     @property
+    def may_end(self) -> bool:
+        """Whether it ended, or was given a reason to."""
+        return self.exit_code is not None or self._asked_to_end
+
+    @property
     def pid(self) -> int:
         return self._process.pid
 
@@ -328,7 +333,8 @@ class Operators:
         for process in self._added:
             process.stop()
         self._added.clear()
-        if self.main.exit_code is not None or self.main.flags != (*self._always, *self._usual):
+        # One that was told to end, or that slept through its lease, may lead for a moment yet.
+        if self.main.may_end or self.main.flags != (*self._always, *self._usual):
             self.restart(*self._usual)
         self.main.until_leading()
         assert not died, "an operator died unasked\n" + "\n".join(died)

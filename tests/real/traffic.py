@@ -3,8 +3,9 @@
 There is no kube-proxy on the nodes of the bed. This watches the Service's EndpointSlices
 itself, acts on a change as late as kube-proxy may, and picks an instance for each connection.
 Half of the requests have a connection of their own; the others go over a few connections that
-are kept for as long as the server keeps them. Nothing is tried twice: a client that retries
-would hide what is looked for here.
+are kept for as long as the server keeps them. One of these has one request at a time: what is
+due while it waits for an answer is not sent, because the time in a line of requests is not that
+of an answer. Nothing is tried twice: a client that retries would hide what is looked for here.
 
 Requests go only to addresses of test beds (198.18.0.0/15) and to loopback, never more than
 MOST_REQUESTS of them and never longer than MOST_SECONDS.
@@ -19,8 +20,9 @@ import random
 import ssl
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from types import TracebackType
 from typing import Any, Self
@@ -97,6 +99,14 @@ class Answer:
     error: str
 
 
+def _grouped(answers: Iterable[Answer]) -> dict[tuple[str, bool], list[Answer]]:
+    """The answers in order, by instance and by whether their connection was kept."""
+    groups: dict[tuple[str, bool], list[Answer]] = defaultdict(list)
+    for answer in answers:
+        groups[answer.address, answer.kept].append(answer)
+    return groups
+
+
 @dataclass(frozen=True)
 class Report:
     """What became of all requests so far."""
@@ -131,10 +141,23 @@ class Report:
         )
 
     def explain(self) -> str:
-        """The first failures one by one, for the message of a test that fails."""
+        """The failures by instance and the first ones one by one, for a test that fails."""
         began = self.answers[0].due if self.answers else 0.0
-        lines = [f"{a.due - began:7.2f} s {a.address}: {a.error}" for a in self.failures[:20]]
-        return "\n".join([str(self), *lines])
+        lines = [
+            f"{a.due - began:7.2f} s for {a.seconds:.2f} s {a.address}"
+            f" ({'a kept' if a.kept else 'its own'} connection): {a.error}"
+            for a in self.failures[:20]
+        ]
+        return "\n".join([str(self), *self._by_instance(began), *lines])
+
+    def _by_instance(self, began: float) -> Iterator[str]:
+        """When each instance answered new and kept connections, and how many it failed."""
+        for (address, kept), found in sorted(_grouped(self.answers).items()):
+            good = [a.due - began for a in found if not a.error]
+            answered = f"{good[0]:.2f} s to {good[-1]:.2f} s" if good else "never"
+            failed = sum(bool(a.error) for a in found)
+            way = "kept" if kept else "new"
+            yield f"{address} over {way} connections: answered {answered}, {failed} failed"
 
 
 class Traffic:
@@ -232,6 +255,9 @@ class Traffic:
             if self._stopping.is_set() or due - began > MOST_SECONDS:
                 break
             client = kept[number // 2 % KEPT_CONNECTIONS] if number % 2 else _Client(self)
+            if client.is_waiting:
+                continue
+            client.is_waiting = True
             task = asyncio.create_task(self._request(client, due))
             under_way.add(task)
             task.add_done_callback(under_way.discard)
@@ -248,6 +274,7 @@ class Traffic:
         except (OSError, EOFError, ValueError, TimeoutError) as problem:
             client.close()
             error = f"{type(problem).__name__}: {problem}"
+        client.is_waiting = False
         seconds = time.monotonic() - sent
         self._answers.append(
             Answer(due, sent - due, seconds, client.address, client.kept, version, error)
@@ -270,27 +297,26 @@ class _Client:
     traffic: Traffic
     kept: bool = False
     address: str = ""
+    is_waiting: bool = False
     _streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def ask(self) -> str:
         """Send one request and give the version that answered."""
-        async with self._turn:
-            if self._streams is None:
-                endpoint = self.traffic.pick()
-                self.address = endpoint.address
-                self._streams = await asyncio.open_connection(endpoint.address, endpoint.port)
-            reader, writer = self._streams
-            connection = "keep-alive" if self.kept else "close"
-            writer.write(REQUEST.format(host=self.address, connection=connection).encode())
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-            length = int(_header(head, "content-length"))
-            body = (await reader.readexactly(length)).decode().strip()
-            if not self.kept or _header(head, "connection") == "close":
-                self.close()
-            if head.split()[1] != "200":
-                raise ValueError(f"answer {head.split()[1]}: {body}")
-            return body
+        if self._streams is None:
+            endpoint = self.traffic.pick()
+            self.address = endpoint.address
+            self._streams = await asyncio.open_connection(endpoint.address, endpoint.port)
+        reader, writer = self._streams
+        connection = "keep-alive" if self.kept else "close"
+        writer.write(REQUEST.format(host=self.address, connection=connection).encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = int(_header(head, "content-length"))
+        body = (await reader.readexactly(length)).decode().strip()
+        if not self.kept or _header(head, "connection") == "close":
+            self.close()
+        if head.split()[1] != "200":
+            raise ValueError(f"answer {head.split()[1]}: {body}")
+        return body
 
     def close(self) -> None:
         if self._streams is not None:
