@@ -28,7 +28,7 @@ from tests.cluster.services import (
 
 # A place is given up before its successor is born, and pods take their time: a rollback lasts.
 IN_PLACE = {"maxSurge": 0, "maxUnavailable": 1}
-SLOW = {"ready-delay": "6s"}
+SLOW = {"ready-delay": "12s"}
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from tests.cluster.services import Service, condition, names, pin
 COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
 READS = {"envFrom": [{"configMapRef": {"name": "settings"}}]}
 # It works until all of it is there, and crashes while it bakes.
-BAKES = {"fault": "crash-after-ready", "crash-after": "10s"}
+BAKES = {"fault": "crash-after-ready", "crash-after": "20s"}
 
 
 def test_no_user_can_make_the_service_forget_a_failed_revision(web: Service) -> None:

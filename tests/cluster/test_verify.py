@@ -274,9 +274,9 @@ def test_verify_reports_image_that_does_not_start(bed: ControlPlane) -> None:
     place = f"test-verify-{secrets.token_hex(3)}"
     bed.api().request("POST", "/api/v1/namespaces", {"metadata": {"name": place}})
     bed.api().request("POST", f"/api/v1/namespaces/{place}/resourcequotas", quota)
-    done = verify(bed, IMAGE, f"--namespace={place}", "--timeout=6")
+    done = verify(bed, IMAGE, f"--namespace={place}", "--timeout=15")
     bed.api().request("DELETE", f"/api/v1/namespaces/{place}")
-    assert "was not ready within 6 s" in error(done)
+    assert "was not ready within 15 s" in error(done)
     assert "quota" in error(done)
 
 
