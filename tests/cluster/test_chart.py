@@ -28,7 +28,7 @@ from immutable_operator.admission.policies import (
 )
 from immutable_operator.api.crd import KINDS
 from immutable_operator.api.names import API_VERSION, GROUP, LABEL_GUARD
-from tests.cluster.chart import CHART, LEAST, NAME, NAMESPACE, kinds, rendered, the
+from tests.cluster.chart import CHART, LEAST, NAME, NAMESPACE, kinds, read_documents, rendered, the
 from tests.controlplane import ControlPlane
 from tests.unit.service_specs import PIN, spec
 from tests.waiting import wait_for
@@ -592,7 +592,7 @@ def test_api_server_accepts_every_combination_of_values(
         "--skip-tests", POLICY_API, namespace=NAMESPACE,
     ).stdout  # fmt: skip
     # The kinds of the Prometheus Operator are not there: tests/cluster/monitoring has them.
-    wanted = [d for d in yaml.safe_load_all(text) if d and FOREIGN not in d["apiVersion"]]
+    wanted = [d for d in read_documents(text) if FOREIGN not in d["apiVersion"]]
     text = yaml.safe_dump_all(wanted)
     # As helm would: the policies have the same names in every release, and are there already.
     how = ("--server-side", "--field-manager=helm", "--force-conflicts", "--dry-run=server")

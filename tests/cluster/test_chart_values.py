@@ -12,7 +12,7 @@ import yaml
 from immutable_operator.admission.policies import CLUSTER_WIDE, GUARDS
 from immutable_operator.api.names import LABEL_GUARD
 from immutable_operator.runtime.main import _notify_options, _parser
-from tests.cluster.chart import CHART, LEAST, NAME, NAMESPACE, kinds, rendered, the
+from tests.cluster.chart import CHART, LEAST, NAME, NAMESPACE, kinds, read_documents, rendered, the
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 
@@ -238,8 +238,8 @@ def test_namespaces_may_be_listed_only_where_their_labels_count(
 def hooks(plane: ControlPlane, *values: str) -> list[Json]:
     """What `helm test` creates."""
     command = ("template", NAME, str(CHART), f"--values={LEAST}", *(f"--set={v}" for v in values))
-    documents = yaml.safe_load_all(plane.helm(*command, namespace=NAMESPACE).stdout)
-    return [d for d in documents if d and "helm.sh/hook" in d["metadata"].get("annotations", {})]
+    made = read_documents(plane.helm(*command, namespace=NAMESPACE).stdout)
+    return [d for d in made if "helm.sh/hook" in d["metadata"].get("annotations", {})]
 
 
 def test_helm_test_creates_a_pod_that_may_only_read(control_plane: ControlPlane) -> None:

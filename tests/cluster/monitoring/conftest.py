@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
+from tests.cluster.chart import read_documents
 from tests.cluster.operator_process import ACCOUNT, CHART, NAMESPACE
 from tests.controlplane import ControlPlane
+from tests.controlplane.api import Json
 from tests.controlplane.build import binaries
-
-Json = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
@@ -37,4 +35,4 @@ def monitoring(control_plane: ControlPlane) -> list[Json]:
         "--show-only=templates/monitoring.yaml",
         namespace=NAMESPACE,
     ).stdout
-    return [document for document in yaml.safe_load_all(text) if document]
+    return read_documents(text)
