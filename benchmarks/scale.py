@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -215,7 +215,9 @@ class Bench:
                 else:
                     leader.kill()
                 self._delete(namespace, name)
-                return self._until_created(asked) - began
+                seconds = self._until_created(asked) - began
+                self._say("  " + ", ".join(_steps([leader, standby], began)))
+                return seconds
 
     def _until_quiet(self) -> None:
         """Until the operator has written nothing but its lease for some seconds."""
@@ -228,6 +230,15 @@ class Bench:
         # Lineages are written ten seconds after the last change.
         time.sleep(2 * QUIET_SECONDS)
         until("the operator is quiet", is_quiet, self._options.limit_seconds, pause=0)
+
+
+def _steps(operators: Sequence[OperatorProcess], began: float) -> Iterator[str]:
+    """What their logs say since then, in the order of time, with the seconds."""
+    said = [record for operator in operators for record in operator.records()]
+    for record in sorted(said, key=lambda record: str(record["timestamp"])):
+        seconds = datetime.fromisoformat(record["timestamp"]).timestamp() - began
+        if seconds >= 0:
+            yield f"{record['event']} after {seconds:.2f} s"
 
 
 def _until_released(leader: OperatorProcess) -> None:
