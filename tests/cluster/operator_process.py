@@ -333,7 +333,7 @@ class Operators:
         for process in self._added:
             process.stop()
         self._added.clear()
-        # One that was told to end, or that slept through its lease, may lead for a moment yet.
+        # One that was told to end, or that slept through its lease, may still lead for a moment.
         if self.main.may_end or self.main.flags != (*self._always, *self._usual):
             self.restart(*self._usual)
         self.main.until_leading()

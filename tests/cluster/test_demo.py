@@ -122,8 +122,8 @@ def test_commands_printed_by_demo_work(demo: Demo, first_run: str) -> None:
     for command in commands:
         if command.endswith(" -w"):
             # It goes on until it is ended.
-            until_said = "until [ -s $said ]; do sleep 0.1; done"
-            command = f"said=$(mktemp); {command} >$said & {until_said}; kill $! && cat $said"
+            said = "until [ -s $said ]; do sleep 0.1; done; kill $! && cat $said && rm $said"
+            command = f"said=$(mktemp); {command} >$said & {said}"
         result = demo.shell(f"{export}; {command}")
         if "s|@sha256.*||" in command:
             assert result.returncode != 0, command

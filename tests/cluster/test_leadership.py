@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from immutable_operator.api.names import ANNOTATION_SEEN, REVISION_PLURAL
@@ -43,17 +45,20 @@ def holder(operators: Operators) -> str:
     return str(operators.plane.api().get(LEASE)["spec"]["holderIdentity"])
 
 
-def rollout_until_b_grows(web: Service) -> OperatorRequests:
+@contextmanager
+def rolling_out(web: Service) -> Iterator[tuple[History, OperatorRequests]]:
+    """Six pods are replaced, and the first successors are there; what is seen and asked since."""
     web.apply(image="a", replicas=6, sim=TIMES)
     web.until_ready()
-    asked = OperatorRequests.from_now(web.plane, web.namespace)
-    web.apply(image="b")
-    web.until("b grows", lambda: pin("b") in web.images())
-    return asked
+    with History(web) as history:
+        asked = OperatorRequests.from_now(web.plane, web.namespace)
+        web.apply(image="b")
+        web.until("b grows", lambda: pin("b") in web.images())
+        yield history, asked
 
 
 def assert_one_each(web: Service, history: History) -> None:
-    """Six births, six retirements, whoever led: none twice and none too many.
+    """Six births, six retirements, whoever led: none twice, none too many, and six always ready.
 
     Told by the pods: a request that was cut off when its sender died may have been carried out.
     """
@@ -62,6 +67,7 @@ def assert_one_each(web: Service, history: History) -> None:
     wanted = web.revision()
     assert len([c for c in history.births() if c.revision == wanted]) == 6, history.story()
     assert len(history.retirements()) == 6, history.story()
+    history.assert_budget(most=8, fewest=6)
     assert len({annotation(pod, "replaces") for pod in web.pods()}) == 6
     assert len(web.revisions()) == 2
     assert len(web.events("ReplacementFinished")) == 1
@@ -69,8 +75,7 @@ def assert_one_each(web: Service, history: History) -> None:
 
 def test_only_leader_of_two_replicas_writes(web: Service, operators: Operators) -> None:
     standby = standby_of(operators)
-    with History(web) as history:
-        asked = rollout_until_b_grows(web)
+    with rolling_out(web) as (history, asked):
         web.until_ready()
         assert_one_each(web, history)
     assert asked.writes(operators.main.credential)
@@ -87,8 +92,7 @@ def test_killed_leader_is_succeeded_when_its_lease_expires(
     standby = standby_of(operators, *LONG_LEASE)
     lease = operators.plane.api().get(LEASE)["spec"]["leaseDurationSeconds"]
     leases = OperatorRequests.from_now(operators.plane)
-    with History(web) as history:
-        asked = rollout_until_b_grows(web)
+    with rolling_out(web) as (history, asked):
         operators.main.kill()
         standby.until_leading()
         renewals = [renewals_of(leases, p) for p in (operators.main, standby)]
@@ -96,7 +100,6 @@ def test_killed_leader_is_succeeded_when_its_lease_expires(
         assert renewals[1][0] - renewals[0][-1] >= lease, renewals
         web.until_ready()
         assert_one_each(web, history)
-        history.assert_budget(most=8, fewest=0)
     assert asked.writes(standby.credential)
     assert holder(operators) == standby.identity
 
@@ -106,14 +109,12 @@ def test_killed_leader_of_many_pods_is_succeeded_without_lists(
 ) -> None:
     """What the standby lacked is told by bookmarks: a write of others brings none of its events."""
     standby = operators.start("standby", program=LARGE_VIEW).until_synced()
-    with History(web) as history:
-        rollout_until_b_grows(web)
+    with rolling_out(web) as (history, _):
         asked = OperatorRequests.from_now(web.plane)
         operators.main.kill()
         standby.until_leading()
         web.until_ready()
         assert_one_each(web, history)
-        history.assert_budget(most=8, fewest=0)
     [told] = standby.records("view is current")
     assert told["listed"] == []
     lists = [r.target for r in asked if (r.credential, r.verb) == (standby.credential, "list")]
@@ -148,8 +149,7 @@ def renewals_of(leases: OperatorRequests, process: OperatorProcess) -> list[floa
 def test_terminated_leader_is_succeeded_at_once(web: Service, operators: Operators) -> None:
     operators.restart(*LONG_LEASE).until_leading()
     standby = standby_of(operators, *LONG_LEASE, *SELDOM)
-    with History(web) as history:
-        asked = rollout_until_b_grows(web)
+    with rolling_out(web) as (history, asked):
         operators.main.terminate()
         assert operators.main.wait() == 0
         # Were the lease not given back, or were this not seen, it would wait for minutes.
@@ -229,8 +229,7 @@ def test_leader_with_expired_lease_writes_nothing_and_exits(
     """SIGSTOP takes its time away, not its plans: on waking it believes that it leads."""
     standby = standby_of(operators)
     sleeper = operators.main
-    with History(web) as history:
-        rollout_until_b_grows(web)
+    with rolling_out(web) as (history, _):
         sleeper.freeze()
         standby.until_leading()
         web.until_ready()

@@ -6,13 +6,20 @@ changes until the last predecessor is gone.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
 
 from tests.cluster.history import History
 from tests.cluster.services import annotation, is_ready
+from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 from tests.controlplane.real.nodes import RealNodes
-from tests.real.traffic import endpoints_of, receivers
+from tests.real.traffic import PER_SECOND, Endpoint, Traffic, endpoints_of, receivers
 from tests.real.web import SPREAD, WebService, at_once, image_ids, sleeping_before_stop
 
 REPLICAS = 4
@@ -87,6 +94,38 @@ def test_requests_go_where_kube_proxy_sends_them() -> None:
     assert chosen(*conditions) == ["new", "unset"]
     assert chosen("unready", "ending", "ended") == ["ending"]
     assert chosen("unready", "ended") == []
+
+
+def test_answers_later_than_the_next_request_are_no_failures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The requests of a kept connection do not wait in a line, which would grow without an end."""
+    monkeypatch.setattr("tests.real.traffic.TIMEOUT_SECONDS", 1.0)
+    nowhere = cast(ControlPlane, SimpleNamespace(api=lambda: None))
+    client = Traffic(nowhere, "shop", "web")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                await asyncio.sleep(0.4)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nv1")
+        writer.close()
+
+    async def story() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1") as server:
+            port = server.sockets[0].getsockname()[1]
+            client._receivers = [Endpoint("127.0.0.1", port, True, True, False)]
+            sending = asyncio.create_task(client._send())
+            while len(client._answers) < 4 * PER_SECOND:
+                await asyncio.sleep(0.01)
+            client._stopping.set()
+            await sending
+
+    asyncio.run(story())
+    report = client.report()
+    assert not report.failures, report.explain()
+    assert any(answer.kept for answer in report.answers)
+    assert report.not_sent > 0
 
 
 def _assert_successors_came_first(history: History, image: str) -> None:

@@ -3,9 +3,10 @@
 There is no kube-proxy on the nodes of the bed. This watches the Service's EndpointSlices
 itself, acts on a change as late as kube-proxy may, and picks an instance for each connection.
 Half of the requests have a connection of their own; the others go over a few connections that
-are kept for as long as the server keeps them. One of these has one request at a time: what is
-due while it waits for an answer is not sent, because the time in a line of requests is not that
-of an answer. Nothing is tried twice: a client that retries would hide what is looked for here.
+are kept for as long as the server keeps them. A kept connection carries one request at a time: a
+request that is due before the last one is answered is not sent, only counted, because the time
+that it would wait for its turn says nothing about the server. Nothing is tried twice: a client
+that retries would hide what is looked for here.
 
 Requests go only to addresses of test beds (198.18.0.0/15) and to loopback, never more than
 MOST_REQUESTS of them and never longer than MOST_SECONDS.
@@ -112,6 +113,8 @@ class Report:
     """What became of all requests so far."""
 
     answers: tuple[Answer, ...]
+    not_sent: int = 0
+    """Requests that were due on a kept connection before it had answered the last one."""
 
     @property
     def failures(self) -> list[Answer]:
@@ -137,7 +140,7 @@ class Report:
         return (
             f"{len(self.answers)} requests in {lasted:.0f} s to {len(self.addresses)} instances:"
             f" {len(self.failures)} failed, p50 {p50:.1f} ms, p99 {p99:.1f} ms, most {most:.0f} ms"
-            f" (sent up to {late:.0f} ms late)"
+            f" (sent up to {late:.0f} ms late, {self.not_sent} not sent)"
         )
 
     def explain(self) -> str:
@@ -145,7 +148,7 @@ class Report:
         began = self.answers[0].due if self.answers else 0.0
         lines = [
             f"{a.due - began:7.2f} s for {a.seconds:.2f} s {a.address}"
-            f" ({'a kept' if a.kept else 'its own'} connection): {a.error}"
+            f" ({'kept' if a.kept else 'new'} connection): {a.error}"
             for a in self.failures[:20]
         ]
         return "\n".join([str(self), *self._by_instance(began), *lines])
@@ -179,6 +182,7 @@ class Traffic:
         self._slices: dict[str, Any] = {}
         self._receivers: list[Endpoint] = []
         self._answers: list[Answer] = []
+        self._not_sent = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
@@ -205,7 +209,7 @@ class Traffic:
         return time.monotonic()
 
     def report(self) -> Report:
-        return Report(tuple(sorted(self._answers, key=lambda a: a.due)))
+        return Report(tuple(sorted(self._answers, key=lambda a: a.due)), self._not_sent)
 
     async def _run(self) -> None:
         watching = asyncio.create_task(self._watch())
@@ -256,6 +260,7 @@ class Traffic:
                 break
             client = kept[number // 2 % KEPT_CONNECTIONS] if number % 2 else _Client(self)
             if client.is_waiting:
+                self._not_sent += 1
                 continue
             client.is_waiting = True
             task = asyncio.create_task(self._request(client, due))

@@ -16,10 +16,10 @@ ROOT = Path("/sys/fs/cgroup")
 CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
 REMOVE_SECONDS = 10.0
 POLL_SECONDS = 0.05
-# A group has the share of a single process, and `make test` runs many on two processors. The
-# containers of a node have processors of their own elsewhere: 20 times as much, by version.
-SHARES = 20 * 1024
-WEIGHT = 20 * 100
+# By default a group has the share of a single process, and `make test` runs many on two processors.
+# Nodes elsewhere do not share theirs, so the containers of one get 20 times as much.
+SHARES = 20 * 1024  # version 1
+WEIGHT = 20 * 100  # version 2
 
 
 def create(name: str) -> None:
