@@ -174,7 +174,7 @@ def test_drain_evicts_one_replica_and_budget_keeps_the_last(
         release.until_well()
         assert _exit_code(history, leader) == 0
         # Nowhere to go: the last one must stay.
-        _until_drain_is_refused(roads, second)
+        _until_drain_is_refused(release, second)
         assert any(is_ready(pod) for pod in release.pods())
         roads.kubectl("uncordon", first)
         _drain(roads, second)
@@ -245,9 +245,16 @@ def _drain(plane: ControlPlane, node: str) -> None:
     plane.kubectl("drain", node, *DRAIN, "--timeout=60s")
 
 
-def _until_drain_is_refused(plane: ControlPlane, node: str) -> None:
-    """Drain a node until an eviction is refused: kubectl would try it again and again."""
-    command = [str(find_kubectl()), f"--kubeconfig={plane.kubeconfig()}", "drain", node, *DRAIN]
+def _until_drain_is_refused(release: Release, node: str) -> None:
+    """Drain a node until one replica is evicted and the other refused.
+
+    kubectl would try again and again, so it is ended; but never while an eviction is under way. The
+    API server reduces the budget before it deletes the pod, and does not delete it for a client
+    that is gone: no pod of the budget could be evicted for two minutes.
+    """
+    config = f"--kubeconfig={release.plane.kubeconfig()}"
+    command = [str(find_kubectl()), config, "drain", node, *DRAIN]
+    before = _remaining(release)
     with subprocess.Popen(
         [*command, "--timeout=120s"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -257,10 +264,17 @@ def _until_drain_is_refused(plane: ControlPlane, node: str) -> None:
             for line in process.stderr:
                 said.append(line)
                 if "would violate the pod's disruption budget" in line:
+                    release.until("one is evicted", lambda: before - _remaining(release))
                     return
         finally:
             process.kill()
     pytest.fail(f"no eviction was refused: {''.join(said)}")
+
+
+def _remaining(release: Release) -> set[str]:
+    """The uids of its pods that nobody has deleted."""
+    pods = (pod["metadata"] for pod in release.pods())
+    return {pod["uid"] for pod in pods if "deletionTimestamp" not in pod}
 
 
 def _nodes(release: Release) -> list[str]:
