@@ -15,7 +15,7 @@ from immutable_operator.kube import handover as handover_module
 from immutable_operator.kube import lease as lease_module
 from immutable_operator.kube.client import KubeClient
 from immutable_operator.kube.handover import handover
-from immutable_operator.kube.lease import Lease, LeaseTimes, NotLeader
+from immutable_operator.kube.lease import NOTICE_SECONDS, Lease, LeaseTimes, NotLeader
 from tests.wire.api import PATH, Api, page, serving
 
 TIMES = LeaseTimes(duration=15.0, renew=10.0, retry=2.0)
@@ -407,6 +407,25 @@ def test_lease_that_still_has_a_holder_hands_nothing_over(clock: Clock) -> None:
         clock.now += 15.0
         assert await lease.try_acquire()
         assert lease.handed_over == {}
+
+    story(leases, told)
+
+
+def test_expiry_of_a_lease_that_is_not_renewed_is_announced(clock: Clock) -> None:
+    leases, announced = Leases(clock, "other"), []
+
+    async def told(lease: Lease, client: KubeClient) -> None:
+        renewed = clock.now
+        lease.expiring = lambda: announced.append(clock.now - renewed)
+        for _ in range(20):
+            assert not await lease.try_acquire()
+            clock.now += lease._pause()
+            leases.renew("other")
+            renewed = clock.now
+        assert announced == [], "while it is renewed there is nothing to announce"
+        while not await lease.try_acquire():
+            clock.now += lease._pause()
+        assert announced == [pytest.approx(15.0 - NOTICE_SECONDS)]
 
     story(leases, told)
 

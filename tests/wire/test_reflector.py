@@ -14,7 +14,7 @@ from aiohttp import web
 from immutable_operator.domain.model import Backoff
 from immutable_operator.kube import reflector as reflector_module
 from immutable_operator.kube.meta import ObjectMeta
-from immutable_operator.kube.reflector import Reflector
+from immutable_operator.kube.reflector import BRIEF_SECONDS, Reflector
 from immutable_operator.kube.store import Children
 from immutable_operator.kube.times import moment
 from tests.wire.api import PATH, Answer, Api, event, page, serving, thing, until
@@ -296,6 +296,39 @@ def test_list_request_interrupts_a_silent_watch_at_once() -> None:
         assert set(it.known()) == {"two"}
 
     story(told, page(thing("one")), page(thing("two"), version=20))
+
+
+def brief(api: Api) -> list[bool]:
+    """Of each watch, whether it was opened for a few seconds only."""
+    return [watch["timeoutSeconds"] == str(BRIEF_SECONDS) for watch in api.watches]
+
+
+def test_brief_watch_that_ends_without_a_bookmark_delays_no_later_one() -> None:
+    async def told(it: Bed) -> None:
+        await until(lambda: it.api.watches)
+        it.mirror.hurry()
+        await until(lambda: brief(it.api) == [False, True])
+        it.mirror._resumed = lambda resource: it.mirror.hurry(12)
+        it.api.close()
+        await until(lambda: brief(it.api) == [False, True, True])
+
+    story(told, page())
+
+
+def test_list_ends_the_hurry_for_a_version_that_a_backup_does_not_have() -> None:
+    async def told(it: Bed) -> None:
+        await until(lambda: it.api.watches)
+        it.mirror.hurry(50)
+        await until(lambda: brief(it.api) == [False, True])
+        it.mirror.relist()
+        await until(lambda: brief(it.api) == [False, True, False])
+        await it.api.push(event("BOOKMARK", thing("", 6)))
+        await it.api.push(event("ADDED", thing("new", 7)))
+        await until(lambda: "new" in it.known())
+        it.api.close()
+        await until(lambda: brief(it.api) == [False, True, False, False])
+
+    story(told, page(version=40), page(version=5))
 
 
 def test_only_a_list_started_after_the_mark_counts() -> None:

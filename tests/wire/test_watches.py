@@ -22,17 +22,20 @@ from tests.wire.api import Api, event, page, serving, thing, until
 class Held:
     """Lists that are answered when the test says so; ``newest`` is what one without objects says.
 
-    A list has version 10.
+    A list has version 10. ``begun`` and ``asked`` are the collections of which there were lists,
+    and lists without objects.
     """
 
     def __init__(self) -> None:
         self.begun: list[str] = []
+        self.asked: list[str] = []
         self.newest: bytes = page(version=10)
         self.go_on = asyncio.Event()
         self.go_on.set()
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         if "fieldSelector" in request.query:
+            self.asked.append(request.path.rpartition("/")[2])
             return web.Response(body=self.newest, content_type="application/json")
         self.begun.append(request.path.rpartition("/")[2])
         await self.go_on.wait()
@@ -204,6 +207,53 @@ def test_large_view_is_not_listed_if_bookmarks_show_that_nothing_is_missing() ->
         api.close()
         await until(lambda: len(api.watches) == 3 * len(WANTED))
         assert len(Brief(api)) == len(WANTED)
+
+    story(told)
+
+
+def test_bookmarks_that_were_asked_for_before_are_not_asked_for_again() -> None:
+    async def told(watches: Watches, held: Held, api: Api) -> None:
+        watches.few, held.newest = -1, page(version=12)
+        await until(lambda: len(api.watches) == len(WANTED))
+        watches.hurry()
+        await until(lambda: len(Brief(api)) == len(WANTED))
+        refresh = asyncio.create_task(watches.refresh({}))
+        await until(lambda: len(held.asked) == len(WANTED))
+        assert not refresh.done()
+        await api.push(event("BOOKMARK", thing("", 12)))
+        await refresh
+        assert len(Brief(api)) == len(WANTED)
+        assert held.begun == []
+
+    story(told)
+
+
+def test_bookmarks_that_came_too_early_are_asked_for_again() -> None:
+    async def told(watches: Watches, held: Held, api: Api) -> None:
+        watches.few, held.newest = -1, page(version=12)
+        await until(lambda: len(api.watches) == len(WANTED))
+        watches.hurry()
+        await until(lambda: len(Brief(api)) == len(WANTED))
+        refresh = asyncio.create_task(watches.refresh({}))
+        await until(lambda: len(held.asked) == len(WANTED))
+        await api.push(event("BOOKMARK", thing("", 11)))
+        await until(lambda: len(Brief(api)) == 2 * len(WANTED))
+        assert not refresh.done()
+        await api.push(event("BOOKMARK", thing("", 12)))
+        await refresh
+        assert held.begun == []
+
+    story(told)
+
+
+def test_nothing_is_asked_of_a_small_view() -> None:
+    async def told(watches: Watches, held: Held, api: Api) -> None:
+        await until(lambda: len(api.watches) == len(WANTED))
+        watches.hurry()
+        await watches.refresh({})
+        assert sorted(held.begun) == sorted(WANTED)
+        await until(lambda: len(api.watches) == 2 * len(WANTED))
+        assert not Brief(api)
 
     story(told)
 

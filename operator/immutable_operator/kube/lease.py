@@ -12,7 +12,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +32,9 @@ __all__ = ["LEASES", "Lease", "LeaseTimes", "NotLeader"]
 log = structlog.get_logger()
 MOST_DURATION = 600.0
 MOST_TRANSITIONS = 2**31 - 1
+# Before a lease that is not renewed expires. Less than the second after which `Reflector.hurry`
+# gets a bookmark, which must come after the lease is taken.
+NOTICE_SECONDS = 0.8
 LEASES = ApiPath("apis/coordination.k8s.io/v1", "leases")
 
 
@@ -111,6 +114,7 @@ class Lease:
     times
         A write needs ``retry`` seconds of validity to be allowed, and gets at most what is left.
 
+    ``expiring`` is called `NOTICE_SECONDS` before the lease of another replica expires.
     ``took_over`` says that there was a leader before, whose last writes may not be visible yet;
     ``handed_over`` is what it had seen, if it ended politely (see `release`).
     """
@@ -124,6 +128,7 @@ class Lease:
         times: LeaseTimes,
     ) -> None:
         self._client = client
+        self.expiring: Callable[[], None] = lambda: None
         self._path = LEASES.item(namespace, name)
         self._collection = LEASES.collection(namespace)
         self._name, self._namespace = name, namespace
@@ -168,10 +173,15 @@ class Lease:
                 return
 
     def _pause(self) -> float:
-        """Seconds until the next try: a lease that is not renewed is tried when it runs out."""
+        """Seconds until the next try: a lease that is not renewed is tried when it expires."""
         usual = self.times.retry * random.uniform(0.8, 1.2)  # noqa: S311
         left = self._seen_at + self._seen_period - time.monotonic()
-        return min(usual, left) if left > 0 else usual
+        if left <= 0:
+            return usual
+        if left > NOTICE_SECONDS:
+            return min(usual, left - NOTICE_SECONDS)
+        self.expiring()
+        return left
 
     async def try_acquire(self) -> bool:
         """Try once to take a lease that is free, or that did not change for its duration."""

@@ -36,7 +36,7 @@ T = TypeVar("T")
 PAGE = 500
 SLICE = 100  # objects read before other tasks get their turn
 SERVER_SECONDS = 290
-# Two seconds before the end of a watch comes a bookmark: the shortest watch that gets one at once.
+# Two seconds before the end of a watch comes a bookmark: the shortest watch that gets one soon.
 BRIEF_SECONDS = 3
 NO_NAME = "metadata.name=-"  # selects nothing: the answer is only a version
 SILENCE_SECONDS = 70.0  # bookmarks come every minute; without one the stream is dead
@@ -125,6 +125,8 @@ class Reflector(Generic[T]):
         self._wanted.set()
         self._watching: asyncio.Task[None] | None = None
         self._seconds = SERVER_SECONDS  # of the next watch
+        self._is_brief = False  # until the bookmark of a brief watch
+        self._goal = 0
         self._begun = self._completed = 0
         self.lists = 0
         self.synced = asyncio.Event()
@@ -164,13 +166,17 @@ class Reflector(Generic[T]):
             log.warning("version cannot be read", resource=self.resource, error=str(error))
             return None
 
-    def hurry(self) -> None:
-        """Learn soon how far the watch is, without a list.
+    def hurry(self, goal: int = 0) -> None:
+        """Learn soon how far the watch is, and again until it is at version ``goal``; no list.
 
         The watch is opened again for a few seconds, before whose end the API server sends a
-        bookmark; usually that comes once a minute.
+        bookmark, at the earliest after one second; usually that comes once a minute. Who calls
+        before the goal is known waits less for it afterwards.
         """
-        self._seconds = BRIEF_SECONDS
+        self._goal = goal
+        if self._is_brief:
+            return
+        self._is_brief, self._seconds = True, BRIEF_SECONDS
         if self._watching is not None:
             self._watching.cancel()
 
@@ -251,6 +257,7 @@ class Reflector(Generic[T]):
 
     async def _watch(self) -> None:
         seconds, self._seconds = self._seconds, SERVER_SECONDS
+        self._is_brief = seconds == BRIEF_SECONDS
         opened = self._client.watch(
             self._path,
             resource=self.resource,
@@ -261,9 +268,12 @@ class Reflector(Generic[T]):
             **self._selector,
         )
         # The lines are closed at once, whatever one of them says.
-        async with opened as stream, aclosing(lines_of(stream, self.resource)) as lines:
-            async for line in lines:
-                self._handle(line)
+        try:
+            async with opened as stream, aclosing(lines_of(stream, self.resource)) as lines:
+                async for line in lines:
+                    self._handle(line)
+        finally:
+            self._is_brief = False
 
     def _stumbled(self, *, progress: bool) -> None:
         """Count unreadable lines: each new watch from before such a line receives it again."""
@@ -288,6 +298,7 @@ class Reflector(Generic[T]):
             self._wanted.set()
             raise
         self._version = self.changed = version
+        self._goal = 0  # a list may be of a backup, with lower versions
         self._sink.replace(items, version)
         self._completed = began
         self.lists += 1
@@ -341,6 +352,9 @@ class Reflector(Generic[T]):
             self._sink.advance(version)
             self._version = version
             self._told += 1
+            self._is_brief = False
+            if version < self._goal:
+                self.hurry(self._goal)
             return
         if event.type == "DELETED":
             # Even if its last state cannot be read, the known object is gone.

@@ -121,6 +121,7 @@ class Operator:
         self._lease = Lease(
             client, options.namespace, options.lease_name, options.identity, options.lease
         )
+        self._lease.expiring = self._watches.hurry
         client.fence = self._lease.fence
         metrics.watch_owners(options.owner_metrics, lambda: self._lease.leading, client.clock.time)
         self._health.waits_for = self._waits_for

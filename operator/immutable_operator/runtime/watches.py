@@ -195,14 +195,20 @@ class Watches:
         log.info("view is current", told=bool(seen), listed=sorted(resources))
         return bool(late & self._newest_owners().keys())
 
+    def hurry(self) -> None:
+        """Have bookmarks come soon: this replica may be the next leader, and will wait for them."""
+        if not self._is_small():
+            for mirror in self._listed():
+                mirror.hurry()
+
     async def _newest(self) -> dict[str, int]:
         """Ask up to which version instances and revisions go, and have their watches tell theirs.
 
         Nothing of a small view is asked: it is listed as fast.
         """
-        if len(self.pods) + len(self.revisions) <= self.few:
+        if self._is_small():
             return {}
-        mirrors = [m for m in self._depended_on() if m.resource in LISTED]
+        mirrors = self._listed()
         before = [m.shown for m in mirrors]
         newest = await asyncio.gather(*(m.newest() for m in mirrors))
         found = {}
@@ -211,8 +217,14 @@ class Watches:
             if version is not None and version >= shown:
                 found[mirror.name] = version
                 if mirror.shown < version:
-                    mirror.hurry()
+                    mirror.hurry(version)
         return found
+
+    def _is_small(self) -> bool:
+        return len(self.pods) + len(self.revisions) <= self.few
+
+    def _listed(self) -> list[Reflector[Any]]:
+        return [mirror for mirror in self._depended_on() if mirror.resource in LISTED]
 
     def _behind(self, seen: Mapping[str, int]) -> set[str]:
         """The collections that do not show all of ``seen``."""
