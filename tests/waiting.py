@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["wait_for"]
+__all__ = ["WAIT_SECONDS", "wait_for"]
+
+# Far longer than anything takes: several lanes share two processors, which may be slow ones.
+WAIT_SECONDS = 100.0
 
 # What takes long is polled rarely: polls of five lanes are a good part of a small machine's time.
 POLL_SECONDS = 0.05
@@ -18,7 +21,7 @@ T = TypeVar("T")
 def wait_for(
     description: str,
     check: Callable[[], T],
-    timeout: float = 60,
+    timeout: float = WAIT_SECONDS,
     describe: Callable[[], object] | None = None,
 ) -> T:
     """Poll ``check`` until it returns something true, and return that.

@@ -18,14 +18,13 @@ from tests.cluster.history import Change, Recording
 from tests.cluster.services import CHEAPLY, condition, is_active, pin
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError, Json
-from tests.waiting import wait_for
+from tests.waiting import WAIT_SECONDS, wait_for
 
 __all__ = ["OWN_TAINT", "NodeHistory", "Pool", "Workload", "is_verified", "on_pool", "taint_keys"]
 
 # Keeps pods of other tests off the nodes of pools.
 OWN_TAINT = "test.example/pool"
 PATH = f"/apis/{API_VERSION}/immutablenodepools"
-TIMEOUT = 60.0
 
 
 class Pool:
@@ -74,10 +73,10 @@ class Pool:
         found = self.plane.api().get(f"/api/v1/nodes?labelSelector={LABEL_POOL}%3D{self.name}")
         return {item["metadata"]["name"]: item for item in found["items"]}
 
-    def until(self, what: str, check: Callable[[], object], timeout: float = TIMEOUT) -> None:
+    def until(self, what: str, check: Callable[[], object], timeout: float = WAIT_SECONDS) -> None:
         wait_for(f"pool {self.name}: {what}", check, timeout, self._told)
 
-    def until_ready(self, timeout: float = TIMEOUT) -> None:
+    def until_ready(self, timeout: float = WAIT_SECONDS) -> None:
         """Until the condition Ready is True for the present spec, and no node is left over."""
         self.until("it is ready", self.is_ready, timeout)
 
@@ -171,7 +170,7 @@ class Workload:
         plane = self.pool.plane
         plane.kubectl("apply", "-f", "-", stdin=json.dumps(body))
         plane.kubectl(
-            *("rollout", "status", f"deployment/{self.name}", "--timeout=60s"),
+            *("rollout", "status", f"deployment/{self.name}", "--timeout=100s"),
             namespace=self.namespace,
         )
 

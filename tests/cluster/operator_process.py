@@ -22,7 +22,7 @@ from tests.cluster.warm import Warm, WarmProcess
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import Json
 from tests.controlplane.processes import bare_environment, free_ports, spawn
-from tests.waiting import wait_for
+from tests.waiting import WAIT_SECONDS, wait_for
 
 __all__ = [
     "ACCOUNT",
@@ -198,7 +198,7 @@ class OperatorProcess:
         wait_for(f"{self.name} is ready", lambda: self.get("/readyz")[0] == 200, 60, self.tail)
         return self
 
-    def until_leading(self, timeout: float = 60) -> OperatorProcess:
+    def until_leading(self, timeout: float = WAIT_SECONDS) -> OperatorProcess:
         wait_for(f"{self.name} leads", lambda: self.leading, timeout, self.tail)
         return self.until_ready()
 
@@ -233,7 +233,7 @@ class OperatorProcess:
         self._asked_to_end = True  # a leader that slept through its lease must end
         self._process.send_signal(signal.SIGCONT)  # nothing, if it was killed meanwhile
 
-    def wait(self, timeout: float = 60) -> int:
+    def wait(self, timeout: float = WAIT_SECONDS) -> int:
         """Its exit code, once it has ended."""
         try:
             return self._process.wait(timeout)

@@ -29,12 +29,12 @@ def verdict(web: Service, number: int) -> Json:
 
 def until_failed(web: Service, number: int) -> None:
     """Until the revision with this number is on record as failed."""
-    web.until(f"{number} failed", lambda: verdict(web, number).get("phase") == "Failed", 90)
+    web.until(f"{number} failed", lambda: verdict(web, number).get("phase") == "Failed")
 
 
 def until_back(web: Service, image: str = "a") -> Json:
     """Until the service runs again what worked, at full strength, and nothing else."""
-    told = web.until_stalled("RolledBack", 90)
+    told = web.until_stalled("RolledBack")
     count = web.get()["spec"].get("replicas", 1)
     web.until("it is restored", lambda: web.images() == [pin(image)] * count)
     web.until("it works", lambda: ready(web) == count)

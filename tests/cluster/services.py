@@ -17,7 +17,7 @@ from typing import Any
 from immutable_operator.api.names import API_VERSION
 from tests.controlplane import ControlPlane
 from tests.controlplane.api import ApiError, Json
-from tests.waiting import wait_for
+from tests.waiting import WAIT_SECONDS, wait_for
 
 __all__ = [
     "CHEAPLY",
@@ -28,7 +28,6 @@ __all__ = [
 GROUP = "immutable.dev"
 KIND_PATH = f"/apis/{API_VERSION}/namespaces"
 KINDS = ("Ready", "Reconciling", "Stalled")
-TIMEOUT = 60.0
 # Otherwise kubectl reads all OpenAPI definitions, at the cost of 0.1 s of processor time, to find
 # that custom resources have no strategic merge patch; what it sends is the same.
 CHEAPLY = ("--openapi-patch=false",)
@@ -157,7 +156,7 @@ class Service:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{name}"
         self.plane.api("kwok").merge_patch(path, {"metadata": {"annotations": annotations}})
 
-    def until(self, what: str, check: Callable[[], object], timeout: float = TIMEOUT) -> None:
+    def until(self, what: str, check: Callable[[], object], timeout: float = WAIT_SECONDS) -> None:
         wait_for(f"{self.name}: {what}", check, timeout, self.describe)
 
     def once(self, what: str, check: Callable[[Json], object]) -> Json:
@@ -167,11 +166,11 @@ class Service:
             body = self.get()
             return body if check(body) else None
 
-        body = wait_for(f"{self.name}: {what}", found, TIMEOUT, self.describe)
+        body = wait_for(f"{self.name}: {what}", found, WAIT_SECONDS, self.describe)
         assert body
         return body
 
-    def until_ready(self, timeout: float = TIMEOUT) -> None:
+    def until_ready(self, timeout: float = WAIT_SECONDS) -> None:
         """Until all that was asked for last is done, by the service's own word."""
         self.until("it is Ready as asked", lambda: self._done(), timeout)
 
@@ -184,7 +183,7 @@ class Service:
         """The reason of its condition Ready; "" if there is none."""
         return str(condition(self.get(), "Ready").get("reason", ""))
 
-    def until_stalled(self, reason: str, timeout: float = TIMEOUT) -> Json:
+    def until_stalled(self, reason: str, timeout: float = WAIT_SECONDS) -> Json:
         """Until it says that it cannot go on, for this reason; gives the condition."""
         self.until(
             f"Stalled by {reason}",
@@ -196,7 +195,7 @@ class Service:
         )
         return condition(self.get(), "Stalled")
 
-    def until_gone(self, timeout: float = TIMEOUT) -> None:
+    def until_gone(self, timeout: float = WAIT_SECONDS) -> None:
         """Until neither the service nor anything that it owned is left."""
         self.until("nothing is left of it", self._is_gone, timeout)
 

@@ -51,7 +51,7 @@ def test_steps_go_on_when_somebody_promotes_and_when_time_has_passed(web: Servic
     assert (rollout["step"], rollout["steps"]) == (2, 4)
     web.until("it is an event", lambda: web.events(WAITS))
     before = web.of("b")
-    done = run(web, "promote", "web", "--reason", "no errors", "--wait", "--timeout=60")
+    done = run(web, "promote", "web", "--reason", "no errors", "--wait", "--timeout=100")
     assert done.code == 0, done
     web.until_ready()
     assert web.images() == [pin("b")] * 5
@@ -79,12 +79,12 @@ def test_share_stays_when_a_service_is_scaled_and_loses_pods(web: Service) -> No
 def test_abort_removes_the_new_pods_and_restores_the_others(web: Service) -> None:
     paused(web)
     kept = web.of("a")
-    done = run(web, "abort", "web", "--reason", "slower", "--wait", "--timeout=60")
+    done = run(web, "abort", "web", "--reason", "slower", "--wait", "--timeout=100")
     assert done.code == 0, done
     assert "slower" in web.until_stalled("RolledBack")["message"]
     until_share(web, 5, 0)
     assert kept <= web.of("a")
-    late = run(web, "promote", "web", "--wait", "--timeout=60")
+    late = run(web, "promote", "web", "--wait", "--timeout=100")
     assert late.code == 1, late
     assert "failed, so there is nothing to promote" in late.err
 
@@ -92,7 +92,7 @@ def test_abort_removes_the_new_pods_and_restores_the_others(web: Service) -> Non
 def test_promotion_that_comes_early_waits_for_the_pause(web: Service) -> None:
     begin(web, steps({"setWeight": 20}, BY_HAND, {"setWeight": 60}, BY_HAND))
     web.apply(image="b", sim={"ready-delay": "2s"})
-    early = run(web, "promote", "web", "--wait", "--timeout=60")
+    early = run(web, "promote", "web", "--wait", "--timeout=100")
     assert early.code == 0, early
     web.until("it is at the second pause", lambda: share(web) == (2, 3) and web.reason() == WAITS)
 
@@ -127,13 +127,13 @@ def test_restart_of_the_operator_keeps_the_step_and_writes_nothing(
     until_quiet(asked)
     assert [r for r in asked.writes() if r.resource != "immutablelineages"] == []
     assert share(web) == (4, 1)
-    assert run(web, "promote", "web", "--wait", "--timeout=60").code == 0
+    assert run(web, "promote", "web", "--wait", "--timeout=100").code == 0
     web.until_ready()
 
 
 def test_wait_of_a_pipeline_ends_when_a_step_needs_a_person(web: Service) -> None:
     paused(web)
-    told = run(web, "status", "web", "--timeout=60")
+    told = run(web, "status", "web", "--timeout=100")
     assert told.code == 4, told
     assert "step 2 of 2 (pause)" in told.out
 

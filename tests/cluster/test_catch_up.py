@@ -101,7 +101,7 @@ def many(control_plane: ControlPlane, operators: Operators, namespace: str) -> l
         90,
     )
     # All schedules are written well before their first slot.
-    wait_for("the next slot is far", is_early, 90)
+    wait_for("the next slot is far", is_early)
     apply_many(control_plane, namespace, schedule=EVERY_MINUTE)
     return listed()
 
@@ -114,7 +114,7 @@ def test_services_with_same_schedule_start_at_different_times(
     first = Service(control_plane, namespace, "many-0")
     uids = {s["metadata"]["name"]: s["metadata"]["uid"] for s in many}
     with History(first) as history:
-        wait_for("each has a successor", lambda: len(history.births()) >= MANY, 100)
+        wait_for("each has a successor", lambda: len(history.births()) >= MANY)
         births = history.births()[:MANY]
     late: list[float] = []
     for birth in births:

@@ -184,7 +184,7 @@ def test_preview_whose_check_fails_never_gets_the_traffic(web: Service, up: Chec
     up.status = 200
     web.apply(image="c")
     web.until("it waits", lambda: condition(web.get(), "Ready")["reason"] == "WaitingForPromotion")
-    assert run(web, "promote", "web", "--wait", "--timeout=60").code == 0
+    assert run(web, "promote", "web", "--wait", "--timeout=100").code == 0
     assert selected(web) == web.revisions()[-1]["spec"]["revision"]
 
 

@@ -156,7 +156,7 @@ def test_diff_includes_a_spec_that_is_not_recorded(web: Service) -> None:
 
 def test_undo_goes_back_and_resume_ends_it(two_good: Service) -> None:
     first, second = ids(two_good)
-    undone = run(two_good, "undo", "web", "--reason=too slow", "--wait", "--timeout=60")
+    undone = run(two_good, "undo", "web", "--reason=too slow", "--wait", "--timeout=100")
     assert undone.code == 0, undone.err
     assert undone.out.startswith("immutableaction.immutable.dev/web-rollback-")
     assert f"Succeeded: revision 1 ({first}) runs" in undone.err
@@ -165,7 +165,7 @@ def test_undo_goes_back_and_resume_ends_it(two_good: Service) -> None:
     assert (one["RUNS"], two["RUNS"], two["ASKED"], two["PHASE"]) == ("2", "0", "*", "Failed")
     assert two["OUTCOME"].startswith("rejected by ")
     assert ": too slow; went back to revision 1 " in two["OUTCOME"]
-    resumed = run(two_good, "resume", "web", "--wait", "--timeout=60")
+    resumed = run(two_good, "resume", "web", "--wait", "--timeout=100")
     assert resumed.code == 0, resumed.err
     assert f"Succeeded: revision 2 ({second}) runs" in resumed.err
     assert two_good.images() == [pin("b")] * 2
@@ -203,13 +203,13 @@ def test_retry_succeeds_once_the_cause_is_gone(web: Service) -> None:
     web.apply(image="b", sim={**CRASHES, "fault-until": f"{until:%Y-%m-%dT%H:%M:%SZ}"})
     web.until_stalled("RolledBack")
     web.until("the cause is gone", lambda: time.time() > until.timestamp() + 1)
-    done = run(web, "retry", "web", "--wait", "--timeout=60")
+    done = run(web, "retry", "web", "--wait", "--timeout=100")
     assert done.code == 0, done.err
     assert web.images() == [pin("b")]
 
 
 def test_retry_reports_that_it_failed_again(failed: Service) -> None:
-    done = run(failed, "retry", "failed", "--wait", "--timeout=60")
+    done = run(failed, "retry", "failed", "--wait", "--timeout=100")
     assert done.code == 1, done.err
     assert "failed again: CrashLoop: " in done.err
     assert "Traceback" not in done.err
@@ -256,7 +256,7 @@ def test_role_view_reads_and_only_edit_acts(two_good: Service) -> None:
     assert refused.code == 2
     assert refused.err.endswith("; ask for the role edit in this namespace\n")
     assert len(refused.err.splitlines()) == 1
-    undone = run(web, "undo", "web", "--wait", "--timeout=60", actor="edith")
+    undone = run(web, "undo", "web", "--wait", "--timeout=100", actor="edith")
     assert undone.code == 0, undone.err
     assert "rejected by edith" in run(web, "history", "web", actor="edith").out
 

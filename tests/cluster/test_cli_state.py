@@ -80,7 +80,7 @@ def test_get_watches_until_it_is_interrupted(web: Service) -> None:
 
 def test_status_exits_with_0_once_the_service_is_ready(web: Service) -> None:
     web.apply(image="a", replicas=2, sim={"ready-delay": "2s"})
-    done = run(web, "status", "web", "--timeout=60")
+    done = run(web, "status", "web", "--timeout=100")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[-1].startswith("web: Ready, ")
     assert condition(web.get(), "Ready")["status"] == "True"
@@ -90,7 +90,7 @@ def test_status_exits_with_1_if_the_revision_fails(web: Service) -> None:
     web.apply(image="a", replicas=1)
     web.until_ready()
     web.apply(image="b", sim={"fault": "crash-loop"})
-    done = run(web, "status", "web", "--timeout=60")
+    done = run(web, "status", "web", "--timeout=100")
     assert done.code == 1, done.out
     assert done.out.splitlines()[-1].startswith("web: Stalled, ")
 
@@ -104,7 +104,7 @@ def test_status_exits_with_3_if_it_takes_too_long(web: Service) -> None:
 
 def test_status_of_a_service_that_is_deleted_exits_with_1(web: Service) -> None:
     web.apply(image="a", replicas=1, sim={"fault": "never-ready"})
-    waiting = start(web.plane, "status", "web", f"-n={web.namespace}", "--timeout=60")
+    waiting = start(web.plane, "status", "web", f"-n={web.namespace}", "--timeout=100")
     assert waiting.stdout is not None
     waiting.stdout.readline()
     web.kubectl("delete", "imsvc", "web", "--wait=false")
@@ -132,7 +132,7 @@ def test_suspension_holds_a_rollout_until_it_is_resumed(web: Service) -> None:
     assert run(web, "why", "web").out.endswith(
         "kubectl immutable resume web ends the suspension.\n"
     )
-    done = run(web, "resume", "web", "--wait", "--timeout=60")
+    done = run(web, "resume", "web", "--wait", "--timeout=100")
     assert (done.code, done.out) == (0, "service web resumed\n"), done.err
     assert web.images() == [pin("b")]
 
@@ -142,13 +142,13 @@ def test_resume_of_a_suspended_service_keeps_an_undo_and_says_so(web: Service) -
     web.until_ready()
     web.apply(image="b")
     web.until_ready()
-    assert run(web, "undo", "web", "--wait", "--timeout=60").code == 0
+    assert run(web, "undo", "web", "--wait", "--timeout=100").code == 0
     run(web, "suspend", "web")
     first = run(web, "resume", "web")
     assert first.code == 0, first.err
     assert "which the spec asks for, is still rejected by " in first.err
     assert web.images() == [pin("a")]
-    second = run(web, "resume", "web", "--wait", "--timeout=60")
+    second = run(web, "resume", "web", "--wait", "--timeout=100")
     assert second.code == 0, second.err
     assert web.images() == [pin("b")]
 

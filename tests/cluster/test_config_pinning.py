@@ -262,7 +262,7 @@ def test_lost_snapshot_is_recreated(pinned: Service) -> None:
     with without_guards(pinned.plane):
         pinned.kubectl("delete", "configmap", copy)
         pinned.until("it is there again", lambda: copy in snapshots(pinned))
-    pinned.until("all were replaced", lambda: not before & names(pinned), 60)
+    pinned.until("all were replaced", lambda: not before & names(pinned))
     pinned.until_ready()
     assert says(pinned) == {"old"}
     assert len(pinned.revisions()) == 1
@@ -298,7 +298,7 @@ def test_foreign_config_map_with_snapshot_name_is_reported_and_left_alone(pinned
     assert f"ConfigMap {taken} exists but is not this revision's copy" in blocker["message"]
     assert says(pinned) == {"old"}
     pinned.kubectl("delete", "configmap", taken)
-    pinned.until("the new content runs", lambda: says(pinned) == {"new"}, 60)
+    pinned.until("the new content runs", lambda: says(pinned) == {"new"})
 
 
 def test_existing_snapshot_is_reused_and_changed_source_is_not_copied(

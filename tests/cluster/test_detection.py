@@ -445,7 +445,7 @@ def test_persistent_mutator_ends_in_condition_without_loop(
         debug(running, victim)
         stalled = running.until_stalled("TaintReturns")
         assert "that changes every new pod" in stalled["message"]
-        running.until("five were tried", lambda: len(history.births()) >= 4, 60)
+        running.until("five were tried", lambda: len(history.births()) >= 4)
         births = history.births()
         pauses = [born(b.pod) - born(a.pod) for a, b in itertools.pairwise(births)]
         # 2, 4 and 8 seconds, less the second in which Kubernetes tells times.

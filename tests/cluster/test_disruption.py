@@ -41,7 +41,7 @@ def budget(web: Service, **spec: object) -> Iterator[str]:
         seen: dict[str, int] = web.plane.api().merge_patch(path, note)["status"]
         return 0 < seen["expectedPods"] == seen["currentHealthy"]
 
-    web.until("the budget is counted", is_counted, 60)
+    web.until("the budget is counted", is_counted)
     yield "keep-web"
     web.kubectl("delete", "pdb", "keep-web")
 

@@ -74,7 +74,7 @@ def test_autoscaler_scales_a_service_that_is_held_at_the_good_revision(web: Serv
     broken(web, 2)
     with History(web) as history:
         autoscale(web, least=4, most=5)
-        web.until("it grew", lambda: ready(web) == 4, 90)
+        web.until("it grew", lambda: ready(web) == 4)
     assert counts(history) == (2, 0), history.story()
     assert web.images() == [pin("a")] * 4
     assert condition(web.get(), "Stalled")["reason"] == "RolledBack"
@@ -87,7 +87,7 @@ def test_drain_during_a_rollback_restores_the_good_revision_elsewhere(web: Servi
         on_node = sum(pod["spec"].get("nodeName") == node for pod in web.active())
         selector = f"--pod-selector={LABEL_SERVICE}={web.name}"
         try:
-            web.plane.kubectl("drain", node, selector, "--timeout=60s", "--ignore-daemonsets")
+            web.plane.kubectl("drain", node, selector, "--timeout=120s", "--ignore-daemonsets")
             web.until("none is left there", lambda: kept["metadata"]["name"] not in names(web))
             until_back(web)
         finally:

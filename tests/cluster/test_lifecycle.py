@@ -77,7 +77,7 @@ def test_horizontal_pod_autoscaler_scales_service(web: Service) -> None:
         90,
         lambda: json.dumps(web.plane.api().get(path)["status"], indent=1),
     )
-    web.until("it scaled", lambda: len(web.active()) == 3, 60)
+    web.until("it scaled", lambda: len(web.active()) == 3)
     web.until_ready()
 
 
@@ -91,7 +91,7 @@ def test_deletion_finishes_without_operator(
     web.until_ready()
     assert web.get()["metadata"].get("finalizers") is None
     operators.main.stop()
-    web.kubectl("delete", "imsvc", "web", f"--cascade={cascade}", "--timeout=30s")
+    web.kubectl("delete", "imsvc", "web", f"--cascade={cascade}", "--timeout=100s")
     web.until_gone()
 
 
@@ -100,7 +100,7 @@ def test_service_being_deleted_gets_no_new_pods(web: Service) -> None:
     web.apply(image="a", replicas=3, sim={"terminate-delay": "2s"})
     web.until_ready()
     with History(web) as history:
-        web.kubectl("delete", "imsvc", "web", "--cascade=foreground", "--timeout=30s")
+        web.kubectl("delete", "imsvc", "web", "--cascade=foreground", "--timeout=100s")
         web.until_gone()
         assert history.births() == []
 
@@ -126,7 +126,7 @@ def test_recreated_service_gets_pods_of_its_own(web: Service) -> None:
     web.kubectl("delete", "imsvc", "web", "--wait=false")
     web.apply()
     web.until_ready(60)
-    web.until("three of its own", lambda: len(web.pods()) == 3, 60)
+    web.until("three of its own", lambda: len(web.pods()) == 3)
     owner = web.get()["metadata"]["uid"]
     assert not old & uids(web)
     for body in (*web.pods(), *web.revisions()):
@@ -159,6 +159,6 @@ def test_namespace_deletion_during_rollout_finishes(web: Service) -> None:
     web.until_ready()
     web.apply(image="b")
     web.until("b grows", lambda: pin("b") in web.images())
-    web.plane.kubectl("delete", "namespace", web.namespace, "--timeout=60s")
+    web.plane.kubectl("delete", "namespace", web.namespace, "--timeout=100s")
     with pytest.raises(ApiError, match="not found"):
         web.plane.api().get(f"/api/v1/namespaces/{web.namespace}")

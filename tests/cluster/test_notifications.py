@@ -85,7 +85,7 @@ def test_what_a_leader_could_not_send_is_sent_by_the_next_one(
     receiver.status = 503
     web.apply(image="a", replicas=1)
     web.until_ready()
-    wait_for("the log says so", lambda: operators.main.records("notifications cannot be sent"), 30)
+    wait_for("the log says so", lambda: operators.main.records("notifications cannot be sent"))
     assert receiver.events(web.namespace) == {}
     operators.main.kill()
     operators.free_lease()

@@ -104,7 +104,7 @@ def test_instance_with_proven_other_image_is_replaced(web: Service, registry: Re
     other = registry.named(registry.image("wrong"))
     with History(running) as history:
         report(running, victim, f"docker-pullable://{other}")
-        running.until("the victim is gone", lambda: victim not in names(running), 60)
+        running.until("the victim is gone", lambda: victim not in names(running))
         running.until_ready()
         [birth] = history.births()
         assert annotation(birth.pod, "replaces") == victim

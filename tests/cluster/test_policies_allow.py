@@ -148,7 +148,7 @@ def test_kubectl_drain_empties_a_node(pair: Service) -> None:
     node = pods[0]["spec"]["nodeName"]
     selector = f"--pod-selector={LABEL_SERVICE}=web"
     try:
-        pair.kubectl("drain", node, selector, "--ignore-daemonsets", "--timeout=60s")
+        pair.kubectl("drain", node, selector, "--ignore-daemonsets", "--timeout=120s")
         pair.until("two run elsewhere", lambda: _ready_off(pair, node) == 2)
     finally:
         pair.plane.kubectl("uncordon", node)
@@ -329,7 +329,7 @@ def test_cluster_controllers_are_never_refused(web: Service) -> None:
     web.until_ready()
     web.apply(image="b")
     web.until_ready()
-    web.kubectl("delete", "imsvc", "web", "--cascade=foreground", "--timeout=60s")
+    web.kubectl("delete", "imsvc", "web", "--cascade=foreground", "--timeout=120s")
     assert refused_controllers(web.plane) == {}
 
 

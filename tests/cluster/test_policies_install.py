@@ -190,14 +190,14 @@ def test_deletion_works_after_operator_was_killed(web: Service, operator: Operat
 
     assert "Forbidden" in label(web), "they hold without the operator"
     first, second, *_ = web.pods()
-    web.kubectl("delete", "pod", first["metadata"]["name"], "--timeout=30s")
+    web.kubectl("delete", "pod", first["metadata"]["name"], "--timeout=100s")
     node = second["spec"]["nodeName"]
-    plane.kubectl("drain", node, "--ignore-daemonsets", "--force", "--timeout=60s")
+    plane.kubectl("drain", node, "--ignore-daemonsets", "--force", "--timeout=120s")
     plane.kubectl("uncordon", node)
     assert second["metadata"]["name"] not in {p["metadata"]["name"] for p in web.pods()}
-    other.kubectl("delete", "imsvc", "other", "--cascade=foreground", "--timeout=60s")
+    other.kubectl("delete", "imsvc", "other", "--cascade=foreground", "--timeout=120s")
     other.until_gone()
-    plane.kubectl("delete", "namespace", "doomed", "--timeout=60s")
+    plane.kubectl("delete", "namespace", "doomed", "--timeout=120s")
 
 
 def test_restarted_api_server_enforces_policies_at_once(web: Service) -> None:
@@ -228,6 +228,6 @@ def test_uninstall_leaves_no_policies(web: Service) -> None:
     said = web.kubectl("exec", name, "--", "true", check=False)
     assert "ValidatingAdmissionPolicy" not in said
     web.kubectl("delete", "imsvc", "web", "--cascade=orphan")
-    web.kubectl("delete", "pod", name, "--timeout=30s")
-    plane.kubectl("delete", "crd", "--all", "--timeout=60s")
-    plane.kubectl("delete", "namespace", "shop", "--timeout=60s")
+    web.kubectl("delete", "pod", name, "--timeout=100s")
+    plane.kubectl("delete", "crd", "--all", "--timeout=120s")
+    plane.kubectl("delete", "namespace", "shop", "--timeout=120s")

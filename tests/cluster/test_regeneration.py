@@ -124,7 +124,7 @@ def test_regeneration_waits_for_window_and_reports_it(web: Service) -> None:
     assert names(web) == before
     # The ceiling does not ask windows.
     web.apply(spec=spec(maxAge="15s", hardMaxAge="20s", windows=[window]))
-    web.until("all were replaced", lambda: not before & names(web), 60)
+    web.until("all were replaced", lambda: not before & names(web))
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def test_regenerate_command_waits_and_reports(web: Service) -> None:
     command = [sys.executable, "-m", "immutable_operator.cli.main", "regenerate", "web"]
     login = [f"--kubeconfig={web.plane.kubeconfig()}", f"--namespace={web.namespace}"]
     done = subprocess.run(
-        [*command, *login, "--reason=drill", "--wait", "--timeout=40"],
+        [*command, *login, "--reason=drill", "--wait", "--timeout=100"],
         capture_output=True,
         text=True,
     )
@@ -259,7 +259,7 @@ def test_action_without_service_fails_once(
     orphan_action: OperatorRequests, lonely: Service
 ) -> None:
     """A name that is wrong must not wait for ever."""
-    lonely.until("no service is there to answer", lambda: phase(lonely, "wrong") == "Failed", 90)
+    lonely.until("no service is there to answer", lambda: phase(lonely, "wrong") == "Failed")
     row = lonely.kubectl("get", "imact", "wrong", "-o", "wide")
     assert no_owner("service", "nothing") in row
     wrote = [r.name for r in orphan_action.writes() if r.target == "immutableactions/status"]
@@ -268,7 +268,7 @@ def test_action_without_service_fails_once(
 
 def test_scheduled_regeneration_replaces_each_instance_once(scheduled: Scheduled) -> None:
     web, history = scheduled.web, scheduled.history
-    web.until("a slot has replaced all", lambda: not scheduled.before & names(web), 100)
+    web.until("a slot has replaced all", lambda: not scheduled.before & names(web))
     first = min(born(birth.pod) for birth in history.births())
     births = [b for b in history.births() if born(b.pod) // 60 == first // 60]
     assert {annotation(birth.pod, "replaces") for birth in births} == scheduled.before

@@ -109,7 +109,7 @@ class Waiting:
         made = self.begin(name, **wish)
         made.until_ready()
         made.apply(image="b", **change)
-        made.until(f"it says {reason}", lambda: made.reason() == reason, 90)
+        made.until(f"it says {reason}", lambda: made.reason() == reason)
 
 
 def test_operator_restart_changes_nothing_of_services_that_wait(

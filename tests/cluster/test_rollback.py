@@ -145,7 +145,7 @@ def test_edit_during_the_rollback(web: Service) -> None:
     web.until_ready()
     with History(web) as history:
         web.apply(image="b", sim={**CRASH, "terminate-delay": "3s"})
-        web.until_stalled("RolledBack", 60)
+        web.until_stalled("RolledBack")
         web.apply(image="c", sim={})
         web.until_ready()
         web.until("the others are gone", lambda: len(web.pods()) == 3)

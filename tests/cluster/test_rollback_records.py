@@ -142,7 +142,7 @@ def test_older_good_revision_is_restored_if_the_copy_of_the_last_one_is_lost(web
     configured(web, "info", "debug")
     with History(web) as history:
         bake_without_copy(web, 2)
-        told = web.until_stalled("RolledBack", 90)
+        told = web.until_stalled("RolledBack")
         web.until("the older one runs", lambda: web.images() == [pin("a")] and ready(web) == 1)
         web.until("what failed is gone", lambda: len(web.pods()) == 1)
     assert counts(history) == (2, 2), history.story()

@@ -284,7 +284,7 @@ def test_lost_copy_is_recreated_and_its_readers_are_replaced(pinned: Service) ->
     with without_guards(pinned.plane):
         pinned.kubectl("delete", "secret", copy)
         pinned.until("it is there again", lambda: copy in copies(pinned))
-    pinned.until("all were replaced", lambda: not before & names(pinned), 60)
+    pinned.until("all were replaced", lambda: not before & names(pinned))
     pinned.until_ready()
     assert says(pinned) == {"old"}
     assert len(pinned.revisions()) == 1
@@ -296,12 +296,12 @@ def test_foreign_secret_with_the_name_of_a_copy_is_left_alone(pinned: Service) -
     with without_guards(pinned.plane):
         pinned.kubectl("delete", "secret", copy)
         pinned.kubectl("create", "secret", "generic", copy, "--from-literal=password=mine")
-    pinned.until("it is told", lambda: pinned.blocker("ApiServer"), 60)
+    pinned.until("it is told", lambda: pinned.blocker("ApiServer"))
     blocker = pinned.blocker("ApiServer")
     assert blocker
     assert f"Secret {copy} exists but is not this revision's copy" in blocker["message"]
     pinned.kubectl("delete", "secret", copy)
-    pinned.until("it is there again", lambda: copy in copies(pinned), 60)
+    pinned.until("it is there again", lambda: copy in copies(pinned))
 
 
 # Rights.
@@ -360,7 +360,7 @@ def test_removed_role_stalls_by_name_and_losses_are_repaired(
         pinned.plane.kubectl("apply", "-f", "-", stdin=json.dumps(role))
     pinned.until_ready(90)
     put(pinned, "new")
-    pinned.until("the new value runs", lambda: says(pinned) == {"new"}, 90)
+    pinned.until("the new value runs", lambda: says(pinned) == {"new"})
 
 
 def test_grant_replaces_nothing_when_it_comes_and_when_it_goes(

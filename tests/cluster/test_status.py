@@ -60,11 +60,11 @@ def test_kstatus_follows_rollout(web: Service) -> None:
 
 def test_kubectl_wait_follows_conditions(web: Service) -> None:
     web.apply(image="a", replicas=2, sim={"ready-delay": "1s"})
-    told = web.kubectl("wait", "imsvc/web", "--for=condition=Ready", "--timeout=60s")
+    told = web.kubectl("wait", "imsvc/web", "--for=condition=Ready", "--timeout=100s")
     assert "immutableservice.immutable.dev/web condition met" in told
     assert sum(map(is_ready, web.pods())) == 2
     web.apply(image="b", sim={"fault": "config-error"})
-    told = web.kubectl("wait", "imsvc/web", "--for=condition=Stalled", "--timeout=60s")
+    told = web.kubectl("wait", "imsvc/web", "--for=condition=Stalled", "--timeout=100s")
     assert "condition met" in told
 
 

@@ -192,14 +192,14 @@ def test_operator_restart_keeps_last_good_revision_and_replaces_missing_pods(
     operators.main.kill()
     for pod in of(web, "good"):
         web.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false")
-    web.until("nothing of it is left", lambda: not of(web, "good"), 60)
+    web.until("nothing of it is left", lambda: not of(web, "good"))
     # Whoever writes over the status meanwhile changes no move.
     patch = json.dumps({"status": {"lastGoodRevision": None, "currentRevision": "00000000"}})
     web.kubectl(
         "patch", "imsvc", "web", "--subresource=status", "--type=merge", "-p", patch, check=False
     )
     operators.restart()
-    web.until("three of what works are ready", lambda: len(of(web, "good")) == ready(web) == 3, 90)
+    web.until("three of what works are ready", lambda: len(of(web, "good")) == ready(web) == 3)
     phases = [r["status"]["phase"] for r in web.revisions()]
     assert phases == ["Good", "Progressing"]
 
@@ -220,14 +220,14 @@ def test_aged_pod_is_replaced_after_its_successors_are_deleted(web: Service) -> 
     web.apply(spec={"regeneration": regeneration})
     first = web.active()[0]["metadata"]["name"]
     for _ in range(2):
-        web.until("a successor starts", lambda: len(web.active()) == 2, 90)
+        web.until("a successor starts", lambda: len(web.active()) == 2)
         [young] = [p for p in web.active() if p["metadata"]["name"] != first]
         assert annotation(young, "replaces") == first
         assert annotation(young, "because").startswith("Expired")  # type: ignore[union-attr]
         web.kubectl("delete", "pod", young["metadata"]["name"], "--wait=false")
         _until_left(web, young["metadata"]["name"])
     asked = OperatorRequests.from_now(web.plane, web.namespace)
-    web.until("the aged one is replaced", lambda: first not in names(web), 60)
+    web.until("the aged one is replaced", lambda: first not in names(web))
     assert sum(asked.codes("create pods").values()) <= 2
     assert sum(asked.codes("create pods/eviction").values()) <= 2
 
@@ -304,7 +304,7 @@ def test_crash_loop_outranks_restart_as_reason(web: Service) -> None:
     web.apply(image="a", replicas=2, spec={"immutability": {"restarts": "Replace"}})
     web.until_ready()
     web.apply(image="b", sim={"fault": "crash-loop"})
-    assert "failed: CrashLoop" in web.until_stalled("RolledBack", 90)["message"]
+    assert "failed: CrashLoop" in web.until_stalled("RolledBack")["message"]
     assert len(of(web, "a")) == 2
     assert all(is_active(pod) for pod in of(web, "a"))
 

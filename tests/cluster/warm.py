@@ -23,6 +23,7 @@ from queue import Queue
 from typing import Any
 
 from tests.controlplane.processes import die_with_parent
+from tests.waiting import WAIT_SECONDS
 
 __all__ = ["Warm", "WarmProcess"]
 
@@ -46,7 +47,7 @@ class WarmProcess:
         if self.poll() is None:
             os.kill(self.pid, number)
 
-    def wait(self, timeout: float = 60) -> int:
+    def wait(self, timeout: float = WAIT_SECONDS) -> int:
         """Its exit code. Raises `subprocess.TimeoutExpired`."""
         deadline = time.monotonic() + timeout
         while (code := self.poll()) is None:

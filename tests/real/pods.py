@@ -9,12 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.controlplane import ControlPlane
-from tests.waiting import wait_for
+from tests.waiting import WAIT_SECONDS, wait_for
 
 __all__ = ["Pods", "fetch", "ready_at"]
 
 PORT = 8080
-START_SECONDS = 60.0
 Json = dict[str, Any]
 # What the policy "restricted" asks for, and a root file system that nobody writes.
 SECURITY = {
@@ -89,7 +88,7 @@ class Pods:
     def logs(self, name: str) -> str:
         return self.plane.kubectl("logs", name, namespace=self.namespace).stdout
 
-    def until(self, what: str, check: Callable[[], object], timeout: float = START_SECONDS) -> None:
+    def until(self, what: str, check: Callable[[], object], timeout: float = WAIT_SECONDS) -> None:
         """Wait for a condition; a time-out shows the pods and events."""
         wait_for(what, check, timeout, self.describe)
 

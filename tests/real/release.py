@@ -24,7 +24,7 @@ __all__ = ["NAME", "REPLICAS", "Release"]
 
 NAME = "immutable-operator"
 REPLICAS = 2
-READY_SECONDS = 90.0
+READY_SECONDS = 120.0
 TAIL_LINES = 40
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{NAME}"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"

@@ -38,12 +38,12 @@ def test_client_loses_no_request_during_a_promotion_and_the_way_back(
     before = {pod["metadata"]["uid"] for pod in web.active()}
     with web.history() as history, web.traffic() as traffic:
         web.apply_image(v2)
-        web.until("it waits", lambda: web.reason() == WAITS, 90)
-        promoted = run(web, "promote", "web", "--wait", "--timeout=60")
+        web.until("it waits", lambda: web.reason() == WAITS)
+        promoted = run(web, "promote", "web", "--wait", "--timeout=100")
         assert promoted.code == 0, promoted.err
         web.until("v1 is kept", lambda: web.reason() == "KeepingPrevious")
         web.until("v2 answers", lambda: lately(traffic) == {"v2"})
-        undone = run(web, "undo", "web", "--reason=too slow", "--wait", "--timeout=60")
+        undone = run(web, "undo", "web", "--reason=too slow", "--wait", "--timeout=100")
         assert undone.code == 0, undone.err
         web.until_alone()
         web.until("v1 answers", lambda: lately(traffic) == {"v1"})
@@ -66,12 +66,12 @@ def test_client_loses_no_request_during_a_canary(
     web.until_ready(90)
     with web.history() as history, web.traffic() as traffic:
         web.apply_image(v2)
-        web.until("it is at the pause", lambda: web.reason() == WAITS, 90)
+        web.until("it is at the pause", lambda: web.reason() == WAITS)
         web.until("both answer", lambda: lately(traffic) == {"v1", "v2"})
-        done = run(web, verb, "web", "--wait", "--timeout=90")
+        done = run(web, verb, "web", "--wait", "--timeout=100")
         assert done.code == 0, done.err
         last = v2 if verb == "promote" else v1
-        web.until("one is left", lambda: [image_ids(p) for p in web.active()] == [[last]] * 2, 90)
+        web.until("one is left", lambda: [image_ids(p) for p in web.active()] == [[last]] * 2)
         web.until_alone()
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
     report = traffic.report()

@@ -150,7 +150,7 @@ def test_version_that_answers_five_percent_errors_fails_and_is_rolled_back(
     with web.traffic() as traffic, web.history() as history:
         web.apply_image(real.images.digest("failing", "v3"), rollout=ROLLOUT)
         told = web.until_stalled("RolledBack", 180)
-        web.until("v1 runs", lambda: runs(web, real.images.digest("web", "v1")), 90)
+        web.until("v1 runs", lambda: runs(web, real.images.digest("web", "v1")))
         web.until_alone()
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
     report = traffic.report()

@@ -242,7 +242,7 @@ DRAIN = ("--ignore-daemonsets", "--pod-selector", "app.kubernetes.io/name=immuta
 
 
 def _drain(plane: ControlPlane, node: str) -> None:
-    plane.kubectl("drain", node, *DRAIN, "--timeout=60s")
+    plane.kubectl("drain", node, *DRAIN, "--timeout=120s")
 
 
 def _until_drain_is_refused(release: Release, node: str) -> None:

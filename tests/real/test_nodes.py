@@ -147,11 +147,11 @@ def test_disconnected_node_is_not_ready_until_reconnected(pods: Pods, real: Real
         with pytest.raises(OSError, match=r"timed out|No route|unreachable"):
             fetch(address, timeout=5)
         # The controller manager waits 50 s for a sign of life.
-        pods.until("the node is given up", lambda: not node.is_ready(), timeout=90)
+        pods.until("the node is given up", lambda: not node.is_ready())
         pods.until("the pod is not Ready any more", lambda: not pods.is_ready("web"))
     finally:
         node.link_up()
-    pods.until("the node is Ready again", node.is_ready, timeout=90)
+    pods.until("the node is Ready again", node.is_ready)
     pods.until_ready("web")
     assert pods.container("web")["restartCount"] == 0
     assert fetch(address) == (200, "v1\n")

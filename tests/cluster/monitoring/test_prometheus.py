@@ -62,7 +62,7 @@ def test_failed_revision_fires_an_alert_that_ends_when_it_is_corrected(
     assert not prometheus.alerts("ImmutableServiceRolledBack")
 
     web.apply(image="b", sim={"fault": "crash-loop"})
-    web.until_stalled("RolledBack", 90)
+    web.until_stalled("RolledBack")
     [alert] = until(
         prometheus, "the alert fires", lambda: prometheus.alerts("ImmutableServiceRolledBack")
     )

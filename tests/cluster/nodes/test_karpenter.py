@@ -272,7 +272,7 @@ def test_node_from_another_image_is_never_verified(one: ProvidedPool) -> None:
         blocked(one, "Config", "started from image ami-wrong instead of image-1")
         right = start(one, "image-1")
         one.apply(rollout={"verify": {"settle": "1s"}})
-        one.until("the others are gone", lambda: set(one.objects()) == {right}, 90)
+        one.until("the others are gone", lambda: set(one.objects()) == {right})
         one.until_ready()
         verified = {c.pod["metadata"]["uid"] for c in history.changes() if is_verified(c.pod)}
     assert verified == {node["metadata"]["uid"] for node in one.nodes().values()}

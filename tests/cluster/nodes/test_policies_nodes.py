@@ -247,7 +247,7 @@ def test_n2_daemonset_with_access_runs_on_nodes_of_pools(bed: Bed) -> None:
     bed.kubectl("create", "-f", "-", stdin=workload("DaemonSet", pod))
     try:
         bed.plane.kubectl(
-            *("rollout", "status", "daemonset/daemonset", "--timeout=60s"),
+            *("rollout", "status", "daemonset/daemonset", "--timeout=100s"),
             namespace=bed.namespace,
         )
     finally:

@@ -29,12 +29,12 @@ def test_pool_has_history_and_goes_back_and_forth(pool: Pool) -> None:
     assert differs.out.splitlines()[2:] == [
         *("@@ -1 +1 @@ node.image.id", "-image-1", "+image-2"),
     ]
-    undone = ask(pool.plane, "undo", name, "--pool", "--to=1", "--wait", "--timeout=90")
+    undone = ask(pool.plane, "undo", name, "--pool", "--to=1", "--wait", "--timeout=100")
     assert undone.code == 0, undone.err
     assert [row["RUNS"] for row in ask_history(pool)] == ["1", "0"]
     actions = pool.plane.api().get(f"{KIND_PATH}/{NAMESPACE}/immutableactions")["items"]
     assert [a["spec"]["type"] for a in actions if a["spec"].get("pool") == name] == ["RollBack"]
-    resumed = ask(pool.plane, "resume", name, "--pool", "--wait", "--timeout=90")
+    resumed = ask(pool.plane, "resume", name, "--pool", "--wait", "--timeout=100")
     assert resumed.code == 0, resumed.err
     assert [row["RUNS"] for row in ask_history(pool)] == ["0", "1"]
 

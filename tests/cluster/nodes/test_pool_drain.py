@@ -240,7 +240,7 @@ def test_pods_of_daemonsets_and_static_pods_are_not_evicted(
     static = static_pod(one, namespace)
     with daemons(one, namespace, None):
         one.plane.kubectl(
-            *("rollout", "status", "daemonset/agent", "--timeout=60s"), namespace=namespace
+            *("rollout", "status", "daemonset/agent", "--timeout=100s"), namespace=namespace
         )
         path = f"/api/v1/namespaces/{namespace}/pods"
         there = {pod["metadata"]["name"] for pod in one.plane.api().get(path)["items"]}
@@ -350,7 +350,7 @@ def test_smoke_pod_that_never_ends_fails_the_revision_and_is_named(pool: Pool) -
     [before] = pool.nodes()
     verify = {"verify": {"settle": "1s", **SMOKE}}
     pool.apply(image={"id": "image-2"}, rollout={"progressDeadlineSeconds": 15, **verify})
-    pool.until("it went back", lambda: pool.condition("Stalled")["reason"] == "RolledBack", 90)
+    pool.until("it went back", lambda: pool.condition("Stalled")["reason"] == "RolledBack")
     assert "its smoke pod has not ended" in pool.condition("Stalled")["message"]
     assert is_verified(pool.nodes()[before])
 
@@ -365,7 +365,7 @@ def test_node_that_never_gets_ready_blocks_its_successors_only(pool: Pool) -> No
         template={**pool.spec["template"], "labels": {"sim/node": "not-ready"}},
         rollout={"progressDeadlineSeconds": 4, "verify": {"settle": "1s"}},
     )
-    pool.until("it went back", lambda: pool.condition("Stalled")["reason"] == "RolledBack", 90)
+    pool.until("it went back", lambda: pool.condition("Stalled")["reason"] == "RolledBack")
     assert is_verified(pool.nodes()[before])
     assert "ProgressDeadlineExceeded" in pool.condition("Stalled")["message"]
     pool.until("the node that never got Ready is gone", lambda: set(pool.nodes()) == {before})

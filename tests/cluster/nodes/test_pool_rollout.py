@@ -184,7 +184,7 @@ def test_old_nodes_are_replaced_before_they_reach_their_maximum_age(pool: Pool) 
     before = set(pool.nodes())
     with NodeHistory(pool) as history:
         pool.apply(regeneration={"maxAge": "30s", "jitter": "0%"})
-        pool.until("all are replaced", lambda: not before & set(pool.nodes()), 90)
+        pool.until("all are replaced", lambda: not before & set(pool.nodes()))
         pool.apply(regeneration={"maxAge": "14d"})
         pool.until_ready()
         history.assert_successor_first(most=3, fewest=2)

@@ -24,7 +24,7 @@ __all__ = [
     "hold_node",
 ]
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 POLL_SECONDS = 0.01
 INIT = Path(__file__).with_name("node-init.sh")
 ROUTER_KINDS = ("--net",)

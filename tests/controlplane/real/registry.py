@@ -17,7 +17,7 @@ from tests.controlplane.real.bed import Bed
 
 __all__ = ["Content", "Registry", "RegistryError"]
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 POLL_SECONDS = 0.05
 USER = "tester"
 PASSWORD = "let-me-pull"  # noqa: S105 - of a registry that lives as long as a test run

@@ -45,7 +45,7 @@ def begin(web: WebService, gateway: Gateway, image: str, **rollout: object) -> N
     canary = {"strategy": "Canary", "canary": {"steps": STEPS}, **rollout}
     web.apply_image(image, replicas=REPLICAS, rollout=canary, spec=SPEC, pod=SPREAD)
     web.until_ready(120)
-    web.until("it is reached", lambda: gateway.versions(20) == {"v1": 20}, 60)
+    web.until("it is reached", lambda: gateway.versions(20) == {"v1": 20})
 
 
 def at_weight(web: WebService, gateway: Gateway, image: str) -> None:
@@ -59,7 +59,7 @@ def test_weight_of_20_is_a_fifth_of_10000_requests(
 ) -> None:
     begin(web, gateway, versions[0])
     at_weight(web, gateway, versions[1])
-    web.until("v2 is reached", lambda: "v2" in gateway.versions(20), 60)
+    web.until("v2 is reached", lambda: "v2" in gateway.versions(20))
     found = gateway.versions(10_000)
     show(dict(found))
     assert set(found) == {"v1", "v2"}
@@ -79,7 +79,7 @@ def test_client_of_the_gateway_loses_no_request(
     with gateway.traffic() as traffic:
         at_weight(web, gateway, versions[1])
         web.kubectl("scale", "imsvc", "web", "--replicas=4")
-        web.until("it is scaled", lambda: len(web.active()) == 5, 90)
+        web.until("it is scaled", lambda: len(web.active()) == 5)
         if verb == "promote":
             assert run(web, "promote", "web").code == 0
             web.until("half of it", lambda: gateway.route.weights(1)["web-preview"] == 50, 120)
@@ -101,9 +101,9 @@ def test_client_loses_no_request_on_the_way_back_after_the_promotion(
     with gateway.traffic() as traffic:
         web.apply_image(versions[1])
         web.until("v1 is kept", lambda: web.reason() == "KeepingPrevious", 180)
-        web.until("v2 answers", lambda: gateway.versions(50) == {"v2": 50}, 60)
+        web.until("v2 answers", lambda: gateway.versions(50) == {"v2": 50})
         assert run(web, "undo", "web", "--wait", "--timeout=120").code == 0
-        web.until("v1 answers", lambda: gateway.versions(50) == {"v1": 50}, 60)
+        web.until("v1 answers", lambda: gateway.versions(50) == {"v1": 50})
         web.until("v2 is gone", lambda: len(web.pods()) == REPLICAS, 120)
     report = traffic.report()
     show(report)
@@ -120,8 +120,8 @@ def test_step_waits_for_the_gateway_and_no_request_is_lost_meanwhile(
         web.until("it waits", lambda: web.reason() == "RouteNotReady", 120)
         assert set(gateway.versions(200)) == {"v1"}
         gateway.contour.revive()
-        web.until("it goes on", lambda: web.reason() == WAITS, 60)
-        web.until("v2 is reached", lambda: "v2" in gateway.versions(20), 60)
+        web.until("it goes on", lambda: web.reason() == WAITS)
+        web.until("v2 is reached", lambda: "v2" in gateway.versions(20))
     report = traffic.report()
     show(report)
     assert not report.failures, report.explain()
