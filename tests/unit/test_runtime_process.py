@@ -114,6 +114,39 @@ def test_every_reflector_counts_unreadable_objects(operator: Operator) -> None:
         assert value == 1.0, reflector.resource
 
 
+def test_what_is_heard_after_the_first_lists_is_planned_before_what_they_brought(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also if the lease is taken a moment after the start, as in an upgrade."""
+
+    async def story() -> None:
+        client = KubeClient(Configuration(host="http://127.0.0.1:1"))
+        operator = Operator(Options(namespace="ns", identity="me"), client, Metrics())
+        for number in range(5):
+            operator._watches.owners.upsert(service(number, "settings"))
+        operator._swept.set()
+        for reflector in operator._watches.reflectors:
+            reflector.synced.set()
+
+        async def acquired() -> None:
+            operator._queue.add("u3")
+            operator._lease.acquired.set()
+            await asyncio.Event().wait()
+
+        async def looked() -> None:
+            operator._watches.all_again()
+            assert await operator._queue.get() == "u3"
+            raise Planned
+
+        monkeypatch.setattr(operator._lease, "run", acquired)
+        monkeypatch.setattr(operator._watches.guards, "look", looked)
+        with pytest.raises(Planned):
+            await operator._lead()
+        await client.close()
+
+    asyncio.run(story())
+
+
 class Planned(Exception):
     """The first look of a new leader, which ends the test."""
 

@@ -245,6 +245,8 @@ class Operator:
         gc.collect()
         gc.freeze()
         log.info("synced", services=self._count(SERVICE), pods=len(self._watches.pods))
+        # What the first lists brought is no news: a pod that is lost from here on comes before it.
+        self._queue.postpone(0.0)
         election = asyncio.create_task(self._lease.run(), name="lease")
         work = asyncio.create_task(self._work(), name="control loop")
         doubts = asyncio.create_task(self._watches.claims.check(), name="doubtful pods")
