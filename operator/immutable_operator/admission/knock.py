@@ -28,7 +28,7 @@ class Knocker:
 
     One failure is no fault: a pod may be ending, a certificate may be on its way. Only if the next
     one fails, too, ten seconds later, there is ``trouble``. Until there was a success or a fault,
-    the result is not ``known``.
+    the result is not ``known``. ``tried`` is set once the first probe has ended, successful or not.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Knocker:
         self._missed_at = 0.0
         self.trouble: Trouble | None = None
         self.known = False
+        self.tried = asyncio.Event()
 
     async def run(self) -> None:
         """Probe forever."""
@@ -61,6 +62,7 @@ class Knocker:
             self._missed, self._missed_at = (found.door if found else None), began
         lasts = began - self._missed_at >= KNOCK_SECONDS
         self._conclude(found if found and lasts else None, is_known=found is None or lasts)
+        self.tried.set()
         if before != (self.known, self.trouble):
             self._changed()
 

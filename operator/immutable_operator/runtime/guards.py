@@ -104,13 +104,19 @@ class Guards:
         return guard_of_pool(self._faults, self._nodes, pool.on_drift(REACHED_INTO))
 
     async def look(self) -> None:
-        """Compare once; the reflectors must have synced. Only the leader does this."""
+        """Compare once; the reflectors must have synced. Only the leader does this.
+
+        The first probe of the webhook is waited for, which takes two seconds at most: otherwise
+        each status would be written now, and again a moment later.
+        """
         while not self._user:
             try:
                 self._user = await own_name(self._client)
             except ApiError as error:
                 log.warning("the operator's own user name is not known yet", error=str(error))
                 await asyncio.sleep(5.0)
+        if self._break_glass:
+            await self._knocker.tried.wait()
         self._compare()
 
     async def probe(self) -> None:
