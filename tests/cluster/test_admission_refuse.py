@@ -77,7 +77,7 @@ def test_refused_change_of_a_new_service_lets_none_of_its_pods_stay(web: Service
         assert 1 <= born() <= 2
         assert web.status()["availableReplicas"] == 0
     # The webhook exempts the namespace: it goes on.
-    web.until_ready(90)
+    web.until_ready()
     assert len(web.active()) == 5
 
 

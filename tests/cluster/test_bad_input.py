@@ -189,7 +189,7 @@ def test_foreign_revision_with_same_name_is_reported(web: Service) -> None:
     assert "belongs to another owner" in condition(web.get(), "Ready")["message"]
     assert web.pods() == []
     web.kubectl("delete", "imrev", name)
-    web.until_ready(60)
+    web.until_ready()
     assert len(web.active()) == 1
 
 

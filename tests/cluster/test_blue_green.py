@@ -213,7 +213,7 @@ def test_new_leader_continues_a_promotion(operators: Operators, web: Service) ->
     operators.free_lease()
     operators.restart()
     web.until("b has the traffic", lambda: selected(web) == revision_of(web, "b"))
-    web.until_ready(90)
+    web.until_ready()
     assert web.images() == [pin("b")] * 2
 
 

@@ -454,5 +454,5 @@ def test_persistent_mutator_ends_in_condition_without_loop(
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
         running.until_stalled("TaintReturns")
     stop(running)
-    running.until_ready(60)
+    running.until_ready()
     assert running.images() == [pin("a")] * REPLICAS

@@ -94,7 +94,7 @@ def test_disruption_budget_paces_rollout(web: Service) -> None:
     web.until_ready()
     with History(web) as history, budget(web, minAvailable=3):
         web.apply(image="b")
-        web.until_ready(60)
+        web.until_ready()
         history.assert_budget(most=4, fewest=3)
     assert web.images() == [pin("b")] * 4
 

@@ -125,7 +125,7 @@ def test_recreated_service_gets_pods_of_its_own(web: Service) -> None:
     old = uids(web)
     web.kubectl("delete", "imsvc", "web", "--wait=false")
     web.apply()
-    web.until_ready(60)
+    web.until_ready()
     web.until("three of its own", lambda: len(web.pods()) == 3)
     owner = web.get()["metadata"]["uid"]
     assert not old & uids(web)

@@ -358,7 +358,7 @@ def test_removed_role_stalls_by_name_and_losses_are_repaired(
     finally:
         role["metadata"] = {"name": GRANT, "namespace": pinned.namespace}
         pinned.plane.kubectl("apply", "-f", "-", stdin=json.dumps(role))
-    pinned.until_ready(90)
+    pinned.until_ready()
     put(pinned, "new")
     pinned.until("the new value runs", lambda: says(pinned) == {"new"})
 

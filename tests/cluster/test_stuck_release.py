@@ -241,7 +241,7 @@ def test_unschedulable_surge_does_not_stop_rollout(web: Service) -> None:
         container=port,
         rollout={"maxSurge": 1, "maxUnavailable": 1},
     )
-    web.until_ready(60)
+    web.until_ready()
     with History(web) as history:
         web.apply(image="b")
         web.until_ready(120)
@@ -263,7 +263,7 @@ def test_fix_passes_budget_that_counts_broken_pods(web: Service) -> None:
         web.mark_pod(pod["metadata"]["name"], fault="not-ready")
     web.until("none is ready", lambda: ready(web) == 0)
     web.apply(image="fix")
-    web.until_ready(90)
+    web.until_ready()
     assert web.images() == [pin("fix")] * 3
 
 

@@ -38,7 +38,7 @@ def witness(control_plane: ControlPlane, running_operators: Operators) -> Iterat
     control_plane.api().request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
     service = Service(control_plane, name)
     service.apply(replicas=1)
-    service.until_ready(60)
+    service.until_ready()
     yield service
     control_plane.api().request("DELETE", f"/api/v1/namespaces/{name}")
 

@@ -123,7 +123,7 @@ def exercise(web: Service) -> None:
     web.apply(image="b")
     web.until("it waits", lambda: "another owner" in condition(web.get(), "Ready")["message"])
     web.kubectl("delete", "imrev", f"web-im{short}")
-    web.until_ready(60)
+    web.until_ready()
     for image in ("c", "d"):
         web.apply(image=image)
         web.until_ready()
@@ -241,4 +241,4 @@ def test_blocking_owner_reference_needs_right_to_set_finalizers(web: Service) ->
         assert "cannot set blockOwnerDeletion" in condition(web.get(), "Ready")["message"]
     finally:
         web.plane.kubectl(*patch, "-p", json.dumps(give))
-    web.until_ready(90)
+    web.until_ready()

@@ -34,7 +34,7 @@ def test_client_loses_no_request_during_a_promotion_and_the_way_back(
     v1, v2 = (real.images.digest("web", version) for version in ("v1", "v2"))
     rollout = {"strategy": "BlueGreen", "blueGreen": {"keepFor": "10m"}}
     web.apply_image(v1, replicas=REPLICAS, rollout=rollout, spec=EXPOSED, pod=SPREAD)
-    web.until_ready(90)
+    web.until_ready()
     before = {pod["metadata"]["uid"] for pod in web.active()}
     with web.history() as history, web.traffic() as traffic:
         web.apply_image(v2)
@@ -63,7 +63,7 @@ def test_client_loses_no_request_during_a_canary(
     steps = [{"setReplicas": 1}, {"pause": {"until": "Promoted"}}]
     rollout = {"strategy": "Canary", "canary": {"steps": steps}}
     web.apply_image(v1, replicas=REPLICAS, rollout=rollout, spec=EXPOSED, pod=SPREAD)
-    web.until_ready(90)
+    web.until_ready()
     with web.history() as history, web.traffic() as traffic:
         web.apply_image(v2)
         web.until("it is at the pause", lambda: web.reason() == WAITS)

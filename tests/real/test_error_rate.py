@@ -104,7 +104,7 @@ def begin(web: WebService, real: RealNodes, prometheus: Prometheus) -> set[str]:
     declare(web, prometheus)
     v1 = real.images.digest("web", "v1")
     web.apply_image(v1, replicas=REPLICAS, spec=EXPOSED, pod=SPREAD)
-    web.until_ready(90)
+    web.until_ready()
     return {pod["metadata"]["uid"] for pod in web.active()}
 
 

@@ -77,7 +77,7 @@ def test_leader_that_dies_during_rollout_is_succeeded(
             )
         release.until("another leads", lambda: release.holder() not in ("", holder))
         show(f"{how}: succeeded after {time.monotonic() - began:.1f} s")
-        running.until_ready(90)
+        running.until_ready()
         running.until_alone()
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
         assert len(history.births()) == REPLICAS, history.story()

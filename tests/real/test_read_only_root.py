@@ -52,7 +52,7 @@ def test_root_file_system_is_read_only_by_default_and_writable_on_request(
     mounts = [{"name": "scratch", "mountPath": "/scratch"}]
     scratch = writes(image, "/scratch/written", volumeMounts=mounts)
     web.apply(pod={"initContainers": [scratch], **ELSEWHERE})
-    web.until_ready(90)
+    web.until_ready()
     assert ends(web)[0][0] == 0
     [pod] = web.active()
     contexts = [
@@ -61,6 +61,6 @@ def test_root_file_system_is_read_only_by_default_and_writable_on_request(
     assert [context["readOnlyRootFilesystem"] for context in contexts] == [True, True]
     # The service opts out: the same write works.
     web.apply(pod=refused, spec=WRITABLE)
-    web.until_ready(90)
+    web.until_ready()
     web.until_alone()
     assert ends(web)[0][0] == 0

@@ -45,7 +45,7 @@ def test_client_loses_no_request_during_an_undo(
         web.apply_image(image, replicas=REPLICAS, pod=SPREAD)
         if image == v1:
             web.expose()
-        web.until_ready(90)
+        web.until_ready()
         web.until_alone()
     with web.history() as history, web.traffic() as traffic:
         undo = ("undo", "web", f"--namespace={web.namespace}", "--reason=too slow", "--wait")

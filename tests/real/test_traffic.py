@@ -36,7 +36,7 @@ def test_client_loses_no_request_during_rollout(
     before = {pod["metadata"]["name"] for pod in web.active()}
     with web.history() as history, web.traffic() as traffic:
         web.apply_image(v2)
-        web.until_ready(90)
+        web.until_ready()
         web.until_alone()
         history.assert_budget(most=REPLICAS + 1, fewest=REPLICAS)
         assert len(history.births()) == REPLICAS
@@ -59,7 +59,7 @@ def test_pre_stop_helps_image_that_does_not_drain(
     web.until_ready()
     with web.traffic() as traffic:
         web.apply_image(v1, at_once("v2"))
-        web.until_ready(90)
+        web.until_ready()
         web.until_alone()
     report = traffic.report()
     show(report)
@@ -70,7 +70,7 @@ def test_pre_stop_helps_image_that_does_not_drain(
     # And without any help clients do lose requests: this client would have seen it above.
     with web.traffic() as traffic:
         web.apply_image(v1, sleeping_before_stop("v3"))
-        web.until_ready(90)
+        web.until_ready()
         web.until_alone()
     control = traffic.report()
     show(control)

@@ -211,14 +211,20 @@ def test_large_view_is_not_listed_if_bookmarks_show_that_nothing_is_missing() ->
     story(told)
 
 
+async def refreshed_in_a_hurry(watches: Watches, held: Held, api: Api) -> asyncio.Task[bool]:
+    """Begin a refresh of a large view for which bookmarks were asked for before."""
+    watches.few, held.newest = -1, page(version=12)
+    await until(lambda: len(api.watches) == len(WANTED))
+    watches.hurry()
+    await until(lambda: len(Brief(api)) == len(WANTED))
+    refresh = asyncio.create_task(watches.refresh({}))
+    await until(lambda: len(held.asked) == len(WANTED))
+    return refresh
+
+
 def test_bookmarks_that_were_asked_for_before_are_not_asked_for_again() -> None:
     async def told(watches: Watches, held: Held, api: Api) -> None:
-        watches.few, held.newest = -1, page(version=12)
-        await until(lambda: len(api.watches) == len(WANTED))
-        watches.hurry()
-        await until(lambda: len(Brief(api)) == len(WANTED))
-        refresh = asyncio.create_task(watches.refresh({}))
-        await until(lambda: len(held.asked) == len(WANTED))
+        refresh = await refreshed_in_a_hurry(watches, held, api)
         assert not refresh.done()
         await api.push(event("BOOKMARK", thing("", 12)))
         await refresh
@@ -230,12 +236,7 @@ def test_bookmarks_that_were_asked_for_before_are_not_asked_for_again() -> None:
 
 def test_bookmarks_that_came_too_early_are_asked_for_again() -> None:
     async def told(watches: Watches, held: Held, api: Api) -> None:
-        watches.few, held.newest = -1, page(version=12)
-        await until(lambda: len(api.watches) == len(WANTED))
-        watches.hurry()
-        await until(lambda: len(Brief(api)) == len(WANTED))
-        refresh = asyncio.create_task(watches.refresh({}))
-        await until(lambda: len(held.asked) == len(WANTED))
+        refresh = await refreshed_in_a_hurry(watches, held, api)
         await api.push(event("BOOKMARK", thing("", 11)))
         await until(lambda: len(Brief(api)) == 2 * len(WANTED))
         assert not refresh.done()

@@ -173,7 +173,10 @@ class Lease:
                 return
 
     def _pause(self) -> float:
-        """Seconds until the next try: a lease that is not renewed is tried when it expires."""
+        """Seconds until the next try: a lease that is not renewed is tried when it expires.
+
+        If that is soon, it is announced (`expiring`).
+        """
         usual = self.times.retry * random.uniform(0.8, 1.2)  # noqa: S311
         left = self._seen_at + self._seen_period - time.monotonic()
         if left <= 0:

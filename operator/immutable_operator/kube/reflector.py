@@ -126,7 +126,7 @@ class Reflector(Generic[T]):
         self._watching: asyncio.Task[None] | None = None
         self._seconds = SERVER_SECONDS  # of the next watch
         self._is_brief = False  # until the bookmark of a brief watch
-        self._goal = 0
+        self._goal = 0  # the version for which bookmarks are asked for
         self._begun = self._completed = 0
         self.lists = 0
         self.synced = asyncio.Event()
@@ -170,8 +170,8 @@ class Reflector(Generic[T]):
         """Learn soon how far the watch is, and again until it is at version ``goal``; no list.
 
         The watch is opened again for a few seconds, before whose end the API server sends a
-        bookmark, at the earliest after one second; usually that comes once a minute. Who calls
-        before the goal is known waits less for it afterwards.
+        bookmark, at the earliest after one second; usually that comes once a minute. A caller that
+        will know its goal only later can call without one first, so that the second passes already.
         """
         self._goal = goal
         if self._is_brief:

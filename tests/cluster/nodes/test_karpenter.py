@@ -222,7 +222,7 @@ def test_refused_capacity_is_retried_with_growing_pauses_and_the_predecessor_sta
             assert is_verified(one.nodes()[node])
     finally:
         karpenter.revive()
-    one.until_ready(90)
+    one.until_ready()
     assert before not in one.objects()
 
 
